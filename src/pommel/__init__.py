@@ -1,0 +1,76 @@
+"""Pommel: macOS virtual machines on Linux that you can hold.
+
+The Python API is what the command line does, as functions. They print nothing; long work reports its progress as values
+to a callable. Errors are `PommelError` and its children, with a `message` and a `hint`.
+
+    from pommel import press_key, screenshot, ssh_run, stop, type_text, up, wait_ssh
+
+    machine = up("trial", report=lambda event: print(event.step, event.text))
+    wait_ssh("trial")
+    type_text("trial", "echo hello > greeting\\n")
+    print(machine.ssh_port, ssh_run("trial", "cat greeting").decode())
+    screenshot("trial", "trial.png")
+    stop("trial")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pommel.app.console import Console as Console
+    from pommel.app.console import open_detached as open_console
+    from pommel.app.guest import ssh_run as ssh_run
+    from pommel.app.hands import click as click
+    from pommel.app.hands import press_key as press_key
+    from pommel.app.hands import screenshot as screenshot
+    from pommel.app.hands import type_text as type_text
+    from pommel.app.machines import Status as Status
+    from pommel.app.machines import delete as delete
+    from pommel.app.machines import list_machines as list_machines
+    from pommel.app.machines import start as start
+    from pommel.app.machines import status as status
+    from pommel.app.machines import stop as stop
+    from pommel.app.up import up as up
+    from pommel.app.up import wait_ssh as wait_ssh
+    from pommel.app.workspace import Workspace as Workspace
+    from pommel.errors import PommelError as PommelError
+    from pommel.progress import Progress as Progress
+
+# name -> where it lives. Imported when asked for: `import pommel` alone costs nothing, which keeps the command quick.
+_WHERE = {
+    "Console": ("pommel.app.console", "Console"),
+    "PommelError": ("pommel.errors", "PommelError"),
+    "Progress": ("pommel.progress", "Progress"),
+    "Status": ("pommel.app.machines", "Status"),
+    "Workspace": ("pommel.app.workspace", "Workspace"),
+    "click": ("pommel.app.hands", "click"),
+    "delete": ("pommel.app.machines", "delete"),
+    "list_machines": ("pommel.app.machines", "list_machines"),
+    "open_console": ("pommel.app.console", "open_detached"),
+    "press_key": ("pommel.app.hands", "press_key"),
+    "screenshot": ("pommel.app.hands", "screenshot"),
+    "ssh_run": ("pommel.app.guest", "ssh_run"),
+    "start": ("pommel.app.machines", "start"),
+    "status": ("pommel.app.machines", "status"),
+    "stop": ("pommel.app.machines", "stop"),
+    "type_text": ("pommel.app.hands", "type_text"),
+    "up": ("pommel.app.up", "up"),
+    "wait_ssh": ("pommel.app.up", "wait_ssh"),
+}
+
+__all__ = [
+    "Console", "PommelError", "Progress", "Status", "Workspace", "click", "delete", "list_machines", "open_console",
+    "press_key", "screenshot", "ssh_run", "start", "status", "stop", "type_text", "up", "wait_ssh",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'pommel' has no attribute {name!r}")
+    import importlib
+
+    module, attribute = _WHERE[name]
+    return getattr(importlib.import_module(module), attribute)

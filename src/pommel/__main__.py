@@ -1,0 +1,5 @@
+"""`python -m pommel`. Band: face."""
+
+from pommel.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""Every error Pommel raises on purpose. Band: core.
+
+    PommelError                 exit 1
+     ├─ UsageError              exit 2  the words of the call are wrong
+     │   └─ ConfigError                 a setting in pommel.toml, the environment or a flag
+     ├─ StateError              exit 3  the machine is not in the state the call needs
+     │   └─ BusyError                   somebody else is at work on the same thing
+     ├─ MissingProgram                  a program of the host is not installed
+     ├─ NotPermitted                    the host says no: a group, root, user namespaces
+     ├─ CommandFailed                   a program ran and failed; carries its output
+     ├─ DeadlineError                   something did not happen in time
+     ├─ UpstreamError                   the upstream's boot script cannot be used as data
+     ├─ FirmwareError                   the firmware pair is missing or does not match
+     ├─ BuildError                      making a disk or an image failed
+     ├─ MachineError                    QEMU would not start, or died
+     └─ ProtocolError                   a peer sent bytes that its protocol does not allow
+         ├─ WireError                   MeshCentral KVM commands
+         └─ RfbError                    RFB (VNC)
+
+A message says what is wrong in the user's words, without a full stop; `hint` says what to type
+or do next. Faces print both and exit with `exit_code`. Nothing else decides exit codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PommelError(Exception):
+    """Base of the tree: `message` for the user, `hint` for what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PommelError):
+    """The words of the call are wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting is unknown or has a value that cannot be used; the message names where it stands."""
+
+
+class StateError(PommelError):
+    """The machine is not in the state that the call needs (already running, not running, missing)."""
+
+    exit_code = 3
+
+
+class BusyError(StateError):
+    """Another Pommel process holds the lock; the message names its pid where it is known."""
+
+
+class MissingProgram(PommelError):
+    """A program of the host is not installed."""
+
+
+class NotPermitted(PommelError):
+    """The host does not allow it: device permissions, root, user namespaces."""
+
+
+class CommandFailed(PommelError):
+    """A program ran and failed. `output` is what it printed, standard error last."""
+
+    def __init__(self, argv: Sequence[str], returncode: int, output: str, *, hint: str | None = None) -> None:
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no output")
+        super().__init__(f"{argv[0]} failed with exit status {returncode}: {last}", hint=hint)
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.output = output
+
+
+class DeadlineError(PommelError):
+    """Something did not happen in the time it was given."""
+
+
+class UpstreamError(PommelError):
+    """The upstream's boot script cannot be used as data: it is missing, loops, or never calls QEMU."""
+
+
+class FirmwareError(PommelError):
+    """The firmware pair is missing, or code and variables are of unequal build."""
+
+
+class BuildError(PommelError):
+    """Making a disk or an image failed."""
+
+
+class MachineError(PommelError):
+    """QEMU would not start, or died; the message carries the last lines of its log."""
+
+
+class ProtocolError(PommelError):
+    """A peer sent bytes that its protocol does not allow."""
+
+
+class WireError(ProtocolError):
+    """Bytes that are no MeshCentral KVM command."""
+
+
+class RfbError(ProtocolError):
+    """Bytes that are no RFB (RFC 6143), or an RFB server that cannot be used."""

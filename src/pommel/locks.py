@@ -1,0 +1,114 @@
+"""Locks on files: who is alive, and who may work. Band: shared ground.
+
+Liveness is a lock, not a pid file: the kernel drops an fcntl lock when its holder dies, however it dies,
+and F_GETLK names the holder. QEMU holds one on its `-pidfile` (util/oslib-posix.c, qemu_write_pidfile);
+Pommel's own long-lived processes hold theirs through `hold`.
+
+fcntl locks belong to a process and vanish when it closes *any* descriptor of the file. So `holder` answers from
+memory for a lock of our own, and never opens its file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pommel.errors import BusyError
+
+# struct flock of 64-bit Linux: short l_type, short l_whence, off_t l_start, off_t l_len, pid_t l_pid
+_FLOCK = "hhqqi4x"
+_held: set[Path] = set()
+# The kernel lets every thread of a process take the process's locks; these two keep our own threads apart.
+_claimed: set[Path] = set()
+_guard = threading.Lock()
+
+
+def holder(path: Path) -> int | None:
+    """The pid that holds an fcntl write lock on `path`, or None when nobody does or there is no file.
+
+    A holder in another pid namespace is reported by the kernel as pid 0 or -1; it still counts as alive.
+    """
+    if path.absolute() in _held:
+        return os.getpid()
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # asking takes no more, whatever fcntl(2) says of F_WRLCK
+    except FileNotFoundError:
+        return None
+    try:
+        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, question))
+    finally:
+        os.close(fd)
+    return None if kind == fcntl.F_UNLCK else int(pid)
+
+
+@contextlib.contextmanager
+def hold(path: Path, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold an fcntl write lock on `path` (made if missing) for the time of the block.
+
+    Raises:
+        BusyError: somebody else holds it after `wait_s` seconds. The message is `busy` and the holder's pid.
+    """
+    path = path.absolute()
+    with _guard:
+        if path in _claimed:
+            raise BusyError(f"{busy} (this process)")
+        _claimed.add(path)
+    try:
+        with _locked(path, busy, wait_s):
+            yield
+    finally:
+        _claimed.discard(path)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, busy: str, wait_s: float) -> Iterator[None]:
+    fd = _opened(path)
+    try:
+        deadline = time.monotonic() + wait_s
+        _take(fd, path, busy, deadline)
+        while not _is_at(fd, path):
+            # While we waited, the holder deleted the file or moved it away (`delete` does): our lock is on a ghost.
+            os.close(fd)
+            fd = _opened(path)
+            _take(fd, path, busy, deadline)
+        _held.add(path)
+        yield
+    finally:
+        _held.discard(path)
+        os.close(fd)
+
+
+def _opened(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take(fd: int, path: Path, busy: str, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as refusal:
+            if refusal.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            if time.monotonic() >= deadline:
+                # Not holder(): a second descriptor of the file, closed, would be harmless here, but only
+                # because we hold nothing yet.
+                raise BusyError(f"{busy} (pid {holder(path) or 'unknown'})") from None
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,267 @@
+"""Every path once, and the two ways a file comes to be: written whole, or built aside. Band: shared ground.
+
+    HOME/                           POMMEL_HOME, default the XDG data directory of pommel
+      trial/KEY/                    the trial machine's base images, named after what went into them
+      upstream/NAME/                upstream checkouts
+      machines/NAME/                one machine; see MachinePaths
+    RUNTIME/                        XDG_RUNTIME_DIR/pommel[/HASH of a HOME that is not the default]
+      NAME/                         the machine's sockets
+    CACHE/                          XDG cache directory of pommel: answers that may be asked again
+
+The pidfile that QEMU locks lives in machines/NAME, not in the runtime directory: systemd removes the
+latter when its user logs out, and the machine lives on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.errors import ConfigError, NotPermitted, UsageError
+
+SOCKET_PATH_MAX = 107  # bytes: sockaddr_un.sun_path is 108 with its NUL (unix(7))
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a machine may be called so.
+
+    Raises:
+        UsageError: it could be a path trick, an option, or make a socket path too long.
+    """
+    if not _NAME.match(name):
+        raise UsageError(
+            f"{name!r} cannot be a machine's name",
+            hint="use 1 to 40 of a-z 0-9 . _ - and begin with a letter or digit",
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class MachinePaths:
+    """The paths of one machine. Nothing here says that they exist."""
+
+    name: str
+    directory: Path
+    runtime: Path
+
+    @property
+    def record(self) -> Path:
+        """What was chosen when the machine was made: identity, ports, upstream (JSON)."""
+        return self.directory / "machine.json"
+
+    @property
+    def disk(self) -> Path:
+        """The machine's own disk (qcow2)."""
+        return self.directory / "mac_hdd_ng.img"
+
+    @property
+    def nvram(self) -> Path:
+        """The machine's own copy of the firmware's variables."""
+        return self.directory / "nvram.fd"
+
+    @property
+    def pidfile(self) -> Path:
+        """Locked by QEMU for as long as it lives."""
+        return self.directory / "qemu.pid"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever makes, starts, stops or deletes the machine; beside its folder, which may come and go."""
+        return self.directory.with_name(f".{self.name}.lock")
+
+    @property
+    def log(self) -> Path:
+        """QEMU's standard output and error."""
+        return self.directory / "qemu.log"
+
+    @property
+    def serial_log(self) -> Path:
+        """What the guest writes to its first serial port."""
+        return self.directory / "serial.log"
+
+    @property
+    def ssh_key(self) -> Path:
+        """The private key that opens the guest."""
+        return self.directory / "ssh" / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The guest's host keys, under the machine's own name."""
+        return self.directory / "ssh" / "known_hosts"
+
+    @property
+    def qmp(self) -> Path:
+        """QMP for short commands; one client at a time."""
+        return self.runtime / "qmp.sock"
+
+    @property
+    def qmp_watch(self) -> Path:
+        """QMP for one long-lived watcher (the console)."""
+        return self.runtime / "qmp-watch.sock"
+
+    @property
+    def vnc(self) -> Path:
+        """RFB; any number of clients."""
+        return self.runtime / "vnc.sock"
+
+    @property
+    def console_lock(self) -> Path:
+        """Held by the console server for as long as it lives."""
+        return self.directory / "console.lock"
+
+    @property
+    def console_record(self) -> Path:
+        """Address and token of the console (JSON, 0600)."""
+        return self.directory / "console.json"
+
+    @property
+    def console_log(self) -> Path:
+        """What a detached console prints."""
+        return self.directory / "console.log"
+
+    def make_runtime(self) -> None:
+        """Make the sockets' directory, private to this user.
+
+        Raises:
+            NotPermitted: somebody else owns it or may write to it.
+            ConfigError: a socket path would be longer than the kernel allows.
+        """
+        longest = max(len(os.fsencode(p)) for p in (self.qmp, self.qmp_watch, self.vnc))
+        if longest > SOCKET_PATH_MAX:
+            raise ConfigError(
+                f"socket paths under {self.runtime} are {longest} bytes, {SOCKET_PATH_MAX} are allowed",
+                hint="set XDG_RUNTIME_DIR or POMMEL_HOME to a shorter path",
+            )
+        _make_private(self.runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where Pommel keeps what it keeps."""
+
+    root: Path
+    runtime: Path
+    cache: Path
+
+    @classmethod
+    def find(cls, env: dict[str, str] | None = None) -> Home:
+        """Where this user's Pommel lives, from POMMEL_HOME and the XDG variables."""
+        from platformdirs import PlatformDirs
+
+        env = dict(os.environ) if env is None else env
+        dirs = PlatformDirs("pommel", appauthor=False)
+        default = Path(dirs.user_data_dir)
+        root = Path(env["POMMEL_HOME"]).expanduser().absolute() if env.get("POMMEL_HOME") else default
+        runtime = _runtime_base(env, root)
+        if root != default:
+            runtime /= hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
+        return cls(root=root, runtime=runtime, cache=Path(dirs.user_cache_dir))
+
+    @property
+    def machines(self) -> Path:
+        """The folder that is the list of machines."""
+        return self.root / "machines"
+
+    @property
+    def trial(self) -> Path:
+        """The trial machine's base images."""
+        return self.root / "trial"
+
+    def upstream(self, name: str) -> Path:
+        """An upstream's checkout."""
+        return self.root / "upstream" / name
+
+    def machine(self, name: str) -> MachinePaths:
+        """The paths of machine `name`.
+
+        Raises:
+            UsageError: it is no name for a machine.
+        """
+        check_name(name)
+        return MachinePaths(name, self.machines / name, self.runtime / name)
+
+    def names(self) -> list[str]:
+        """The machines that exist, in order. A folder without a record is a leftover, not a machine."""
+        if not self.machines.is_dir():
+            return []
+        return sorted(
+            p.name for p in self.machines.iterdir() if _NAME.match(p.name) and self.machine(p.name).record.is_file()
+        )
+
+
+def _runtime_base(env: dict[str, str], root: Path) -> Path:
+    given = env.get("XDG_RUNTIME_DIR")
+    if given and Path(given).is_dir():
+        return Path(given) / "pommel"
+    user = Path(f"/run/user/{os.getuid()}")
+    if user.is_dir() and os.access(user, os.W_OK):
+        return user / "pommel"
+    if os.getuid() == 0 and os.access("/run", os.W_OK):
+        return Path("/run/pommel")
+    return root / "run"
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise NotPermitted(
+            f"{directory} is not a directory that only you can write to",
+            hint=f"look at it, then: rm -r {directory}",
+        )
+    directory.chmod(0o700)
+
+
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """Write a file whole or not at all: beside, synced, then renamed over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as out:
+            out.write(data.encode() if isinstance(data, str) else data)
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def build_aside(target: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `target`; when the block ends well it becomes `target`.
+
+    A block that fails leaves nothing; a kill -9 leaves a `.NAME.building.*` directory that `sweep_aside` collects.
+    The caller holds a lock if two may build the same thing at once. An existing `target` is replaced.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.building.", dir=target.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)
+        if target.exists():
+            old = aside.with_name(aside.name + ".old")
+            target.rename(old)
+            aside.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def sweep_aside(target: Path) -> None:
+    """Remove what killed builds of `target` left. Call it with the build's lock held."""
+    for left in target.parent.glob(f".{target.name}.building.*"):
+        shutil.rmtree(left, ignore_errors=True)

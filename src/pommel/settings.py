@@ -1,0 +1,225 @@
+"""Settings that know where they came from. Band: core, no I/O.
+
+A setting's value is the last of: its default, `[machine.NAME]` in pommel.toml, the environment (`POMMEL_CORES`
+for `cores`), a flag. What a file says wrong is an error that names the file, the line and the key, what is
+allowed, and the nearest spelling; nothing is ignored.
+
+This module knows no particular setting: the tables that declare them stand with what they configure. Finding and
+reading pommel.toml is `config`'s.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import ConfigError
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key: how its raw value (from TOML, or a string) becomes a value, and what it is for.
+
+    `parse` raises ValueError with a phrase that completes "KEY must be …".
+    """
+
+    key: str
+    parse: Callable[[Any], Any]
+    default: Any
+    help: str
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it."""
+        return "POMMEL_" + self.key.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value and its source: `default`, `file`, `environment` or `flag`, with the place in `where`."""
+
+    value: Any
+    source: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """One pommel.toml, read and checked for shape; `path` is None when there is none."""
+
+    path: Path | None
+    text: str
+    machines: Mapping[str, Mapping[str, Any]]
+
+    def where(self, machine: str, key: str) -> str:
+        """`FILE:LINE` of a key, as near as the text tells."""
+        return f"{self.path}:{_line_of(self.text, machine, key)}"
+
+
+def resolve(
+    settings: Sequence[Setting],
+    file: ConfigFile,
+    machine: str,
+    *,
+    env: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> dict[str, Value]:
+    """The value of every setting for `machine`, with its source. `defaults` are already parsed.
+
+    Raises:
+        ConfigError: an unknown key, or a value that its setting refuses.
+    """
+    table = file.machines.get(machine, {})
+    known = [setting.key for setting in settings]
+    for key in table:
+        if key not in known:
+            raise ConfigError(
+                f"{file.where(machine, key)}: unknown key {key!r} in [machine.{machine}]",
+                hint=_nearest(key, known),
+            )
+    found: dict[str, Value] = {}
+    for setting in settings:
+        key = setting.key
+        found[key] = Value((defaults or {}).get(key, setting.default), "default")
+        if key in table:
+            where = file.where(machine, key)
+            found[key] = Value(_parsed(setting, table[key], f"{where}: {key}"), "file", where)
+        if setting.env in env:
+            found[key] = Value(_parsed(setting, env[setting.env], setting.env), "environment", setting.env)
+        if flags and flags.get(key) is not None:
+            name = "--" + key.replace("_", "-")
+            found[key] = Value(_parsed(setting, flags[key], name), "flag", name)
+    return found
+
+
+def parse_text(raw: Any) -> str:
+    """A non-empty string."""
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("a text")
+    return raw
+
+
+def parse_texts(raw: Any) -> tuple[str, ...]:
+    """A list of strings; from the environment or a flag, one string split at blanks."""
+    words = raw.split() if isinstance(raw, str) else raw
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError('a list of texts, such as ["-device", "usb-mouse"]')
+    return tuple(words)
+
+
+def parse_flags(raw: Any) -> tuple[str, ...]:
+    """A list of CPU flags, each with a sign; a string may separate them by commas or blanks."""
+    words = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    if not isinstance(words, list | tuple) or not all(
+        isinstance(word, str) and re.fullmatch(r"[+-][a-z0-9._-]+", word) for word in words
+    ):
+        raise ValueError('CPU flags with a sign each, such as ["+avx2", "-hle"]')
+    return tuple(words)
+
+
+def parse_positive(raw: Any) -> int:
+    """A whole number from 1 up."""
+    number = _number(raw)
+    if number is None or number < 1:
+        raise ValueError("a whole number from 1 up")
+    return number
+
+
+def parse_port(raw: Any) -> int:
+    """A TCP port from 1 to 65535."""
+    number = _number(raw)
+    if number is None or not 1 <= number <= 65535:
+        raise ValueError("a port from 1 to 65535")
+    return number
+
+
+def parse_seconds(raw: Any) -> float:
+    """A time in seconds, 0 or more."""
+    try:
+        number = float(raw) if not isinstance(raw, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < 1e6:
+        raise ValueError("a number of seconds")
+    return number
+
+
+def parse_size(raw: Any) -> int:
+    """A size in bytes with a unit; units are powers of 1024. A bare number is refused: it could mean anything."""
+    match = _SIZE.match(raw.strip()) if isinstance(raw, str) else None
+    if match is None or not match[2]:
+        raise ValueError("a size with a unit, such as 8G or 512M")
+    size = int(float(match[1]) * _UNITS[match[2].upper()])
+    if size < 1 << 20:
+        raise ValueError("at least 1M")
+    return size
+
+
+def choice(*allowed: str) -> Callable[[Any], str]:
+    """One of a few words."""
+
+    def parse(raw: Any) -> str:
+        if raw not in allowed:
+            near = difflib.get_close_matches(str(raw), allowed, n=1)
+            raise ValueError("one of " + ", ".join(allowed) + (f" (did you mean {near[0]}?)" if near else ""))
+        return str(raw)
+
+    return parse
+
+
+def optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Mark a setting that may be left out; what is written is parsed all the same."""
+    return parse
+
+
+def format_size(size: int) -> str:
+    """A size the way a person writes it: the largest unit that keeps it short."""
+    value, unit = float(size), "B"
+    for name in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, name
+    return f"{value:.0f} {unit}" if value == int(value) or value >= 100 else f"{value:.1f} {unit}"
+
+
+def _number(raw: Any) -> int | None:
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, int):
+        return raw
+    return int(raw) if isinstance(raw, str) and re.fullmatch(r"\d{1,9}", raw.strip()) else None
+
+
+def _parsed(setting: Setting, raw: Any, place: str) -> Any:
+    try:
+        return setting.parse(raw)
+    except ValueError as wanted:
+        raise ConfigError(f"{place} must be {wanted}, not {raw!r}", hint=setting.help) from None
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + "known keys: " + ", ".join(names)
+
+
+def _line_of(text: str, machine: str, key: str) -> int:
+    """Line of `key` in [machine.NAME]; tomllib tells no positions, so this looks for the usual spelling."""
+    inside = False
+    fallback = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            inside = re.fullmatch(rf"\[\s*machine\s*\.\s*[\"']?{re.escape(machine)}[\"']?\s*\].*", stripped) is not None
+            fallback = number if inside else fallback
+        elif inside and re.match(rf"[\"']?{re.escape(key)}[\"']?\s*=", stripped):
+            return number
+    return fallback

@@ -1,0 +1,59 @@
+"""The error tree: drawn as it is, and each with the exit status that it promises."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from pommel import errors
+from pommel.errors import CommandFailed, PommelError
+
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PommelError)]
+
+
+def drawn() -> dict[str, tuple[str, int | None]]:
+    """Each class in the docstring's tree: its parent, and the exit status that stands beside it."""
+    found: dict[str, tuple[str, int | None]] = {}
+    above: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"([ │├└─]*)([A-Z][A-Za-z]+)\s*(?:exit (\d))?", line):
+            depth = len(match[1])
+            if depth < 4 or not match[2].endswith(("Error", "Program", "Permitted", "Failed")):
+                continue
+            above = [entry for entry in above if entry[0] < depth]
+            found[match[2]] = (above[-1][1] if above else "Exception", int(match[3]) if match[3] else None)
+            above.append((depth, match[2]))
+    return found
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    assert {name: parent for name, (parent, _) in drawn().items()} == {
+        kind.__name__: kind.__bases__[0].__name__ for kind in CLASSES
+    }
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_exit_statuses_are_those_drawn_or_the_parents(kind: type[PommelError]) -> None:
+    tree, name = drawn(), kind.__name__
+    while tree[name][1] is None:
+        name = tree[name][0]
+    assert kind.exit_code == tree[name][1]
+    assert kind.__doc__
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not CommandFailed], ids=lambda k: k.__name__)
+def test_message_and_hint(kind: type[PommelError]) -> None:
+    error = kind("it is broken", hint="mend it")
+    assert (str(error), error.message, error.hint) == ("it is broken", "it is broken", "mend it")
+    assert kind("it is broken").hint is None
+
+
+@pytest.mark.parametrize(
+    ("output", "last"), [("", "no output"), ("\n \n", "no output"), ("one\ntwo \n\n", "two"), ("a\r\n", "a")]
+)
+def test_a_failed_command_says_its_last_line(output: str, last: str) -> None:
+    error = CommandFailed(["git", "clone"], 128, output, hint="try again")
+    assert error.message == f"git failed with exit status 128: {last}"
+    assert (error.argv, error.returncode, error.output, error.hint) == (("git", "clone"), 128, output, "try again")

@@ -1,0 +1,111 @@
+"""The ssh command line, read back by the real ssh, and used against a real sshd."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pommel import process
+from pommel.ssh import SshTarget, ssh_argv
+
+TARGET = SshTarget("trial", 2222, "ann", Path("/k/id"), Path("/k/known"))
+
+
+def understood(argv: list[str]) -> dict[str, str]:
+    """What ssh understands of it: `ssh -G` prints its settings and connects to nobody."""
+    told = process.run([argv[0], "-G", *argv[1:]]).text
+    return dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
+
+
+def test_ssh_understands_it() -> None:
+    settings = understood(ssh_argv(TARGET, connect_timeout_s=7))
+    assert settings["hostname"] == settings["host"] == "127.0.0.1"
+    assert (settings["port"], settings["user"]) == ("2222", "ann")
+    assert (settings["identityfile"], settings["identitiesonly"]) == ("/k/id", "yes")
+    assert settings["userknownhostsfile"] == "/k/known"
+    assert settings["globalknownhostsfile"] == "/dev/null"
+    assert settings["hostkeyalias"] == "trial"
+    assert settings["stricthostkeychecking"] in ("yes", "true")
+    assert settings["connecttimeout"] == "7"
+    assert settings["batchmode"] == "no"
+    assert understood(ssh_argv(TARGET, batch=True))["batchmode"] == "yes"
+    assert understood(ssh_argv(TARGET, options=["ForwardAgent=yes"]))["forwardagent"] == "yes"
+
+
+def test_the_users_own_ssh_config_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ssh_argv(TARGET)
+    assert argv[argv.index("-F") + 1] == "none"
+
+
+def test_the_command_comes_after_the_host_and_no_host_is_an_option() -> None:
+    argv = ssh_argv(replace(TARGET, host="-oProxyCommand=evil"), ["ls", "-l"])
+    assert argv[-4:] == ["--", "-oProxyCommand=evil", "ls", "-l"]
+
+
+@pytest.fixture(params=["plain", "with blank", "it's", 'a "quote"', "100%h", "back\\slash", "two\\\\ends"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    folder = tmp_path / str(request.param)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def server(folder: Path, tmp_path: Path) -> Iterator[SshTarget]:
+    """A real sshd on a free port; keys and known hosts in a folder with an awkward name."""
+    for key in (folder / "id", tmp_path / "host"):
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    (tmp_path / "authorized").write_text((folder / "id.pub").read_text())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    public = " ".join((tmp_path / "host.pub").read_text().split()[:2])
+    (folder / "known").write_text(f"box {public}\n")
+    (tmp_path / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/authorized\n"
+        "StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates its privileges
+    log = (tmp_path / "log").open("wb")
+    daemon = subprocess.Popen([process.which("sshd"), "-D", "-e", "-f", tmp_path / "config"], stderr=log)
+    user = process.run(["id", "-un"]).text.strip()
+    try:
+        await_port(port)
+        yield SshTarget("box", port, user, folder / "id", folder / "known")
+    finally:
+        daemon.terminate()
+        daemon.wait()
+        log.close()
+
+
+def await_port(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_real_connection_from_a_folder_with_any_name(server: SshTarget) -> None:
+    done = process.run(ssh_argv(server, ["echo", "hello"], batch=True), timeout_s=30)
+    assert (done.text, done.stderr) == ("hello\n", b"")
+
+
+@pytest.mark.parametrize("folder", ["plain"], indirect=True)
+def test_another_host_key_is_refused(server: SshTarget) -> None:
+    stranger = server.known_hosts.with_name("stranger")
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger])
+    server.known_hosts.write_text("box " + " ".join(stranger.with_suffix(".pub").read_text().split()[:2]) + "\n")
+    done = process.run(ssh_argv(server, ["echo", "hello"], batch=True), check=False, timeout_s=30)
+    assert done.returncode == 255 and done.stdout == b""
+    assert b"Host key verification failed" in done.stderr
