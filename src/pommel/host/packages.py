@@ -1,0 +1,172 @@
+"""See which packages are missing, and install them. Band: shell.
+
+Never asks: whether the user agrees is settled before `install` is called. Ends with the needs met, or with an error
+that holds the command to type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pommel import process
+from pommel.errors import CommandFailed, MissingProgram, NotPermitted
+from pommel.host.distribution import Family, family_of, parse_os_release
+from pommel.host.needs import RUN_NEEDS, InstallPlan, Need, plan_install
+from pommel.progress import Progress, Report, ignore, note, warn
+
+__all__ = ["RUN_NEEDS", "InstallPlan", "Need", "install", "install_plan", "missing", "read_family"]
+
+_STALE_S = 24 * 3600
+_MANAGERS: tuple[tuple[str, Family], ...] = (
+    ("apt-get", "apt"),
+    ("dnf", "dnf"),
+    ("pacman", "pacman"),
+    ("zypper", "zypper"),
+)
+
+
+def missing(needs: Iterable[Need]) -> list[Need]:
+    """The needs that nothing on this host meets, in their order. Programs count in sbin folders too."""
+    return [need for need in needs if not any(map(_is_there, need.any_of))]
+
+
+def read_family(os_release: Sequence[Path] = (Path("/etc/os-release"), Path("/usr/lib/os-release"))) -> Family | None:
+    """This host's package manager, by os-release(5), else by which one is on PATH."""
+    for path in os_release:
+        with contextlib.suppress(OSError):
+            if family := family_of(parse_os_release(path.read_text(errors="replace"))):
+                return family
+    return next((family for program, family in _MANAGERS if _is_there(program)), None)
+
+
+def install_plan(needs: Sequence[Need]) -> InstallPlan:
+    """Plan how to install `needs` on this host.
+
+    Raises:
+        MissingProgram: we know no package for one of them here.
+    """
+    family = read_family()
+    return plan_install(needs, family, stale=_is_stale(family), is_root=os.geteuid() == 0)
+
+
+def install(plan: InstallPlan, *, report: Report = ignore) -> None:
+    """Do what `plan` says: as root, else by sudo without a password, else by sudo on our terminal.
+
+    The first Ctrl-C waits until the package manager is done, since half-installed packages break the next run.
+
+    Raises:
+        NotPermitted: neither root nor sudo is to be had; the hint is the command to type.
+        CommandFailed: the package manager failed.
+        MissingProgram: it succeeded, and something is missing all the same.
+    """
+    run = _runner(plan, report)
+    with _finishing_first(report):
+        if plan.refresh:
+            try:
+                run(plan.refresh)
+            except CommandFailed as failure:  # one dead mirror must not stop what the others have
+                warn(report, f"the package lists could not be refreshed: {failure.message}")
+        run(plan.command)
+    report(Progress("packages", f"installed {', '.join(plan.packages)}", finished=True))
+    if still := missing(plan.needs):
+        raise MissingProgram(
+            f"still missing after the installation: {', '.join(need.name for need in still)}", hint=plan.as_text
+        )
+
+
+class _Runner:
+    """Runs one command of the plan; `prefix` makes it root's, `attached` gives it our terminal."""
+
+    def __init__(self, plan: InstallPlan, report: Report, prefix: tuple[str, ...], attached: bool) -> None:
+        self._plan, self._report, self._prefix, self._attached = plan, report, prefix, attached
+        self._total: int | None = None
+        self._done = 0
+
+    def __call__(self, command: Sequence[str]) -> None:
+        if self._attached:
+            self._on_terminal(command)
+        else:
+            process.stream([*self._prefix, *command], self._line, hint=f"by hand: {self._plan.as_text}")
+
+    def _on_terminal(self, command: Sequence[str]) -> None:
+        # Standard output is for results, and no package manager's chatter is one.
+        status = process.attach([*self._prefix, "sh", "-c", 'exec "$@" >&2', "sh", *command])
+        if status != 0:
+            raise CommandFailed([*self._prefix, *command], status, "see above", hint=f"by hand: {self._plan.as_text}")
+
+    def _line(self, line: str) -> None:
+        if counted := re.search(r"\b(\d+) newly installed", line):
+            self._total = int(counted[1])
+        self._done += line.startswith("Setting up ")
+        total = self._total if self._done else None
+        self._report(Progress("packages", line.strip(), self._done if total else None, total, "packages"))
+
+
+def _runner(plan: InstallPlan, report: Report) -> _Runner:
+    if not plan.needs_root:
+        return _Runner(plan, report, (), attached=False)
+    what = f"installing {', '.join(plan.packages)} takes root"
+    if not _is_there("sudo"):
+        raise NotPermitted(f"{what}, and there is no sudo here", hint=f"as root: {plan.typed(sudo=False)}")
+    if process.run(["sudo", "-n", "true"], check=False).returncode == 0:
+        return _Runner(plan, report, ("sudo", "-n"), attached=False)
+    if sys.stdin.isatty():
+        return _Runner(plan, report, ("sudo",), attached=True)
+    raise NotPermitted(f"{what}, and sudo wants a password that nobody is here to type", hint=plan.as_text)
+
+
+@contextlib.contextmanager
+def _finishing_first(report: Report) -> Iterator[None]:
+    """Hold the first Ctrl-C back until the block is done; a second one gets through."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    pressed = False
+
+    def on_press(_signal: int, _frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        note(report, "the installation is finished first; Ctrl-C again breaks it off")
+
+    signal.signal(signal.SIGINT, on_press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def _is_there(what: str) -> bool:
+    if what.startswith("/"):
+        return any(Path("/").glob(what[1:]))
+    try:
+        process.which(what)
+    except MissingProgram:
+        return False
+    return True
+
+
+def _is_stale(family: Family | None, root: Path = Path("/")) -> bool:
+    """Whether the package lists are absent, or (apt) a day old: old lists name files that mirrors no longer have."""
+    if family == "pacman":
+        return not any(root.glob("var/lib/pacman/sync/*.db"))
+    if family != "apt":
+        return False
+    lists = root / "var/lib/apt/lists"
+    if not any(lists.glob("*_Packages*")):
+        return True
+    # A list's own time is the mirror's; the folders are touched by every update.
+    touched = max(path.stat().st_mtime for path in (lists, lists / "partial") if path.exists())
+    return time.time() - touched > _STALE_S

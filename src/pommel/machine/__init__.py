@@ -1,0 +1,1 @@
+"""One machine: its spec, its command line, its life."""

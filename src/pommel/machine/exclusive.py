@@ -1,0 +1,36 @@
+"""One at a time on a machine, and a clean place to begin. Band: shell.
+
+Starts and ends nothing: `lifecycle` and `stopping` do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from pommel import locks
+from pommel.machine import state
+from pommel.paths import MachinePaths
+
+
+@contextlib.contextmanager
+def serialised(paths: MachinePaths, *, wait_s: float = 2.0) -> Iterator[None]:
+    """Hold the machine's lock for the block, unless the caller's process holds it already.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    if locks.holder(paths.lock) == os.getpid():
+        yield
+        return
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {paths.name}", wait_s=wait_s):
+        yield
+
+
+def sweep(paths: MachinePaths) -> None:
+    """Remove what a QEMU that is gone left behind. Call it with the machine's lock held."""
+    if locks.holder(paths.pidfile) is None:
+        for left in (paths.qmp, paths.qmp_watch, paths.vnc, paths.pidfile):
+            left.unlink(missing_ok=True)
+        state.forget_run(paths)

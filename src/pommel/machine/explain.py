@@ -1,0 +1,47 @@
+"""The command line told to a person: where each argument comes from, and why. Band: core, no I/O."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pommel.machine.commandline import UPSTREAM, CommandLine
+from pommel.machine.rules import Overlaid
+
+_AS_IT_IS = "as the upstream has it"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One argument. `state` is kept, added, changed or removed; `before` is what the upstream had, where it differs."""
+
+    argument: str
+    origin: str
+    reason: str
+    state: str
+    before: str | None = None
+
+
+def explain(overlaid: Overlaid) -> tuple[Row, ...]:
+    """Tell every argument of the finished line in its order, then those that were removed."""
+    rows = []
+    for argument in overlaid.command_line.arguments:
+        born_upstream = argument.born == UPSTREAM
+        state = ("changed" if argument.notes else "kept") if born_upstream else "added"
+        before = argument.was if born_upstream else None
+        rows.append(Row(argument.text, argument.origin, argument.reason or _AS_IT_IS, state, before))
+    gone = (change for change in overlaid.changes if change.kind == "removed")
+    rows += [Row(change.before or "", change.rule, change.reason, "removed", change.before) for change in gone]
+    return tuple(rows)
+
+
+def as_json(rows: tuple[Row, ...]) -> list[dict[str, Any]]:
+    """The rows as plain values for `--json`."""
+    return [asdict(row) for row in rows]
+
+
+def as_shell(line: CommandLine) -> str:
+    """The command as a shell takes it, one argument a line, ready to copy and paste."""
+    arguments = [shlex.join(argument.words) for argument in line.arguments]
+    return " \\\n  ".join([shlex.quote(line.program), *arguments])

@@ -1,0 +1,191 @@
+"""The firmware pair: code and variables of the same build, and the machine's own copy of the variables.
+
+Band: shell; the choice itself (`choose_pair`, `matches`) is pure.
+
+OVMF comes as a flash device cut in two. Code and variables only work together when they were cut the same way: a
+4 MiB build's code finds no variable store in a 2 MiB build's file, runs all the same, and forgets everything. The
+sizes tell: both parts fill the flash device, which is a power of two (OvmfPkgDefines.fdf.inc in EDK2's OvmfPkg).
+
+    flash    code         variables
+    1 MiB      917 504    131 072      FD_SIZE_1MB
+    2 MiB    1 966 080    131 072      FD_SIZE_2MB
+    4 MiB    3 653 632    540 672      FD_SIZE_4MB
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import FirmwareError
+from pommel.paths import write_atomic
+
+_FLASH_SIZES = tuple(1 << exponent for exponent in range(20, 25))  # 1 to 16 MiB
+# Where the distributions describe their firmware (QEMU, docs/interop/firmware.json), the administrator's word first.
+_DESCRIPTIONS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
+# Where they keep it, for those that do not describe it: Debian and Ubuntu, Fedora, Arch, openSUSE.
+_WELL_KNOWN = (
+    ("/usr/share/OVMF", "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF", "OVMF_CODE.fd", "OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf", "OVMF_CODE.fd", "OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64", "OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
+    ("/usr/share/edk2/x64", "OVMF_CODE.fd", "OVMF_VARS.fd"),
+    ("/usr/share/qemu", "ovmf-x86_64-4m-code.bin", "ovmf-x86_64-4m-vars.bin"),
+)
+# A firmware that checks signatures starts neither OpenCore nor the trial's boot picker.
+_UNWANTED = {"secure-boot", "enrolled-keys", "requires-smm"}
+_INSTALL = "install the firmware: apt install ovmf (Fedora, Arch: edk2-ovmf)"
+
+SizeOf = Callable[[Path], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A firmware's code, and the variables that it starts from."""
+
+    code: Path
+    variables: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The pair to use. `reason` is empty when it is the upstream's own."""
+
+    pair: Pair
+    reason: str = ""
+
+
+def matches(code_size: int, variables_size: int) -> bool:
+    """Say whether code and variables of these sizes (bytes) are cut from one flash device."""
+    return 0 < variables_size < code_size and code_size + variables_size in _FLASH_SIZES
+
+
+def choose_pair(upstream: Pair, candidates: Sequence[Pair], size_of: SizeOf) -> Choice:
+    """Choose a pair whose parts match: the upstream's, else its code with fitting variables, else a whole other pair.
+
+    `candidates` are in order of preference; `size_of` says a file's size, or None when it is not there.
+
+    Raises:
+        FirmwareError: nothing matches.
+    """
+    problem = _problem(upstream, size_of)
+    if not problem:
+        return Choice(upstream)
+    code_size = size_of(upstream.code)
+    whole = [pair for pair in candidates if not _problem(pair, size_of)]
+    for pair in candidates if code_size else ():
+        if matches(code_size or 0, size_of(pair.variables) or 0):
+            return Choice(Pair(upstream.code, pair.variables), f"{problem}; starting from {pair.variables} instead")
+    if whole:
+        return Choice(whole[0], f"{problem}; using {whole[0].code} and its variables instead")
+    raise FirmwareError(f"{problem}, and this host has no pair that does", hint=_INSTALL)
+
+
+def find_pair(
+    code: Path, variables: Path, *, descriptions: Sequence[Path] = _DESCRIPTIONS, root: Path = Path("/")
+) -> Choice:
+    """Choose the firmware pair for a machine whose upstream names `code` and `variables`.
+
+    Raises:
+        FirmwareError: they do not match, and neither does anything else in their folder or on the host.
+    """
+    upstream = Pair(code, variables)
+    found = [*_pairs_in(code.parent), *_described(descriptions), *_well_known(root)]
+    return choose_pair(upstream, found, _size_of)
+
+
+def prepare_nvram(choice: Choice, nvram: Path) -> str | None:
+    """Make the machine's own copy of the variables, once; return a line for the user when an old one is set aside.
+
+    A copy that the machine already has is kept, as long as it fits the code. One that does not (the code is of
+    another build now, or the file is cut short) is renamed, never deleted: it holds the machine's boot entries.
+
+    Raises:
+        FirmwareError: a file cannot be read or written.
+    """
+    try:
+        if nvram.exists() and matches(choice.pair.code.stat().st_size, nvram.stat().st_size):
+            return None
+        aside = _set_aside(nvram) if nvram.exists() else None
+        write_atomic(nvram, choice.pair.variables.read_bytes(), mode=0o600)
+    except OSError as failure:
+        raise FirmwareError(
+            f"the machine's firmware variables cannot be prepared: {failure.strerror}: {failure.filename}"
+        ) from failure
+    if aside is None:
+        return None
+    return f"{nvram.name} did not fit {choice.pair.code.name} and is kept as {aside.name}; the machine starts afresh"
+
+
+def _problem(pair: Pair, size_of: SizeOf) -> str:
+    """What is wrong with a pair, or nothing."""
+    code, variables = size_of(pair.code), size_of(pair.variables)
+    for path, size in ((pair.code, code), (pair.variables, variables)):
+        if size is None:
+            return f"{path} is not there"
+    if not matches(code or 0, variables or 0):
+        return (
+            f"{pair.code.name} ({code} bytes) and {pair.variables.name} ({variables} bytes) are of unequal build: "
+            "they do not remember settings together"
+        )
+    return ""
+
+
+def _pairs_in(folder: Path) -> Iterator[Pair]:
+    """Every code file of a folder with every variables file of it; whether they match is asked later."""
+    variables = sorted(folder.glob("OVMF_VARS*.fd"))
+    for code in sorted(folder.glob("OVMF_CODE*.fd")):
+        if not _checks_signatures(code):
+            yield from (Pair(code, other) for other in variables if not _checks_signatures(other))
+
+
+def _checks_signatures(path: Path) -> bool:
+    return any(word in path.name.lower() for word in ("secboot", ".ms.", "snakeoil", "secure"))
+
+
+def _well_known(root: Path) -> Iterator[Pair]:
+    for folder, code, variables in _WELL_KNOWN:
+        here = root / folder.lstrip("/")
+        yield Pair(here / code, here / variables)
+
+
+def _described(folders: Iterable[Path]) -> Iterator[Pair]:
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")):
+            try:
+                pair = _pair_of(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # another's file, of a kind that we do not know
+            if pair is not None:
+                yield pair
+
+
+def _pair_of(description: dict[str, Any]) -> Pair | None:
+    """The pair that a description stands for, if it is a plain UEFI for q35 in raw flash files."""
+    mapping = description["mapping"]
+    parts = mapping.get("executable"), mapping.get("nvram-template")
+    targets = [t for t in description["targets"] if t["architecture"] == "x86_64"]
+    if mapping["device"] != "flash" or not all(part and part["format"] == "raw" for part in parts):
+        return None
+    if not any("q35" in machine for target in targets for machine in target["machines"]):
+        return None
+    if "uefi" not in description["interface-types"] or _UNWANTED & set(description["features"]):
+        return None
+    return Pair(Path(parts[0]["filename"]), Path(parts[1]["filename"]))
+
+
+def _set_aside(nvram: Path) -> Path:
+    number = 1
+    while (aside := nvram.with_name(f"{nvram.name}.old-{number}")).exists():
+        number += 1
+    return nvram.rename(aside)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None

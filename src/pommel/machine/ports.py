@@ -1,0 +1,108 @@
+"""Find a host port for a machine, and let no other machine have it. Band: shell.
+
+Only loopback ports: nothing of a machine is offered to the network. A port is a machine's once its record says so,
+whether it runs or not; finding and recording are one step under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from pommel import locks
+from pommel.errors import MachineError, NotPermitted, PommelError
+from pommel.machine import record
+from pommel.paths import Home
+from pommel.progress import Report, ignore, note
+
+FIRST_SSH_PORT = 2222
+_LAST = 65535
+_LOWEST_FREE = 1024
+_LOCK_WAIT_S = 10.0
+
+
+def allot_port(
+    home: Home,
+    name: str,
+    *,
+    wanted: int | None,
+    keep: Callable[[int], None],
+    report: Report = ignore,
+) -> int:
+    """Allot machine `name` the port `wanted` (None: 2222) or else the next free one, and call `keep` with it.
+
+    `keep` writes it to the machine's record. It runs under the lock, so that two processes never allot one port.
+
+    Raises:
+        NotPermitted: `wanted` is a port that only root may use.
+        MachineError: no port is free.
+        BusyError: the lock cannot be had.
+    """
+    first = wanted if wanted is not None else FIRST_SSH_PORT
+    with locks.hold(home.root / "ports.lock", busy="another pommel allots ports", wait_s=_LOCK_WAIT_S):
+        taken = _recorded(home, but=name)
+        port = next_free(first, taken)
+        keep(port)
+    if wanted is not None and port != wanted:
+        owner = taken.get(wanted)
+        why = f"belongs to the machine {owner}" if owner else "is in use on this host"
+        note(report, f"port {wanted} {why}: {name} gets {port}")
+    return port
+
+
+def next_free(first: int, taken: Collection[int] = ()) -> int:
+    """The first port from `first` up that is not `taken` and can be listened on; then those below `first`.
+
+    Raises:
+        NotPermitted: `first` is a port that only root may use.
+        MachineError: no port is free.
+    """
+    for port in _candidates(first):
+        if port not in taken and is_free(port):
+            return port
+    raise MachineError("no port is free on 127.0.0.1", hint="ss -ltn shows who listens")
+
+
+def is_free(port: int) -> bool:
+    """Whether 127.0.0.1:`port` can be listened on, found out by listening the way QEMU will.
+
+    Raises:
+        NotPermitted: only root may listen on it.
+    """
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as trial:
+        # As QEMU's user network does, so that what a closed connection leaves (TIME_WAIT) is no obstacle.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+            trial.listen(1)
+        except OSError as refusal:
+            if refusal.errno == errno.EADDRINUSE:
+                return False
+            if refusal.errno == errno.EACCES:
+                raise NotPermitted(f"only root may use port {port}", hint="choose one from 1024 up") from refusal
+            raise
+    return True
+
+
+def _candidates(first: int) -> Iterator[int]:
+    yield from range(first, _LAST + 1)
+    yield from range(_LOWEST_FREE, first)
+
+
+def _recorded(home: Home, *, but: str) -> dict[int, str]:
+    """The ports of the other machines, by port. A record that cannot be read claims none."""
+    ports = {}
+    for name in home.names():
+        if name != but and (port := _port_of(home.machine(name).record)) is not None:
+            ports[port] = name
+    return ports
+
+
+def _port_of(path: Path) -> int | None:
+    try:
+        return record.load(path).ssh_port
+    except PommelError:
+        return None

@@ -1,0 +1,166 @@
+"""QMP, the way into a running QEMU: short commands and events. Band: shell.
+
+Thin over the `qemu.qmp` library, whose errors become ours. It is imported when the first connection is made: most
+of what Pommel does, such as `status`, has no need of it. A QEMU serves one client a socket, so whoever connects
+here does so briefly; a second one waits its turn, up to its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pommel.errors import DeadlineError, MachineError, NotPermitted, StateError
+
+if TYPE_CHECKING:
+    from qemu.qmp import EventListener, QMPClient
+
+T = TypeVar("T")
+_RETRY_S = 0.02
+_GONE_S = 0.25  # how soon a listener notices that QEMU went without a word
+# A full queue at the socket: connect(2) says EAGAIN, which asyncio takes for "in progress" and then trips over.
+_QUEUE_FULL = (errno.EAGAIN, errno.ENOTCONN, errno.EINVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One QMP event, such as SHUTDOWN, RESET, STOP, RESUME, POWERDOWN."""
+
+    name: str
+    data: dict[str, Any]
+
+
+class Qmp:
+    """A connection to a QEMU, made by `connect`."""
+
+    def __init__(self, client: QMPClient, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+
+    async def execute(self, command: str, arguments: dict[str, object] | None = None) -> Any:
+        """Execute a QMP command and return what QEMU returns.
+
+        Raises:
+            MachineError: QEMU refuses it, or ends.
+            DeadlineError: QEMU is silent.
+        """
+        from qemu.qmp import ExecuteError, QMPError
+
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._client.execute(command, arguments)
+        except ExecuteError as refusal:
+            raise MachineError(f"QEMU refuses {command}: {refusal}") from refusal
+        except TimeoutError as late:
+            raise DeadlineError(f"QEMU did not answer {command} in {self._timeout_s:g} s") from late
+        except (QMPError, OSError, EOFError) as failure:
+            raise MachineError(f"QEMU went away during {command}") from failure
+
+    async def status(self) -> str:
+        """QEMU's word for how the guest is (qapi/run-state.json, RunState)."""
+        return str((await self.execute("query-status"))["status"])
+
+    @contextlib.contextmanager
+    def listening(self, *names: str) -> Iterator[AsyncIterator[Event]]:
+        """Listen for the named events from here on; the iterator ends when QEMU does."""
+        with self._client.listener(names) as listener:
+            yield self._events(listener)
+
+    async def _events(self, listener: EventListener) -> AsyncIterator[Event]:
+        from qemu.qmp import Runstate
+
+        while True:
+            gone = self._client.runstate != Runstate.RUNNING  # looked at first: what came before is still told
+            try:
+                async with asyncio.timeout(0 if gone and listener.empty() else _GONE_S):
+                    message = await listener.get()
+            except TimeoutError:
+                if gone:
+                    return
+            else:
+                data = message.get("data")
+                yield Event(str(message["event"]), dict(data) if isinstance(data, dict) else {})
+
+
+@contextlib.asynccontextmanager
+async def connect(path: Path, *, timeout_s: float = 2.0) -> AsyncIterator[Qmp]:
+    """Connect to the QMP socket `path`; waits for its turn, at most `timeout_s`, which also bounds each command.
+
+    Raises:
+        StateError: nobody listens there.
+        NotPermitted: this user may not.
+        DeadlineError: it is busy, or QEMU is silent.
+        MachineError: what listens there is no QMP, or QEMU ended.
+    """
+    client = await _connected(path, timeout_s)
+    try:
+        yield Qmp(client, timeout_s)
+    finally:
+        await _leave(client)
+
+
+async def within(path: Path, timeout_s: float, work: Callable[[Qmp], Awaitable[T]]) -> T:
+    """Connect, do `work`, leave. Raises as `connect` does."""
+    async with connect(path, timeout_s=timeout_s) as monitor:
+        return await work(monitor)
+
+
+async def query_status(path: Path, *, timeout_s: float) -> str:
+    """Connect, ask `query-status`, leave. Raises as `connect` and `Qmp.execute` do, in `timeout_s` all told."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await within(path, timeout_s, Qmp.status)
+    except TimeoutError as late:
+        raise DeadlineError(f"QEMU did not answer in {timeout_s:g} s") from late
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from synchronous code. Not from inside an event loop: use asyncio.to_thread around it there."""
+    return asyncio.run(work)
+
+
+async def _connected(path: Path, timeout_s: float) -> QMPClient:
+    from qemu.qmp import ConnectError, QMPClient
+
+    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # it logs what it also raises
+    until = time.monotonic() + timeout_s
+    while True:
+        client = QMPClient()
+        client.events.event_filter = lambda _: False  # else it keeps every event for ever
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await client.connect(str(path))
+                return client
+        except TimeoutError as late:
+            raise DeadlineError(
+                f"QEMU's monitor {path} did not answer in {timeout_s:g} s: it is busy or hangs"
+            ) from late
+        except ConnectError as failure:
+            cause = failure.exc
+            if not isinstance(cause, OSError) or cause.errno not in _QUEUE_FULL:
+                raise _refused(path, cause) from failure
+        await asyncio.sleep(_RETRY_S)
+
+
+def _refused(path: Path, cause: Exception) -> Exception:
+    if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
+        return StateError(f"no QEMU listens at {path}", hint="pommel status says what runs")
+    if isinstance(cause, PermissionError):
+        return NotPermitted(f"you may not open {path}: the machine belongs to another user")
+    if isinstance(cause, EOFError | ConnectionError):
+        return MachineError(f"QEMU ended while it was connected to at {path}")
+    return MachineError(f"{path} does not speak QMP: {cause}")
+
+
+async def _leave(client: QMPClient) -> None:
+    # A QEMU that went away, or that no longer reads, must not turn a command that worked into a failure.
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(1.0):
+            await client.disconnect()

@@ -1,0 +1,120 @@
+"""machine.json: what was chosen when a machine was made, and must stay. Band: shell.
+
+Not its settings, which the user may change at any time in pommel.toml. Read strictly: a record of a newer Pommel, or a
+damaged one, is an error and never half understood. Written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import MachineError, StateError
+from pommel.paths import write_atomic
+
+FORMAT = 1
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRecord:
+    """One machine as it was made. `created` is ISO 8601 in UTC; `base` is the trial base image's key."""
+
+    name: str
+    upstream: str
+    uuid: str
+    mac: str
+    ssh_port: int
+    created: str
+    base: str | None = None
+
+
+def load(path: Path) -> MachineRecord:
+    """Read the record `path`.
+
+    Raises:
+        StateError: there is none.
+        MachineError: it cannot be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as gone:
+        raise StateError(f"there is no machine at {path.parent}", hint="pommel list shows the machines") from gone
+    except (OSError, UnicodeDecodeError) as failure:
+        raise MachineError(f"{path} cannot be read: {failure}") from failure
+    try:
+        return parse(text)
+    except ValueError as wrong:
+        raise MachineError(f"{path} cannot be used: {wrong}", hint=_hint(text)) from wrong
+
+
+def save(path: Path, record: MachineRecord) -> None:
+    """Write the record `path`, whole or not at all.
+
+    Raises:
+        MachineError: the disk is full, or may not be written to.
+    """
+    try:
+        write_atomic(path, render(record))
+    except OSError as failure:
+        raise MachineError(f"{path} cannot be written: {failure}") from failure
+
+
+def render(record: MachineRecord) -> str:
+    """The record as JSON text."""
+    return json.dumps({"format": FORMAT, **asdict(record)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse(text: str) -> MachineRecord:
+    """Parse a record.
+
+    Raises:
+        ValueError: with what is wrong, for the user.
+    """
+    try:
+        document: Any = json.loads(text)
+    except (ValueError, RecursionError) as failure:
+        raise ValueError(f"it is not JSON ({failure})") from failure
+    if not isinstance(document, dict):
+        raise ValueError("it holds no JSON object")
+    found = dict(document)
+    version = found.pop("format", None)
+    if version != FORMAT or isinstance(version, bool):
+        raise ValueError(f"its format is {version!r}, and this Pommel knows {FORMAT}")
+    known = {field.name for field in fields(MachineRecord)}
+    if unknown := sorted(found.keys() - known):
+        raise ValueError(f"unknown key {unknown[0]!r}")
+    if lacking := sorted(known - {"base"} - found.keys()):
+        raise ValueError(f"{lacking[0]!r} is missing")
+    for key, value in found.items():
+        _check(key, value)
+    return MachineRecord(**found)
+
+
+def _check(key: str, value: Any) -> None:
+    if key == "ssh_port":
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
+            raise ValueError(f"ssh_port is {value!r}, no port")
+        return
+    if key == "base" and value is None:
+        return
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} is {value!r}, no text")
+    if key == "mac" and not _MAC.match(value):
+        raise ValueError(f"mac is {value!r}, no MAC address")
+    if key == "uuid" and not _UUID.match(value):
+        raise ValueError(f"uuid is {value!r}, no UUID in lower case")
+
+
+def _hint(text: str) -> str:
+    try:
+        version = json.loads(text)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        version = None
+    if isinstance(version, int) and version > FORMAT:
+        return "a newer Pommel made this machine: update this one"
+    return "put the file back from a backup, or delete the machine and make it anew"

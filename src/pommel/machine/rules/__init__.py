@@ -1,0 +1,57 @@
+"""The overlay: what Pommel changes in an upstream's command line, and in which order. Band: core, no I/O.
+
+One small function a device group, each from sheet to sheet. A rule whose matter is essential and which cannot read
+the upstream raises UpstreamError with what it looked for and what it found; none of them shrugs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pommel.machine.commandline import CommandLine
+from pommel.machine.rules import display, network, process, processor, storage
+from pommel.machine.rules.sheet import Change, Given, HostFacts, Placement, Sheet
+from pommel.machine.spec import MachineSpec
+
+__all__ = ["RULES", "Change", "HostFacts", "Overlaid", "Placement", "apply_rules"]
+
+RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
+    ("accelerator", processor.accelerator),
+    ("cpu", processor.cpu),
+    ("memory", processor.memory),
+    ("topology", processor.topology),
+    ("firmware", storage.firmware),
+    ("disks", storage.disks),
+    ("network", network.network),
+    ("display", display.display),
+    ("audio", display.audio),
+    ("monitor", display.monitor),
+    ("serial", display.serial),
+    ("process", process.process),
+    ("identity", process.identity),
+    ("paths", process.paths),
+    ("extra", process.extra),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaid:
+    """The finished command line, and every edit that led to it, in order."""
+
+    command_line: CommandLine
+    changes: tuple[Change, ...]
+
+
+def apply_rules(captured: CommandLine, spec: MachineSpec, facts: HostFacts, placement: Placement) -> Overlaid:
+    """Lay every rule over the upstream's command line.
+
+    Raises:
+        UpstreamError: a rule cannot find what it is there to change.
+        ConfigError: two settings contradict each other.
+    """
+    given = Given(spec, facts, placement)
+    sheet = Sheet(captured)
+    for name, rule in RULES:
+        sheet = rule(replace(sheet, rule=name), given)
+    return Overlaid(sheet.line, sheet.changes)

@@ -1,0 +1,81 @@
+"""Rules for QEMU as a process: its life, its name, its paths, and what the user adds. Band: core, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pommel.errors import ConfigError, UpstreamError
+from pommel.machine.commandline import Argument, Note, parse_words
+from pommel.machine.rules.sheet import Change, Given, Sheet
+from pommel.machine.suboptions import escape
+from pommel.machine.upstream_files import absolute
+
+# Options whose whole value is a path, and sub-options that are one. What QEMU looks up in its own data directory
+# by name (-bios, -L, romfile=) is no path of the upstream's and stays.
+_PATH_OPTIONS = ("hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "kernel", "initrd", "dtb", "pflash", "D")
+_PATH_KEYS = {
+    "drive": ("file",),
+    "blockdev": ("filename", "file.filename"),
+    "chardev": ("path", "logfile"),
+    "fsdev": ("path",),
+    "virtfs": ("path",),
+    "acpitable": ("file", "data"),
+    "smbios": ("file",),
+    "fw_cfg": ("file",),
+}
+_PROCESS_NAME_MAX = 15  # bytes: TASK_COMM_LEN less its NUL
+
+
+def process(sheet: Sheet, given: Given) -> Sheet:
+    """Let QEMU's life be seen: it runs as our child at start, holds its pidfile, and ends when the guest does."""
+    reasons = {
+        "daemonize": "Pommel gives QEMU a session of its own, and sees it die at start",
+        "S": "a machine that is started runs",
+        "no-shutdown": "QEMU ends when the guest has powered down",
+    }
+    for name, reason in reasons.items():
+        sheet = sheet.remove_all(sheet.line.find(name), reason)
+    return sheet.put("pidfile", given.placement.pidfile, "QEMU locks it for as long as it lives")
+
+
+def identity(sheet: Sheet, given: Given) -> Sheet:
+    """Name the machine to itself and to the host's process list."""
+    place = given.placement
+    process_name = f"vm:{place.guest_name}".encode()[:_PROCESS_NAME_MAX].decode(errors="ignore")
+    value = f"guest={escape(place.guest_name)},process={escape(process_name)}"
+    sheet = sheet.put("name", value, "the machine's name, in messages and in the host's process list")
+    return sheet.put("uuid", place.uuid, "an identity of its own, the same at every start")
+
+
+def paths(sheet: Sheet, given: Given) -> Sheet:
+    """Make the upstream's relative paths absolute."""
+    folder, reason = given.placement.upstream, "relative to the upstream's folder"
+    for argument in sheet.line.find(*_PATH_OPTIONS):
+        sheet = sheet.change(argument, absolute(argument.value or "", folder), reason)
+    for argument in sheet.line.find(*_PATH_KEYS):
+        value = argument.sub
+        for key in _PATH_KEYS[argument.name]:
+            if path := value.get(key):
+                value = value.with_value(key, absolute(path, folder))
+        sheet = sheet.change(argument, value, reason)
+    return sheet
+
+
+def extra(sheet: Sheet, given: Given) -> Sheet:
+    """Append what the user wants appended, as it is.
+
+    Raises:
+        ConfigError: the last option lacks its value.
+    """
+    reason = "asked for: qemu_args"
+    try:
+        words = parse_words(given.spec.qemu_args, born="qemu_args")
+    except UpstreamError as failure:
+        raise ConfigError(f"qemu_args cannot be used: {failure.message}") from failure
+    new = tuple(replace(argument, notes=(Note("qemu_args", reason),)) for argument in words)
+    changes = tuple(_addition(argument, reason) for argument in new)
+    return replace(sheet, line=sheet.line.append(*new), changes=(*sheet.changes, *changes))
+
+
+def _addition(argument: Argument, reason: str) -> Change:
+    return Change(argument.born, "added", None, argument.text, reason)

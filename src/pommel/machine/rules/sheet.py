@@ -1,0 +1,111 @@
+"""What a rule works on, and what it is told. Band: core, no I/O.
+
+A rule takes a `Sheet` and gives a `Sheet`: its edits go through `add`, `change` and `remove`, each with a reason, so
+no argument can change without saying why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pommel.machine.commandline import Argument, CommandLine, Note
+from pommel.machine.spec import MachineSpec
+from pommel.machine.suboptions import SubOptions
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What was found out about the host; `accel_reason` is one line for the user."""
+
+    accel: Literal["kvm", "tcg"]
+    accel_reason: str
+    qemu_version: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where everything of one machine is. Absolute paths; decided elsewhere."""
+
+    guest_name: str
+    upstream: str  # the folder that the script's relative paths start from
+    disk: str
+    nvram: str
+    firmware_code: str
+    vnc: str
+    qmp: str
+    qmp_watch: str
+    pidfile: str
+    serial_log: str
+    uuid: str
+    mac: str
+    ssh_port: int
+    installer: str | None = None  # None: there is none to attach
+    boot_disk: str | None = None  # None: the upstream's own
+    disk_format: str = "qcow2"
+    firmware_reason: str = ""  # why another pair than the upstream's, if so
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """All that a rule may ask."""
+
+    spec: MachineSpec
+    facts: HostFacts
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit: `before` is None for what was added, `after` for what was removed."""
+
+    rule: str
+    kind: Literal["added", "changed", "removed"]
+    before: str | None
+    after: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A command line under work, the rule at work, and what has been changed so far."""
+
+    line: CommandLine
+    rule: str = ""
+    changes: tuple[Change, ...] = ()
+
+    def add(self, option: str, value: str | None, reason: str) -> Sheet:
+        """Put an argument at the end."""
+        new = Argument(option, value, self.rule, (Note(self.rule, reason),))
+        change = Change(self.rule, "added", None, new.text, reason)
+        return replace(self, line=self.line.append(new), changes=(*self.changes, change))
+
+    def change(self, old: Argument, value: str | SubOptions | None, reason: str, *, option: str | None = None) -> Sheet:
+        """Give an argument another value, and perhaps another option; nothing happens when it reads the same."""
+        text = value.render() if isinstance(value, SubOptions) else value
+        note = Note(self.rule, reason)
+        new = replace(old, option=option or old.option, value=text, notes=(*old.notes, note), was=old.was or old.text)
+        if new.words == old.words:
+            return self
+        change = Change(self.rule, "changed", old.text, new.text, reason)
+        return replace(self, line=self.line.replace(old, new), changes=(*self.changes, change))
+
+    def remove(self, old: Argument, reason: str) -> Sheet:
+        """Take an argument out."""
+        change = Change(self.rule, "removed", old.text, None, reason)
+        return replace(self, line=self.line.remove(old), changes=(*self.changes, change))
+
+    def remove_all(self, olds: Iterable[Argument], reason: str) -> Sheet:
+        """Take arguments out, all for the same reason."""
+        sheet = self
+        for old in olds:
+            sheet = sheet.remove(old, reason)
+        return sheet
+
+    def put(self, name: str, value: str, reason: str) -> Sheet:
+        """Make `value` the one value of option `name`: change the first, drop the others, or add it."""
+        found = self.line.find(name)
+        if not found:
+            return self.add(f"-{name}", value, reason)
+        return self.change(found[0], value, reason).remove_all(found[1:], reason)

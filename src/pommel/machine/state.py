@@ -1,0 +1,129 @@
+"""How a machine is, found out by looking. Band: shell.
+
+No wrapper's pid and no daemon is asked. QEMU lives when it holds the lock on its pidfile. It takes the pidfile away
+when it ends by itself, so a pidfile that nobody holds is what a crash leaves. Starting is told from running by
+`run.json`: who starts it, then which QEMU answered QMP and when it began; both with the process's start time, so that
+a file which a kill -9 or a power cut left behind is seen to speak of nobody.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pommel import locks
+from pommel.errors import PommelError
+from pommel.machine.runstate import Observed, State, read_status
+from pommel.paths import MachinePaths, write_atomic
+
+__all__ = ["Observed", "State", "forget_run", "mark_running", "mark_starting", "observe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What run.json says: a process, by pid and by its start time in clock ticks since that boot."""
+
+    phase: str  # starting: the process is who starts it; running: it is QEMU
+    pid: int
+    start_ticks: int
+    boot_id: str
+    accel: str | None = None
+
+
+def observe(paths: MachinePaths, *, ask_s: float = 0.0) -> Observed:
+    """Look how machine `paths.name` is.
+
+    Costs three small files. With `ask_s` a living QEMU is also asked over QMP, for at most so long, whether its guest
+    runs or is paused; not from inside an event loop. One that is busy or hung is running, and `detail` says so.
+    """
+    pid = locks.holder(paths.pidfile)
+    run = _load(run_file(paths))
+    begun = run is not None and _start_ticks(run.pid) == run.start_ticks and _boot_id() == run.boot_id
+    if run is not None and begun and run.phase == "starting":
+        return Observed(paths.name, State.STARTING, pid)
+    if pid is None:
+        return _at_rest(paths, run)
+    seen = _alive(paths, pid, run.accel if run is not None and begun and run.pid == pid else None)
+    return _asked(paths, seen, ask_s) if ask_s else seen
+
+
+def mark_starting(paths: MachinePaths) -> None:
+    """Record that this process starts the machine; true for as long as both last."""
+    _save(paths, "starting", os.getpid(), None)
+
+
+def mark_running(paths: MachinePaths, pid: int, accel: str | None = None) -> None:
+    """Record that QEMU `pid` has answered QMP; true for as long as it lives."""
+    _save(paths, "running", pid, accel)
+
+
+def forget_run(paths: MachinePaths) -> None:
+    """Remove the record of a run that is over."""
+    run_file(paths).unlink(missing_ok=True)
+
+
+def run_file(paths: MachinePaths) -> Path:
+    """Where the record of the present run is."""
+    return paths.directory / "run.json"
+
+
+def _at_rest(paths: MachinePaths, run: Run | None) -> Observed:
+    if not paths.pidfile.exists():
+        return Observed(paths.name, State.STOPPED)
+    if run is not None and run.boot_id != _boot_id():
+        return Observed(paths.name, State.CRASHED, detail="the host went down while it ran")
+    return Observed(paths.name, State.CRASHED, detail="QEMU was killed or broke down; its log may say why")
+
+
+def _alive(paths: MachinePaths, pid: int, accel: str | None) -> Observed:
+    seen = Observed(paths.name, State.RUNNING, pid if pid > 0 else None, accel=accel)
+    ticks = _start_ticks(pid)
+    if ticks is None:  # in another container, or gone this instant
+        return seen
+    # Boot time goes on through sleep and does not jump when the wall clock is set.
+    uptime_s = max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=uptime_s)
+    return replace(seen, uptime_s=uptime_s, since=since)
+
+
+def _asked(paths: MachinePaths, seen: Observed, ask_s: float) -> Observed:
+    from pommel.machine import qmp
+
+    try:
+        status = qmp.run(qmp.query_status(paths.qmp, timeout_s=ask_s))
+    except PommelError:
+        return replace(seen, detail="QEMU's monitor is busy or does not answer")
+    state, detail = read_status(status)
+    return replace(seen, state=state, detail=detail)
+
+
+def _save(paths: MachinePaths, phase: str, pid: int, accel: str | None) -> None:
+    ticks = _start_ticks(pid)
+    if ticks is not None:  # None: it is gone, and there is nothing to record
+        write_atomic(run_file(paths), json.dumps(asdict(Run(phase, pid, ticks, _boot_id(), accel))))
+
+
+def _load(path: Path) -> Run | None:
+    try:
+        run = Run(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # absent or damaged: it speaks of nobody
+        return None
+    return run if isinstance(run.pid, int) and run.pid > 0 else None
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When process `pid` began, in clock ticks since boot (proc_pid_stat(5), field 22); None: there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks and parentheses
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

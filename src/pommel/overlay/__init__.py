@@ -1,0 +1,1 @@
+"""The upstream, and what we lay over it."""

@@ -1,0 +1,200 @@
+"""Starting real QEMUs: what stands afterwards, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pommel import locks
+from pommel.errors import BusyError, DeadlineError, MachineError, MissingProgram, StateError
+from pommel.machine import lifecycle, state
+from pommel.machine.state import State
+from pommel.paths import MachinePaths
+from pommel.progress import Progress
+
+from .bare import argv, finish, make, pommel, qemus, short_home, until
+
+
+@pytest.fixture
+def paths() -> Iterator[MachinePaths]:
+    with short_home() as home:
+        yield make(home)
+
+
+def nothing_is_left(paths: MachinePaths) -> None:
+    until(lambda: qemus(paths) == [])
+    assert state.observe(paths).state is State.STOPPED
+    assert not any(path.exists() for path in (paths.pidfile, paths.qmp, paths.qmp_watch, state.run_file(paths)))
+
+
+def test_start_leaves_a_machine_that_answers(paths: MachinePaths) -> None:
+    events: list[Progress] = []
+    started = lifecycle.start(paths, argv(paths), accel="tcg", report=events.append)
+    assert qemus(paths) == [started.pid]
+    seen = state.observe(paths, ask_s=5)
+    assert (seen.state, seen.pid, seen.accel, seen.detail) == (State.RUNNING, started.pid, "tcg", "")
+    assert os.getsid(started.pid) == started.pid != os.getsid(0)
+    assert not events[0].finished and events[-1].finished
+
+
+def test_a_second_start_is_refused_and_harms_nothing(paths: MachinePaths) -> None:
+    started = lifecycle.start(paths, argv(paths))
+    with pytest.raises(StateError, match=rf"already running \(pid {started.pid}\)") as refusal:
+        lifecycle.start(paths, argv(paths))
+    assert refusal.value.exit_code == 3
+    assert state.observe(paths, ask_s=5).state is State.RUNNING
+
+
+def test_a_qemu_that_dies_at_start_shows_this_runs_log_only(paths: MachinePaths) -> None:
+    for device in ("first-fancy", "second-fancy"):
+        with pytest.raises(MachineError) as failure:
+            lifecycle.start(paths, argv(paths, "-device", device))
+        assert f"'{device}' is not a valid device model name" in failure.value.message
+        assert "exit status 1" in failure.value.message
+        assert failure.value.hint == "pommel log m"
+    assert "first-fancy" not in failure.value.message
+    assert paths.log.read_text().count("=== ") == 2
+    nothing_is_left(paths)
+    assert lifecycle.start(paths, argv(paths)).pid == state.observe(paths).pid
+
+
+def test_a_qemu_that_dies_by_a_signal_says_which(paths: MachinePaths) -> None:
+    with pytest.raises(MachineError, match="QEMU ended with SIGABRT:\nit said nothing"):
+        lifecycle.start(paths, ["sh", "-c", "kill -ABRT $$"])
+    nothing_is_left(paths)
+
+
+def test_no_qemu_on_this_host(paths: MachinePaths) -> None:
+    with pytest.raises(MissingProgram, match="qemu-system-nonesuch"):
+        lifecycle.start(paths, ["qemu-system-nonesuch"])
+    nothing_is_left(paths)
+
+
+def test_a_qemu_that_never_answers_is_ended(paths: MachinePaths) -> None:
+    silent = [word.replace("qmp", "other") for word in argv(paths)]
+    silent = [word if word != "-other" else "-qmp" for word in silent]
+    with pytest.raises(DeadlineError, match="did not answer in time"):
+        lifecycle.start(paths, silent, timeout_s=0.5)
+    nothing_is_left(paths)
+
+
+def test_a_qemu_without_our_pidfile_is_ended(paths: MachinePaths) -> None:
+    words = [word.replace("qemu.pid", "elsewhere.pid") for word in argv(paths)]
+    with pytest.raises(MachineError, match="does not hold"):
+        lifecycle.start(paths, words)
+    until(lambda: locks.holder(paths.directory / "elsewhere.pid") is None)
+    assert state.observe(paths).state is State.STOPPED
+
+
+def test_a_full_disk_is_told_and_nothing_starts(paths: MachinePaths) -> None:
+    paths.log.symlink_to("/dev/full")
+    with pytest.raises(MachineError, match=r"cannot be started.*No space left"):
+        lifecycle.start(paths, argv(paths))
+    nothing_is_left(paths)
+
+
+def test_after_kill_9_it_has_crashed_and_starts_again(paths: MachinePaths) -> None:
+    first = lifecycle.start(paths, argv(paths)).pid
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    seen = state.observe(paths)
+    assert (seen.state, seen.pid, seen.alive) == (State.CRASHED, None, False)
+    assert seen.detail
+    second = lifecycle.start(paths, argv(paths)).pid
+    assert second != first
+    assert state.observe(paths, ask_s=5).state is State.RUNNING
+
+
+def test_two_starts_at_once_make_one_qemu(paths: MachinePaths) -> None:
+    code = f"print(lifecycle.start(paths, {argv(paths)!r}).pid)"
+    ends = [finish(child) for child in [pommel(code, paths) for _ in range(3)]]
+    assert sorted(status for status, _ in ends) == [0, 3, 3]
+    assert {said for status, said in ends if status == 3} <= {"StateError", "BusyError"}
+    (pid,) = [int(said) for status, said in ends if status == 0]
+    assert qemus(paths) == [pid] == [state.observe(paths).pid]
+
+
+def test_start_waits_a_moment_for_whoever_is_at_work(paths: MachinePaths) -> None:
+    other = pommel("with lifecycle.serialised(paths):\n    print('held', flush=True)\n    time.sleep(60)", paths)
+    assert other.stdout is not None
+    other.stdout.readline()
+    try:
+        with pytest.raises(BusyError, match=f"pid {other.pid}"):
+            lifecycle.start(paths, argv(paths))
+    finally:
+        other.kill()
+        finish(other)
+    nothing_is_left(paths)
+
+
+def test_start_under_a_lock_that_the_caller_holds(paths: MachinePaths) -> None:
+    with locks.hold(paths.lock, busy="busy"):
+        lifecycle.start(paths, argv(paths))
+        assert locks.holder(paths.lock) == os.getpid()
+    assert state.observe(paths).state is State.RUNNING
+
+
+def slow(paths: MachinePaths, seconds: float) -> list[str]:
+    """A QEMU that is ready only after a while."""
+    return ["sh", "-c", f'touch {begun(paths)}; sleep {seconds}; exec "$@"', "sh", *argv(paths)]
+
+
+def begun(paths: MachinePaths) -> Path:
+    """What is there once the slow QEMU has been spawned."""
+    return paths.directory / "begun"
+
+
+def test_ctrl_c_during_start_leaves_no_machine(paths: MachinePaths) -> None:
+    starter = pommel(f"lifecycle.start(paths, {slow(paths, 30)!r})", paths, stderr=-3, start_new_session=True)
+    until(begun(paths).exists)
+    assert state.observe(paths).state is State.STARTING
+    os.killpg(starter.pid, signal.SIGINT)
+    assert finish(starter)[0] == -signal.SIGINT
+    nothing_is_left(paths)
+
+
+def test_kill_9_of_the_starter_leaves_a_machine_that_runs(paths: MachinePaths) -> None:
+    starter = pommel(f"lifecycle.start(paths, {slow(paths, 0.5)!r})", paths)
+    until(begun(paths).exists)
+    assert state.observe(paths).state is State.STARTING
+    starter.kill()
+    finish(starter)
+    until(lambda: state.observe(paths).alive)
+    until(lambda: state.observe(paths, ask_s=1).detail == "")
+    assert state.observe(paths).state is State.RUNNING
+    with pytest.raises(StateError):
+        lifecycle.start(paths, argv(paths))
+
+
+def test_the_machine_lives_on_when_its_terminal_closes(paths: MachinePaths) -> None:
+    ours, theirs = pty.openpty()
+    starter = pommel(
+        f"print(lifecycle.start(paths, {argv(paths)!r}).pid, flush=True)\ntime.sleep(60)",
+        paths,
+        stdin=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    assert starter.stdout is not None
+    pid = int(starter.stdout.readline())
+    os.close(ours)  # the terminal hangs up
+    assert finish(starter)[0] == -signal.SIGHUP
+    seen = state.observe(paths, ask_s=5)
+    assert (seen.state, seen.pid) == (State.RUNNING, pid)
+
+
+def test_start_in_a_thread_of_an_event_loop(paths: MachinePaths) -> None:
+    import asyncio
+
+    async def serve() -> int:
+        return (await asyncio.to_thread(lifecycle.start, paths, argv(paths))).pid
+
+    assert asyncio.run(serve()) == state.observe(paths).pid

@@ -1,0 +1,541 @@
+"""Each rule on the shapes that upstreams have, and on those that it must refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pommel.errors import ConfigError, UpstreamError
+from pommel.machine.commandline import CommandLine
+from pommel.machine.rules import RULES
+from pommel.machine.rules.processor import Topology, read_topology, wanted_topology
+from pommel.machine.suboptions import SubOptions
+
+from .given import KVM, LAYOUTS, TCG, line_with, overlaid, placement, upstream_line, words_of
+
+
+def values(line: CommandLine, name: str) -> list[str | None]:
+    return [argument.value for argument in line.find(name)]
+
+
+# --- the whole -------------------------------------------------------------------------------------------------------
+
+
+def test_every_change_has_a_rule_and_a_reason() -> None:
+    done = overlaid(facts=TCG, memory=8 << 30, qemu_args=("-device", "usb-mouse"))
+    names = {name for name, _ in RULES} | {"qemu_args"}
+    assert done.changes
+    for change in done.changes:
+        assert change.rule in names
+        assert change.reason
+        assert (change.before is None) == (change.kind == "added")
+        assert (change.after is None) == (change.kind == "removed")
+    for argument in done.command_line.arguments:
+        assert (argument.origin == "upstream") == (argument.reason == "")
+
+
+def test_changes_add_up() -> None:
+    """Doing to the upstream's texts what the changes say gives the finished line's texts."""
+    texts = [argument.text for argument in upstream_line().arguments]
+    done = overlaid(facts=TCG, cores=4)
+    for change in done.changes:
+        if change.before is not None:
+            texts.remove(change.before)
+        if change.after is not None:
+            texts.append(change.after)
+    assert sorted(texts) == sorted(argument.text for argument in done.command_line.arguments)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rules_leave_a_finished_line_as_it_is(layout: str) -> None:
+    """Nothing is piled up when an upstream already says what we want, but for the sockets that are always added."""
+    once = overlaid(upstream_line(layout), facts=TCG).command_line
+    again = CommandLine.parse(once.program, [w for a in once.arguments if a.name != "qmp" for w in a.words])
+    twice = overlaid(again, facts=TCG).command_line
+    assert sorted(twice.words) == sorted(once.words)
+
+
+# --- accelerator -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "kvm", "tcg"),
+    [
+        ((), "kvm", "tcg,thread=multi"),
+        (("-enable-kvm",), "kvm", "tcg,thread=multi"),
+        (("-accel", "kvm,kernel-irqchip=split"), "kvm,kernel-irqchip=split", "tcg,thread=multi"),
+        (("-accel", "tcg,tb-size=512"), "kvm", "tcg,tb-size=512,thread=multi"),
+        (("-accel", "hvf", "-accel", "kvm", "-accel", "tcg"), "kvm", "tcg,thread=multi"),
+        (("-machine", "accel=kvm:tcg"), "kvm", "tcg,thread=multi"),
+        (("-machine", "q35,accel=hvf,vmport=off"), "kvm", "tcg,thread=multi"),
+    ],
+)
+def test_accelerator_is_named_once(said: tuple[str, ...], kvm: str, tcg: str) -> None:
+    line = line_with(*said, without=("-enable-kvm",))
+    for facts, wanted in ((KVM, kvm), (TCG, tcg)):
+        done = overlaid(line, facts=facts).command_line
+        assert values(done, "accel") == [wanted]
+        assert not done.find("enable-kvm")
+        assert not any(machine.sub.has("accel") for machine in done.find("machine"))
+        assert "q35" in [machine.sub.head for machine in done.find("machine")]
+
+
+def test_accelerator_says_why() -> None:
+    (accel,) = overlaid(facts=TCG).command_line.find("accel")
+    assert accel.reason == TCG.accel_reason
+
+
+# --- cpu -------------------------------------------------------------------------------------------------------------
+
+
+def cpu_of(upstream: str, facts: Any = KVM, **values: Any) -> str | None:
+    (cpu,) = overlaid(line_with("-cpu", upstream, without=("-cpu",)), facts=facts, **values).command_line.find("cpu")
+    return cpu.value
+
+
+def test_cpu_stays_as_it_is_under_kvm() -> None:
+    text = "Skylake-Client,-hle,-rtm,kvm=on,vendor=GenuineIntel,+invtsc,vmware-cpuid-freq=on,+avx,check"
+    assert cpu_of(text) == text
+
+
+@pytest.mark.parametrize(
+    ("upstream", "wanted"),
+    [
+        (
+            "Penryn,kvm=on,vendor=GenuineIntel,+invtsc,vmware-cpuid-freq=on,+avx,check",
+            "Penryn,vendor=GenuineIntel,+avx,check",
+        ),
+        ("host,+kvm_pv_unhalt,hv_relaxed,hv-time,-invtsc,kvm-pv-eoi=on,migratable=no", "max"),
+        ("Skylake-Client,-hle,+vmx,l3-cache=on", "Skylake-Client,-hle,+vmx,l3-cache=on"),
+    ],
+)
+def test_cpu_leaves_out_what_only_kvm_has(upstream: str, wanted: str) -> None:
+    assert cpu_of(upstream, TCG) == wanted
+
+
+def test_cpu_model_as_asked_drops_what_was_taken_from_the_old_model() -> None:
+    assert cpu_of("Skylake-Client,-hle,-rtm,+avx,check", cpu="Penryn") == "Penryn,+avx,check"
+    assert cpu_of("Skylake-Client,-hle,-rtm,+avx,check", cpu="Skylake-Client") == "Skylake-Client,-hle,-rtm,+avx,check"
+    assert cpu_of("Penryn", TCG, cpu="host") == "max"
+
+
+def test_cpu_flags_take_the_place_of_the_same_flag() -> None:
+    assert (
+        cpu_of("P,+avx,-sse4_2,check", cpu_flags=("-avx", "+sse4.2", "+fma", "+fma"))
+        == "P,-sse4_2,-avx,+sse4.2,+fma,check"
+    )
+    assert cpu_of("P,avx=on,enforce", cpu_flags=("-avx",)) == "P,-avx,enforce"
+    assert cpu_of("P", cpu_flags=("+avx",)) == "P,+avx"
+
+
+def test_cpu_that_upstream_does_not_name() -> None:
+    line = line_with(without=("-cpu",))
+    assert overlaid(line).command_line.find("cpu") == ()
+    assert values(overlaid(line, cpu="Penryn", cpu_flags=("+avx",)).command_line, "cpu") == ["Penryn,+avx"]
+    assert values(overlaid(line, facts=TCG, cpu="host").command_line, "cpu") == ["max"]
+    with pytest.raises(ConfigError, match=r"neither pommel\.toml nor the upstream"):
+        overlaid(line, cpu_flags=("+avx",))
+
+
+def test_cpu_named_twice_counts_as_qemu_counts_it() -> None:
+    assert values(overlaid(line_with("-cpu", "Nehalem")).command_line, "cpu") == ["Nehalem"]
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("upstream", "wanted"),
+    [
+        (("-m", "4096"), "8192"),
+        (("-m", "4G,slots=2,maxmem=16G"), "8192,slots=2,maxmem=16G"),
+        (("-m", "size=4096"), "size=8192M"),
+        ((), "8192"),
+    ],
+)
+def test_memory(upstream: tuple[str, ...], wanted: str) -> None:
+    line = line_with(*upstream, without=("-m ",))
+    assert values(overlaid(line, memory=8 << 30).command_line, "m") == [wanted]
+    assert values(overlaid(line).command_line, "m") == list(upstream[1:])
+
+
+# --- topology --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("smp", "wanted"),
+    [
+        ("4,cores=2,sockets=1", Topology(1, 2, 2)),
+        ("cpus=4,sockets=2", Topology(2, 2, 1)),
+        ("8", Topology(1, 8, 1)),
+        ("8,threads=2", Topology(1, 4, 2)),
+        ("sockets=2,cores=2,threads=2", Topology(2, 2, 2)),
+        ("8,sockets=2,dies=2,cores=2", Topology(2, 4, 1)),
+        ("8,maxcpus=8,cores=4", Topology(2, 4, 1)),
+        ("1", Topology(1, 1, 1)),
+    ],
+)
+def test_topology_read(smp: str, wanted: Topology) -> None:
+    assert read_topology(SubOptions.parse(smp)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, "4,cores=2,sockets=1"),
+        ({"cores": 6, "threads": 12}, "12,cores=6,sockets=1"),
+        ({"cores": 4}, "8,cores=4,sockets=1"),
+        ({"threads": 8}, "8,cores=4,sockets=1"),
+        ({"threads": 1}, "1,cores=1,sockets=1"),
+        ({"threads": 3}, "3,cores=3,sockets=1"),
+        ({"sockets": 2}, "8,cores=2,sockets=2"),
+        ({"sockets": 2, "cores": 3, "threads": 6}, "6,cores=3,sockets=2"),
+    ],
+)
+def test_topology_as_asked(asked: dict[str, int], wanted: str) -> None:
+    assert values(overlaid(**asked).command_line, "smp") == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("smp", "wanted"),
+    [
+        (("-smp", "cpus=4,maxcpus=4"), "cpus=8,cores=8,sockets=1"),
+        (("-smp", "4,sockets=1,dies=1,cores=2,threads=2"), "8,sockets=1,cores=4,threads=2"),
+        ((), "8,cores=8,sockets=1"),
+    ],
+)
+def test_topology_in_other_spellings(smp: tuple[str, ...], wanted: str) -> None:
+    line = line_with(*smp, without=("-smp",))
+    assert values(overlaid(line, threads=8).command_line, "smp") == [wanted]
+
+
+def test_topology_that_does_not_divide() -> None:
+    with pytest.raises(ConfigError, match=r"threads = 10 .* does not divide into 1 × 4") as told:
+        overlaid(cores=4, threads=10)
+    assert told.value.hint == "try threads = 8"
+    with pytest.raises(ConfigError, match=r"threads = 3 .* does not divide into 2 × 1"):
+        overlaid(sockets=2, threads=3)
+
+
+@given(
+    st.builds(Topology, *[st.integers(1, 8)] * 3), st.none() | st.integers(1, 8), st.none() | st.integers(1, 8),
+    st.none() | st.integers(1, 64),
+)  # fmt: skip
+def test_topology_is_as_asked_or_refused(
+    upstream: Topology, sockets: int | None, cores: int | None, total: int | None
+) -> None:
+    try:
+        new = wanted_topology(upstream, sockets, cores, total)
+    except ConfigError:
+        assert total is not None
+        return
+    assert new.sockets == (sockets or upstream.sockets)
+    assert cores in (None, new.cores)
+    assert total in (None, new.total)
+
+
+# --- firmware --------------------------------------------------------------------------------------------------------
+
+
+def test_firmware_that_was_replaced_says_so() -> None:
+    place = placement(firmware_code="/host/CODE,1.fd", firmware_reason="the pair is of unequal build")
+    code, variables = overlaid(place=place).command_line.find("drive")[:2]
+    assert code.value == "if=pflash,format=raw,readonly=on,file=/host/CODE,,1.fd"
+    assert code.reason == "the pair is of unequal build"
+    assert variables.value == "if=pflash,format=raw,file=/machines/sonoma/nvram.fd"
+    assert "the pair is of unequal build" in variables.reason
+
+
+def test_firmware_in_the_old_spelling() -> None:
+    line = line_with(
+        "-drive", "if=pflash,format=raw,readonly,file=C.fd", "-drive", "if=pflash,format=raw,file=V.fd",
+        without=("-drive if=pflash",),
+    )  # fmt: skip
+    assert " if=pflash,format=raw,readonly=on,file=/upstream/OVMF_CODE.fd " in words_of(overlaid(line))
+
+
+@pytest.mark.parametrize("words", [(), ("-bios", "OVMF.fd"), ("-drive", "if=pflash,readonly=on,file=C.fd")])
+def test_firmware_that_cannot_be_told(words: tuple[str, ...]) -> None:
+    with pytest.raises(UpstreamError, match="no firmware pair; looked for one -drive if=pflash") as told:
+        overlaid(line_with(*words, without=("-drive if=pflash",)))
+    assert (" ".join(words) or "id=MacHDD") in told.value.message
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------
+
+
+def test_disks_are_the_machines_own() -> None:
+    text = words_of(overlaid(place=placement("/m,1")))
+    own = "file=/m,,1/mac_hdd_ng.img,format=qcow2,cache=writeback,aio=threads,discard=unmap,detect-zeroes=unmap"
+    assert f" id=MacHDD,if=none,{own} " in text
+    assert " ide-hd,bus=sata.4,drive=MacHDD,rotation_rate=1 " in text
+    assert " id=OpenCoreBoot,if=none,snapshot=on,format=qcow2,file=/upstream/OpenCore/OpenCore.qcow2 " in text
+    assert " ide-hd,bus=sata.2,drive=OpenCoreBoot " in text
+    assert "InstallMedia" not in text
+
+
+def test_installer_is_attached_only_when_there_is_one() -> None:
+    text = words_of(overlaid(place=placement(installer="/cache/Base.img")))
+    assert " id=InstallMedia,if=none,file=/cache/Base.img,format=raw,snapshot=on " in text
+    assert " ide-hd,bus=sata.3,drive=InstallMedia " in text
+
+
+def test_disk_settings_of_the_upstream_stay() -> None:
+    line = line_with("-drive", "id=MacHDD,file=x.img,format=raw,cache=none,aio=native", without=("-drive id=MacHDD",))
+    wanted = "id=MacHDD,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2,cache=none,aio=native,discard=unmap"
+    assert f" {wanted}," in words_of(overlaid(line))
+
+
+def test_disk_on_another_bus_spins_as_it_likes() -> None:
+    line = line_with("-device", "virtio-blk-pci,drive=MacHDD", without=("-device ide-hd,bus=sata.4",))
+    assert " virtio-blk-pci,drive=MacHDD " in words_of(overlaid(line))
+
+
+@pytest.mark.parametrize("drive", ["id=d0,if=none,file=mac_hdd_2.img", "id=Other,if=none,file=whatever.qcow2"])
+def test_disk_is_known_by_its_name_or_by_being_the_only_one(drive: str) -> None:
+    name = drive.split(",", maxsplit=1)[0].removeprefix("id=")
+    line = line_with(
+        "-drive", drive, "-device", f"nvme,drive={name}", without=("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+    )
+    assert f" id={name},if=none,file=/machines/sonoma/mac_hdd_ng.img," in words_of(overlaid(line))
+
+
+def test_global_snapshot_would_lose_what_the_machine_writes() -> None:
+    assert not overlaid(line_with("-snapshot")).command_line.find("snapshot")
+
+
+def test_own_boot_disk() -> None:
+    text = words_of(overlaid(place=placement(boot_disk="/machines/sonoma/esp.qcow2")))
+    assert " id=OpenCoreBoot,if=none,snapshot=on,format=qcow2,file=/machines/sonoma/esp.qcow2 " in text
+
+
+def test_boot_disk_is_never_written() -> None:
+    line = line_with("-drive", "id=ESP,if=none,file=esp.img", without=("-drive id=OpenCoreBoot",))
+    assert " id=ESP,if=none,file=/upstream/esp.img,snapshot=on " in words_of(overlaid(line))
+
+
+@pytest.mark.parametrize(
+    ("words", "without", "place", "said"),
+    [
+        ((), ("-drive id=MacHDD",), {}, "no disk for the machine; looked for one -drive with id=MacHDD"),
+        (("-drive", "if=none,id=two,file=mac_hdd_ng.img"), (), {}, "more than one disk"),
+        (
+            (),
+            ("-device ide-hd,bus=sata.4",),
+            {},
+            "no device shows to the guest; looked for a -device with drive=MacHDD",
+        ),
+        ((), ("-drive id=OpenCoreBoot",), {"boot_disk": "/b"}, "no boot disk"),
+        ((), ("-drive id=InstallMedia",), {"installer": "/i"}, "no installer drive"),
+    ],
+)
+def test_disks_that_cannot_be_told(
+    words: tuple[str, ...], without: tuple[str, ...], place: dict[str, str], said: str
+) -> None:
+    with pytest.raises(UpstreamError, match=said) as told:
+        overlaid(line_with(*words, without=without), place=placement(**place))
+    assert "found:\n  -d" in told.value.message, "it shows what is there"
+    assert "boot_script" in (told.value.hint or "")
+
+
+def test_no_boot_disk_and_no_installer_may_be() -> None:
+    without = (
+        "-drive id=OpenCoreBoot",
+        "-drive id=InstallMedia",
+        "-device ide-hd,bus=sata.2",
+        "-device ide-hd,bus=sata.3",
+    )
+    assert len(overlaid(line_with(without=without)).command_line.find("drive")) == 3
+
+
+# --- network ---------------------------------------------------------------------------------------------------------
+
+
+def network_of(*words: str) -> list[str]:
+    done = overlaid(line_with(*words, without=("-netdev", "-device virtio-net")))
+    return [a.text for a in done.command_line.find("netdev", "nic", "device") if "net" in a.text or a.name == "nic"]
+
+
+def test_network_of_upstream() -> None:
+    done = overlaid()
+    text = words_of(done)
+    assert " user,id=net0,hostfwd=tcp:127.0.0.1:2201-:22 " in text
+    assert " virtio-net-pci,netdev=net0,id=net0,mac=52:54:00:0a:0b:0c " in text
+    assert "52:54:00:c9:18:27" not in text
+
+
+def test_network_without_a_forward_or_an_address() -> None:
+    assert network_of("-netdev", "user,id=n", "-device", "vmxnet3,netdev=n") == [
+        "-netdev user,id=n,hostfwd=tcp:127.0.0.1:2201-:22",
+        "-device vmxnet3,netdev=n,mac=52:54:00:0a:0b:0c",
+    ]
+
+
+def test_network_other_forwards_stay_on_loopback() -> None:
+    forwards = (
+        "hostfwd=tcp::2222-:22,hostfwd=:0.0.0.0:5901-10.0.2.15:5900,hostfwd=udp::53-:53,hostfwd=tcp:[::]:2223-:22"
+    )
+    backend, _ = network_of("-netdev", f"user,id=n,{forwards},restrict=off", "-device", "e1000,netdev=n")
+    assert backend == (
+        "-netdev user,id=n,hostfwd=tcp:127.0.0.1:2201-:22,hostfwd=:127.0.0.1:5901-10.0.2.15:5900,"
+        "hostfwd=udp:127.0.0.1:53-:53,restrict=off"
+    )
+
+
+def test_network_in_one_word() -> None:
+    assert network_of("-nic", "user,model=e1000-82545em,hostfwd=tcp::22-:22") == [
+        "-nic user,model=e1000-82545em,hostfwd=tcp:127.0.0.1:2201-:22,mac=52:54:00:0a:0b:0c"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no user-mode network; looked for -netdev user"),
+        (("-netdev", "tap,id=n", "-device", "e1000,netdev=n"), "no user-mode network.*\n  -netdev tap,id=n"),
+        (("-netdev", "user,id=n"), "no network card; looked for one -device with netdev=n"),
+        (
+            ("-netdev", "user,id=n", "-device", "e1000,netdev=n", "-device", "e1000,netdev=n"),
+            "more than one network card",
+        ),
+        (("-netdev", "user,id=n,hostfwd=unix:/x-:22", "-device", "e1000,netdev=n"), "cannot be read .unix:/x-:22."),
+    ],
+)
+def test_network_that_cannot_be_told(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UpstreamError, match=said):
+        network_of(*words)
+
+
+# --- display, audio, monitor, serial ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("-display", "none", "-vnc", "0.0.0.0:1,password=on"),
+        ("-spice", "port=5900,addr=127.0.0.1", "-display", "gtk"),
+        ("-nographic",),
+        ("-sdl", "-full-screen"),
+    ],
+)
+def test_display_is_one_socket(words: tuple[str, ...]) -> None:
+    done = overlaid(line_with(*words), place=placement("/m,1")).command_line
+    assert values(done, "display") == ["none"]
+    assert values(done, "vnc") == ["unix:/m,,1/vnc.sock,share=ignore"]
+    assert not done.find("spice", "nographic", "sdl", "full-screen")
+    assert "vmware-svga" in values(done, "device")
+
+
+def test_display_without_spice_drops_its_agent() -> None:
+    words = ("-chardev", "spicevmc,id=c,name=vdagent", "-device", "virtserialport,chardev=c,name=x", "-k", "en-us")
+    text = words_of(overlaid(line_with(*words)))
+    assert "spice" not in text
+    assert "virtserialport" not in text
+    assert " -k en-us " in text
+
+
+def test_audio_goes_nowhere() -> None:
+    text = words_of(overlaid())
+    assert " -audiodev none,id=audio0 " in text
+    assert " hda-duplex,audiodev=audio0 " in text
+    assert " -device ich9-intel-hda " in text
+
+
+def test_audio_backend_of_the_upstream_is_silenced() -> None:
+    words = ("-audiodev", "pa,id=snd,server=/run/p", "-device", "usb-audio,audiodev=snd", "-audio", "sdl,model=hda")
+    text = words_of(overlaid(line_with(*words)))
+    assert " -audiodev none,id=snd " in text
+    assert " usb-audio,audiodev=snd " in text
+    assert " hda-duplex,audiodev=snd " in text
+    assert " -audio none,model=hda " in text
+
+
+def test_audio_of_a_machine_that_has_none() -> None:
+    assert not overlaid(line_with(without=("-device hda-duplex",))).command_line.find("audiodev")
+
+
+def test_monitor_is_two_sockets() -> None:
+    done = overlaid(place=placement("/m,1")).command_line
+    assert values(done, "monitor") == ["none"]
+    assert values(done, "qmp") == [
+        "unix:/m,,1/qmp.sock,server=on,wait=off",
+        "unix:/m,,1/qmp-watch.sock,server=on,wait=off",
+    ]
+
+
+def test_monitors_on_a_terminal_or_a_text_console_go_and_others_stay() -> None:
+    words = ("-monitor", "vc:80Cx24C", "-qmp", "stdio", "-monitor", "unix:/x,server", "-chardev", "stdio,id=c,mux=on")
+    done = overlaid(line_with(*words, without=("-monitor",))).command_line
+    assert values(done, "monitor") == ["none", "unix:/x,server"]
+    assert "stdio" not in values(done, "qmp")
+    assert values(done, "chardev") == ["null,id=c"]
+    assert values(overlaid(line_with(without=("-monitor",))).command_line, "monitor") == ["none"]
+
+
+def test_serial_port_goes_to_the_log_and_no_text_console_is_left() -> None:
+    done = overlaid(place=placement("/m,1")).command_line
+    assert values(done, "serial") == ["file:/m,1/serial.log"], "no doubled comma: QEMU takes this path as it is"
+    assert values(done, "parallel") == ["none"]
+    more = overlaid(line_with("-serial", "mon:stdio", "-serial", "vc", "-serial", "tcp::1", "-parallel", "vc"))
+    assert values(more.command_line, "serial") == ["file:/machines/sonoma/serial.log", "null", "tcp::1"]
+    assert values(more.command_line, "parallel") == ["none"]
+
+
+def test_a_chardev_without_an_id_cannot_be_told() -> None:
+    with pytest.raises(UpstreamError, match="a -chardev without an id"):
+        overlaid(line_with("-chardev", "stdio"))
+
+
+# --- process, identity, paths, extra ---------------------------------------------------------------------------------
+
+
+def test_process() -> None:
+    done = overlaid(line_with("-daemonize", "-S", "-no-shutdown", "-pidfile", "x", "-pidfile", "y")).command_line
+    assert values(done, "pidfile") == ["/machines/sonoma/qemu.pid"]
+    assert not done.find("daemonize", "S", "no-shutdown", "no-reboot")
+
+
+def test_a_reboot_is_the_upstreams_to_decide() -> None:
+    assert overlaid(line_with("-no-reboot")).command_line.find("no-reboot")
+
+
+def test_identity() -> None:
+    place = placement(guest_name="a-name-of-more-than-fifteen")
+    done = overlaid(line_with("-name", "macOS,debug-threads=on", "-uuid", "0"), place=place).command_line
+    assert values(done, "name") == ["guest=a-name-of-more-than-fifteen,process=vm:a-name-of-mo"]
+    assert values(done, "uuid") == [place.uuid]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("-cdrom", "os.iso"), "-cdrom /upstream/os.iso"),
+        (("-cdrom", "/os.iso"), "-cdrom /os.iso"),
+        (("-kernel", "./k/../vmlinuz"), "-kernel /upstream/vmlinuz"),
+        (("-drive", "id=x,readonly=on,file=a,,b.img"), "-drive id=x,readonly=on,file=/upstream/a,,b.img"),
+        (("-drive", "id=x,readonly=on,file=nbd://h/x"), "-drive id=x,readonly=on,file=nbd://h/x"),
+        (
+            ("-blockdev", "raw,file.driver=file,file.filename=x"),
+            "-blockdev raw,file.driver=file,file.filename=/upstream/x",
+        ),
+        (("-chardev", "socket,id=c,path=s,server=on"), "-chardev socket,id=c,path=/upstream/s,server=on"),
+        (("-smbios", "file=s.bin"), "-smbios file=/upstream/s.bin"),
+        (("-bios", "bios.bin"), "-bios bios.bin"),
+        (("-device", "vfio-pci,host=01:00.0,romfile=v.rom"), "-device vfio-pci,host=01:00.0,romfile=v.rom"),
+    ],
+)
+def test_paths(words: tuple[str, ...], wanted: str) -> None:
+    assert f" {wanted} " in words_of(overlaid(line_with(*words)))
+
+
+def test_what_the_user_adds_comes_last_as_it_is() -> None:
+    done = overlaid(qemu_args=("-device", "usb-mouse", "-S", "-monitor", "stdio"))
+    assert done.command_line.words[-5:] == ("-device", "usb-mouse", "-S", "-monitor", "stdio")
+    assert done.command_line.arguments[-1].origin == "qemu_args"
+    assert [change.rule for change in done.changes[-3:]] == ["qemu_args"] * 3
+    with pytest.raises(ConfigError, match=r"qemu_args cannot be used: .* ends at -device"):
+        overlaid(qemu_args=("-device",))

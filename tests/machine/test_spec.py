@@ -1,0 +1,97 @@
+"""The table of a machine's keys, and the spec that it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pommel.config import read_file
+from pommel.errors import ConfigError
+from pommel.machine.spec import SETTINGS, MachineSpec
+from pommel.settings import ConfigFile, resolve
+
+FULL = """
+[machine.sonoma]
+upstream = "/src/OSX-KVM"
+boot_script = "boot-macOS-headless.sh"
+accel = "kvm"
+cpu = "Haswell-noTSX"
+cpu_flags = ["+avx2", "-hle"]
+memory = "16G"
+sockets = 1
+cores = 6
+threads = 12
+disk = "128G"
+ssh_port = 2222
+ssh_user = "me"
+console_port = 8080
+stop_timeout = 90
+qemu_args = ["-device", "usb-mouse"]
+"""
+
+
+def spec_of(file: ConfigFile, name: str = "sonoma", **rest: Any) -> MachineSpec:
+    found = resolve(SETTINGS, file, name, env=rest.get("env", {}), flags=rest.get("flags"))
+    return MachineSpec.from_values(name, {key: value.value for key, value in found.items()})
+
+
+def test_defaults_leave_the_upstreams_own_choices() -> None:
+    spec = spec_of(read_file(None))
+    assert (spec.cpu, spec.memory_bytes, spec.sockets, spec.cores, spec.threads) == (None,) * 5
+    assert (spec.cpu_flags, spec.qemu_args) == ((), ())
+    assert (spec.name, spec.upstream, spec.boot_script, spec.accel) == ("sonoma", "trial", "OpenCore-Boot.sh", "auto")
+    assert (spec.disk_bytes, spec.stop_timeout_s) == (80 << 30, 60.0)
+    assert (spec.ssh_port, spec.ssh_user, spec.console_port) == (None, None, None)
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    path = tmp_path / "pommel.toml"
+    path.write_text(FULL)
+    assert spec_of(read_file(path)) == MachineSpec(
+        name="sonoma",
+        upstream="/src/OSX-KVM",
+        boot_script="boot-macOS-headless.sh",
+        accel="kvm",
+        cpu="Haswell-noTSX",
+        cpu_flags=("+avx2", "-hle"),
+        memory_bytes=16 << 30,
+        sockets=1,
+        cores=6,
+        threads=12,
+        disk_bytes=128 << 30,
+        ssh_port=2222,
+        ssh_user="me",
+        console_port=8080,
+        stop_timeout_s=90.0,
+        qemu_args=("-device", "usb-mouse"),
+    )
+
+
+def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
+    texts = {
+        "upstream": "/u", "boot_script": "b.sh", "accel": "tcg", "cpu": "Penryn", "cpu_flags": "+avx,-hle", "memory": "1G",
+        "sockets": "2", "cores": "2", "threads": "4", "disk": "9G", "ssh_port": "23", "ssh_user": "u", "console_port": "24",
+        "stop_timeout": "1.5", "qemu_args": "-S -s",
+    }  # fmt: skip
+    assert set(texts) == {setting.key for setting in SETTINGS}
+    none = read_file(None)
+    by_env = spec_of(none, env={setting.env: texts[setting.key] for setting in SETTINGS})
+    assert by_env == spec_of(none, flags=texts)
+    assert by_env.qemu_args == ("-S", "-s")
+    assert by_env.cpu_flags == ("+avx", "-hle")
+
+
+def test_the_table_and_the_spec_name_the_same_things() -> None:
+    renamed = {"memory": "memory_bytes", "disk": "disk_bytes", "stop_timeout": "stop_timeout_s"}
+    keys = {renamed.get(setting.key, setting.key) for setting in SETTINGS}
+    assert keys | {"name"} == {field.name for field in dataclasses.fields(MachineSpec)}
+    assert all(setting.help and setting.help[-1] != "." for setting in SETTINGS)
+
+
+@pytest.mark.parametrize("model", ["Haswell-noTSX,+avx2", "", " host", "-host", "a b", "host\n"])
+def test_a_cpu_model_is_a_name_without_flags(model: str) -> None:
+    with pytest.raises(ConfigError, match="--cpu must be a CPU model's name without flags"):
+        spec_of(read_file(None), flags={"cpu": model})

@@ -1,0 +1,197 @@
+"""The ladder, on real QEMUs: a guest that obeys, one that does not, and a QEMU that hears nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pommel.machine import lifecycle, qmp, state
+from pommel.machine.qmp import Qmp
+from pommel.machine.state import State
+from pommel.machine.stopping import Patience, stop
+from pommel.paths import MachinePaths
+from pommel.progress import Progress
+
+from .bare import argv, finish, listens, make, obedient, pommel, qemus, short_home, until
+
+HURRIED = Patience(qmp_s=0.3, quit_s=5, term_s=0.3, kill_s=10)
+
+
+@pytest.fixture
+def paths() -> Iterator[MachinePaths]:
+    with short_home() as home:
+        yield make(home)
+
+
+def ask(paths: MachinePaths, command: str) -> None:
+    async def work(monitor: Qmp) -> None:
+        await monitor.execute(command)
+
+    qmp.run(qmp.within(paths.qmp, 5, work))
+
+
+def nothing_is_left(paths: MachinePaths) -> None:
+    assert qemus(paths) == []
+    assert state.observe(paths).state is State.STOPPED
+    assert not any(path.exists() for path in (paths.pidfile, paths.qmp, paths.qmp_watch, state.run_file(paths)))
+
+
+def test_a_guest_that_obeys_powers_down(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    events: list[Progress] = []
+    assert stop(paths, timeout_s=30, report=events.append).how == "acpi"
+    nothing_is_left(paths)
+    assert events[0].total == 30 and events[0].unit == "s"
+    assert events[-1].finished and "powered down" in events[-1].text
+
+
+def test_the_button_is_pressed_again_half_way(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths, presses=2)))
+    listens(paths)
+    stopped = stop(paths, timeout_s=2)
+    assert stopped.how == "acpi" and stopped.took_s > 1
+    nothing_is_left(paths)
+
+
+def test_a_paused_guest_is_let_go_on(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    ask(paths, "stop")
+    assert state.observe(paths, ask_s=5).state is State.PAUSED
+    assert stop(paths, timeout_s=30).how == "acpi"
+    nothing_is_left(paths)
+
+
+def test_a_guest_that_does_not_listen_is_quit(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths))
+    events: list[Progress] = []
+    assert stop(paths, timeout_s=0.6, report=events.append).how == "quit"
+    assert any(event.warning and "did not power down in 0.6 s" in event.text for event in events)
+    nothing_is_left(paths)
+
+
+def test_a_guest_that_is_past_obeying_is_quit_at_once(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, "-no-shutdown", *obedient(paths)))
+    listens(paths)
+    ask(paths, "system_powerdown")
+    until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
+    stopped = stop(paths, timeout_s=60)
+    assert stopped.how == "quit" and stopped.took_s < 30
+
+
+def test_force_asks_no_guest(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    assert stop(paths, timeout_s=60, force=True).how == "quit"
+    nothing_is_left(paths)
+
+
+def test_a_hung_qemu_is_killed(paths: MachinePaths) -> None:
+    pid = lifecycle.start(paths, argv(paths)).pid
+    os.kill(pid, signal.SIGSTOP)
+    events: list[Progress] = []
+    assert stop(paths, timeout_s=60, patience=HURRIED, report=events.append).how == "kill"
+    assert any(event.warning and "did not answer" in event.text for event in events)
+    nothing_is_left(paths)
+
+
+@contextlib.contextmanager
+def occupied(*sockets: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for path in sockets:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(path)
+            client.recv(1)  # it is our turn
+        yield
+
+
+def test_a_busy_monitor_is_gone_round(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    with occupied(str(paths.qmp)):
+        assert stop(paths, timeout_s=30, patience=HURRIED).how == "acpi"
+    nothing_is_left(paths)
+
+
+def test_with_both_monitors_busy_qemu_is_ended_by_a_signal(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths))
+    with occupied(str(paths.qmp), str(paths.qmp_watch)):
+        assert stop(paths, timeout_s=30, patience=Patience(qmp_s=0.3)).how == "term"
+    nothing_is_left(paths)
+
+
+def test_with_its_sockets_gone_qemu_is_ended_by_a_signal(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths))
+    for path in paths.runtime.iterdir():
+        path.unlink()
+    paths.runtime.rmdir()
+    assert stop(paths, timeout_s=30).how == "term"
+    nothing_is_left(paths)
+
+
+def test_stopping_what_is_stopped(paths: MachinePaths) -> None:
+    assert stop(paths).how == "already stopped"
+    nothing_is_left(paths)
+
+
+def test_stopping_what_crashed_tidies_up(paths: MachinePaths) -> None:
+    pid = lifecycle.start(paths, argv(paths)).pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert state.observe(paths).state is State.CRASHED
+    assert stop(paths).how == "already stopped"
+    nothing_is_left(paths)
+
+
+def test_a_stranger_with_an_old_pid_is_never_touched(paths: MachinePaths) -> None:
+    stranger = pommel("print('up', flush=True)\ntime.sleep(60)", paths)
+    assert stranger.stdout is not None
+    stranger.stdout.readline()
+    try:
+        paths.pidfile.write_text(f"{stranger.pid}\n")
+        state.mark_running(paths, stranger.pid)
+        assert stop(paths, force=True).how == "already stopped"
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        finish(stranger)
+
+
+def test_ctrl_c_while_it_waits_leaves_the_machine_as_it_is(paths: MachinePaths) -> None:
+    pid = lifecycle.start(paths, argv(paths)).pid
+    code = "lifecycle.stop(paths, timeout_s=60, report=lambda event: print(event.step, flush=True))"
+    stopper = pommel(code, paths, stderr=-3, start_new_session=True)
+    assert stopper.stdout is not None
+    assert stopper.stdout.readline() == "stop\n"
+    os.kill(stopper.pid, signal.SIGINT)
+    assert finish(stopper)[0] == -signal.SIGINT
+    seen = state.observe(paths, ask_s=5)
+    assert (seen.state, seen.pid) == (State.RUNNING, pid)
+
+
+def test_force_overtakes_a_patient_stop(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths))
+    hows: list[str] = []
+    waits = threading.Event()
+    patient = threading.Thread(target=lambda: hows.append(stop(paths, timeout_s=60, report=lambda _: waits.set()).how))
+    patient.start()
+    assert waits.wait(20)
+    began = time.monotonic()
+    assert stop(paths, force=True).how == "quit"
+    patient.join(20)
+    assert hows == ["acpi"] and time.monotonic() - began < 30
+    nothing_is_left(paths)
+
+
+def test_stop_by_another_process_than_the_starter(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths))
+    assert finish(pommel("print(lifecycle.stop(paths, force=True).how)", paths)) == (0, "quit")
+    assert state.observe(paths).state is State.STOPPED
