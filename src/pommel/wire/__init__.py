@@ -1,0 +1,1 @@
+"""MeshCentral KVM commands as bytes. Everything here is pure."""

@@ -1,0 +1,185 @@
+"""The keys of a keyboard, one row each, in the five languages that name them. Band: core, no I/O.
+
+Data only; `keymap` looks things up in it. Sources: key codes by UI Events KeyboardEvent code values;
+virtual keys (`vk`, `x` = extended) as Windows numbers them; QEMU's QKeyCode names and its key numbers (PC
+set 1 scancodes, those with an 0xe0 prefix plus 0x80) as in QEMU's keycodemapdb; X11 keysyms by
+keysymdef.h, unshifted; macOS virtual key codes by HIToolbox's Events.h. `-` means there is none. The last
+column holds further names that people type.
+"""
+
+from __future__ import annotations
+
+KEYS = """
+code                vk x qcode            qnum keysym   mac names
+Escape              1B . esc              01   ff1b     35  escape
+F1                  70 . f1               3b   ffbe     7A
+F2                  71 . f2               3c   ffbf     78
+F3                  72 . f3               3d   ffc0     63
+F4                  73 . f4               3e   ffc1     76
+F5                  74 . f5               3f   ffc2     60
+F6                  75 . f6               40   ffc3     61
+F7                  76 . f7               41   ffc4     62
+F8                  77 . f8               42   ffc5     64
+F9                  78 . f9               43   ffc6     65
+F10                 79 . f10              44   ffc7     6D
+F11                 7A . f11              57   ffc8     67
+F12                 7B . f12              58   ffc9     6F
+F13                 7C . f13              5d   ffca     69
+F14                 7D . f14              5e   ffcb     6B
+F15                 7E . f15              5f   ffcc     71
+F16                 7F . f16              55   ffcd     6A
+F17                 80 . f17              83   ffce     40
+F18                 81 . f18              f7   ffcf     4F
+F19                 82 . f19              84   ffd0     50
+F20                 83 . f20              5a   ffd1     5A
+F21                 84 . f21              74   ffd2     -
+F22                 85 . f22              f9   ffd3     -
+F23                 86 . f23              6d   ffd4     -
+F24                 87 . f24              6f   ffd5     -
+Digit1              31 . 1                02   31       12
+Digit2              32 . 2                03   32       13
+Digit3              33 . 3                04   33       14
+Digit4              34 . 4                05   34       15
+Digit5              35 . 5                06   35       17
+Digit6              36 . 6                07   36       16
+Digit7              37 . 7                08   37       1A
+Digit8              38 . 8                09   38       1C
+Digit9              39 . 9                0a   39       19
+Digit0              30 . 0                0b   30       1D
+KeyA                41 . a                1e   61       00
+KeyB                42 . b                30   62       0B
+KeyC                43 . c                2e   63       08
+KeyD                44 . d                20   64       02
+KeyE                45 . e                12   65       0E
+KeyF                46 . f                21   66       03
+KeyG                47 . g                22   67       05
+KeyH                48 . h                23   68       04
+KeyI                49 . i                17   69       22
+KeyJ                4A . j                24   6a       26
+KeyK                4B . k                25   6b       28
+KeyL                4C . l                26   6c       25
+KeyM                4D . m                32   6d       2E
+KeyN                4E . n                31   6e       2D
+KeyO                4F . o                18   6f       1F
+KeyP                50 . p                19   70       23
+KeyQ                51 . q                10   71       0C
+KeyR                52 . r                13   72       0F
+KeyS                53 . s                1f   73       01
+KeyT                54 . t                14   74       11
+KeyU                55 . u                16   75       20
+KeyV                56 . v                2f   76       09
+KeyW                57 . w                11   77       0D
+KeyX                58 . x                2d   78       07
+KeyY                59 . y                15   79       10
+KeyZ                5A . z                2c   7a       06
+Backquote           C0 . grave_accent     29   60       32  grave backquote
+Minus               BD . minus            0c   2d       1B
+Equal               BB . equal            0d   3d       18  equals
+Backspace           08 . backspace        0e   ff08     33  back
+Tab                 09 . tab              0f   ff09     30
+BracketLeft         DB . bracket_left     1a   5b       21
+BracketRight        DD . bracket_right    1b   5d       1E
+Backslash           DC . backslash        2b   5c       2A
+CapsLock            14 . caps_lock        3a   ffe5     39  capslock caps
+Semicolon           BA . semicolon        27   3b       29
+Quote               DE . apostrophe       28   27       27  quote
+Enter               0D . ret              1c   ff0d     24  return enter
+ShiftLeft           10 . shift            2a   ffe1     38  shift_l
+IntlBackslash       E2 . less             56   3c       0A  iso
+Comma               BC . comma            33   2c       2B
+Period              BE . dot              34   2e       2F  period
+Slash               BF . slash            35   2f       2C
+ShiftRight          A1 . shift_r          36   ffe2     3C
+ControlLeft         11 . ctrl             1d   ffe3     3B  control ctrl_l
+AltLeft             12 . alt              38   ffe9     3A  option opt alt_l option_l
+MetaLeft            5B x meta_l           db   ffeb     37  cmd command super win meta cmd_l
+Space               20 . spc              39   20       31  space
+MetaRight           5C x meta_r           dc   ffec     36  cmd_r super_r
+AltRight            12 x alt_r            b8   ffea     3D  option_r altgr
+ControlRight        11 x ctrl_r           9d   ffe4     3E
+ContextMenu         5D x compose          dd   ff67     3A  menu apps
+PrintScreen         2C x print            54   ff61     72  printscreen sysrq
+ScrollLock          91 . scroll_lock      46   ff14     -   scrolllock
+Pause               13 . pause            c6   ff13     72
+Insert              2D x insert           d2   ff63     72  ins
+Delete              2E x delete           d3   ffff     75  del forward_delete
+Home                24 x home             c7   ff50     73
+End                 23 x end              cf   ff57     77
+PageUp              21 x pgup             c9   ff55     74  pageup page_up
+PageDown            22 x pgdn             d1   ff56     79  pagedown page_down
+ArrowUp             26 x up               c8   ff52     7E
+ArrowLeft           25 x left             cb   ff51     7B
+ArrowDown           28 x down             d0   ff54     7D
+ArrowRight          27 x right            cd   ff53     7C
+NumLock             90 . num_lock         45   ff7f     47  numlock clear
+NumpadDivide        6F x kp_divide        b5   ffaf     4B
+NumpadMultiply      6A . kp_multiply      37   ffaa     43
+NumpadSubtract      6D . kp_subtract      4a   ffad     4E  kp_minus
+NumpadAdd           6B . kp_add           4e   ffab     45  kp_plus
+NumpadEnter         0D x kp_enter         9c   ff8d     4C
+NumpadDecimal       6E . kp_decimal       53   ffae     41
+Numpad0             60 . kp_0             52   ffb0     52
+Numpad1             61 . kp_1             4f   ffb1     53
+Numpad2             62 . kp_2             50   ffb2     54
+Numpad3             63 . kp_3             51   ffb3     55
+Numpad4             64 . kp_4             4b   ffb4     56
+Numpad5             65 . kp_5             4c   ffb5     57
+Numpad6             66 . kp_6             4d   ffb6     58
+Numpad7             67 . kp_7             47   ffb7     59
+Numpad8             68 . kp_8             48   ffb8     5B
+Numpad9             69 . kp_9             49   ffb9     5C
+NumpadEqual         92 . kp_equals        59   ffbd     51
+NumpadComma         C2 . kp_comma         7e   ffac     5F
+IntlRo              C1 . ro               73   5f       5E
+Lang1               15 . lang1            72   ff31     68
+Lang2               19 . lang2            71   ff34     66
+Convert             1C . henkan           79   ff23     -
+NonConvert          1D . muhenkan         7b   ff22     -
+Help                2F . help             f5   ff6a     72
+AudioVolumeMute     AD x audiomute        a0   1008ff12 4A  mute
+AudioVolumeDown     AE x volumedown       ae   1008ff11 49
+AudioVolumeUp       AF x volumeup         b0   1008ff13 48
+MediaTrackNext      B0 x audionext        99   1008ff17 -
+MediaTrackPrevious  B1 x audioprev        90   1008ff16 -
+MediaStop           B2 x audiostop        a4   1008ff15 -
+MediaPlayPause      B3 x audioplay        a2   1008ff14 -
+"""
+
+# Virtual keys without a row of their own, and the row that stands for them: (vk, extended).
+ALIASES: dict[int, tuple[int, bool]] = {
+    0x03: (0x1B, False),  # Cancel
+    0x0C: (0x90, False),  # Clear: the key that is Num Lock on a PC
+    0x29: (0x2F, False),  # Select
+    0x2B: (0x2F, False),  # Execute
+    0xA0: (0x10, False),  # left Shift
+    0xA2: (0x11, False),  # left Ctrl
+    0xA3: (0x11, True),  # right Ctrl
+    0xA4: (0x12, False),  # left Alt
+    0xA5: (0x12, True),  # right Alt
+    0xE0: (0x5B, True),  # what Firefox calls the left Command key
+    0xE1: (0x12, True),  # AltGr
+}
+
+# Where a Mac's code of an alias is not its row's: the separator is the main comma on a Mac.
+MAC_ONLY: dict[int, int] = {0x6C: 0x2B}
+
+# What the keys of a US keyboard type: plain and with Shift.
+US: dict[int, str] = {
+    **{vk: chr(vk).lower() + chr(vk) for vk in range(0x41, 0x5B)},
+    **{0x30 + digit: f"{digit}{shifted}" for digit, shifted in enumerate(")!@#$%^&*(")},
+    0x20: "  ",
+    0xBA: ";:",
+    0xBB: "=+",
+    0xBC: ",<",
+    0xBD: "-_",
+    0xBE: ".>",
+    0xBF: "/?",
+    0xC0: "`~",
+    0xDB: "[{",
+    0xDC: "\\|",
+    0xDD: "]}",
+    0xDE: "'\"",
+}
+
+# Characters that are keys: what moves on or to the next line.
+US_CONTROL: dict[str, int] = {"\n": 0x0D, "\r": 0x0D, "\t": 0x09}
