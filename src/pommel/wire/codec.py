@@ -163,9 +163,7 @@ def _framed(kind: int, body: bytes) -> bytes:
     if length <= MAX_LENGTH and kind != JUMBO:
         return _HEADER.pack(kind, length) + body
     if length > MAX_JUMBO or kind == JUMBO:
-        raise WireError(
-            f"a command of type {kind} and {length} bytes cannot be sent; the most is {MAX_JUMBO}"
-        )
+        raise WireError(f"a command of type {kind} and {length} bytes cannot be sent; the most is {MAX_JUMBO}")
     return _JUMBO_HEADER.pack(JUMBO, _JUMBO_HEADER.size, length) + _HEADER.pack(kind, 0) + body
 
 

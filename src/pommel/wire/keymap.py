@@ -158,7 +158,5 @@ def _keys_called(name: str) -> Chord:
     near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
     raise UsageError(
         f"there is no key called {name!r}",
-        hint=f"did you mean {near[0]}?"
-        if near
-        else "names are such as return, esc, cmd, option, f1, a, kp_enter",
+        hint=f"did you mean {near[0]}?" if near else "names are such as return, esc, cmd, option, f1, a, kp_enter",
     )

@@ -1,0 +1,1 @@
+"""The web server of one console, and its page."""

@@ -1,0 +1,75 @@
+"""Who may talk to a console: the rules on Host, Origin and token, as functions of strings. Band: core, no I/O.
+
+Three doors, each for another attacker. Host: a page elsewhere that points its own name at 127.0.0.1 (DNS
+rebinding) still has to send that name. Origin: a page elsewhere that simply addresses us has its own there.
+Token: everybody else on this machine. Only the last lets anyone in; the first two keep people out.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+_TOKEN_BYTES = 32
+
+
+def new_token() -> str:
+    """Make a token: 32 random bytes, fit for a URL."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def is_token(given: str | None, token: str) -> bool:
+    """Compare what somebody gave with the token, in a time that does not tell how much of it was right."""
+    return given is not None and hmac.compare_digest(given.encode(), token.encode())
+
+
+def is_our_host(host: str | None, port: int, allowed: Iterable[str] = ()) -> bool:
+    """Tell whether a Host header names us: localhost or an address, with our port; or a name that is allowed.
+
+    Any IP address will do, because it was not looked up in anybody's DNS. An allowed name may carry a port, and
+    then only that one counts.
+    """
+    parts = _host_and_port(host)
+    if parts is None:
+        return False
+    name, given_port = parts
+    if any(entry.lower() in (name, f"{name}:{given_port}") for entry in allowed):
+        return True
+    return given_port == port and (name == "localhost" or is_address(name))
+
+
+def is_our_origin(origin: str | None, host: str | None) -> bool:
+    """Tell whether an Origin header is absent (no browser) or the page's own: the same name and port as Host."""
+    if origin is None:
+        return True
+    scheme, _, rest = origin.partition("://")
+    return scheme in ("http", "https") and host is not None and rest.lower() == host.lower()
+
+
+def is_address(name: str) -> bool:
+    """Tell whether `name` is an IPv4 or IPv6 address, the latter without brackets."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def authority(host: str, port: int) -> str:
+    """Write host and port as in a URL; an address that means "all" becomes the loopback one."""
+    if is_address(host) and ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1" if "." in host else "::1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_and_port(host: str | None) -> tuple[str, int] | None:
+    if not host or any(char in host for char in "/@?#\\ "):
+        return None
+    try:
+        parts = urlsplit(f"//{host}")
+        return (parts.hostname or "").lower(), parts.port if parts.port is not None else 80
+    except ValueError:
+        return None

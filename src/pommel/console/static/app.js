@@ -1,0 +1,244 @@
+// The page: wires the connection, the picture and the hands to the toolbar. Nothing is exported and nothing is global;
+// body[data-state] and body[data-frames] tell the tests what is going on.
+
+import { CURSORS, decode, encode } from "./codec.js";
+import { Hands } from "./hands.js";
+import { onMac } from "./keys.js";
+import { Link } from "./link.js";
+import { Picture } from "./picture.js";
+
+const JPEG = 1;
+const FULL_SCALE = 1024;
+const QUALITIES = { low: [30, 100], medium: [55, 50], high: [75, 33], best: [92, 20] }; // JPEG quality, least ms between
+const STATES = {
+  connecting: "Connecting",
+  waiting: "Waiting for the machine",
+  live: "Live",
+  stopped: "Machine stopped",
+  reconnecting: "Reconnecting",
+  refused: "Refused",
+};
+const CAPS_LOCK = 4;
+const TOAST_MS = 6000;
+const REFRESH_AFTER_MS = 1000;
+const CONTROL_CHANNEL = "102938";
+
+const body = document.body;
+const $ = (id) => document.getElementById(id);
+const settings = stored();
+
+const picture = new Picture($("screen"), $("stage"), { drawn, broken });
+const link = new Link({ onState: showState, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
+const hands = new Hands(picture, $("field"), { send: (bytes) => link.send(bytes), leave: () => $("fit").focus() });
+
+// --- the machine to the page ---
+
+function begin() {
+  picture.reset();
+  sendQuality();
+  link.send(encode.pause(document.hidden));
+}
+
+const ACTIONS = {
+  Screen: ({ width, height }) => picture.resize(width, height),
+  Picture: ({ x, y, image }) => picture.add(x, y, image),
+  MouseCursor: ({ shape }) => ($("screen").style.cursor = CURSORS[shape]),
+  KeyState: ({ bits }) => ($("caps").hidden = !(bits & CAPS_LOCK)),
+  Message: ({ text }) => toast(text),
+  Alert: ({ text }) => (text.startsWith(".") ? console.warn(text) : toast(text)),
+};
+
+function receive(bytes) {
+  for (const command of decode(bytes)) ACTIONS[command.is]?.(command);
+}
+
+function receiveText(text) {
+  let said;
+  try {
+    said = JSON.parse(text);
+  } catch {
+    return;
+  }
+  if (String(said?.ctrlChannel) === CONTROL_CHANNEL && said.type === "console") toast(said.msg);
+}
+
+function drawn(count) {
+  body.dataset.frames = Number(body.dataset.frames) + count;
+  link.pictured();
+}
+
+let refreshed = -Infinity;
+function broken() {
+  // What was missed is sent again, but not in a loop.
+  if (performance.now() - refreshed < REFRESH_AFTER_MS) return;
+  refreshed = performance.now();
+  link.send(encode.refresh());
+}
+
+function ended(reason) {
+  hands.release();
+  if (reason) toast(reason);
+}
+
+// --- state, notices ---
+
+function showState(state, text) {
+  const before = body.dataset.state;
+  body.dataset.state = state;
+  $("state-text").textContent = STATES[state];
+  $("notice-text").textContent = text;
+  for (const more of document.querySelectorAll("[data-for]")) more.hidden = more.dataset.for !== state;
+  $("retry").hidden = state !== "reconnecting" && state !== "stopped";
+  for (const id of ["shot", "type", "keys"]) $(id).disabled = state !== "live";
+  if (state === "live" && before !== "live" && nothingFocused()) focusScreen();
+}
+
+const nothingFocused = () => document.activeElement === null || [body, $("retry")].includes(document.activeElement);
+const focusScreen = () => $("field").focus({ preventScroll: true });
+
+let toastTimer = 0;
+function toast(text) {
+  clearTimeout(toastTimer);
+  $("toast").hidden = !text;
+  $("toast").textContent = text ?? "";
+  if (text) toastTimer = setTimeout(() => ($("toast").hidden = true), TOAST_MS);
+}
+
+// --- toolbar ---
+
+function sendQuality() {
+  link.send(encode.compression(JPEG, QUALITIES[settings.quality][0], FULL_SCALE, QUALITIES[settings.quality][1]));
+}
+
+function showMode() {
+  picture.mode = settings.mode;
+  const fit = settings.mode === "fit";
+  $("fit").setAttribute("aria-pressed", fit);
+  $("fit").querySelector("span").textContent = fit ? "Fit" : "1:1";
+}
+
+async function toggleFullScreen() {
+  if (document.fullscreenElement) return document.exitFullscreen();
+  await document.documentElement.requestFullscreen({ navigationUI: "hide" });
+  // Where it is to be had, the browser's and the desktop's own shortcuts go to the machine too.
+  await navigator.keyboard?.lock?.().catch(() => {});
+  return focusScreen();
+}
+
+function saveScreenshot() {
+  $("screen").toBlob((blob) => {
+    const address = URL.createObjectURL(blob);
+    const when = new Date(Date.now() - new Date().getTimezoneOffset() * 60000).toISOString();
+    const anchor = Object.assign(document.createElement("a"), {
+      href: address,
+      download: `${body.dataset.name}-${when.slice(0, 19).replace("T", "-").replaceAll(":", ".")}.png`,
+    });
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  }, "image/png");
+  focusScreen();
+}
+
+function placeMenu() {
+  const box = $("keys").getBoundingClientRect();
+  const menu = $("keys-menu");
+  const left = Math.min(box.left, document.documentElement.clientWidth - menu.offsetWidth - 8);
+  Object.assign(menu.style, { top: `${box.bottom + 4}px`, left: `${Math.max(left, 8)}px` });
+}
+
+function sendChord(event) {
+  const keys = event.target.closest("[data-keys]")?.dataset.keys;
+  if (!keys) return;
+  hands.tap(keys.split(" "));
+  $("keys-menu").hidePopover();
+  focusScreen();
+}
+
+function typeText() {
+  hands.type($("type-text").value);
+  $("type-dialog").close();
+}
+
+function addFunctionKeys() {
+  for (let number = 1; number <= 12; number += 1) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: `F${number}` });
+    button.dataset.keys = `F${number}`;
+    document.querySelector(".fkeys").append(button);
+  }
+}
+
+// --- what is remembered between visits ---
+
+function stored() {
+  const fallback = { mode: "fit", quality: "high", swap: false };
+  try {
+    const found = { ...fallback, ...JSON.parse(localStorage.getItem("pommel") ?? "{}") };
+    return found.quality in QUALITIES ? found : fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+function remember(change) {
+  Object.assign(settings, change);
+  try {
+    localStorage.setItem("pommel", JSON.stringify(settings));
+  } catch {
+    // Private windows may refuse; then it holds until the page is closed.
+  }
+}
+
+// --- wiring ---
+
+$("fit").onclick = () => {
+  remember({ mode: settings.mode === "fit" ? "actual" : "fit" });
+  showMode();
+};
+$("quality").onchange = () => {
+  remember({ quality: $("quality").value });
+  sendQuality();
+  focusScreen();
+};
+$("swap").onchange = () => {
+  remember({ swap: $("swap").checked });
+  hands.swap = settings.swap;
+};
+$("full").onclick = () => toggleFullScreen().catch(() => toast("The browser does not allow full screen here."));
+$("shot").onclick = saveScreenshot;
+$("keys-menu").onclick = sendChord;
+$("keys-menu").ontoggle = (event) => event.newState === "open" && placeMenu();
+$("type").onclick = () => $("type-dialog").showModal();
+$("type-cancel").onclick = () => $("type-dialog").close();
+$("type-send").onclick = typeText;
+$("type-text").onkeydown = (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) typeText();
+};
+$("type-dialog").onclose = () => {
+  $("type-text").value = "";
+  focusScreen();
+};
+$("retry").onclick = () => link.retryNow();
+$("screen").onfocus = focusScreen;
+$("field").addEventListener("focus", () => ($("hint").hidden = false));
+$("field").addEventListener("blur", () => ($("hint").hidden = true));
+document.onfullscreenchange = () => {
+  $("full").setAttribute("aria-pressed", document.fullscreenElement !== null);
+  if (!document.fullscreenElement) navigator.keyboard?.unlock?.();
+};
+document.onvisibilitychange = () => {
+  if (document.hidden) hands.release();
+  link.send(encode.pause(document.hidden));
+  if (document.hidden) return;
+  link.send(encode.refresh());
+  link.retryNow();
+};
+window.ononline = () => link.retryNow();
+window.onpagehide = () => hands.release();
+
+$("quality").value = settings.quality;
+$("swap").checked = settings.swap && !onMac;
+$("swap-row").hidden = onMac;
+hands.swap = $("swap").checked;
+addFunctionKeys();
+showMode();
+link.connect();

@@ -1,0 +1,90 @@
+// MeshCentral's KVM commands in the browser: bytes to values and back. No DOM, no socket.
+// The layouts are those of pommel.wire.codec; tests/wire/vectors.json holds both to the same bytes.
+
+const JUMBO = 27;
+
+/** CSS cursors by the number in MOUSE_CURSOR. */
+export const CURSORS = [
+  "default", "progress", "crosshair", "pointer", "help", "text", "no-drop", "move", "nesw-resize", "ns-resize",
+  "nwse-resize", "ew-resize", "alias", "wait", "none", "not-allowed", "col-resize", "row-resize", "copy", "zoom-in",
+  "zoom-out",
+];
+
+/** The button byte of MOUSE, by the bit a button has in PointerEvent.buttons. */
+export const BUTTONS = { 1: { down: 0x02, up: 0x04 }, 2: { down: 0x08, up: 0x10 }, 4: { down: 0x20, up: 0x40 } };
+
+export class WireError extends Error {}
+
+/** Yield the commands in one WebSocket message (a Uint8Array); usually one. Throws WireError. */
+export function* decode(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  while (at < bytes.length) {
+    need(bytes.length - at >= 4, "a command is cut short");
+    let type = view.getUint16(at);
+    let size = view.getUint16(at + 2);
+    if (type === JUMBO) {
+      need(size === 8 && bytes.length - at >= 12, "a JUMBO has no header");
+      size = view.getUint32(at + 4);
+      at += 8;
+      type = view.getUint16(at);
+      need(type !== JUMBO, "a JUMBO in a JUMBO");
+    }
+    need(size >= 4 && at + size <= bytes.length, "a command's length is not true");
+    yield command(type, bytes.subarray(at + 4, at + size));
+    at += size;
+  }
+}
+
+function command(type, body) {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const u16 = (index) => view.getUint16(2 * index);
+  const reader = READERS[type];
+  if (!reader) return { is: "Unknown", type, body };
+  need(reader.fits(body.length), `a command of type ${type} cannot be ${body.length + 4} bytes long`);
+  return reader.read(u16, body);
+}
+
+const exactly = (length) => (given) => given === length;
+const any = () => true;
+
+const READERS = {
+  3: { fits: (n) => n >= 4, read: (u16, body) => ({ is: "Picture", x: u16(0), y: u16(1), image: body.subarray(4) }) },
+  7: { fits: exactly(4), read: (u16) => ({ is: "Screen", width: u16(0), height: u16(1) }) },
+  17: { fits: any, read: (_, body) => ({ is: "Message", text: latin1(body) }) },
+  18: { fits: exactly(1), read: (_, body) => ({ is: "KeyState", bits: body[0] }) },
+  65: { fits: any, read: (_, body) => ({ is: "Alert", text: latin1(body) }) },
+  82: { fits: (n) => n % 10 === 0, read: (u16, body) => ({ is: "DisplayInfo", displays: displays(u16, body.length) }) },
+  88: { fits: exactly(1), read: (_, body) => ({ is: "MouseCursor", shape: body[0] < CURSORS.length ? body[0] : 0 }) },
+};
+
+function displays(u16, length) {
+  return Array.from({ length: length / 10 }, (_, n) => {
+    const [id, x, y, width, height] = [0, 1, 2, 3, 4].map((field) => u16(5 * n + field));
+    return { id, x, y, width, height };
+  });
+}
+
+const latin1 = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+
+function need(truth, text) {
+  if (!truth) throw new WireError(text);
+}
+
+// --- to the machine: each function gives one command's bytes ---
+
+const framed = (type, ...body) => Uint8Array.of(type >> 8, type & 0xff, 0, body.length + 4, ...body);
+const split = (value) => [(value >> 8) & 0xff, value & 0xff];
+
+/** A negative wheel delta is a ones' complement: 0xffff - |delta|. */
+const onesComplement = (delta) => (delta < 0 ? 0xffff + delta : delta);
+
+export const encode = {
+  key: (vk, down, extended) => framed(1, extended ? (down ? 4 : 3) : down ? 0 : 1, vk),
+  keyUnicode: (unit, down) => framed(85, down ? 0 : 1, ...split(unit)),
+  mouse: (x, y, button) => framed(2, 0, button, ...split(x), ...split(y)),
+  wheel: (x, y, delta) => framed(2, 0, 0, ...split(x), ...split(y), ...split(onesComplement(delta))),
+  compression: (format, quality, scaling, timer) => framed(5, format, quality, ...split(scaling), ...split(timer)),
+  refresh: () => framed(6),
+  pause: (paused) => framed(8, paused ? 1 : 0),
+};

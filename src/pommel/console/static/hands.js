@@ -1,0 +1,197 @@
+// Keyboard, pointer and wheel to KVM commands. What is down is remembered and released whenever the hands are taken off.
+
+import { BUTTONS, encode } from "./codec.js";
+import { KEYS, MODIFIERS, lookUp, onMac, onWindows } from "./keys.js";
+
+const NOTCH = 120;
+const PIXELS_PER_NOTCH = 100;
+const LINES_PER_NOTCH = 3;
+const WHEEL_REST_MS = 400;
+
+export class Hands {
+  swap = false;
+  #keys = new Map(); // code -> the virtual key that went down for it
+  #buttons = 0;
+  #at = [NaN, NaN]; // the pixel last pointed at; none yet
+  #wheel = { turned: 0, when: 0 };
+  #leaving = false; // Ctrl, Alt and Shift are down and nothing else was pressed since
+  #controlDownAt = 0;
+
+  /**
+   * `field` is the text field over the canvas that has the keyboard's focus (input methods need one), `send` takes a
+   * command's bytes, `leave` is called when the person presses and releases Ctrl+Alt+Shift.
+   */
+  constructor(picture, field, { send, leave }) {
+    Object.assign(this, { picture, field, send, leave });
+    this.#listenToKeys();
+    this.#listenToPointer();
+  }
+
+  get holding() {
+    return this.#keys.size > 0 || this.#buttons !== 0;
+  }
+
+  /** Let go of everything that is down. */
+  release() {
+    for (const [code, key] of [...this.#keys].reverse()) this.#up(code, key);
+    this.#setButtons(0);
+    this.#leaving = false;
+    this.field.value = "";
+  }
+
+  /** Press keys (by code) one after the other and let go in reverse. */
+  tap(codes) {
+    const keys = codes.map((code) => KEYS[code]);
+    for (const [vk, extended] of keys) this.send(encode.key(vk, true, extended));
+    for (const [vk, extended] of keys.reverse()) this.send(encode.key(vk, false, extended));
+  }
+
+  /** Type text, one UTF-16 unit after the other. */
+  type(text) {
+    const plain = text.replace(/\r\n?/g, "\n");
+    for (let at = 0; at < plain.length; at += 1) {
+      this.send(encode.keyUnicode(plain.charCodeAt(at), true));
+      this.send(encode.keyUnicode(plain.charCodeAt(at), false));
+    }
+  }
+
+  // --- keyboard ---
+
+  #listenToKeys() {
+    const { field } = this;
+    field.addEventListener("keydown", (event) => this.#keyDown(event));
+    field.addEventListener("keyup", (event) => this.#keyUp(event));
+    field.addEventListener("compositionend", (event) => this.#typed(event.data));
+    field.addEventListener("input", (event) => event.isComposing || this.#typed(field.value));
+    field.addEventListener("blur", () => this.release());
+    window.addEventListener("blur", () => this.release());
+  }
+
+  #typed(text) {
+    this.field.value = "";
+    if (text) this.type(text);
+  }
+
+  #keyDown(event) {
+    // An input method is at work; what it makes of the keys comes as text.
+    if (event.isComposing || event.key === "Process" || event.keyCode === 229) return;
+    event.preventDefault();
+    this.#watchForLeaving(event);
+    if (event.repeat && MODIFIERS.has(event.code)) return;
+    const key = this.#keys.get(event.code) ?? lookUp(event.code, this.swap);
+    if (!key) return this.#unknownKey(event);
+    this.#dropFalseControl(event);
+    this.#keys.set(event.code, key);
+    this.send(encode.key(key[0], true, key[1]));
+    // A Mac tells only that Caps Lock changed, one event for each press.
+    if (onMac && event.code === "CapsLock") this.#up(event.code, key);
+  }
+
+  #keyUp(event) {
+    if (event.isComposing) return;
+    event.preventDefault();
+    const key = this.#keys.get(event.code);
+    if (key) this.#up(event.code, key);
+    else if (onMac && event.code === "CapsLock") this.tap(["CapsLock"]);
+    // A Mac's browser does not tell of keys that go up while Command is down.
+    if (onMac && event.code.startsWith("Meta")) this.#releaseOrdinaryKeys();
+    if (this.#leaving && MODIFIERS.has(event.code)) {
+      this.release();
+      this.leave();
+    }
+  }
+
+  #up(code, key) {
+    this.#keys.delete(code);
+    this.send(encode.key(key[0], false, key[1]));
+  }
+
+  #releaseOrdinaryKeys() {
+    for (const [code, key] of [...this.#keys]) if (!MODIFIERS.has(code)) this.#up(code, key);
+  }
+
+  #unknownKey(event) {
+    // An on-screen keyboard, or a key no machine has: its character is all there is.
+    if ([...event.key].length === 1 && !event.ctrlKey && !event.altKey && !event.metaKey) this.type(event.key);
+  }
+
+  #dropFalseControl(event) {
+    // Windows makes AltGr out of a left Control that nobody pressed, at the very same moment.
+    if (event.code === "ControlLeft") this.#controlDownAt = event.timeStamp;
+    const control = this.#keys.get("ControlLeft");
+    if (!onWindows || !control || event.key !== "AltGraph") return;
+    if (event.timeStamp - this.#controlDownAt < 20) this.#up("ControlLeft", control);
+  }
+
+  #watchForLeaving(event) {
+    const all = event.ctrlKey && event.altKey && event.shiftKey && !event.metaKey;
+    this.#leaving = MODIFIERS.has(event.code) && all;
+  }
+
+  // --- pointer ---
+
+  #listenToPointer() {
+    const { canvas, stage } = this.picture;
+    for (const type of ["pointerdown", "pointermove", "pointerup"]) {
+      canvas.addEventListener(type, (event) => this.#pointer(event));
+    }
+    canvas.addEventListener("pointercancel", () => this.#setButtons(0));
+    canvas.addEventListener("lostpointercapture", () => this.#setButtons(0));
+    canvas.addEventListener("wheel", (event) => this.#turn(event), { passive: false });
+    // Without these a press would take the focus from the field, and the middle button would paste or scroll.
+    for (const type of ["mousedown", "auxclick", "dragstart"]) {
+      canvas.addEventListener(type, (event) => event.preventDefault());
+    }
+    stage.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+
+  #pointer(event) {
+    if (!event.isPrimary) return;
+    if (event.type === "pointerdown") {
+      this.picture.canvas.setPointerCapture(event.pointerId);
+      this.field.focus({ preventScroll: true });
+    }
+    const moved = this.#moveTo(event);
+    // A second button that goes down is told by a move, so it is `buttons` that counts.
+    if (!this.#setButtons(event.buttons & 7) && moved) this.send(encode.mouse(...this.#at, 0));
+  }
+
+  #moveTo(event) {
+    const [x, y] = this.picture.pixelAt(event.clientX, event.clientY);
+    const moved = x !== this.#at[0] || y !== this.#at[1];
+    this.#at = [x, y];
+    return moved;
+  }
+
+  #setButtons(buttons) {
+    const changed = this.#buttons ^ buttons;
+    this.#buttons = buttons;
+    for (const bit of [1, 2, 4]) {
+      if (changed & bit) this.send(encode.mouse(...this.#at, buttons & bit ? BUTTONS[bit].down : BUTTONS[bit].up));
+    }
+    return changed !== 0;
+  }
+
+  #turn(event) {
+    event.preventDefault();
+    this.#moveTo(event);
+    const wheel = this.#wheel;
+    const turned = wheelTurn(event);
+    if (event.timeStamp - wheel.when > WHEEL_REST_MS || turned * wheel.turned < 0) wheel.turned = 0;
+    wheel.when = event.timeStamp;
+    wheel.turned += turned;
+    const notches = Math.trunc(wheel.turned / NOTCH);
+    wheel.turned -= notches * NOTCH;
+    const delta = Math.min(Math.max(notches * NOTCH, -0x7fff), 0x7fff);
+    if (delta) this.send(encode.wheel(...this.#at, delta));
+  }
+}
+
+/** How far the wheel turned, 120 a notch, positive away from the person. */
+export function wheelTurn(event) {
+  if (event.deltaMode === WheelEvent.DOM_DELTA_PAGE) return -event.deltaY * 3 * NOTCH;
+  if (event.deltaMode === WheelEvent.DOM_DELTA_LINE) return (-event.deltaY / LINES_PER_NOTCH) * NOTCH;
+  // A wheel with notches says so in whole ones, whatever number of pixels this system scrolls for them.
+  if (event.wheelDeltaY && event.wheelDeltaY % NOTCH === 0) return event.wheelDeltaY;
+  return (-event.deltaY / PIXELS_PER_NOTCH) * NOTCH;
+}

@@ -1,0 +1,80 @@
+"""A real console server over a stand-in desk, and a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
+from pommel.process import which
+
+from .desk import Desk
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+Open = Callable[..., Awaitable[Page]]
+
+
+def serving(desk: Desk, **changes: Any) -> ConsoleServer:
+    options: dict[str, Any] = {
+        "info": ConsoleInfo("desk", "A <Desk>"),
+        "token": new_token(),
+        "serve_viewer": desk.serve,
+        "status": desk.status,
+        "port": 0,
+    }
+    return ConsoleServer(**(options | changes))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk() -> Desk:
+    return Desk()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def console(desk: Desk) -> AsyncIterator[ConsoleServer]:
+    server = serving(desk)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=which("chromium"), args=CHROMIUM_FLAGS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_page(browser: Browser, console: ConsoleServer) -> AsyncIterator[Open]:
+    """Open the console's page in a browser context of its own; the page must log no error."""
+    contexts, errors = [], []
+
+    async def open_page(url: str | None = None, *, state: str = "live", **options: Any) -> Page:
+        context = await browser.new_context(**({"viewport": {"width": 1000, "height": 600}} | options))
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if "Content Security" in line.text else None)
+        await page.goto(url or console.url)
+        if state:
+            await page.wait_for_selector(f"body[data-state={state}]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        await context.close()
+    assert errors == []
