@@ -425,7 +425,7 @@ def test_network_that_cannot_be_told(words: tuple[str, ...], said: str) -> None:
 def test_display_is_one_socket(words: tuple[str, ...]) -> None:
     done = overlaid(line_with(*words), place=placement("/m,1")).command_line
     assert values(done, "display") == ["none"]
-    assert values(done, "vnc") == ["unix:/m,,1/vnc.sock,share=ignore"]
+    assert values(done, "vnc") == ["unix:/m,,1/vnc.sock,share=ignore,lock-key-sync=off"]
     assert not done.find("spice", "nographic", "sdl", "full-screen")
     assert "vmware-svga" in values(done, "device")
 

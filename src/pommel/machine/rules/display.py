@@ -23,7 +23,9 @@ def display(sheet: Sheet, given: Given) -> Sheet:
     sheet = sheet.remove_all(found, "the screen is shown on Pommel's own socket")
     sheet = sheet.add("-display", "none", "no window: the machine outlives the desktop")
     # share=ignore: a viewer that asks for the screen alone must not throw the console out.
-    value = f"unix:{escape(given.placement.vnc)},share=ignore"
+    # lock-key-sync=off: QEMU would take the case of a letter's keysym for the state of Caps Lock, and press it
+    # in the guest to match (ui/vnc.c, do_key_event). We send physical keys; their keysyms say nothing of the sort.
+    value = f"unix:{escape(given.placement.vnc)},share=ignore,lock-key-sync=off"
     sheet = sheet.add("-vnc", value, "the screen, for the console and any number of viewers")
     return _without_spice(sheet)
 
