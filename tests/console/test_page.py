@@ -332,6 +332,17 @@ async def test_every_control_is_reached_by_tab_and_has_a_name(open_page: Open, d
         assert name.strip(), id
 
 
+async def test_a_program_that_types_shifted_characters_without_shift_is_understood(open_page: Open, desk: Desk) -> None:
+    page = await ready(await open_page(), desk)
+    await page.keyboard.type("a>A")  # Playwright claims `>` of the key Period, and presses no Shift
+    assert await desk.next(m.Key, 2) == keys((0x41, True), (0x41, False))
+    typed = await desk.next(m.KeyUnicode, 4)
+    assert typed == [m.KeyUnicode(ord(char), down) for char in ">A" for down in (True, False)]
+    await page.keyboard.press("Shift+Period")  # a person's
+    assert await desk.next(m.Key, 4) == keys((0x10, True), (0xBE, True), (0xBE, False), (0x10, False))
+    assert desk.of(HANDS) == []
+
+
 async def test_text_of_an_input_method_and_pasted_text_is_typed(open_page: Open, desk: Desk) -> None:
     page = await ready(await open_page(), desk)
     await page.keyboard.insert_text("né\n")

@@ -1,7 +1,7 @@
 // Keyboard, pointer and wheel to KVM commands. What is down is remembered and released whenever the hands are taken off.
 
 import { BUTTONS, encode } from "./codec.js";
-import { KEYS, MODIFIERS, lookUp, onMac, onWindows } from "./keys.js";
+import { KEYS, MODIFIERS, isShiftless, lookUp, onMac, onWindows } from "./keys.js";
 
 const NOTCH = 120;
 const PIXELS_PER_NOTCH = 100;
@@ -78,6 +78,7 @@ export class Hands {
     event.preventDefault();
     this.#watchForLeaving(event);
     if (event.repeat && MODIFIERS.has(event.code)) return;
+    if (!this.#keys.has(event.code) && isShiftless(event)) return this.type(event.key);
     const key = this.#keys.get(event.code) ?? lookUp(event.code, this.swap);
     if (!key) return this.#unknownKey(event);
     this.#dropFalseControl(event);

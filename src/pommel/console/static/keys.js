@@ -154,3 +154,19 @@ const SWAP = { AltLeft: "MetaLeft", MetaLeft: "AltLeft", OSLeft: "AltLeft", AltR
 export function lookUp(code, swap) {
   return KEYS[(swap && SWAP[code]) || code];
 }
+
+const SHIFTED = {
+  Backquote: "~", Digit1: "!", Digit2: "@", Digit3: "#", Digit4: "$", Digit5: "%", Digit6: "^", Digit7: "&", Digit8: "*",
+  Digit9: "(", Digit0: ")", Minus: "_", Equal: "+", BracketLeft: "{", BracketRight: "}", Backslash: "|", Semicolon: ":",
+  Quote: '"', Comma: "<", Period: ">", Slash: "?",
+};
+
+/**
+ * Whether a key event claims a character that its key only makes with Shift, while no Shift is down: what a program that
+ * types, or an on-screen keyboard, does. The character is what was meant; the physical key alone would be another.
+ */
+export function isShiftless(event) {
+  if (event.shiftKey || event.ctrlKey || event.altKey || event.metaKey || event.getModifierState("CapsLock")) return false;
+  const shifted = SHIFTED[event.code] ?? (/^Key[A-Z]$/.test(event.code) ? event.code[3] : undefined);
+  return event.key === shifted;
+}

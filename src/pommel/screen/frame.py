@@ -1,0 +1,61 @@
+"""One picture in memory: BGRX, rows from the top. Band: core, no I/O.
+
+A frame is memory and nothing more: who writes into it, and when it is whole, is for its owner to know.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pommel.screen.geometry import Rect, Size
+
+Pixels = npt.NDArray[np.uint8]  # (height, width, 4): blue, green, red, unused
+
+BYTES_PER_PIXEL = 4
+
+
+class Frame:
+    """A picture of fixed size. `pixels` is C-contiguous, (height, width, 4), blue first; byte 3 means nothing."""
+
+    __slots__ = ("pixels",)
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = np.ascontiguousarray(pixels, dtype=np.uint8)
+
+    @classmethod
+    def blank(cls, size: Size) -> Frame:
+        """Make a black frame of `size`."""
+        return cls(np.zeros((size.height, size.width, BYTES_PER_PIXEL), np.uint8))
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return Size(self.pixels.shape[1], self.pixels.shape[0])
+
+    def view(self, rect: Rect) -> Pixels:
+        """Return the pixels of `rect`, not copied."""
+        return self.pixels[rect.y : rect.bottom, rect.x : rect.right]
+
+    def rows(self, rect: Rect) -> memoryview | None:
+        """Return the bytes of `rect`, writable and not copied, if they lie in one piece; else None.
+
+        They do when the rectangle has the frame's full width.
+        """
+        if rect.width != self.size.width or rect.area == 0:
+            return None
+        return self.view(rect).data.cast("B")
+
+    def copy_within(self, source_x: int, source_y: int, target: Rect) -> None:
+        """Copy pixels of this frame to `target`; the two places may overlap."""
+        source = Rect(source_x, source_y, target.width, target.height)
+        self.view(target)[:] = self.view(source).copy()
+
+    def copy(self) -> Frame:
+        """Return a frame of its own with the same pixels."""
+        return Frame(self.pixels.copy())
+
+    def is_plain(self, rect: Rect) -> bool:
+        """Tell whether all of `rect` has one colour (an empty one has)."""
+        colours = self.view(rect)[:, :, :3]
+        return colours.size == 0 or bool((colours == colours[0, 0]).all())

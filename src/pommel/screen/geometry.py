@@ -1,0 +1,73 @@
+"""Rectangles of pixels. Band: core, no I/O. Knows no picture and no tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+class Rect(NamedTuple):
+    """A rectangle: its upper left corner, then its width and height, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """The first column that is outside."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row that is outside."""
+        return self.y + self.height
+
+    @property
+    def area(self) -> int:
+        """How many pixels it has."""
+        return self.width * self.height
+
+    def within(self, size: Size) -> bool:
+        """Tell whether no part of it is outside a picture of `size`."""
+        return self.x >= 0 and self.y >= 0 and self.right <= size.width and self.bottom <= size.height
+
+    def clipped(self, size: Size) -> Rect:
+        """Return the part of it that is inside a picture of `size`; it may be empty."""
+        x, y = min(max(self.x, 0), size.width), min(max(self.y, 0), size.height)
+        right, bottom = min(max(self.right, x), size.width), min(max(self.bottom, y), size.height)
+        return Rect(x, y, right - x, bottom - y)
+
+
+def whole(size: Size) -> Rect:
+    """Return the rectangle that is all of a picture of `size`."""
+    return Rect(0, 0, size.width, size.height)
+
+
+def split(rect: Rect, max_pixels: int, step: int) -> Iterator[Rect]:
+    """Cut `rect` into pieces of at most `max_pixels`, whose sides are multiples of `step` where they can be.
+
+    Stripes of full width come first in preference: they make the smallest JPEGs for their area. One piece of
+    `step` by `step` is allowed however small `max_pixels` is.
+    """
+    width = rect.width
+    height = max_pixels // max(width, 1) // step * step
+    if height < step:
+        height = step
+        width = max(max_pixels // step // step * step, step)
+    for y in range(rect.y, rect.bottom, height):
+        for x in range(rect.x, rect.right, width):
+            yield Rect(x, y, min(width, rect.right - x), min(height, rect.bottom - y))
+
+
+def total_area(rects: Iterable[Rect]) -> int:
+    """Add up the areas of `rects`."""
+    return sum(rect.area for rect in rects)

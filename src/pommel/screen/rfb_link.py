@@ -1,0 +1,171 @@
+"""One connection to an RFB server: the socket around `rfb`. Band: shell.
+
+The socket's bytes are received where the client wants them, so a full-width rectangle lands in the frame directly.
+What is written goes out at once; what the kernel does not take asyncio keeps, and `drain` waits in that case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pommel.errors import DeadlineError, RfbError, StateError
+from pommel.screen.rfb import Event, ExtendedKeys, Ready, RfbClient
+
+# How long a server may take to say that it knows QEMU's key events. QEMU says so in its first breath.
+_EXTENSION_WAIT_S = 0.5
+
+
+class RfbLink(asyncio.BufferedProtocol):
+    """A live connection. `ended` says why it is over, None while it is not; `on_event` hears all events in order,
+    `on_input` of each act of a hand."""
+
+    def __init__(self) -> None:
+        self.client = RfbClient()
+        self.extended_keys = False
+        self.ended: str | None = None
+        self.failure: RfbError | None = None
+        self.on_event: Callable[[Event], None] = lambda _: None
+        self.on_end: Callable[[], None] = lambda: None
+        self.on_input: Callable[[], None] = lambda: None
+        self._transport: asyncio.Transport | None = None
+        self._ready, self._extended, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    async def until_ready(self) -> None:
+        """Wait for the handshake, and a moment longer for the server's extensions.
+
+        Raises:
+            RfbError: the server cannot be used, or went away.
+        """
+        await self._ready.wait()
+        if self.ended is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EXTENSION_WAIT_S):
+                    await self._extended.wait()
+        if self.ended is not None:
+            raise self.failure or RfbError(f"the VNC server closed the connection: {self.ended}")
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now; nothing happens once the connection is over."""
+        if self._transport is not None and self.ended is None:
+            self._transport.write(data)
+
+    def write_input(self, data: bytes) -> None:
+        """Send what hands did, and let it be known that a picture of what comes of it is wanted soon."""
+        self.write(data)
+        self.on_input()
+
+    async def drain(self) -> None:
+        """Wait until the server reads again, if it has not been reading."""
+        if not self._writable.is_set():
+            await self._writable.wait()
+
+    async def close(self) -> None:
+        """End the connection after what was written has gone out; wait at most a second for that.
+
+        The server is let to hang up: QEMU releases all keys when a client goes (ui/vnc.c), and a connection made
+        after this one must not see that happen to its own.
+        """
+        if self._transport is None:
+            return
+        if self.ended is None and not self._transport.is_closing():
+            self._transport.write_eof()
+        try:
+            async with asyncio.timeout(1.0):
+                await self._gone.wait()
+        except TimeoutError:
+            self._transport.abort()
+            await self._gone.wait()
+
+    # --- asyncio calls these ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport  # type: ignore[assignment]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Let the client say where the bytes go."""
+        return self.client.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Let the client read, send what it answers, and pass its events on."""
+        try:
+            events = self.client.buffer_updated(nbytes)
+        except RfbError as failure:
+            self._fail(failure)
+            return
+        if out := self.client.data_to_send():
+            self.write(out)
+        for event in events:
+            self._note(event)
+            self.on_event(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say why it is over, unless that is known."""
+        self._end(f"the connection broke ({exc})" if exc else "the server went away")
+        self._gone.set()
+
+    def pause_writing(self) -> None:
+        """Make `drain` wait."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let `drain` go on."""
+        self._writable.set()
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self._ready.set()
+        elif isinstance(event, ExtendedKeys):
+            self.extended_keys = True
+            self._extended.set()
+
+    def _fail(self, failure: RfbError) -> None:
+        self.failure = failure
+        self._end(failure.message)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, reason: str) -> None:
+        if self.ended is None:
+            self.ended = reason
+            for event in (self._ready, self._extended, self._writable):
+                event.set()
+            self.on_end()
+
+
+async def open_link(path: Path, *, timeout_s: float) -> RfbLink:
+    """Connect to the RFB server on a Unix socket.
+
+    Raises:
+        StateError: nothing listens there, or it cannot be reached.
+        DeadlineError: the handshake took longer than `timeout_s`.
+        RfbError: the server cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    link: RfbLink | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, link = await loop.create_unix_connection(RfbLink, str(path))
+            await link.until_ready()
+            return link
+    except TimeoutError:
+        await _drop(link)
+        raise DeadlineError(f"the VNC server at {path} did not answer within {timeout_s:g} s") from None
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise StateError(f"no machine shows its screen at {path}", hint="see which run: pommel list") from None
+    except OSError as failure:  # no permission, a path that is too long, a peer that broke off
+        await _drop(link)
+        raise StateError(f"the screen at {path} cannot be had: {failure.strerror or failure}") from failure
+    except BaseException:
+        await _drop(link)
+        raise
+
+
+async def _drop(link: RfbLink | None) -> None:
+    if link is not None:
+        await link.close()

@@ -1,0 +1,102 @@
+"""The contracts between the engine and what is around it. Band: core, no I/O.
+
+Four seams: where pixels come from (`FrameSource`), where hands go to (`InputSink`), what makes pictures of pixels
+(`Encoder`), and who looks on (`ViewerStream`). Who implements one keeps to what is written here, and nothing else is
+relied on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pommel.screen.actions import Action
+from pommel.screen.frame import Frame, Pixels
+from pommel.screen.geometry import Rect
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What is new since the last update. `frame` is the source's own, written to again after the next request.
+
+    `pointer_visible` and `lock_keys` (bits of the wire's KeyState) are None when they did not change.
+    """
+
+    frame: Frame
+    damage: tuple[Rect, ...]
+    pointer_visible: bool | None = None
+    lock_keys: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The source has gone for good; `reason` is for the people who look on."""
+
+    reason: str
+
+
+class FrameSource(Protocol):
+    """Where pixels come from."""
+
+    async def next_update(self) -> Update | Ended:
+        """Wait for something new. May be cancelled and called again without losing anything.
+
+        The first update is the whole picture. A source does no work for pictures that nobody has asked for.
+
+        Raises:
+            ProtocolError: the other side spoke nonsense; the source has ended.
+        """
+
+    def watch(self, watched: bool) -> None:
+        """Take note whether anybody looks on.
+
+        When somebody begins to, an update follows soon even if nothing has changed: so the engine knows that its
+        picture is not an old one. While nobody does, a source may look less often.
+        """
+
+    def shows_something(self, frame: Frame) -> bool:
+        """Tell whether `frame` is a machine's picture: not blank, not the source's own stand-in for one."""
+
+
+class InputSink(Protocol):
+    """Where hands go to."""
+
+    async def perform(self, action: Action) -> str:
+        """Do one thing, after all that was asked before; return the characters or keys it cannot do, or "".
+
+        Returns once the other side has been told, not when a guest has acted. Once that side has gone there
+        is nothing to do, and that is no error.
+        """
+
+    def release(self, actions: Iterable[Action]) -> None:
+        """Do what lets go of keys and buttons, at once: for a viewer that left, or a call being cancelled."""
+
+
+class Encoder(Protocol):
+    """What makes pictures of pixels."""
+
+    def encode(self, pixels: Pixels, quality: int) -> bytes:
+        """Return an image file of `pixels`, a (height, width, 4) BGRX view that may be strided; quality 1-100.
+
+        Called from several threads at once. The pixels may change meanwhile; the result may be torn then.
+        """
+
+
+class ViewerStream(Protocol):
+    """One viewer's connection."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one KVM command; wait while the transport is full. ConnectionError: the viewer has gone."""
+
+    async def send_text(self, text: str) -> None:
+        """Send a text frame (the JSON of MeshCentral's control channel); otherwise as `send`."""
+
+    def unsent_bytes(self) -> int:
+        """Return how many bytes wait in this process, and in the kernel if that can be known."""
+
+    def messages(self) -> AsyncIterator[bytes]:
+        """Yield what the viewer sends, in any pieces, until it leaves."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Part from the viewer with a WebSocket close code and a reason of at most 123 bytes."""

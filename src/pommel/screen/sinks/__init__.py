@@ -1,0 +1,1 @@
+"""Where hands go to: one module a kind of machine or session."""

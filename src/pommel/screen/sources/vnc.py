@@ -1,0 +1,178 @@
+"""QEMU's screen through its VNC server: a `FrameSource`, and the connection it shares with a sink. Band: shell.
+
+QEMU looks at its display every 30 ms while there is news and ever more rarely, down to every 3 s, while there is none;
+a key event brings it back to 30 ms (ui/vnc.c, vnc_refresh and protocol_client_msg). So that a quiet screen that comes
+alive is seen at once, a watched source sends the release of a key that nobody holds (F24) every now and then, which
+QEMU keeps from the guest; and more often for a moment after input, since QEMU's first look may come before the guest
+has drawn anything and its second 80 ms later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from pommel.screen import rfb
+from pommel.screen import rfb_requests as ask
+from pommel.screen.frame import Frame
+from pommel.screen.geometry import Rect, total_area, whole
+from pommel.screen.rfb_link import RfbLink, open_link
+from pommel.screen.seams import Ended, Update
+from pommel.screen.sinks.vnc import VncSink
+from pommel.wire.keymap import find_key
+from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK
+
+NUDGE_S = 0.1
+AFTER_INPUT_NUDGE_S, AFTER_INPUT_S = 0.02, 0.2
+_F24 = find_key(0x87)
+_NUDGE = ask.qemu_key_event(_F24.qnum, _F24.keysym, False) if _F24 else b""
+_LEDS = ((1, SCROLL_LOCK), (2, NUM_LOCK), (4, CAPS_LOCK))
+_FONT_HEIGHT = 16
+_MANY_RECTS = 4096
+
+
+class VncSource:
+    """The screen behind an `RfbLink`, asked for one update at a time."""
+
+    def __init__(self, link: RfbLink) -> None:
+        self._link = link
+        self._damage: list[Rect] = []
+        self._covered = 0  # pixels of this frame that have come; until all have, it is not shown
+        self._pointer_visible: bool | None = None
+        self._lock_keys: int | None = None
+        self._asked = False
+        self._news = asyncio.Event()
+        self._nudge: asyncio.TimerHandle | None = None
+        link.on_event = self._heard
+        link.on_end = self._ended
+        link.on_input = self._expect_change
+        self._expecting_until_s = 0.0
+
+    async def next_update(self) -> Update | Ended:
+        """Wait for the next update, asking for it first (see `FrameSource`).
+
+        Raises:
+            RfbError: the server broke the protocol.
+        """
+        while not self._has_news():
+            if self._link.failure is not None:
+                raise self._link.failure
+            if self._link.ended is not None:
+                return Ended(self._link.ended)
+            if not self._asked:
+                self._ask()
+            self._news.clear()
+            await self._news.wait()
+        return self._take()
+
+    def watch(self, watched: bool) -> None:
+        """Begin or stop to keep QEMU attentive (see `FrameSource`)."""
+        if self._nudge is not None:
+            self._nudge.cancel()
+            self._nudge = None
+        if watched:
+            self._ask(now=True)
+            self._keep_attentive()
+
+    def shows_something(self, frame: Frame) -> bool:
+        """Tell a machine's picture from a blank one and from QEMU's own line of text in the middle.
+
+        Source: ui/console.c, qemu_create_placeholder_surface.
+        """
+        size = frame.size
+        line = (size.height // _FONT_HEIGHT - 1) // 2 * _FONT_HEIGHT
+        below = line + _FONT_HEIGHT
+        above_it = Rect(0, 0, size.width, line).clipped(size)
+        below_it = Rect(0, below, size.width, size.height - below).clipped(size)
+        return not (frame.is_plain(above_it) and frame.is_plain(below_it))
+
+    def _keep_attentive(self) -> None:
+        if self._link.ended is None:
+            if self._link.extended_keys:
+                self._link.write(_NUDGE)
+            self._schedule_nudge()
+
+    def _schedule_nudge(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = AFTER_INPUT_NUDGE_S if loop.time() < self._expecting_until_s else NUDGE_S
+        self._nudge = loop.call_later(pause_s, self._keep_attentive)
+
+    def _expect_change(self) -> None:
+        now = asyncio.get_running_loop().time()
+        was_expecting = now < self._expecting_until_s
+        self._expecting_until_s = now + AFTER_INPUT_S
+        if self._nudge is not None and not was_expecting:
+            self._nudge.cancel()
+            self._schedule_nudge()
+
+    def _is_whole(self) -> bool:
+        size = self._link.client.frame.size
+        return self._covered >= size.width * size.height
+
+    def _has_news(self) -> bool:
+        news = self._damage or self._pointer_visible is not None or self._lock_keys is not None
+        return bool(news) and self._is_whole()
+
+    def _ask(self, *, now: bool = False) -> None:
+        """Ask for what changed; with `now`, for an answer even if nothing has."""
+        everything = whole(self._link.client.frame.size)
+        if not self._is_whole():
+            self._link.write(ask.update_request(everything, incremental=False))
+        else:
+            if now:  # QEMU answers a request for one pixel with all that is new
+                self._link.write(ask.update_request(Rect(0, 0, 1, 1), incremental=False))
+            self._link.write(ask.update_request(everything, incremental=True))
+        self._asked = True
+
+    def _take(self) -> Update:
+        update = Update(self._link.client.frame, tuple(self._damage), self._pointer_visible, self._lock_keys)
+        self._damage, self._pointer_visible, self._lock_keys = [], None, None
+        return update
+
+    def _heard(self, event: rfb.Event) -> None:
+        match event:
+            case rfb.Resized():
+                self._damage, self._covered = [], 0
+                self._ask()
+            case rfb.Updated(damage):
+                self._asked = False
+                self._covered += total_area(damage)
+                self._damage += damage
+                if len(self._damage) > _MANY_RECTS:
+                    self._damage = [whole(self._link.client.frame.size)]
+            case rfb.Cursor():
+                self._pointer_visible = event.visible
+            case rfb.Leds(bits):
+                self._lock_keys = sum(ours for theirs, ours in _LEDS if bits & theirs)
+            case _:
+                return
+        self._news.set()
+
+    def _ended(self) -> None:
+        self.watch(False)
+        self._news.set()
+
+
+class VncConnection:
+    """One connection to QEMU's VNC server, as a source of pixels and a sink of input."""
+
+    def __init__(self, link: RfbLink) -> None:
+        self._link = link
+        self.source = VncSource(link)
+        self.sink = VncSink(link)
+
+    async def close(self) -> None:
+        """End the connection; what was written goes out first."""
+        self.source.watch(False)
+        await self._link.close()
+
+
+async def connect_vnc(path: Path, *, timeout_s: float = 10.0) -> VncConnection:
+    """Connect to the VNC server that QEMU has on a Unix socket.
+
+    Raises:
+        StateError: nothing listens there.
+        DeadlineError: it did not answer within `timeout_s`.
+        RfbError: it is no RFB 3.8 server without password.
+    """
+    return VncConnection(await open_link(path, timeout_s=timeout_s))

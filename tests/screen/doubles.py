@@ -1,0 +1,209 @@
+"""Stand-ins at the screen's four seams: a painted source, a sink that remembers, a lossless encoder, an onlooker."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+
+import numpy as np
+
+from pommel.screen.actions import Action, TypeText
+from pommel.screen.frame import Frame, Pixels
+from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.seams import Ended, Update
+from pommel.wire import messages as wire
+from pommel.wire.codec import Decoder, encode
+from pommel.wire.messages import Direction
+
+HIGH_WATER = 64 << 10
+
+
+class PaintedSource:
+    """A screen the test paints on. Its first update is whole, and watching it makes it answer."""
+
+    def __init__(self, size: Size) -> None:
+        self.frame = Frame.blank(size)
+        self.watched = False
+        self.asked = 0
+        self._damage: list[Rect] | None = [whole(size)]
+        self._pointer: bool | None = None
+        self._lock_keys: int | None = None
+        self._ended: Ended | Exception | None = None
+        self._news = asyncio.Event()
+
+    def paint(self, rect: Rect, seed: int, damage: Rect | None = None) -> None:
+        rect = rect.clipped(self.frame.size)
+        noise = np.random.default_rng(seed).integers(0, 256, (rect.height, rect.width, 4), np.uint8)
+        self.frame.view(rect)[:] = noise
+        self._damage = [*(self._damage or []), damage or rect]
+        self._news.set()
+
+    def resize(self, size: Size, seed: int) -> None:
+        self.frame = Frame.blank(size)
+        self._damage = []
+        self.paint(whole(size), seed)
+
+    def set_pointer(self, visible: bool) -> None:
+        self._pointer = visible
+        self._news.set()
+
+    def set_lock_keys(self, bits: int) -> None:
+        self._lock_keys = bits
+        self._news.set()
+
+    def end(self, how: Ended | Exception) -> None:
+        self._ended = how
+        self._news.set()
+
+    async def next_update(self) -> Update | Ended:
+        self.asked += 1
+        while self._damage is None and self._pointer is None and self._lock_keys is None:
+            if isinstance(self._ended, Exception):
+                raise self._ended
+            if self._ended is not None:
+                return self._ended
+            self._news.clear()
+            await self._news.wait()
+        update = Update(self.frame, tuple(self._damage or ()), self._pointer, self._lock_keys)
+        self._damage = self._pointer = self._lock_keys = None
+        return update
+
+    def watch(self, watched: bool) -> None:
+        self.watched = watched
+        if watched:
+            self._damage = self._damage or []
+            self._news.set()
+
+    def shows_something(self, frame: Frame) -> bool:
+        return not frame.is_plain(whole(frame.size))
+
+
+class MemorySink:
+    """Remembers what it was told; cannot type anything beyond ASCII."""
+
+    def __init__(self) -> None:
+        self.done: list[Action] = []
+
+    async def perform(self, action: Action) -> str:
+        if isinstance(action, TypeText) and not action.text.isascii():
+            return action.text
+        self.done.append(action)
+        return ""
+
+    def release(self, actions: Iterable[Action]) -> None:
+        self.done.extend(actions)
+
+
+class RawEncoder:
+    """Pictures that lose nothing: width and height, then the pixels."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def encode(self, pixels: Pixels, quality: int) -> bytes:
+        self.count += 1
+        return struct.pack(">II", pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+
+
+class Onlooker:
+    """A viewer: keeps its end of the transport, and draws what it reads on a canvas."""
+
+    def __init__(self, *, reads: bool = True) -> None:
+        self.reads = reads
+        self.canvas = np.zeros((0, 0, 4), np.uint8)
+        self.commands: list[wire.Command] = []
+        self.texts: list[str] = []
+        self.closed: tuple[int, str] | None = None
+        self.most_unsent = 0
+        self.largest = 0
+        self._gone = False
+        self._sent: deque[bytes] = deque()
+        self._unsent = 0
+        self._room = asyncio.Event()
+        self._inbound: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    # what the endpoint sees
+
+    async def send(self, data: bytes) -> None:
+        if self._gone:
+            raise ConnectionResetError("gone")
+        self._sent.append(data)
+        self._unsent += len(data)
+        self.largest = max(self.largest, len(data))
+        self.most_unsent = max(self.most_unsent, self._unsent)
+        if self.reads:
+            self.read()
+        while self._unsent > HIGH_WATER:
+            self._room.clear()
+            await self._room.wait()
+            if self._gone:
+                raise ConnectionResetError("gone")
+
+    async def send_text(self, text: str) -> None:
+        self.texts.append(text)
+
+    def unsent_bytes(self) -> int:
+        return self._unsent
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        while (data := await self._inbound.get()) is not None:
+            yield data
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+        self.leave()
+
+    # what the test does
+
+    def say(self, *commands: wire.Command) -> None:
+        for command in commands:
+            self._inbound.put_nowait(encode(command))
+
+    def say_bytes(self, data: bytes) -> None:
+        self._inbound.put_nowait(data)
+
+    def leave(self) -> None:
+        self._gone = True
+        self._room.set()
+        self._inbound.put_nowait(None)
+
+    def read(self, count: int | None = None) -> None:
+        for _ in range(len(self._sent) if count is None else min(count, len(self._sent))):
+            data = self._sent.popleft()
+            self._unsent -= len(data)
+            self._draw(_only_command(data))
+        self._room.set()
+
+    def of(self, kind: type) -> list[wire.Command]:
+        return [command for command in self.commands if isinstance(command, kind)]
+
+    def _draw(self, command: wire.Command) -> None:
+        self.commands.append(command)
+        match command:
+            case wire.Screen(width, height):
+                if self.canvas.shape[:2] != (height, width):
+                    self.canvas = np.zeros((height, width, 4), np.uint8)
+            case wire.Picture(x, y, image):
+                if image[:2] == b"\xff\xd8":
+                    return
+                width, height = struct.unpack(">II", image[:8])
+                assert self.canvas.size, "a Screen comes before the first Picture"
+                pixels = np.frombuffer(image, np.uint8, offset=8).reshape(height, width, 4)
+                self.canvas[y : y + height, x : x + width] = pixels
+
+
+def _only_command(data: bytes) -> wire.Command:
+    decoder = Decoder(Direction.TO_VIEWER)
+    decoder.receive_data(data)
+    decoder.receive_eof()
+    (command,) = decoder.events()  # one command a message, whole
+    return command
+
+
+async def until(condition, timeout_s: float = 30.0) -> None:
+    """Wait until `condition()` holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.002)

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import asyncio
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pommel.errors import DeadlineError, RfbError, StateError
+from pommel.screen.actions import PressKey, TypeText
+from pommel.screen.endpoint import Endpoint
+from pommel.screen.frame import Frame
+from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.seams import Ended, Update
+from pommel.screen.sources.vnc import VncConnection, connect_vnc
+from pommel.wire import messages as wire
+from screen import rfb_bytes as says
+from screen.bare_qemu import BareQemu, bare_qemu
+from screen.doubles import Onlooker, RawEncoder, until
+
+F1, F2, F3, F4 = (PressKey(vk, False, True) for vk in (0x70, 0x71, 0x72, 0x73))
+
+
+async def tap(connection: VncConnection, key: PressKey) -> None:
+    await connection.sink.perform(key)
+    await connection.sink.perform(PressKey(key.vk, False, False))
+
+
+async def next_update(connection: VncConnection) -> Update:
+    update = await asyncio.wait_for(connection.source.next_update(), 10)
+    assert isinstance(update, Update)
+    return update
+
+
+# --- with a real QEMU ---
+
+
+async def test_the_first_update_is_the_whole_screen(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    update = await next_update(connection)
+    assert update.frame.size == (720, 400) and update.damage == (Rect(0, 0, 720, 400),)
+    await connection.close()
+
+
+async def test_a_typed_key_changes_the_screen_where_it_is_written(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    before = (await next_update(connection)).frame.copy()
+    await connection.sink.perform(TypeText("W"))
+    while True:
+        update = await next_update(connection)
+        changed = (update.frame.pixels != before.pixels)[:16, :9].any()
+        if changed:
+            break
+    assert any(rect.y < 16 for rect in update.damage)
+    assert qemu.typed() == "W"
+    await connection.close()
+
+
+async def test_another_mode_is_another_frame_shown_when_it_is_whole(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    await next_update(connection)
+    for key, size in ((F1, (800, 600)), (F2, (1368, 776)), (F3, (720, 400))):
+        await tap(connection, key)
+        update = await next_update(connection)
+        while update.frame.size != size:
+            update = await next_update(connection)
+        assert update.damage == (whole(Size(*size)),)
+    await connection.close()
+
+
+async def test_two_connections_see_the_same_pixels(qemu: BareQemu) -> None:
+    one, two = await connect_vnc(qemu.vnc), await connect_vnc(qemu.vnc)
+    await tap(one, F2)
+    await tap(one, F4)
+    frames = [Frame.blank(Size(1, 1))] * 2
+    async with asyncio.timeout(20):
+        while not _same_noise(*frames):
+            for i, connection in enumerate((one, two)):
+                connection.source.watch(True)  # brings an update even if nothing changes any more
+                frames[i] = (await next_update(connection)).frame
+    await one.close()
+    await two.close()
+
+
+def _same_noise(a: Frame, b: Frame) -> bool:
+    if a.size != (1368, 776) or b.size != a.size or a.is_plain(Rect(0, 200, 100, 70)):
+        return False
+    return bool((a.pixels[:, :, :3] == b.pixels[:, :, :3]).all())
+
+
+async def test_viewers_of_an_endpoint_follow_qemu_and_hear_when_it_is_killed() -> None:
+    with bare_qemu() as qemu:
+        await _follow_to_the_end(qemu)
+
+
+async def _follow_to_the_end(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    endpoint = Endpoint(connection.source, connection.sink, encoder=RawEncoder())
+    viewers = [Onlooker(), Onlooker()]
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(endpoint.run())
+        for viewer in viewers:
+            tasks.create_task(endpoint.serve(viewer))
+        await endpoint.wait_live(10)
+        viewers[1].say(wire.Key(0x71, True), wire.Key(0x71, False), wire.Key(0x73, True), wire.Key(0x73, False))
+        await until(lambda: all(v.canvas.shape[:2] == (776, 1368) and v.canvas[200:300, :100].any() for v in viewers))
+        await asyncio.sleep(0.2)
+        assert (viewers[0].canvas[:, :, :3] == viewers[1].canvas[:, :, :3]).all()
+        qemu.kill()
+        await run
+    assert [viewer.closed for viewer in viewers] == [(1001, "the server went away")] * 2
+    await connection.close()
+
+
+async def test_who_comes_after_a_while_sees_the_newest_at_once(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    endpoint = Endpoint(connection.source, connection.sink, encoder=RawEncoder())
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(endpoint.run())
+        await endpoint.wait_live(10)
+        for key in (F1, F2, F3, F2):  # the last request of wait_live's time may still bring one of these
+            await tap(connection, key)
+            await asyncio.sleep(0.2)
+        late = Onlooker()
+        tasks.create_task(endpoint.serve(late))
+        await until(lambda: late.of(wire.Picture))
+        assert late.of(wire.Screen) == [wire.Screen(1368, 776)]
+        late.leave()
+        run.cancel()
+    await connection.close()
+
+
+async def test_qemus_own_line_of_text_is_no_machines_picture() -> None:
+    with bare_qemu(paused=True) as qemu:
+        connection = await connect_vnc(qemu.vnc)
+        update = await next_update(connection)
+        assert not update.frame.is_plain(whole(update.frame.size))  # "Guest has not initialized the display (yet)."
+        assert not connection.source.shows_something(update.frame)
+        update.frame.pixels[0, 0] = 99
+        assert connection.source.shows_something(update.frame)
+        await connection.close()
+
+
+async def test_waiting_may_be_given_up_and_taken_up_again(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    await next_update(connection)
+    await tap(connection, F3)
+    await asyncio.sleep(0.2)
+    await next_update(connection)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            waiting = tasks.create_task(connection.source.next_update())
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+    await tap(connection, F1)
+    while (await next_update(connection)).frame.size != (800, 600):
+        pass
+    await connection.close()
+
+
+# --- with a server that behaves badly ---
+
+
+async def test_nobody_there_is_said_with_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="no machine shows its screen") as caught:
+        await connect_vnc(tmp_path / "none.sock")
+    assert caught.value.hint
+    with pytest.raises(StateError, match="cannot be had"):
+        await connect_vnc(tmp_path / ("x" * 120))
+
+
+async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    async def silent(reader, writer) -> None:
+        await reader.read()
+
+    async with says.serving(tmp_path / "s", silent):
+        with pytest.raises(DeadlineError, match=r"did not answer within 0\.1 s"):
+            await connect_vnc(tmp_path / "s", timeout_s=0.1)
+
+
+async def test_a_server_that_hangs_up_or_is_none_is_an_rfb_error(tmp_path: Path) -> None:
+    async def hangs_up(reader, writer) -> None:
+        writer.write(b"RFB 003.008\n")
+
+    async def web(reader, writer) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
+
+    for script in (hangs_up, web):
+        async with says.serving(tmp_path / "s", script):
+            with pytest.raises(RfbError):
+                await connect_vnc(tmp_path / "s")
+        (tmp_path / "s").unlink(missing_ok=True)
+
+
+async def test_a_server_that_ends_is_an_end_and_one_that_talks_nonsense_an_error(tmp_path: Path) -> None:
+    async def ends(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2)
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32)), says.leds(6), says.alpha_cursor(1, 1, bytes(4))))
+        await reader.readexactly(10)
+
+    async def nonsense(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2)
+        await reader.readexactly(10)
+        writer.write(b"\xee")
+        await reader.read()
+
+    async with says.serving(tmp_path / "a", ends), says.serving(tmp_path / "b", nonsense):
+        connection = await connect_vnc(tmp_path / "a")
+        update = await next_update(connection)
+        assert update.lock_keys == wire.CAPS_LOCK | wire.NUM_LOCK and update.pointer_visible is False
+        assert await asyncio.wait_for(connection.source.next_update(), 5) == Ended("the server went away")
+        await connection.close()
+        connection = await connect_vnc(tmp_path / "b")
+        with pytest.raises(RfbError, match="unknown type 238"):
+            await asyncio.wait_for(connection.source.next_update(), 5)
+        await connection.close()
+
+
+async def test_one_update_is_asked_for_at_a_time_and_only_when_wanted(tmp_path: Path) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    async def counts(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2)
+        while True:
+            asked.append(struct.unpack(">BBHHHH", await reader.readexactly(10)))
+            writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32))))
+
+    async with says.serving(tmp_path / "s", counts):
+        connection = await connect_vnc(tmp_path / "s")
+        await asyncio.sleep(0.02)
+        assert asked == []
+        for _ in range(3):
+            await next_update(connection)
+            await asyncio.sleep(0.02)
+        assert asked == [(3, 0, 0, 0, 4, 2), (3, 1, 0, 0, 4, 2), (3, 1, 0, 0, 4, 2)]
+        await connection.close()
+
+
+async def test_a_resize_is_shown_when_all_of_the_new_picture_has_come(tmp_path: Path) -> None:
+    async def grows(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2)
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32)), says.desktop_size(6, 6)))
+        assert (await reader.readexactly(10))[1] == 0  # asks for all of it
+        writer.write(says.update(says.raw(0, 0, 6, 2, b"\x01" * 48)))
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 2, 6, 4, b"\x02" * 96)))
+        await reader.read()
+
+    async with says.serving(tmp_path / "s", grows):
+        connection = await connect_vnc(tmp_path / "s")
+        update = await next_update(connection)
+        assert update.frame.size == (6, 6) and np.unique(update.frame.pixels).tolist() == [1, 2]
+        await connection.close()
+
+
+async def test_a_watched_server_is_kept_attentive_and_no_other(tmp_path: Path) -> None:
+    heard = bytearray()
+
+    async def records(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2)
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32))))
+        while data := await reader.read(4096):
+            heard.extend(data)
+
+    def nudges() -> int:
+        return heard.count(bytes.fromhex("ff00 0000 0000ffd5 0000006f"))  # F24 goes up
+
+    async with says.serving(tmp_path / "s", records):
+        connection = await connect_vnc(tmp_path / "s")
+        await next_update(connection)
+        await connection.sink.perform(PressKey(0x41, False, True))
+        await asyncio.sleep(0.15)
+        assert nudges() == 0
+        connection.source.watch(True)
+        await until(lambda: nudges() >= 3)
+        assert heard.count(bytes.fromhex("0300 0000 0000 0001 0001")) == 1  # and an answer is asked for at once
+        connection.source.watch(False)
+        await asyncio.sleep(0.02)
+        count = nudges()
+        await asyncio.sleep(0.25)
+        assert nudges() == count
+        await connection.close()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pommel.errors import MachineError, StateError, UsageError
+from pommel.screen import hands
+
+from . import rfb_bytes as says
+from .bare_qemu import BareQemu
+from .doubles import until
+
+
+async def test_text_is_understood_by_the_guest(qemu: BareQemu) -> None:
+    await hands.type_text(qemu.vnc, 'echo "Hi, {you}" > ~/x_1\n')
+    await until(lambda: qemu.typed().endswith("\r"))
+    assert qemu.typed() == 'echo "Hi, {you}" > ~/x_1\r'
+
+
+async def test_what_cannot_be_typed_is_said_before_anything_is(qemu: BareQemu) -> None:
+    with pytest.raises(UsageError, match="cannot type 'é' '√' on a US keyboard") as caught:
+        await hands.type_text(qemu.vnc, "aé√é")
+    assert caught.value.hint
+    await hands.press(qemu.vnc, "b")
+    assert qemu.typed() == "b"
+
+
+async def test_a_chord_goes_down_in_order_and_up_in_reverse_before_the_call_returns(qemu: BareQemu) -> None:
+    await hands.press(qemu.vnc, "ctrl-alt-f1")
+    assert qemu.input_log() == ["key ctrl +", "key alt +", "key f1 +", "key f1 -", "key alt -", "key ctrl -"]
+
+
+async def test_acts_one_after_the_other_do_not_disturb_each_other(qemu: BareQemu) -> None:
+    # QEMU releases all keys when a client goes: the next one's Shift must come after that.
+    for _ in range(5):
+        await hands.type_text(qemu.vnc, "H")
+    assert qemu.input_log() == ["key shift +", "key h +", "key h -", "key shift -"] * 5
+
+
+async def test_clicks_are_clicks(qemu: BareQemu) -> None:
+    await hands.click(qemu.vnc, 100, 50, "right", 2)
+    log = [line for line in qemu.input_log() if line.startswith("btn")]
+    assert log == ["btn right +", "btn right -"] * 2
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "button", "said"), [(720, 0, "left", "720×400"), (0, -1, "left", "not on"), (0, 0, "thumb", "no button")]
+)
+async def test_places_and_buttons_that_are_not_there_are_refused(
+    qemu: BareQemu, x: int, y: int, button: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        await hands.click(qemu.vnc, x, y, button)
+    assert not any(line.startswith("btn") for line in qemu.input_log())
+
+
+async def test_a_chord_that_is_cancelled_leaves_no_key_down(qemu: BareQemu) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        pressing = tasks.create_task(hands.press(qemu.vnc, "shift-a"))
+        await until(lambda: "key a +" in qemu.input_log())
+        pressing.cancel()
+    await until(lambda: qemu.input_log()[-2:] == ["key a -", "key shift -"])
+
+
+async def test_no_machine_or_no_such_key_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StateError):
+        await hands.press(tmp_path / "none", "a")
+    with pytest.raises(UsageError, match="no key called 'hyperx'"):
+        await hands.press(tmp_path / "none", "hyperx-a")
+
+
+async def test_a_machine_that_goes_meanwhile_is_an_error(tmp_path: Path) -> None:
+    async def dies(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 4)
+        await reader.readexactly(24)
+
+    async with says.serving(tmp_path / "s", dies):
+        with pytest.raises(MachineError, match="may not have taken the input"):
+            await hands.press(tmp_path / "s", "a")
