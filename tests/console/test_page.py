@@ -334,8 +334,7 @@ async def test_every_control_is_reached_by_tab_and_has_a_name(open_page: Open, d
 
 async def test_a_program_that_types_shifted_characters_without_shift_is_understood(open_page: Open, desk: Desk) -> None:
     page = await ready(await open_page(), desk)
-    await page.keyboard.type("a>A")  # Playwright claims `>` of the key Period, and presses no Shift
-    assert await desk.next(m.Key, 2) == keys((0x41, True), (0x41, False))
+    await page.keyboard.type(">A")  # Playwright claims `>` of the key Period, and presses no Shift
     typed = await desk.next(m.KeyUnicode, 4)
     assert typed == [m.KeyUnicode(ord(char), down) for char in ">A" for down in (True, False)]
     await page.keyboard.press("Shift+Period")  # a person's

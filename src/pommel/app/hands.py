@@ -1,0 +1,91 @@
+"""Scripting the same screen and hands that the page has. Band: app.
+
+All of it goes to the VM's own console, below the guest: it works in the boot picker and at the login window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from pommel.app.workspace import Workspace
+from pommel.errors import StateError, UsageError
+from pommel.machine import state
+from pommel.paths import MachinePaths, write_atomic
+
+GRAB_TIMEOUT_S = 10.0
+
+
+def screenshot(name: str, out: Path | str, *, workspace: Workspace | None = None) -> tuple[int, int]:
+    """Save the screen of machine `name` as a PNG; return its width and height in pixels.
+
+    Raises:
+        StateError: the machine is not running.
+        DeadlineError: QEMU gave no picture in 10 s.
+    """
+    from pommel.screen.snapshot import grab, png_bytes
+
+    path = Path(out)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"{path} is no file to write to", hint="name a file in a folder that exists: shot.png")
+    frame = asyncio.run(grab(_running(name, workspace).vnc, GRAB_TIMEOUT_S))
+    write_atomic(path.absolute(), png_bytes(frame))
+    return frame.size.width, frame.size.height
+
+
+def type_text(name: str, text: str, *, workspace: Workspace | None = None) -> None:
+    """Type `text` on machine `name`'s keyboard, which is taken to be a US one. A newline is Return.
+
+    Raises:
+        UsageError: the text has characters that no US key makes; nothing was typed.
+        StateError: the machine is not running.
+    """
+    from pommel.screen import hands
+    from pommel.wire.keymap import untypable
+
+    if missing := untypable(text):
+        raise UsageError(
+            f"a US keyboard cannot type {' '.join(repr(c) for c in missing)}",
+            hint="paste it instead: pommel ssh NAME -- pbcopy < FILE, then pommel key NAME cmd-v",
+        )
+    asyncio.run(hands.type_text(_running(name, workspace).vnc, text))
+
+
+def press_key(name: str, *chords: str, workspace: Workspace | None = None) -> None:
+    """Press and release chords such as `cmd-q`, `return` or `ctrl-alt-delete` on machine `name`, one after the other.
+
+    Raises:
+        UsageError: one names no key, and nothing was pressed; the hint has the nearest spelling.
+        StateError: the machine is not running.
+    """
+    from pommel.screen import hands
+    from pommel.wire.keymap import parse_chord
+
+    for chord in chords:
+        parse_chord(chord)
+    vnc = _running(name, workspace).vnc
+    for chord in chords:
+        asyncio.run(hands.press(vnc, chord))
+
+
+def click(
+    name: str, x: int, y: int, *, button: str = "left", count: int = 1, workspace: Workspace | None = None
+) -> None:
+    """Move machine `name`'s pointer to pixel `x`, `y` and click there `count` times.
+
+    Raises:
+        UsageError: the point is not on the screen.
+        StateError: the machine is not running.
+    """
+    from pommel.screen import hands
+
+    asyncio.run(hands.click(_running(name, workspace).vnc, x, y, button=button, count=count))
+
+
+def _running(name: str, workspace: Workspace | None) -> MachinePaths:
+    workspace = workspace or Workspace.current()
+    workspace.settings(name)
+    paths = workspace.paths(name)
+    if not state.observe(paths).alive:
+        raise StateError(f"{name} is not running", hint=f"pommel start {name}")
+    return paths

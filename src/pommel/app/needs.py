@@ -1,0 +1,52 @@
+"""The programs and files of the host that a machine needs, and getting them. Band: app."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from pommel.app.workspace import TRIAL
+from pommel.errors import NotPermitted
+from pommel.host import packages
+from pommel.host.packages import InstallPlan, Need
+from pommel.machine.spec import MachineSpec
+from pommel.progress import Report, note
+from pommel.trial import requirements
+
+__all__ = ["InstallPlan", "plan", "provide"]
+
+
+def plan(spec: MachineSpec, *, made: bool) -> InstallPlan | None:
+    """What has to be installed before machine `spec.name` can be made (unless it is) and run; None: nothing.
+
+    What is only good to have is on the list of whoever installs anyway, or is root; it stops nobody else.
+    """
+    wanted = list(packages.RUN_NEEDS)
+    if spec.upstream == TRIAL and not made:
+        wanted += _build_needs()
+    lacking = packages.missing(wanted)
+    if not any(not need.optional for need in lacking) and os.geteuid() != 0:
+        return None
+    return packages.install_plan(lacking) if lacking else None
+
+
+def provide(spec: MachineSpec, *, made: bool, consent: Callable[[InstallPlan], bool] | None, report: Report) -> None:
+    """Install what is missing.
+
+    Raises:
+        NotPermitted: `consent` said no, or we are not root and there is nobody to ask.
+    """
+    todo = plan(spec, made=made)
+    if todo is None:
+        return
+    for reason in todo.reasons:
+        note(report, f"missing: {reason}")
+    agreed = consent(todo) if consent is not None else os.geteuid() == 0
+    if not agreed:
+        raise NotPermitted("packages are missing: " + ", ".join(todo.packages), hint=f"type: {todo.as_text}")
+    packages.install(todo, report=report)
+
+
+def _build_needs() -> list[Need]:
+    found = requirements.build_programs(is_root=os.geteuid() == 0)
+    return [Need(r.any_of, {"apt": (r.package,)}, r.why) for r in found]

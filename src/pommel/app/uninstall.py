@@ -1,0 +1,48 @@
+"""Removing everything that Pommel has made. Band: app.
+
+Only what Pommel made, by name: POMMEL_HOME may be a folder that holds other things too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from pommel.app import console, machines
+from pommel.app.workspace import Workspace
+from pommel.progress import Report, ignore, note
+
+
+def plan(workspace: Workspace) -> list[tuple[Path, int]]:
+    """What would go, with its real size on disk in bytes."""
+    return [(path, _size(path)) for path in _ours(workspace) if path.is_dir()]
+
+
+def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
+    """Stop every machine and console, then remove what Pommel keeps, and its folders if nothing else is in them.
+
+    Raises:
+        StateError: a machine is being worked on by another Pommel.
+    """
+    for name in machines.running(workspace=workspace):
+        how = machines.stop(name, workspace=workspace, report=report)
+        note(report, f"{name} has stopped ({how})")
+    for name in workspace.home.names():
+        console.stop(workspace, name)
+    for path, _ in plan(workspace):
+        shutil.rmtree(path)
+    (workspace.home.root / "ports.lock").unlink(missing_ok=True)
+    for folder in (workspace.home.runtime, workspace.home.runtime.parent, workspace.home.root):
+        with contextlib.suppress(OSError):  # not empty: somebody else's things; or never made
+            folder.rmdir()
+
+
+def _ours(workspace: Workspace) -> list[Path]:
+    home = workspace.home
+    sockets = [home.runtime / name for name in home.names()]
+    return [home.machines, home.trial, home.root / "upstream", home.root / "run", *sockets, home.cache]
+
+
+def _size(root: Path) -> int:
+    return sum(path.lstat().st_blocks * 512 for path in root.rglob("*") if not path.is_symlink())

@@ -1,0 +1,31 @@
+"""`pommel argv NAME`: the command line that QEMU would get, and why. Band: face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pommel.app import commandline
+from pommel.app.workspace import Workspace
+from pommel.cli.common import json_option, machine_options, name_argument, split_flags
+from pommel.cli.output import print_json, print_wide_table
+
+
+@click.command("argv")
+@name_argument()
+@click.option("--explain", is_flag=True, help="A table: argument, origin (upstream script or rule), reason.")
+@machine_options
+@json_option
+def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> None:
+    """Print the QEMU command line of machine NAME: the upstream's own, with our rules laid over it.
+
+    Nothing is started and nothing on disk changes.
+    """
+    planned = commandline.command_line(Workspace.current(), name, split_flags(options))
+    if as_json:
+        print_json(commandline.as_dict(planned))
+    elif explain:
+        print_wide_table(("ARGUMENT", "ORIGIN", "REASON"), commandline.explained(planned))
+    else:
+        click.echo(commandline.as_shell(planned))

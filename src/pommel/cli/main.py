@@ -1,0 +1,125 @@
+"""The `pommel` command: the table of commands, and how errors leave the program. Band: face.
+
+Results go to stdout, everything else to stderr. Exit: 0 ok, 1 failed, 2 usage, 3 wrong state, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from pommel import __version__
+from pommel.cli.output import print_error
+from pommel.errors import PommelError, UsageError
+
+# name -> (module in pommel.cli, one line of help, group in --help). The help stands here so that `pommel --help`
+# imports no command.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "up": ("up", "Make a machine if need be, start it, and show its screen.", "Machines"),
+    "start": ("machines", "Start a machine in the background.", "Machines"),
+    "stop": ("machines", "Power a machine down, or off.", "Machines"),
+    "status": ("machines", "Say how a machine is.", "Machines"),
+    "list": ("machines", "List all machines.", "Machines"),
+    "log": ("machines", "Show what QEMU and the machine's start wrote.", "Machines"),
+    "delete": ("machines", "Delete a machine and its disk.", "Machines"),
+    "console": ("console", "Serve a running machine's screen on a local page.", "Screen and hands"),
+    "screenshot": ("hands", "Save a machine's screen as a PNG.", "Screen and hands"),
+    "type": ("hands", "Type text on a machine's keyboard.", "Screen and hands"),
+    "key": ("hands", "Press keys, such as cmd-q or return.", "Screen and hands"),
+    "click": ("hands", "Click a point of a machine's screen.", "Screen and hands"),
+    "ssh": ("ssh", "Open a shell in a machine, or run a command there.", "Screen and hands"),
+    "config": ("config", "Show a machine's settings and where each comes from.", "Looking inside"),
+    "argv": ("argv", "Show the QEMU command line, and why it is so.", "Looking inside"),
+    "completion": ("completion", "Print the completion script of a shell.", "Looking inside"),
+    "uninstall": ("uninstall", "Remove everything Pommel has made.", "Looking inside"),
+}
+
+
+class Commands(click.Group):
+    """A group that imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pommel.cli.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, f"{cmd_name}_command")
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but a word that is no command says which was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            raise UsageError(
+                f"there is no command {args[0]!r}",
+                hint=f"did you mean: pommel {near[0]}" if near else "pommel --help lists them",
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by group, from the table."""
+        for group in dict.fromkeys(entry[2] for entry in COMMANDS.values()):
+            rows = [(name, text) for name, (_, text, g) in COMMANDS.items() if g == group]
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Begin with: pommel up trial",
+)
+@click.version_option(__version__, message="pommel %(version)s")
+def pommel() -> None:
+    """Run macOS virtual machines on Linux, with their screen, keyboard and mouse in your browser."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        status = _run(words)
+    except BrokenPipeError:
+        # The reader of our output has gone (`pommel list | head -1`); give the interpreter nothing to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        answer: Any = pommel.main(
+            args=words, prog_name="pommel", standalone_mode=False, complete_var="_POMMEL_COMPLETE"
+        )
+    except PommelError as error:
+        print_error(error, as_json="--json" in words)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except OSError as error:
+        # Not a bug of ours but the host's word: disk full, a file that may not be read.
+        print_error(_from_os(error), as_json="--json" in words)
+        return 1
+    return answer if isinstance(answer, int) else 0
+
+
+def _from_os(error: OSError) -> PommelError:
+    what = f"{error.filename}: " if error.filename else ""
+    hint = "free some space, then run the same command again" if error.errno == 28 else None
+    return PommelError(f"{what}{error.strerror or error}", hint=hint)

@@ -1,0 +1,93 @@
+"""`pommel up NAME`. Band: face."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from pommel.app import console, up
+from pommel.app.needs import InstallPlan
+from pommel.app.workspace import Workspace
+from pommel.cli.common import dry_run_option, json_option, machine_options, name_argument, split_flags, yes_option
+from pommel.cli.console import serve_here, show
+from pommel.cli.output import ask, interactive, print_json, print_table, reporter
+
+
+@click.command("up")
+@name_argument()
+@click.option(
+    "-d", "--detach", is_flag=True, help="Leave machine and console running and return; the default without a terminal."
+)
+@click.option(
+    "--wait",
+    type=click.Choice(["screen", "ssh"]),
+    default="screen",
+    show_default=True,
+    help="Until what to wait: its screen shows something, or its guest answers SSH.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
+@click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@machine_options
+@yes_option
+@dry_run_option
+@json_option
+def up_command(
+    name: str,
+    detach: bool,
+    wait: str,
+    port: int | None,
+    no_open: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make machine NAME if it is not there, start it, and serve its screen on a local page.
+
+    `pommel up trial` needs no configuration: it builds a small Debian desktop that stands in for a Mac.
+
+    Stays in the foreground with a short live status; Ctrl-C ends the console and leaves the machine running. With
+    --detach both go on by themselves.
+    """
+    workspace = Workspace.current()
+    flags = split_flags(options)
+    if dry_run:
+        _show_steps(up.steps(name, workspace=workspace, flags=flags), name, as_json=as_json)
+        return
+    report = reporter()
+    seen = up.up(name, workspace=workspace, flags=flags, consent=_consent(yes), report=report)
+    if wait == "ssh":
+        up.wait_ssh(name, workspace=workspace, report=report)
+    facts = {"ssh_port": seen.ssh_port, "accel": seen.accel}
+    if detach or not sys.stdout.isatty():
+        found = console.open_detached(workspace, name, port=port)
+        show(found, as_json=as_json, browse=False, **facts)
+        click.echo(f"{name} and its console go on. Stop it with: pommel stop {name}", err=True)
+    elif (there := console.find(workspace.paths(name))) is not None:
+        show(there, as_json=as_json, browse=not no_open, **facts)
+        click.echo(f"its console was there already (pid {there.pid})", err=True)
+    else:
+        serve_here(workspace, name, port, None, as_json=as_json, browse=not no_open, more=facts)
+
+
+def _consent(yes: bool) -> Any:
+    """Who agrees to packages: --yes, a person on the terminal, or (nobody to ask) root alone."""
+    if yes:
+        return lambda plan: True
+    return _ask if interactive() else None
+
+
+def _ask(plan: InstallPlan) -> bool:
+    click.echo("Some packages of this system are missing:", err=True)
+    for reason in plan.reasons:
+        click.echo(f"  {reason}", err=True)
+    return ask(f"Run: {plan.as_text} ?")
+
+
+def _show_steps(steps: list[up.Step], name: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": name, "steps": [{"what": s.what, "why": s.why, "needed": s.needed} for s in steps]})
+    else:
+        print_table(("", "STEP", "WHY"), [("would" if s.needed else "done", s.what, s.why) for s in steps])

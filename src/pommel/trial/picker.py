@@ -1,0 +1,40 @@
+"""The boot picker's disk, OpenCore.qcow2's stand-in: a FAT file system with GRUB and our menu in it. Band: shell.
+
+No partition table: OVMF boots EFI/BOOT/BOOTX64.EFI from a bare FAT disk. Needs no privilege and mounts nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pommel import process
+
+_MENU = Path(__file__).parent / "data" / "picker" / "grub.cfg"
+# all_video is not for the menu: without it GRUB hands the kernel no framebuffer.
+MODULES = "part_gpt part_msdos fat ext2 normal linux search search_label echo test reboot halt all_video"
+_BYTES = 8 << 20
+
+
+def make_picker(disk: Path, scratch: Path) -> None:
+    """Write the picker's qcow2 to `disk`; `scratch` is an existing directory for what lies in between.
+
+    Raises:
+        MissingProgram: grub-mkstandalone, mkfs.vfat, mtools or qemu-img is not installed.
+        CommandFailed: one of them failed.
+    """
+    loader, raw = scratch / "BOOTX64.EFI", scratch / "picker.raw"
+    process.run(
+        [
+            *("grub-mkstandalone", "-O", "x86_64-efi", "-o", loader),
+            *(f"--install-modules={MODULES}", f"--modules={MODULES}"),
+            *("--fonts=", "--locales=", "--themes=", f"boot/grub/grub.cfg={_MENU}"),
+        ],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
+    )
+    with raw.open("wb") as out:
+        out.truncate(_BYTES)
+    process.run(["mkfs.vfat", "-n", "TRIALBOOT", raw])
+    process.run(["mmd", "-i", raw, "::/EFI", "::/EFI/BOOT"])
+    process.run(["mcopy", "-i", raw, loader, "::/EFI/BOOT/BOOTX64.EFI"])
+    disk.parent.mkdir(parents=True, exist_ok=True)
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk])

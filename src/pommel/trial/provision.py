@@ -1,0 +1,156 @@
+"""One machine's own disk and keys, from the base image, in a few seconds. Band: shell.
+
+The keys of both sides are made here and written into the disk before its first boot: the guest opens to this
+machine's key alone, and the host knows the guest's key already, so nobody is ever asked to trust one on first use.
+Needs no privilege and mounts nothing (debugfs writes into the image).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel import process
+from pommel.errors import BuildError, CommandFailed
+from pommel.progress import Progress, Report
+from pommel.trial import recipe
+from pommel.trial.base import BaseImage
+
+TRIAL_USER = "trial"
+MIN_DISK_BYTES = recipe.IMAGE_BYTES
+_STEP = "trial disk"
+_UID = 1000  # of TRIAL_USER, as data/guest/setup.sh makes it
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What one machine got. `host_key` is the guest's public key as "TYPE BASE64"."""
+
+    disk: Path
+    private_key: Path
+    public_key: Path
+    known_hosts: Path
+    host_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _GuestFile:
+    """A small file for the guest's disk; one that is there is replaced."""
+
+    path: str
+    data: bytes
+    mode: int = 0o644
+    uid: int = 0
+
+
+def provision(directory: Path, base: BaseImage, *, name: str, disk_bytes: int, report: Report) -> Provisioned:
+    """Make machine `name`'s disk and keys in `directory`, which the caller builds aside.
+
+    `disk_bytes` is the disk's size as the guest sees it; its file starts at about 530 MB. In `known_hosts` the guest is
+    called `name` (HostKeyAlias).
+
+    Raises:
+        BuildError: the size is too small for the guest, the host's disk is full, or the base image is damaged.
+    """
+    if disk_bytes < MIN_DISK_BYTES:
+        raise BuildError(
+            f"a disk of {disk_bytes >> 20} MiB is too small for the trial machine",
+            hint=f"give it at least {MIN_DISK_BYTES >> 20} MiB; what is not used takes no space",
+        )
+    report(Progress(_STEP, f"making the keys of {name}"))
+    keys = directory / "ssh"
+    with _workplace(directory) as work, _explained():
+        _make_key(work / "host", f"root@{name}")
+        keys.mkdir(mode=0o700)
+        _make_key(keys / "id_ed25519", f"pommel {name}")
+        host_key = " ".join((work / "host.pub").read_text().split()[:2])
+        (keys / "known_hosts").write_text(f"{name} {host_key}\n")
+        made = Provisioned(
+            disk=directory / "mac_hdd_ng.img",
+            private_key=keys / "id_ed25519",
+            public_key=keys / "id_ed25519.pub",
+            known_hosts=keys / "known_hosts",
+            host_key=host_key,
+        )
+        report(Progress(_STEP, "copying the base image"))
+        raw = _raw_disk(work, base, disk_bytes)
+        _inject(raw, _guest_files(name, made.public_key.read_bytes(), work / "host"))
+        report(Progress(_STEP, "writing the disk"))
+        process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, made.disk])
+    report(Progress(_STEP, f"the disk of {name} is made", finished=True))
+    return made
+
+
+def _raw_disk(work: Path, base: BaseImage, disk_bytes: int) -> Path:
+    raw = work / "disk.raw"
+    process.run(["cp", "--sparse=always", "--reflink=auto", base.root_image, raw])
+    raw.chmod(0o600)
+    with raw.open("r+b") as disk:
+        disk.truncate(disk_bytes // 4096 * 4096)
+    # Forced, as it would have a check done first; nobody has mounted this file system yet.
+    process.run(["resize2fs", "-f", raw])
+    return raw
+
+
+def _guest_files(name: str, public_key: bytes, host: Path) -> list[_GuestFile]:
+    hostname = re.sub(r"[^a-z0-9-]+", "-", name).strip("-") or "trial"
+    return [
+        _GuestFile("/etc/hostname", f"{hostname}\n".encode()),
+        _GuestFile("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n".encode()),
+        _GuestFile("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444),
+        _GuestFile("/etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600),
+        _GuestFile("/etc/ssh/ssh_host_ed25519_key.pub", host.with_suffix(".pub").read_bytes()),
+        _GuestFile("/root/.ssh/authorized_keys", public_key, 0o600),
+        _GuestFile(f"/home/{TRIAL_USER}/.ssh/authorized_keys", public_key, 0o600, _UID),
+    ]
+
+
+def _inject(raw: Path, files: list[_GuestFile]) -> None:
+    """Write files into the file system image. Everything has a plain name in one directory: debugfs cannot quote."""
+    script = []
+    for number, file in enumerate(files):
+        source = raw.parent / f"file{number}"
+        source.write_bytes(file.data)
+        script += [f"rm {file.path}", f"write {source.name} {file.path}"]
+        for field, value in (("mode", f"0{0o100000 | file.mode:o}"), ("uid", file.uid), ("gid", file.uid)):
+            script.append(f"set_inode_field {file.path} {field} {value}")
+    (raw.parent / "script").write_text("\n".join(script) + "\n")
+    done = process.run([process.which("debugfs"), "-w", "-f", "script", raw.name], cwd=raw.parent)
+    _check_injected(done.stderr.decode(errors="replace"))
+
+
+def _check_injected(complaints: str) -> None:
+    """Debugfs exits with 0 whatever happens. It greets on standard error, and `rm` may miss what is not there."""
+    for line in complaints.splitlines():
+        if line.strip() and not line.startswith("debugfs ") and not line.startswith("rm: File not found"):
+            raise BuildError(f"the base image is damaged: {line.strip()}", hint="remove it, and it is built anew")
+
+
+def _make_key(path: Path, comment: str) -> None:
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path])
+
+
+@contextlib.contextmanager
+def _workplace(directory: Path) -> Iterator[Path]:
+    work = directory / "provision.tmp"
+    work.mkdir(mode=0o700)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except CommandFailed as failure:
+        full = "No space left" in failure.output
+        what = "the disk became full" if full else failure.message
+        hint = "free some space, or set POMMEL_HOME to a folder on a larger disk" if full else None
+        raise BuildError(f"making the machine's disk failed: {what}", hint=hint) from failure

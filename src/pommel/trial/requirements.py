@@ -1,0 +1,45 @@
+"""What building the trial machine takes from the host: programs and files, with their packages and reasons. Band: core.
+
+Data only; whether something is there, and installing it, is not this room's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One thing that must be there: any of `any_of` (a program, or an absolute path with * and ?)."""
+
+    any_of: tuple[str, ...]
+    package: str  # Debian's and Ubuntu's name
+    why: str
+    only_without_root: bool = False
+
+
+BUILD_PROGRAMS: tuple[Requirement, ...] = (
+    Requirement(("mmdebstrap",), "mmdebstrap", "puts the trial guest together from Debian's packages"),
+    Requirement(
+        ("/usr/share/keyrings/debian-archive-keyring.gpg",),
+        "debian-archive-keyring",
+        "checks that those packages are Debian's",
+    ),
+    Requirement(("setpriv",), "util-linux", "ends the build when Pommel is killed"),
+    Requirement(("mke2fs",), "e2fsprogs", "makes the guest's file system without mounting it"),
+    Requirement(("debugfs",), "e2fsprogs", "puts a machine's own keys into it"),
+    Requirement(("resize2fs",), "e2fsprogs", "grows it to the size of the machine's disk"),
+    Requirement(("mkfs.vfat",), "dosfstools", "makes the boot picker's disk"),
+    Requirement(("mcopy",), "mtools", "fills the boot picker's disk"),
+    Requirement(("grub-mkstandalone",), "grub-common", "makes the boot picker"),
+    Requirement(("/usr/lib/grub/x86_64-efi/linux.mod",), "grub-efi-amd64-bin", "is the boot picker"),
+    Requirement(("qemu-img",), "qemu-utils", "writes the disks"),
+    Requirement(("/usr/share/OVMF/OVMF_CODE_4M.fd",), "ovmf", "is the firmware it boots with"),
+    Requirement(("ssh-keygen",), "openssh-client", "makes each machine's keys"),
+    Requirement(("newuidmap",), "uidmap", "lets you build without being root", only_without_root=True),
+)
+
+
+def build_programs(*, is_root: bool) -> tuple[Requirement, ...]:
+    """What a build takes when run by root, or by somebody else."""
+    return tuple(r for r in BUILD_PROGRAMS if not (is_root and r.only_without_root))

@@ -1,0 +1,90 @@
+"""The trial machine's upstream: a folder shaped like OSX-KVM, made whole for this host. Band: shell.
+
+To the overlay it is an upstream like any other. It takes the boot script that Pommel ships, the picker of a base
+image, and a matching firmware pair of the host's OVMF package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from pommel import locks
+from pommel.errors import FirmwareError
+from pommel.paths import build_aside, sweep_aside
+from pommel.trial.base import BaseImage
+
+SCRIPT = "OpenCore-Boot.sh"
+EMBEDDED = Path(__file__).parent / "data" / "upstream"
+_STAMP = ".made-from"
+_WAIT_S = 30.0
+# Code and variables of one build fill one flash chip; a pair that does not forgets what the guest stores.
+_FLASH_BYTES = 4 << 20
+_FIRMWARE_DIRS = ("/usr/share/OVMF", "/usr/share/edk2/x64", "/usr/share/edk2-ovmf/x64")
+_PAIRS = (("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"))
+
+
+def materialise(directory: Path, base: BaseImage) -> Path:
+    """Make `directory` the trial upstream of `base`, unless it is, and return it.
+
+    Raises:
+        FirmwareError: this host has no 4 MiB OVMF pair.
+        BusyError: another Pommel has been at it for half a minute.
+    """
+    code, variables = firmware_pair()
+    stamp = _stamp(base, code, variables)
+    lock = directory.with_name(f".{directory.name}.lock")
+    with locks.hold(lock, busy=f"another Pommel is making {directory}", wait_s=_WAIT_S):
+        if _read(directory / _STAMP) != stamp:
+            sweep_aside(directory)
+            with build_aside(directory) as aside:
+                _fill(aside, base, code, variables)
+                (aside / _STAMP).write_text(stamp)
+    return directory
+
+
+def _fill(aside: Path, base: BaseImage, code: Path, variables: Path) -> None:
+    shutil.copytree(EMBEDDED, aside, dirs_exist_ok=True)
+    (aside / SCRIPT).chmod(0o755)
+    (aside / "OpenCore").mkdir()
+    shutil.copyfile(base.picker, aside / "OpenCore" / "OpenCore.qcow2")
+    shutil.copyfile(code, aside / "OVMF_CODE_4M.fd")
+    shutil.copyfile(variables, aside / "OVMF_VARS-1280x800.fd")
+
+
+def firmware_pair(directories: tuple[str, ...] = _FIRMWARE_DIRS) -> tuple[Path, Path]:
+    """The host's OVMF code and the empty variables of the same build.
+
+    Raises:
+        FirmwareError: there is none; or only halves that do not belong together.
+    """
+    for directory in directories:
+        for code_name, variables_name in _PAIRS:
+            code, variables = Path(directory, code_name), Path(directory, variables_name)
+            if code.is_file() and variables.is_file() and _fills_flash(code, variables):
+                return code, variables
+    raise FirmwareError(
+        f"no matching pair of OVMF_CODE_4M.fd and OVMF_VARS_4M.fd in {', '.join(directories)}",
+        hint="type: sudo apt-get install ovmf",
+    )
+
+
+def _fills_flash(code: Path, variables: Path) -> bool:
+    return code.stat().st_size + variables.stat().st_size == _FLASH_BYTES
+
+
+def _stamp(base: BaseImage, *firmware: Path) -> str:
+    shipped = hashlib.sha256()
+    for path in sorted(p for p in EMBEDDED.rglob("*") if p.is_file()):
+        shipped.update(path.name.encode() + b"\0" + path.read_bytes())
+    parts = [f"base {base.key}", f"shipped {shipped.hexdigest()}"]
+    parts += [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in firmware]
+    return "\n".join(parts) + "\n"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,186 @@
+"""What a person types and what is printed, for all that needs no machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from driver import Shell
+from pommel.cli.main import COMMANDS
+
+
+def test_help_lists_every_command_and_begins_with_the_first_one_to_type(shell: Shell) -> None:
+    out = shell.run("--help").stdout
+    for name, (_, text, group) in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(text)}$", out, re.MULTILINE)
+        assert f"{group}:" in out
+    assert "Begin with: pommel up trial" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(shell: Shell, name: str) -> None:
+    assert f"Usage: pommel {name}" in shell.run(name, "--help").stdout
+
+
+def test_version(shell: Shell) -> None:
+    assert re.fullmatch(r"pommel \d+\.\d+\.\d+\n", shell.run("--version").stdout)
+
+
+def test_unknown_command_names_the_nearest(shell: Shell) -> None:
+    done = shell.run("strat", "trial", status=2)
+    assert done.stdout == ""
+    assert done.stderr == "error: there is no command 'strat'\nhint: did you mean: pommel start\n"
+
+
+def test_unknown_machine_names_the_nearest(shell: Shell) -> None:
+    done = shell.run("status", "trail", status=2)
+    assert "there is no machine called 'trail'" in done.stderr
+    assert "did you mean trial?" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../etc", "-x", "A", "", "a" * 41, "a/b", "a\nb"])
+def test_names_that_could_be_path_tricks_are_refused(shell: Shell, name: str) -> None:
+    done = shell.run("status", "--", name, status=2)
+    assert "cannot be a machine's name" in done.stderr
+
+
+def test_status_of_a_machine_that_was_never_made(shell: Shell) -> None:
+    assert shell.run("status", "trial").stdout == "name   trial\nstate  absent\nhint   pommel up trial\n"
+    assert shell.json("status", "trial")["state"] == "absent"
+
+
+def test_start_before_up_is_a_wrong_state(shell: Shell) -> None:
+    done = shell.run("start", "trial", status=3)
+    assert done.stderr == "error: trial has not been made yet\nhint: pommel up trial\n"
+
+
+@pytest.mark.parametrize("words", [("stop", "trial"), ("console", "trial"), ("ssh", "trial"), ("key", "trial", "return"),
+                                   ("screenshot", "trial", "x.png"), ("type", "trial", "x"), ("click", "trial", "1", "1")])  # fmt: skip
+def test_what_needs_a_running_machine_says_so(shell: Shell, words: tuple[str, ...]) -> None:
+    assert "trial is not running" in shell.run(*words, status=3).stderr
+
+
+def test_json_errors_are_one_object_on_stdout(shell: Shell) -> None:
+    answer = shell.json("start", "trial", status=3)
+    assert answer == {"error": "trial has not been made yet", "hint": "pommel up trial", "exit": 3}
+
+
+def test_stop_takes_a_name_or_all(shell: Shell) -> None:
+    assert "name one machine, or say --all" in shell.run("stop", status=2).stderr
+    assert shell.run("stop", "--all").stderr == "nothing runs\n"
+    assert shell.json("stop", "--all") == {"machines": []}
+
+
+def test_delete_off_a_terminal_needs_yes(shell: Shell) -> None:
+    assert "pommel delete trial --yes" in shell.run("delete", "trial", status=2).stderr
+    assert "trial does not exist" in shell.run("delete", "trial", "--yes", status=3).stderr
+
+
+def test_uninstall_of_nothing(shell: Shell) -> None:
+    (shell.home / "keep.me").write_text("not Pommel's")
+    assert "there is nothing to remove" in shell.run("uninstall", "--yes").stderr
+    assert (shell.home / "keep.me").exists()
+
+
+def test_uninstall_removes_only_what_pommel_made(shell: Shell) -> None:
+    (shell.home / "keep.me").write_text("not Pommel's")
+    (shell.home / "trial" / "abc").mkdir(parents=True)
+    (shell.home / "trial" / "abc" / "root.img").write_bytes(b"x" * 5000)
+    told = shell.run("uninstall", "--dry-run").stdout
+    assert str(shell.home / "trial") in told
+    assert (shell.home / "trial").exists()
+    shell.run("uninstall", status=2)
+    shell.run("uninstall", "--yes")
+    assert not (shell.home / "trial").exists()
+    assert (shell.home / "keep.me").exists()
+
+
+def test_config_tells_each_source(shell: Shell) -> None:
+    shell.config('[machine.trial]\nmemory = "3G"\ncores = 2\n')
+    shell.env["POMMEL_CORES"] = "4"
+    found = shell.json("config", "trial", "--threads", "8")["settings"]
+    assert found["memory"] == {"value": 3 << 30, "source": "file", "where": f"{shell.cwd}/pommel.toml:2"}
+    assert found["cores"] == {"value": 4, "source": "environment", "where": "POMMEL_CORES"}
+    assert found["threads"] == {"value": "8" and 8, "source": "flag", "where": "--threads"}
+    assert found["accel"]["source"] == "default"
+    table = shell.run("config", "trial").stdout
+    assert re.search(r"^memory +3 GiB +file .*pommel.toml:2$", table, re.MULTILINE)
+
+
+def test_config_errors_name_file_line_and_spelling(shell: Shell) -> None:
+    shell.config('[machine.trial]\nmemory = "3G"\nmemroy = "4G"\n')
+    done = shell.run("config", "trial", status=2)
+    assert f"{shell.cwd}/pommel.toml:3: unknown key 'memroy' in [machine.trial]" in done.stderr
+    assert "did you mean memory?" in done.stderr
+
+
+def test_log_of_a_machine_that_never_ran(shell: Shell) -> None:
+    assert "has never been started" in shell.run("log", "trial", status=3).stderr
+
+
+def test_list_shows_the_trial_machine_and_those_of_pommel_toml(shell: Shell) -> None:
+    shell.config("[machine.blue]\n")
+    lines = shell.run("list").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["NAME", "STATE"], ["blue", "absent"], ["trial", "absent"]]
+    assert [m["name"] for m in shell.json("list")["machines"]] == ["blue", "trial"]
+
+
+def test_dry_run_of_up_does_nothing(shell: Shell) -> None:
+    steps = shell.json("up", "trial", "--dry-run")["steps"]
+    assert [s["what"].split()[0] for s in steps] == ["install", "build", "make", "start", "serve"]
+    assert list(shell.home.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: Shell, kind: str) -> None:
+    assert "_POMMEL_COMPLETE" in shell.run("completion", kind).stdout
+
+
+def test_completion_knows_the_machines(shell: Shell) -> None:
+    shell.config("[machine.blue]\n")
+    shell.env |= {"_POMMEL_COMPLETE": "bash_complete", "COMP_WORDS": "pommel start b", "COMP_CWORD": "2"}
+    assert shell.run().stdout == "plain,blue\n"
+
+
+def test_characters_that_cannot_be_typed_are_told_before_anything(shell: Shell) -> None:
+    done = shell.run("type", "trial", "naïve ☃", status=2)
+    assert "'ï' '☃'" in done.stderr
+
+
+def test_unknown_keys_are_told_before_anything(shell: Shell) -> None:
+    assert "return" in shell.run("key", "trial", "retrun", status=2).stderr
+
+
+def test_a_closed_pipe_is_no_traceback(shell: Shell) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m pommel --help | head -n 1", shell=True, env=shell.env, capture_output=True, check=False
+    )
+    assert b"Traceback" not in done.stderr
+
+
+def test_prompts_only_on_a_terminal_and_a_wrong_name_deletes_nothing(shell: Shell) -> None:
+    folder = shell.machine("trial")
+    folder.mkdir(parents=True)
+    ours, theirs = pty.openpty()
+    child = shell.popen("delete", "trial", stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, b"trail\n")
+    assert child.wait(20) == 3
+    os.close(ours)
+    assert folder.exists()
+
+
+def test_api_is_typed_lazy_and_complete() -> None:
+    code = (
+        "import sys, pommel\n"
+        "assert not any(m in sys.modules for m in ('asyncio', 'numpy', 'aiohttp', 'click'))\n"
+        "import json; print(json.dumps({n: callable(getattr(pommel, n)) for n in pommel.__all__}))\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert all(json.loads(out).values())

@@ -1,0 +1,113 @@
+"""Drive the real `pommel` command in a home of its own, as a person in a shell would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def cache_folder() -> Path:
+    """Where built base images are kept between test runs; they are named after what went into them."""
+    named = os.environ.get("POMMEL_TEST_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "pommel-tests"
+
+
+class Shell:
+    """A POMMEL_HOME and a runtime directory with short paths, and the `pommel` command in them."""
+
+    def __init__(self, *, share_base: bool = False) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="pm-"))
+        self.home = self.root / "home"
+        self.home.mkdir()
+        self.cwd = self.root / "cwd"
+        self.cwd.mkdir()
+        (self.root / "run").mkdir(mode=0o700)
+        if share_base:
+            base = cache_folder() / "trial"
+            base.mkdir(parents=True, exist_ok=True)
+            (self.home / "trial").symlink_to(base)
+        self.env = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith("POMMEL_") and k not in ("DISPLAY", "WAYLAND_DISPLAY")
+        }
+        self.env |= {
+            "POMMEL_HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.root / "run"),
+            "XDG_CACHE_HOME": str(self.root / "cache"),
+            "XDG_CONFIG_HOME": str(self.root / "config"),
+        }
+
+    def popen(self, *words: str, **kw: Any) -> subprocess.Popen[bytes]:
+        """Start `pommel WORDS` in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pommel", *words], env=self.env, cwd=self.cwd, start_new_session=True, **kw
+        )
+
+    def run(
+        self, *words: str, timeout_s: float = 120, input: bytes | None = None, status: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `pommel WORDS` to its end, without a terminal, and check its exit status."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pommel", *words],
+            env=self.env,
+            cwd=self.cwd,
+            input=input,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            **({} if input is not None else {"stdin": subprocess.DEVNULL}),
+        )
+        text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert status is None or text.returncode == status, f"exit {text.returncode}\n{text.stdout}\n{text.stderr}"
+        return text
+
+    def json(self, *words: str, timeout_s: float = 120, status: int = 0) -> Any:
+        """The last line of `pommel WORDS --json`."""
+        return json.loads(self.run(*words, "--json", timeout_s=timeout_s, status=status).stdout.splitlines()[-1])
+
+    def config(self, text: str) -> None:
+        """Write pommel.toml in the current folder."""
+        (self.cwd / "pommel.toml").write_text(text)
+
+    def machine(self, name: str) -> Path:
+        """The folder of a machine."""
+        return self.home / "machines" / name
+
+    def close(self) -> None:
+        """End whatever still runs here, and remove it all."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.processes(), 10)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def processes(self) -> list[int]:
+        """Every process whose command line or environment speaks of this home (not this one)."""
+        found = []
+        for proc in Path("/proc").glob("[0-9]*"):
+            try:
+                told = (proc / "cmdline").read_bytes() + b"\0" + (proc / "environ").read_bytes()
+                state = (proc / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if str(self.root).encode() in told and int(proc.name) != os.getpid() and state not in "ZX":
+                found.append(int(proc.name))
+        return found
+
+
+def wait_until(true: Callable[[], Any], timeout_s: float, every_s: float = 0.1) -> Any:
+    """Poll until `true()` says something true; return that."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"not in {timeout_s} s"
+        time.sleep(every_s)
+    return found
