@@ -41,9 +41,7 @@ class Privilege(enum.Enum):
     def guarded(self, argv: Sequence[str]) -> list[str]:
         """Wrap a command that makes or fills the tree."""
         if self is Privilege.ROOT:
-            # mmdebstrap itself makes namespaces only in its other mode; in this one it mounts where it stands.
-            spaces = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
-            argv = (*spaces, *argv)
+            argv = (*_spaces(), *argv)
         return ["setpriv", "--pdeathsig", "HUP", "sh", "-c", _GUARD, "guard", *argv]
 
     def inside(self, argv: Sequence[str]) -> list[str]:
@@ -59,6 +57,18 @@ class Privilege(enum.Enum):
             empty = ["find", str(directory), "-xdev", "-mindepth", "2", "-delete"]
             process.run(self.inside(empty), env=build_environment(), check=False)
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _spaces() -> tuple[str, ...]:
+    """How root keeps its mounts to itself: mmdebstrap makes namespaces only in its other mode.
+
+    Where that cannot be (a chroot, whose root is no mount point; a container that may not mount) it gives up the right
+    to mount. mmdebstrap does without, and nothing is left mounted in a tree that a later build would remove.
+    """
+    unshared = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+    if process.run([*unshared, "true"], check=False).returncode == 0:
+        return unshared
+    return ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")
 
 
 def build_privilege() -> Privilege:
