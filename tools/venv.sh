@@ -42,8 +42,8 @@ install_venv_package() {
         "install your distribution's package for python venv"
     version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     say "python$version-venv is needed: Pommel's libraries live in a virtual environment of their own"
-    [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' 2>/dev/null | head -n 1)" ] || as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "python$version-venv"
+    [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' 2>/dev/null | head -n 1)" ] || as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "python$version-venv"
 }
 
 make_venv() {

@@ -78,7 +78,8 @@ def _await_console(paths: MachinePaths, exit_status: Callable[[], int | None], l
     while time.monotonic() < deadline:
         if (found := find(paths)) is not None:
             return found
-        if exit_status() is not None:
+        # One that ended because another was quicker is no failure: that other is about to serve.
+        if exit_status() is not None and locks.holder(paths.console_lock) is None:
             with paths.console_log.open("rb") as log:
                 log.seek(log_from)
                 said = log.read().decode(errors="replace").strip()
@@ -122,6 +123,7 @@ async def serve(
 
     Raises:
         StateError: the machine is not running.
+        MachineError: it crashed, and nobody started it again.
         BusyError: another process serves this machine's console.
     """
     from pommel.app.relay import Relay

@@ -99,7 +99,8 @@ def start(
             raise StateError(f"{name} is already running (pid {seen.pid})", hint=f"pommel console {name}")
         planned = prepare(workspace, name, flags, report=report)
         note(report, f"{planned.accel.kind.upper()}: {planned.accel.reason}")
-        lifecycle.start(paths, planned.overlaid.command_line.argv, accel=planned.accel.kind, report=report)
+        argv, cwd = planned.overlaid.command_line.argv, planned.captured.cwd
+        lifecycle.start(paths, argv, accel=planned.accel.kind, cwd=cwd, report=report)
     return status(name, workspace=workspace)
 
 

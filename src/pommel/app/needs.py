@@ -43,7 +43,10 @@ def provide(spec: MachineSpec, *, made: bool, consent: Callable[[InstallPlan], b
         note(report, f"missing: {reason}")
     agreed = consent(todo) if consent is not None else os.geteuid() == 0
     if not agreed:
-        raise NotPermitted("packages are missing: " + ", ".join(todo.packages), hint=f"type: {todo.as_text}")
+        raise NotPermitted(
+            "packages are missing: " + ", ".join(todo.packages),
+            hint=f"type: {todo.as_text}   (with --yes, pommel does it itself)",
+        )
     packages.install(todo, report=report)
 
 

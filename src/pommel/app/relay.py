@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from pommel.errors import PommelError
+from pommel.errors import MachineError, PommelError
 from pommel.machine import state
 from pommel.paths import MachinePaths
 from pommel.screen.endpoint import Endpoint
@@ -37,7 +37,11 @@ class Relay:
         return self._endpoint.viewers if self._endpoint else 0
 
     async def run(self) -> str:
-        """Follow QEMU until it has been gone for the linger time; return why that is the end."""
+        """Follow QEMU until it has been gone for the linger time; return why that is the end.
+
+        Raises:
+            MachineError: it did not end by itself.
+        """
         gone_since: float | None = None
         while True:
             if await self._watch_once():
@@ -45,7 +49,7 @@ class Relay:
             elif not await asyncio.to_thread(self._alive):
                 gone_since = gone_since if gone_since is not None else time.monotonic()
                 if time.monotonic() - gone_since >= self._linger_s:
-                    return f"{self._paths.name} has stopped"
+                    return self._farewell()
             await asyncio.sleep(POLL_S)
 
     async def serve(self, stream: ViewerStream) -> None:
@@ -62,6 +66,12 @@ class Relay:
         """What the page's status line may know."""
         seen = await asyncio.to_thread(state.observe, self._paths)
         return {"name": self._paths.name, "state": seen.state, "viewers": self.viewers}
+
+    def _farewell(self) -> str:
+        seen, name = state.observe(self._paths), self._paths.name
+        if seen.state == "crashed":
+            raise MachineError(f"{name} has crashed: {seen.detail}", hint=f"pommel log {name}; again: pommel up {name}")
+        return f"{name} has stopped"
 
     def _alive(self) -> bool:
         return state.observe(self._paths).alive

@@ -28,7 +28,7 @@ class Step:
     """One thing that `up` would do, for --dry-run."""
 
     what: str
-    why: str
+    why: tuple[str, ...]
     needed: bool
 
 
@@ -42,12 +42,12 @@ def steps(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, 
     return [
         Step(
             f"install packages: {plan.as_text}" if plan else "install packages",
-            "; ".join(plan.reasons) if plan else "all there",
+            plan.reasons if plan else ("all there",),
             plan is not None,
         ),
-        *(Step(*each) for each in making.steps(workspace, spec)),
-        Step(f"start {name}", "it is running" if alive else "it is stopped", not alive),
-        Step(f"serve the console of {name} on 127.0.0.1", "its screen, keyboard and mouse on a page", True),
+        *(Step(what, (why,), needed) for what, why, needed in making.steps(workspace, spec)),
+        Step(f"start {name}", ("it is running" if alive else "it is stopped",), not alive),
+        Step(f"serve the console of {name} on 127.0.0.1", ("its screen, keyboard and mouse on a page",), True),
     ]
 
 

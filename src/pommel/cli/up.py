@@ -12,7 +12,7 @@ from pommel.app.needs import InstallPlan
 from pommel.app.workspace import Workspace
 from pommel.cli.common import dry_run_option, json_option, machine_options, name_argument, split_flags, yes_option
 from pommel.cli.console import serve_here, show
-from pommel.cli.output import ask, interactive, print_json, print_table, reporter
+from pommel.cli.output import ask, interactive, print_json, reporter
 
 
 @click.command("up")
@@ -80,14 +80,14 @@ def _consent(yes: bool) -> Any:
 
 
 def _ask(plan: InstallPlan) -> bool:
-    click.echo("Some packages of this system are missing:", err=True)
-    for reason in plan.reasons:
-        click.echo(f"  {reason}", err=True)
     return ask(f"Run: {plan.as_text} ?")
 
 
 def _show_steps(steps: list[up.Step], name: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"name": name, "steps": [{"what": s.what, "why": s.why, "needed": s.needed} for s in steps]})
+        print_json({"name": name, "steps": [{"what": s.what, "why": list(s.why), "needed": s.needed} for s in steps]})
     else:
-        print_table(("", "STEP", "WHY"), [("would" if s.needed else "done", s.what, s.why) for s in steps])
+        for step in steps:
+            click.echo(f"{'would' if step.needed else 'done '}  {step.what}")
+            for why in step.why:
+                click.echo(f"         {why}")

@@ -108,8 +108,11 @@ class InstallPlan:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """For each need, its packages and why: `qemu-utils makes and reads its disks`."""
-        return tuple(f"{' '.join(need.packages[self.family])} {need.why}" for need in self.needs)
+        """Packages and what they are for, each once: `qemu-utils makes and reads its disks, and writes its log`."""
+        uses: dict[str, list[str]] = {}
+        for need in self.needs:
+            uses.setdefault(" ".join(need.packages[self.family]), []).append(need.why)
+        return tuple(f"{packages} {', and '.join(whys)}" for packages, whys in uses.items())
 
     @property
     def as_text(self) -> str:

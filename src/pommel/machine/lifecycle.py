@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pommel import locks, process
 from pommel.errors import DeadlineError, MachineError, PommelError, StateError
@@ -41,10 +42,13 @@ def start(
     argv: Sequence[str],
     *,
     accel: str | None = None,
+    cwd: Path | None = None,
     report: Report = ignore,
     timeout_s: float = 30.0,
 ) -> Started:
     """Start QEMU with `argv` in a session of its own and wait until it answers QMP.
+
+    It runs in `cwd` (default: the machine's folder), for what an upstream names in ways that stay relative, as `fat:`.
 
     Whatever interrupts it, a half-started QEMU is ended; after a kill -9 of this process, the machine runs.
 
@@ -62,7 +66,7 @@ def start(
         began = time.monotonic()
         report(Progress("start", f"starting {paths.name}"))
         try:
-            pid = _start(paths, argv, accel, began + timeout_s)
+            pid = _start(paths, argv, accel, cwd or paths.directory, began + timeout_s)
         except OSError as failure:  # a full disk, a folder that may not be written to
             raise MachineError(f"{paths.name} cannot be started: {failure}") from failure
         took = time.monotonic() - began
@@ -70,11 +74,11 @@ def start(
     return Started(pid, took)
 
 
-def _start(paths: MachinePaths, argv: Sequence[str], accel: str | None, deadline: float) -> int:
+def _start(paths: MachinePaths, argv: Sequence[str], accel: str | None, cwd: Path, deadline: float) -> int:
     try:
         state.mark_starting(paths)
         offset = logs.begin(paths, f"{paths.name} starts: {argv[0]} with {len(argv) - 1} arguments")
-        child = process.spawn_detached(argv, paths.log, cwd=paths.directory)
+        child = process.spawn_detached(argv, paths.log, cwd=cwd)
         try:
             _await_qmp(paths, child, offset, deadline)
             pid = locks.holder(paths.pidfile)
