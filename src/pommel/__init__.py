@@ -3,12 +3,12 @@
 The Python API is what the command line does, as functions. They print nothing; long work reports its progress as values
 to a callable. Errors are `PommelError` and its children, with a `message` and a `hint`.
 
-    from pommel import press_key, screenshot, ssh_run, stop, type_text, up, wait_ssh
+    from pommel import screenshot, ssh_run, stop, type_text, up, wait_ssh
 
     machine = up("trial", report=lambda event: print(event.step, event.text))
     wait_ssh("trial")
-    type_text("trial", "echo hello > greeting\\n")
-    print(machine.ssh_port, ssh_run("trial", "cat greeting").decode())
+    print(machine.ssh_port, ssh_run("trial", "uname -sr").decode())
+    type_text("trial", "echo hello\\n")
     screenshot("trial", "trial.png")
     stop("trial")
 """
