@@ -15,6 +15,7 @@ from pommel.errors import StateError, UsageError
 from pommel.machine import lifecycle, logs, record, state, stopping
 from pommel.progress import Report, ignore, note
 
+START_WAIT_S = 30.0  # for another start or stop of the same machine to finish
 ASK_S = 0.3  # how long a living QEMU may take to say whether its guest is paused
 
 
@@ -94,7 +95,7 @@ def start(
     paths = workspace.paths(name)
     if not paths.record.exists():
         raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
         if (seen := state.observe(paths)).alive:
             raise StateError(f"{name} is already running (pid {seen.pid})", hint=f"pommel console {name}")
         planned = prepare(workspace, name, flags, report=report)

@@ -73,7 +73,11 @@ def up(
     needs.provide(spec, made=paths.record.exists(), consent=consent, report=report)
     making.make(workspace, spec, report=report)
     if not state.observe(paths).alive:
-        machines.start(name, workspace=workspace, flags=flags, report=report)
+        try:
+            machines.start(name, workspace=workspace, flags=flags, report=report)
+        except StateError:
+            if not state.observe(paths).alive:  # else another `up` was quicker, which is as good
+                raise
     wait_screen(paths, report=report)
     return machines.status(name, workspace=workspace)
 

@@ -1,0 +1,35 @@
+"""Two people, or one with two terminals: the same command twice at the same instant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from driver import Shell, wait_until
+
+pytestmark = pytest.mark.e2e
+
+
+def test_two_ups_at_once_make_one_machine_and_one_console() -> None:
+    shell = Shell(share_base=True)
+    try:
+        shell.config('[machine.twin]\nmemory = "512M"\n')
+        both = [
+            shell.popen(
+                "up", "twin", "--json", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            for _ in range(2)
+        ]
+        told = []
+        for child in both:
+            out, err = child.communicate(timeout=900)
+            assert child.returncode == 0, err.decode()
+            told.append(json.loads(out.splitlines()[-1]))
+        assert told[0]["url"] == told[1]["url"]
+        assert told[0]["pid"] == told[1]["pid"]
+        assert shell.json("stop", "twin", "--force")["how"] == "quit"
+        wait_until(lambda: not shell.processes(), 40)
+    finally:
+        shell.close()
