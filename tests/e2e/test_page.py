@@ -63,11 +63,23 @@ async def test_page_shows_the_desktop_and_typing_makes_a_file(trial: Trial, brow
     await page.close()
 
 
+async def has_focus(page: Page, x: int) -> None:
+    """Wait until the title bar above `x` is orange. Keys that come sooner are rightly the other window's."""
+    pixel = "Array.from(document.getElementById('screen').getContext('2d').getImageData(%d, 93, 1, 1).data)" % (x - 200)
+    for _ in range(400):
+        red, green, blue, _alpha = await page.evaluate(pixel)
+        if red > 180 and blue < 120:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the window at {x} never got the focus: {red}, {green}, {blue}")
+
+
 async def test_a_click_moves_focus(trial: Trial, browser: Browser) -> None:
     page = await open_page(browser, trial.url)
     ttys = {}
     for side, x in (("left", 320), ("right", 960)):
         await click_screen(page, x, 400)
+        await has_focus(page, x)
         await page.keyboard.type(f"tty > ~/focus-{side}\n")
         ttys[side] = wait_until(lambda side=side: trial.guest(f"cat focus-{side}", status=None), 20)
     assert ttys["left"].startswith("/dev/pts/") and ttys["right"].startswith("/dev/pts/")

@@ -175,12 +175,17 @@ def test_kill_9_of_the_starter_leaves_a_machine_that_runs(paths: MachinePaths) -
 
 def test_the_machine_lives_on_when_its_terminal_closes(paths: MachinePaths) -> None:
     ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have had it ignored (nohup)
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
     starter = pommel(
         f"print(lifecycle.start(paths, {argv(paths)!r}).pid, flush=True)\ntime.sleep(60)",
         paths,
         stdin=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+        preexec_fn=take_terminal,
     )
     os.close(theirs)
     assert starter.stdout is not None
