@@ -65,7 +65,8 @@ async def test_page_shows_the_desktop_and_typing_makes_a_file(trial: Trial, brow
 
 async def has_focus(page: Page, x: int) -> None:
     """Wait until the title bar above `x` is orange. Keys that come sooner are rightly the other window's."""
-    pixel = "Array.from(document.getElementById('screen').getContext('2d').getImageData(%d, 93, 1, 1).data)" % (x - 200)
+    context = "document.getElementById('screen').getContext('2d')"
+    pixel = f"Array.from({context}.getImageData({x - 200}, 93, 1, 1).data)"
     for _ in range(400):
         red, green, blue, _alpha = await page.evaluate(pixel)
         if red > 180 and blue < 120:
