@@ -100,6 +100,8 @@ def start(
             raise StateError(f"{name} is already running (pid {seen.pid})", hint=f"pommel console {name}")
         planned = prepare(workspace, name, flags, report=report)
         note(report, f"{planned.accel.kind.upper()}: {planned.accel.reason}")
+        if planned.accel.hint:
+            note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
         argv, cwd = planned.overlaid.command_line.argv, planned.captured.cwd
         lifecycle.start(paths, argv, accel=planned.accel.kind, cwd=cwd, report=report)
     return status(name, workspace=workspace)

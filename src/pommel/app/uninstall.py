@@ -40,7 +40,8 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
 
 def _ours(workspace: Workspace) -> list[Path]:
     home = workspace.home
-    sockets = [home.runtime / name for name in home.names()]
+    # Where there is no runtime directory for this user, the sockets are in HOME/run, which goes as a whole.
+    sockets = [] if home.runtime == home.root / "run" else [home.runtime / name for name in home.names()]
     return [home.machines, home.trial, home.root / "upstream", home.root / "run", *sockets, home.cache]
 
 

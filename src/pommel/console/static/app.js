@@ -97,11 +97,13 @@ const nothingFocused = () => document.activeElement === null || [body, $("retry"
 const focusScreen = () => $("field").focus({ preventScroll: true });
 
 let toastTimer = 0;
+let told = []; // what the toast says now; what comes while it stands is added, so that nothing is missed
 function toast(text) {
   clearTimeout(toastTimer);
-  $("toast").hidden = !text;
-  $("toast").textContent = text ?? "";
-  if (text) toastTimer = setTimeout(() => ($("toast").hidden = true), TOAST_MS);
+  told = text ? [...told.filter((line) => line !== text), text].slice(-3) : [];
+  $("toast").hidden = told.length === 0;
+  $("toast").textContent = told.join("\n");
+  if (text) toastTimer = setTimeout(toast, TOAST_MS);
 }
 
 // --- toolbar ---
