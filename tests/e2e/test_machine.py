@@ -33,9 +33,12 @@ def test_status_list_and_second_start(trial: Trial) -> None:
     assert f"trial is already running (pid {seen['pid']})" in done.stderr
 
 
-def test_up_again_is_quick_and_changes_nothing(trial: Trial) -> None:
+def test_up_again_makes_nothing_anew_even_without_the_base(trial: Trial) -> None:
     before = trial.shell.json("status", "trial")
+    base = trial.shell.home / "trial"
+    base.rename(base.with_name("elsewhere"))
     told = trial.shell.json("up", "trial")
+    base.with_name("elsewhere").rename(base)
     after = trial.shell.json("status", "trial")
     assert (after["pid"], told["url"]) == (before["pid"], before["url"])
 

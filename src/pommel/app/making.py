@@ -57,6 +57,8 @@ def make(workspace: Workspace, spec: MachineSpec, *, report: Report) -> bool:
             f"{spec.name} has the upstream {spec.upstream}, and this version makes only trial machines",
             hint='set upstream = "trial"; `pommel argv` shows the command line of any upstream',
         )
+    if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
+        return False  # its disk is its own: it needs no base any more
     image = base.build_base(workspace.home.trial, report=report)
     upstream.materialise(workspace.home.upstream(TRIAL), image)
     with locks.hold(paths.lock, busy=f"another pommel is at work on {spec.name}", wait_s=BUSY_WAIT_S):

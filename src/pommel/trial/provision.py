@@ -24,6 +24,7 @@ from pommel.trial.base import BaseImage
 TRIAL_USER = "trial"
 MIN_DISK_BYTES = recipe.IMAGE_BYTES
 _STEP = "trial disk"
+_ROOT_HOME = "/root"  # in the guest
 _UID = 1000  # of TRIAL_USER, as data/guest/setup.sh makes it
 
 
@@ -105,7 +106,7 @@ def _guest_files(name: str, public_key: bytes, host: Path) -> list[_GuestFile]:
         _GuestFile("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444),
         _GuestFile("/etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600),
         _GuestFile("/etc/ssh/ssh_host_ed25519_key.pub", host.with_suffix(".pub").read_bytes()),
-        _GuestFile("/root/.ssh/authorized_keys", public_key, 0o600),
+        _GuestFile(f"{_ROOT_HOME}/.ssh/authorized_keys", public_key, 0o600),
         _GuestFile(f"/home/{TRIAL_USER}/.ssh/authorized_keys", public_key, 0o600, _UID),
     ]
 
