@@ -35,3 +35,15 @@ def test_a_home_with_other_things_in_it_stays(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     uninstall.uninstall(Workspace(home, tmp_path, {}))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_of_a_link_only_the_link_goes_and_that_is_said(tmp_path: Path) -> None:
+    home = Home(tmp_path / "h", tmp_path / "r", tmp_path / "c")
+    big = tmp_path / "big-disk"
+    big.mkdir()
+    home.root.mkdir()
+    home.trial.symlink_to(big)
+    told: list[str] = []
+    uninstall.uninstall(Workspace(home, tmp_path, {}), report=lambda event: told.append(event.text))
+    assert big.is_dir() and not home.root.exists()
+    assert told == [f"{home.trial} was a link: {big} stays"]

@@ -31,7 +31,11 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
     for name in workspace.home.names():
         console.stop(workspace, name)
     for path, _ in plan(workspace):
-        shutil.rmtree(path)
+        if path.is_symlink():  # somebody put it elsewhere by hand: the link is what we know of
+            note(report, f"{path} was a link: {path.resolve()} stays")
+            path.unlink()
+        else:
+            shutil.rmtree(path)
     (workspace.home.root / "ports.lock").unlink(missing_ok=True)
     for folder in (workspace.home.runtime, workspace.home.runtime.parent, workspace.home.root):
         with contextlib.suppress(OSError):  # not empty: somebody else's things; or never made
