@@ -58,6 +58,7 @@ SYMBOLS = "~!@#$%^&*()_+{}|:\"<>?'`-=[]\\;,./ aZ09"
 
 
 def test_type_key_click_and_screenshot(trial: Trial) -> None:
+    trial.shell.run("key", "trial", "cmd-q")  # means nothing to this desktop, and does no harm
     trial.shell.run("click", "trial", "320", "400")
     trial.shell.run("type", "trial", "-", input=f"cat > symbols\n{SYMBOLS}\n".encode())
     trial.shell.run("key", "trial", "ctrl-d")
