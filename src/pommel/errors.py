@@ -12,6 +12,7 @@
      ├─ UpstreamError                   the upstream's boot script cannot be used as data
      ├─ FirmwareError                   the firmware pair is missing or does not match
      ├─ BuildError                      making a disk or an image failed
+     ├─ RecoveryError                   no recovery image, or none that can be trusted
      ├─ MachineError                    QEMU would not start, or died
      └─ ProtocolError                   a peer sent bytes that its protocol does not allow
          ├─ WireError                   MeshCentral KVM commands
@@ -90,6 +91,10 @@ class FirmwareError(PommelError):
 
 class BuildError(PommelError):
     """Making a disk or an image failed."""
+
+
+class RecoveryError(PommelError):
+    """A recovery image could not be had from Apple, or what came cannot be trusted."""
 
 
 class MachineError(PommelError):

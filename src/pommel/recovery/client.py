@@ -1,0 +1,197 @@
+"""Apple's recovery service over HTTP: ask, and fetch; with patience. Band: shell.
+
+One call here is one thing had, or an error: statuses, lost connections and Retry-After are dealt with inside.
+It knows nothing of files on this side, and hands out no byte of an image that its chunk's SHA-256 does not cover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import aiohttp
+from yarl import URL
+
+from pommel.errors import RecoveryError
+from pommel.recovery import service
+from pommel.recovery.catalog import Board
+from pommel.recovery.chunklist import APPLE, FILE_BYTES_MAX, Chunk, PublicKey
+from pommel.recovery.service import Answer, Asset, BoardRefused, Verdict
+
+TRIES = 6
+BAD_CHUNK_TRIES = 3
+Sleep = Callable[[float], Awaitable[None]]
+T = TypeVar("T")
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60)
+_PIECE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who is asked, where assets may lie, and whose signature counts. Only tests have another than Apple."""
+
+    base_url: str = service.BASE_URL
+    hosts: frozenset[str] = service.ASSET_HOSTS
+    key: PublicKey = APPLE
+
+
+class Again(Exception):
+    """Ask again, after `wait_s` or the usual back-off. It never leaves this package."""
+
+    def __init__(self, why: str, wait_s: float | None = None) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+class Stale(Exception):
+    """The asset's token no longer opens it. It never leaves this package."""
+
+
+class BadChunk(Exception):
+    """What came is not what the chunklist says. It never leaves this package."""
+
+
+def open_http(connections: int) -> aiohttp.ClientSession:
+    """Open connections that keep no cookies and change no bytes; the caller closes them."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=_TIMEOUT,
+        auto_decompress=False,
+    )
+
+
+class Client:
+    """Talks to one origin."""
+
+    def __init__(self, http: aiohttp.ClientSession, origin: Origin, sleep: Sleep = asyncio.sleep) -> None:
+        self._http = http
+        self._origin = origin
+        self._sleep = sleep
+
+    async def ask(self, board: Board) -> Answer:
+        """Get a session and ask for the board's image.
+
+        Raises:
+            BoardRefused: Apple has none for it.
+            RecoveryError: no answer, or none that can be used.
+        """
+        return await self.patiently("asking Apple's recovery service", lambda: self._ask(board))
+
+    async def fetch_chunklist(self, asset: Asset) -> bytes:
+        """Fetch a chunklist, unchecked.
+
+        Raises:
+            Stale: the token does not open it.
+            RecoveryError: it cannot be had.
+        """
+        return await self.patiently("fetching the chunklist", lambda: self._fetch_chunklist(asset))
+
+    async def fetch_chunk(self, asset: Asset, chunk: Chunk, total: int, arrived: Callable[[int], None]) -> bytearray:
+        """Fetch and hash one chunk, once; `arrived` is told of bytes as they come.
+
+        Raises:
+            Again, Stale, BadChunk: this attempt failed.
+            RecoveryError: it will not get better: the file has another size, or ranges are not served.
+        """
+        headers = service.asset_headers(asset.token, chunk.offset, chunk.offset + chunk.size - 1)
+        async with self._http.get(URL(asset.url, encoded=True), headers=headers, allow_redirects=False) as response:
+            _judge(response, service.after_asset(response.status))
+            _check_range(response, chunk, total)
+            data, digest = bytearray(), hashlib.sha256()
+            async for piece in response.content.iter_chunked(_PIECE):
+                arrived(len(piece))
+                data += piece
+                if len(data) > chunk.size:
+                    raise Again("more came than was asked for")
+                digest.update(piece)
+        if digest.digest() != chunk.sha256:
+            raise BadChunk
+        return data
+
+    async def patiently(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do `attempt`, again after a pause where that may help.
+
+        Raises:
+            RecoveryError: it failed `TRIES` times.
+        """
+        why = ""
+        for count in range(TRIES):
+            wait_s = None
+            try:
+                return await attempt()
+            except Again as again:
+                why, wait_s = str(again), again.wait_s
+            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                why = str(error) or type(error).__name__
+            if count + 1 < TRIES:
+                await self._sleep(service.back_off_s(count, random.random()) if wait_s is None else wait_s)  # noqa: S311 spreads load, hides nothing
+        raise RecoveryError(
+            f"{what} failed {TRIES} times: {why}",
+            hint="look at the network, then run the same command again: what has come is kept",
+        )
+
+    async def _ask(self, board: Board) -> Answer:
+        base = self._origin.base_url
+        async with self._http.get(base + "/", headers=service.session_headers(), allow_redirects=False) as response:
+            verdict = service.after_post(response.status)
+            _judge(response, verdict if verdict in (Verdict.TAKE, Verdict.WAIT) else Verdict.FAIL)
+            session = service.session_cookie(response.headers.getall("Set-Cookie", []))
+        body = service.request_body(board, secrets.token_bytes)
+        headers = service.ask_headers(session)
+        async with self._http.post(
+            base + service.IMAGE_PATH, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            verdict = service.after_post(response.status)
+            if verdict is Verdict.REFUSED:
+                raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="ask for another version")
+            if verdict is Verdict.RENEW:
+                raise Again("the session was refused", wait_s=0.0)
+            _judge(response, verdict)
+            return service.parse_reply(await _read(response, service.REPLY_BYTES_MAX), self._origin.hosts)
+
+    async def _fetch_chunklist(self, asset: Asset) -> bytes:
+        headers = service.asset_headers(asset.token)
+        async with self._http.get(URL(asset.url, encoded=True), headers=headers, allow_redirects=False) as response:
+            _judge(response, service.after_asset(response.status))
+            return await _read(response, FILE_BYTES_MAX)
+
+
+def _judge(response: aiohttp.ClientResponse, verdict: Verdict) -> None:
+    if verdict is Verdict.RENEW:
+        raise Stale
+    said = f"HTTP status {response.status} from {response.url.host}"
+    if verdict is Verdict.WAIT:
+        raise Again(said, service.retry_after_s(response.headers.get("Retry-After"), time.time()))
+    if verdict is not Verdict.TAKE:
+        raise RecoveryError(f"Apple's recovery service cannot be used: {said}", hint="try again later")
+
+
+def _check_range(response: aiohttp.ClientResponse, chunk: Chunk, total: int) -> None:
+    """Check that the answer is the asked stretch of a file of `total` bytes."""
+    if response.status != 206:
+        if chunk.size == total and response.content_length in (None, total):
+            return
+        raise RecoveryError("the image's server sends whole files only", hint="is a proxy between you and Apple?")
+    said = response.headers.get("Content-Range", "")
+    found = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", said)
+    if found and int(found[3]) != total:
+        raise RecoveryError(f"the image at Apple's has {found[3]} bytes, its chunklist says {total}")
+    if not found or (int(found[1]), int(found[2])) != (chunk.offset, chunk.offset + chunk.size - 1):
+        raise RecoveryError(f"the image's server sent another range than asked: {said!r}")
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > limit:
+            raise RecoveryError(f"the reply from {response.url.host} is longer than {limit} bytes")
+    return bytes(data)
