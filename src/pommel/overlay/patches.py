@@ -1,0 +1,282 @@
+"""The config repo's patches: what state each is in, all applied or none, and rolled back. Band: shell.
+
+A patch is APPLIED, PENDING or CONFLICT, never skipped. Since one may build on another, they are tried on copies of the
+files they touch: what is applied is taken off from the last to the first, then all are put on in order. What comes out
+of that is what gets written, so a patch that is found applied has been seen to come off and go on again.
+
+Callers hold the checkout (`at_work`) for whatever writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.errors import ConfigError, StateError, UpstreamError
+from pommel.overlay import journal
+from pommel.overlay.git import git
+from pommel.overlay.journal import AppliedPatch, Patches
+from pommel.overlay.patch_text import read_patch
+from pommel.overlay.undo import SWAP, all_or_nothing, digest, inside, place
+from pommel.process import Completed
+
+FOLDER = "patches"
+_FAILED_AT = re.compile(r"error: patch failed: (.+):(\d+)$", re.MULTILINE)
+_FAILED = re.compile(
+    r"error: (.+): (patch does not apply|No such file or directory|already exists in working directory)$"
+)
+
+
+class State(enum.Enum):
+    """What a patch is to the checkout."""
+
+    APPLIED = "applied"
+    PENDING = "pending"
+    CONFLICT = "conflict"
+
+
+class ThreeWay(enum.Enum):
+    """What merging a conflicting patch from the version it was made for gives."""
+
+    CLEAN = "merges cleanly"
+    CONFLICTS = "conflicts too"
+    NO_BASE = "not possible: the version it was made for is not here"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a patch fails: the file, the line of the hunk in it (None: the file itself), and git's reason."""
+
+    file: str
+    line: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatchState:
+    """A patch and its state. `places` and `three_way` say more of a conflict.
+
+    `outdated` tells that another text of it is applied than the config repo has; `dropped` that it has none any more.
+    """
+
+    name: str
+    state: State
+    places: tuple[Place, ...] = ()
+    three_way: ThreeWay | None = None
+    outdated: bool = False
+    dropped: bool = False
+
+
+def read(config: Path) -> list[AppliedPatch]:
+    """The patches of a config repo, in the order of their names, checked for what they would touch.
+
+    Raises:
+        ConfigError: one is no patch, or touches something outside the checkout.
+    """
+    found = []
+    for path in sorted((config / FOLDER).glob("*.patch")):
+        try:
+            text = path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as failure:
+            raise ConfigError(f"{FOLDER}/{path.name} cannot be read: {failure}") from failure
+        read_patch(f"{FOLDER}/{path.name}", text)
+        found.append(AppliedPatch(path.name, text))
+    return found
+
+
+def status(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
+    """Say what state each patch is in: those of the config repo in order, then those applied that it dropped."""
+    known = {patch.name: patch for patch in journal.read_patches(checkout).applied}
+    # What is applied is judged by the text it was applied with.
+    current = [known.get(patch.name, patch) for patch in wanted]
+    dropped = [patch for patch in known.values() if patch.name not in {each.name for each in wanted}]
+    with _scratch(checkout, [*current, *dropped]) as scratch:
+        states = _try_all(checkout, scratch, [*dropped, *current], known)
+    told = []
+    for patch in wanted:
+        state = states[patch.name]
+        outdated = patch.name in known and known[patch.name].text != patch.text
+        told.append(PatchState(patch.name, state.state, state.places, state.three_way, outdated=outdated))
+    return told + [PatchState(p.name, states[p.name].state, states[p.name].places, dropped=True) for p in dropped]
+
+
+def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
+    """Apply the pending ones in order, all or none, and return the states that they were in before.
+
+    One that the config repo changed or dropped since is taken off first.
+
+    Raises:
+        UpstreamError: one conflicts, or needs to be written where it may not; nothing was changed.
+    """
+    known = journal.read_patches(checkout).applied
+    now = status(checkout, wanted)
+    if any(each.outdated or each.dropped for each in now):
+        touched = touched_by([*known, *wanted]) | {journal.PATCHES}
+        with all_or_nothing(checkout, touched, record=SWAP):
+            roll_back(checkout)
+            apply_all(checkout, wanted)
+        return now
+    _refuse_conflicts(now)
+    pending = {each.name for each in now if each.state is State.PENDING}
+    if pending or len(known) != len(wanted):
+        _put_on(checkout, wanted, pending)
+    return now
+
+
+def roll_back(checkout: Path) -> list[str]:
+    """Take off all that was applied, from the last to the first and all or none; return their names.
+
+    Raises:
+        StateError: one does not come off, since the file was edited afterwards; nothing was changed.
+    """
+    applied = journal.read_patches(checkout).applied
+    if not applied:
+        return []
+    with _scratch(checkout, applied) as scratch:
+        for patch in reversed(applied):
+            done = _apply(scratch, patch, "--reverse")
+            if done.returncode != 0:
+                where = "; ".join(_told(each) for each in _places(done))
+                raise StateError(
+                    f"{FOLDER}/{patch.name} does not come off {checkout}: {where}",
+                    hint=f"its file was edited since: git -C {checkout} diff shows how, and "
+                    f"git -C {checkout} checkout -- FILE undoes it",
+                )
+        _write(checkout, scratch, applied, Patches())
+    return [patch.name for patch in reversed(applied)]
+
+
+def touched_by(patches: Sequence[AppliedPatch]) -> set[str]:
+    """Every file that one of `patches` touches."""
+    return {path for patch in patches for path in read_patch(patch.name, patch.text).paths}
+
+
+def _put_on(checkout: Path, wanted: Sequence[AppliedPatch], pending: set[str]) -> None:
+    with _scratch(checkout, wanted) as scratch:
+        for patch in reversed(wanted):
+            if patch.name not in pending:
+                _must(_apply(scratch, patch, "--reverse"), patch)
+        for patch in wanted:
+            _must(_apply(scratch, patch), patch)
+        left = {name: digest(scratch / name) for name in sorted(touched_by(wanted))}
+        _write(checkout, scratch, wanted, Patches(tuple(wanted), left))
+
+
+def _write(checkout: Path, scratch: Path, patches: Sequence[AppliedPatch], remember: Patches) -> None:
+    """Make the checkout's files what those in `scratch` are."""
+    touched = touched_by(patches)
+    with all_or_nothing(checkout, {*touched, journal.PATCHES}):
+        for name in sorted(touched):
+            made = scratch / name
+            if digest(made) != digest(checkout / name) or _mode(made) != _mode(checkout / name):
+                data = made.read_bytes() if made.exists() else None
+                place(checkout, name, data, _mode(made) or 0o644)
+        journal.write_patches(checkout, remember)
+
+
+def _try_all(
+    checkout: Path, scratch: Path, patches: Sequence[AppliedPatch], known: dict[str, AppliedPatch]
+) -> dict[str, PatchState]:
+    states: dict[str, PatchState] = {}
+    for patch in reversed(patches):
+        # One that is both, such as a line put into empty context, was applied only if we remember it.
+        if _apply(scratch, patch, "--reverse", "--check").returncode == 0 and (
+            patch.name in known or _apply(scratch, patch, "--check").returncode != 0
+        ):
+            _must(_apply(scratch, patch, "--reverse"), patch)
+            states[patch.name] = PatchState(patch.name, State.APPLIED)
+    for patch in patches:
+        done = _apply(scratch, patch)
+        if done.returncode != 0:
+            three_way = _three_way(checkout, scratch, patch)
+            states[patch.name] = PatchState(patch.name, State.CONFLICT, _places(done), three_way)
+        else:
+            states.setdefault(patch.name, PatchState(patch.name, State.PENDING))
+    return states
+
+
+def _refuse_conflicts(states: Sequence[PatchState]) -> None:
+    found = [each for each in states if each.state is State.CONFLICT]
+    if found:
+        told = "".join(
+            f"\n  {FOLDER}/{each.name}: "
+            + "; ".join(_told(where) for where in each.places)
+            + (f" (a three-way merge: {each.three_way.value})" if each.three_way else "")
+            for each in found
+        )
+        raise UpstreamError(
+            f"a patch conflicts with the upstream, so none was applied:{told}",
+            hint=f"rewrite it for this upstream, or delete it; settings in pommel.toml do the same on any upstream: "
+            f"rm {FOLDER}/{found[0].name}",
+        )
+
+
+def _told(where: Place) -> str:
+    return f"{where.file}{'' if where.line is None else f' line {where.line}'}: {where.why}"
+
+
+@contextlib.contextmanager
+def _scratch(checkout: Path, patches: Sequence[AppliedPatch]) -> Iterator[Path]:
+    """Yield a folder with copies of the files that `patches` touch."""
+    with tempfile.TemporaryDirectory(prefix="pommel-patches.") as made:
+        folder = Path(made).resolve() / "tree"
+        folder.mkdir()
+        for name in touched_by(patches):
+            path = inside(checkout, name)
+            if path.is_file():
+                copy = folder / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+        yield folder
+
+
+def _apply(scratch: Path, patch: AppliedPatch, *options: str) -> Completed:
+    # Outside any repository `git apply` works on the files alone; the ceiling keeps it from finding one further up.
+    env = {"GIT_CEILING_DIRECTORIES": str(scratch.parent)}
+    return git(scratch, "apply", *options, "-", input=patch.text.encode(), env=env, check=False)
+
+
+def _must(done: Completed, patch: AppliedPatch) -> None:
+    if done.returncode != 0:
+        where = "; ".join(_told(each) for each in _places(done))
+        raise UpstreamError(f"{FOLDER}/{patch.name} does not apply: {where}")
+
+
+def _places(done: Completed) -> tuple[Place, ...]:
+    text = done.stderr.decode(errors="replace")
+    found = [Place(m[1], int(m[2]), "the lines there are not those it expects") for m in _FAILED_AT.finditer(text)]
+    have = {each.file for each in found}
+    for line in text.splitlines():
+        match = _FAILED.match(line)
+        if match and match[1] not in have:
+            found.append(Place(match[1], None, match[2]))
+    return tuple(found) or (Place("the patch", None, text.strip() or "git apply failed"),)
+
+
+def _three_way(checkout: Path, scratch: Path, patch: AppliedPatch) -> ThreeWay:
+    """Try the merge in an index of its own: the checkout's files and index stay as they are."""
+    env = {
+        "GIT_DIR": str(checkout.resolve() / ".git"),
+        "GIT_WORK_TREE": str(scratch),
+        "GIT_INDEX_FILE": str(scratch.parent / "index"),
+        "GIT_OBJECT_DIRECTORY": str(scratch.parent / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(checkout.resolve() / ".git" / "objects"),
+        "GIT_NO_LAZY_FETCH": "1",
+    }
+    (scratch.parent / "objects").mkdir(exist_ok=True)
+    git(scratch, "add", "--all", "--force", ".", env=env)
+    done = git(scratch, "apply", "--3way", "--cached", "-", input=patch.text.encode(), env=env, check=False)
+    if done.returncode == 0:
+        return ThreeWay.CLEAN
+    return ThreeWay.CONFLICTS if "with conflicts" in done.output else ThreeWay.NO_BASE
+
+
+def _mode(path: Path) -> int | None:
+    return (0o755 if os.access(path, os.X_OK) else 0o644) if path.is_file() else None
