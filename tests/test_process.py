@@ -197,11 +197,6 @@ def test_a_detached_program_is_killed_with_all_that_it_started(tmp_path: Path) -
         process.spawn_detached(["no-such-program"], tmp_path / "log")
 
 
-async def test_run_off_the_event_loop() -> None:
-    done = await process.run_async(["sh", "-c", "cat; exit 2"], input=b"x", check=False, timeout_s=20)
-    assert (done.stdout, done.returncode) == (b"x", 2)
-
-
 def test_ending_a_group_that_is_gone() -> None:
     child = subprocess.Popen(["true"], start_new_session=True)
     child.wait()

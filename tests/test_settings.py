@@ -18,7 +18,7 @@ SETTINGS = (
     Setting("cores", settings.parse_positive, 2, "cores a socket"),
     Setting("memory", settings.parse_size, 4 << 30, "RAM, such as 8G"),
     Setting("accel", settings.choice("auto", "kvm", "tcg"), "auto", "how guest code runs"),
-    Setting("ssh_port", settings.optional(settings.parse_port), None, "host port"),
+    Setting("ssh_port", settings.parse_port, None, "host port"),
 )
 
 

@@ -187,19 +187,6 @@ class Detached:
         self._child.returncode = 0
 
 
-async def run_async(
-    argv: Sequence[str | Path],
-    *,
-    timeout_s: float | None = None,
-    input: bytes | None = None,
-    check: bool = True,
-) -> Completed:
-    """`run` off the event loop."""
-    import asyncio  # 30 ms that no synchronous command shall pay
-
-    return await asyncio.to_thread(run, argv, timeout_s=timeout_s, input=input, check=check)
-
-
 def end_group(pid: int, how: signal.Signals) -> None:
     """Signal the process group that `pid` leads; one that is gone is fine."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -175,11 +175,6 @@ def choice(*allowed: str) -> Callable[[Any], str]:
     return parse
 
 
-def optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Mark a setting that may be left out; what is written is parsed all the same."""
-    return parse
-
-
 def format_size(size: int) -> str:
     """A size the way a person writes it: the largest unit that keeps it short."""
     value, unit = float(size), "B"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -184,14 +183,3 @@ def spell_duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {m} min"
     return f"{m} min" if m else f"{s} s"
-
-
-def wait_state(name: str, wanted: str, *, timeout_s: float, workspace: Workspace | None = None) -> bool:
-    """Wait until machine `name` is in state `wanted`; say whether it came to be in time."""
-    workspace = workspace or Workspace.current()
-    deadline = time.monotonic() + timeout_s
-    while state.observe(workspace.paths(name)).state != wanted:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True

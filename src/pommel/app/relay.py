@@ -101,8 +101,10 @@ class Relay:
         finally:
             watching.cancel()
             pumping.cancel()
-            # Whatever ended the pump, QEMU's going or its nonsense, the question is only whether it is coming back.
-            await asyncio.gather(pumping, watching, return_exceptions=True)
+            ended, _ = await asyncio.gather(pumping, watching, return_exceptions=True)
+        # QEMU's going, or its nonsense: the question is only whether it is coming back. All else is a fault of ours.
+        if isinstance(ended, Exception) and not isinstance(ended, PommelError | OSError):
+            raise ended
 
     async def _until_gone(self) -> None:
         while await asyncio.to_thread(self._alive):  # noqa: ASYNC110 - a lock gives no event when it goes
