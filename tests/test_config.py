@@ -42,6 +42,11 @@ def test_no_file_is_an_empty_one() -> None:
         ("\n[machines.a]\n", r"pommel\.toml:2: unknown table or key 'machines'"),
         ("x = 1\n", r"pommel\.toml:1: unknown table or key 'x'"),
         ("machine = 1\n", "`machine` must hold tables"),
+        ("upstream = 1\n", r"pommel\.toml:1: `upstream` must be a table"),
+        ("[upstream]\n\ncomit = 'a'\n", r"pommel\.toml:3: unknown key 'comit' in \[upstream\]"),
+        ("[upstream]\nurl = 1\n", r"pommel\.toml:2: upstream\.url must be an address that git can fetch from, not 1"),
+        ("[upstream]\nsha256 = 'a'\n", r"upstream\.sha256 must be a table of files and hashes"),
+        ("[upstream]\nsha256 = {a = 1}\n", r"upstream\.sha256 must be a table of files and hashes"),
         ("[machine]\na = 1\n", "`machine` must hold tables"),
     ],
 )

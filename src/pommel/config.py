@@ -5,16 +5,23 @@ What a file may say, and how a value is chosen among file, environment and flag,
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pommel.errors import ConfigError
 from pommel.settings import ConfigFile
 
 FILE_NAME = "pommel.toml"
+_PIN = {
+    "url": "an address that git can fetch from",
+    "commit": "a whole commit id",
+    "sha256": 'a table of files and hashes, { "OpenCore/OpenCore.qcow2" = "6ed3…" }',
+}
 
 
 def find_file(start: Path, env: Mapping[str, str]) -> Path | None:
@@ -53,20 +60,39 @@ def read_file(path: Path | None) -> ConfigFile:
     except tomllib.TOMLDecodeError as failure:
         raise ConfigError(f"{path} is not valid TOML: {failure}") from failure
     for key in document:
-        if key != "machine":
+        if key not in ("machine", "upstream"):
             raise ConfigError(
                 f"{path}:{_line_of_table(text, key)}: unknown table or key {key!r}",
-                hint="machines stand in tables called [machine.NAME]",
+                hint="machines stand in tables called [machine.NAME], the upstream's pin in [upstream]",
             )
     machines = document.get("machine", {})
     if not isinstance(machines, dict) or not all(isinstance(table, dict) for table in machines.values()):
         raise ConfigError(f"{path}: `machine` must hold tables", hint="write [machine.NAME]")
-    return ConfigFile(path, text, machines)
+    return ConfigFile(path, text, machines, _upstream(path, text, document.get("upstream", {})))
 
 
 def environment() -> dict[str, str]:
     """The process environment; the one place that reads it for settings."""
     return dict(os.environ)
+
+
+def _upstream(path: Path, text: str, table: Any) -> dict[str, Any]:
+    """The [upstream] table, its keys and their kinds checked; what they say is for `overlay.pins` to judge."""
+    where = f"{path}:{_line_of_table(text, 'upstream')}"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: `upstream` must be a table", hint=f"write [upstream] with {', '.join(_PIN)}")
+    for key, value in table.items():
+        where = f"{path}:{_line_of_table(text, key)}"
+        if key not in _PIN:
+            near = difflib.get_close_matches(key, _PIN, n=1)
+            raise ConfigError(
+                f"{where}: unknown key {key!r} in [upstream]",
+                hint=(f"did you mean {near[0]}? " if near else "") + f"known keys: {', '.join(_PIN)}",
+            )
+        texts = value.values() if key == "sha256" and isinstance(value, dict) else [value]
+        if (key == "sha256") != isinstance(value, dict) or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f"{where}: upstream.{key} must be {_PIN[key]}, not {value!r}")
+    return table
 
 
 def _line_of_table(text: str, key: str) -> int:

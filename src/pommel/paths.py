@@ -3,6 +3,8 @@
     HOME/                           POMMEL_HOME, default the XDG data directory of pommel
       trial/KEY/                    the trial machine's base images, named after what went into them
       upstream/NAME/                upstream checkouts
+      recovery/                     recovery images, shared by all machines (see recovery.store)
+      opencore/KEY/                 boot disks packed from an upstream's OpenCore/EFI, named after what went into them
       machines/NAME/                one machine; see MachinePaths
     RUNTIME/                        XDG_RUNTIME_DIR/pommel[/HASH of a HOME that is not the default]
       NAME/                         the machine's sockets
@@ -175,6 +177,16 @@ class Home:
     def trial(self) -> Path:
         """The trial machine's base images."""
         return self.root / "trial"
+
+    @property
+    def recovery(self) -> Path:
+        """The recovery images."""
+        return self.root / "recovery"
+
+    @property
+    def opencore(self) -> Path:
+        """Boot disks that we packed."""
+        return self.root / "opencore"
 
     def upstream(self, name: str) -> Path:
         """An upstream's checkout."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class ConfigFile:
     path: Path | None
     text: str
     machines: Mapping[str, Mapping[str, Any]]
+    upstream: Mapping[str, Any] = field(default_factory=dict)
 
     def where(self, machine: str, key: str) -> str:
         """`FILE:LINE` of a key, as near as the text tells."""

@@ -1,7 +1,6 @@
 """The only place that builds an ssh command line. Band: shared ground.
 
-System OpenSSH does the work. A machine's ssh never touches the user's known_hosts: the host keys were made
-with the machine, so the first connection is already checked.
+System OpenSSH does the work. A machine's ssh never touches the user's known_hosts.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel.process import run
+
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
     """One guest: where its forwarded port is, who to be, and which keys count.
 
-    `alias` is the name its host keys have in `known_hosts` (HostKeyAlias, ssh_config(5)).
+    `alias` is the name its host keys have in `known_hosts` (HostKeyAlias, ssh_config(5)). `introduced` says that they
+    are in there since the guest was made; else the first one met is kept and every later one must be the same.
     """
 
     alias: str
@@ -24,6 +26,7 @@ class SshTarget:
     key: Path
     known_hosts: Path
     host: str = "127.0.0.1"
+    introduced: bool = True
 
 
 def ssh_argv(
@@ -42,7 +45,7 @@ def ssh_argv(
         "UserKnownHostsFile": _literal(target.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": target.alias,
-        "StrictHostKeyChecking": "yes",
+        "StrictHostKeyChecking": "yes" if target.introduced else "accept-new",
         "ConnectTimeout": str(connect_timeout_s),
         "ServerAliveInterval": "15",
         "LogLevel": "ERROR",
@@ -54,6 +57,15 @@ def ssh_argv(
     for option in options:
         words += ["-o", option]
     return [*words, "--", target.host, *command]
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make an Ed25519 key pair, `path` and `path`.pub, without a passphrase.
+
+    Raises:
+        MissingProgram, CommandFailed: by ssh-keygen.
+    """
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path], hint="install the OpenSSH client")
 
 
 def _literal(path: Path) -> str:

@@ -131,6 +131,18 @@ def test_cpu_flags_take_the_place_of_the_same_flag() -> None:
     assert cpu_of("P", cpu_flags=("+avx",)) == "P,+avx"
 
 
+def test_cpu_flags_that_stand_there_already_stay_where_they_are() -> None:
+    text = "Skylake-Client,-hle,-rtm,kvm=on,+avx,check"
+    assert cpu_of(text, cpu="Skylake-Client", cpu_flags=("-hle", "-rtm", "+avx")) == text
+    assert cpu_of(text, cpu_flags=("-hle", "-rtm", "-smap")) == "Skylake-Client,-hle,-rtm,kvm=on,+avx,-smap,check"
+    assert cpu_of("Penryn,+avx,check", cpu="Skylake-Client", cpu_flags=("-hle", "-rtm")) == (
+        "Skylake-Client,+avx,-hle,-rtm,check"
+    )
+    # QEMU lets the minus win, so of two that contradict each other neither may stay.
+    assert cpu_of("P,+avx,-avx", cpu_flags=("+avx",)) == "P,+avx"
+    assert cpu_of("P,avx=on", cpu_flags=("+avx",)) == "P,+avx"
+
+
 def test_cpu_that_upstream_does_not_name() -> None:
     line = line_with(without=("-cpu",))
     assert overlaid(line).command_line.find("cpu") == ()
@@ -142,6 +154,26 @@ def test_cpu_that_upstream_does_not_name() -> None:
 
 def test_cpu_named_twice_counts_as_qemu_counts_it() -> None:
     assert values(overlaid(line_with("-cpu", "Nehalem")).command_line, "cpu") == ["Nehalem"]
+
+
+def reason_of(option: str, reasons: dict[str, str], **values: Any) -> str:
+    (found,) = overlaid(reasons=reasons, **values).command_line.find(option)
+    return found.reason
+
+
+def test_who_wanted_it() -> None:
+    cpu = {"cpu": "Penryn", "cpu_flags": ("+fma",)}
+    assert reason_of("cpu", {}, **cpu) == "asked for: cpu = Penryn, cpu_flags = +fma"
+    assert reason_of("cpu", {"cpu": "AMD host", "cpu_flags": "no fma"}, **cpu) == "chosen: AMD host; no fma"
+    assert reason_of("cpu", {"cpu": "AMD host"}, **cpu) == "asked for: cpu_flags = +fma; chosen: AMD host"
+    assert reason_of("cpu", {"cpu_flags": "no fma"}, **cpu) == "asked for: cpu = Penryn; chosen: no fma"
+    assert reason_of("m", {"memory": "half of it"}, memory=8 << 30) == "chosen: half of it"
+    few = {"sockets": "few", "cores": "few", "threads": "few"}
+    assert reason_of("smp", few, sockets=1, cores=1, threads=1) == "chosen: few"
+    assert reason_of("smp", {"cores": "few"}, cores=1, threads=1) == "asked for: threads = 1; chosen: few"
+    line = line_with(without=("-cpu",))
+    (new,) = overlaid(line, reasons={"cpu": "AMD host"}, cpu="Penryn").command_line.find("cpu")
+    assert new.reason == "chosen: AMD host"
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

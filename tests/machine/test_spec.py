@@ -42,9 +42,10 @@ def test_defaults_leave_the_upstreams_own_choices() -> None:
     spec = spec_of(read_file(None))
     assert (spec.cpu, spec.memory_bytes, spec.sockets, spec.cores, spec.threads) == (None,) * 5
     assert (spec.cpu_flags, spec.qemu_args) == ((), ())
-    assert (spec.name, spec.upstream, spec.boot_script, spec.accel) == ("sonoma", "trial", "OpenCore-Boot.sh", "auto")
+    assert (spec.name, spec.upstream, spec.boot_script, spec.accel) == ("sonoma", "osx-kvm", "OpenCore-Boot.sh", "auto")
     assert (spec.disk_bytes, spec.stop_timeout_s) == (80 << 30, 60.0)
     assert (spec.ssh_port, spec.ssh_user, spec.console_port) == (None, None, None)
+    assert (spec.macos, spec.boot_disk, spec.topology) == (None, None, "checked")
 
 
 def test_every_key_arrives(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
     texts = {
         "upstream": "/u", "boot_script": "b.sh", "accel": "tcg", "cpu": "Penryn", "cpu_flags": "+avx,-hle", "memory": "1G",
         "sockets": "2", "cores": "2", "threads": "4", "disk": "9G", "ssh_port": "23", "ssh_user": "u", "console_port": "24",
-        "stop_timeout": "1.5", "qemu_args": "-S -s",
+        "stop_timeout": "1.5", "qemu_args": "-S -s", "macos": "14", "boot_disk": "/b", "topology": "as-asked",
     }  # fmt: skip
     assert set(texts) == {setting.key for setting in SETTINGS}
     none = read_file(None)
@@ -87,7 +88,7 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
 def test_the_table_and_the_spec_name_the_same_things() -> None:
     renamed = {"memory": "memory_bytes", "disk": "disk_bytes", "stop_timeout": "stop_timeout_s"}
     keys = {renamed.get(setting.key, setting.key) for setting in SETTINGS}
-    assert keys | {"name"} == {field.name for field in dataclasses.fields(MachineSpec)}
+    assert keys | {"name", "reasons"} == {field.name for field in dataclasses.fields(MachineSpec)}
     assert all(setting.help and setting.help[-1] != "." for setting in SETTINGS)
 
 

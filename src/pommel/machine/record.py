@@ -16,13 +16,18 @@ from pommel.errors import MachineError, StateError
 from pommel.paths import write_atomic
 
 FORMAT = 1
+_OPTIONAL = {"base", "macos", "recovery", "config"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class MachineRecord:
-    """One machine as it was made. `created` is ISO 8601 in UTC; `base` is the trial base image's key."""
+    """One machine as it was made.
+
+    `created` is ISO 8601 in UTC; `base` is the trial base image's key; `recovery` the recovery image's; `macos` the
+    version's number; `config` the pommel.toml that it was made under.
+    """
 
     name: str
     upstream: str
@@ -31,6 +36,9 @@ class MachineRecord:
     ssh_port: int
     created: str
     base: str | None = None
+    macos: str | None = None
+    recovery: str | None = None
+    config: str | None = None
 
 
 def load(path: Path) -> MachineRecord:
@@ -88,7 +96,7 @@ def parse(text: str) -> MachineRecord:
     known = {field.name for field in fields(MachineRecord)}
     if unknown := sorted(found.keys() - known):
         raise ValueError(f"unknown key {unknown[0]!r}")
-    if lacking := sorted(known - {"base"} - found.keys()):
+    if lacking := sorted(known - _OPTIONAL - found.keys()):
         raise ValueError(f"{lacking[0]!r} is missing")
     for key, value in found.items():
         _check(key, value)
@@ -100,7 +108,7 @@ def _check(key: str, value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
             raise ValueError(f"ssh_port is {value!r}, no port")
         return
-    if key == "base" and value is None:
+    if key in _OPTIONAL and value is None:
         return
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} is {value!r}, no text")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pommel.settings import (
@@ -54,6 +54,10 @@ class MachineSpec:
     console_port: int | None
     stop_timeout_s: float
     qemu_args: tuple[str, ...]  # appended as they are
+    macos: str | None = None  # the guest's version: a name or number of the catalogue; None: no macOS, or not known
+    boot_disk: str | None = None  # a boot disk to use in place of the upstream's
+    topology: str = "checked"  # checked | as-asked
+    reasons: Mapping[str, str] = field(default_factory=dict)  # key -> why, where it is Pommel that chose the value
 
     @classmethod
     def from_values(cls, name: str, values: Mapping[str, Any]) -> MachineSpec:
@@ -63,8 +67,14 @@ class MachineSpec:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("upstream", parse_text, "trial", "what to boot: `trial`, or a folder with a boot script in it"),
+    Setting(
+        "upstream", parse_text, "osx-kvm", "what to boot: `osx-kvm`, `trial`, or a folder with a boot script in it"
+    ),
     Setting("boot_script", parse_text, "OpenCore-Boot.sh", "the boot script's name inside the upstream"),
+    Setting(
+        "macos", parse_text, None, "which macOS: a name or number, such as sonoma or 14; none for the trial machine"
+    ),
+    Setting("boot_disk", parse_text, None, "a boot disk (qcow2) to use in place of the upstream's OpenCore.qcow2"),
     Setting("accel", choice("auto", "kvm", "tcg"), "auto", "how guest code runs; auto tries KVM for real"),
     Setting("cpu", _parse_model, None, "QEMU CPU model, such as Haswell-noTSX"),
     Setting("cpu_flags", parse_flags, (), 'CPU flags to add or drop, such as ["+avx2", "-hle"]'),
@@ -72,6 +82,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sockets", parse_positive, None, "CPU sockets"),
     Setting("cores", parse_positive, None, "cores a socket"),
     Setting("threads", parse_positive, None, "vCPUs in all"),
+    Setting("topology", choice("checked", "as-asked"), "checked", "as-asked takes vCPUs that macOS may hang on"),
     Setting("disk", parse_size, 80 * GIB, "size of a new disk, such as 80G; it grows as it is used"),
     Setting("ssh_port", parse_port, None, "host port for the guest's SSH, on 127.0.0.1"),
     Setting("ssh_user", parse_text, None, "who to be in the guest"),

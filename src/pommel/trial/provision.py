@@ -18,6 +18,7 @@ from pathlib import Path
 from pommel import process
 from pommel.errors import BuildError, CommandFailed
 from pommel.progress import Progress, Report
+from pommel.ssh import make_key
 from pommel.trial import recipe
 from pommel.trial.base import BaseImage
 
@@ -66,9 +67,9 @@ def provision(directory: Path, base: BaseImage, *, name: str, disk_bytes: int, r
     report(Progress(_STEP, f"making the keys of {name}"))
     keys = directory / "ssh"
     with _workplace(directory) as work, _explained():
-        _make_key(work / "host", f"root@{name}")
+        make_key(work / "host", f"root@{name}")
         keys.mkdir(mode=0o700)
-        _make_key(keys / "id_ed25519", f"pommel {name}")
+        make_key(keys / "id_ed25519", f"pommel {name}")
         host_key = " ".join((work / "host.pub").read_text().split()[:2])
         (keys / "known_hosts").write_text(f"{name} {host_key}\n")
         made = Provisioned(
@@ -130,10 +131,6 @@ def _check_injected(complaints: str) -> None:
     for line in complaints.splitlines():
         if line.strip() and not line.startswith("debugfs ") and not line.startswith("rm: File not found"):
             raise BuildError(f"the base image is damaged: {line.strip()}", hint="remove it, and it is built anew")
-
-
-def _make_key(path: Path, comment: str) -> None:
-    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path])
 
 
 @contextlib.contextmanager

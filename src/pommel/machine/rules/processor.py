@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pommel.errors import ConfigError
 from pommel.machine.commandline import Argument
 from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import Pair, SubOptions
 
 MIB = 1 << 20
@@ -55,9 +57,7 @@ def cpu(sheet: Sheet, given: Given) -> Sheet:
     # QEMU reads the last -cpu only.
     sheet = sheet.remove_all(found[:-1], "QEMU reads the last -cpu only")
     asked = _with_flags(_with_model(found[-1].sub, spec.cpu), spec.cpu_flags)
-    words = [f"cpu = {spec.cpu}"] if spec.cpu else []
-    words += [f"cpu_flags = {' '.join(spec.cpu_flags)}"] if spec.cpu_flags else []
-    sheet = sheet.change(found[-1], asked, "asked for: " + ", ".join(words))
+    sheet = sheet.change(found[-1], asked, _why_cpu(spec))
     return _for_tcg(sheet) if given.facts.accel == "tcg" else sheet
 
 
@@ -70,7 +70,7 @@ def _new_cpu(sheet: Sheet, given: Given) -> Sheet:
                 hint="set cpu as well, such as Skylake-Client",
             )
         return sheet
-    sheet = sheet.add("-cpu", _with_flags(SubOptions(spec.cpu), spec.cpu_flags).render(), "asked for: cpu")
+    sheet = sheet.add("-cpu", _with_flags(SubOptions(spec.cpu), spec.cpu_flags).render(), _why_cpu(spec))
     return _for_tcg(sheet) if given.facts.accel == "tcg" else sheet
 
 
@@ -82,12 +82,19 @@ def _with_model(value: SubOptions, model: str | None) -> SubOptions:
 
 
 def _with_flags(value: SubOptions, flags: tuple[str, ...]) -> SubOptions:
+    # What already stands there as it is wanted stays where it stands.
+    flags = tuple(flag for flag in dict.fromkeys(flags) if not _stands_alone(value, flag))
     named = {_feature((flag, None)) for flag in flags}
     kept = [pair for pair in value.pairs if _feature(pair) not in named]
     # `check` and `enforce` close the upstream's list; staying before them keeps the line as a hand would write it.
     place = next((i for i, (key, _) in enumerate(kept) if key in ("check", "enforce")), len(kept))
-    added: list[Pair] = [(flag, None) for flag in dict.fromkeys(flags)]
+    added: list[Pair] = [(flag, None) for flag in flags]
     return value.with_pairs([*kept[:place], *added, *kept[place:]])
+
+
+def _stands_alone(value: SubOptions, flag: str) -> bool:
+    same = [pair for pair in value.pairs if _feature(pair) == _feature((flag, None))]
+    return same == [(flag, None)]
 
 
 def _feature(pair: Pair) -> str:
@@ -105,12 +112,27 @@ def _for_tcg(sheet: Sheet) -> Sheet:
     return sheet.change(found, found.sub.with_head(instead), f"TCG has no `{value.head}` model")
 
 
+def _why(spec: MachineSpec, said: Mapping[str, str]) -> str:
+    """Who wanted the settings whose keys `said` has: the user, in the words of `said`, or Pommel, and its reason."""
+    asked = [text for key, text in said.items() if key not in spec.reasons]
+    chosen = dict.fromkeys(spec.reasons[key] for key in said if key in spec.reasons)  # several may share one
+    parts = [f"asked for: {', '.join(asked)}"] if asked else []
+    parts += [f"chosen: {'; '.join(chosen)}"] if chosen else []
+    return "; ".join(parts)
+
+
+def _why_cpu(spec: MachineSpec) -> str:
+    said = {"cpu": f"cpu = {spec.cpu}"} if spec.cpu else {}
+    said |= {"cpu_flags": f"cpu_flags = {' '.join(spec.cpu_flags)}"} if spec.cpu_flags else {}
+    return _why(spec, said)
+
+
 def memory(sheet: Sheet, given: Given) -> Sheet:
     """Set the RAM, in MiB as upstream writes it."""
     size = given.spec.memory_bytes
     if size is None:
         return sheet
-    reason, text = "asked for: memory", str(size // MIB)
+    reason, text = _why(given.spec, {"memory": "memory"}), str(size // MIB)
     found = sheet.line.find("m")
     if not found:
         return sheet.add("-m", text, reason)
@@ -139,7 +161,7 @@ def topology(sheet: Sheet, given: Given) -> Sheet:
     asked = {k: v for k in ("sockets", "cores", "threads") if (v := getattr(spec, k)) is not None}
     if not asked:
         return sheet
-    reason = "asked for: " + ", ".join(f"{key} = {value}" for key, value in asked.items())
+    reason = _why(spec, {key: f"{key} = {value}" for key, value in asked.items()})
     upstream = found[-1].sub if found else SubOptions("1")
     new = wanted_topology(read_topology(upstream), spec.sockets, spec.cores, spec.threads)
     value = _smp(upstream, new).render()

@@ -43,6 +43,7 @@ class Placement:
     ssh_port: int
     installer: str | None = None  # None: there is none to attach
     boot_disk: str | None = None  # None: the upstream's own
+    boot_disk_reason: str = ""  # why not the upstream's, if so
     disk_format: str = "qcow2"
     firmware_reason: str = ""  # why another pair than the upstream's, if so
 

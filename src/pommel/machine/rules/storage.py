@@ -70,7 +70,7 @@ def _boot_disk(sheet: Sheet, given: Given) -> Sheet:
             return sheet
         raise unreadable(sheet.line, "no boot disk", "a -drive with id=OpenCoreBoot or a file OpenCore*", "drive")
     value = drive.sub if own is None else drive.sub.with_value("file", own)
-    sheet = sheet.change(drive, value, "the machine's own boot disk")
+    sheet = sheet.change(drive, value, given.placement.boot_disk_reason or "the machine's own boot disk")
     drive = find_disks(sheet.line).boot or drive
     return sheet.change(
         drive, _discard_writes(drive.sub), "writes are discarded: the boot disk stays as upstream made it"

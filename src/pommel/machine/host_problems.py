@@ -1,0 +1,131 @@
+"""What about a host's processor and memory will trouble a macOS, and what to do about it. Band: core, no I/O.
+
+Says; stops nobody. Whether KVM runs guests at all is for a probe to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pommel.machine.cpu_models import HostProcessor, needs_avx2
+from pommel.machine.spec import GIB
+from pommel.machine.topology import default_vcpus, oversubscription
+from pommel.settings import format_size
+
+_LEAST_MEMORY = 4 * GIB
+# What the kernel and the firmware keep for themselves is missing in what the host says of its memory.
+_KEPT_BY_HOST = GIB // 2
+_AMD_MOST_AT_INSTALL = 8 * GIB
+_TCG_HAS_AVX2 = (7, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong and what to type or do: `fail` stops macOS, `warn` may, `note` is good to know."""
+
+    what: str
+    hint: str
+    level: Literal["fail", "warn", "note"] = "warn"
+
+
+def problems(
+    host: HostProcessor,
+    macos: str,
+    accel: str,
+    *,
+    vcpus: int | None = None,
+    memory_bytes: int | None = None,
+    qemu_version: tuple[int, ...] = (),
+) -> list[Problem]:
+    """All that will trouble `macos` here, the worst first.
+
+    `vcpus` and `memory_bytes` are what the machine is to have; None: what `tuning.choose` would give it.
+    """
+    count = vcpus if vcpus is not None else default_vcpus(host, accel)[0]
+    found = [*_processor(host, macos, accel, qemu_version), *_memory(host, memory_bytes), *_vcpus(host, accel, count)]
+    return sorted(found, key=lambda problem: ("fail", "warn", "note").index(problem.level))
+
+
+def _processor(host: HostProcessor, macos: str, accel: str, qemu_version: tuple[int, ...]) -> Iterator[Problem]:
+    if missing := _no_virtualization(host):
+        yield Problem(*missing, "fail" if accel == "kvm" else "warn")
+    if not needs_avx2(macos):
+        return
+    if accel == "kvm" and "avx2" not in host.flags and "lm" in host.flags:
+        yield Problem(
+            f"macOS {macos} needs a processor with AVX2, and this one has none",
+            'set macos = "monterey" or an older one; accel = "tcg" emulates AVX2, very slowly',
+            "fail",
+        )
+    if accel == "tcg" and qemu_version and qemu_version < _TCG_HAS_AVX2:
+        yield Problem(
+            f"macOS {macos} needs AVX2, which QEMU emulates from 7.2 on; here is "
+            + ".".join(str(part) for part in qemu_version),
+            'install a newer QEMU, or set macos = "monterey" or an older one',
+            "fail",
+        )
+
+
+def _no_virtualization(host: HostProcessor) -> tuple[str, str] | None:
+    if "lm" not in host.flags:
+        return "this is no x86-64 processor: KVM cannot run macOS for Intel here", 'set accel = "tcg"; it is very slow'
+    if host.flags & {"vmx", "svm"}:
+        return None
+    if "hypervisor" in host.flags:
+        return (
+            "this host is a virtual machine, and its processor shows neither vmx nor svm",
+            "turn on nested virtualization for it on the host that runs it; without, macOS is emulated, very slowly",
+        )
+    return (
+        "the processor shows neither vmx nor svm",
+        "turn on VT-x (Intel) or SVM (AMD) in the firmware setup; without, macOS is emulated, very slowly",
+    )
+
+
+def _memory(host: HostProcessor, asked: int | None) -> Iterator[Problem]:
+    there = format_size(host.memory_bytes)
+    if host.memory_bytes < _LEAST_MEMORY - _KEPT_BY_HOST:
+        yield Problem(f"macOS needs 4 GiB of memory, and the host has {there}", "use a host with 8 GiB or more", "fail")
+    elif host.memory_bytes < _LEAST_MEMORY + 2 * GIB - _KEPT_BY_HOST:
+        yield Problem(
+            f"macOS needs 4 GiB of the {there} that the host has, which leaves little",
+            "close what else runs; a host out of memory kills the machine in the middle of its installation",
+        )
+    if asked is None:
+        return
+    if asked < _LEAST_MEMORY:
+        yield Problem(f"macOS needs 4 GiB of memory, and gets {format_size(asked)}", "set memory = 4G or more")
+    if asked > host.memory_bytes:
+        yield Problem(f"memory = {format_size(asked)}, and the host has {there}", "set memory to half of it")
+    if host.vendor == "amd" and asked > _AMD_MOST_AT_INSTALL:
+        yield Problem(
+            f"the installer may freeze on AMD with more than 8 GiB of memory, and has {format_size(asked)}",
+            "set memory = 8G until macOS is installed",
+        )
+
+
+def _vcpus(host: HostProcessor, accel: str, count: int) -> Iterator[Problem]:
+    if too_many := oversubscription(count, host.threads):
+        yield Problem(too_many, f"set threads = {host.threads} or fewer")
+    if accel != "kvm":
+        return
+    if host.clocksource not in (None, "tsc"):
+        # One vCPU gets along with any clock, so there it is only good to know before asking for more.
+        yield Problem(
+            f"the host's clock is {host.clocksource}; macOS with more than one vCPU needs tsc",
+            "set threads = 1, or boot the host with clocksource=tsc tsc=reliable if its TSC can be trusted",
+            "warn" if count > 1 else "note",
+        )
+    if host.vendor == "intel" and host.sockets > 1 and count > 1:
+        yield Problem(
+            f"{host.sockets} sockets: macOS has been seen to hang when its vCPUs run on more than one of them",
+            "start it on one: numactl --cpunodebind=0 --membind=0 pommel up NAME",
+        )
+    if host.hybrid:
+        yield Problem(
+            "fast and slow cores: a vCPU on a slow one is slow, and macOS cannot tell",
+            "to use the fast ones only: taskset -c $(cat /sys/devices/cpu_core/cpus) pommel up NAME",
+            "note",
+        )
