@@ -74,6 +74,30 @@ RUN_NEEDS: tuple[Need, ...] = (
     ),
 )
 
+# What it takes to get an upstream and macOS for it, on top of what a machine runs with.
+GIT = Need(("git",), dict.fromkeys(("apt", "dnf", "pacman", "zypper"), ("git",)), "clones the upstream")
+MACOS_NEEDS: tuple[Need, ...] = (
+    GIT,
+    Need(
+        ("dmg2img",),
+        {"apt": ("dmg2img",), "dnf": ("dmg2img",)},
+        "unpacks the recovery image (qemu-img does too, but not every kind)",
+        optional=True,
+    ),
+    Need(
+        ("mkfs.vfat",),
+        dict.fromkeys(("apt", "dnf", "pacman", "zypper"), ("dosfstools",)),
+        "packs OpenCore's boot disk where upstream's is missing",
+        optional=True,
+    ),
+    Need(
+        ("mcopy",),
+        dict.fromkeys(("apt", "dnf", "pacman", "zypper"), ("mtools",)),
+        "packs OpenCore's boot disk where upstream's is missing",
+        optional=True,
+    ),
+)
+
 # {refresh}: fetch the package lists. {install}: what Pommel runs, asking nothing and waiting for another
 # package manager to finish. {typed}: the same, as a person would type it.
 _INSTALL: Mapping[Family, tuple[str, ...]] = {

@@ -1,0 +1,364 @@
+"""The kernel's KVM modules: what is set, and setting what macOS wants, in a way that can be taken back. Band: shell.
+
+Two places: /etc/modprobe.d/pommel.conf for every loading to come, and /sys/module/kvm/parameters for a module that is
+loaded. A file of that name that is not as we wrote it is moved aside, never lost; every step is one rename or one
+write beside, so whoever is killed leaves a state that the next `look`, `apply` or `restore` goes on from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pommel.errors import CommandFailed, NotPermitted, StateError
+from pommel.host.module_options import (
+    LIVE,
+    NAME,
+    SAVED,
+    Conflict,
+    as_switch,
+    conflicts,
+    effective,
+    is_edited,
+    is_ours,
+    parse_cmdline,
+    render,
+    wanted_options,
+)
+from pommel.paths import write_atomic
+from pommel.progress import Report, ignore, note, warn
+
+__all__ = ["Conflict", "ModulesState", "RunAsRoot", "apply", "look", "restore", "to_restore"]
+
+# modprobe.d(5); of two files with one name, the one in the folder that comes first counts.
+_FOLDERS = ("etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d")
+
+RunAsRoot = Callable[[Sequence[str]], None]
+"""Runs a command as root, given without `sudo`; raises CommandFailed or NotPermitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModulesState:
+    """What was found. `live` holds "Y" or "N", or None where the running kernel has no such parameter to see."""
+
+    root: Path
+    conf: str | None  # our file as it is now; None: there is none
+    wanted: str  # our file as it should be
+    live: dict[str, str | None]
+    live_wanted: dict[str, str]
+    loaded: bool
+    built_in: bool  # KVM is a part of the kernel, and reads its options from the kernel's command line
+    missing: tuple[str, ...]  # "kvm.ignore_msrs=1": what nothing that the kernel reads sets
+    conflicts: tuple[Conflict, ...]
+    unreadable: tuple[str, ...]
+    has_vendor_options: bool
+
+    @property
+    def path(self) -> Path:
+        """Where our file belongs."""
+        return _conf(self.root)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is set, now and for later; who has set it does not matter."""
+        return not self.missing and not self.to_set
+
+    @property
+    def to_set(self) -> dict[str, str]:
+        """The parameters of the loaded module to change, and to what."""
+        return {
+            name: self.live_wanted[name]
+            for name, value in self.live.items()
+            if value is not None and as_switch(value) != self.live_wanted[name]
+        }
+
+    @property
+    def to_write(self) -> bool:
+        """Whether our file has to be written."""
+        return bool(self.missing) and self.conf != self.wanted
+
+    @property
+    def diff(self) -> str:
+        """What writing our file changes in it, as a unified diff; empty when nothing."""
+        before = (self.conf or "").splitlines(keepends=True)
+        name = str(self.path) if self.conf is not None else "/dev/null"
+        after = self.wanted.splitlines(keepends=True)
+        return "".join(
+            line if line.endswith("\n") else line + "\n"
+            for line in difflib.unified_diff(before, after, name, str(self.path))
+        )
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What to type to do by hand what `apply` does."""
+        lines = []
+        if self.to_write:
+            if os.path.lexists(self.path) and not _is_as_written(self.conf):
+                lines.append(f"sudo mv -T {self.path} {_free_name(self.path)}")
+            lines.append(f"sudo tee {self.path} <<'EOF'\n{self.wanted}EOF")
+        lines += [f"echo {value} | sudo tee {_live(self.root, name)}" for name, value in self.to_set.items()]
+        return tuple(lines)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know besides, a line each."""
+        lines = [f"{path} may not be read, so what it sets is not known" for path in self.unreadable]
+        if self.built_in and self.missing:
+            lines.append(
+                "this kernel has KVM built in and reads no file in modprobe.d: add "
+                f"{' '.join(self.missing)} to its command line (GRUB_CMDLINE_LINUX in /etc/default/grub)"
+            )
+        elif not self.loaded:
+            lines.append("KVM is not loaded, so there is nothing to set now; the file counts when it is")
+        for found in self.conflicts:
+            order = "after our file, so that has to go" if found.wins else "before our file, so ours counts"
+            lines.append(f"{found.where} sets {found.parameter}={found.value}; it is read {order}")
+        return tuple(lines)
+
+
+def look(vendor: str, *, root: Path = Path("/"), nested: bool = False) -> ModulesState:
+    """See what is set, for a host with a processor of `vendor` (intel, amd or other)."""
+    options = wanted_options(vendor, nested=nested)
+    files, unreadable = _read(root)
+    module = root / "sys/module/kvm"
+    # Only a module that was loaded has this file; of a built-in one there are just the parameters.
+    built_in = module.is_dir() and not (module / "initstate").exists()
+    told = parse_cmdline(_text(root / "proc/cmdline") or "")
+    set_by = {**({} if built_in else effective(files)), **dict(told)}
+    return ModulesState(
+        root=root,
+        conf=files.get(str(_conf(root))),
+        wanted=render(options),
+        live={name: (_text(_live(root, name)) or "").strip() or None for name in LIVE},
+        live_wanted={name: options["kvm", name] for name in LIVE},
+        loaded=module.is_dir(),
+        built_in=built_in,
+        missing=tuple(f"{'.'.join(key)}={value}" for key, value in options.items() if set_by.get(key) != value),
+        conflicts=conflicts(files, told, options),
+        unreadable=unreadable,
+        has_vendor_options=any(name != "kvm" for name, _ in options),
+    )
+
+
+def apply(state: ModulesState, *, run_as_root: RunAsRoot | None = None, report: Report = ignore) -> None:
+    """Write our file and set the loaded module, as far as either is needed; then say what is left to the user.
+
+    A parameter that the running kernel does not let us set (as in a container) is a warning.
+
+    Raises:
+        NotPermitted: we are not root, and `run_as_root` is None; the hint is what to type.
+        StateError: our file is no longer as it was when `state` was taken.
+    """
+    if state.to_write or state.to_set:
+        hand = _hand(run_as_root, "setting the KVM module's options", "\n".join(state.commands))
+        _sweep(state.path, hand)
+        if state.to_write:
+            _write(state, hand, report)
+        for name, value in state.to_set.items():
+            _set_live(hand, state.root, name, value, report)
+    for line in state.remarks:
+        warn(report, line)
+
+
+def to_restore(root: Path = Path("/")) -> bool:
+    """Whether `restore` would change a file, for which it takes root."""
+    path = _conf(root)
+    return _comes_back(path) or bool(_leftovers(path))
+
+
+def restore(root: Path = Path("/"), *, run_as_root: RunAsRoot | None = None, report: Report = ignore) -> None:
+    """Remove our file if it is as we wrote it, and bring back what stood there before us.
+
+    The loaded module keeps what is set.
+
+    Raises:
+        NotPermitted: we are not root, and `run_as_root` is None; the hint is what to type.
+    """
+    path = _conf(root)
+    if to_restore(root):
+        hand = _hand(run_as_root, f"removing {path}", "\n".join(_typed_restore(path)))
+        _sweep(path, hand)
+    if _comes_back(path):
+        _take_back(path, _saved(path), hand, report)
+        if as_switch(_text(_live(root, LIVE[0])) or "") == "1":
+            note(report, f"kvm.{LIVE[0]} stays on until KVM is loaded anew, or the host restarts")
+    elif is_ours(_text(path) or ""):
+        warn(report, f"{path} has been edited since pommel wrote it, so it stays")
+    for left in _saved(path):
+        warn(report, f"{left} was there before pommel, and stays")
+
+
+def _comes_back(path: Path) -> bool:
+    """Whether `path` is ours to take away, or (somebody was killed in between) empty, with what was there kept."""
+    return _is_as_written(_text(path)) or (not os.path.lexists(path) and bool(_saved(path)))
+
+
+def _typed_restore(path: Path) -> list[str]:
+    lines = [f"sudo rm {left}" for left in _leftovers(path)]
+    if _comes_back(path):
+        saved = _saved(path)
+        lines.append(f"sudo mv -T {saved[-1]} {path}" if saved else f"sudo rm {path}")
+    return lines
+
+
+def _take_back(path: Path, saved: list[Path], hand: _Hand, report: Report) -> None:
+    if saved:
+        hand.move(saved[-1], path)
+        note(report, f"{path} is again what it was before pommel")
+    else:
+        hand.remove(path)
+        note(report, f"removed {path}")
+
+
+def _write(state: ModulesState, hand: _Hand, report: Report) -> None:
+    path = state.path
+    if _text(path) != state.conf:
+        raise StateError(f"{path} has changed in the meantime", hint="run the same command again")
+    if os.path.lexists(path) and not _is_as_written(state.conf):
+        aside = _free_name(path)
+        hand.move(path, aside)
+        note(report, f"kept what was in {path} as {aside}")
+    hand.write(path, state.wanted)
+    note(report, f"wrote {path}")
+    if state.loaded and state.has_vendor_options:
+        note(report, "what it says of kvm_intel or kvm_amd counts when that is loaded anew, or the host restarts")
+
+
+def _set_live(hand: _Hand, root: Path, name: str, value: str, report: Report) -> None:
+    path = _live(root, name)
+    try:
+        hand.set_live(path, value)
+    except (OSError, CommandFailed) as failure:
+        why = failure.strerror if isinstance(failure, OSError) else failure.output.strip()
+        warn(report, f"kvm.{name} cannot be set now ({why}); on the host itself: echo {value} | sudo tee {path}")
+    else:
+        note(report, f"set kvm.{name} to {value}")
+
+
+class _Hand(Protocol):
+    """Changes files as root. `write` is whole or not at all."""
+
+    def move(self, old: Path, new: Path) -> None: ...
+    def write(self, path: Path, text: str) -> None: ...
+    def remove(self, path: Path) -> None: ...
+    def set_live(self, path: Path, value: str) -> None: ...
+
+
+class _OwnHand:
+    """For whoever is root."""
+
+    def move(self, old: Path, new: Path) -> None:
+        old.rename(new)
+
+    def write(self, path: Path, text: str) -> None:
+        write_atomic(path, text)
+
+    def remove(self, path: Path) -> None:
+        path.unlink()
+
+    def set_live(self, path: Path, value: str) -> None:
+        # Not write_atomic: this is the kernel's ear, no file. r+ makes none where there is none.
+        with path.open("r+") as parameter:
+            parameter.write(value)
+
+
+class _BorrowedHand:
+    """For whoever may run commands as root."""
+
+    def __init__(self, run: RunAsRoot) -> None:
+        self._run = run
+
+    def move(self, old: Path, new: Path) -> None:
+        self._run(["mv", "-T", str(old), str(new)])
+
+    def write(self, path: Path, text: str) -> None:
+        aside = path.with_name(f".{path.name}.new")
+        with tempfile.NamedTemporaryFile("w", prefix="pommel-", suffix=".conf") as ours:
+            ours.write(text)
+            ours.flush()
+            self._run(["install", "-D", "-m", "0644", ours.name, str(aside)])
+        self._run(["sync", str(aside)])
+        self.move(aside, path)
+
+    def remove(self, path: Path) -> None:
+        self._run(["rm", "-f", str(path)])
+
+    def set_live(self, path: Path, value: str) -> None:
+        self._run(["sh", "-c", 'echo "$1" | tee "$2" >/dev/null', "sh", value, str(path)])
+
+
+def _hand(run_as_root: RunAsRoot | None, what: str, typed: str) -> _Hand:
+    if os.geteuid() == 0:
+        return _OwnHand()
+    if run_as_root is None:
+        raise NotPermitted(f"{what} takes root", hint=typed)
+    return _BorrowedHand(run_as_root)
+
+
+def _sweep(path: Path, hand: _Hand) -> None:
+    for left in _leftovers(path):
+        hand.remove(left)
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """What a killed write left beside our file; modprobe reads none of these names."""
+    return sorted(path.parent.glob(f".{NAME}.*"))
+
+
+def _conf(root: Path) -> Path:
+    return root / _FOLDERS[0] / NAME
+
+
+def _live(root: Path, name: str) -> Path:
+    return root / "sys/module/kvm/parameters" / name
+
+
+def _is_as_written(text: str | None) -> bool:
+    return text is not None and is_ours(text) and not is_edited(text)
+
+
+def _saved(path: Path) -> list[Path]:
+    """What was moved aside, oldest first."""
+    numbers = (int(p.suffix[1:]) for p in path.parent.glob(f"{path.name}{SAVED}.*") if p.suffix[1:].isdecimal())
+    first = path.with_name(path.name + SAVED)
+    rest = [first.with_name(f"{first.name}.{number}") for number in sorted(numbers)]
+    return [found for found in (first, *rest) if os.path.lexists(found)]
+
+
+def _free_name(path: Path) -> Path:
+    first = path.with_name(path.name + SAVED)
+    newest = _saved(path)[-1:]
+    if not newest:
+        return first
+    number = int(newest[0].suffix[1:]) if newest[0] != first else 1
+    return first.with_name(f"{first.name}.{number + 1}")
+
+
+def _read(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The files that modprobe reads, and those that we may not read."""
+    paths: dict[str, Path] = {}
+    for folder in _FOLDERS:
+        for path in sorted((root / folder).glob("*.conf")):
+            paths.setdefault(path.name, path)
+    files, unreadable = {}, []
+    for path in paths.values():
+        try:
+            text = _text(path)
+        except PermissionError:
+            unreadable.append(str(path))
+        else:
+            files.update({str(path): text} if text is not None else {})
+    return files, tuple(unreadable)
+
+
+def _text(path: Path) -> str | None:
+    """The file's text; None when there is none, or it is a link to nothing."""
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,78 @@
+"""Which of a user's files are Pommel's: those that carry its mark, a hash of their own text. Band: shell.
+
+The mark tells three things apart that look alike on disk: a file of an older Pommel, which may be replaced; one that
+somebody has edited since; and one that was never ours. Looks at files and writes none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from pommel.errors import StateError
+
+State = Literal["placed", "missing", "outdated", "edited", "foreign"]
+
+MARK = "X-Pommel-Hash"
+# 64 zeros where the hash goes: the text to be signed has them, and they stand for it when the hash is taken.
+BLANK = "0" * 64
+_READ_MAX = 64 << 10  # bytes of a file that are looked at; ours have a tenth of that
+_MARKED = re.compile(rf"{MARK}[=:] ?([0-9a-f]{{64}})(?![0-9a-f])")
+
+
+def sign(text: str) -> str:
+    """Put the text's hash where it has `MARK: ` (or `MARK=`) and `BLANK`, once.
+
+    Raises:
+        ValueError: it has no such place, or more than one.
+    """
+    if len(_MARKED.findall(text)) != 1 or _MARKED.findall(text) != [BLANK]:
+        raise ValueError(f"a text to be signed has one line with {MARK} and {len(BLANK)} zeros")
+    return _MARKED.sub(lambda found: found[0].replace(found[1], _hash(text)), text)
+
+
+def state(found: str | None, wanted: str) -> State:
+    """Say what the text of a file is to the one that should be there; None is no file."""
+    if found is None:
+        return "missing"
+    if found == wanted:
+        return "placed"
+    marks = _MARKED.findall(found)
+    if not marks:
+        return "foreign"
+    intact = len(marks) == 1 and marks[0] == _hash(found.replace(marks[0], BLANK))
+    return "outdated" if intact else "edited"
+
+
+def look(path: Path, wanted: str) -> State:
+    """Say what the file `path` is to the text that should be there. What is no plain file is foreign; so is a link."""
+    if not os.path.lexists(path):
+        return "missing"
+    if path.is_symlink() or not path.is_file():
+        return "foreign"
+    try:
+        with path.open("rb") as file:
+            return state(os.fsdecode(file.read(_READ_MAX)), wanted)
+    except OSError:
+        return "foreign"
+
+
+def refuse_others(path: Path, wanted: str) -> State:
+    """As `look`, for who is about to write.
+
+    Raises:
+        StateError: the file is edited, or not ours.
+    """
+    found = look(path, wanted)
+    if found in ("edited", "foreign"):
+        who = "was edited since Pommel wrote it" if found == "edited" else "is not Pommel's"
+        raise StateError(f"{path} {who}, and stays as it is", hint=f"to have it replaced: rm {shlex.quote(str(path))}")
+    return found
+
+
+def _hash(blank: str) -> str:
+    return hashlib.sha256(blank.encode(errors="surrogateescape")).hexdigest()
