@@ -1,4 +1,10 @@
-"""A stand-in for Apple's recovery servers: a real HTTP server on loopback, with a key of its own, and faults on demand."""
+"""A stand-in for Apple's recovery servers: a real HTTP server on loopback, with a key of its own, and faults on demand.
+
+In a coroutine: `async with FakeApple(...).running() as apple`. From anywhere else, for subprocesses to ask:
+
+    with served(FakeApple(image=udif.make_dmg(udif.macos_disk("14.8.4")))) as apple:
+        ... driver_words(apple) ...   # base URL and modulus, from which `origin_from(words)` makes the Origin over there
+"""
 
 from __future__ import annotations
 
@@ -6,17 +12,18 @@ import asyncio
 import hashlib
 import random
 import struct
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
 from aiohttp import web
 
 from pommel.recovery.chunklist import PublicKey
-from pommel.recovery.client import Origin
+from pommel.recovery.origin import Origin
 
 DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
@@ -110,6 +117,7 @@ class FakeApple:
     chunklist: bytes = b""
     boards: set[str] = field(default_factory=lambda: {"Mac-27AD2F918AE68F61"})
     product: str = "062-58679"
+    others: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # board -> product and image, if not `image`
     hosts: frozenset[str] | None = None
     file: str = "BaseSystem"
     port: int = 0
@@ -178,9 +186,10 @@ class FakeApple:
             return web.Response(status=status, headers=headers)
         if request.headers["Cookie"].removeprefix("session=") not in self._sessions:
             return web.Response(status=401)
-        if fields["bid"] not in self.boards:
+        if fields["bid"] not in self.boards | set(self.others):
             return web.Response(status=403)
-        folder = f"http://127.0.0.1:{self.port}/content/downloads/10/50/{self.product}/abc123/RecoveryImage/{self.file}"
+        product = self.others[fields["bid"]][0] if fields["bid"] in self.others else self.product
+        folder = f"http://127.0.0.1:{self.port}/content/downloads/10/50/{product}/abc123/RecoveryImage/{self.file}"
         lines = {"AP": "694-1", "AU": f"{folder}.dmg", "AH": "A" * 64, "AT": self._token()}
         lines |= {"CU": f"{folder}.chunklist", "CH": "B" * 64, "CT": self._token()}
         lines.pop(self.drop_key, None)
@@ -200,23 +209,30 @@ class FakeApple:
         if self._tokens[token] <= 0:
             return web.Response(status=403)
         self._tokens[token] -= 1
+        image, chunklist = self._files(request.path.split("/")[5])
         if request.path.endswith(".chunklist"):
-            return web.Response(body=self.chunklist)
-        return await self._image(request)
+            return web.Response(body=chunklist)
+        return await self._image(request, image)
 
-    async def _image(self, request: web.Request) -> web.StreamResponse:
+    def _files(self, product: str) -> tuple[bytes, bytes]:
+        other = dict(self.others.values()).get(product)
+        if other is None:
+            return self.image, self.chunklist
+        return other, make_chunklist(other, self.chunk_size)
+
+    async def _image(self, request: web.Request, image: bytes) -> web.StreamResponse:
         if self.whole_files:
-            return web.Response(body=self.image)
+            return web.Response(body=image)
         first, last = (int(word) for word in request.headers["Range"].removeprefix("bytes=").split("-"))
-        if first >= len(self.image):
+        if first >= len(image):
             return web.Response(status=416)
-        body, index = self.image[first : last + 1], first // self.chunk_size
+        body, index = image[first : last + 1], first // self.chunk_size
         self.ranges.append(index)
         if self.corrupt[index] > 0:
             self.corrupt[index] -= 1
             body = bytes([body[0] ^ 1]) + body[1:]
         response = web.StreamResponse(status=206)
-        response.headers["Content-Range"] = f"bytes {first}-{first + len(body) - 1}/{len(self.image)}"
+        response.headers["Content-Range"] = f"bytes {first}-{first + len(body) - 1}/{len(image)}"
         response.content_length = len(body) + len(self.too_much)
         await response.prepare(request)
         await response.write(body[: len(body) // 2])
@@ -228,3 +244,36 @@ class FakeApple:
             return response
         await response.write(body[len(body) // 2 :] + self.too_much)
         return response
+
+
+@contextmanager
+def served(apple: FakeApple) -> Iterator[FakeApple]:
+    """Serve from a thread of its own."""
+    up, loop = threading.Event(), asyncio.new_event_loop()
+    down = asyncio.Event()
+
+    async def serve() -> None:
+        async with apple.running():
+            up.set()
+            await down.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        if not up.wait(30):
+            raise RuntimeError("the stand-in for Apple does not start")
+        yield apple
+    finally:
+        loop.call_soon_threadsafe(down.set)
+        thread.join()
+        loop.close()
+
+
+def driver_words(apple: FakeApple) -> list[str]:
+    """What another process needs to ask `apple`."""
+    return [apple.origin.base_url, str(apple.origin.key.modulus)]
+
+
+def origin_from(words: Sequence[str]) -> Origin:
+    base_url, modulus = words
+    return Origin(base_url, frozenset({base_url.removeprefix("http://")}), PublicKey(int(modulus)))

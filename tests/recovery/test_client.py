@@ -11,7 +11,8 @@ import pytest
 from pommel.errors import RecoveryError
 from pommel.recovery.catalog import Board
 from pommel.recovery.chunklist import FILE_BYTES_MAX
-from pommel.recovery.client import TRIES, Client, Origin, open_http
+from pommel.recovery.client import TRIES, Client, open_http
+from pommel.recovery.origin import Origin
 from pommel.recovery.service import WAIT_MAX_S, BoardRefused
 
 from .apple import FakeApple, test_key

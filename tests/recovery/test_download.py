@@ -288,7 +288,7 @@ import asyncio, sys
 from pathlib import Path
 from pommel.recovery.catalog import Board
 from pommel.recovery.chunklist import PublicKey
-from pommel.recovery.client import Origin
+from pommel.recovery.origin import Origin
 from pommel.recovery.download import download
 host, key, target, board = sys.argv[1:]
 origin = Origin("http://" + host, frozenset({host}), PublicKey(int(key)))

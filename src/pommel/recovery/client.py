@@ -13,7 +13,6 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
@@ -22,7 +21,8 @@ from yarl import URL
 from pommel.errors import RecoveryError
 from pommel.recovery import service
 from pommel.recovery.catalog import Board
-from pommel.recovery.chunklist import APPLE, FILE_BYTES_MAX, Chunk, PublicKey
+from pommel.recovery.chunklist import FILE_BYTES_MAX, Chunk
+from pommel.recovery.origin import Origin
 from pommel.recovery.service import Answer, Asset, BoardRefused, Verdict
 
 TRIES = 6
@@ -31,15 +31,6 @@ Sleep = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60)
 _PIECE = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who is asked, where assets may lie, and whose signature counts. Only tests have another than Apple."""
-
-    base_url: str = service.BASE_URL
-    hosts: frozenset[str] = service.ASSET_HOSTS
-    key: PublicKey = APPLE
 
 
 class Again(Exception):

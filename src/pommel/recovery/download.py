@@ -12,24 +12,23 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pommel.errors import PommelError, RecoveryError
 from pommel.locks import hold
 from pommel.progress import Progress, Report, ignore
 from pommel.recovery.catalog import Board
 from pommel.recovery.chunklist import Chunk, Chunklist, parse
-from pommel.recovery.client import BAD_CHUNK_TRIES, Again, BadChunk, Client, Origin, Sleep, Stale, open_http
+from pommel.recovery.client import BAD_CHUNK_TRIES, Again, BadChunk, Client, Sleep, Stale, open_http
+from pommel.recovery.origin import Origin
 from pommel.recovery.pace import Pace
 from pommel.recovery.part import Part, chunklist_beside
 from pommel.recovery.service import Answer, BoardRefused
 from pommel.recovery.verify import verify_file
+from pommel.recovery.worker import in_thread
 
 STEP = "recovery image"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,11 @@ async def download(
     report: Report = ignore,
     connections: int = 3,
     sleep: Sleep = asyncio.sleep,
+    spare_factor: int = 0,
 ) -> Fetched:
     """Fetch the board's recovery image to `target`, over 1 to 4 connections, from where an earlier run stopped.
+
+    There must be room for it, and for `spare_factor` times as much again.
 
     Raises:
         BoardRefused: Apple has no image for the board; another board may do.
@@ -62,7 +64,8 @@ async def download(
     try:
         with hold(target.with_name(f".{target.name}.lock"), busy=f"{target} is being fetched already"):
             async with open_http(connections) as http:
-                return await _Download(Client(http, origin, sleep), board, target, report).run(origin, connections)
+                run = _Download(Client(http, origin, sleep), board, target, report, spare_factor)
+                return await run.run(origin, connections)
     except OSError as error:
         raise RecoveryError(
             f"{target} cannot be written: {error.strerror or error}",
@@ -73,25 +76,26 @@ async def download(
 class _Download:
     """One run; the token that opens the image is renewed by whoever first finds it stale."""
 
-    def __init__(self, client: Client, board: Board, target: Path, report: Report) -> None:
+    def __init__(self, client: Client, board: Board, target: Path, report: Report, spare_factor: int) -> None:
         self._client = client
         self._board = board
         self._target = target
         self._report = report
+        self._spare_factor = spare_factor
         self._renewing = asyncio.Lock()
 
     async def run(self, origin: Origin, connections: int) -> Fetched:
         self._answer, raw = await self._client.patiently("fetching the chunklist", self._begin)
         chunklist = parse(raw, origin.key)
         done = Fetched(self._target, chunklist_beside(self._target), self._answer.product)
-        if await _in_thread(lambda: self._is_here(chunklist)):
+        if await in_thread(lambda: self._is_here(chunklist)):
             self._tell(chunklist.total_size, chunklist.total_size, "already here", finished=True)
             return done
         part = Part(self._target, chunklist)
         try:
-            await _in_thread(part.recover)
+            await in_thread(lambda: part.recover(self._spare_factor * chunklist.total_size))
             await self._fill(part, connections)
-            await _in_thread(lambda: part.finish(raw))
+            await in_thread(lambda: part.finish(raw))
         finally:
             part.close()
         self._tell(chunklist.total_size, chunklist.total_size, finished=True)
@@ -130,7 +134,7 @@ class _Download:
         while queue:
             index = queue.popleft()
             data = await self._chunk(index, part.chunklist, pace)
-            await _in_thread(functools.partial(part.write, index, data))
+            await in_thread(functools.partial(part.write, index, data))
 
     async def _chunk(self, index: int, chunklist: Chunklist, pace: Pace) -> bytearray:
         bad = 0
@@ -194,15 +198,3 @@ def _first(errors: BaseExceptionGroup[PommelError | OSError]) -> BaseException:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    """Run `call` in a thread and be done only when it is: a cancelled download must not close files under a writer."""
-    future = asyncio.get_running_loop().run_in_executor(None, call)
-    try:
-        await asyncio.wait([future])
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        future.exception()  # looked at, so that asyncio does not complain of it
-        raise
-    return future.result()

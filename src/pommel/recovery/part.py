@@ -10,12 +10,12 @@ or a page that never reached the disk costs a chunk and never lets a bad one in.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from pommel.errors import RecoveryError
 from pommel.paths import write_atomic
 from pommel.recovery.chunklist import Chunklist
+from pommel.recovery.files import check_room
 from pommel.recovery.verify import good_chunks
 
 
@@ -52,18 +52,19 @@ class Part:
         """How many bytes are on disk and good."""
         return sum(self.chunklist.chunks[index].size for index in self.good)
 
-    def recover(self) -> None:
+    def recover(self, spare_bytes: int = 0) -> None:
         """Hash again what an earlier run left, keep what is good, and begin the journal anew.
 
         Raises:
-            RecoveryError: the disk has not enough room for the rest.
+            RecoveryError: the disk has not enough room for the rest and `spare_bytes` more.
         """
         os.ftruncate(self._fd, self.chunklist.total_size)
         listed = sorted(self._listed())
         with open(self._fd, "rb", buffering=0, closefd=False) as file:
             verdicts = good_chunks(file, tuple(self.chunklist.chunks[index] for index in listed))
             kept = [index for index, good in zip(listed, verdicts, strict=True) if good]
-        self._check_room(self.chunklist.total_size - sum(self.chunklist.chunks[index].size for index in kept))
+        kept_size = sum(self.chunklist.chunks[index].size for index in kept)
+        check_room(self.target.parent, self.chunklist.total_size - kept_size + spare_bytes)
         write_atomic(self.journal, self._title())
         self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         for index in kept:
@@ -96,14 +97,6 @@ class Part:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._log = -1
-
-    def _check_room(self, needed: int) -> None:
-        free = shutil.disk_usage(self.target.parent).free
-        if free < needed:
-            raise RecoveryError(
-                f"{self.target.parent} has {free / 1e6:.0f} MB free, the image needs {needed / 1e6:.0f} MB more",
-                hint="make room, then run the same command again",
-            )
 
     def _title(self) -> str:
         return f"pommel recovery journal 1 {self.chunklist.sha256}\n"

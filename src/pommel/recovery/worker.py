@@ -1,0 +1,50 @@
+"""Blocking work in a thread, for coroutines: waited for, and ended soon when its caller is cancelled. Band: shell.
+
+Long work calls its `Report` often; that is where a cancelled one stops. So whatever takes a `Report` can be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from pommel.progress import Progress, Report
+
+T = TypeVar("T")
+
+
+class Stopped(BaseException):
+    """Ends work whose caller was cancelled. It never leaves this module; no `except Exception` may swallow it."""
+
+
+async def in_thread(call: Callable[[], T], stop: Callable[[], None] = lambda: None) -> T:
+    """Run `call` in a thread and be done only when it is: a cancelled download must not close files under a writer.
+
+    When this is cancelled, `stop` is called before the wait.
+    """
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        await asyncio.wait([future])
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait([future])
+        future.exception()  # looked at, so that asyncio does not complain of it
+        raise
+    return future.result()
+
+
+async def told(call: Callable[[Report], T], report: Report) -> T:
+    """Run `call` in a thread with a `Report` that reaches `report` in the loop's own thread, events in order.
+
+    When this is cancelled, the next report that `call` makes ends it.
+    """
+    loop, stopping = asyncio.get_running_loop(), threading.Event()
+
+    def relay(event: Progress) -> None:
+        if stopping.is_set():
+            raise Stopped
+        loop.call_soon_threadsafe(report, event)
+
+    return await in_thread(lambda: call(relay), stopping.set)
