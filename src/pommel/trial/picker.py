@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pommel import process
+from pommel.fat import make_fat
 
 _MENU = Path(__file__).parent / "data" / "picker" / "grub.cfg"
 # all_video is not for the menu: without it GRUB hands the kernel no framebuffer.
@@ -21,6 +22,7 @@ def make_picker(disk: Path, scratch: Path) -> None:
     Raises:
         MissingProgram: grub-mkstandalone, mkfs.vfat, mtools or qemu-img is not installed.
         CommandFailed: one of them failed.
+        BuildError: the file system could not be made.
     """
     loader, raw = scratch / "BOOTX64.EFI", scratch / "picker.raw"
     process.run(
@@ -31,10 +33,6 @@ def make_picker(disk: Path, scratch: Path) -> None:
         ],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
     )
-    with raw.open("wb") as out:
-        out.truncate(_BYTES)
-    process.run(["mkfs.vfat", "-n", "TRIALBOOT", raw])
-    process.run(["mmd", "-i", raw, "::/EFI", "::/EFI/BOOT"])
-    process.run(["mcopy", "-i", raw, loader, "::/EFI/BOOT/BOOTX64.EFI"])
+    make_fat(raw, {"EFI/BOOT/BOOTX64.EFI": loader}, label="TRIALBOOT", size_bytes=_BYTES)
     disk.parent.mkdir(parents=True, exist_ok=True)
     process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk])

@@ -1,0 +1,162 @@
+"""`pommel opencore build`: an EFI folder and a config.plist become a disk that boots into OpenCore. Band: shell.
+
+The disk is a bare FAT file system in a qcow2: OVMF finds EFI/BOOT/BOOTx64.efi on it without a partition table. The
+upstream's files are only read; what is changed is changed in the packed copy. What a configuration means is `config`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel import process
+from pommel.errors import BuildError, CommandFailed, UpstreamError
+from pommel.fat import make_fat
+from pommel.opencore import config as plist
+from pommel.opencore.config import Change, Missing
+from pommel.opencore.options import Options
+from pommel.progress import Progress, Report, ignore, note, warn
+
+__all__ = ["Built", "Options", "build", "key", "needs_build"]
+
+_BUILDER = "1"  # raise it when this code makes something else of the same inputs
+_STEP = "opencore"
+_LABEL = "OPENCORE"
+_CONFIG = "EFI/OC/config.plist"
+_NEEDED = ("EFI/BOOT/BOOTx64.efi", "EFI/OC/OpenCore.efi")
+_QCOW2 = b"QFI\xfb"  # docs/interop/qcow2.txt
+_LFS = b"version https://git-lfs"
+_CONFIG_MAX = 16 << 20
+_IMG_HINT = "install qemu-img (Debian: qemu-utils)"
+_TIMEOUT_S = 120.0
+_DEFAULT = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A disk that was built: where, what of the configuration was switched off, and what was changed as asked."""
+
+    path: Path
+    disabled: tuple[Missing, ...]
+    changes: tuple[Change, ...]
+
+
+def build(efi: Path, config: Path, target: Path, *, options: Options = _DEFAULT, report: Report = ignore) -> Built:
+    """Pack the folder `efi` with `config` as its EFI/OC/config.plist into the qcow2 disk `target`, whole or not at all.
+
+    A `target` that is there is replaced; who has it open keeps the old one. A killed build leaves what
+    `paths.sweep_aside(target)` removes.
+
+    Raises:
+        UpstreamError: a file of OpenCore is missing, or the configuration cannot be used.
+        BuildError: no room, or a file that cannot be packed.
+        MissingProgram: mkfs.vfat, mtools or qemu-img is not installed.
+    """
+    process.which("qemu-img", hint=_IMG_HINT)
+    report(Progress(_STEP, "packing OpenCore's boot disk"))
+    tree = _read_tree(efi)
+    given = plist.read(_read_config(config), str(config))
+    fitting, disabled = plist.disable_missing(given, _below_oc(tree))
+    changed, changes = plist.adjust(fitting, options)
+    for missing in disabled:
+        warn(report, f"switched off in OpenCore's configuration, or it would stop there: {missing}")
+    for change in changes:
+        note(report, f"OpenCore's {change}")
+    _pack({**tree, _CONFIG: plist.write(changed)}, target)
+    report(Progress(_STEP, finished=True))
+    return Built(target, disabled, changes)
+
+
+def key(efi: Path, config: Path, options: Options = _DEFAULT) -> str:
+    """Name the disk that `build` would make by all that goes into it: 16 hexadecimal digits.
+
+    Raises:
+        UpstreamError: a file of OpenCore is missing or cannot be read.
+    """
+    inputs = hashlib.sha256(f"{_BUILDER}\0{json.dumps(options.as_values(), sort_keys=True)}\0".encode())
+    inputs.update(hashlib.sha256(_read_config(config)).digest())
+    for name, path in sorted(_read_tree(efi).items()):
+        inputs.update(name.encode() + b"\0" + _digest(path))
+    return inputs.hexdigest()[:16]
+
+
+def needs_build(boot_disk: Path) -> str | None:
+    """Say why the upstream's own boot disk cannot be used, or None when it is a qcow2."""
+    try:
+        with boot_disk.open("rb") as file:
+            start = file.read(len(_LFS))
+    except FileNotFoundError:
+        return f"the upstream has no {boot_disk.name}"
+    except OSError as failure:
+        return f"{boot_disk} cannot be read: {failure.strerror}"
+    if start.startswith(_QCOW2):
+        return None
+    if not start:
+        return f"{boot_disk.name} is empty"
+    if start == _LFS:
+        return f"{boot_disk.name} is only git-lfs's note of where it is"
+    return f"{boot_disk.name} is not a qcow2 image"
+
+
+def _pack(files: Mapping[str, Path | bytes], target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.building.", dir=target.parent) as folder:
+            raw, disk = Path(folder) / "raw", Path(folder) / "disk"
+            make_fat(raw, files, label=_LABEL)
+            process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk], timeout_s=_TIMEOUT_S)
+            _sync(disk)
+            disk.replace(target)
+    except (OSError, CommandFailed) as failure:
+        raise BuildError(f"{target} cannot be made: {failure}") from failure
+
+
+def _read_tree(efi: Path) -> dict[str, Path]:
+    """Every file of the folder by its path on the disk, but for the config.plist that will be replaced."""
+    found: dict[str, Path] = {}
+    for path in sorted(efi.rglob("*")):
+        name = f"EFI/{path.relative_to(efi).as_posix()}"
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise UpstreamError(f"{path} is no plain file", hint="put the file itself there")
+        if path.is_file() and name.upper() != _CONFIG.upper():
+            found[name] = path
+    there = {name.upper() for name in found}
+    for name in _NEEDED:
+        if name.upper() not in there:
+            raise UpstreamError(f"{efi} is no folder of OpenCore: there is no {name}", hint="it must hold BOOT and OC")
+    return found
+
+
+def _below_oc(tree: Mapping[str, Path]) -> list[str]:
+    start = "EFI/OC/"
+    return [name[len(start) :] for name in tree if name.upper().startswith(start)]
+
+
+def _read_config(config: Path) -> bytes:
+    try:
+        with config.open("rb") as file:
+            data = file.read(_CONFIG_MAX + 1)
+    except OSError as failure:
+        raise UpstreamError(f"{config} cannot be read: {failure.strerror}") from failure
+    if len(data) > _CONFIG_MAX:
+        raise UpstreamError(f"{config} is not a configuration of OpenCore: it has more than {_CONFIG_MAX >> 20} MiB")
+    return data
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as failure:
+        raise UpstreamError(f"{path} cannot be read: {failure.strerror}") from failure
+
+
+def _sync(path: Path) -> None:
+    """A rename must not overtake the bytes of what it publishes."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

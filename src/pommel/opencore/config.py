@@ -1,0 +1,219 @@
+"""OpenCore's config.plist: read, made to fit the files that are there, changed as asked, written. Band: core, no I/O.
+
+The keys are those of OpenCore's Configuration.pdf. What is not touched keeps its value, type and place; comments are
+lost, as plistlib drops them. Nothing here judges whether a configuration is a good one.
+"""
+
+from __future__ import annotations
+
+import copy
+import plistlib
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pommel.errors import UpstreamError
+from pommel.opencore.options import Options
+
+_SECTIONS = ("ACPI", "Kernel", "Misc", "UEFI")  # a plist that has none of them is something else
+_APPLE_BOOT = "7C436110-AB2A-4BBB-A880-FE41995C9F82"  # APPLE_BOOT_VARIABLE_GUID, where macOS looks for boot-args
+_SMBIOS_KEYS = {
+    "product_name": "SystemProductName",
+    "serial": "SystemSerialNumber",
+    "mlb": "MLB",
+    "uuid": "SystemUUID",
+    "rom": "ROM",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An entry that is switched on and whose file is not there: `name` as config.plist has it, `file` in EFI/OC."""
+
+    section: str
+    name: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.section}: there is no {self.file})"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that was asked to be another, by its place in the configuration."""
+
+    place: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{self.place}: {_shown(self.before)} → {_shown(self.after)}"
+
+
+def read(data: bytes, where: str) -> dict[str, Any]:
+    """Parse a config.plist; `where` is what to call it.
+
+    Raises:
+        UpstreamError: it is no property list, or not one of OpenCore's.
+    """
+    try:
+        found = plistlib.loads(data)
+    except Exception as failure:  # plistlib documents none; it raises whatever its parsers do
+        reason = str(failure) or type(failure).__name__
+        raise UpstreamError(f"{where} is not a property list: {reason}") from failure
+    if not isinstance(found, dict) or not any(section in found for section in _SECTIONS):
+        raise UpstreamError(f"{where} is not a configuration of OpenCore: it has none of {', '.join(_SECTIONS)}")
+    return found
+
+
+def write(config: Mapping[str, Any]) -> bytes:
+    """The configuration as an XML property list, keys in their order."""
+    return plistlib.dumps(dict(config), sort_keys=False)
+
+
+def disable_missing(original: Mapping[str, Any], files: Iterable[str]) -> tuple[dict[str, Any], tuple[Missing, ...]]:
+    """Switch off what names a file that is not there, since OpenCore would stop at it; say what that is.
+
+    `files` are paths below EFI/OC, such as `Kexts/Lilu.kext/Contents/Info.plist`. Case does not count, as on FAT.
+
+    Raises:
+        UpstreamError: a list of entries is not as OpenCore has them.
+    """
+    config = copy.deepcopy(dict(original))
+    there = {name.upper() for name in files}
+    found = []
+    for section, kind, needed in _LISTS:
+        entries = _list_at(config, section)
+        for index, entry in enumerate(entries):
+            name, wanted = needed(kind, _checked(entry, section))
+            lacking = [file for file in wanted if file.upper() not in there]
+            if name is None or not lacking:
+                continue
+            found.append(Missing("/".join(section), name, lacking[0]))
+            if isinstance(entry, str):
+                entries[index] = f"#{entry}"
+            else:
+                entry["Enabled"] = False
+    return config, tuple(found)
+
+
+def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """Change what `options` ask for; say what was something else before.
+
+    Raises:
+        UpstreamError: where a section should be, there is something else.
+    """
+    config = copy.deepcopy(dict(original))
+    changes = []
+    for place, value in _wanted(config, options):
+        *folders, key = place
+        table = _table_at(config, tuple(folders))
+        before = table.get(key)
+        if before != value or type(before) is not type(value):
+            table[key] = value
+            changes.append(Change("/".join(place), before, value))
+    if any(change.place.endswith("/boot-args") for change in changes):
+        _let_boot_args_win(config)
+    return config, tuple(changes)
+
+
+def _wanted(config: dict[str, Any], options: Options) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if options.timeout_s is not None:
+        yield ("Misc", "Boot", "Timeout"), options.timeout_s
+    if options.resolution is not None:
+        yield ("UEFI", "Output", "Resolution"), options.resolution
+    if options.boot_args is not None or options.add_boot_args:
+        place = ("NVRAM", "Add", _APPLE_BOOT)
+        old = options.boot_args if options.boot_args is not None else _table_at(config, place).get("boot-args", "")
+        yield (*place, "boot-args"), _with_words(_text(old), options.add_boot_args)
+    for name, key in _SMBIOS_KEYS.items():
+        if (value := getattr(options.smbios, name)) is not None:
+            yield ("PlatformInfo", "Generic", key), value
+
+
+def _with_words(text: str, added: str) -> str:
+    """Add words; one of a key that is there already takes its place, since the kernel heeds the first of them."""
+    keys = {word.partition("=")[0] for word in added.split()}
+    return " ".join([*(word for word in text.split() if word.partition("=")[0] not in keys), *added.split()])
+
+
+def _text(value: Any) -> str:
+    """A boot-args value, which may be a string or (rarely) data."""
+    return value.decode("ascii", "replace").rstrip("\0") if isinstance(value, bytes) else str(value)
+
+
+def _let_boot_args_win(config: dict[str, Any]) -> None:
+    """OpenCore leaves a variable alone that NVRAM has already, unless it is to be deleted first."""
+    table = _table_at(config, ("NVRAM", "Delete"))
+    names = table.setdefault(_APPLE_BOOT, [])
+    if isinstance(names, list) and "boot-args" not in names:
+        names.append("boot-args")
+
+
+Entry = dict[str, Any] | str
+# What an entry is called, and the files that it needs; (None, …) for one that is switched off.
+Needed = tuple[str | None, list[str]]
+
+
+def _of_path(folder: str, entry: Entry) -> Needed:
+    if isinstance(entry, str):  # UEFI/Drivers before OpenCore 0.7.3
+        return (None if entry.startswith("#") else entry), [_joined(folder, entry)]
+    name = str(entry.get("Path", ""))
+    on = entry.get("Enabled") is True and not name.startswith("#")
+    return (name or "an entry without Path" if on else None), [_joined(folder, name)]
+
+
+def _of_bundle(folder: str, entry: Entry) -> Needed:
+    if isinstance(entry, str):
+        return entry, []
+    name = str(entry.get("BundlePath", ""))
+    inside = [str(entry[key]) for key in ("PlistPath", "ExecutablePath") if entry.get(key)]
+    files = [_joined(folder, name, file) for file in inside or ["Contents/Info.plist"]]
+    return (name or "an entry without BundlePath" if entry.get("Enabled") is True else None), files
+
+
+_LISTS: tuple[tuple[tuple[str, ...], str, Callable[[str, Entry], Needed]], ...] = (
+    (("ACPI", "Add"), "ACPI", _of_path),
+    (("Kernel", "Add"), "Kexts", _of_bundle),
+    (("UEFI", "Drivers"), "Drivers", _of_path),
+    (("Misc", "Tools"), "Tools", _of_path),
+)
+
+
+def _joined(*parts: str) -> str:
+    return posixpath.normpath("/".join(parts).replace("\\", "/"))
+
+
+def _checked(entry: Any, section: tuple[str, ...]) -> Entry:
+    if isinstance(entry, dict) or (isinstance(entry, str) and section == ("UEFI", "Drivers")):
+        return entry
+    raise _wrong("/".join(section), "a list of dictionaries")
+
+
+def _list_at(config: dict[str, Any], place: tuple[str, ...]) -> list[Any]:
+    outer = config.get(place[0], {})
+    found = outer.get(place[1], []) if isinstance(outer, dict) else None
+    if not isinstance(found, list):
+        raise _wrong("/".join(place), "a list")
+    return found
+
+
+def _table_at(config: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
+    """The dictionary at `place`, made where there is none."""
+    table = config
+    for depth, key in enumerate(place, 1):
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise _wrong("/".join(place[:depth]), "a dictionary")
+    return table
+
+
+def _wrong(place: str, wanted: str) -> UpstreamError:
+    return UpstreamError(f"OpenCore's configuration cannot be used: {place} is not {wanted}")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return value.hex() if isinstance(value, bytes) else str(value)
