@@ -45,20 +45,22 @@ class Shell:
             "XDG_RUNTIME_DIR": str(self.root / "run"),
             "XDG_CACHE_HOME": str(self.root / "cache"),
             "XDG_CONFIG_HOME": str(self.root / "config"),
+            "XDG_DATA_HOME": str(self.root / "data"),
+            "HOME": str(self.root / "user"),
         }
+        (self.root / "user").mkdir()
+        self.command = [sys.executable, "-m", "pommel"]
 
     def popen(self, *words: str, **kw: Any) -> subprocess.Popen[bytes]:
         """Start `pommel WORDS` in a process group of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "pommel", *words], env=self.env, cwd=self.cwd, start_new_session=True, **kw
-        )
+        return subprocess.Popen([*self.command, *words], env=self.env, cwd=self.cwd, start_new_session=True, **kw)
 
     def run(
         self, *words: str, timeout_s: float = 120, input: bytes | None = None, status: int | None = 0
     ) -> subprocess.CompletedProcess[str]:
         """Run `pommel WORDS` to its end, without a terminal, and check its exit status."""
         done = subprocess.run(
-            [sys.executable, "-m", "pommel", *words],
+            [*self.command, *words],
             env=self.env,
             cwd=self.cwd,
             input=input,

@@ -10,6 +10,7 @@ import pytest
 
 from driver import Shell
 from pommel.app import needs
+from pommel.app.consent import Request
 from pommel.app.workspace import Workspace
 from pommel.errors import NotPermitted
 from pommel.progress import Progress
@@ -53,12 +54,12 @@ def test_consent_is_asked_with_the_plan_and_a_no_installs_nothing(
 ) -> None:
     monkeypatch.setenv("PATH", str(shell.cwd))
     workspace = Workspace.current()
-    asked, told = [], list[Progress]()
+    asked, told = list[Request](), list[Progress]()
     with pytest.raises(NotPermitted) as refusal:
         needs.provide(
-            workspace.spec("trial"), made=False, consent=lambda plan: bool(asked.append(plan)), report=told.append
+            workspace.spec("trial"), made=False, consent=lambda request: bool(asked.append(request)), report=told.append
         )
-    assert asked[0].packages[0] == "qemu-system-x86"
+    assert "qemu-system-x86" in asked[0].what
     assert "apt-get install" in str(refusal.value.hint)
     assert any("runs the machine" in event.text for event in told)
 

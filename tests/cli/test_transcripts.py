@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -184,3 +185,81 @@ def test_api_is_typed_lazy_and_complete() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert all(json.loads(out).values())
+
+
+def test_init_says_what_it_wrote_and_what_comes_next(shell: Shell) -> None:
+    done = shell.run("init", "mac")
+    folder = shell.cwd / "mac"
+    assert done.stdout.splitlines() == [
+        *(
+            f"wrote {folder / name}"
+            for name in ("pommel.toml", ".gitignore", "README.md", "patches/.gitkeep", "files/.gitkeep")
+        ),
+        f"began a git repository in {folder}",
+    ]
+    assert done.stderr == f"next: cd {folder} && pommel bootstrap && pommel up sonoma\n"
+    again = shell.run("init", "mac", "--dry-run")
+    assert again.stdout == ""
+
+
+def test_overlay_before_there_is_a_checkout(shell: Shell) -> None:
+    out = shell.run("overlay", "status").stdout
+    assert "actual    not cloned yet: pommel bootstrap" in out
+    told = shell.json("overlay", "status")
+    assert (told["commit"], told["as_planned"], told["patches"]) == (None, False, [])
+    refused = shell.run("overlay", "diff", status=3)
+    assert refused.stderr.endswith("hint: pommel bootstrap --no-setup\n")
+
+
+def test_an_upstream_that_cannot_be_reached_changes_nothing(shell: Shell) -> None:
+    shell.config(f'[upstream]\nurl = "file://{shell.cwd}/nowhere"\ncommit = "{"a" * 40}"\n')
+    done = shell.run("bootstrap", "--no-setup", status=1)
+    assert "could not be fetched" in done.stderr and "hint: look at the network and at upstream.url" in done.stderr
+    assert [path.name for path in (shell.home / "upstream").iterdir() if path.is_dir()] == []
+    plan = shell.run("bootstrap", "--dry-run", "--no-setup").stdout
+    assert plan.startswith(f"would  clone file://{shell.cwd}/nowhere at aaaaaaaaaaaa\n")
+
+
+def test_recovery_versions(shell: Shell) -> None:
+    lines = shell.run("recovery", "list").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "NUMBER", "HERE"]
+    assert lines[1].startswith("high-sierra ")
+    assert [row["number"] for row in shell.json("recovery", "list")["versions"]][-3:] == ["14", "15", "26"]
+    assert shell.run("recovery", "where").stdout == f"{shell.home}/recovery\n"
+    assert shell.run("recovery", "where", "sonoma", status=3).stderr.endswith("hint: pommel recovery fetch sonoma\n")
+    (shell.cwd / "a.dmg").write_bytes(b"x")
+    assert "there is no chunklist" in shell.run("recovery", "verify", "a.dmg", status=2).stderr
+
+
+def test_doctor_names_every_group_and_exits_by_what_it_finds(shell: Shell) -> None:
+    shell.config('[machine.mac]\nupstream = "nowhere"\nmacos = "14"\n')
+    done = shell.run("doctor", "mac", status=1)
+    for group in ("host", "KVM", "packages", "upstream", "recovery", "disk", "network", "clipboard", "console"):
+        assert re.search(rf"^{group}$", done.stdout, re.MULTILINE)
+    assert "✗ folder: there is no" in done.stdout
+    assert done.stderr.startswith("error: 1 check failed; the first: there is no ")
+    told = json.loads(shell.run("doctor", "mac", "--json", status=1).stdout.splitlines()[0])
+    assert told["fail"] == 1 and all(check["fix"] for check in told["checks"] if check["level"] == "fail")
+
+
+def test_a_support_archive_is_written_once_and_has_no_secrets(shell: Shell) -> None:
+    shell.config('[machine.mac]\nupstream = "nowhere"\nmacos = "14"\nssh_user = "ada"\n')
+    made = shell.run("doctor", "mac", "--bundle", "-o", "s.tar.gz")
+    assert made.stdout == f"{shell.cwd}/s.tar.gz\n"
+    assert (shell.cwd / "s.tar.gz").stat().st_mode & 0o077 == 0
+    with tarfile.open(shell.cwd / "s.tar.gz") as archive:
+        texts = {entry.name: archive.extractfile(entry).read().decode() for entry in archive}  # type: ignore[union-attr]
+    assert "error: there is no upstream at" in texts["pommel-support/argv.json"]
+    assert all(str(shell.home) not in text for text in texts.values())
+    assert shell.run("doctor", "--bundle", "-o", "s.tar.gz", "mac", status=3).stderr.count("exists already") == 1
+
+
+def test_opencore_build_says_what_it_lacks(shell: Shell) -> None:
+    assert "there is no" in shell.run("opencore", "build", status=3).stderr
+    (shell.cwd / "OpenCore.qcow2").write_text("mine")
+    assert "exists already" in shell.run("opencore", "build", status=3).stderr
+    (shell.cwd / "EFI").mkdir()
+    (shell.cwd / "config.plist").write_text("no plist")
+    done = shell.run("opencore", "build", "-f", "--efi", "EFI", "--config", "config.plist", status=1)
+    assert done.stderr.count("error: ") == 1
+    assert (shell.cwd / "OpenCore.qcow2").read_text() == "mine"

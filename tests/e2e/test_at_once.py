@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 def test_two_ups_at_once_make_one_machine_and_one_console() -> None:
     shell = Shell(share_base=True)
     try:
-        shell.config('[machine.twin]\nmemory = "512M"\n')
+        shell.config('[machine.twin]\nupstream = "trial"\nmemory = "512M"\n')
         both = [
             shell.popen(
                 "up", "twin", "--json", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -141,7 +141,7 @@ def test_a_wanted_port_that_is_busy_is_told_and_remembered(trial: Trial) -> None
     try:
         taken = trial.shell.json("status", "trial")["ssh_port"]
         (other.home / "trial").symlink_to((trial.shell.home / "trial").resolve())
-        other.config(f"[machine.second]\nmemory = '512M'\nssh_port = {taken}\n")
+        other.config(f"[machine.second]\nupstream = 'trial'\nmemory = '512M'\nssh_port = {taken}\n")
         done = other.run("up", "second", "--json", timeout_s=300)
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["ssh_port"] != taken

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app.workspace import TRIAL, Workspace
+from pommel.app import boot_disk, recovery, tuning
+from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel
 from pommel.machine import explain, firmware, identity, ports, record
@@ -41,7 +42,9 @@ class Planned:
     captured: Captured
     accel: accel.Accel
     firmware: firmware.Choice
+    boot_disk: boot_disk.BootDisk
     overlaid: Overlaid
+    warnings: tuple[str, ...] = ()  # of the vCPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,14 @@ def prepare(workspace: Workspace, name: str, flags: Mapping[str, Any] | None, *,
     planned = _plan(workspace, replace(kept, ssh_port=port), spec, paths)
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
+    boot_disk.provide(workspace, planned.boot_disk, report=report)
     return planned
+
+
+def own_installer(workspace: Workspace, spec: MachineSpec) -> str | None:
+    """The installer image that lies in the upstream's own folder, if one does."""
+    installer = _read(workspace, spec).files.installer
+    return installer if installer and Path(installer).exists() else None
 
 
 def new_record(
@@ -109,7 +119,8 @@ def _read(workspace: Workspace, spec: MachineSpec) -> _Upstream:
     if spec.upstream == TRIAL and not folder.is_dir():
         folder = trial_upstream.EMBEDDED  # not made yet: enough to look at
     elif not folder.is_dir():
-        raise UpstreamError(f"there is no upstream at {folder}", hint=f"look at: pommel config {spec.name}")
+        get = "pommel bootstrap --no-setup" if spec.upstream == OSX_KVM else f"pommel config {spec.name}"
+        raise UpstreamError(f"there is no upstream at {folder}", hint=get)
     captured = capture(folder, spec.boot_script)
     line = CommandLine.parse(captured.program, captured.argv)
     return _Upstream(folder, captured, line, upstream_files(line, str(captured.cwd)))
@@ -119,8 +130,12 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, p
     qemu = which(QEMU, hint=QEMU_HINT)
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
     upstream = _read(workspace, spec)
+    fitted = tuning.tuned(spec, chosen.kind, upstream.line)
+    spec = fitted.spec
     pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
-    installer = upstream.files.installer
+    image = recovery.image_for(workspace, spec.macos, kept.recovery)
+    installer = str(image.image) if image else upstream.files.installer
+    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files)
     placement = Placement(
         guest_name=spec.name,
         upstream=str(upstream.captured.cwd),
@@ -137,14 +152,18 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, p
         mac=kept.mac,
         ssh_port=kept.ssh_port,
         installer=installer if installer and Path(installer).exists() else None,
+        boot_disk=str(boot.path) if boot.path else None,
+        boot_disk_reason=boot.reason,
     )
     facts = HostFacts(
-        accel="kvm" if chosen.kind == "kvm" else "tcg", accel_reason=chosen.reason, qemu_version=_version(qemu)
+        accel="kvm" if chosen.kind == "kvm" else "tcg", accel_reason=chosen.reason, qemu_version=qemu_version(qemu)
     )
-    return Planned(spec, upstream.captured, chosen, pair, apply_rules(upstream.line, spec, facts, placement))
+    overlaid = apply_rules(upstream.line, spec, facts, placement)
+    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, fitted.warnings)
 
 
-def _version(qemu: str) -> tuple[int, ...]:
+def qemu_version(qemu: str) -> tuple[int, ...]:
+    """The version of the QEMU at `qemu`; empty when it says none."""
     found = re.search(r"version (\d+(?:\.\d+)*)", run([qemu, "--version"], timeout_s=10).text)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
@@ -171,5 +190,6 @@ def as_dict(planned: Planned) -> dict[str, Any]:
         "upstream": str(planned.captured.cwd),
         "sandboxed": planned.captured.sandboxed,
         "argv": list(planned.overlaid.command_line.argv),
+        "warnings": list(planned.warnings),
         "arguments": explain.as_json(explain.explain(planned.overlaid)),
     }

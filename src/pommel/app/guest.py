@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pommel.app.workspace import Workspace
+from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import CommandFailed, DeadlineError, PommelError, StateError
 from pommel.machine import record, state
 from pommel.process import attach, run
@@ -26,9 +26,10 @@ def ssh_target(workspace: Workspace, name: str) -> SshTarget:
     return SshTarget(
         alias=name,
         port=kept.ssh_port,
-        user=spec.ssh_user or "root",
+        user=workspace.ssh_user(spec),
         key=paths.ssh_key,
         known_hosts=paths.known_hosts,
+        introduced=spec.upstream == TRIAL,  # the trial guest's host key was made with it; a Mac makes its own
     )
 
 

@@ -12,7 +12,7 @@ from pommel.app import console
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError, UsageError
 from pommel.machine import lifecycle, logs, record, state, stopping
-from pommel.progress import Report, ignore, note
+from pommel.progress import Report, ignore, note, warn
 
 START_WAIT_S = 30.0  # for another start or stop of the same machine to finish
 ASK_S = 0.3  # how long a living QEMU may take to say whether its guest is paused
@@ -61,7 +61,7 @@ def status(name: str, *, workspace: Workspace | None = None) -> Status:
         uptime_s=seen.uptime_s,
         accel=seen.accel,
         ssh_port=kept.ssh_port,
-        ssh_user=spec.ssh_user,
+        ssh_user=workspace.ssh_user(spec),
         url=served.url if served else None,
         ws=served.ws if served else None,
         directory=str(paths.directory),
@@ -99,6 +99,8 @@ def start(
             raise StateError(f"{name} is already running (pid {seen.pid})", hint=f"pommel console {name}")
         planned = prepare(workspace, name, flags, report=report)
         note(report, f"{planned.accel.kind.upper()}: {planned.accel.reason}")
+        for line in planned.warnings:
+            warn(report, line)
         if planned.accel.hint:
             note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
         argv, cwd = planned.overlaid.command_line.argv, planned.captured.cwd
@@ -154,6 +156,9 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
     Raises:
         StateError: it does not exist, or it is running.
     """
+    from pommel.app.host_checks import data_home
+    from pommel.host import desktop
+
     workspace = workspace or Workspace.current()
     paths = workspace.paths(name)
     if not paths.directory.exists():
@@ -165,6 +170,7 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
             raise StateError(f"{name} is running", hint=f"pommel stop {name}")
         console.stop(workspace, name)
         # Out of sight in one step: a delete that is cut off leaves no half machine.
+        desktop.remove(name, data_home=data_home(workspace.env))
         doomed = paths.directory.with_name(f".{name}.building.deleted")
         shutil.rmtree(doomed, ignore_errors=True)
         paths.directory.rename(doomed)

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from pommel import locks
-from pommel.app.commandline import new_record
-from pommel.app.workspace import TRIAL, Workspace
-from pommel.errors import StateError
-from pommel.machine import identity, ports, record
-from pommel.machine.spec import MachineSpec
+from pommel import locks, ssh
+from pommel.app import recovery, upstreams
+from pommel.app.commandline import new_record, own_installer
+from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
+from pommel.errors import ConfigError, StateError
+from pommel.machine import disk, identity, ports, record
+from pommel.machine.spec import GIB, MachineSpec
 from pommel.paths import build_aside, sweep_aside
-from pommel.progress import Report
+from pommel.progress import Progress, Report, warn
 from pommel.settings import format_size
 from pommel.trial import base, provision, upstream
 
 BUSY_WAIT_S = 900.0  # a build may be under way; whoever waits gets its result
+# What an installed macOS takes, and the least disk that its installer accepts with room to work in.
+MACOS_TAKES = 35 * GIB
+MACOS_DISK_MIN = 40 * GIB
 
 
 def steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]]:
@@ -31,44 +37,99 @@ def steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]
     if spec.upstream == TRIAL:
         built = base.is_built(workspace.home.trial)
         found.append(("build the trial machine's base image", "from Debian's packages; once", not built and not made))
-    found.append(
-        (
-            f"make {spec.name} with a disk of {format_size(spec.disk_bytes)}",
-            str(workspace.paths(spec.name).directory),
-            not made,
-        )
-    )
+    if spec.upstream == OSX_KVM:
+        checkout = workspace.upstream_folder(spec)
+        pin = workspace.pin(workspace.file_of(spec.name))
+        what = f"clone {pin.url} at {pin.commit[:12]}"
+        found.append((what, str(checkout), not (checkout / ".git").is_dir()))
+    if spec.macos is not None:
+        found.append(recovery.step(workspace, spec.macos, made=made))
+    found.append((f"make {spec.name} with a disk of {format_size(spec.disk_bytes)}", str(paths.directory), not made))
     return found
 
 
-def make(workspace: Workspace, spec: MachineSpec, *, report: Report) -> bool:
-    """Make machine `spec.name` unless it is there; say whether it was made.
+def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None, report: Report) -> bool:
+    """Make machine `spec.name` unless it is there; say whether it was made. `offline` is a recovery image at hand.
 
     Raises:
-        StateError: its upstream is not one that machines can be made from yet.
-        BuildError, NotPermitted: the trial machine's base cannot be built here.
+        StateError: its upstream is a folder of which we do not know what it boots.
+        ConfigError: its disk is too small for macOS.
+        UpstreamError, RecoveryError: upstream or recovery image cannot be had or trusted.
+        BuildError, NotPermitted: the trial machine's base cannot be built here; or there is too little room.
         BusyError: another process has been making it for a quarter of an hour.
     """
     paths = workspace.paths(spec.name)
-    if spec.upstream != TRIAL:
-        if paths.record.exists():
-            return False
-        raise StateError(
-            f"{spec.name} has the upstream {spec.upstream}, and this version makes only trial machines",
-            hint='set upstream = "trial"; `pommel argv` shows the command line of any upstream',
-        )
-    if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
-        return False  # its disk is its own: it needs no base any more
+    if spec.upstream == TRIAL:
+        if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
+            return False  # its disk is its own: it needs no base any more
+        return _make_trial(workspace, spec, report)
+    upstreams.provide(workspace, spec, report=report)
+    if paths.record.exists():
+        return False
+    return _make_mac(workspace, spec, offline, report)
+
+
+def _make_trial(workspace: Workspace, spec: MachineSpec, report: Report) -> bool:
     image = base.build_base(workspace.home.trial, report=report)
     upstream.materialise(workspace.home.upstream(TRIAL), image)
+
+    def fill(aside: Path) -> None:
+        provision.provision(aside, image, name=spec.name, disk_bytes=spec.disk_bytes, report=report)
+
+    return _make(workspace, spec, fill, replace(_record(workspace, spec), base=image.directory.name), report)
+
+
+def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, report: Report) -> bool:
+    paths = workspace.paths(spec.name)
+    image = None
+    if spec.macos is not None:
+        if spec.disk_bytes < MACOS_DISK_MIN:
+            raise ConfigError(
+                f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
+                hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
+            )
+        image = recovery.provide(workspace, spec.macos, offline=offline, report=report)
+    elif own_installer(workspace, spec) is None:
+        raise StateError(
+            f"{spec.name} boots from {workspace.upstream_folder(spec)}, and nothing says which macOS goes on it",
+            hint=f'set macos = "sonoma" in [machine.{spec.name}], or put a BaseSystem.img into that folder',
+        )
+    workspace.home.machines.mkdir(parents=True, exist_ok=True)
+    if (free := disk.free_bytes(workspace.home.machines)) < MACOS_TAKES:
+        warn(
+            report,
+            f"{workspace.home.machines} has {format_size(free)} free, and an installed macOS takes "
+            f"{format_size(MACOS_TAKES)}; when it is full, the machine pauses",
+        )
+
+    def fill(aside: Path) -> None:
+        report(Progress("disk", f"{format_size(spec.disk_bytes)}, grows as it is used"))
+        disk.create(aside / paths.disk.name, spec.disk_bytes)
+        (aside / "ssh").mkdir(mode=0o700)
+        ssh.make_key(aside / "ssh" / "id_ed25519", f"pommel {spec.name}")
+        report(Progress("disk", finished=True))
+
+    made = replace(_record(workspace, spec), macos=spec.macos, recovery=image.key if image else None)
+    return _make(workspace, spec, fill, made, report)
+
+
+def _record(workspace: Workspace, spec: MachineSpec) -> record.MachineRecord:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    config = workspace.file_of(spec.name).path
+    made = new_record(spec, os.urandom(identity.RANDOM_BYTES), created=now)
+    return replace(made, config=str(config.absolute()) if config else None)
+
+
+def _make(
+    workspace: Workspace, spec: MachineSpec, fill: Callable[[Path], None], made: record.MachineRecord, report: Report
+) -> bool:
+    paths = workspace.paths(spec.name)
     with locks.hold(paths.lock, busy=f"another pommel is at work on {spec.name}", wait_s=BUSY_WAIT_S):
         if paths.record.exists():
             return False
         sweep_aside(paths.directory)
         with build_aside(paths.directory) as aside:
-            provision.provision(aside, image, name=spec.name, disk_bytes=spec.disk_bytes, report=report)
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            made = new_record(spec, os.urandom(identity.RANDOM_BYTES), created=now, base=image.directory.name)
+            fill(aside)
             ports.allot_port(
                 workspace.home,
                 spec.name,

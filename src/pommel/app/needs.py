@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from pommel.app.workspace import TRIAL
+from pommel.app.consent import Consent, Request
+from pommel.app.workspace import OSX_KVM, TRIAL
 from pommel.errors import NotPermitted
 from pommel.host import packages
+from pommel.host.needs import GIT, MACOS_NEEDS
 from pommel.host.packages import InstallPlan, Need
 from pommel.machine.spec import MachineSpec
 from pommel.progress import Report, note
 from pommel.trial import requirements
 
-__all__ = ["InstallPlan", "plan", "provide"]
+__all__ = ["InstallPlan", "install", "plan", "plan_git", "provide"]
 
 
 def plan(spec: MachineSpec, *, made: bool) -> InstallPlan | None:
@@ -24,24 +26,40 @@ def plan(spec: MachineSpec, *, made: bool) -> InstallPlan | None:
     wanted = list(packages.RUN_NEEDS)
     if spec.upstream == TRIAL and not made:
         wanted += _build_needs()
-    lacking = packages.missing(wanted)
+    elif spec.upstream == OSX_KVM or spec.macos is not None:
+        wanted += MACOS_NEEDS
+    return _plan(wanted)
+
+
+def plan_git() -> InstallPlan | None:
+    """What has to be installed before an upstream can be cloned; None: nothing."""
+    return _plan([GIT])
+
+
+def _plan(wanted: Sequence[Need]) -> InstallPlan | None:
+    family = packages.read_family()
+    lacking = [n for n in packages.missing(wanted) if not n.optional or (family and n.packages.get(family))]
     if not any(not need.optional for need in lacking) and os.geteuid() != 0:
         return None
     return packages.install_plan(lacking) if lacking else None
 
 
-def provide(spec: MachineSpec, *, made: bool, consent: Callable[[InstallPlan], bool] | None, report: Report) -> None:
+def provide(spec: MachineSpec, *, made: bool, consent: Consent | None, report: Report) -> None:
     """Install what is missing.
 
     Raises:
         NotPermitted: `consent` said no, or we are not root and there is nobody to ask.
     """
-    todo = plan(spec, made=made)
+    install(plan(spec, made=made), consent=consent, report=report)
+
+
+def install(todo: InstallPlan | None, *, consent: Consent | None, report: Report) -> None:
+    """Do what a plan says, if anything. Raises as `provide`."""
     if todo is None:
         return
     for reason in todo.reasons:
         note(report, f"missing: {reason}")
-    agreed = consent(todo) if consent is not None else os.geteuid() == 0
+    agreed = consent(Request(f"Run: {todo.as_text}")) if consent is not None else os.geteuid() == 0
     if not agreed:
         raise NotPermitted(
             "packages are missing: " + ", ".join(todo.packages),

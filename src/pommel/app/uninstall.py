@@ -6,11 +6,13 @@ Only what Pommel made, by name: POMMEL_HOME may be a folder that holds other thi
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
-from pommel.app import console, machines
+from pommel.app import console, helpers, host_checks, machines, setup
 from pommel.app.workspace import Workspace
+from pommel.host import commands, desktop, modules
 from pommel.progress import Report, ignore, note
 
 
@@ -36,6 +38,11 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
             path.unlink()
         else:
             shutil.rmtree(path)
+    for kept in desktop.remove_all(host_checks.data_home(workspace.env)).kept:
+        note(report, f"{kept} was edited since Pommel wrote it, and stays")
+    for helper in helpers.found(workspace):
+        commands.remove(helper)
+    modules.restore(run_as_root=None if os.geteuid() == 0 else setup.sudo, report=report)
     (workspace.home.root / "ports.lock").unlink(missing_ok=True)
     for folder in (workspace.home.runtime, workspace.home.runtime.parent, workspace.home.root):
         with contextlib.suppress(OSError):  # not empty: somebody else's things; or never made
@@ -46,7 +53,8 @@ def _ours(workspace: Workspace) -> list[Path]:
     home = workspace.home
     # Where there is no runtime directory for this user, the sockets are in HOME/run, which goes as a whole.
     sockets = [] if home.runtime == home.root / "run" else [home.runtime / name for name in home.names()]
-    return [home.machines, home.trial, home.root / "upstream", home.root / "run", *sockets, home.cache]
+    kept = [home.machines, home.trial, home.root / "upstream", home.recovery, home.opencore]
+    return [*kept, home.root / "run", *sockets, home.cache]
 
 
 def _size(root: Path) -> int:

@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pommel.app import machines, making, needs
+from pommel.app import machines, making, needs, setup
+from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
 from pommel.errors import DeadlineError, MachineError, StateError
-from pommel.host.packages import InstallPlan
 from pommel.machine import logs, state
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore
@@ -56,22 +57,26 @@ def up(
     *,
     workspace: Workspace | None = None,
     flags: Mapping[str, Any] | None = None,
-    consent: Callable[[InstallPlan], bool] | None = None,
+    offline: Path | None = None,
+    consent: Consent | None = None,
     report: Report = ignore,
 ) -> machines.Status:
     """Make machine `name` if it is not there, start it if it is not running, and wait until its screen lives.
 
-    `consent` is asked before packages are installed; without it, as root they are, else nothing is.
+    `offline` is a recovery image at hand. `consent` is asked before the host is changed (packages, kernel modules);
+    without it, as root it is, else nothing is done.
 
     Raises:
         NotPermitted: packages are missing and may not be installed; the hint is the command to type.
-        BuildError, MachineError, DeadlineError: making or starting it failed.
+        UpstreamError, RecoveryError, BuildError, MachineError, DeadlineError: making or starting it failed.
     """
     workspace = workspace or Workspace.current()
     spec = workspace.spec(name, flags)
     paths = workspace.paths(name)
     needs.provide(spec, made=paths.record.exists(), consent=consent, report=report)
-    making.make(workspace, spec, report=report)
+    if not state.observe(paths).alive:
+        setup.ready_kernel(workspace, spec, consent=consent, report=report)
+    making.make(workspace, spec, offline=offline, report=report)
     if not state.observe(paths).alive:
         try:
             machines.start(name, workspace=workspace, flags=flags, report=report)

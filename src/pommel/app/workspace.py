@@ -6,22 +6,36 @@ name before the machine is made: its settings with their sources, and its spec.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import getpass
+import hashlib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pommel.config import environment, find_file, read_file
-from pommel.errors import UsageError
+from pommel.errors import ConfigError, UsageError
+from pommel.machine import record
 from pommel.machine.spec import GIB, SETTINGS, MachineSpec
+from pommel.overlay.pins import Pin, pin_of
 from pommel.paths import Home, MachinePaths
+from pommel.recovery import catalog
 from pommel.settings import ConfigFile, Value, resolve
 
+if TYPE_CHECKING:
+    from pommel.recovery.origin import Origin
+
 TRIAL = "trial"
+OSX_KVM = "osx-kvm"
+RECOMMENDED = "sonoma"  # what a machine of no particular name is made with: peers find it the best in a VM
 # What suits the stand-in guest better than what suits macOS. The upstream's own choice is sized for a Mac.
 _TRIAL_DEFAULTS: dict[str, Any] = {
+    "upstream": TRIAL,
     "memory": 2 * GIB,
     "disk": 8 * GIB,
     "ssh_user": "trial",
@@ -35,6 +49,7 @@ class Workspace:
     home: Home
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None  # whom recovery images are asked of; None: Apple. For tests, which are nobody's origin
 
     @classmethod
     def current(cls) -> Workspace:
@@ -51,25 +66,33 @@ class Workspace:
         """Machines that exist, machines that pommel.toml speaks of, and the embedded trial machine."""
         return sorted({*self.home.names(), *self.file.machines, TRIAL})
 
+    def default_name(self) -> str:
+        """The machine that is meant where none is named: the only one that pommel.toml has, else the recommended macOS.
+
+        Raises:
+            UsageError: pommel.toml has several.
+        """
+        named = [name for name in self.file.machines if name != TRIAL]
+        if len(named) > 1:
+            raise UsageError("which machine?", hint=f"name one of {', '.join(named)}")
+        return named[0] if named else RECOMMENDED
+
     def settings(self, name: str, flags: Mapping[str, Any] | None = None) -> dict[str, Value]:
         """Every setting of machine `name` with its source.
 
         Raises:
-            UsageError: no machine is called so.
+            UsageError: no machine is called so, and no macOS either.
             ConfigError: a key or a value in pommel.toml, the environment or a flag cannot be used.
         """
         self.paths(name)
-        if name not in self.names():
-            near = difflib.get_close_matches(name, self.names(), n=1)
-            raise UsageError(
-                f"there is no machine called {name!r}",
-                hint=(f"did you mean {near[0]}? " if near else "")
-                + f"write [machine.{name}] into a pommel.toml to make it one; known: {', '.join(self.names())}",
-            )
-        found = resolve(SETTINGS, self.file, name, env=self.env, flags=flags)
+        if name not in self.names() and version_called(name) is None:
+            raise self._unknown(name)
+        file, kept = self.file_of(name), self._kept(name)
+        usual = {"upstream": kept.upstream if kept else TRIAL if name == TRIAL else OSX_KVM}
+        found = resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=usual)
         if found["upstream"].value == TRIAL:
-            found = resolve(SETTINGS, self.file, name, env=self.env, flags=flags, defaults=_TRIAL_DEFAULTS)
-        return found
+            return resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=_TRIAL_DEFAULTS)
+        return {**found, "macos": self._macos(name, found)}
 
     def spec(self, name: str, flags: Mapping[str, Any] | None = None) -> MachineSpec:
         """Machine `name` as wanted. Raises as `settings` does."""
@@ -84,9 +107,108 @@ class Workspace:
         """
         return self.home.machine(name)
 
+    def file_of(self, name: str) -> ConfigFile:
+        """The pommel.toml that counts for machine `name`: the one here, unless that names it not and its own does."""
+        if name in self.file.machines:
+            return self.file
+        made_under = self._made_under(name)
+        if made_under is None or made_under == self.file.path:
+            return self.file
+        return read_file(made_under)
+
     def upstream_folder(self, spec: MachineSpec) -> Path:
         """The folder of the spec's upstream; a relative one is relative to its pommel.toml."""
         if spec.upstream == TRIAL:
             return self.home.upstream(TRIAL)
-        base = self.file.path.parent if self.file.path else self.cwd
-        return (base / Path(spec.upstream).expanduser()).absolute()
+        if spec.upstream == OSX_KVM:
+            return self.checkout(self.file_of(spec.name))
+        return self.beside(spec.name, spec.upstream)
+
+    def beside(self, name: str, path: str) -> Path:
+        """A path that machine `name`'s pommel.toml says, made absolute: it is relative to that file."""
+        file = self.file_of(name)
+        base = file.path.parent if file.path else self.cwd
+        return (base / Path(path).expanduser()).absolute()
+
+    def ssh_user(self, spec: MachineSpec) -> str:
+        """Who to be in the guest: as said, else who we are here, as most people name themselves the same everywhere."""
+        if spec.ssh_user is not None:
+            return spec.ssh_user
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a uid without a name, as containers have them
+            return "root"
+
+    def config_repo(self, file: ConfigFile) -> Path | None:
+        """The folder of a pommel.toml that says something about the upstream: a pin, patches, or files."""
+        if file.path is None:
+            return None
+        folder = file.path.parent
+        has_more = any((folder / name).is_dir() for name in ("patches", "files"))
+        return folder if file.upstream or has_more else None
+
+    def checkout(self, file: ConfigFile) -> Path:
+        """Where the upstream's clone is for this pommel.toml: one of its own for a config repo, else the shared one."""
+        repo = self.config_repo(file)
+        if repo is None:
+            return self.home.upstream(OSX_KVM)
+        name = re.sub(r"[^a-z0-9._-]+", "-", repo.name.lower()).strip("-.") or "repo"
+        return self.home.upstream(f"{name[:40]}-{hashlib.sha256(os.fsencode(repo)).hexdigest()[:8]}")
+
+    def pin(self, file: ConfigFile) -> Pin:
+        """The commit of the upstream that this pommel.toml stands on.
+
+        Raises:
+            ConfigError: its [upstream] cannot be used.
+        """
+        try:
+            return pin_of(**file.upstream)
+        except ConfigError as wrong:
+            raise ConfigError(f"{file.path}: {wrong.message}", hint=wrong.hint) from None
+
+    def _macos(self, name: str, found: Mapping[str, Value]) -> Value:
+        """The guest's version as a number: as said, else by the machine's name, else the recommended one."""
+        said, place = found["macos"], found["macos"].where
+        if said.value is not None:
+            try:
+                return Value(catalog.find(said.value).number, said.source, place)
+            except UsageError as wrong:
+                prefix = f"{place}: " if place else ""
+                raise ConfigError(f"{prefix}{wrong.message}", hint=wrong.hint) from None
+        if (kept := self._kept(name)) is not None and kept.macos is not None:
+            return Value(kept.macos, "record", str(self.paths(name).record))
+        if (called := version_called(name)) is not None:
+            return Value(called.number, "name", f"the machine is called {name}")
+        if found["upstream"].value == OSX_KVM:
+            return Value(catalog.find(RECOMMENDED).number, "default")
+        return said
+
+    def _kept(self, name: str) -> record.MachineRecord | None:
+        path = self.paths(name).record
+        return record.load(path) if path.exists() else None
+
+    def _made_under(self, name: str) -> Path | None:
+        with contextlib.suppress(UsageError):
+            kept = self._kept(name)
+            if kept is not None and kept.config is not None and (path := Path(kept.config)).is_file():
+                return path
+        return None
+
+    def _unknown(self, name: str) -> UsageError:
+        near = difflib.get_close_matches(name, [*self.names(), *versions()], n=1)
+        return UsageError(
+            f"there is no machine called {name!r}",
+            hint=(f"did you mean {near[0]}? " if near else "")
+            + f"write [machine.{name}] into a pommel.toml to make it one; known: {', '.join(self.names())}"
+            + f"; or name a macOS: {', '.join(versions())}",
+        )
+
+
+def version_called(name: str) -> catalog.Version | None:
+    """The macOS that a machine's name stands for, such as `sonoma`; a number or a board id is no name."""
+    return next((version for version in catalog.VERSIONS if version.name == name), None)
+
+
+def versions() -> list[str]:
+    """The names of the macOS versions there are."""
+    return [version.name for version in catalog.VERSIONS]

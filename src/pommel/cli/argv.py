@@ -29,3 +29,5 @@ def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> Non
         print_wide_table(("ARGUMENT", "ORIGIN", "REASON"), commandline.explained(planned))
     else:
         click.echo(commandline.as_shell(planned))
+    for line in planned.warnings:
+        click.echo(f"warning: {line}", err=True)

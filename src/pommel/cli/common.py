@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from pommel.cli.output import ask, interactive
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +26,13 @@ def complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def complete_version(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of the macOS versions, for a shell's completion."""
+    from pommel.app.workspace import versions
+
+    return [CompletionItem(name) for name in versions() if name.startswith(incomplete.lower())]
+
+
 def name_argument(*, required: bool = True) -> Callable[[F], F]:
     """The NAME of a machine."""
     return click.argument("name", required=required, shell_complete=complete_name)
@@ -31,6 +41,27 @@ def name_argument(*, required: bool = True) -> Callable[[F], F]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+
+
+offline_option = click.option(
+    "--offline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Take this recovery image (.dmg or raw) and ask Apple for none.",
+)
+
+
+def consent_to(yes: bool) -> Any:
+    """Say who agrees to changes of the host: --yes, a person on the terminal, or (nobody to ask) root alone."""
+    if yes:
+        return lambda _request: True
+    return _ask if interactive() else None
+
+
+def _ask(request: Any) -> bool:
+    for line in request.lines:
+        click.echo(f"    {line}", err=True)
+    return ask(f"{request.what} ?")
 
 
 def machine_options(command: F) -> F:

@@ -86,9 +86,10 @@ class _Sparse:
     """For logs: a line when a step opens, when it closes, and every few seconds between."""
 
     EVERY_S = 10.0
+    WORTH_S = 1.0  # that a step is done is news when it took so long
 
     def __init__(self) -> None:
-        self._step = ""
+        self._step = self._opened = ""
         self._began = self._last = 0.0
 
     def __call__(self, event: Progress) -> None:
@@ -99,10 +100,13 @@ class _Sparse:
         if event.step != self._step:
             self._step, self._began, self._last = event.step, now, now
             if not event.finished:
-                click.echo(f"{event.step} ...", err=True)
+                if event.step != self._opened:
+                    click.echo(f"{event.step} ...", err=True)
+                self._opened = event.step
                 return
         if event.finished:
-            click.echo(f"{event.step}: done in {now - self._began:.0f} s" + _tail(event), err=True)
+            if now - self._began >= self.WORTH_S or event.text:
+                click.echo(f"{event.step}: done in {now - self._began:.0f} s" + _tail(event), err=True)
             self._step = ""
         elif now - self._last >= self.EVERY_S:
             self._last = now
@@ -155,6 +159,11 @@ def _amount(event: Progress) -> str:
 
 def _tail(event: Progress) -> str:
     return f": {event.text}" if event.text else ""
+
+
+def coloured(text: str, **style: Any) -> str:
+    """Style a text for stdout, where that is a terminal that wants it."""
+    return click.style(text, **style) if _colour(sys.stdout) else text
 
 
 def _styled(text: str, colour: str) -> str:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from pommel.app import console, up
-from pommel.app.needs import InstallPlan
 from pommel.app.workspace import Workspace
-from pommel.cli.common import dry_run_option, json_option, machine_options, name_argument, split_flags, yes_option
+from pommel.cli.common import (
+    consent_to,
+    dry_run_option,
+    json_option,
+    machine_options,
+    name_argument,
+    offline_option,
+    split_flags,
+    yes_option,
+)
 from pommel.cli.console import serve_here, show
-from pommel.cli.output import ask, interactive, print_json, reporter
+from pommel.cli.output import print_json, reporter
 
 
 @click.command("up")
@@ -29,6 +38,7 @@ from pommel.cli.output import ask, interactive, print_json, reporter
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@offline_option
 @machine_options
 @yes_option
 @dry_run_option
@@ -46,18 +56,20 @@ def up_command(
 ) -> None:
     """Make machine NAME if it is not there, start it, and serve its screen on a local page.
 
-    `pommel up trial` needs no configuration: it builds a small Debian desktop that stands in for a Mac.
+    `pommel up trial` builds a small Debian desktop that stands in for a Mac. `pommel up sonoma` (or another macOS)
+    clones OSX-KVM, fetches Apple's recovery image, and starts macOS's installer. Neither needs any configuration.
 
     Stays in the foreground with a short live status; Ctrl-C ends the console and leaves the machine running. With
     --detach both go on by themselves.
     """
     workspace = Workspace.current()
+    offline: Path | None = options.pop("offline")
     flags = split_flags(options)
     if dry_run:
         _show_steps(up.steps(name, workspace=workspace, flags=flags), name, as_json=as_json)
         return
     report = reporter()
-    seen = up.up(name, workspace=workspace, flags=flags, consent=_consent(yes), report=report)
+    seen = up.up(name, workspace=workspace, flags=flags, offline=offline, consent=consent_to(yes), report=report)
     if wait == "ssh":
         up.wait_ssh(name, workspace=workspace, report=report)
     facts = {"ssh_port": seen.ssh_port, "accel": seen.accel}
@@ -70,17 +82,6 @@ def up_command(
         click.echo(f"its console was there already (pid {there.pid})", err=True)
     else:
         serve_here(workspace, name, port, None, as_json=as_json, browse=not no_open, more=facts)
-
-
-def _consent(yes: bool) -> Any:
-    """Who agrees to packages: --yes, a person on the terminal, or (nobody to ask) root alone."""
-    if yes:
-        return lambda plan: True
-    return _ask if interactive() else None
-
-
-def _ask(plan: InstallPlan) -> bool:
-    return ask(f"Run: {plan.as_text} ?")
 
 
 def _show_steps(steps: list[up.Step], name: str, *, as_json: bool) -> None:

@@ -69,7 +69,7 @@ def read(config: Path) -> dict[str, Wanted]:
         name = path.relative_to(root).as_posix()
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise ConfigError(f"{FOLDER}/{name} is no plain file", hint="put the file itself there")
-        if path.is_dir():
+        if path.is_dir() or path.name == ".gitkeep":  # git's way to keep an empty folder, and nothing to place
             continue
         check_inside(name, FOLDER)
         try:

@@ -1,0 +1,295 @@
+"""`doctor`: named checks of all that a machine leans on, each with the command that mends it. Band: app.
+
+Changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pommel.app import commandline, console, guest, host_checks, needs, overlay, recovery, setup, upstreams
+from pommel.app.making import MACOS_TAKES
+from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
+from pommel.errors import PommelError
+from pommel.host import packages
+from pommel.host.needs import MACOS_NEEDS, RUN_NEEDS
+from pommel.machine import disk, record, state
+from pommel.machine.spec import MachineSpec
+from pommel.process import run, which
+from pommel.recovery import catalog
+from pommel.settings import format_size
+
+Level = Literal["ok", "warn", "fail"]
+GROUPS = ("host", "KVM", "packages", "upstream", "recovery", "disk", "network", "clipboard", "console")
+_QEMU_WANTED = (7, 2)  # what this was tried with; upstream asks for 8.2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: `fix` is what to type, where something is to be done."""
+
+    group: str
+    name: str
+    level: Level
+    text: str
+    fix: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The check as one JSON object."""
+        return asdict(self)
+
+
+Found = Iterator[tuple[str, Level, str, str | None]]
+Look = Callable[[], Found]
+
+
+def doctor(name: str | None = None, *, workspace: Workspace | None = None) -> Iterator[Check]:
+    """Check the host and machine `name` (default: the one that setup would take), and yield what is found.
+
+    Raises:
+        UsageError: no machine is called so.
+    """
+    workspace = workspace or Workspace.current()
+    spec = workspace.spec(name or workspace.default_name())
+    looks: dict[str, Look] = {
+        "host": partial(_host, workspace, spec),
+        "KVM": partial(_kvm, workspace, spec),
+        "packages": partial(_packages, spec),
+        "upstream": partial(_upstream, workspace, spec),
+        "recovery": partial(_recovery, workspace, spec),
+        "disk": partial(_disk, workspace, spec),
+        "network": partial(_network, workspace, spec),
+        "clipboard": partial(_clipboard, workspace, spec),
+        "console": partial(_console, workspace, spec),
+    }
+    for group in GROUPS:
+        yield from _checked(group, looks[group])
+
+
+def _checked(group: str, look: Look) -> Iterator[Check]:
+    """A check that cannot be made is one that failed, with the reason; the others go on."""
+    try:
+        for name, level, text, fix in look():
+            yield Check(group, name, level, text, None if level == "ok" else fix)
+    except PommelError as failure:
+        yield Check(group, "looking", "fail", failure.message, failure.hint)
+    except OSError as failure:
+        yield Check(group, "looking", "fail", f"{failure.filename or ''}: {failure.strerror}".strip(": "))
+
+
+def _host(workspace: Workspace, spec: MachineSpec) -> Found:
+    found = host_checks.processor(workspace, spec)
+    yield "processor", "ok", found.text, None
+    for problem in found.problems:
+        if problem.level != "note":
+            yield "processor", "fail" if problem.level == "fail" else "warn", problem.what, problem.hint
+    free = host_checks.free_bytes(workspace)
+    home = workspace.home.root
+    low = spec.upstream != TRIAL and free < MACOS_TAKES
+    text = f"{format_size(free)} free for {home}" + (
+        f"; an installed macOS takes {format_size(MACOS_TAKES)}" if low else ""
+    )
+    level: Level = "fail" if free < 1 << 30 else "warn" if low else "ok"
+    yield "space", level, text, f"make room (df -h {home}), or set POMMEL_HOME to a larger disk"
+    config = workspace.file.path
+    yield "settings", "ok", str(config) if config else "no pommel.toml here: defaults", None
+
+
+def _kvm(workspace: Workspace, spec: MachineSpec) -> Found:
+    chosen = host_checks.accelerator(workspace, spec)
+    level: Level = "ok" if chosen.kind == "kvm" or spec.accel == "tcg" else "warn"
+    text = chosen.reason if chosen.kind == "kvm" else f"guests are emulated, slowly: {chosen.reason}"
+    yield "runs guests", level, text, chosen.hint or "run on a host with VT-x or AMD-V turned on"
+    modules = setup.look_modules(workspace, spec)
+    yield (
+        "ignore_msrs",
+        "ok" if modules.state == "done" else "fail" if chosen.kind == "kvm" and spec.macos else "warn",
+        modules.text,
+        "pommel setup --only modules",
+    )
+
+
+def _packages(spec: MachineSpec) -> Found:
+    wanted = [*RUN_NEEDS, *(MACOS_NEEDS if spec.upstream != TRIAL else ())]
+    lacking = packages.missing(wanted)
+    plan = needs.plan(spec, made=True)
+    for need in wanted:
+        if need in lacking:
+            level: Level = "warn" if need.optional else "fail"
+            yield need.name, level, f"missing; it {need.why}", plan.as_text if plan else f"install {need.name}"
+    if not lacking:
+        yield "programs", "ok", ", ".join(Path(need.name).name for need in wanted), None
+    version = commandline.qemu_version(which(commandline.QEMU, hint=commandline.QEMU_HINT))
+    text = ".".join(map(str, version))
+    yield "QEMU", "ok" if version >= _QEMU_WANTED else "warn", text, "a newer QEMU: macOS was tried with 7.2 and later"
+
+
+def _upstream(workspace: Workspace, spec: MachineSpec) -> Found:
+    folder = workspace.upstream_folder(spec)
+    if spec.upstream == OSX_KVM:
+        yield from _checkout(workspace, spec)
+    elif not folder.is_dir():
+        level: Level = "warn" if spec.upstream == TRIAL else "fail"
+        yield "folder", level, f"there is no {folder}", f"pommel up {spec.name}"
+    if not folder.is_dir():
+        return
+    planned = commandline.command_line(workspace, spec.name)
+    count = len(planned.captured.argv)
+    yield "boot script", "ok", f"{spec.boot_script}: read, {count} words, every rule found its place", None
+    if not planned.captured.sandboxed:
+        yield "sandbox", "warn", "the boot script is run without bubblewrap", "install bubblewrap"
+    yield (
+        "firmware",
+        "ok",
+        planned.firmware.reason or f"{planned.firmware.pair.code.name}, code and variables match",
+        None,
+    )
+    yield "boot disk", "ok", planned.boot_disk.reason or "the upstream's own", None
+    for line in planned.warnings:
+        yield "vCPUs", "warn", line, f"pommel config {spec.name}"
+
+
+def _checkout(workspace: Workspace, spec: MachineSpec) -> Found:
+    file = workspace.file_of(spec.name)
+    standing = overlay.status(workspace, name=spec.name)
+    seen = standing.upstream
+    if seen.commit is None:
+        yield "checkout", "warn", f"not cloned yet ({standing.checkout})", "pommel bootstrap --no-setup"
+        upstreams.overlay_of(workspace, file)
+        return
+    text = f"{seen.commit[:12]} in {standing.checkout}"
+    if seen.at_pin:
+        yield "checkout", "ok", text + ", as pinned", None
+    else:
+        yield "checkout", "fail", f"{text}, and {seen.pinned[:12]} is pinned", "pommel bootstrap --update"
+    for kind, names in (("modified", seen.modified), ("missing", seen.missing), ("of the wrong hash", seen.unverified)):
+        if names:
+            mend = f"git -C {standing.checkout} checkout -- {' '.join(names[:5])}"
+            yield "files", "fail" if kind == "of the wrong hash" else "warn", f"{kind}: {', '.join(names[:5])}", mend
+    for patch in standing.conflicts:
+        yield "patches", "fail", f"patches/{patch.name} does not apply", "pommel overlay status shows where"
+    if not standing.conflicts and not standing.as_planned and seen.clean:
+        yield "overlay", "warn", "patches or files are not all in place", "pommel bootstrap --no-setup"
+    elif standing.as_planned:
+        told = standing.overlay
+        count = (len(told.patches), len(told.files)) if told else (0, 0)
+        yield "overlay", "ok", f"{count[0]} patches applied, {count[1]} files placed", None
+
+
+def _recovery(workspace: Workspace, spec: MachineSpec) -> Found:
+    if spec.macos is None:
+        yield "image", "ok", f"{spec.name} needs none", None
+        return
+    store, version = recovery.store_of(workspace), catalog.find(spec.macos)
+    for wrong in store.problems():
+        yield "cache", "warn", wrong.message, wrong.hint
+    path = workspace.paths(spec.name).record
+    kept = record.load(path).recovery if path.exists() else None
+    image = recovery.image_for(workspace, spec.macos, kept)
+    get = f"pommel recovery fetch {version.name}"
+    if image is None:
+        yield "image", "warn", f"none of macOS {version.title} is here", get
+    else:
+        text = f"macOS {image.version}, {format_size(image.size_bytes)}"
+        yield "image", "ok", text + ("" if image.chunklist else ", not verified: no chunklist came with it"), None
+
+
+def _disk(workspace: Workspace, spec: MachineSpec) -> Found:
+    paths = workspace.paths(spec.name)
+    if not paths.record.exists():
+        yield "machine", "warn", f"{spec.name} has not been made yet", f"pommel up {spec.name}"
+        return
+    found = disk.info(paths.disk)
+    yield "disk", "ok", f"{format_size(found.virtual_bytes)}, {format_size(found.actual_bytes)} used on the host", None
+    if found.backing is not None and not found.backing.exists():
+        yield "backing file", "fail", f"{found.backing} is gone, and the disk lies over it", "put it back"
+    if paths.nvram.exists():
+        yield "NVRAM", "ok", f"{paths.nvram.stat().st_size} bytes, the machine's own", None
+
+
+def _network(workspace: Workspace, spec: MachineSpec) -> Found:
+    paths = workspace.paths(spec.name)
+    alive = paths.record.exists() and state.observe(paths).alive
+    port = record.load(paths.record).ssh_port if paths.record.exists() else spec.ssh_port
+    if port is None:
+        yield "SSH port", "ok", "any free one, when the machine is made", None
+    elif alive:
+        answers = guest.ssh_answers(workspace, spec.name)
+        text = f"127.0.0.1:{port}: " + ("the guest answers" if answers else "the guest does not let us in (yet)")
+        turn_on = "in macOS: System Settings, Sharing, Remote Login"
+        yield (
+            "SSH",
+            "ok" if answers else "warn",
+            text,
+            turn_on if spec.upstream != TRIAL else f"pommel console {spec.name}",
+        )
+    elif _is_free(port):
+        yield "SSH port", "ok", f"127.0.0.1:{port} is free", None
+    else:
+        yield "SSH port", "warn", f"127.0.0.1:{port} is taken by another program", f"ss -ltnp 'sport = :{port}'"
+
+
+def _clipboard(workspace: Workspace, spec: MachineSpec) -> Found:
+    kind = next(
+        (kind for kind, key in (("Wayland", "WAYLAND_DISPLAY"), ("X11", "DISPLAY")) if workspace.env.get(key)), None
+    )
+    if kind is None:
+        yield "session", "warn", "no desktop session here, so there is no clipboard to share", "run it in your session"
+        return
+    yield "session", "ok", f"{kind}, {workspace.env['WAYLAND_DISPLAY' if kind == 'Wayland' else 'DISPLAY']}", None
+
+
+def _console(workspace: Workspace, spec: MachineSpec) -> Found:
+    paths = workspace.paths(spec.name)
+    try:
+        paths.make_runtime()
+    except PommelError as wrong:
+        yield "sockets", "fail", wrong.message, wrong.hint
+        return
+    yield "sockets", "ok", str(paths.runtime), None
+    served = console.find(paths) if paths.record.exists() else None
+    if served is None:
+        yield "page", "ok", "not served now", None
+    else:
+        address = urlsplit(served.url)
+        reached = address.port is not None and not _is_free(address.port)
+        text = f"{address.scheme}://{address.netloc} (pid {served.pid})"
+        yield "page", "ok" if reached else "fail", text, f"pommel console {spec.name}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def host_facts() -> dict[str, str]:
+    """What a support archive says of the host: kernel, distribution, versions."""
+    facts = {"kernel": " ".join(os.uname()), "distribution": _distribution()}
+    for program in ("qemu-system-x86_64", "qemu-img", "git", "ssh", "dmg2img", "bwrap"):
+        try:
+            flag = "-V" if program == "ssh" else "--version"
+            told = run([program, flag], check=False, timeout_s=10).output.splitlines()
+            facts[program] = told[0] if told else "says nothing"
+        except PommelError as failure:
+            facts[program] = failure.message
+    return facts
+
+
+def _distribution() -> str:
+    try:
+        text = Path("/etc/os-release").read_text()
+    except OSError:
+        return "unknown"
+    return next((line.partition("=")[2].strip('"') for line in text.splitlines() if line.startswith("PRETTY_NAME")), "")

@@ -1,0 +1,44 @@
+"""Helper commands in ~/.local/bin, so that `pommel` is there in every folder. Band: app."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pommel.app import host_checks
+from pommel.app.workspace import Workspace
+from pommel.host import commands
+from pommel.host.commands import Helper
+from pommel.progress import Report, warn
+
+
+def found(workspace: Workspace) -> list[Helper]:
+    """The helper commands, and how each stands."""
+    names = {"pommel": host_checks.own_command()}
+    return commands.plan(Path.home(), workspace.env.get("PATH", os.defpath), names)
+
+
+def steps(workspace: Workspace) -> list[tuple[str, str, bool]]:
+    """What placing them would be: what, why, whether it is to do."""
+    return [
+        (f"place the command {helper.path}", helper.state, helper.state in ("missing", "outdated"))
+        for helper in found(workspace)
+    ]
+
+
+def place(workspace: Workspace, *, report: Report) -> list[str]:
+    """Place those that are missing or outdated; return a line for each."""
+    done = []
+    told = commands.advice(Path.home(), workspace.env.get("PATH", os.defpath), workspace.env.get("SHELL", ""))
+    for helper in found(workspace):
+        if helper.state in ("foreign", "edited"):
+            who = "is not Pommel's" if helper.state == "foreign" else "was edited since Pommel wrote it"
+            warn(report, f"{helper.path} {who}, and stays as it is")
+        elif helper.state in ("missing", "outdated"):
+            commands.apply(helper)
+            done.append(f"{helper.path}: placed")
+            if told:
+                warn(report, f"{told[0]}; to have it there, type: {told[1]}")
+            if helper.shadowed_by:
+                warn(report, f"typing {helper.path.name} starts {helper.shadowed_by}, which PATH has first")
+    return done

@@ -1,0 +1,44 @@
+"""`opencore build`: OpenCore's boot disk packed from an upstream's OpenCore/EFI and config.plist. Band: app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pommel.app.workspace import Workspace
+from pommel.errors import StateError
+from pommel.opencore.build import Built, Options, build
+from pommel.progress import Report, ignore
+
+
+def pack(
+    target: Path,
+    *,
+    efi: Path | None = None,
+    config: Path | None = None,
+    name: str | None = None,
+    force: bool = False,
+    options: Mapping[str, Any] | None = None,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> Built:
+    """Pack `efi` and `config` (default: those of machine `name`'s upstream) into the qcow2 `target`.
+
+    Raises:
+        StateError: there is nothing to pack; or `target` is there, and `force` was not said.
+        UpstreamError: config.plist cannot be used.
+        MissingProgram: mtools, dosfstools or qemu-img is not installed.
+    """
+    workspace = workspace or Workspace.current()
+    if target.exists() and not force:
+        raise StateError(f"{target} exists already", hint="--force replaces it")
+    if efi is None or config is None:
+        folder = workspace.upstream_folder(workspace.spec(name or workspace.default_name())) / "OpenCore"
+        efi, config = efi or folder / "EFI", config or folder / "config.plist"
+    for path in (efi, config):
+        if not path.exists():
+            raise StateError(
+                f"there is no {path}", hint="pommel bootstrap --no-setup, or name it with --efi and --config"
+            )
+    return build(efi, config, target.absolute(), options=Options(**(options or {})), report=report)

@@ -1,0 +1,95 @@
+"""What is laid over the upstream, and what that changes. Band: app. Changes nothing but what git fetches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.app import commandline, upstreams
+from pommel.app.workspace import OSX_KVM, Workspace
+from pommel.errors import StateError
+from pommel.machine.explain import Row, explain
+from pommel.overlay import laying, upstream
+from pommel.overlay.laying import OverlayState
+from pommel.overlay.patches import PatchState
+from pommel.overlay.upstream import UpstreamState
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the upstream and the overlay stand. `overlay` is None while there is no checkout."""
+
+    checkout: Path
+    repo: Path | None
+    url: str
+    upstream: UpstreamState
+    overlay: OverlayState | None
+
+    @property
+    def conflicts(self) -> list[PatchState]:
+        """The patches that do not apply."""
+        return [patch for patch in self.overlay.patches if patch.state.value == "conflict"] if self.overlay else []
+
+    @property
+    def as_planned(self) -> bool:
+        """Whether the checkout is exactly the pin with the overlay on it."""
+        if self.overlay is None or not self.upstream.clean:
+            return False
+        patched = all(p.state.value == "applied" and not (p.outdated or p.dropped) for p in self.overlay.patches)
+        return patched and all(file.state.value == "placed" for file in self.overlay.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as one JSON object."""
+        told = self.overlay
+        return {
+            "checkout": str(self.checkout),
+            "config": str(self.repo) if self.repo else None,
+            "url": self.url,
+            **asdict(self.upstream),
+            "as_planned": self.as_planned,
+            "patches": [_patch(patch) for patch in told.patches] if told else [],
+            "files": [{**asdict(file), "state": file.state.value} for file in told.files] if told else [],
+        }
+
+
+def status(workspace: Workspace | None = None, *, name: str | None = None, fetch: bool = False) -> Standing:
+    """Say where the upstream and the overlay stand; `fetch` asks the upstream what it has now.
+
+    `name` is a machine whose pommel.toml is meant; without it, the one here.
+
+    Raises:
+        UpstreamError: the upstream cannot be reached.
+        ConfigError: the config repo cannot be used.
+    """
+    workspace = workspace or Workspace.current()
+    file = workspace.file_of(name) if name else workspace.file
+    checkout, pin = workspace.checkout(file), workspace.pin(file)
+    there = (checkout / ".git").is_dir()
+    found = upstream.status(checkout, pin, fetch=fetch and there)
+    overlay = upstreams.overlay_of(workspace, file)
+    state = laying.status(checkout, overlay) if there else None
+    return Standing(checkout, workspace.config_repo(file), pin.url, found, state)
+
+
+def argv_diff(workspace: Workspace, name: str) -> tuple[commandline.Planned, list[Row]]:
+    """What our rules change in the upstream's command line for machine `name`: the rows that differ.
+
+    Raises:
+        StateError: there is no checkout yet.
+        UpstreamError: the boot script cannot be used as data.
+    """
+    spec = workspace.spec(name)
+    folder = workspace.upstream_folder(spec)
+    if spec.upstream == OSX_KVM and not folder.is_dir():
+        raise StateError(f"there is no checkout at {folder}", hint="pommel bootstrap --no-setup")
+    planned = commandline.command_line(workspace, name)
+    return planned, [row for row in explain(planned.overlaid) if row.state != "kept"]
+
+
+def _patch(patch: PatchState) -> dict[str, Any]:
+    return {
+        **asdict(patch),
+        "state": patch.state.value,
+        "three_way": patch.three_way.value if patch.three_way else None,
+    }

@@ -1,0 +1,102 @@
+"""`doctor --bundle`: an archive for whoever is to help, with nothing in it that is private. Band: app.
+
+Text only, and all of it redacted: the checks, the settings, the command line with its reasons, the ends of the logs.
+Never a key, a disk, or the NVRAM.
+"""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import os
+import socket
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pommel
+from pommel.app import commandline, doctor, overlay
+from pommel.app.redaction import redact
+from pommel.app.workspace import Workspace
+from pommel.errors import PommelError, StateError
+from pommel.machine import explain, logs
+from pommel.paths import write_atomic
+
+_LINES = 300
+
+
+def bundle(target: Path, name: str | None = None, *, workspace: Workspace | None = None, force: bool = False) -> Path:
+    """Write the archive (tar.gz) for machine `name` to `target`, and return its path.
+
+    Raises:
+        StateError: `target` is there, and `force` was not said.
+    """
+    workspace = workspace or Workspace.current()
+    target = target.absolute()
+    if target.exists() and not force:
+        raise StateError(f"{target} exists already", hint="name another file: pommel doctor --bundle FILE")
+    name = name or workspace.default_name()
+    private = _private(workspace)
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz") as archive:
+        for file, text in _texts(workspace, name).items():
+            data = redact(text, private).encode()
+            entry = tarfile.TarInfo(f"pommel-support/{file}")
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    write_atomic(target, raw.getvalue(), mode=0o600)
+    return target
+
+
+def _texts(workspace: Workspace, name: str) -> dict[str, str]:
+    paths = workspace.paths(name)
+    parts: dict[str, Callable[[], str]] = {
+        "doctor.json": lambda: _json([check.as_dict() for check in doctor.doctor(name, workspace=workspace)]),
+        "host.json": lambda: _json({"pommel": pommel.__version__, **doctor.host_facts()}),
+        "settings.json": lambda: _json(
+            {key: [str(value.value), value.source] for key, value in workspace.settings(name).items()}
+        ),
+        "pommel.toml": lambda: workspace.file_of(name).text,
+        "overlay.json": lambda: _json(overlay.status(workspace, name=name).as_dict()),
+        "argv.json": lambda: _json(
+            explain.as_json(explain.explain(commandline.command_line(workspace, name).overlaid))
+        ),
+        "machine.json": lambda: paths.record.read_text() if paths.record.exists() else "",
+        "qemu.log": lambda: logs.tail(paths, _LINES) if paths.log.exists() else "",
+        "console.log": lambda: _tail(paths.console_log),
+        "serial.log": lambda: _tail(paths.serial_log),
+    }
+    return {file: _tried(part) for file, part in parts.items()}
+
+
+def _tried(part: Callable[[], str]) -> str:
+    """A part that cannot be had is in the archive with the reason: that may be the very trouble."""
+    try:
+        return part()
+    except PommelError as failure:
+        return f"error: {failure.message}\nhint: {failure.hint}\n"
+    except OSError as failure:
+        return f"error: {failure}\n"
+
+
+def _private(workspace: Workspace) -> dict[str, str]:
+    found = {str(Path.home()): "~", str(workspace.home.root): "<POMMEL_HOME>", socket.gethostname(): "<host>"}
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = ""
+    if user and user != "root":
+        found[user] = "<user>"
+    found.pop("/", None)
+    return found | ({os.uname().nodename: "<host>"})
+
+
+def _tail(path: Path) -> str:
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-_LINES:])
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n"

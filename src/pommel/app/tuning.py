@@ -1,0 +1,78 @@
+"""What Pommel chooses for a macOS machine where nobody said otherwise. Band: app.
+
+Joins what `host` finds with what `machine.tuning` makes of it, and checks the vCPUs that come of it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pommel.app.workspace import TRIAL
+from pommel.host.cpu import Cpu, read_cpu
+from pommel.machine.commandline import CommandLine
+from pommel.machine.rules.processor import read_topology, wanted_topology
+from pommel.machine.spec import MachineSpec
+from pommel.machine.suboptions import SubOptions
+from pommel.machine.tuning import HostProcessor, check_model, check_topology, choose, oversubscription
+
+_FIELDS = {"memory": "memory_bytes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The spec with its gaps filled, and what the user should know of the result."""
+
+    spec: MachineSpec
+    warnings: tuple[str, ...] = ()
+
+
+def host_processor(cpu: Cpu | None = None) -> HostProcessor:
+    """This host, as `machine.tuning` wants to know it."""
+    cpu = cpu or read_cpu()
+    return HostProcessor(
+        vendor=cpu.vendor,
+        flags=cpu.flags,
+        cores=cpu.cores,
+        threads=cpu.threads,
+        sockets=cpu.sockets,
+        hybrid=cpu.hybrid,
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        clocksource=cpu.clocksource,
+    )
+
+
+def tuned(spec: MachineSpec, accel: str, upstream: CommandLine) -> Tuned:
+    """Fill in what `spec` leaves open, for its macOS on this host; other guests keep the upstream's choices.
+
+    Raises:
+        ConfigError: macOS is known to hang on these vCPUs; the hint is what to set.
+    """
+    if spec.macos is None or spec.upstream == TRIAL:
+        return Tuned(spec)
+    host = host_processor()
+    models = upstream.find("cpu")
+    tuning = choose(host, spec.macos, accel, models[-1].sub.head if models else None)
+    chosen = tuning.beside(_asked(spec))
+    values: dict[str, Any] = {_FIELDS.get(key, key): found.value for key, found in chosen.items()}
+    spec = replace(spec, **values, reasons={key: found.reason for key, found in chosen.items()})
+    return Tuned(spec, _vcpus(spec, host, upstream))
+
+
+def _asked(spec: MachineSpec) -> dict[str, Any]:
+    found = {key: getattr(spec, _FIELDS.get(key, key)) for key in ("cpu", "cpu_flags", "memory")}
+    found |= {key: getattr(spec, key) for key in ("sockets", "cores", "threads")}
+    return {key: value for key, value in found.items() if value not in (None, ())}
+
+
+def _vcpus(spec: MachineSpec, host: HostProcessor, upstream: CommandLine) -> tuple[str, ...]:
+    said = upstream.find("smp")
+    own = read_topology(said[-1].sub if said else SubOptions("1"))
+    new = wanted_topology(own, spec.sockets, spec.cores, spec.threads)
+    told = [oversubscription(new.total, host.threads)]
+    if spec.cpu and spec.macos:
+        told.append(check_model(spec.cpu, spec.macos))
+    if spec.topology == "checked" and spec.macos:
+        told.append(check_topology(new.sockets, new.cores, new.total, macos=spec.macos))
+    return tuple(line for line in told if line)

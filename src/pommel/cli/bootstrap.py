@@ -1,0 +1,122 @@
+"""`pommel bootstrap|setup`. Band: face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pommel.app import bootstrap, setup
+from pommel.app.setup import Outcome
+from pommel.app.workspace import Workspace
+from pommel.cli.common import complete_name, consent_to, dry_run_option, json_option, offline_option, yes_option
+from pommel.cli.output import coloured, print_json, reporter
+from pommel.cli.overlay import print_standing
+from pommel.errors import PommelError
+
+_MARKS = {"done": ("✓", "green"), "todo": ("·", "yellow"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+
+
+@click.command("bootstrap")
+@click.option("--no-setup", is_flag=True, help="Leave the host and the machine as they are.")
+@click.option("--update", is_flag=True, help="Move upstream to the pinned commit, patches and files with it.")
+@offline_option
+@yes_option
+@dry_run_option
+@json_option
+def bootstrap_command(
+    no_setup: bool, update: bool, offline: Path | None, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Clone the upstream at its pinned commit, lay patches/ and files/ over it, then run setup.
+
+    Safe to run again: it says what changed. A patch that conflicts stops it, and nothing is half applied. It needs no
+    network when the commit is here.
+    """
+    workspace = Workspace.current()
+    if dry_run:
+        _dry_run(workspace, update, no_setup, as_json)
+        return
+    report = reporter()
+    done = bootstrap.bootstrap(workspace, update=update, consent=consent_to(yes), report=report)
+    if not as_json:
+        print_standing(done.standing)
+        for line in done.changes or ("nothing had to change",):
+            click.echo(f"  {line}", err=True)
+    outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, **_how(yes, offline)), as_json)
+    if as_json:
+        told = {**done.standing.as_dict(), "changes": list(done.changes)}
+        print_json({**told, "setup": [outcome.as_dict() for outcome in outcomes]})
+    _finish(outcomes)
+
+
+@click.command("setup")
+@click.argument("name", required=False, shell_complete=complete_name)
+@click.option("--skip", multiple=True, type=click.Choice(setup.KEYS), help="Leave a step out.")
+@click.option("--only", multiple=True, type=click.Choice(setup.KEYS), help="Only this step.")
+@offline_option
+@yes_option
+@dry_run_option
+@json_option
+def setup_command(
+    name: str | None,
+    skip: tuple[str, ...],
+    only: tuple[str, ...],
+    offline: Path | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Make this host and machine NAME ready in seven steps, each done only if it is not yet.
+
+    Without NAME it is the only machine of pommel.toml, else sonoma. What takes root is shown and asked for first.
+    """
+    steps = setup.setup(name, skip=skip, only=only, dry_run=dry_run, **_how(yes, offline))
+    outcomes = _run(steps, as_json)
+    if as_json:
+        print_json({"dry_run": dry_run, "steps": [outcome.as_dict() for outcome in outcomes]})
+    _finish(outcomes)
+
+
+def _dry_run(workspace: Workspace, update: bool, no_setup: bool, as_json: bool) -> None:
+    steps = bootstrap.plan(workspace, update=update)
+    if not as_json:
+        for what, why, needed in steps:
+            click.echo(f"{'would' if needed else 'done '}  {what}\n         {why}")
+    outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, dry_run=True), as_json)
+    if as_json:
+        rows = [{"what": what, "why": why, "needed": needed} for what, why, needed in steps]
+        print_json({"dry_run": True, "steps": rows, "setup": [outcome.as_dict() for outcome in outcomes]})
+
+
+def _how(yes: bool, offline: Path | None) -> dict[str, Any]:
+    return {"offline": offline, "consent": consent_to(yes), "report": reporter()}
+
+
+def _run(outcomes: Any, quiet: bool) -> list[Outcome]:
+    found = []
+    for outcome in outcomes:
+        found.append(outcome)
+        if not quiet:
+            _show(outcome)
+    return found
+
+
+def _show(outcome: Outcome) -> None:
+    mark, colour = _MARKS[outcome.look.state]
+    done = " (done now)" if outcome.changed and outcome.look.state == "done" else ""
+    click.echo(f"{coloured(mark, fg=colour)} {outcome.number}/7 {outcome.title}: {outcome.look.text}{done}")
+    if outcome.look.state == "todo":
+        for line in outcome.look.details:
+            click.echo(f"        {line}")
+    if outcome.look.hint and outcome.look.state != "done":
+        click.echo(f"        {coloured('hint:', fg='cyan')} {outcome.look.hint}")
+
+
+def _finish(outcomes: list[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.look.state == "fail"]
+    if failed:
+        raise PommelError(
+            f"step {failed[0].number} ({failed[0].title}) failed: {failed[0].look.text}",
+            hint=failed[0].look.hint or "mend it, then run the same command again: what is done stays done",
+        )

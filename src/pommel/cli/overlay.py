@@ -1,0 +1,122 @@
+"""`pommel init|overlay`: the config repo and what it lays over the upstream. Band: face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pommel.app import config_repo, overlay
+from pommel.app.workspace import Workspace
+from pommel.cli.common import complete_name, complete_version, dry_run_option, json_option
+from pommel.cli.output import coloured, print_json, print_pairs, reporter
+
+
+@click.command("init")
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path), metavar="[DIR]")
+@click.option("--macos", default="sonoma", show_default=True, shell_complete=complete_version, help="Of its machine.")
+@click.option("--name", help="Of its machine.  [default: the macOS]")
+@dry_run_option
+@json_option
+def init_command(folder: Path | None, macos: str, name: str | None, dry_run: bool, as_json: bool) -> None:
+    """Write a config repo into DIR (default: here): pommel.toml, patches/, files/, and a git repository.
+
+    What is there stays as it is.
+    """
+    made = config_repo.init(folder or Path.cwd(), macos=macos, name=name, dry_run=dry_run, report=reporter())
+    if as_json:
+        print_json({"folder": str(made.folder), "machine": made.machine, "written": made.written, "git": made.git})
+        return
+    word = "would write" if dry_run else "wrote"
+    for file in made.written:
+        click.echo(f"{word} {made.folder / file}")
+    if made.git:
+        click.echo(f"{'would begin' if dry_run else 'began'} a git repository in {made.folder}")
+    if not dry_run:
+        where = f"cd {made.folder} && " if made.folder != Path.cwd() else ""
+        click.echo(f"next: {where}pommel bootstrap && pommel up {made.machine}", err=True)
+
+
+@click.group("overlay")
+def overlay_command() -> None:
+    """What is laid over the upstream: its state, and what it changes."""
+
+
+@overlay_command.command("status")
+@click.option("--fetch", is_flag=True, help="Ask the upstream what it has now.")
+@json_option
+def status_command(fetch: bool, as_json: bool) -> None:
+    """Say where the upstream's checkout stands, and every patch and file with its state."""
+    standing = overlay.status(fetch=fetch)
+    if as_json:
+        print_json(standing.as_dict())
+    else:
+        print_standing(standing)
+
+
+@overlay_command.command("diff")
+@click.argument("name", required=False, shell_complete=complete_name)
+@json_option
+def diff_command(name: str | None, as_json: bool) -> None:
+    """Show what our rules change in the upstream's QEMU command line for machine NAME, and why."""
+    workspace = Workspace.current()
+    name = name or workspace.default_name()
+    planned, rows = overlay.argv_diff(workspace, name)
+    if as_json:
+        changes = [{"state": r.state, "before": r.before, "after": _after(r), "reason": r.reason} for r in rows]
+        print_json({"name": name, "script": planned.spec.boot_script, "changes": changes})
+        return
+    click.echo(coloured(f"--- {planned.captured.cwd / planned.spec.boot_script}", bold=True))
+    click.echo(coloured(f"+++ {name}", bold=True))
+    for row in rows:
+        click.echo(coloured(f"# {row.reason}", fg="cyan"))
+        if row.before is not None:
+            click.echo(coloured(f"-{row.before}", fg="red"))
+        if (after := _after(row)) is not None:
+            click.echo(coloured(f"+{after}", fg="green"))
+
+
+def print_standing(standing: overlay.Standing) -> None:
+    """Print where upstream and overlay stand, as pairs and lists."""
+    seen = standing.upstream
+    print_pairs({"upstream": standing.url, "checkout": str(standing.checkout), **_commits(seen)})
+    for kind, names in (("modified", seen.modified), ("missing", seen.missing), ("wrong hash", seen.unverified)):
+        for name in names:
+            click.echo(f"  {coloured(kind, fg='red')}  {name}")
+    if standing.overlay is None:
+        return
+    for patch in standing.overlay.patches:
+        said = patch.state.value + (", changed since" if patch.outdated else ", dropped since" if patch.dropped else "")
+        click.echo(f"  {_state(said)}  patches/{patch.name}")
+        for place in patch.places:
+            click.echo(f"      {place.file}" + (f":{place.line}" if place.line else "") + f": {place.why}")
+        if patch.three_way is not None:
+            click.echo(f"      three-way: {patch.three_way.value}")
+    for file in standing.overlay.files:
+        replaces = " (upstream has one too)" if file.replaces else ""
+        click.echo(f"  {_state(file.state.value)}  files/{file.name}{replaces}")
+
+
+def _commits(seen: Any) -> dict[str, str]:
+    if seen.commit is None:
+        return {"pinned": seen.pinned, "actual": "not cloned yet: pommel bootstrap"}
+    told = {"pinned": seen.pinned, "actual": "the same" if seen.at_pin else f"{seen.commit}: pommel bootstrap --update"}
+    if seen.behind is None:
+        told["drift"] = "unknown: pommel overlay status --fetch"
+    elif seen.force_pushed:
+        told["drift"] = (
+            f"upstream rewrote its history: {seen.behind} commits there are not here, {seen.ahead} here not there"
+        )
+    else:
+        told["drift"] = f"upstream has {seen.behind} newer commits" if seen.behind else "none, as last fetched"
+    return told
+
+
+def _state(word: str) -> str:
+    colour = "green" if word in ("applied", "placed") else "red" if word in ("conflict", "modified") else "yellow"
+    return coloured(f"{word:<8}", fg=colour)
+
+
+def _after(row: Any) -> str | None:
+    return None if row.state == "removed" else row.argument

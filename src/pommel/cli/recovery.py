@@ -1,0 +1,110 @@
+"""`pommel recovery list|fetch|verify|where`. Band: face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pommel.app import recovery
+from pommel.app.workspace import Workspace
+from pommel.cli.common import complete_version, json_option, offline_option
+from pommel.cli.output import print_json, print_table, reporter
+from pommel.settings import format_size
+
+
+@click.group("recovery")
+def recovery_command() -> None:
+    """Apple's recovery images, which macOS is installed from."""
+
+
+@recovery_command.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the macOS versions there are, and which of their images are here."""
+    found = recovery.listed()
+    if as_json:
+        print_json({"versions": [{**_version(v), "images": [_told(i) for i in here]} for v, here in found]})
+        return
+    rows_text = [(v.name, v.number, ", ".join(i.version for i in here) or "-", v.notes) for v, here in found]
+    print_table(("NAME", "NUMBER", "HERE", ""), rows_text)
+
+
+@recovery_command.command("fetch")
+@click.argument("version", shell_complete=complete_version)
+@click.option("--connections", type=click.IntRange(1, 4), default=3, show_default=True, help="At once.")
+@click.option("--force", is_flag=True, help="Ask Apple even if an image is here.")
+@offline_option
+@json_option
+def fetch_command(version: str, connections: int, force: bool, offline: Path | None, as_json: bool) -> None:
+    """Have the recovery image of macOS VERSION (a name, number or board id), verified and unpacked.
+
+    Resumes where an earlier run stopped. What is here is not fetched again.
+    """
+    image = recovery.fetch(version, offline=offline, connections=connections, force=force, report=reporter())
+    _show(image, as_json)
+
+
+@recovery_command.command("verify")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--chunklist", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: beside FILE]"
+)
+@json_option
+def verify_command(file: Path, chunklist: Path | None, as_json: bool) -> None:
+    """Check FILE (a BaseSystem.dmg) against its chunklist, which must bear Apple's signature."""
+    said = recovery.verify(file, chunklist=chunklist, report=reporter())
+    if as_json:
+        print_json({"file": str(file), "verified": True, "detail": said})
+    else:
+        click.echo(f"{file}: {said}")
+
+
+@recovery_command.command("where")
+@click.argument("version", required=False, shell_complete=complete_version)
+@json_option
+def where_command(version: str | None, as_json: bool) -> None:
+    """Print where the images are, or the raw image of VERSION."""
+    workspace = Workspace.current()
+    if version is None:
+        if as_json:
+            print_json({"folder": str(workspace.home.recovery)})
+        else:
+            click.echo(workspace.home.recovery)
+        return
+    _show(recovery.here(version, workspace=workspace), as_json)
+
+
+def _show(image: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(_told(image))
+    else:
+        click.echo(image.image)
+        size = format_size(image.size_bytes)
+        signed = "signed by Apple" if image.chunklist else "not verified: no chunklist came with it"
+        click.echo(f"macOS {image.version}, {size} on disk, {signed}", err=True)
+
+
+def _version(version: Any) -> dict[str, Any]:
+    boards = [board.board_id for board in version.boards]
+    return {
+        "name": version.name,
+        "number": version.number,
+        "title": version.title,
+        "notes": version.notes,
+        "boards": boards,
+    }
+
+
+def _told(image: Any) -> dict[str, Any]:
+    return {
+        "key": image.key,
+        "version": image.version,
+        "image": str(image.image),
+        "dmg": str(image.dmg) if image.dmg else None,
+        "verified": image.chunklist is not None,
+        "source": image.source,
+        "product": image.product,
+        "size_bytes": image.size_bytes,
+    }
