@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pommel import process
 from pommel.errors import BuildError, MissingProgram, StateError
 from pommel.machine import disk, lifecycle
 from pommel.paths import MachinePaths
@@ -101,3 +102,50 @@ def test_no_qemu_img_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_free_bytes(tmp_path: Path) -> None:
     assert disk.free_bytes(tmp_path) > 0
+
+
+def test_a_disk_over_another_by_a_relative_name(tmp_path: Path) -> None:
+    base = disk.create(tmp_path / "one" / "base.img", GIB)
+    made = disk.create(tmp_path / "two" / "a.img", backing=base.path, relative=True)
+    assert disk.header(made.path).backing == "../one/base.img"
+    assert made.backing is not None and made.backing.resolve() == base.path
+
+
+def test_snapshot_tags(tmp_path: Path) -> None:
+    made = disk.create(tmp_path / "a.img", GIB)
+    assert disk.snapshot_tags(made.path) == {}
+    disk.qemu_img("snapshot", "-c", "one", str(made.path))
+    assert disk.snapshot_tags(made.path) == {"one": 0}
+
+
+def test_check_a_sound_disk(tmp_path: Path) -> None:
+    assert disk.check(disk.create(tmp_path / "a.img", GIB).path) == disk.Checked(sound=True, leaked=0)
+
+
+def test_check_a_damaged_disk(tmp_path: Path) -> None:
+    path = disk.create(tmp_path / "a.img", GIB).path
+    process.run(["qemu-io", "-c", "write 0 1M", path])
+    with path.open("r+b") as file:
+        file.seek(2 << 16)  # the first block of reference counts: now nothing is in use
+        file.write(bytes(1 << 16))
+    found = disk.check(path)
+    assert not found.sound and found.detail == "it has errors"
+
+
+def test_check_lost_clusters(tmp_path: Path) -> None:
+    path = disk.create(tmp_path / "a.img", GIB).path
+    with path.open("r+b") as file:
+        file.seek((2 << 16) + 2 * 20)  # the count of the twentieth cluster, which nothing refers to
+        file.write(b"\0\1")
+        file.seek(0, 2)
+        file.truncate(32 << 16)
+    assert disk.check(path) == disk.Checked(sound=True, leaked=1, detail="it has lost clusters, which only waste room")
+
+
+def test_check_what_cannot_be(paths: MachinePaths) -> None:
+    with pytest.raises(StateError, match="there is no disk"):
+        disk.check(paths.disk)
+    disk.create(paths.disk, GIB)
+    lifecycle.start(paths, argv(paths, "-drive", f"format=qcow2,file={paths.disk}"))
+    with pytest.raises(BuildError, match="cannot be checked"):
+        disk.check(paths.disk)

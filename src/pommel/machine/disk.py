@@ -1,6 +1,7 @@
 """Make disks and look at them, by qemu-img. Band: shell.
 
-A disk is made aside and renamed into place, so there is never half a one. Nothing here knows what is on it.
+A disk is made aside and renamed into place, so there is never half a one. Nothing here knows what is on it. What a
+running QEMU has to be asked for is elsewhere (`resizing`, `snapshots`); making one smaller too (`compacting`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Any
 
 from pommel import process
 from pommel.errors import BuildError, CommandFailed, StateError
+from pommel.machine import qcow2
 
 _HINT = "install qemu-img (Debian: qemu-utils)"
 _TIMEOUT_S = 60.0
+_LONG_S = 3600.0  # for what reads or writes a whole disk
 _MIB = 1 << 20
 _CREATE_BYTES = 16 * _MIB  # more than the metadata of any new qcow2 takes
+_CHECK_WORDS = {2: "it has errors", 3: "it has lost clusters, which only waste room"}  # qemu-img's exit statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +38,28 @@ class DiskInfo:
     backing_format: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `qemu-img check` found: `sound` is false when data may be wrong; `leaked` clusters only waste room."""
+
+    sound: bool
+    leaked: int
+    detail: str = ""
+
+
 def create(
     path: Path,
     size_bytes: int | None = None,
     *,
     backing: Path | None = None,
     backing_format: str = "qcow2",
+    relative: bool = False,
     room_bytes: int = 0,
 ) -> DiskInfo:
     """Make the qcow2 disk `path`: empty of `size_bytes`, or over `backing` (then the size may be left out).
 
-    `room_bytes` is what will be written to it for certain: the host must have that much left. The caller holds the lock
-    of the machine whose disk it is.
+    `room_bytes` is what will be written to it for certain: the host must have that much left. With `relative` the
+    backing file is named relative to the disk's folder. The caller holds the lock of the machine whose disk it is.
 
     Raises:
         StateError: there is a disk already.
@@ -59,8 +73,8 @@ def create(
         raise BuildError(f"{backing}, which the disk {path.name} should lie over, is not there")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(path.parent, max(room_bytes, _CREATE_BYTES))
-        _make(path, size_bytes, backing, backing_format)
+        check_room(path.parent, max(room_bytes, _CREATE_BYTES))
+        _make(path, size_bytes, _backing_words(path, backing, backing_format, relative))
     except OSError as failure:
         raise BuildError(f"the disk {path} cannot be made: {failure}") from failure
     return info(path)
@@ -74,13 +88,10 @@ def info(path: Path) -> DiskInfo:
         BuildError: qemu-img cannot read it.
         MissingProgram: there is no qemu-img.
     """
-    path = path.absolute()
-    if not path.exists():
-        raise StateError(f"there is no disk {path}")
-    told: Any = json.loads(_qemu_img("info", "--force-share", "--output=json", str(path)))
+    told = _told(path.absolute())
     backing = told.get("full-backing-filename") or told.get("backing-filename")
     return DiskInfo(
-        path=path,
+        path=path.absolute(),
         format=told["format"],
         virtual_bytes=told["virtual-size"],
         actual_bytes=told["actual-size"],
@@ -89,37 +100,101 @@ def info(path: Path) -> DiskInfo:
     )
 
 
+def header(path: Path) -> qcow2.Header:
+    """Read the qcow2 header of `path`, without a program: quick, and harmless while QEMU writes.
+
+    Raises:
+        OSError: it is not there, or may not be read.
+        ValueError: it is no qcow2 image.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return qcow2.read_header(lambda offset, count: os.pread(fd, count, offset))
+    finally:
+        os.close(fd)
+
+
+def snapshot_tags(path: Path) -> dict[str, int]:
+    """The internal snapshots that `path` holds: each one's tag, and the bytes of RAM and devices in it (0: none).
+
+    Raises:
+        StateError, BuildError, MissingProgram: as `info` does.
+    """
+    return {kept["name"]: kept["vm-state-size"] for kept in _told(path.absolute()).get("snapshots", [])}
+
+
+def check(path: Path) -> Checked:
+    """Look for damage in the image `path` of a stopped machine; changes nothing.
+
+    Raises:
+        StateError: it is not there.
+        BuildError: qemu-img cannot look: a QEMU has it open, or it is no qcow2 image.
+    """
+    if not path.exists():
+        raise StateError(f"there is no disk {path}")
+    process.which("qemu-img", hint=_HINT)
+    done = process.run(["qemu-img", "check", "--output=json", str(path.absolute())], timeout_s=_LONG_S, check=False)
+    if done.returncode not in (0, *_CHECK_WORDS):
+        raise BuildError(f"{path.name} cannot be checked: {CommandFailed(done.argv, done.returncode, done.output)}")
+    told: Any = json.loads(done.text)
+    sound = done.returncode != 2 and not told.get("corruptions") and not told.get("check-errors")
+    return Checked(sound, told.get("leaks", 0), _CHECK_WORDS.get(done.returncode, ""))
+
+
 def free_bytes(folder: Path) -> int:
     """How much room this user has on the file system of `folder`."""
     return shutil.disk_usage(folder).free
 
 
-def _check_room(folder: Path, room_bytes: int) -> None:
+def check_room(folder: Path, room_bytes: int) -> None:
+    """See that `folder` has `room_bytes` left.
+
+    Raises:
+        BuildError: it has less.
+    """
     free = free_bytes(folder)
     if free < room_bytes:
         raise BuildError(
-            f"{folder} has {free // _MIB} MiB left, and {room_bytes // _MIB} MiB are needed",
+            f"{folder} has {free // _MIB} MiB left, and {-(-room_bytes // _MIB)} MiB are needed",
             hint=f"make room there (df -h {folder}), or set POMMEL_HOME to a larger disk",
         )
 
 
-def _make(path: Path, size_bytes: int | None, backing: Path | None, backing_format: str) -> None:
+def qemu_img(*words: str, timeout_s: float = _TIMEOUT_S) -> str:
+    """Run qemu-img and return what it prints.
+
+    Raises:
+        BuildError: it fails.
+        MissingProgram: there is none.
+    """
+    process.which("qemu-img", hint=_HINT)
+    try:
+        return process.run(["qemu-img", *words], timeout_s=timeout_s).text
+    except CommandFailed as failure:
+        raise BuildError(str(failure), hint=failure.hint) from failure
+
+
+def _told(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise StateError(f"there is no disk {path}")
+    told: dict[str, Any] = json.loads(qemu_img("info", "--force-share", "--output=json", str(path)))
+    return told
+
+
+def _backing_words(path: Path, backing: Path | None, backing_format: str, relative: bool) -> list[str]:
+    if backing is None:
+        return []
+    name = os.path.relpath(backing.absolute(), path.parent) if relative else str(backing.absolute())
+    return ["-b", name, "-F", backing_format]
+
+
+def _make(path: Path, size_bytes: int | None, backing: list[str]) -> None:
     fd, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(fd)
     try:
-        words = ["create", "-q", "-f", "qcow2"]
-        if backing is not None:
-            words += ["-b", str(backing.absolute()), "-F", backing_format]
-        _qemu_img(*words, aside, *([str(size_bytes)] if size_bytes is not None else []))
+        size = [str(size_bytes)] if size_bytes is not None else []
+        qemu_img("create", "-q", "-f", "qcow2", *backing, aside, *size)
         Path(aside).chmod(0o644)
         Path(aside).rename(path)
     finally:
         Path(aside).unlink(missing_ok=True)
-
-
-def _qemu_img(*words: str) -> str:
-    process.which("qemu-img", hint=_HINT)
-    try:
-        return process.run(["qemu-img", *words], timeout_s=_TIMEOUT_S).text
-    except CommandFailed as failure:
-        raise BuildError(str(failure), hint=failure.hint) from failure

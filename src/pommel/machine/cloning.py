@@ -1,0 +1,120 @@
+"""Clones of a machine's disks, and who lies over whom. Band: shell.
+
+A linked clone's disk lies over the base's and holds only what differs; it is made at once and takes no room. From then
+on nobody may write to the base's disk: a single changed block would be a hole in every clone. Nothing is written down
+about it: the links are in the clones' own disks, and `linked_clones` reads them there. Snapshots are not taken along,
+and identity, record and keys are the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.errors import BuildError, StateError
+from pommel.machine import copying, disk
+from pommel.machine.exclusive import serialised
+from pommel.machine.own_disks import all_disks, must_be_stopped
+from pommel.paths import MachinePaths
+from pommel.progress import Report, ignore
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClonedDisks:
+    """What was made: the files, whether they are linked, and whether a full copy shares blocks (a reflink)."""
+
+    files: tuple[Path, ...]
+    linked: bool
+    shares_blocks: bool
+
+
+def clone_disks(
+    source: MachinePaths, target: Path, *, linked: bool, disks: Sequence[Path] | None = None, report: Report = ignore
+) -> ClonedDisks:
+    """Clone the disks (default: all of them) and the NVRAM of the stopped machine `source` into the folder `target`.
+
+    `target` is a folder beside `source.directory`, perhaps still in the making: a linked disk names its base by a
+    relative path. Hold the lock of `source` until `target` has its final name, lest the base be deleted meanwhile.
+
+    Raises:
+        StateError: the machine runs or has no disk, or `target` has such files already.
+        BusyError: somebody else is at work on it.
+        BuildError: there is too little room, or qemu-img fails.
+    """
+    with serialised(source):
+        must_be_stopped(source, "cloned")
+        wanted = list(disks) if disks is not None else all_disks(source)
+        shared = [_clone(path, target / path.name, linked, report) for path in wanted]
+        _copy_nvram(source.nvram, target / source.nvram.name)
+    return ClonedDisks(tuple(target / path.name for path in wanted), linked, not linked and all(shared))
+
+
+def linked_clones(machines: Path, name: str) -> list[str]:
+    """The machines in the folder `machines` whose disks lie over one of machine `name`'s, in order.
+
+    Reads one header a disk and starts no program. A disk that cannot be read lies over nothing.
+    """
+    base = machines / name
+    others = (folder for folder in sorted(machines.iterdir()) if folder.name != name) if machines.is_dir() else ()
+    return [folder.name for folder in others if not folder.name.startswith(".") and _lies_over(folder, base)]
+
+
+def refuse_if_base(machines: Path, name: str, done: str) -> None:
+    """See that machine `name` has no linked clones, before it is `done` ("started", "deleted", "renamed").
+
+    Raises:
+        StateError: it has; the message names them.
+    """
+    if not (clones := linked_clones(machines, name)):
+        return
+    named = ", ".join(clones[:_MOST_NAMED]) + (f" and {len(clones) - _MOST_NAMED} more" if clones[_MOST_NAMED:] else "")
+    raise StateError(
+        f"{name} cannot be {done}: the disks of its linked clones lie over its own ({named})",
+        hint=f"work in a clone (pommel clone {name} NEW), or delete those clones first",
+    )
+
+
+def backing_of(path: Path) -> Path | None:
+    """The file that the qcow2 disk `path` lies over, links resolved; None: none, or none that can be read."""
+    try:
+        backing = disk.header(path).backing
+    except (OSError, ValueError):
+        return None
+    if backing is None or backing.startswith("json:"):
+        return None
+    return Path(os.path.realpath(path.parent / backing))
+
+
+def _clone(source: Path, target: Path, linked: bool, report: Report) -> bool:
+    if not linked:
+        return copying.copy_whole(source, target, report=report)
+    found = disk.info(source)
+    disk.create(target, backing=source, backing_format=found.format, relative=True)
+    return False
+
+
+def _copy_nvram(source: Path, target: Path) -> None:
+    try:
+        if source.exists():
+            shutil.copyfile(source, target)
+            target.chmod(0o600)
+    except OSError as failure:
+        raise BuildError(f"the firmware's variables cannot be copied: {failure}") from failure
+
+
+def _lies_over(folder: Path, base: Path) -> bool:
+    home = Path(os.path.realpath(base))
+    return any(backing is not None and backing.parent == home for backing in map(backing_of, _images(folder)))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """The files that may be disks, whatever they are called; sockets, folders and our own small files are not."""
+    try:
+        yield from (path for path in folder.iterdir() if path.suffix in (".img", ".qcow2") and path.is_file())
+    except OSError:
+        return

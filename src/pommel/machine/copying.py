@@ -1,0 +1,190 @@
+"""Write a disk anew, whole: for a full clone, and to give back room. Band: shell.
+
+The copy is made beside its place and renamed into it once `qemu-img compare` has found it equal, so there is never half
+a one. The caller holds the lock of the machine whose disk it is; the machine is stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel import process
+from pommel.errors import BuildError, CommandFailed, StateError
+from pommel.machine import disk
+from pommel.progress import Progress, Report, ignore
+
+_POLL_S = 0.2
+_LONG_S = 24 * 3600.0
+_FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+_SLACK_BYTES = 16 << 20
+# What a file system that cannot share extents answers (ioctl_ficlone(2)).
+_NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS, errno.EPERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What an image took on the host before and after."""
+
+    before_bytes: int
+    after_bytes: int
+
+
+def compact(path: Path, *, report: Report = ignore) -> Compacted:
+    """Write the qcow2 disk `path` of a stopped machine anew without the room that nothing uses any more.
+
+    What it lies over stays what it lies over. Takes as much room, meanwhile, as the disk takes now.
+
+    Raises:
+        StateError: there is none, it is no qcow2, or it holds snapshots, which a new copy would lose.
+        BuildError: there is too little room, a QEMU has it open, or the copy is not equal.
+    """
+    path = path.absolute()
+    before = disk.info(path)
+    _may_be_compacted(before)
+    header = disk.header(path)
+    words = ["-f", "qcow2", "-O", "qcow2", "-o", f"cluster_size={header.cluster_bytes}"]
+    if header.backing is not None:  # in the words that stand in the image, which may be relative
+        words += ["-B", header.backing, "-F", header.backing_format or "raw"]
+    with _made_beside(path, before.actual_bytes) as aside:
+        _convert(words, path, aside, before.actual_bytes, "compact", report)
+        _compare(path, aside, report)
+        aside.chmod(path.stat().st_mode & 0o777)
+    done = Compacted(before.actual_bytes, disk.info(path).actual_bytes)
+    report(Progress("compact", f"{path.name} is written anew", finished=True))
+    return done
+
+
+def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
+    """Make the qcow2 disk `target` from all that `source` and what it lies over hold; return whether it was a reflink.
+
+    A reflink takes no time and no room until one of the two changes; where the file system has none, or the source
+    holds snapshots or lies over another file, all is copied.
+
+    Raises:
+        StateError: there is no source, or a target already.
+        BuildError: there is too little room, a QEMU writes to the source, or the copy is not equal.
+    """
+    source, target = source.absolute(), target.absolute()
+    if target.exists():
+        raise StateError(f"{target} exists already")
+    found = disk.info(source)
+    disk.qemu_img("info", str(source))  # without --force-share: it says no while a QEMU writes to it
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if _is_plain(found) and _reflink(source, target):
+        report(Progress("copy", f"{target.name} shares its blocks with {source.name}", finished=True))
+        return True
+    takes = sum(part.actual_bytes for part in _chain(found))
+    with _made_beside(target, takes) as aside:
+        _convert(["-f", found.format, "-O", "qcow2"], source, aside, takes, "copy", report)
+        _compare(source, aside, report)
+    report(Progress("copy", f"{target.name} is copied", finished=True))
+    return False
+
+
+def _may_be_compacted(found: disk.DiskInfo) -> None:
+    if found.format != "qcow2":
+        raise StateError(f"{found.path.name} is {found.format}: only qcow2 disks can be compacted")
+    if tags := disk.snapshot_tags(found.path):
+        raise StateError(
+            f"{found.path.name} holds snapshots ({', '.join(tags)}), and a disk written anew would lose them",
+            hint="delete them first: pommel snapshot delete NAME TAG",
+        )
+
+
+def _is_plain(found: disk.DiskInfo) -> bool:
+    return found.format == "qcow2" and found.backing is None and not disk.snapshot_tags(found.path)
+
+
+def _chain(top: disk.DiskInfo) -> Iterator[disk.DiskInfo]:
+    """The image and those that it lies over."""
+    part: disk.DiskInfo | None = top
+    while part is not None:
+        yield part
+        part = disk.info(part.backing) if part.backing is not None else None
+
+
+@contextlib.contextmanager
+def _made_beside(path: Path, takes_bytes: int) -> Iterator[Path]:
+    """An empty file beside `path` that takes its place, synced, when the block ends well."""
+    for left in path.parent.glob(f".{path.name}.aside.*"):  # of a kill -9; whoever made it held our lock
+        left.unlink(missing_ok=True)
+    try:
+        disk.check_room(path.parent, takes_bytes + _SLACK_BYTES)
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.aside.", dir=path.parent)
+        os.close(fd)
+        aside = Path(name)
+        aside.chmod(0o644)
+        try:
+            yield aside
+            _sync(aside)
+            aside.rename(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as failure:
+        raise BuildError(f"{path} cannot be written: {failure}") from failure
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _convert(words: Sequence[str], source: Path, target: Path, takes: int, step: str, report: Report) -> None:
+    text = f"copying {source.name}"
+    _watched(["convert", *words, str(source), str(target)], target, takes, step, text, report)
+
+
+def _compare(one: Path, other: Path, report: Report) -> None:
+    report(Progress("verify", f"comparing {one.name} with its copy"))
+    try:
+        disk.qemu_img("compare", str(one), str(other), timeout_s=_LONG_S)
+    except BuildError as failure:
+        raise BuildError(f"the copy of {one} is not equal to it and was thrown away: {failure}") from failure
+    report(Progress("verify", "the copy is equal", finished=True))
+
+
+def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str, report: Report) -> None:
+    """Run qemu-img while telling how much of `total` the file `grows` holds; ended with us, whatever ends us."""
+    log = grows.with_name(grows.name + ".log")
+    child = process.spawn_detached(["qemu-img", *words], log)
+    try:
+        try:
+            while (status := child.exit_status()) is None:
+                report(Progress(step, text, min(total, grows.stat().st_blocks * 512), total, "B"))
+                time.sleep(_POLL_S)
+        except BaseException:  # Ctrl-C too
+            child.kill()
+            raise
+        if status != 0:
+            said = log.read_text(errors="replace")
+            raise BuildError(str(CommandFailed(["qemu-img", *words], status, said)))
+    finally:
+        log.unlink(missing_ok=True)
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    """Make `target` share all blocks of `source`; False where the file system cannot."""
+    fd, aside = tempfile.mkstemp(prefix=f".{target.name}.aside.", dir=target.parent)
+    try:
+        with source.open("rb") as old:
+            fcntl.ioctl(fd, _FICLONE, old.fileno())
+        os.fchmod(fd, 0o644)
+        os.fsync(fd)
+        Path(aside).rename(target)
+    except OSError as refusal:
+        if refusal.errno in _NO_REFLINK:
+            return False
+        raise BuildError(f"{target} cannot be written: {refusal}") from refusal
+    else:
+        return True
+    finally:
+        os.close(fd)
+        Path(aside).unlink(missing_ok=True)

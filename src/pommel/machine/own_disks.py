@@ -1,0 +1,59 @@
+"""Which files are a machine's disks, and whether they may be touched. Band: shell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pommel import locks
+from pommel.errors import StateError, UsageError
+from pommel.machine import disk
+from pommel.paths import MachinePaths
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
+_PREFIX, _SUFFIX = "disk-", ".qcow2"
+
+
+def all_disks(paths: MachinePaths) -> list[Path]:
+    """The machine's disks: its own, then the further ones by name."""
+    return [paths.disk, *data_disks(paths).values()]
+
+
+def data_disks(paths: MachinePaths) -> dict[str, Path]:
+    """The further disks of the machine, by name."""
+    files = {path.name[len(_PREFIX) : -len(_SUFFIX)]: path for path in paths.directory.glob(f"{_PREFIX}*{_SUFFIX}")}
+    return {name: files[name] for name in sorted(files) if _NAME.match(name)}
+
+
+def data_path(paths: MachinePaths, name: str) -> Path:
+    """Where the machine keeps its further disk `name`.
+
+    Raises:
+        UsageError: a disk cannot be called so.
+    """
+    if not _NAME.match(name):
+        raise UsageError(
+            f"{name!r} cannot be a disk's name", hint="use 1 to 32 of a-z 0-9 _ - and begin with a letter or digit"
+        )
+    return paths.directory / f"{_PREFIX}{name}{_SUFFIX}"
+
+
+def add(paths: MachinePaths, name: str, size_bytes: int) -> disk.DiskInfo:
+    """Make another disk for the machine, empty. The caller holds its lock; a running machine sees it when next started.
+
+    Raises:
+        UsageError: a disk cannot be called so.
+        StateError: there is one called so already.
+        BuildError, MissingProgram: as `disk.create` does.
+    """
+    return disk.create(data_path(paths, name), size_bytes)
+
+
+def must_be_stopped(paths: MachinePaths, done: str) -> None:
+    """See that no QEMU has the machine's disks.
+
+    Raises:
+        StateError: one has; the message says that the machine cannot be `done` ("cloned") now.
+    """
+    if (pid := locks.holder(paths.pidfile)) is not None:
+        raise StateError(f"{paths.name} is running (pid {pid}) and cannot be {done}", hint=f"pommel stop {paths.name}")

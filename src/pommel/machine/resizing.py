@@ -1,0 +1,62 @@
+"""Make a disk larger, whether its machine runs or not. Band: shell.
+
+Never smaller: what the guest keeps at the end would be cut off, and no program of the host knows whether that is
+something. The guest sees a longer disk, and has to make its own partition larger.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pommel import locks
+from pommel.errors import BuildError, StateError, UsageError
+from pommel.machine import disk, qmp
+from pommel.machine.exclusive import serialised
+from pommel.machine.qmp import Qmp
+from pommel.machine.snapshot_live import node_of
+from pommel.paths import MachinePaths
+
+_SECTOR = 512
+_QMP_S = 10.0
+
+
+def resize(paths: MachinePaths, path: Path, size_bytes: int) -> disk.DiskInfo:
+    """Make the disk `path` of machine `paths.name` `size_bytes` long, as the guest sees it.
+
+    Raises:
+        UsageError: it would become shorter, or the size is no multiple of 512 bytes.
+        StateError: there is no such disk, or the machine runs without it.
+        BusyError: somebody else is at work on the machine.
+        BuildError, MachineError: qemu-img or QEMU refuses.
+    """
+    with serialised(paths):
+        before = disk.info(path)
+        _may_become(before, size_bytes)
+        if size_bytes == before.virtual_bytes:
+            return before
+        if locks.holder(paths.pidfile) is None:
+            disk.qemu_img("resize", "-q", "-f", before.format, str(before.path), str(size_bytes))
+        else:
+            qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: _resize_live(monitor, path, size_bytes)))
+    after = disk.info(path)
+    if after.virtual_bytes != size_bytes:
+        raise BuildError(f"{path.name} is {after.virtual_bytes} bytes long after all, and not {size_bytes}")
+    return after
+
+
+def _may_become(before: disk.DiskInfo, size_bytes: int) -> None:
+    if size_bytes % _SECTOR:
+        raise UsageError(f"a disk's size is a multiple of {_SECTOR} bytes, and {size_bytes} is none")
+    if size_bytes < before.virtual_bytes:
+        raise UsageError(
+            f"{before.path.name} is {before.virtual_bytes} bytes long and cannot be made shorter: "
+            "whatever the guest keeps at its end would be lost",
+            hint="pommel disk compact gives back room on the host without that",
+        )
+
+
+async def _resize_live(monitor: Qmp, path: Path, size_bytes: int) -> None:
+    node = await node_of(monitor, path)
+    if node is None:
+        raise StateError(f"the machine runs, and {path.name} is not among its disks")
+    await monitor.execute("block_resize", {"node-name": node, "size": size_bytes})

@@ -1,0 +1,96 @@
+"""Put a running machine to sleep on disk, and wake it up. Band: shell.
+
+Done by a snapshot with RAM under a tag of its own, not by migrating to a file: a file knows nothing of the disk, so a
+start without it would leave a RAM that no longer fits the disk it would be woken over. Here both are kept together, and
+what forbids the one forbids the other (`+invtsc` without `tsc-frequency`: QEMU says so, and so do we).
+
+To wake: with the machine's lock held, start QEMU with `START_ARGS` added, then `wake`. To start without: `forget`.
+"""
+
+from __future__ import annotations
+
+from pommel.errors import DeadlineError, StateError
+from pommel.machine import qmp, snapshot_store, snapshots
+from pommel.machine.exclusive import serialised, sweep
+from pommel.machine.pinned import pin_holder
+from pommel.machine.qmp import Qmp
+from pommel.machine.snapshot_record import SLEEP_TAG, Snapshot
+from pommel.paths import MachinePaths
+from pommel.progress import Progress, Report, ignore
+
+START_ARGS = ("-S",)
+_NOTE = "the machine was put to sleep, and wakes up to this"
+_END_S = 60.0
+_QMP_S = 10.0
+
+
+def sleep(paths: MachinePaths, *, report: Report = ignore) -> Snapshot:
+    """Save the running machine with its RAM, and end its QEMU before the guest does anything more.
+
+    Raises:
+        StateError: it does not run, or sleeps already.
+        MachineError: its RAM cannot be saved, and the message says why; it goes on.
+    """
+    with serialised(paths), pin_holder(paths.pidfile) as qemu:
+        if qemu is None:
+            raise StateError(f"{paths.name} is not running", hint=f"pommel start {paths.name}")
+        ran = qmp.run(qmp.within(paths.qmp, _QMP_S, _hold))
+        try:
+            saved = snapshots.save_as(paths, SLEEP_TAG, live=True, note=_NOTE, report=report)
+        except BaseException:  # Ctrl-C too
+            if ran:
+                qmp.run(qmp.within(paths.qmp, _QMP_S, _go_on))
+            raise
+        qmp.run(qmp.within(paths.qmp, _QMP_S, _quit))
+        if not qemu.ended(_END_S):
+            raise DeadlineError(f"{paths.name} is saved, but its QEMU does not end", hint=f"pommel stop {paths.name}")
+        sweep(paths)
+    report(Progress("sleep", f"{paths.name} sleeps on disk", finished=True))
+    return saved
+
+
+def asleep(paths: MachinePaths) -> Snapshot | None:
+    """What the machine would wake up to; None: it does not sleep.
+
+    Raises:
+        MachineError: the record cannot be used.
+    """
+    return snapshot_store.read(paths, SLEEP_TAG) if SLEEP_TAG in snapshot_store.tags(paths) else None
+
+
+def wake(paths: MachinePaths, *, report: Report = ignore) -> None:
+    """Let the guest go on, in a QEMU that was started with `START_ARGS`; what it woke up to is then gone.
+
+    Raises:
+        StateError: the machine does not sleep, or QEMU is not there.
+        MachineError: QEMU cannot load it: the machine has other memory or devices now. It still sleeps; stop QEMU.
+    """
+    if asleep(paths) is None:
+        raise StateError(f"{paths.name} does not sleep", hint=f"pommel start {paths.name}")
+    snapshots.resume(paths, SLEEP_TAG, once=True, report=report)
+
+
+def forget(paths: MachinePaths) -> None:
+    """Let the sleeping machine's RAM go: its guest will find its disk as after a power cut.
+
+    Raises:
+        StateError: the machine does not sleep.
+    """
+    if asleep(paths) is None:
+        raise StateError(f"{paths.name} does not sleep")
+    snapshots.delete(paths, SLEEP_TAG)
+
+
+async def _hold(monitor: Qmp) -> bool:
+    """Stop the vCPUs; return whether they ran."""
+    ran = await monitor.status() == "running"
+    await monitor.execute("stop")
+    return ran
+
+
+async def _go_on(monitor: Qmp) -> None:
+    await monitor.execute("cont")
+
+
+async def _quit(monitor: Qmp) -> None:
+    await monitor.execute("quit")

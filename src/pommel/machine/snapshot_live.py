@@ -1,0 +1,193 @@
+"""Snapshots by a running QEMU, over QMP. Band: shell.
+
+With RAM: the jobs snapshot-save, -load and -delete (QEMU 6.0 on), told which drives to take. Left to itself, or by
+`-loadvm`, QEMU takes all that can be written to and stops at the NVRAM, which is raw. It need not be taken: its flash
+device keeps it in memory, so it is in the RAM's part, and is written out to its file when the loaded guest goes on.
+Without RAM: all disks at one instant by a transaction, as after a power cut. Drives that discard what is written
+(`snapshot=on`) go with the QEMU that has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import MachineError, StateError
+from pommel.machine import qmp
+from pommel.machine.qmp import Qmp
+from pommel.paths import MachinePaths
+
+_HELLO_S = 2.0
+_LONG_S = 900.0  # QEMU answers nobody while it writes RAM out
+_POLL_S = 0.05
+_JOB = "pommel-snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A drive that the guest can write to: QEMU's name for it, its file, the internal snapshots in it."""
+
+    node: str
+    label: str
+    file: Path | None
+    tags: tuple[str, ...]
+    discards: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drives:
+    """A running machine's drives: its disks in the order asked for, and what else the guest can write to and keeps."""
+
+    disks: tuple[Drive, ...]
+    others: tuple[Drive, ...]
+    discarding: tuple[Drive, ...]
+
+    @property
+    def nodes(self) -> list[str]:
+        """QEMU's names for the disks."""
+        return [drive.node for drive in self.disks]
+
+
+@contextlib.asynccontextmanager
+async def monitor_of(paths: MachinePaths) -> AsyncIterator[Qmp]:
+    """Connect for long work: quick to say that the monitor is taken, patient once it answers."""
+    await qmp.query_status(paths.qmp, timeout_s=_HELLO_S)
+    async with qmp.connect(paths.qmp, timeout_s=_LONG_S) as monitor:
+        yield monitor
+
+
+async def drives(monitor: Qmp, disks: Sequence[Path], nvram: Path) -> Drives:
+    """Find `disks` among the running machine's drives.
+
+    Raises:
+        StateError: one is not there, or what is written to it is discarded.
+    """
+    found = [drive async for drive in _writable(monitor)]
+    own = {file: next((d for d in found if _is(d.file, file) and not d.discards), None) for file in disks}
+    for file, drive in own.items():
+        if drive is None:
+            raise StateError(
+                f"the running machine does not keep what it writes to {file.name}: it is not among its disks, "
+                "or its writes are discarded"
+            )
+    taken = [drive for drive in own.values() if drive is not None]
+    rest = [d for d in found if d not in taken and not _is(d.file, nvram)]
+    return Drives(tuple(taken), tuple(d for d in rest if not d.discards), tuple(d for d in rest if d.discards))
+
+
+async def node_of(monitor: Qmp, file: Path) -> str | None:
+    """QEMU's name for the drive that writes to `file`; None: there is none."""
+    async for drive in _writable(monitor):
+        if _is(drive.file, file) and not drive.discards:
+            return drive.node
+    return None
+
+
+async def attached(monitor: Qmp, files: Sequence[Path]) -> list[Path]:
+    """Those of `files` that the running machine writes to."""
+    return [file for file in files if await node_of(monitor, file) is not None]
+
+
+async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
+    """Why RAM cannot be saved, in QEMU's words where they are QEMU's; empty: nothing is known to forbid it."""
+    told = (await monitor.execute("query-migrate")).get("blocked-reasons", [])
+    others = [f"the drive {drive.label} can be written to and is none of the machine's disks" for drive in found.others]
+    return [*map(str, told), *others]
+
+
+async def ram_bytes(monitor: Qmp) -> int:
+    """How much RAM the guest has."""
+    told = await monitor.execute("query-memory-size-summary")
+    return int(told["base-memory"]) + int(told.get("plugged-memory", 0))
+
+
+async def save_with_ram(monitor: Qmp, tag: str, found: Drives) -> None:
+    """Save disks, RAM and devices as `tag`; the guest stands still meanwhile and goes on afterwards.
+
+    Raises:
+        MachineError: QEMU refuses or fails, and says why.
+    """
+    await _job(monitor, "snapshot-save", {"tag": tag, "vmstate": found.nodes[0], "devices": found.nodes})
+
+
+async def save_disks(monitor: Qmp, tag: str, found: Drives) -> None:
+    """Save the disks as `tag`, all at one instant or none.
+
+    Raises:
+        MachineError: QEMU refuses.
+    """
+    kind = "blockdev-snapshot-internal-sync"
+    actions = [{"type": kind, "data": {"device": node, "name": tag}} for node in found.nodes]
+    await monitor.execute("transaction", {"actions": actions})
+
+
+async def load_with_ram(monitor: Qmp, tag: str, found: Drives) -> None:
+    """Put disks, RAM and devices back to `tag`; a guest that ran goes on from there.
+
+    Raises:
+        MachineError: QEMU refuses, or failed half-way: then the guest is beyond use and stands still.
+    """
+    await _job(monitor, "snapshot-load", {"tag": tag, "vmstate": found.nodes[0], "devices": found.nodes})
+
+
+async def delete(monitor: Qmp, tag: str, found: Drives) -> None:
+    """Delete `tag` from the disks; one that does not hold it is fine.
+
+    Raises:
+        MachineError: QEMU refuses.
+    """
+    await _job(monitor, "snapshot-delete", {"tag": tag, "devices": found.nodes})
+
+
+async def settle(monitor: Qmp) -> tuple[str, str] | None:
+    """Wait for the job of a Pommel that was killed, and dismiss it: its kind and its error ("": none). None: no job."""
+    while (job := await _find(monitor)) is not None:
+        if job["status"] == "concluded":
+            await monitor.execute("job-dismiss", {"id": _JOB})
+            return str(job["type"]), str(job.get("error", ""))
+        await asyncio.sleep(_POLL_S)
+    return None
+
+
+async def _job(monitor: Qmp, command: str, arguments: dict[str, object]) -> None:
+    await settle(monitor)
+    await monitor.execute(command, {"job-id": _JOB, **arguments})
+    ended = await settle(monitor)
+    if ended is not None and ended[1]:
+        raise MachineError(f"QEMU says: {ended[1]}")
+
+
+async def _find(monitor: Qmp) -> dict[str, Any] | None:
+    jobs: list[dict[str, Any]] = await monitor.execute("query-jobs")
+    return next((job for job in jobs if job["id"] == _JOB), None)
+
+
+async def _writable(monitor: Qmp) -> AsyncIterator[Drive]:
+    for block in await monitor.execute("query-block"):
+        inserted = block.get("inserted")
+        if not inserted or inserted["ro"] or "node-name" not in inserted:
+            continue
+        file = _file(str(inserted.get("file", "")))
+        tags = tuple(str(kept["name"]) for kept in inserted.get("image", {}).get("snapshots", []))
+        label = block.get("device") or block.get("qdev") or inserted["node-name"]
+        # QEMU removes the name of a discarding drive's file as soon as it has it open (block.c, BDRV_O_TEMPORARY).
+        yield Drive(inserted["node-name"], str(label), file, tags, file is not None and not file.exists())
+
+
+def _file(told: str) -> Path | None:
+    """The file of a drive, which QEMU names plainly or, when it is opened with more options, inside a JSON text."""
+    if not told.startswith("json:"):
+        return Path(told) if told.startswith("/") else None
+    part: Any = json.loads(told.removeprefix("json:"))
+    while isinstance(part, dict) and "filename" not in part:
+        part = part.get("file")
+    return Path(part["filename"]) if isinstance(part, dict) else None
+
+
+def _is(one: Path | None, other: Path) -> bool:
+    return one is not None and one.exists() and other.exists() and one.samefile(other)

@@ -1,0 +1,212 @@
+"""Go back to a snapshot, or, when that fails or is cut off, back from there. Band: shell.
+
+Before a load, what is there is kept as a snapshot too, and a note is written that the load begins; once it has ended,
+both go. A note that is still there tells `recover` what to put right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pommel.errors import BuildError, MachineError, StateError
+from pommel.machine import qmp, snapshot_cold, snapshot_live, snapshot_store
+from pommel.machine.exclusive import serialised
+from pommel.machine.snapshot_keeping import drop, files_of, keep, remover, runs
+from pommel.machine.snapshot_record import Snapshot, automatic_tag
+from pommel.machine.snapshot_saving import Wanted
+from pommel.machine.snapshot_store import Loading
+from pommel.paths import MachinePaths, write_atomic
+from pommel.progress import Progress, Report, ignore, warn
+
+_BROKEN = "restore-vm"  # QEMU's word for a guest whose loading failed half-way
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A snapshot that was loaded. With `start_args`, QEMU has to be started with them, and `resume` called."""
+
+    snapshot: Snapshot
+    start_args: tuple[str, ...] = ()
+
+
+def load(paths: MachinePaths, tag: str, *, ram: bool | None = None, report: Report = ignore) -> Loaded:
+    """Put the machine back to snapshot `tag`; what is there now is lost, unless the load fails.
+
+    A running machine goes on from the snapshot at once, if that holds RAM. With `ram` False a stopped machine's RAM
+    is left out of it: the guest will find its disk as after a power cut.
+
+    Raises:
+        StateError: there is no such snapshot, its disks lack it, or the machine runs and it holds no RAM.
+        BusyError: somebody else is at work on the machine.
+        BuildError, MachineError: it cannot be loaded; the machine is as it was.
+    """
+    with serialised(paths):
+        recover(paths, report=report)
+        snapshot = snapshot_store.read(paths, tag)
+        _may_be_loaded(paths, snapshot, ram)
+        report(Progress("load", f"{paths.name} goes back to {tag}"))
+        loaded = (_load_live if runs(paths) else _load_cold)(paths, snapshot, ram, report)
+        report(Progress("load", f"{paths.name} is back at {tag}", finished=True))
+        return loaded
+
+
+def resume(paths: MachinePaths, tag: str, *, once: bool = False, report: Report = ignore) -> None:
+    """Let the guest of a QEMU that was started with `Loaded.start_args` go on from the RAM in snapshot `tag`.
+
+    With `once` the snapshot is deleted before the guest does anything.
+
+    Raises:
+        MachineError: QEMU cannot load it: it was saved with other memory or devices, say.
+        StateError, DeadlineError: QEMU is not there, or does not answer.
+    """
+    files = files_of(paths, snapshot_store.read(paths, tag))
+    pending = snapshot_store.loading(paths)
+
+    async def work() -> None:
+        async with snapshot_live.monitor_of(paths) as monitor:
+            found = await snapshot_live.drives(monitor, files, paths.nvram)
+            await snapshot_live.load_with_ram(monitor, tag, found)
+            # Before the guest does anything that going back would undo.
+            snapshot_store.end_load(paths)
+            if once:
+                snapshot_store.condemn(paths, tag)
+            await monitor.execute("cont")
+
+    with serialised(paths):
+        qmp.run(work())
+        if pending is not None:
+            drop(paths, pending.safety)
+        if once:
+            recover(paths, report=report)  # which takes the condemned one out of the disks
+    report(Progress("load", f"{paths.name} goes on from {tag}", finished=True))
+
+
+def recover(paths: MachinePaths, *, report: Report = ignore) -> None:
+    """Put right what a killed process left: a load that has not ended, a snapshot that is half made or half deleted.
+
+    A stopped machine gets back what it had before the load. Costs next to nothing when there is nothing to do.
+
+    Raises:
+        BusyError: somebody else is at work on the machine.
+        BuildError, MachineError: it cannot be put right.
+    """
+    if not snapshot_store.folder(paths).is_dir():
+        return
+    with serialised(paths):
+        if (pending := snapshot_store.loading(paths)) is not None:
+            _end(paths, pending, report)
+        if left := snapshot_store.half_made(paths):
+            remove = remover(paths)
+            for tag in left:
+                remove(tag)
+        snapshot_store.forget(paths)
+
+
+def _may_be_loaded(paths: MachinePaths, snapshot: Snapshot, ram: bool | None) -> None:
+    if lacking := snapshot_cold.lacking(files_of(paths, snapshot), snapshot.tag):
+        raise StateError(f"the snapshot {snapshot.tag} is no longer in {', '.join(lacking)}: it cannot be loaded")
+    if ram and not snapshot.ram:
+        raise StateError(f"the snapshot {snapshot.tag} holds no RAM")
+    if runs(paths) and (not snapshot.ram or ram is False):
+        raise StateError(
+            f"{paths.name} is running, and {snapshot.tag} is to be loaded without RAM: its disk would change under it",
+            hint=f"pommel stop {paths.name}",
+        )
+
+
+def _load_cold(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> Loaded:
+    pending = _begin(paths, snapshot, live=False, report=report)
+    try:
+        _put_back(paths, snapshot)
+    except BaseException:  # Ctrl-C too; should this fail as well, `recover` tries again
+        _end(paths, pending, report)
+        raise
+    if snapshot.ram and ram is not False:
+        return Loaded(snapshot, ("-S",))
+    snapshot_store.end_load(paths)
+    drop(paths, pending.safety)
+    return Loaded(snapshot)
+
+
+def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> Loaded:
+    pending = _begin(paths, snapshot, live=True, report=report)
+    try:
+        qmp.run(_goto(paths, snapshot.tag))
+    except MachineError as failure:
+        _end(paths, pending, report)
+        raise MachineError(
+            f"{snapshot.tag} could not be loaded, and {paths.name} is as it was: {failure.message}"
+        ) from failure
+    snapshot_store.end_load(paths)
+    drop(paths, pending.safety)
+    return Loaded(snapshot)
+
+
+def _begin(paths: MachinePaths, snapshot: Snapshot, *, live: bool, report: Report) -> Loading:
+    """Save what is there under a tag of ours, and note that a load begins."""
+    safety = automatic_tag(set(snapshot_store.tags(paths)))
+    note = f"made of what was there before {snapshot.tag} was loaded"
+    keep(paths, safety, Wanted(tuple(files_of(paths, snapshot)), live, note), report)
+    pending = Loading(snapshot.tag, safety, live)
+    try:
+        snapshot_store.begin_load(paths, pending)
+    except OSError as failure:
+        drop(paths, safety)
+        raise BuildError(f"the load cannot begin: {failure}") from failure
+    return pending
+
+
+async def _goto(paths: MachinePaths, tag: str, *, go_on: bool = False) -> None:
+    files = files_of(paths, snapshot_store.read(paths, tag))
+    async with snapshot_live.monitor_of(paths) as monitor:
+        found = await snapshot_live.drives(monitor, files, paths.nvram)
+        await snapshot_live.load_with_ram(monitor, tag, found)
+        if go_on:
+            await monitor.execute("cont")
+
+
+def _end(paths: MachinePaths, pending: Loading, report: Report) -> None:
+    """End a load that was cut off or failed: as if it had not been, wherever that can be told."""
+    if pending.live == runs(paths):
+        if pending.live:
+            _undo_live(paths, pending)
+        else:
+            _put_back(paths, snapshot_store.read(paths, pending.safety))
+        snapshot_store.end_load(paths)
+        drop(paths, pending.safety)
+    else:
+        # The QEMU that was loading is gone, or another has come up: the guest may have worked since, so nothing is
+        # put back over that, and what there was before stays to be loaded.
+        snapshot_store.end_load(paths)
+        warn(report, f"a load of {pending.tag} was cut off; what there was before is kept as snapshot {pending.safety}")
+
+
+def _undo_live(paths: MachinePaths, pending: Loading) -> None:
+    if not qmp.run(_is_broken(paths)):
+        return  # it was done, or never begun
+    try:
+        qmp.run(_goto(paths, pending.safety, go_on=True))
+    except MachineError as failure:
+        snapshot_store.end_load(paths)
+        raise MachineError(
+            f"{pending.tag} could not be loaded and left {paths.name} beyond use: {failure.message}",
+            hint=f"pommel stop --force {paths.name}; then: pommel snapshot load {paths.name} {pending.safety}",
+        ) from failure
+
+
+async def _is_broken(paths: MachinePaths) -> bool:
+    async with snapshot_live.monitor_of(paths) as monitor:
+        job = await snapshot_live.settle(monitor)
+        return (job is not None and bool(job[1])) or await monitor.status() == _BROKEN
+
+
+def _put_back(paths: MachinePaths, snapshot: Snapshot) -> None:
+    """Put disks and NVRAM of a stopped machine back; may be done again after it was cut off."""
+    snapshot_cold.apply(files_of(paths, snapshot), snapshot.tag)
+    try:
+        if snapshot.nvram:
+            write_atomic(paths.nvram, snapshot_store.nvram_of(paths, snapshot.tag).read_bytes(), mode=0o600)
+        else:
+            paths.nvram.unlink(missing_ok=True)
+    except OSError as failure:
+        raise BuildError(f"the firmware's variables cannot be put back: {failure}") from failure

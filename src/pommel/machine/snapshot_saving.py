@@ -1,0 +1,173 @@
+"""How a snapshot comes into the disks, of a machine that runs and of one that does not. Band: shell.
+
+Called by `snapshots` with the machine's lock held, and with a folder in the making for the copy of the NVRAM. What a
+failure or Ctrl-C leaves in the disks is taken out again; what a kill -9 leaves, `snapshots.recover` finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import MachineError, PommelError, StateError
+from pommel.machine import disk, qmp, snapshot_cold, snapshot_live
+from pommel.machine.qmp import Qmp
+from pommel.machine.snapshot_live import Drives
+from pommel.machine.snapshot_record import Snapshot
+from pommel.paths import MachinePaths, write_atomic
+from pommel.progress import Progress, Report
+
+_TICK_S = 0.5
+_TRIES = 3
+_SLACK_BYTES = 64 << 20
+_FALLS_BACK = "without RAM, as a power cut would leave it: "
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to save: which disks, whether RAM (None: where nothing forbids it), and why, if nobody asked."""
+
+    disks: tuple[Path, ...]
+    live: bool | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was saved."""
+
+    disks: tuple[Path, ...]
+    ram: bool
+    nvram: bool
+    ram_bytes: int = 0
+    note: str = ""
+    left_out: tuple[str, ...] = ()
+
+    def record(self, tag: str, created: str) -> Snapshot:
+        """The record of it."""
+        names = tuple(path.name for path in self.disks)
+        return Snapshot(tag, created, names, self.ram, self.nvram, self.ram_bytes, self.note, self.left_out)
+
+
+def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:
+    """Save a stopped machine.
+
+    Raises:
+        StateError: RAM is wanted; or a disk cannot hold snapshots, or holds this one.
+        BuildError: qemu-img fails.
+    """
+    if wanted.live:
+        raise StateError(
+            f"{paths.name} is not running: there is no RAM to save",
+            hint=f"pommel start {paths.name}, or leave out --live",
+        )
+    nvram = _keep_nvram(aside, paths, _nvram(paths))
+    snapshot_cold.save(wanted.disks, tag)
+    return Saved(wanted.disks, ram=False, nvram=nvram, note=wanted.note)
+
+
+def save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:
+    """Save a running machine.
+
+    Raises:
+        StateError: a disk is not among its drives, or holds this snapshot.
+        MachineError: QEMU refuses; or RAM is wanted and cannot be had, and the message says why.
+    """
+    for path in wanted.disks:
+        snapshot_cold.refuse(path, tag)
+    try:
+        return qmp.run(_save_live(paths, tag, wanted, aside, report))
+    except BaseException:  # Ctrl-C too: QEMU goes on with what it was told, so the tag may yet come to be
+        with contextlib.suppress(PommelError):
+            qmp.run(_take_out(paths, tag, wanted))
+        raise
+
+
+async def _save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:
+    async with snapshot_live.monitor_of(paths) as monitor:
+        await snapshot_live.settle(monitor)
+        found = await snapshot_live.drives(monitor, wanted.disks, paths.nvram)
+        why = "" if wanted.live is False else await _why_without_ram(monitor, found, paths)
+        if wanted.live and why:
+            raise MachineError(f"{paths.name} cannot be saved with its RAM: {why}", hint="leave out --live")
+        for _ in range(_TRIES):
+            before = _nvram(paths)
+            with_ram = wanted.live is not False and not why
+            if with_ram:
+                why = await _try_ram(monitor, tag, found, wanted, report)
+                with_ram = not why
+            if not with_ram:
+                await snapshot_live.save_disks(monitor, tag, found)
+            if _nvram(paths) == before:  # then it was so at the very moment, too
+                break
+            await snapshot_live.delete(monitor, tag, found)
+        else:
+            raise MachineError("the guest keeps changing the firmware's variables; try again in a moment")
+    nvram = _keep_nvram(aside, paths, before)
+    size = disk.snapshot_tags(wanted.disks[0]).get(tag, 0)
+    left_out = tuple(drive.label for drive in (*found.others, *found.discarding))
+    note = wanted.note or (_FALLS_BACK + why if why else "")
+    return Saved(wanted.disks, with_ram, nvram, size, note, left_out)
+
+
+async def _why_without_ram(monitor: Qmp, found: Drives, paths: MachinePaths) -> str:
+    blockers = await snapshot_live.ram_blockers(monitor, found)
+    if blockers:
+        return "; ".join(blockers)
+    takes = await snapshot_live.ram_bytes(monitor) + _SLACK_BYTES
+    try:
+        disk.check_room(paths.directory, takes)
+    except PommelError as full:
+        return full.message
+    return ""
+
+
+async def _try_ram(monitor: Qmp, tag: str, found: Drives, wanted: Wanted, report: Report) -> str:
+    """Save with RAM; why it could not be done, where that is no failure."""
+    total = await snapshot_live.ram_bytes(monitor)
+    try:
+        await _told(snapshot_live.save_with_ram(monitor, tag, found), wanted.disks[0], total, report)
+    except MachineError as failure:
+        if wanted.live:
+            raise
+        return failure.message
+    return ""
+
+
+async def _told(work: Coroutine[Any, Any, None], grows: Path, most: int, report: Report) -> None:
+    """Do `work` while telling by how much the file `grows` does."""
+    begun = _blocks(grows)
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            while not task.done():
+                written = max(0, _blocks(grows) - begun) * 512
+                report(Progress("snapshot", "writing the guest's RAM", min(written, most), most, "B"))
+                await asyncio.wait({task}, timeout=_TICK_S)
+    except* PommelError as failures:
+        raise failures.exceptions[0] from None
+
+
+def _blocks(path: Path) -> int:
+    return path.stat().st_blocks
+
+
+async def _take_out(paths: MachinePaths, tag: str, wanted: Wanted) -> None:
+    async with snapshot_live.monitor_of(paths) as monitor:
+        await snapshot_live.settle(monitor)
+        await snapshot_live.delete(monitor, tag, await snapshot_live.drives(monitor, wanted.disks, paths.nvram))
+
+
+def _nvram(paths: MachinePaths) -> bytes | None:
+    return paths.nvram.read_bytes() if paths.nvram.exists() else None
+
+
+def _keep_nvram(aside: Path, paths: MachinePaths, data: bytes | None) -> bool:
+    if data is None:
+        return False
+    write_atomic(aside / paths.nvram.name, data, mode=0o600)
+    return True

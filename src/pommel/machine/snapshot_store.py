@@ -1,0 +1,125 @@
+"""The folder of a machine's snapshots: records, NVRAM copies, and a note of a load under way. Band: shell.
+
+    snapshots/TAG/snapshot.json, nvram.fd    a snapshot that is whole
+    snapshots/.TAG.building.*                one in the making, or being deleted; a killed process's is swept
+    snapshots/.loading.json                  a load that has begun and not ended
+
+A snapshot is there once its folder has its name, whatever the disks hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pommel.errors import MachineError, StateError
+from pommel.machine.snapshot_record import Snapshot, parse, render
+from pommel.paths import MachinePaths, build_aside, write_atomic
+
+_RECORD = "snapshot.json"
+_MARK = ".building."
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A load of `tag` under way; `safety` holds what was there before. `live`: by a running QEMU."""
+
+    tag: str
+    safety: str
+    live: bool
+
+
+def folder(paths: MachinePaths) -> Path:
+    """Where the machine's snapshots are kept."""
+    return paths.directory / "snapshots"
+
+
+def tags(paths: MachinePaths) -> list[str]:
+    """The tags of the snapshots that are whole, in order."""
+    return sorted(path.parent.name for path in folder(paths).glob(f"[!.]*/{_RECORD}"))
+
+
+def read(paths: MachinePaths, tag: str) -> Snapshot:
+    """Read the record of snapshot `tag`.
+
+    Raises:
+        StateError: there is none.
+        MachineError: it cannot be used.
+    """
+    path = folder(paths) / tag / _RECORD
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as gone:
+        raise StateError(
+            f"{paths.name} has no snapshot {tag}", hint=f"pommel snapshot list {paths.name} shows them"
+        ) from gone
+    except (OSError, ValueError) as wrong:
+        raise MachineError(f"{path} cannot be used: {wrong}") from wrong
+
+
+def nvram_of(paths: MachinePaths, tag: str) -> Path:
+    """Where snapshot `tag` keeps the firmware's variables."""
+    return folder(paths) / tag / paths.nvram.name
+
+
+@contextlib.contextmanager
+def making(paths: MachinePaths, tag: str) -> Iterator[Path]:
+    """An empty folder that becomes the one of snapshot `tag` when the block ends well; put the record there."""
+    with build_aside(folder(paths) / tag) as aside:
+        yield aside
+
+
+def write_record(into: Path, snapshot: Snapshot) -> None:
+    """Write the record into the folder of a snapshot in the making."""
+    write_atomic(into / _RECORD, render(snapshot))
+
+
+def condemn(paths: MachinePaths, tag: str) -> None:
+    """Take snapshot `tag` out of sight in one step; `half_made` tells of it until `forget`."""
+    doomed = folder(paths) / f".{tag}{_MARK}deleted"
+    shutil.rmtree(doomed, ignore_errors=True)
+    (folder(paths) / tag).rename(doomed)
+
+
+def half_made(paths: MachinePaths) -> set[str]:
+    """The tags of which the disks may hold something, and which are no snapshots: killed while made or deleted."""
+    found = {path.name[1:].rpartition(_MARK)[0] for path in folder(paths).glob(f".*{_MARK}*")}
+    return found - set(tags(paths))
+
+
+def forget(paths: MachinePaths) -> None:
+    """Remove what `half_made` tells of, once the disks are free of it."""
+    for left in folder(paths).glob(f".*{_MARK}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def begin_load(paths: MachinePaths, loading: Loading) -> None:
+    """Note that a load begins."""
+    write_atomic(_journal(paths), json.dumps(asdict(loading)))
+
+
+def loading(paths: MachinePaths) -> Loading | None:
+    """The load that has begun and not ended, if there is one.
+
+    Raises:
+        MachineError: the note cannot be read.
+    """
+    try:
+        return Loading(**json.loads(_journal(paths).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as wrong:
+        raise MachineError(f"{_journal(paths)} cannot be used: {wrong}") from wrong
+
+
+def end_load(paths: MachinePaths) -> None:
+    """Note that the load has ended, one way or the other."""
+    _journal(paths).unlink(missing_ok=True)
+
+
+def _journal(paths: MachinePaths) -> Path:
+    return folder(paths) / ".loading.json"

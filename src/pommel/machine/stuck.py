@@ -1,0 +1,190 @@
+"""Whether a machine works, idles or hangs, judged from a run of samples. Band: core, no I/O.
+
+Looks at nothing itself; `sampling` does. Nobody can know for certain: a guest that computes in one short loop looks the
+same as one that waits in it for ever. So the verdict comes with what was seen, in numbers.
+
+On record for macOS: an installation that goes on writes about 500 MiB a minute, one that hangs about 16 KB; in one that
+hung for hours all vCPUs were busy at addresses that never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+_MIB = 1 << 20
+WORKING_WRITES = 1 * _MIB  # bytes a minute; from here up somebody is at work
+_SHOWS_LIFE = 64 * 1024  # bytes a minute; below it there is only what a clock and a log write
+_BUSY = 0.8  # of one core
+_AT_REST = 0.3
+_HALTED = 0.5  # of all looks at a vCPU
+_SAME_PLACES = 0.9
+_GRAIN = 8  # bits: addresses within 256 bytes count as one place
+FEWEST = 4  # samples that a verdict takes
+
+_CPU = re.compile(r"^CPU#(\d+)", re.MULTILINE)
+_POINTER = re.compile(r"\b[RE]?IP=([0-9a-f]+)")
+_CODE_BASE = re.compile(r"^CS =[0-9a-f]{4} ([0-9a-f]+)", re.MULTILINE)
+_HALT = re.compile(r"\bHLT=1\b")
+
+
+class Kind(StrEnum):
+    """What a machine is doing."""
+
+    WORKING = "working"
+    IDLE = "idle"
+    HUNG = "hung"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Vcpu:
+    """One look at a vCPU: which, the address that it is at, and whether it has halted."""
+
+    index: int
+    address: int
+    halted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at a machine. `cpu_s` is what all vCPUs have used; `screen` a picture's hash; None: not looked at."""
+
+    at_s: float
+    status: str  # QMP's word, as "running"
+    vcpus: tuple[Vcpu, ...]
+    written_bytes: int
+    cpu_s: float | None = None
+    screen: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What it does, what was seen, and what usually helps ("": nothing is wrong)."""
+
+    kind: Kind
+    evidence: tuple[str, ...]
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The samples in numbers. Rates by minute; shares from 0 to 1; cores: how many were busy, None: not known."""
+
+    seconds: float
+    writes: float
+    cores: float | None
+    halted: float
+    same_places: float
+    places: int
+    moving: bool | None
+
+
+def parse_registers(text: str) -> tuple[Vcpu, ...]:
+    """Read what the monitor's `info registers -a` says of an x86 machine; vCPUs without an address are left out."""
+    parts = _CPU.split(text)[1:]
+    found = []
+    for index, body in zip(parts[::2], parts[1::2], strict=True):
+        if pointer := _POINTER.search(body):
+            base = _CODE_BASE.search(body)
+            address = int(pointer[1], 16) + (int(base[1], 16) if base else 0)
+            found.append(Vcpu(int(index), address, _HALT.search(body) is not None))
+    return tuple(found)
+
+
+def judge(samples: Sequence[Sample], *, installing: bool = False) -> Verdict:
+    """Judge a run of at least four samples. `installing`: idling, too, is no good sign then.
+
+    Raises:
+        ValueError: there are too few, or they are not in order of time.
+    """
+    if len(samples) < FEWEST or any(b.at_s <= a.at_s for a, b in pairwise(samples)):
+        raise ValueError(f"a verdict takes at least {FEWEST} samples in order of time")
+    status = samples[-1].status
+    if status != "running":
+        return Verdict(Kind.PAUSED, (f"QEMU says that the guest does not run: {status}",), "pommel resume NAME")
+    seen = _see(samples)
+    kind = _kind(seen)
+    return Verdict(kind, _evidence(seen), _advice(kind, seen, installing))
+
+
+def _kind(seen: _Seen) -> Kind:
+    if seen.moving or seen.writes >= WORKING_WRITES:
+        return Kind.WORKING
+    busy = seen.cores if seen.cores is not None else 1 - seen.halted
+    if busy < _AT_REST or (seen.halted >= _HALTED and busy < _BUSY):
+        return Kind.IDLE
+    if busy >= _BUSY and seen.same_places >= _SAME_PLACES and seen.writes < _SHOWS_LIFE:
+        return Kind.HUNG
+    return Kind.WORKING
+
+
+def _see(samples: Sequence[Sample]) -> _Seen:
+    first, last = samples[0], samples[-1]
+    seconds = last.at_s - first.at_s
+    looks = [vcpu for sample in samples for vcpu in sample.vcpus]
+    cores = (last.cpu_s - first.cpu_s) / seconds if first.cpu_s is not None and last.cpu_s is not None else None
+    half = len(samples) // 2
+    known = _places(samples[:half])
+    later = [place for sample in samples[half:] for place in _places([sample])]
+    return _Seen(
+        seconds=seconds,
+        writes=max(0, last.written_bytes - first.written_bytes) * 60 / seconds,
+        cores=cores,
+        halted=sum(vcpu.halted for vcpu in looks) / len(looks) if looks else 0.0,
+        same_places=sum(place in known for place in later) / len(later) if later else 0.0,
+        places=len(_places(samples)),
+        moving=_moves([sample.screen for sample in samples if sample.screen is not None]),
+    )
+
+
+def _places(samples: Sequence[Sample]) -> set[tuple[int, int]]:
+    """Where vCPUs that do not sleep have been seen."""
+    return {(vcpu.index, vcpu.address >> _GRAIN) for sample in samples for vcpu in sample.vcpus if not vcpu.halted}
+
+
+def _moves(screens: Sequence[str]) -> bool | None:
+    """Whether the picture changed, other than by a cursor that blinks; None: it was not looked at."""
+    if len(screens) < 2:
+        return None
+    changes = [b for a, b in pairwise(screens) if a != b]
+    blinks = len(set(screens)) == 2 and len(changes) > 1
+    return bool(changes) and not blinks
+
+
+def _evidence(seen: _Seen) -> tuple[str, ...]:
+    found = [f"its disks were written at {_spell_rate(seen.writes)}, over {seen.seconds:.0f} s"]
+    if seen.cores is not None:
+        found.append(f"its vCPUs used {seen.cores * 100:.0f} % of one core")
+    found.append(f"they had halted in {seen.halted * 100:.0f} % of all looks")
+    if seen.places:
+        found.append(
+            f"those that had not were seen at {seen.places} places, in the second half "
+            f"{seen.same_places * 100:.0f} % at the same as in the first"
+        )
+    screen = {True: "the picture changed", False: "the picture stood still", None: "the picture was not looked at"}
+    return (*found, screen[seen.moving])
+
+
+def _advice(kind: Kind, seen: _Seen, installing: bool) -> str:
+    if kind is Kind.HUNG:
+        return (
+            "it looks hung; if nothing moves on its screen for ten minutes: pommel restart NAME --force. "
+            "Should it hang again: fewer vCPUs (1, 2 or 4), another CPU model, and at least 4 GB of RAM"
+        )
+    if kind is Kind.IDLE and installing:
+        return "nothing goes on: an installer may be waiting for an answer on its screen, or for the network"
+    if kind is Kind.WORKING and installing and seen.writes < WORKING_WRITES:
+        return (
+            "it is busy without writing; an installation that goes on writes about 500 MiB a minute: look again later"
+        )
+    return ""
+
+
+def _spell_rate(by_minute: float) -> str:
+    if by_minute >= _MIB:
+        return f"{by_minute / _MIB:.0f} MiB/min"
+    return f"{by_minute / 1024:.0f} KiB/min"

@@ -1,0 +1,131 @@
+"""What a machine takes of its host: CPU, memory, disk. Band: shell.
+
+Read from /proc and from file headers; starts no program and asks no QEMU, so that a list of fifty machines is told in
+an instant. The arithmetic (`between`, `since_start`) is pure.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.machine import disk
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_BLOCK = 512  # st_blocks (inode(7))
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """One look at a process: when (seconds since boot), since when, CPU seconds used, memory held."""
+
+    at_s: float
+    began_s: float
+    cpu_s: float
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUse:
+    """CPU in percent of one core (two busy cores: 200) and memory held."""
+
+    cpu_percent: float
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """One disk: its length as the guest sees it (None: its header is damaged), and what it takes on the host."""
+
+    path: Path
+    virtual_bytes: int | None
+    actual_bytes: int
+    linked: bool = False
+    snapshots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrimReport:
+    """What a disk holds on to. `guest_bytes` is what the guest says it uses, where anybody asked it."""
+
+    virtual_bytes: int
+    actual_bytes: int
+    guest_bytes: int | None
+    reclaimable_bytes: int | None
+    advice: str
+
+
+def sample_process(pid: int) -> ProcessSample | None:
+    """Look at process `pid`; None when there is none, or when it is a zombie."""
+    fields = _stat(Path(f"/proc/{pid}/stat"))
+    if fields is None or fields[0] in "ZX":
+        return None
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return ProcessSample(now, int(fields[19]) / _TICKS, _cpu_s(fields), int(fields[21]) * _PAGE)
+
+
+def between(before: ProcessSample, after: ProcessSample) -> ProcessUse:
+    """The use over the time between two samples; that since its start when the pid is another process's by now."""
+    passed = after.at_s - before.at_s
+    if before.began_s != after.began_s or passed <= 0:
+        return since_start(after)
+    return ProcessUse(max(0.0, after.cpu_s - before.cpu_s) / passed * 100, after.rss_bytes)
+
+
+def since_start(sample: ProcessSample) -> ProcessUse:
+    """The use over the whole life of the process."""
+    lived = max(sample.at_s - sample.began_s, 1 / _TICKS)
+    return ProcessUse(sample.cpu_s / lived * 100, sample.rss_bytes)
+
+
+def disk_use(path: Path) -> DiskUse | None:
+    """Look at the disk `path`, which a running QEMU may be writing to; None when it is not there."""
+    try:
+        actual = path.stat().st_blocks * _BLOCK
+    except OSError:
+        return None
+    try:
+        header = disk.header(path)
+    except (OSError, ValueError):
+        return DiskUse(path, None, actual)
+    return DiskUse(path, header.virtual_bytes, actual, header.backing is not None, header.snapshots)
+
+
+def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:
+    """Say what a compact could give back; `guest_bytes` is what the guest's file systems hold, if it was asked."""
+    virtual = use.virtual_bytes or 0
+    if guest_bytes is None:
+        advice = "how much of it the guest uses is not known; ask it while it runs"
+        return TrimReport(virtual, use.actual_bytes, None, None, advice)
+    spare = max(0, use.actual_bytes - guest_bytes)
+    if spare <= use.actual_bytes // 10:
+        advice = "it takes about what the guest uses: nothing to gain"
+    else:
+        first = "delete its snapshots, which hold some of it, " if use.snapshots else ""
+        advice = (
+            first
+            + "trim in the guest (macOS: sudo trimforce enable; Linux: sudo fstrim -a), stop it, pommel disk compact"
+        )
+    return TrimReport(virtual, use.actual_bytes, guest_bytes, spare, advice)
+
+
+def thread_cpu_s(pid: int, threads: Iterable[int]) -> float | None:
+    """The CPU seconds that these threads of `pid` have used, each counted once; None when they are out of reach."""
+    found = [_stat(Path(f"/proc/{pid}/task/{thread}/stat")) for thread in set(threads)]
+    return sum(_cpu_s(fields) for fields in found if fields) if all(found) else None
+
+
+def _stat(path: Path) -> list[str] | None:
+    """A process's or thread's numbers, from field 3 on (proc_pid_stat(5)); None: it is gone."""
+    try:
+        return path.read_text(errors="replace").rpartition(")")[2].split()  # the name before may hold anything
+    except OSError:
+        return None
+
+
+def _cpu_s(fields: list[str]) -> float:
+    return (int(fields[11]) + int(fields[12])) / _TICKS
