@@ -91,6 +91,11 @@ class MachinePaths:
         return self.directory / "serial.log"
 
     @property
+    def events_log(self) -> Path:
+        """What happened to the machine: Pommel's own events, as JSON lines."""
+        return self.directory / "events.log"
+
+    @property
     def ssh_key(self) -> Path:
         """The private key that opens the guest."""
         return self.directory / "ssh" / "id_ed25519"
@@ -124,6 +129,11 @@ class MachinePaths:
     def console_record(self) -> Path:
         """Address and token of the console (JSON, 0600)."""
         return self.directory / "console.json"
+
+    @property
+    def console_viewers(self) -> Path:
+        """How many look at the console's page; true while the console lives."""
+        return self.directory / "console.viewers"
 
     @property
     def console_log(self) -> Path:

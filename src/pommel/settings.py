@@ -14,12 +14,15 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pommel.errors import ConfigError
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_HEADER = re.compile(r"\s*\[\s*machine\s*\.\s*[\"']?([^\"'\]\s]+)[\"']?\s*\]")
+_KEY = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*=")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\Z", re.IGNORECASE)
 
 
@@ -209,13 +212,21 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 
 def _line_of(text: str, machine: str, key: str) -> int:
     """Line of `key` in [machine.NAME]; tomllib tells no positions, so this looks for the usual spelling."""
-    inside = False
-    fallback = 1
+    lines = _lines(text)
+    return lines.get((machine, key)) or lines.get((machine, "")) or 1
+
+
+@lru_cache(maxsize=4)
+def _lines(text: str) -> dict[tuple[str, str], int]:
+    """The line of each key of each [machine.NAME] in a file, and under "" that of its header."""
+    found: dict[tuple[str, str], int] = {}
+    inside: str | None = None
     for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            inside = re.fullmatch(rf"\[\s*machine\s*\.\s*[\"']?{re.escape(machine)}[\"']?\s*\].*", stripped) is not None
-            fallback = number if inside else fallback
-        elif inside and re.match(rf"[\"']?{re.escape(key)}[\"']?\s*=", stripped):
-            return number
-    return fallback
+        if line.lstrip().startswith("["):
+            header = _HEADER.match(line)
+            inside = header[1] if header else None
+            if inside is not None:
+                found[inside, ""] = number
+        elif inside is not None and (key := _KEY.match(line)):
+            found.setdefault((inside, key[1]), number)
+    return found

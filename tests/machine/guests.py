@@ -28,6 +28,11 @@ SLEEPS = bytes.fromhex("fa f4 ebfd")  # cli; hlt
 PAINTS = bytes.fromhex("fa b800b8 8ed8 ff060000 66b920a10700 664975fc ebf0")
 # Computes all over its memory, with neither disk nor screen: cli; es = 0; 4 KiB of `inc ax` from 0x8000; jmp to them.
 ROAMS = bytes.fromhex("fa 31c08ec0 bf0080 b90070 b040 fcf3aa b0e9 aa b8fd8f aa 88e0 aa ea00800000")
+# Fills its disk from the first MiB on, 32 KiB at a time, by int 13h with AH=43h and an address packet at 0x7e00.
+FILLS = bytes.fromhex(
+    "fa31c08ed88ec08ed0bc007cfb be007e c7041000 c744024000 c744040080 c744060000 66c7440800080000 66c7440c00000000"
+    "b80043b280cd13 668144084000 0000 ebef"
+)
 
 
 def sector(code: bytes) -> bytes:

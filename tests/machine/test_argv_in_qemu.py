@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import shutil
 import socket
 import tempfile
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from pommel.locks import holder
+from pommel.machine.boot_choices import BootChoice
 from pommel.machine.firmware import find_pair, prepare_nvram
 from pommel.machine.rules import apply_rules
 from pommel.machine.upstream_files import upstream_files
@@ -76,7 +79,7 @@ def upstream_in(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def started(argv: tuple[str, ...], folder: Path) -> Iterator[Detached]:
-    child = spawn_detached(argv, folder / "qemu.log")
+    child = spawn_detached(argv, folder / "qemu.log", env={**os.environ, "TMPDIR": str(folder)})
     try:
         yield child
     finally:
@@ -115,6 +118,62 @@ def check_machine(qmp: Qmp, folder: Path) -> None:
     forwards = qmp.ask("human-monitor-command", **{"command-line": "info usernet"})
     assert f"127.0.0.1 {ssh_port(folder)}" in " ".join(forwards.split())
     assert placement().mac in qmp.ask("human-monitor-command", **{"command-line": "info network"})
+
+
+def check_throwaway(qmp: Qmp, folder: Path) -> None:
+    """Every drive that can be written to writes to a file that is gone already; one data disk a bus is there."""
+    disks = {one["device"]: one["inserted"] for one in qmp.ask("query-block") if one.get("inserted")}
+    written = {name: written_to(one["file"]) for name, one in disks.items() if not one["ro"]}
+    assert {"MacHDD", "own-data0", "own-data3", "pflash1"} <= set(written)
+    for name, path in written.items():
+        assert path.parent == folder and not path.exists(), name
+    plugs = {one["device"]: one.get("qdev", "") for one in qmp.ask("query-block")}
+    assert "virtio" not in plugs["own-data0"] and "virtio-backend" in plugs["own-data3"]
+
+
+def written_to(told: str) -> Path:
+    """The file, which QEMU names plainly or inside a JSON text."""
+    return Path(json.loads(told[5:])["file"]["filename"] if told.startswith("json:") else told)
+
+
+def digests(folder: Path) -> dict[str, tuple[str, int]]:
+    kept = [folder / "nvram.fd", *folder.glob("*.img"), *folder.glob("*.qcow2")]
+    return {p.name: (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mtime_ns) for p in kept}
+
+
+def test_qemu_takes_data_disks_and_throws_all_writes_away(folder: Path) -> None:
+    upstream, line = upstream_in(folder), upstream_line("code_4m")
+    files = upstream_files(line, str(upstream))
+    choice = find_pair(Path(files.firmware_code), Path(files.firmware_variables))
+    prepare_nvram(choice, folder / "nvram.fd")
+    data = [folder / f"disk-{n}.qcow2" for n in range(4)]
+    for disk in data:
+        run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"])
+    place = placement(
+        str(folder),
+        upstream=str(upstream),
+        firmware_code=str(choice.pair.code),
+        ssh_port=ssh_port(folder),
+        data_disks=tuple(map(str, data)),
+        choice=BootChoice(throwaway=True),
+    )
+    before = digests(folder)
+    finished = apply_rules(line, spec(memory=512 << 20), TCG, place).command_line
+    log = folder / "qemu.log"
+    with started(finished.argv, folder) as child:
+        qmp = connect(child, folder / "qmp.sock", log)
+        try:
+            check_throwaway(qmp, folder)
+            for name in ("MacHDD", "own-data0", "pflash1"):
+                qmp.ask("human-monitor-command", **{"command-line": f'qemu-io {name} "write -P 7 0 256k"'})
+            qmp.ask("quit")
+        finally:
+            qmp.close()
+        stop = time.monotonic() + 30
+        while child.exit_status() is None and time.monotonic() < stop:
+            time.sleep(0.02)
+    assert log.read_text().count("wrote 262144/262144") == 3
+    assert len(before) == 7 and digests(folder) == before
 
 
 def ssh_port(folder: Path) -> int:

@@ -14,12 +14,13 @@ import pytest
 
 from pommel import locks
 from pommel.errors import BusyError, DeadlineError, MachineError, MissingProgram, StateError
-from pommel.machine import lifecycle, state
+from pommel.machine import events, lifecycle, state
 from pommel.machine.state import State
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
 
 from .bare import argv, finish, make, pommel, qemus, short_home, until
+from .guests import make_disk
 
 
 @pytest.fixture
@@ -203,3 +204,29 @@ def test_start_in_a_thread_of_an_event_loop(paths: MachinePaths) -> None:
         return (await asyncio.to_thread(lifecycle.start, paths, argv(paths))).pid
 
     assert asyncio.run(serve()) == state.observe(paths).pid
+
+
+def test_a_start_is_noted_and_so_is_one_that_fails(paths: MachinePaths) -> None:
+    with pytest.raises(MachineError):
+        lifecycle.start(paths, argv(paths, "-device", "nonesuch"))
+    pid = lifecycle.start(paths, argv(paths), accel="tcg").pid
+    told = events.read(paths)
+    assert [event.word for event in told] == ["start", "start failed", "start", "running"]
+    assert "'nonesuch' is not a valid device model name" in told[1].text
+    assert told[3].text == f"QEMU answers (pid {pid}, tcg)"
+    assert told[2].qemu_log == told[3].qemu_log == paths.log.stat().st_size
+
+
+def test_what_is_discarded_goes_to_the_machines_own_disk(paths: MachinePaths) -> None:
+    make_disk(paths.disk)
+    drive = f"if=none,id=d,format=qcow2,snapshot=on,file={paths.disk}"
+    pid = lifecycle.start(paths, argv(paths, "-drive", drive)).pid
+    opened = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+    assert any(name.startswith(f"{paths.directory}/vl.") and name.endswith(" (deleted)") for name in opened)
+
+
+def test_what_a_killed_qemu_left_half_made_is_swept(paths: MachinePaths) -> None:
+    left = paths.directory / "vl.a1B2c3"
+    left.touch()
+    lifecycle.start(paths, argv(paths))
+    assert not left.exists()

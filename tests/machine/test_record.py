@@ -15,6 +15,7 @@ from pommel.errors import MachineError, StateError
 from pommel.machine import record
 from pommel.machine.identity import new_identity
 from pommel.machine.record import MachineRecord
+from pommel.machine.smbios import MODELS, new_apple_identity
 
 IDENTITY = new_identity(bytes(range(19)))
 RECORD = MachineRecord(
@@ -56,6 +57,35 @@ def test_no_record(tmp_path: Path) -> None:
         record.load(tmp_path / "machine.json")
 
 
+APPLE = new_apple_identity("iMacPro1,1", bytes(range(16)), uuid=IDENTITY.uuid, mac=IDENTITY.mac)
+NUMBERS = {"model": APPLE.model, "serial": APPLE.serial, "mlb": APPLE.mlb, "rom": APPLE.rom}
+
+
+@given(
+    model=st.sampled_from(sorted(MODELS)),
+    random=st.binary(min_size=16, max_size=16),
+    golden=st.booleans(),
+    word=st.none() | st.booleans(),
+    clone_of=st.none() | st.just("a-base.1"),
+)
+def test_what_a_mac_is_told_of_itself_is_kept(
+    model: str, random: bytes, golden: bool, word: bool | None, clone_of: str | None
+) -> None:
+    made = new_apple_identity(model, random, uuid=IDENTITY.uuid, mac=IDENTITY.mac)
+    numbers = {"model": made.model, "serial": made.serial, "mlb": made.mlb, "rom": made.rom}
+    kept = replace(RECORD, **numbers, golden=golden, installed=word, clone_of=clone_of)
+    assert record.parse(record.render(kept)) == kept
+    assert kept.apple == made
+
+
+def test_an_older_record_lacks_what_is_new() -> None:
+    new = {*NUMBERS, "clone_of", "golden", "installed", "macos", "recovery", "config"}
+    document = {key: value for key, value in asdict(RECORD).items() if key not in new}
+    old = record.parse(json.dumps({"format": 1, **document}))
+    assert old == RECORD
+    assert (old.apple, old.clone_of, old.golden, old.installed) == (None, None, False, None)
+
+
 def changed(**changes: Any) -> str:
     document = {"format": 1, **asdict(RECORD)} | changes
     return json.dumps({key: value for key, value in document.items() if value is not ...})
@@ -84,6 +114,18 @@ def changed(**changes: Any) -> str:
         (changed(name=""), "no text"),
         (changed(upstream=None), "no text"),
         (changed(base=7), "no text"),
+        (changed(golden=None), "golden is None, neither true nor false"),
+        (changed(golden=1), "neither true nor false"),
+        (changed(installed="yes"), "installed is 'yes', neither true nor false"),
+        (changed(clone_of="../x"), "cannot be a machine's name"),
+        (changed(clone_of=""), "no text"),
+        (changed(serial=APPLE.serial), "model, serial, mlb, rom go together, and there is only serial"),
+        (changed(**NUMBERS | {"model": "a Mac"}), "no model such as"),
+        (changed(**NUMBERS | {"serial": "short"}), "it is not 12 of"),
+        (changed(**NUMBERS | {"mlb": APPLE.mlb[:-1] + "?"}), "it is not 17 characters"),
+        (changed(**NUMBERS | {"rom": "abcdef012345"}), "not 12 hexadecimal digits"),
+        (changed(**NUMBERS | {"rom": APPLE.rom + "\n"}), "not 12 hexadecimal digits"),
+        (changed(**NUMBERS | {"rom": None}), "go together"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.errors import ConfigError, UpstreamError
+from pommel.machine.boot_choices import BootChoice
 from pommel.machine.commandline import CommandLine
 from pommel.machine.rules import RULES
 from pommel.machine.rules.processor import Topology, read_topology, wanted_topology
@@ -383,6 +384,69 @@ def test_no_boot_disk_and_no_installer_may_be() -> None:
     assert len(overlaid(line_with(without=without)).command_line.find("drive")) == 3
 
 
+DATA = ("/m/disk-a.qcow2", "/m/disk-b,1.qcow2")
+
+
+def plugged(*words: str, disks: tuple[str, ...] = DATA, without: tuple[str, ...] = (), **place: Any) -> list[str]:
+    done = overlaid(line_with(*words, without=without), place=placement(data_disks=disks, **place))
+    return [a.text for a in done.command_line.find("device") if "drive=own-data" in a.text]
+
+
+def test_data_disks_go_to_the_ports_after_the_upstreams() -> None:
+    done = overlaid(place=placement(data_disks=DATA))
+    drives = [a for a in done.command_line.find("drive") if (a.sub.get("id") or "").startswith("own-data")]
+    assert [drive.sub.get("file") for drive in drives] == list(DATA)
+    assert words_of(done).count("format=qcow2,cache=writeback,aio=threads,discard=unmap,detect-zeroes=unmap ") == 3
+    assert plugged() == [
+        "-device ide-hd,bus=sata.5,drive=own-data0,rotation_rate=1",
+        "-device ide-hd,bus=sata.0,drive=own-data1,rotation_rate=1",
+    ]
+
+
+def test_a_data_disk_stays_at_its_port_whether_the_installer_is_there_or_not() -> None:
+    assert plugged() == plugged(installer="/cache/Base.img")
+
+
+def test_more_data_disks_than_ports() -> None:
+    disks = tuple(f"/m/disk-{n}.qcow2" for n in range(5))
+    assert [text.split(",")[0:2] for text in plugged(disks=disks)] == [
+        *(["-device ide-hd", f"bus=sata.{port}"] for port in (5, 0, 1)),
+        ["-device virtio-blk-pci", "drive=own-data3"],
+        ["-device virtio-blk-pci", "drive=own-data4"],
+    ]
+    without = ("-device ich9-ahci", "-device ide-hd", "-drive id=OpenCore", "-drive id=Install")
+    nowhere = plugged("-device", "virtio-blk-pci,drive=MacHDD", without=without)
+    assert all("virtio-blk-pci" in text for text in nowhere)
+
+
+def test_without_data_disks_nothing_is_added() -> None:
+    assert plugged(disks=()) == []
+
+
+def test_the_installer_says_why_it_is_there_or_not() -> None:
+    place = placement(installer="/cache/Base.img", installer_reason="not yet installed")
+    (drive,) = [a for a in overlaid(place=place).command_line.find("drive") if a.sub.get("id") == "InstallMedia"]
+    assert drive.reason.endswith("; not yet installed")
+    gone = overlaid(place=placement(installer_reason="left out, as it is installed"))
+    reasons = {c.reason for c in gone.changes if c.kind == "removed" and "InstallMedia" in (c.before or "")}
+    assert reasons == {"left out, as it is installed"}
+
+
+@pytest.mark.parametrize("extra", [(), ("-drive", "id=More,if=none,file=more.img"), ("-drive", "file=fat:rw:/x")])
+def test_throwaway_discards_every_write_and_says_so(extra: tuple[str, ...]) -> None:
+    place = placement(data_disks=DATA, installer="/i", choice=BootChoice(throwaway=True))
+    for drive in overlaid(line_with(*extra), place=place).command_line.find("drive"):
+        assert drive.sub.is_on("snapshot") != drive.sub.is_on("readonly")
+        own = drive.sub.get("id") not in ("OpenCoreBoot", "InstallMedia")
+        assert ("throwaway: " in drive.reason) == (own and drive.sub.is_on("snapshot"))
+
+
+def test_throwaway_leaves_a_cdrom_alone() -> None:
+    line = line_with("-drive", "file=x.iso,media=cdrom")
+    text = words_of(overlaid(line, place=placement(choice=BootChoice(throwaway=True))))
+    assert " file=/upstream/x.iso,media=cdrom " in text
+
+
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
@@ -504,16 +568,17 @@ def test_monitors_on_a_terminal_or_a_text_console_go_and_others_stay() -> None:
     done = overlaid(line_with(*words, without=("-monitor",))).command_line
     assert values(done, "monitor") == ["none", "unix:/x,server"]
     assert "stdio" not in values(done, "qmp")
-    assert values(done, "chardev") == ["null,id=c"]
+    assert values(done, "chardev")[0] == "null,id=c"
     assert values(overlaid(line_with(without=("-monitor",))).command_line, "monitor") == ["none"]
 
 
 def test_serial_port_goes_to_the_log_and_no_text_console_is_left() -> None:
     done = overlaid(place=placement("/m,1")).command_line
-    assert values(done, "serial") == ["file:/m,1/serial.log"], "no doubled comma: QEMU takes this path as it is"
+    assert values(done, "serial") == ["chardev:serial-log"]
+    assert values(done, "chardev") == ["file,id=serial-log,path=/m,,1/serial.log,append=on"]
     assert values(done, "parallel") == ["none"]
     more = overlaid(line_with("-serial", "mon:stdio", "-serial", "vc", "-serial", "tcp::1", "-parallel", "vc"))
-    assert values(more.command_line, "serial") == ["file:/machines/sonoma/serial.log", "null", "tcp::1"]
+    assert values(more.command_line, "serial") == ["chardev:serial-log", "null", "tcp::1"]
     assert values(more.command_line, "parallel") == ["none"]
 
 

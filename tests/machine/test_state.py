@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pommel import process
-from pommel.machine import lifecycle, qmp, state
+from pommel.machine import lifecycle, logs, qmp, state
 from pommel.machine.state import Observed, State
 from pommel.paths import MachinePaths
 
@@ -97,6 +97,19 @@ def test_a_crash_by_power_cut_is_told_apart(paths: MachinePaths) -> None:
     state.run_file(paths).write_text(json.dumps(run | {"boot_id": "another"}))
     seen = state.observe(paths)
     assert (seen.state, seen.detail) == (State.CRASHED, "the host went down while it ran")
+
+
+def test_a_crash_tells_qemus_last_words_of_this_run(paths: MachinePaths) -> None:
+    paths.pidfile.write_text("1\n")
+    assert state.observe(paths).detail == (
+        "QEMU was killed or broke down; it said nothing; if the host ran out of memory, dmesg says so"
+    )
+    logs.begin(paths, "m starts")
+    with paths.log.open("ab") as log:
+        log.write(b"one\n\x1b[31mtwo\xff\r\nthree\n\n")
+    assert state.observe(paths).detail == "QEMU was killed or broke down; its last words: two\ufffd / three"
+    logs.begin(paths, "m starts again")
+    assert "said nothing" in state.observe(paths).detail
 
 
 @pytest.mark.parametrize(

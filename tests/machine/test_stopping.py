@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from pommel.errors import MachineError
 from pommel.machine import lifecycle, qmp, state
+from pommel.machine.events import read
 from pommel.machine.qmp import Qmp
 from pommel.machine.state import State
 from pommel.machine.stopping import Patience, stop
@@ -195,3 +197,92 @@ def test_stop_by_another_process_than_the_starter(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
     assert finish(pommel("print(lifecycle.stop(paths, force=True).how)", paths)) == (0, "quit")
     assert state.observe(paths).state is State.STOPPED
+
+
+def test_a_guest_that_is_told_from_inside_shuts_down(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    ask(paths, "stop")  # one whose vCPUs stand would not hear it
+
+    def tell() -> bool:
+        ask(paths, "system_powerdown")  # stands for a shutdown over SSH: the ladder itself presses nothing
+        return True
+
+    events: list[Progress] = []
+    stopped = stop(paths, timeout_s=60, ask_guest=tell, report=events.append)
+    assert (stopped.how, stopped.text) == ("guest", "the guest was told to shut down, and did")
+    assert not any("waiting for the guest to power down" in event.text for event in events)
+    nothing_is_left(paths)
+
+
+def test_a_guest_that_ends_while_it_is_told(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+
+    def tell() -> bool:
+        ask(paths, "system_powerdown")
+        until(lambda: qemus(paths) == [] or state.observe(paths).state is State.STOPPED)
+        return False  # the connection broke off
+
+    assert stop(paths, timeout_s=60, ask_guest=tell).how == "guest"
+    nothing_is_left(paths)
+
+
+@pytest.mark.parametrize("heard", [True, False, None])
+def test_the_button_is_pressed_when_a_word_does_not_help(paths: MachinePaths, heard: bool | None) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    events: list[Progress] = []
+
+    def tell() -> bool:
+        if heard is None:
+            raise MachineError("ssh fell over")
+        return heard
+
+    assert stop(paths, timeout_s=1 if heard else 60, ask_guest=tell, report=events.append).how == "acpi"
+    assert any(event.warning and "ssh fell over" in event.text for event in events) == (heard is None)
+    nothing_is_left(paths)
+
+
+def test_force_does_not_speak_to_the_guest(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths))
+    assert stop(paths, force=True, ask_guest=lambda: pytest.fail("it was asked")).how == "quit"
+
+
+def words(paths: MachinePaths) -> list[str]:
+    return [event.word for event in read(paths)]
+
+
+def test_a_kill_is_noted_before_it_is_done_and_names_the_danger(paths: MachinePaths) -> None:
+    pid = lifecycle.start(paths, argv(paths)).pid
+    os.kill(pid, signal.SIGSTOP)
+    assert "qemu-img check" in stop(paths, force=True, patience=HURRIED).text
+    assert words(paths) == ["start", "running", "stop", "kill", "stopped"]
+
+
+def test_events_of_what_is_stopped_and_of_what_crashed(paths: MachinePaths) -> None:
+    stop(paths)
+    assert words(paths) == []
+    pid = lifecycle.start(paths, argv(paths)).pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    stop(paths)
+    assert words(paths) == ["start", "running", "crashed", "stopped"]
+
+
+def test_ctrl_c_says_how_the_machine_is_left(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths, presses=200)))
+    listens(paths)
+    said: list[str] = []
+
+    def report(event: Progress) -> None:
+        if event.warning:
+            said.append(event.text)
+        elif "power down" in event.text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop(paths, timeout_s=60, report=report)
+    assert said == ["no longer waiting: m still runs; its guest was asked to end, and may do so yet"]
+    assert state.observe(paths, ask_s=5).state is State.RUNNING
+    assert words(paths)[-1] == "stop called off"

@@ -31,6 +31,7 @@ def serialised(paths: MachinePaths, *, wait_s: float = 2.0) -> Iterator[None]:
 def sweep(paths: MachinePaths) -> None:
     """Remove what a QEMU that is gone left behind. Call it with the machine's lock held."""
     if locks.holder(paths.pidfile) is None:
-        for left in (paths.qmp, paths.qmp_watch, paths.vnc, paths.pidfile):
+        # The last are QEMU's temporary files, nameless but for the instant in which it makes them (block.c).
+        for left in (paths.qmp, paths.qmp_watch, paths.vnc, paths.pidfile, *paths.directory.glob("vl.??????")):
             left.unlink(missing_ok=True)
         state.forget_run(paths)

@@ -1,4 +1,4 @@
-"""Start a machine, and stop it (see `stopping`). Band: shell.
+"""Start a machine; and stop it (`stopping`), hold it (`pausing`), wait for its end (`ending`). Band: shell.
 
 Start ends with a QEMU that answers QMP, or with none. Knows nothing of what is in the command line but that it has
 `-pidfile` and `-qmp` at the machine's own paths. Synchronous: inside an event loop, use asyncio.to_thread.
@@ -7,6 +7,7 @@ Start ends with a QEMU that answers QMP, or with none. Knows nothing of what is 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -16,13 +17,28 @@ from pathlib import Path
 from pommel import locks, process
 from pommel.errors import DeadlineError, MachineError, PommelError, StateError
 from pommel.machine import logs, state
+from pommel.machine.ending import Ended, How, how_it_ended, note_crash, wait_end
+from pommel.machine.events import Word, note_event
 from pommel.machine.exclusive import serialised, sweep
+from pommel.machine.pausing import pause, resume
 from pommel.machine.pinned import pin_holder
 from pommel.machine.stopping import Patience, Stopped, stop
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore
 
-__all__ = ["Patience", "Started", "Stopped", "start", "stop"]
+__all__ = [
+    "Ended",
+    "How",
+    "Patience",
+    "Started",
+    "Stopped",
+    "how_it_ended",
+    "pause",
+    "resume",
+    "start",
+    "stop",
+    "wait_end",
+]
 
 _POLL_S = 0.02
 _HELLO_S = 1.0  # one try at QMP during a start; its end also shows that QEMU died
@@ -49,6 +65,8 @@ def start(
     """Start QEMU with `argv` in a session of its own and wait until it answers QMP.
 
     It runs in `cwd` (default: the machine's folder), for what an upstream names in ways that stay relative, as `fat:`.
+    What its guest writes only to be discarded goes to nameless files in the machine's folder: they can grow as large
+    as its disk, and the usual place for temporary files may be small, or memory.
 
     Whatever interrupts it, a half-started QEMU is ended; after a kill -9 of this process, the machine runs.
 
@@ -62,6 +80,7 @@ def start(
         if (pid := locks.holder(paths.pidfile)) is not None:
             raise StateError(f"{paths.name} is already running (pid {pid})", hint=f"pommel console {paths.name}")
         paths.make_runtime()
+        note_crash(paths)
         sweep(paths)
         began = time.monotonic()
         report(Progress("start", f"starting {paths.name}"))
@@ -78,18 +97,22 @@ def _start(paths: MachinePaths, argv: Sequence[str], accel: str | None, cwd: Pat
     try:
         state.mark_starting(paths)
         offset = logs.begin(paths, f"{paths.name} starts: {argv[0]} with {len(argv) - 1} arguments")
-        child = process.spawn_detached(argv, paths.log, cwd=cwd)
+        note_event(paths, Word.START, f"{argv[0]} with {len(argv) - 1} arguments")
+        child = process.spawn_detached(argv, paths.log, cwd=cwd, env={**os.environ, "TMPDIR": str(paths.directory)})
         try:
             _await_qmp(paths, child, offset, deadline)
             pid = locks.holder(paths.pidfile)
             if pid is None:
                 raise MachineError(f"QEMU runs, but does not hold {paths.pidfile}; is -pidfile among its arguments?")
             state.mark_running(paths, pid, accel)
+            note_event(paths, Word.RUNNING, f"QEMU answers (pid {pid}{f', {accel}' if accel else ''})")
         except BaseException:  # Ctrl-C too
             _call_off(paths, child)
             raise
         child.release()
-    except BaseException:
+    except BaseException as failure:
+        said = failure.message if isinstance(failure, PommelError) else type(failure).__name__
+        note_event(paths, Word.START_FAILED, said)
         sweep(paths)
         raise
     return pid

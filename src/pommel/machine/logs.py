@@ -1,55 +1,58 @@
-"""QEMU's log: begin a run in it, read its end, follow it. Band: shell.
+"""A machine's logs: begin a run in them, read their end, follow them, merge them, keep them bounded. Band: shell.
 
-QEMU itself writes the lines. Each run begins with a dated line of ours; a log that has grown is put aside as
-`qemu.log.1` when the next run begins. Reading takes bounded memory, however large the log is.
+QEMU itself writes its log and the guest's serial port; Pommel's own events are noted beside them (`events`). Each run
+begins with a dated line of ours. A log that has grown is put aside as `….log.1` when the next run begins; one that
+grows while QEMU runs is turned over by whoever calls `bound`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pommel.machine import events, journal, tailing
+from pommel.machine.journal import Line, Source
 from pommel.paths import MachinePaths
 
+__all__ = ["Line", "Source", "begin", "bound", "follow", "follow_merged", "last", "merged", "older", "tail"]
+
 ROTATE_BYTES = 1 << 20
-_BLOCK = 1 << 16
-_MOST = 1 << 20  # the most that is read back for one answer
 _POLL_S = 0.2
 
 
 def begin(paths: MachinePaths, headline: str) -> int:
-    """Begin a run: rotate a large log, add a dated line. Return the offset where QEMU's own lines will begin."""
-    if paths.log.exists() and paths.log.stat().st_size > ROTATE_BYTES:
-        paths.log.replace(older(paths))
+    """Begin a run: rotate large logs, add a dated line. Return the offset where QEMU's own lines will begin."""
+    for path in (paths.log, paths.serial_log):
+        tailing.put_aside(path, ROTATE_BYTES)
+    events.bound(paths)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     with paths.log.open("ab") as log:
         log.write(f"=== {now} {headline}\n".encode())
         return log.tell()
 
 
+def bound(paths: MachinePaths) -> None:
+    """Keep the logs of a machine that runs for months bounded, each to thrice ROTATE_BYTES. Cheap; never raises.
+
+    Nobody else does: whoever looks at a machine, or stays with it, calls this now and then.
+    """
+    for path in (paths.log, paths.serial_log):
+        with contextlib.suppress(OSError):
+            tailing.turn_over(path, ROTATE_BYTES)
+    events.bound(paths)
+
+
 def older(paths: MachinePaths) -> Path:
     """Where the log before the present one is."""
-    return paths.log.with_name(paths.log.name + ".1")
+    return tailing.older(paths.log)
 
 
 def last(paths: MachinePaths, count: int, *, since: int = 0) -> list[str]:
-    """The last `count` lines, none of them from before offset `since`; no log, no lines."""
-    try:
-        with paths.log.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            start = max(min(since, end), end - _MOST)
-            data = b""
-            while end > start and data.count(b"\n") <= count:
-                step = min(_BLOCK, end - start)
-                end = log.seek(end - step)
-                data = log.read(step) + data
-    except FileNotFoundError:
-        return []
-    lines = data.removesuffix(b"\n").split(b"\n") if data else []
-    return [_text(line) for line in lines[-count:]] if count > 0 else []
+    """The last `count` lines of QEMU's log, none of them from before offset `since`; no log, no lines."""
+    return [_text(line) for _, line in tailing.read_end(paths.log, count, since=since).lines]
 
 
 def tail(paths: MachinePaths, count: int = 10, *, since: int = 0) -> str:
@@ -58,46 +61,60 @@ def tail(paths: MachinePaths, count: int = 10, *, since: int = 0) -> str:
 
 
 def follow(paths: MachinePaths, count: int = 10, *, done: Callable[[], bool] = lambda: False) -> Iterator[str]:
-    """The last `count` lines, then each one to come, over rotation and deletion, until `done()` at a quiet moment."""
-    offset = _size(paths.log)
+    """The last `count` lines of QEMU's log, then each one to come, until `done()` at a quiet moment."""
+    log = tailing.Tail(paths.log)
     yield from last(paths, count)
-    inode, rest = _inode(paths.log), b""
     while True:
         finished = done()  # before reading: what was written until then is still told
-        if _inode(paths.log) != inode or _size(paths.log) < offset:  # another file, or emptied
-            inode, offset, rest = _inode(paths.log), 0, b""
-        data = _read(paths.log, offset)
-        offset += len(data)
-        *lines, rest = (rest + data).split(b"\n")
-        if len(rest) > _MOST:  # no line that anybody reads
-            lines, rest = [*lines, rest], b""
+        lines, busy = log.read()
         for line in lines:
             yield _text(line)
-        if not data:
+        if not busy:
             if finished:
                 return
             time.sleep(_POLL_S)
 
 
+def merged(paths: MachinePaths, count: int = 50) -> list[Line]:
+    """The last `count` lines of events, QEMU's log and serial port, in one stream, cleaned for a terminal.
+
+    The time of a line is when it was written at the earliest; exact for events.
+    """
+    told = events.read(paths)  # first: a log that is then shorter than an event says has been turned over
+    files = {
+        log: [tailing.read_end(path, count) for path in (tailing.older(log), log)]
+        for log in (paths.log, paths.serial_log)
+    }
+    return journal.merge(told, files[paths.log], files[paths.serial_log], count)
+
+
+def follow_merged(paths: MachinePaths, count: int = 50, *, done: Callable[[], bool] = lambda: False) -> Iterator[Line]:
+    """The last `count` merged lines, then each one to come with the time it came, until `done()` at a quiet moment.
+
+    Keeps the logs bounded meanwhile.
+    """
+    logs = ((Source.QEMU, paths.log), (Source.SERIAL, paths.serial_log), (Source.POMMEL, paths.events_log))
+    tails = [(source, tailing.Tail(path)) for source, path in logs]
+    yield from merged(paths, count)
+    while True:
+        finished = done()
+        read = [(source, tail.read()) for source, tail in tails]
+        now = datetime.datetime.now(datetime.UTC)
+        for source, (lines, _) in read:
+            yield from (line for data in lines if (line := _arrived(source, data, now)) is not None)
+        if not any(busy for _, (_, busy) in read):
+            if finished:
+                return
+            bound(paths)
+            time.sleep(_POLL_S)
+
+
+def _arrived(source: Source, data: bytes, now: datetime.datetime) -> Line | None:
+    if source is not Source.POMMEL:
+        return Line(now, source, journal.clean(data))
+    event = journal.parse(data.decode(errors="replace"))
+    return None if event is None else Line(event.time, source, journal.spell(event))
+
+
 def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r")
-
-
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as log:
-            log.seek(offset)
-            return log.read(_BLOCK)
-    except FileNotFoundError:
-        return b""
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None

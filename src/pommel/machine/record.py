@@ -12,11 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pommel.errors import MachineError, StateError
-from pommel.paths import write_atomic
+from pommel.errors import MachineError, StateError, UsageError
+from pommel.machine.smbios import AppleIdentity, check_mlb, check_serial
+from pommel.paths import check_name, write_atomic
 
 FORMAT = 1
-_OPTIONAL = {"base", "macos", "recovery", "config"}
+_APPLE = ("model", "serial", "mlb", "rom")
+_OPTIONAL = {"base", "macos", "recovery", "config", *_APPLE, "clone_of", "golden", "installed"}
+_MODEL = re.compile(r"[A-Za-z]+\d+,\d+\Z")
+_ROM = re.compile(r"[0-9A-F]{12}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
@@ -26,7 +30,9 @@ class MachineRecord:
     """One machine as it was made.
 
     `created` is ISO 8601 in UTC; `base` is the trial base image's key; `recovery` the recovery image's; `macos` the
-    version's number; `config` the pommel.toml that it was made under.
+    version's number; `config` the pommel.toml that it was made under. `model` to `rom` are what the Mac is told of
+    itself: all of them or none. `clone_of` names the machine that it was cloned from, `golden` one that is only cloned
+    and never written to; `installed` is the user's word on whether macOS is, None when nothing was said.
     """
 
     name: str
@@ -39,6 +45,20 @@ class MachineRecord:
     macos: str | None = None
     recovery: str | None = None
     config: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    mlb: str | None = None
+    rom: str | None = None
+    clone_of: str | None = None
+    golden: bool = False
+    installed: bool | None = None
+
+    @property
+    def apple(self) -> AppleIdentity | None:
+        """What the Mac is told of itself; None: the boot disk's own numbers stand."""
+        if self.model is None or self.serial is None or self.mlb is None or self.rom is None:
+            return None
+        return AppleIdentity(self.model, self.serial, self.mlb, self.uuid.upper(), self.rom)
 
 
 def load(path: Path) -> MachineRecord:
@@ -100,10 +120,16 @@ def parse(text: str) -> MachineRecord:
         raise ValueError(f"{lacking[0]!r} is missing")
     for key, value in found.items():
         _check(key, value)
+    if 0 < len(said := [key for key in _APPLE if found.get(key) is not None]) < len(_APPLE):
+        raise ValueError(f"{', '.join(_APPLE)} go together, and there is only {', '.join(said)}")
     return MachineRecord(**found)
 
 
 def _check(key: str, value: Any) -> None:
+    if key in ("golden", "installed"):
+        if not isinstance(value, bool) and not (key == "installed" and value is None):
+            raise ValueError(f"{key} is {value!r}, neither true nor false")
+        return
     if key == "ssh_port":
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
             raise ValueError(f"ssh_port is {value!r}, no port")
@@ -116,6 +142,26 @@ def _check(key: str, value: Any) -> None:
         raise ValueError(f"mac is {value!r}, no MAC address")
     if key == "uuid" and not _UUID.match(value):
         raise ValueError(f"uuid is {value!r}, no UUID in lower case")
+    if wrong := _wrong(key, value):
+        raise ValueError(f"{key} is {value!r}: {wrong}")
+
+
+def _wrong(key: str, value: str) -> str | None:
+    """What is wrong with a Mac's number or with a machine's name."""
+    if key == "serial":
+        return check_serial(value)
+    if key == "mlb":
+        return check_mlb(value)
+    if key == "model":
+        return None if _MODEL.match(value) else "no model such as iMacPro1,1"
+    if key == "rom":
+        return None if _ROM.match(value) else "not 12 hexadecimal digits in upper case"
+    if key == "clone_of":
+        try:
+            check_name(value)
+        except UsageError as wrong:
+            return wrong.message
+    return None
 
 
 def _hint(text: str) -> str:

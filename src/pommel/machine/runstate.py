@@ -38,6 +38,23 @@ class Observed:
         return self.state in (State.STARTING, State.RUNNING, State.PAUSED)
 
 
+class How(StrEnum):
+    """The ways a run ends."""
+
+    GUEST = "guest"  # it powered itself down
+    STOPPED = "stopped"  # by Pommel's stop
+    SIGNAL = "signal"  # somebody ended QEMU by a signal that it obeys: a host that goes down does
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, and more about it for a person."""
+
+    how: How
+    detail: str
+
+
 # qapi/run-state.json, RunState. Those that are not here are passing states of a machine that goes on by itself.
 _PAUSED = {
     "paused": "",
@@ -50,6 +67,8 @@ _PAUSED = {
     "shutdown": "the guest has powered down; only a stop helps",
     "debug": "a debugger holds it",
 }
+NO_ROOM = "io-error"
+FULL = "the host's disk is full (df -h {folder}): make room, then: pommel resume {name}"
 _BEYOND_ACPI = frozenset({"io-error", "internal-error", "guest-panicked", "shutdown"})
 
 

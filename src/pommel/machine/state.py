@@ -14,13 +14,21 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pommel import locks
 from pommel.errors import PommelError
-from pommel.machine.runstate import Observed, State, read_status
+from pommel.machine import logs
+from pommel.machine.journal import telling
+from pommel.machine.runstate import FULL, NO_ROOM, Observed, State, read_status
 from pommel.paths import MachinePaths, write_atomic
 
-__all__ = ["Observed", "State", "forget_run", "mark_running", "mark_starting", "observe"]
+if TYPE_CHECKING:
+    from pommel.machine.qmp import Qmp
+
+__all__ = ["Observed", "State", "forget_run", "is_disk_full", "mark_running", "mark_starting", "observe"]
+
+_LAST_WORDS = 20  # lines of QEMU's log that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,9 @@ def _at_rest(paths: MachinePaths, run: Run | None) -> Observed:
         return Observed(paths.name, State.STOPPED)
     if run is not None and run.boot_id != _boot_id():
         return Observed(paths.name, State.CRASHED, detail="the host went down while it ran")
-    return Observed(paths.name, State.CRASHED, detail="QEMU was killed or broke down; its log may say why")
+    said = telling(logs.last(paths, _LAST_WORDS))
+    why = f"its last words: {said}" if said else "it said nothing; if the host ran out of memory, dmesg says so"
+    return Observed(paths.name, State.CRASHED, detail=f"QEMU was killed or broke down; {why}")
 
 
 def _alive(paths: MachinePaths, pid: int, accel: str | None) -> Observed:
@@ -95,10 +105,16 @@ def _asked(paths: MachinePaths, seen: Observed, ask_s: float) -> Observed:
 
     try:
         status = qmp.run(qmp.query_status(paths.qmp, timeout_s=ask_s))
+        full = status == NO_ROOM and qmp.run(qmp.within(paths.qmp, ask_s, is_disk_full))
     except PommelError:
         return replace(seen, detail="QEMU's monitor is busy or does not answer")
     state, detail = read_status(status)
-    return replace(seen, state=state, detail=detail)
+    return replace(seen, state=state, detail=FULL.format(name=paths.name, folder=paths.directory) if full else detail)
+
+
+async def is_disk_full(monitor: Qmp) -> bool:
+    """Whether the guest stands because a disk of its could not grow (qapi/block-core.json, BlockDeviceIoStatus)."""
+    return any(block.get("io-status") == "nospace" for block in await monitor.execute("query-block"))
 
 
 def _save(paths: MachinePaths, phase: str, pid: int, accel: str | None) -> None:

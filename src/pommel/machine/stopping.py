@@ -1,29 +1,36 @@
-"""The ladder that stops a machine: ACPI, QMP quit, SIGTERM, SIGKILL. Band: shell.
+"""The ladder that stops a machine: a word to its guest, ACPI, QMP quit, SIGTERM, SIGKILL. Band: shell.
 
-Each rung is tried only when the one before did not end QEMU. The first three let QEMU write its disk out; only the last
-one takes that away. The process is pinned, so no rung ever meets a stranger. The machine's lock is
-held for the tidying alone: a second `stop --force` can overtake a patient one.
+Each rung is tried only when the one before did not end QEMU. All but the last let QEMU write its disk out.
+The process is pinned, so no rung ever meets a stranger. The machine's lock is held for the tidying alone: a second
+`stop --force` can overtake a patient one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pommel import locks
 from pommel.errors import BusyError, MachineError, PommelError
+from pommel.machine.ending import note_crash
+from pommel.machine.events import Word, note_event
 from pommel.machine.exclusive import serialised, sweep
 from pommel.machine.pinned import Pinned, pin_holder
-from pommel.machine.runstate import can_power_down, let_go_command
+from pommel.machine.runstate import NO_ROOM, can_power_down, let_go_command
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore, warn
 
 if TYPE_CHECKING:
     from pommel.machine.qmp import Qmp
 
+AskGuest = Callable[[], bool]
 _TICK_S = 0.5
+_ENDING_S = 0.25  # a QEMU that closes its monitor is about to end
+_AGAIN_S = 0.3  # in which a guest that was let go on tries its write again
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,15 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """How the machine came to stop: `acpi`, `quit`, `term`, `kill` or `already stopped`; and in what time."""
+    """How the machine came to stop: `guest`, `acpi`, `quit`, `term`, `kill` or `already stopped`; and in what time."""
 
     how: str
     took_s: float
+
+    @property
+    def text(self) -> str:
+        """The same for a person."""
+        return _SAID[self.how]
 
 
 def stop(
@@ -51,10 +63,13 @@ def stop(
     force: bool = False,
     report: Report = ignore,
     patience: Patience = Patience(),
+    ask_guest: AskGuest | None = None,
 ) -> Stopped:
     """Stop the machine; the guest has `timeout_s` to power itself down, or none with `force`.
 
-    Ctrl-C while it waits leaves the machine as it is. What a crashed one left behind is tidied up.
+    `ask_guest` tells the guest from inside to shut down and returns whether it was heard; it must not take long. Then
+    the first half of the time is the guest's own, and the power button is pressed in the second.
+    Ctrl-C while it waits leaves the machine as it is, and says so. What a crashed one left behind is tidied up.
 
     Raises:
         BusyError: it is not running, and somebody else is at work on it.
@@ -63,9 +78,16 @@ def stop(
     """
     began = time.monotonic()
     with pin_holder(paths.pidfile) as qemu:
-        how = "already stopped" if qemu is None else _Ladder(paths, qemu, report, patience).climb(timeout_s, force)
+        how = "already stopped"
+        if qemu is not None:
+            ladder = _Ladder(paths, qemu, report, patience, ask_guest)
+            how = _climbed(paths, ladder, 0.0 if force else timeout_s)
+            note_event(paths, Word.STOPPED, _SAID[how])  # before the sweep: whoever watches then knows what it sees
     try:
         with serialised(paths):
+            if how == "already stopped" and paths.pidfile.exists() and locks.holder(paths.pidfile) is None:
+                note_crash(paths)
+                note_event(paths, Word.STOPPED, "what the crash left behind is tidied up")
             sweep(paths)
     except BusyError:
         if how == "already stopped":  # perhaps it is just being started
@@ -76,28 +98,46 @@ def stop(
 
 
 _SAID = {
-    "acpi": "the guest powered down",
+    "guest": "the guest was told to shut down, and did",
+    "acpi": "the guest powered down at the power button",
     "quit": "QEMU was told to quit",
     "term": "QEMU was ended by SIGTERM",
-    "kill": "QEMU was killed; what it had not written is lost",
+    "kill": "QEMU was killed; what it had not written is lost, and its disk may need a check (qemu-img check)",
     "already stopped": "it was not running",
 }
 
 
-class _Ladder:
-    def __init__(self, paths: MachinePaths, qemu: Pinned, report: Report, patience: Patience) -> None:
-        self._paths, self._qemu, self._report, self._patience = paths, qemu, report, patience
-        self._heard = True  # until QMP is silent: then no rung waits for it again
+def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float) -> str:
+    note_event(paths, Word.STOP, f"the guest has {timeout_s:g} s" if timeout_s > 0 else "at once")
+    try:
+        return ladder.climb(timeout_s)
+    except KeyboardInterrupt:
+        note_event(paths, Word.STOP_OFF, "by Ctrl-C")
+        warn(ladder.report, f"no longer waiting: {paths.name} {ladder.standing()}")
+        raise
 
-    def climb(self, timeout_s: float, force: bool) -> str:
-        """Try rung after rung; return the name of the one that did it."""
-        if not force and timeout_s > 0 and self._acpi(timeout_s):
-            return "acpi"
+
+class _Ladder:
+    def __init__(
+        self, paths: MachinePaths, qemu: Pinned, report: Report, patience: Patience, ask_guest: AskGuest | None
+    ) -> None:
+        self._paths, self._qemu, self.report, self._patience = paths, qemu, report, patience
+        self._ask_guest = ask_guest
+        self._heard = True  # until QMP is silent: then no rung waits for it again
+        self._asked = ""  # who has been asked to end it
+        self._pressed = False
+
+    def climb(self, timeout_s: float) -> str:
+        """Try rung after rung, the guest's own only if it gets time; return the name of the one that did it."""
+        if timeout_s > 0 and (how := self._guests_own(timeout_s)):
+            return how
+        self._asked = "QEMU"
         if self._ask(_quit) and self._wait("waiting for QEMU to quit", self._patience.quit_s):
             return "quit"
         self._qemu.send(signal.SIGTERM)
         if self._wait("waiting for QEMU to end", self._patience.term_s):
             return "term"
+        note_event(self._paths, Word.KILL)  # so that nobody takes it for a crash
         self._qemu.send(signal.SIGKILL)
         if self._wait("waiting for QEMU to die", self._patience.kill_s):
             return "kill"
@@ -106,16 +146,45 @@ class _Ladder:
             hint="its storage may hang: see dmesg",
         )
 
-    def _acpi(self, timeout_s: float) -> bool:
+    def standing(self) -> str:
+        """How the machine is when nobody waits any longer."""
+        if self._qemu.ended():
+            return "has ended"
+        return "still runs" + (f"; its {self._asked} was asked to end, and may do so yet" if self._asked else "")
+
+    def _guests_own(self, timeout_s: float) -> str | None:
+        used = 0.0
+        if self._ask_guest is not None:
+            used = timeout_s / 2 if self._inside(self._ask_guest) else 0.0
+            if self._wait("waiting for the guest to shut down", used, 0.0, timeout_s):
+                return "guest"
+        if not self._acpi(used, timeout_s):
+            return None
+        return "guest" if self._ask_guest is not None and not self._pressed else "acpi"
+
+    def _inside(self, ask_guest: AskGuest) -> bool:
+        """Tell the guest from inside; whether it heard."""
+        self._ask(_let_go)  # one whose vCPUs stand hears nothing
+        self.report(Progress("stop", f"asking the guest of {self._paths.name} to shut down"))
+        try:
+            heard = ask_guest()
+        except PommelError as failure:
+            warn(self.report, f"{self._paths.name}: {failure.message}")
+            return False
+        self._asked = "guest" if heard else ""
+        return heard
+
+    def _acpi(self, used_s: float, timeout_s: float) -> bool:
         """Press the power button, and again half-way: a guest that was still booting missed the first time."""
-        half = timeout_s / 2
-        for before in (0.0, half):
+        half = (timeout_s - used_s) / 2
+        for before in (used_s, used_s + half):
             if not self._ask(_press):
                 break
+            self._asked, self._pressed = "guest", True
             if self._wait("waiting for the guest to power down", half, before, timeout_s):
                 return True
         else:
-            warn(self._report, f"{self._paths.name} did not power down in {timeout_s:g} s")
+            warn(self.report, f"{self._paths.name} did not power down in {timeout_s:g} s")
         return self._qemu.ended()
 
     def _ask(self, what: Callable[[Qmp], Awaitable[bool]]) -> bool:
@@ -126,9 +195,9 @@ class _Ladder:
             try:
                 return qmp.run(qmp.within(path, self._patience.qmp_s, what))
             except PommelError as failure:
-                if self._qemu.ended():
+                if self._qemu.ended(_ENDING_S):
                     return False
-                warn(self._report, f"{self._paths.name}: {failure.message}")
+                warn(self.report, f"{self._paths.name}: {failure.message}")
         self._heard = False
         return False
 
@@ -136,19 +205,29 @@ class _Ladder:
         """Wait for QEMU's end, telling every half second how long it has been."""
         began = time.monotonic()
         while (waited := time.monotonic() - began) < seconds:
-            self._report(Progress("stop", text, before_s + waited, total_s or seconds, "s"))
+            self.report(Progress("stop", text, before_s + waited, total_s or seconds, "s"))
             if self._qemu.ended(min(_TICK_S, seconds - waited)):
                 return True
         return self._qemu.ended()
 
 
-async def _press(monitor: Qmp) -> bool:
-    """Press the power button of a guest that runs; False when the guest is past obeying."""
+async def _let_go(monitor: Qmp) -> bool:
+    """Let a guest that stands go on; False when it is past obeying."""
     status = await monitor.status()
-    if not can_power_down(status):
-        return False
     if command := let_go_command(status):
+        if not can_power_down(status) and status != NO_ROOM:
+            return False
         await monitor.execute(command)
+    if status == NO_ROOM:  # perhaps there is room by now
+        await asyncio.sleep(_AGAIN_S)
+        return await monitor.status() != NO_ROOM
+    return True
+
+
+async def _press(monitor: Qmp) -> bool:
+    """Press the power button of a guest that runs, or can be let go on; False when it is past obeying."""
+    if not await _let_go(monitor):
+        return False
     await monitor.execute("system_powerdown")
     return True
 

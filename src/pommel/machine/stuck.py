@@ -158,7 +158,7 @@ def _moves(screens: Sequence[str]) -> bool | None:
 def _evidence(seen: _Seen) -> tuple[str, ...]:
     found = [f"its disks were written at {_spell_rate(seen.writes)}, over {seen.seconds:.0f} s"]
     if seen.cores is not None:
-        found.append(f"its vCPUs used {seen.cores * 100:.0f} % of one core")
+        found.append(f"its vCPUs had work for {seen.cores * 100:.0f} % of one core")
     found.append(f"they had halted in {seen.halted * 100:.0f} % of all looks")
     if seen.places:
         found.append(

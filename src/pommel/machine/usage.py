@@ -114,9 +114,22 @@ def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:
 
 
 def thread_cpu_s(pid: int, threads: Iterable[int]) -> float | None:
-    """The CPU seconds that these threads of `pid` have used, each counted once; None when they are out of reach."""
-    found = [_stat(Path(f"/proc/{pid}/task/{thread}/stat")) for thread in set(threads)]
-    return sum(_cpu_s(fields) for fields in found if fields) if all(found) else None
+    """The CPU seconds that these threads of `pid` have wanted, each counted once; None when they are out of reach.
+
+    Wanted is used plus waited for: on a busy host a thread that never rests may get a tenth of a core (schedstat,
+    Documentation/scheduler/sched-stats.rst). Where the kernel does not count the waiting, it is what was used.
+    """
+    found = [_wanted_s(Path(f"/proc/{pid}/task/{thread}")) for thread in set(threads)]
+    return sum(seconds for seconds in found if seconds is not None) if None not in found else None
+
+
+def _wanted_s(thread: Path) -> float | None:
+    try:
+        ran_ns, waited_ns = (int(word) for word in (thread / "schedstat").read_text().split()[:2])
+    except (OSError, ValueError):
+        fields = _stat(thread / "stat")
+        return _cpu_s(fields) if fields else None
+    return (ran_ns + waited_ns) / 1e9
 
 
 def _stat(path: Path) -> list[str] | None:

@@ -14,6 +14,7 @@ from pommel.machine.upstream_files import unreadable
 _SHOWN_ELSEWHERE = ("display", "vnc", "spice", "nographic", "sdl", "curses", "full-screen")
 _SPICE_ONLY = ("spicevmc", "spiceport")
 _CODECS = ("hda-duplex", "hda-micro", "hda-output", "usb-audio", "AC97", "ES1370", "sb16", "virtio-sound-pci")
+_SERIAL = "serial-log"
 _NO_CONSOLE = "keeps QEMU's text consoles out of reach of whoever sees the screen"
 
 
@@ -85,10 +86,14 @@ def monitor(sheet: Sheet, given: Given) -> Sheet:
 
 def serial(sheet: Sheet, given: Given) -> Sheet:
     """Keep what the guest writes to its first serial port."""
-    # What follows "file:" is a path as it is, commas and all (qemu_chr_parse_compat in chardev/char.c).
-    log, reason = f"file:{given.placement.serial_log}", "the first serial port goes to the machine's log"
+    # append=on: `-serial file:` would empty the log at each start, and write on past a hole once it is turned over.
+    log = f"file,id={_SERIAL},path={escape(given.placement.serial_log)},append=on"
+    reason = "the first serial port goes to the machine's log"
+    backends = sheet.line.find("chardev", where=lambda a: a.sub.get("id") == _SERIAL)
+    sheet = sheet.change(backends[0], log, reason) if backends else sheet.add("-chardev", log, reason)
     ports = sheet.line.find("serial")
-    sheet = sheet.change(ports[0], log, reason) if ports else sheet.add("-serial", log, reason)
+    value = f"chardev:{_SERIAL}"
+    sheet = sheet.change(ports[0], value, reason) if ports else sheet.add("-serial", value, reason)
     for port in ports[1:]:
         if _is_terminal(port):
             sheet = sheet.change(port, "null", "there is no terminal to write to")

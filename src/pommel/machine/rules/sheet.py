@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pommel.machine.boot_choices import ORDINARY, BootChoice
 from pommel.machine.commandline import Argument, CommandLine, Note
 from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import SubOptions
@@ -42,10 +43,13 @@ class Placement:
     mac: str
     ssh_port: int
     installer: str | None = None  # None: there is none to attach
+    installer_reason: str = ""  # why it is attached, or is not
     boot_disk: str | None = None  # None: the upstream's own
     boot_disk_reason: str = ""  # why not the upstream's, if so
     disk_format: str = "qcow2"
     firmware_reason: str = ""  # why another pair than the upstream's, if so
+    data_disks: tuple[str, ...] = ()  # further disks of the machine (qcow2)
+    choice: BootChoice = ORDINARY  # what was chosen for this one start
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pommel.machine.commandline import Argument
+from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.rules.sheet import Given, Sheet
 from pommel.machine.suboptions import SubOptions
 from pommel.machine.upstream_files import devices_of, find_disks, find_pflash, unreadable
 
+_THROWAWAY = "throwaway: what this run writes is discarded, and its end brings back what was there before"
+_OWN_DATA = "a further disk of the machine's own"
+_AHCI, _AHCI_PORTS = ("ich9-ahci", "ahci"), 6  # hw/ide/ich.c
+# The same words as for the machine's own disk, with the same reasons.
+_DATA_DISK = SubOptions.parse(
+    "id=,if=none,file=,format=qcow2,cache=writeback,aio=threads,discard=unmap,detect-zeroes=unmap"
+)
 _SOLID_STATE = ("ide-hd", "scsi-hd")  # the devices that can tell the guest how fast they spin
 
 
@@ -20,7 +27,10 @@ def firmware(sheet: Sheet, given: Given) -> Sheet:
     reason = "the machine writes its own copy of the variables, never the upstream's file"
     if place.firmware_reason:
         reason += f"; {place.firmware_reason}"
-    return sheet.change(pair.variables, variables, reason)
+    sheet = sheet.change(pair.variables, variables, reason)
+    if not place.choice.throwaway:
+        return sheet
+    return sheet.change(find_pflash(sheet.line).variables, _discard_writes(variables), _THROWAWAY)
 
 
 def _readonly_where_it_was(before: SubOptions, after: SubOptions) -> SubOptions:
@@ -33,7 +43,10 @@ def _readonly_where_it_was(before: SubOptions, after: SubOptions) -> SubOptions:
 def disks(sheet: Sheet, given: Given) -> Sheet:
     """Give the machine its own disk; attach the boot disk and the installer without writing to them."""
     sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine keeps what it writes")
-    return _installer(_boot_disk(_machine_disk(sheet, given), given), given)
+    ports = free_ports(sheet.line)  # before the installer leaves: its port stays free for when it comes back
+    sheet = _installer(_boot_disk(_machine_disk(sheet, given), given), given)
+    sheet = _data_disks(sheet, given.placement.data_disks, ports)
+    return _throwaway(sheet) if given.placement.choice.throwaway else sheet
 
 
 def _machine_disk(sheet: Sheet, given: Given) -> Sheet:
@@ -86,15 +99,51 @@ def _installer(sheet: Sheet, given: Given) -> Sheet:
             sheet.line, "no installer drive", "a -drive with id=InstallMedia or a file BaseSystem*", "drive"
         )
     if image is None:
-        return _without_installer(sheet, drive)
+        return _without_installer(sheet, drive, given.placement.installer_reason)
     value = _discard_writes(drive.sub.with_value("file", image))
-    return sheet.change(drive, value, "the recovery image; writes are discarded: machines share the one image")
+    reason = "the recovery image; writes are discarded: machines share the one image"
+    if why := given.placement.installer_reason:
+        reason += f"; {why}"
+    return sheet.change(drive, value, reason)
 
 
-def _without_installer(sheet: Sheet, drive: Argument) -> Sheet:
-    reason = "there is no recovery image to attach, and QEMU would not start"
+def _without_installer(sheet: Sheet, drive: Argument, why: str) -> Sheet:
+    reason = why or "there is no recovery image to attach, and QEMU would not start"
     plugs = devices_of(sheet.line, drive, "drive")
     return sheet.remove_all(plugs, reason).remove(drive, reason)
+
+
+def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) -> Sheet:
+    """Attach the machine's further disks: to SATA while there are ports, which every macOS knows, else to virtio."""
+    for index, file in enumerate(files):
+        name = f"own-data{index}"
+        sheet = sheet.add("-drive", _DATA_DISK.with_value("id", name).with_value("file", file).render(), _OWN_DATA)
+        if index < len(ports):
+            sheet = sheet.add("-device", f"ide-hd,bus={ports[index]},drive={name},rotation_rate=1", _OWN_DATA)
+        else:
+            sheet = sheet.add("-device", f"virtio-blk-pci,drive={name}", f"{_OWN_DATA}; all SATA ports are taken")
+    return sheet
+
+
+def free_ports(line: CommandLine) -> tuple[str, ...]:
+    """The SATA ports that nothing is plugged into, such as `sata.5`: those above the taken ones first."""
+    found: list[str] = []
+    for controller in line.find("device", where=lambda a: a.sub.head in _AHCI and a.sub.has("id")):
+        prefix = f"{controller.sub.get('id')}."
+        buses = [bus for a in line.find("device") if (bus := a.sub.get("bus") or "").startswith(prefix)]
+        taken = {int(number) for bus in buses if (number := bus.removeprefix(prefix)).isdecimal()}
+        free = [port for port in range(_AHCI_PORTS) if port not in taken]
+        top = max(taken, default=-1)
+        found += [f"{prefix}{port}" for port in sorted(free, key=lambda port: (port < top, port))]
+    return tuple(found)
+
+
+def _throwaway(sheet: Sheet) -> Sheet:
+    """Discard the writes to every disk that would be kept."""
+    for drive in sheet.line.find("drive", where=lambda a: a.sub.get("if") != "pflash" and a.sub.has("file")):
+        if drive.sub.get("media") != "cdrom":
+            sheet = sheet.change(drive, _discard_writes(drive.sub), _THROWAWAY)
+    return sheet
 
 
 def _discard_writes(drive: SubOptions) -> SubOptions:
