@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from driver import Shell
+
+# Who starts the tests in the background of a script has them ignore Ctrl-C, and all that they start with them; and
+# what happens at a Ctrl-C is among the things that are tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -88,7 +89,8 @@ class Shell:
     def close(self) -> None:
         """End whatever still runs here, and remove it all."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # gone since
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.processes(), 10)
         shutil.rmtree(self.root, ignore_errors=True)
 

@@ -13,7 +13,7 @@ FILES = sorted(SRC.rglob("*.py"))
 
 GROUND = {"errors", "progress", "process", "paths", "locks", "ssh", "config", "settings", "fat"}
 DOMAINS = {"overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard"}
-FACES = {"cli"}
+FACES = {"cli", "menu"}
 # The one line on which domain packages may lean on each other: wire <- screen <- session, wire <- mesh, console.
 ALLOWED = {("screen", "wire"), ("console", "wire"), ("session", "screen"), ("session", "wire"), ("mesh", "wire")}
 NO_IO = {"asyncio", "socket", "subprocess", "threading", "time", "select", "selectors", "multiprocessing"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pommel import process
-from pommel.ssh import SshTarget, ssh_argv
+from pommel.ssh import SshTarget, host_block, multiplexed, remote, scp_argv, ssh_argv
 
 TARGET = SshTarget("trial", 2222, "ann", Path("/k/id"), Path("/k/known"))
 
@@ -109,3 +109,23 @@ def test_another_host_key_is_refused(server: SshTarget) -> None:
     done = process.run(ssh_argv(server, ["echo", "hello"], batch=True), check=False, timeout_s=30)
     assert done.returncode == 255 and done.stdout == b""
     assert b"Host key verification failed" in done.stderr
+
+
+def test_a_host_block_means_what_the_command_line_does(tmp_path: Path) -> None:
+    odd = replace(TARGET, known_hosts=tmp_path / "known hosts %", key=tmp_path / "k")
+    shared = multiplexed(tmp_path / "a b" / "ssh")
+    config = tmp_path / "config"
+    config.write_text(host_block(odd, "mac", shared))
+    told = process.run(["ssh", "-G", "-F", config, "mac"]).text.splitlines()
+    by_file = dict(line.split(" ", 1) for line in told)
+    by_words = understood(ssh_argv(odd, shared=shared))
+    for key in ("hostname", "port", "user", "userknownhostsfile", "hostkeyalias", "controlpath", "controlpersist"):
+        assert by_file[key] == by_words[key], key
+    assert by_file["controlpath"] == str(tmp_path / "a b" / "ssh")
+
+
+def test_scp_words_go_through_as_they_are() -> None:
+    argv = scp_argv(TARGET, ["-r", "a b", remote(TARGET, "/tmp/c d")])
+    assert argv[:3] == ["scp", "-F", "none"]
+    assert argv[-3:] == ["-r", "a b", f"{TARGET.user}@127.0.0.1:/tmp/c d"]
+    assert str(TARGET.port) in argv

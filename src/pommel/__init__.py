@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pommel.app.machines import Status as Status
     from pommel.app.machines import delete as delete
     from pommel.app.machines import list_machines as list_machines
-    from pommel.app.machines import start as start
     from pommel.app.machines import status as status
-    from pommel.app.machines import stop as stop
+    from pommel.app.starting import start as start
+    from pommel.app.starting import stop as stop
     from pommel.app.up import up as up
     from pommel.app.up import wait_ssh as wait_ssh
     from pommel.app.workspace import Workspace as Workspace
@@ -53,9 +53,9 @@ _WHERE = {
     "press_key": ("pommel.app.hands", "press_key"),
     "screenshot": ("pommel.app.hands", "screenshot"),
     "ssh_run": ("pommel.app.guest", "ssh_run"),
-    "start": ("pommel.app.machines", "start"),
+    "start": ("pommel.app.starting", "start"),
     "status": ("pommel.app.machines", "status"),
-    "stop": ("pommel.app.machines", "stop"),
+    "stop": ("pommel.app.starting", "stop"),
     "type_text": ("pommel.app.hands", "type_text"),
     "up": ("pommel.app.up", "up"),
     "wait_ssh": ("pommel.app.up", "wait_ssh"),

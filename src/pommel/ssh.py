@@ -5,7 +5,7 @@ System OpenSSH does the work. A machine's ssh never touches the user's known_hos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,27 +36,63 @@ def ssh_argv(
     batch: bool = False,
     connect_timeout_s: int = 10,
     options: Sequence[str] = (),
+    shared: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Build `ssh` for `target`. `batch` never asks anything; `command` is given to the guest's shell as is."""
-    words = ["ssh", "-F", "none", "-p", str(target.port), "-l", target.user]
-    pairs = {
+    """Build `ssh` for `target`. `batch` never asks anything; `command` is given to the guest's shell as is.
+
+    `shared` is of `multiplexed`.
+    """
+    pairs = {**pairs_of(target), "ConnectTimeout": str(connect_timeout_s), **(shared or {})}
+    if batch:
+        pairs["BatchMode"] = "yes"
+    words = ["ssh", "-F", "none", "-p", str(target.port), "-l", target.user, *_options(pairs)]
+    words += [part for option in options for part in ("-o", option)]
+    return [*words, "--", target.host, *command]
+
+
+def scp_argv(target: SshTarget, words: Sequence[str], *, shared: Mapping[str, str] | None = None) -> list[str]:
+    """Build `scp` for `target`; among `words` are scp's own flags, and the guest's files as `remote` spells them."""
+    pairs = {**pairs_of(target), "ConnectTimeout": "10", **(shared or {})}
+    return ["scp", "-F", "none", "-P", str(target.port), *_options(pairs), *words]
+
+
+def remote(target: SshTarget, path: str) -> str:
+    """A file of the guest as scp(1) wants it."""
+    return f"{target.user}@{target.host}:{path}"
+
+
+def host_block(target: SshTarget, alias: str, options: Mapping[str, str]) -> str:
+    """The block of ssh_config(5) that makes `ssh ALIAS` reach the guest."""
+    pairs = {"HostName": target.host, "Port": str(target.port), "User": target.user, **pairs_of(target), **options}
+    return "".join([f"Host {alias}\n", *(f"    {key} {_quoted(value)}\n" for key, value in pairs.items())])
+
+
+def pairs_of(target: SshTarget) -> dict[str, str]:
+    """What ssh must know of a guest besides its address, as options of ssh_config(5)."""
+    return {
         "IdentityFile": _literal(target.key),  # not -i, which looks for the file before it reads the %%
         "IdentitiesOnly": "yes",
         "UserKnownHostsFile": _literal(target.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": target.alias,
         "StrictHostKeyChecking": "yes" if target.introduced else "accept-new",
-        "ConnectTimeout": str(connect_timeout_s),
         "ServerAliveInterval": "15",
         "LogLevel": "ERROR",
     }
-    if batch:
-        pairs["BatchMode"] = "yes"
-    for key, value in pairs.items():
-        words += ["-o", f"{key}={_quoted(value)}"]
-    for option in options:
-        words += ["-o", option]
-    return [*words, "--", target.host, *command]
+
+
+def multiplexed(socket: Path, *, persist_s: int = 60) -> dict[str, str]:
+    """Options that let calls share one connection, which stays for `persist_s` after the last (ssh_config(5))."""
+    return {"ControlMaster": "auto", "ControlPath": _literal(socket), "ControlPersist": str(persist_s)}
+
+
+def end_shared_argv(target: SshTarget, socket: Path) -> list[str]:
+    """Build the `ssh` that ends a shared connection."""
+    return ["ssh", "-F", "none", "-o", f"ControlPath={_quoted(_literal(socket))}", "-O", "exit", target.host]
+
+
+def _options(pairs: Mapping[str, str]) -> list[str]:
+    return [part for key, value in pairs.items() for part in ("-o", f"{key}={_quoted(value)}")]
 
 
 def make_key(path: Path, comment: str) -> None:

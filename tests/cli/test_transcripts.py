@@ -122,7 +122,7 @@ def test_config_errors_name_file_line_and_spelling(shell: Shell) -> None:
 
 
 def test_log_of_a_machine_that_never_ran(shell: Shell) -> None:
-    assert "has never been started" in shell.run("log", "trial", status=3).stderr
+    assert shell.run("log", "trial", status=3).stderr == "error: trial has not been made yet\nhint: pommel up trial\n"
 
 
 def test_list_shows_the_trial_machine_and_those_of_pommel_toml(shell: Shell) -> None:

@@ -8,30 +8,44 @@ from pathlib import Path
 from pommel import locks
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
+from pommel.machine.boot_choices import BootChoice
+from pommel.machine.smbios import AppleIdentity
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles
-from pommel.opencore.build import build, key, needs_build
+from pommel.opencore.build import Options, build, key, needs_build
+from pommel.opencore.options import Smbios
 from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Report
 
 NAME = "OpenCore.qcow2"
 _WAIT_S = 120.0
+_AS_IT_IS = Options()
+_USUAL = BootChoice()
 
 
 @dataclass(frozen=True, slots=True)
 class BootDisk:
-    """The boot disk; `path` is None when it is the upstream's own. `packed` says from which folder we pack it."""
+    """The boot disk; `path` is None when it is the upstream's own. We pack it from the folder `packed`, if any."""
 
     path: Path | None = None
     reason: str = ""
     packed: Path | None = None
+    options: Options = _AS_IT_IS
 
 
-def choose(workspace: Workspace, spec: MachineSpec, folder: Path, files: UpstreamFiles) -> BootDisk:
+def choose(
+    workspace: Workspace,
+    spec: MachineSpec,
+    folder: Path,
+    files: UpstreamFiles,
+    apple: AppleIdentity | None = None,
+    choice: BootChoice = _USUAL,
+) -> BootDisk:
     """Say which boot disk machine `spec.name` starts from; changes nothing.
 
     Raises:
-        StateError: the one that is asked for is not there.
+        StateError: the one that is asked for is not there; or what is asked for takes packing, and there is nothing to
+            pack.
         UpstreamError: upstream's own is missing, and its OpenCore folder cannot be packed.
     """
     if spec.boot_disk is not None:
@@ -39,13 +53,17 @@ def choose(workspace: Workspace, spec: MachineSpec, folder: Path, files: Upstrea
         if not path.is_file():
             raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
         return BootDisk(path, "asked for: boot_disk")
-    if files.boot_disk is None or (why := needs_build(Path(files.boot_disk))) is None:
-        return BootDisk()
     efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
+    why = _why_packed(files, apple, choice)
+    if not why:
+        return BootDisk()
     if not efi.is_dir():
-        return BootDisk()  # QEMU says what it lacks: there is nothing to pack either
-    path = workspace.home.opencore / key(efi, config) / NAME
-    return BootDisk(path, f"{why}; packed from upstream's {efi.relative_to(folder)}", efi)
+        if choice.verbose:
+            raise StateError(f"--verbose takes OpenCore's folder, and there is no {efi}")
+        return BootDisk()  # QEMU says what it lacks, if anything: there is nothing to pack
+    options = Options(add_boot_args="-v" if choice.verbose else "", smbios=_smbios(apple))
+    path = workspace.home.opencore / key(efi, config, options) / NAME
+    return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", efi, options)
 
 
 def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
@@ -58,4 +76,22 @@ def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
             return
         sweep_aside(folder)
         with build_aside(folder) as aside:
-            build(chosen.packed, chosen.packed.parent / "config.plist", aside / NAME, report=report)
+            config = chosen.packed.parent / "config.plist"
+            build(chosen.packed, config, aside / NAME, options=chosen.options, report=report)
+
+
+def _why_packed(files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice) -> list[str]:
+    if files.boot_disk is None:
+        return []
+    missing = needs_build(Path(files.boot_disk))
+    found = [missing] if missing else []
+    found += [f"with this machine's own numbers ({apple.model}, {apple.serial})"] if apple else []
+    return found + (["asked for: verbose"] if choice.verbose else [])
+
+
+def _smbios(apple: AppleIdentity | None) -> Smbios:
+    if apple is None:
+        return Smbios()
+    return Smbios(
+        product_name=apple.model, serial=apple.serial, mlb=apple.mlb, uuid=apple.uuid, rom=bytes.fromhex(apple.rom)
+    )

@@ -18,19 +18,20 @@ from pommel.app import boot_disk, recovery, tuning
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel
-from pommel.machine import explain, firmware, identity, ports, record
+from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record
+from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles, upstream_files
 from pommel.overlay.capture import Captured, capture
-from pommel.paths import MachinePaths
 from pommel.process import run, which
 from pommel.progress import Report, warn
 from pommel.trial import upstream as trial_upstream
 
 QEMU = "qemu-system-x86_64"
 QEMU_HINT = "pommel up NAME installs what is missing"
+_USUAL = BootChoice()
 NOT_YET = bytes(identity.RANDOM_BYTES)  # the identity that a machine which does not exist is shown with
 
 
@@ -57,7 +58,9 @@ class _Upstream:
     files: UpstreamFiles
 
 
-def command_line(workspace: Workspace, name: str, flags: Mapping[str, Any] | None = None) -> Planned:
+def command_line(
+    workspace: Workspace, name: str, flags: Mapping[str, Any] | None = None, *, choice: BootChoice = _USUAL
+) -> Planned:
     """Work out the command line of machine `name` without changing anything.
 
     Raises:
@@ -67,10 +70,17 @@ def command_line(workspace: Workspace, name: str, flags: Mapping[str, Any] | Non
     """
     spec, paths = workspace.spec(name, flags), workspace.paths(name)
     kept = record.load(paths.record) if paths.record.exists() else new_record(spec, NOT_YET)
-    return _plan(workspace, replace(kept, ssh_port=spec.ssh_port or kept.ssh_port), spec, paths)
+    return _plan(workspace, replace(kept, ssh_port=spec.ssh_port or kept.ssh_port), spec, choice)
 
 
-def prepare(workspace: Workspace, name: str, flags: Mapping[str, Any] | None, *, report: Report) -> Planned:
+def prepare(
+    workspace: Workspace,
+    name: str,
+    flags: Mapping[str, Any] | None,
+    *,
+    choice: BootChoice = _USUAL,
+    report: Report,
+) -> Planned:
     """Work out the command line for a start: allot the SSH port, make the machine's NVRAM. Hold the machine's lock.
 
     Raises:
@@ -85,7 +95,7 @@ def prepare(workspace: Workspace, name: str, flags: Mapping[str, Any] | None, *,
         keep=lambda port: record.save(paths.record, replace(kept, ssh_port=port)),
         report=report,
     )
-    planned = _plan(workspace, replace(kept, ssh_port=port), spec, paths)
+    planned = _plan(workspace, replace(kept, ssh_port=port), spec, choice)
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
@@ -126,16 +136,16 @@ def _read(workspace: Workspace, spec: MachineSpec) -> _Upstream:
     return _Upstream(folder, captured, line, upstream_files(line, str(captured.cwd)))
 
 
-def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, paths: MachinePaths) -> Planned:
+def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, choice: BootChoice) -> Planned:
+    paths = workspace.paths(spec.name)
     qemu = which(QEMU, hint=QEMU_HINT)
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
     upstream = _read(workspace, spec)
     fitted = tuning.tuned(spec, chosen.kind, upstream.line)
     spec = fitted.spec
     pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
-    image = recovery.image_for(workspace, spec.macos, kept.recovery)
-    installer = str(image.image) if image else upstream.files.installer
-    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files)
+    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice)
+    installer, installer_reason = _installer(workspace, spec, kept, upstream.files, choice)
     placement = Placement(
         guest_name=spec.name,
         upstream=str(upstream.captured.cwd),
@@ -151,7 +161,10 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, p
         uuid=kept.uuid,
         mac=kept.mac,
         ssh_port=kept.ssh_port,
-        installer=installer if installer and Path(installer).exists() else None,
+        installer=installer,
+        installer_reason=installer_reason,
+        data_disks=tuple(map(str, own_disks.data_disks(paths).values())),
+        choice=choice,
         boot_disk=str(boot.path) if boot.path else None,
         boot_disk_reason=boot.reason,
     )
@@ -160,6 +173,19 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, p
     )
     overlaid = apply_rules(upstream.line, spec, facts, placement)
     return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, fitted.warnings)
+
+
+def _installer(
+    workspace: Workspace,
+    spec: MachineSpec,
+    kept: record.MachineRecord,
+    files: UpstreamFiles,
+    choice: BootChoice,
+) -> tuple[str | None, str]:
+    image = recovery.image_for(workspace, spec.macos, kept.recovery)
+    path = str(image.image) if image else files.installer
+    there = path if path and Path(path).exists() else None
+    return choose_installer(choice, there, installation.installed(workspace.paths(spec.name), kept))
 
 
 def qemu_version(qemu: str) -> tuple[int, ...]:

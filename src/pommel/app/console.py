@@ -20,6 +20,7 @@ from pommel import locks
 from pommel.app.workspace import Workspace
 from pommel.errors import DeadlineError, MachineError, StateError
 from pommel.machine import state
+from pommel.machine.events import Word, note_event
 from pommel.paths import MachinePaths, write_atomic
 from pommel.process import spawn_detached
 
@@ -36,6 +37,7 @@ class Console:
     url: str
     ws: str
     pid: int
+    viewers: int = 0
 
 
 def find(paths: MachinePaths) -> Console | None:
@@ -44,7 +46,7 @@ def find(paths: MachinePaths) -> Console | None:
     kept = _kept(paths)
     if pid is None or kept.get("pid") != pid:
         return None
-    return Console(paths.name, str(kept["url"]), str(kept["ws"]), pid)
+    return Console(paths.name, str(kept["url"]), str(kept["ws"]), pid, _viewers(paths))
 
 
 def open_detached(workspace: Workspace, name: str, *, port: int | None = None, host: str | None = None) -> Console:
@@ -137,7 +139,7 @@ async def serve(
         server = ConsoleServer(
             info=ConsoleInfo(name=name),
             token=str(kept.get("token") or new_token()),
-            serve_viewer=relay.serve,
+            serve_viewer=_counted(relay.serve, paths),
             status=relay.status,
             host=host or "127.0.0.1",
             port=wanted or kept.get("port"),
@@ -146,9 +148,40 @@ async def serve(
         try:
             _keep(paths, server)
             on_ready(Console(name, server.url, server.ws, os.getpid()))
+            note_event(paths, Word.CONSOLE_OPENED, f"on port {server.port}")
             return await relay.run()
         finally:
+            note_event(paths, Word.CONSOLE_CLOSED)
             await server.stop()
+
+
+def _counted(serve: Callable[..., Any], paths: MachinePaths) -> Callable[..., Any]:
+    """The same, with the number of viewers kept where other processes can read it."""
+    now = 0
+    _tell_viewers(paths, now)
+
+    async def counted(*words: Any, **named: Any) -> Any:
+        nonlocal now
+        now += 1
+        _tell_viewers(paths, now)
+        try:
+            return await serve(*words, **named)
+        finally:
+            now -= 1
+            _tell_viewers(paths, now)
+
+    return counted
+
+
+def _tell_viewers(paths: MachinePaths, count: int) -> None:
+    with contextlib.suppress(OSError):  # nice to know, no more
+        paths.console_viewers.write_text(str(count))
+
+
+def _viewers(paths: MachinePaths) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(paths.console_viewers.read_text())
+    return 0
 
 
 def _keep(paths: MachinePaths, server: Any) -> None:

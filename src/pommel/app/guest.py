@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pommel.app.workspace import TRIAL, Workspace
-from pommel.errors import CommandFailed, DeadlineError, PommelError, StateError
+from pommel.errors import CommandFailed, DeadlineError, PommelError, StateError, UsageError
 from pommel.machine import record, state
 from pommel.process import attach, run
-from pommel.ssh import SshTarget, ssh_argv
+from pommel.ssh import SshTarget, end_shared_argv, host_block, multiplexed, remote, scp_argv, ssh_argv
+
+# Without a password: as root where sudo lets us, else by asking the desktop's own session.
+_SHUT_DOWN = (
+    "sudo -n /sbin/shutdown -h now 2>/dev/null || "
+    "osascript -e 'tell application \"System Events\" to shut down' 2>/dev/null"
+)
 
 
 def ssh_target(workspace: Workspace, name: str) -> SshTarget:
@@ -18,10 +25,14 @@ def ssh_target(workspace: Workspace, name: str) -> SshTarget:
     Raises:
         StateError: the machine is not running.
     """
-    spec = workspace.spec(name)
-    paths = workspace.paths(name)
-    if not state.observe(paths).alive:
+    workspace.settings(name)
+    if not state.observe(workspace.paths(name)).alive:
         raise StateError(f"{name} is not running", hint=f"pommel start {name}")
+    return _target(workspace, name)
+
+
+def _target(workspace: Workspace, name: str) -> SshTarget:
+    spec, paths = workspace.spec(name), workspace.paths(name)
     kept = record.load(paths.record)
     return SshTarget(
         alias=name,
@@ -38,8 +49,68 @@ def ssh(workspace: Workspace, name: str, command: Sequence[str] = ()) -> int:
 
     The words of `command` are joined by blanks and given to the guest's shell, as ssh(1) does.
     """
-    tty = ["RequestTTY=auto"] if not command and sys.stdin.isatty() else []
-    return attach(ssh_argv(ssh_target(workspace, name), command, options=tty))
+    tty = ("RequestTTY=auto",) if not command and sys.stdin.isatty() else ()
+    shared = multiplexed(_socket(workspace, name))
+    return attach(ssh_argv(ssh_target(workspace, name), command, options=tty, shared=shared))
+
+
+def scp(workspace: Workspace, words: Sequence[str]) -> int:
+    """Copy files as scp(1) does, where NAME:PATH is a file of machine NAME; return its exit status.
+
+    Raises:
+        UsageError: no word names a machine's file, or two machines are named.
+        StateError: the machine is not running.
+    """
+    named = {word.partition(":")[0] for word in words if _is_remote(workspace, word)}
+    if len(named) != 1:
+        raise UsageError(
+            "one machine must be named, as in: pommel scp FILE NAME:PATH"
+            if not named
+            else f"one machine at a time: {', '.join(sorted(named))}",
+            hint=f"machines: {', '.join(workspace.names())}",
+        )
+    name = named.pop()
+    target = ssh_target(workspace, name)
+    told = [remote(target, word.partition(":")[2]) if _is_remote(workspace, word) else word for word in words]
+    return attach(scp_argv(target, told, shared=multiplexed(_socket(workspace, name))))
+
+
+def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
+    """Blocks of ssh_config(5) for machines (default: all that are made), so that `ssh NAME` and its kin reach them.
+
+    Raises:
+        StateError: a machine has not been made yet.
+    """
+    blocks = []
+    for name in names or workspace.home.names():
+        workspace.made(name)
+        blocks.append(host_block(_target(workspace, name), name, multiplexed(_socket(workspace, name))))
+    return "\n".join(blocks)
+
+
+def end_shared(workspace: Workspace, name: str) -> None:
+    """End the connection that calls to the guest of machine `name` share, if there is one."""
+    socket = _socket(workspace, name)
+    if socket.exists():
+        run(end_shared_argv(_target(workspace, name), socket), check=False, timeout_s=5)
+
+
+def ask_to_shut_down(workspace: Workspace, name: str, *, timeout_s: float = 8.0) -> bool:
+    """Ask the guest of machine `name` over SSH to power down; say whether it took the order."""
+    try:
+        ssh_run(name, _SHUT_DOWN, timeout_s=timeout_s, workspace=workspace)
+    except PommelError:
+        return False
+    return True
+
+
+def _is_remote(workspace: Workspace, word: str) -> bool:
+    name, colon, _ = word.partition(":")
+    return bool(colon) and not word.startswith("-") and name in workspace.names()
+
+
+def _socket(workspace: Workspace, name: str) -> Path:
+    return workspace.paths(name).runtime / "ssh"
 
 
 def ssh_run(

@@ -1,20 +1,19 @@
-"""The life of machines: start, stop, status, list, log, delete. Band: app."""
+"""Machines as they are: status, list, log, delete. Starting and stopping is `starting`. Band: app."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pommel import locks
 from pommel.app import console
 from pommel.app.workspace import Workspace
-from pommel.errors import StateError, UsageError
-from pommel.machine import lifecycle, logs, record, state, stopping
-from pommel.progress import Report, ignore, note, warn
+from pommel.errors import MachineError, StateError, UsageError
+from pommel.machine import cloning, installation, logs, own_disks, record, savestate, state, usage
+from pommel.paths import MachinePaths
 
-START_WAIT_S = 30.0  # for another start or stop of the same machine to finish
 ASK_S = 0.3  # how long a living QEMU may take to say whether its guest is paused
 
 
@@ -23,7 +22,7 @@ class Status:
     """How one machine is. What is unknown, or does not apply while it is stopped, is None."""
 
     name: str
-    state: str  # absent, stopped, starting, running, paused, …
+    state: str  # absent, stopped, asleep, starting, installing, running, paused, crashed
     pid: int | None = None
     uptime_s: float | None = None
     detail: str = ""  # why it is paused or crashed
@@ -33,6 +32,12 @@ class Status:
     url: str | None = None
     ws: str | None = None
     directory: str | None = None
+    cpu_percent: float | None = None  # of one core: two busy ones are 200
+    memory_bytes: int | None = None  # what QEMU holds of the host's
+    disk_used_bytes: int | None = None  # on the host
+    disk_size_bytes: int | None = None  # as the guest sees it
+    viewers: int | None = None  # of the console's page
+    golden: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The status as one JSON object."""
@@ -52,10 +57,15 @@ def status(name: str, *, workspace: Workspace | None = None) -> Status:
         return Status(name, "absent")
     seen = state.observe(paths, ask_s=ASK_S)
     kept = record.load(paths.record)
-    served = console.find(paths)
+    served = console.find(paths) if seen.alive else None
+    sample = usage.sample_process(seen.pid) if seen.pid else None
+    used = usage.since_start(sample) if sample else None
+    takes = [use for path in own_disks.all_disks(paths) if (use := usage.disk_use(path)) is not None]
+    if seen.alive:
+        logs.bound(paths)
     return Status(
         name,
-        seen.state,
+        _word(paths, kept, seen),
         pid=seen.pid,
         detail=seen.detail,
         uptime_s=seen.uptime_s,
@@ -65,69 +75,36 @@ def status(name: str, *, workspace: Workspace | None = None) -> Status:
         url=served.url if served else None,
         ws=served.ws if served else None,
         directory=str(paths.directory),
+        cpu_percent=round(used.cpu_percent, 1) if used else None,
+        memory_bytes=used.rss_bytes if used else None,
+        disk_used_bytes=sum(use.actual_bytes for use in takes),
+        disk_size_bytes=sum(use.virtual_bytes or 0 for use in takes),
+        viewers=served.viewers if served else 0 if seen.alive else None,
+        golden=kept.golden,
     )
+
+
+def _word(paths: MachinePaths, kept: record.MachineRecord, seen: state.Observed) -> str:
+    """The state for a person: a running Mac that has no macOS yet is installing, a stopped one may be asleep."""
+    if seen.state is state.State.RUNNING and kept.macos and not installation.installed(paths, kept)[0]:
+        return "installing"
+    if seen.state is state.State.STOPPED and savestate.asleep(paths) is not None:
+        return "asleep"
+    return str(seen.state)
 
 
 def list_machines(*, workspace: Workspace | None = None) -> list[Status]:
     """The status of every machine: made, or named in pommel.toml."""
     workspace = workspace or Workspace.current()
-    return [status(name, workspace=workspace) for name in workspace.names()]
+    return [_status_or_why(name, workspace) for name in workspace.names()]
 
 
-def start(
-    name: str,
-    *,
-    workspace: Workspace | None = None,
-    flags: Mapping[str, Any] | None = None,
-    report: Report = ignore,
-) -> Status:
-    """Start machine `name` in the background; it is running when QMP answers.
-
-    Raises:
-        StateError: it does not exist, or is running already.
-        MachineError: QEMU died at start; the message has the last lines of its log.
-    """
-    from pommel.app.commandline import prepare
-
-    workspace = workspace or Workspace.current()
-    workspace.settings(name, flags)
-    paths = workspace.paths(name)
-    if not paths.record.exists():
-        raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
-        if (seen := state.observe(paths)).alive:
-            raise StateError(f"{name} is already running (pid {seen.pid})", hint=f"pommel console {name}")
-        planned = prepare(workspace, name, flags, report=report)
-        note(report, f"{planned.accel.kind.upper()}: {planned.accel.reason}")
-        for line in planned.warnings:
-            warn(report, line)
-        if planned.accel.hint:
-            note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
-        argv, cwd = planned.overlaid.command_line.argv, planned.captured.cwd
-        lifecycle.start(paths, argv, accel=planned.accel.kind, cwd=cwd, report=report)
-    return status(name, workspace=workspace)
-
-
-def stop(
-    name: str,
-    *,
-    workspace: Workspace | None = None,
-    timeout_s: float | None = None,
-    force: bool = False,
-    report: Report = ignore,
-) -> str:
-    """Stop machine `name`: ACPI power-down, then `quit`, then kill. Return which did it.
-
-    Raises:
-        StateError: it does not exist or is not running.
-    """
-    workspace = workspace or Workspace.current()
-    spec = workspace.spec(name)
-    paths = workspace.paths(name)
-    if not state.observe(paths).alive:
-        raise StateError(f"{name} is not running")
-    patience = spec.stop_timeout_s if timeout_s is None else timeout_s
-    return stopping.stop(paths, timeout_s=patience, force=force, report=report).how
+def _status_or_why(name: str, workspace: Workspace) -> Status:
+    """One machine whose record cannot be read must not hide the others."""
+    try:
+        return status(name, workspace=workspace)
+    except MachineError as broken:
+        return Status(name, "broken", detail=broken.message)
 
 
 def running(*, workspace: Workspace | None = None) -> list[str]:
@@ -136,18 +113,25 @@ def running(*, workspace: Workspace | None = None) -> list[str]:
     return [name for name in workspace.home.names() if state.observe(workspace.paths(name)).alive]
 
 
-def log_lines(name: str, *, last: int = 50, follow: bool = False, workspace: Workspace | None = None) -> Iterator[str]:
-    """The last lines of machine `name`'s log; with `follow`, then those to come, for ever.
+def log(name: str, *, last: int = 50, follow: bool = False, workspace: Workspace | None = None) -> Iterator[logs.Line]:
+    """The last lines of machine `name`'s log: Pommel's events, QEMU's words, the guest's serial port, in one stream.
+
+    With `follow`, then those to come, for ever.
 
     Raises:
         StateError: it has never been started.
     """
-    workspace = workspace or Workspace.current()
-    workspace.settings(name)
-    paths = workspace.paths(name)
+    paths = (workspace or Workspace.current()).made(name)
     if not paths.log.exists():
         raise StateError(f"{name} has no log: it has never been started", hint=f"pommel up {name}")
-    return logs.follow(paths, last) if follow else iter(logs.last(paths, last))
+    return logs.follow_merged(paths, last) if follow else iter(logs.merged(paths, last))
+
+
+def log_lines(name: str, *, last: int = 50, follow: bool = False, workspace: Workspace | None = None) -> Iterator[str]:
+    """The same as lines of text: local time, who said it, what. Raises as `log` does."""
+    for line in log(name, last=last, follow=follow, workspace=workspace):
+        when = line.time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if line.time else " " * 19
+        yield f"{when}  {line.source:<6}  {line.text}"
 
 
 def delete(name: str, *, workspace: Workspace | None = None) -> None:
@@ -168,6 +152,7 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
     with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
         if state.observe(paths).alive:
             raise StateError(f"{name} is running", hint=f"pommel stop {name}")
+        cloning.refuse_if_base(workspace.home.machines, name, "deleted")
         console.stop(workspace, name)
         # Out of sight in one step: a delete that is cut off leaves no half machine.
         desktop.remove(name, data_home=data_home(workspace.env))

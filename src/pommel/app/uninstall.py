@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pommel.app import console, helpers, host_checks, machines, setup
+from pommel.app import console, helpers, host_checks, machines, setup, starting
 from pommel.app.workspace import Workspace
 from pommel.host import commands, desktop, modules
 from pommel.progress import Report, ignore, note
@@ -28,7 +28,7 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
         StateError: a machine is being worked on by another Pommel.
     """
     for name in machines.running(workspace=workspace):
-        how = machines.stop(name, workspace=workspace, report=report)
+        how = starting.stop(name, workspace=workspace, report=report)
         note(report, f"{name} has stopped ({how})")
     for name in workspace.home.names():
         console.stop(workspace, name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel.app import machines, making, needs, setup
+from pommel.app import machines, making, needs, setup, starting
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
 from pommel.errors import DeadlineError, MachineError, StateError
@@ -79,7 +79,7 @@ def up(
     making.make(workspace, spec, offline=offline, report=report)
     if not state.observe(paths).alive:
         try:
-            machines.start(name, workspace=workspace, flags=flags, report=report)
+            starting.start(name, workspace=workspace, flags=flags, report=report)
         except StateError:
             if not state.observe(paths).alive:  # else another `up` was quicker, which is as good
                 raise

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pommel.config import environment, find_file, read_file
-from pommel.errors import ConfigError, UsageError
+from pommel.errors import ConfigError, PommelError, StateError, UsageError
 from pommel.machine import record
 from pommel.machine.spec import GIB, SETTINGS, MachineSpec
 from pommel.overlay.pins import Pin, pin_of
@@ -84,15 +84,15 @@ class Workspace:
             UsageError: no machine is called so, and no macOS either.
             ConfigError: a key or a value in pommel.toml, the environment or a flag cannot be used.
         """
-        self.paths(name)
-        if name not in self.names() and version_called(name) is None:
+        kept = self._kept(name)
+        if kept is None and name not in self.file.machines and name != TRIAL and version_called(name) is None:
             raise self._unknown(name)
-        file, kept = self.file_of(name), self._kept(name)
+        file = self._file(name, kept)
         usual = {"upstream": kept.upstream if kept else TRIAL if name == TRIAL else OSX_KVM}
         found = resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=usual)
         if found["upstream"].value == TRIAL:
             return resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=_TRIAL_DEFAULTS)
-        return {**found, "macos": self._macos(name, found)}
+        return {**found, "macos": self._macos(name, found, kept)}
 
     def spec(self, name: str, flags: Mapping[str, Any] | None = None) -> MachineSpec:
         """Machine `name` as wanted. Raises as `settings` does."""
@@ -107,14 +107,25 @@ class Workspace:
         """
         return self.home.machine(name)
 
+    def made(self, name: str) -> MachinePaths:
+        """The paths of machine `name`, which exists.
+
+        Raises:
+            UsageError: no machine is called so.
+            StateError: it has not been made yet.
+        """
+        self.settings(name)
+        paths = self.paths(name)
+        if not paths.record.exists():
+            raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
+        return paths
+
     def file_of(self, name: str) -> ConfigFile:
         """The pommel.toml that counts for machine `name`: the one here, unless that names it not and its own does."""
-        if name in self.file.machines:
-            return self.file
-        made_under = self._made_under(name)
-        if made_under is None or made_under == self.file.path:
-            return self.file
-        return read_file(made_under)
+        kept = None
+        with contextlib.suppress(PommelError):  # a record that cannot be read is told where it matters
+            kept = self._kept(name) if name not in self.file.machines else None
+        return self._file(name, kept)
 
     def upstream_folder(self, spec: MachineSpec) -> Path:
         """The folder of the spec's upstream; a relative one is relative to its pommel.toml."""
@@ -166,7 +177,7 @@ class Workspace:
         except ConfigError as wrong:
             raise ConfigError(f"{file.path}: {wrong.message}", hint=wrong.hint) from None
 
-    def _macos(self, name: str, found: Mapping[str, Value]) -> Value:
+    def _macos(self, name: str, found: Mapping[str, Value], kept: record.MachineRecord | None) -> Value:
         """The guest's version as a number: as said, else by the machine's name, else the recommended one."""
         said, place = found["macos"], found["macos"].where
         if said.value is not None:
@@ -175,7 +186,7 @@ class Workspace:
             except UsageError as wrong:
                 prefix = f"{place}: " if place else ""
                 raise ConfigError(f"{prefix}{wrong.message}", hint=wrong.hint) from None
-        if (kept := self._kept(name)) is not None and kept.macos is not None:
+        if kept is not None and kept.macos is not None:
             return Value(kept.macos, "record", str(self.paths(name).record))
         if (called := version_called(name)) is not None:
             return Value(called.number, "name", f"the machine is called {name}")
@@ -187,12 +198,11 @@ class Workspace:
         path = self.paths(name).record
         return record.load(path) if path.exists() else None
 
-    def _made_under(self, name: str) -> Path | None:
-        with contextlib.suppress(UsageError):
-            kept = self._kept(name)
-            if kept is not None and kept.config is not None and (path := Path(kept.config)).is_file():
-                return path
-        return None
+    def _file(self, name: str, kept: record.MachineRecord | None) -> ConfigFile:
+        if name in self.file.machines or kept is None or kept.config is None:
+            return self.file
+        made_under = Path(kept.config)
+        return self.file if made_under == self.file.path or not made_under.is_file() else read_file(made_under)
 
     def _unknown(self, name: str) -> UsageError:
         near = difflib.get_close_matches(name, [*self.names(), *versions()], n=1)

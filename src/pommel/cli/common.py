@@ -26,6 +26,14 @@ def complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Machines' names with the colon that scp wants, and the host's own files."""
+    if ":" in incomplete:
+        return []
+    remote = [CompletionItem(f"{item.value}:", type="nospace") for item in complete_name(ctx, param, incomplete)]
+    return [*remote, CompletionItem(incomplete, type="file")]
+
+
 def complete_version(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of the macOS versions, for a shell's completion."""
     from pommel.app.workspace import versions
@@ -41,6 +49,35 @@ def name_argument(*, required: bool = True) -> Callable[[F], F]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+
+
+def complete_tag(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The snapshots' tags of the machine that is named before, for a shell's completion."""
+    from pommel.app.snapshots import list_snapshots
+    from pommel.errors import PommelError
+
+    try:
+        tags = [snapshot.tag for snapshot in list_snapshots(str(ctx.params.get("name", "")))]
+    except PommelError:
+        return []
+    return [CompletionItem(tag) for tag in tags if tag.startswith(incomplete)]
+
+
+def confirm(question: str, *, yes: bool, typed: str) -> None:
+    """Have a person agree; where there is none to ask, it takes --yes.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        StateError: the answer was no.
+    """
+    from pommel.errors import StateError, UsageError
+
+    if yes:
+        return
+    if not interactive():
+        raise UsageError("this takes a yes, and nobody is here to say it", hint=typed)
+    if not ask(question):
+        raise StateError("nothing was done")
 
 
 offline_option = click.option(

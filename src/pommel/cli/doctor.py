@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from pommel.app import doctor, support
+from pommel.app import doctor, machines, support
+from pommel.app import stuck as stuck_app
 from pommel.app.doctor import Check
 from pommel.cli.common import complete_name, json_option
-from pommel.cli.output import coloured, print_json
-from pommel.errors import PommelError
+from pommel.cli.output import coloured, print_json, reporter
+from pommel.errors import PommelError, UsageError
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
@@ -20,12 +21,19 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--bundle", is_flag=True, help="Write a support archive: the checks, settings, logs, nothing private.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where --bundle writes it.")
+@click.option("--stuck", is_flag=True, help="Watch the running machine NAME: does it work, idle, or hang?")
+@click.option("--seconds", type=click.FloatRange(2), default=20.0, show_default=True, help="How long --stuck watches.")
 @json_option
-def doctor_command(name: str | None, bundle: bool, output: Path | None, as_json: bool) -> None:
+def doctor_command(
+    name: str | None, bundle: bool, output: Path | None, stuck: bool, seconds: float, as_json: bool
+) -> None:
     """Check this host and machine NAME, and say for each fault what to type. Changes nothing. Exits 1 on a fault.
 
     Without NAME it is the only machine of pommel.toml, else sonoma.
     """
+    if stuck:
+        _stuck(name, seconds, as_json)
+        return
     if bundle or output:
         now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         made = support.bundle(output or Path(f"pommel-support-{now}.tar.gz"), name)
@@ -49,6 +57,27 @@ def doctor_command(name: str | None, bundle: bool, output: Path | None, as_json:
         raise PommelError(f"{count}; the first: {first.text}", hint=first.fix)
     if not as_json:
         click.echo(f"{counts['ok']} checks are well" + (f", {counts['warn']} to look at" if counts["warn"] else ""))
+
+
+def _stuck(name: str | None, seconds: float, as_json: bool) -> None:
+    if name is None:
+        raise UsageError("--stuck watches one machine", hint="pommel doctor NAME --stuck")
+    seen = machines.status(name).state
+    verdict = stuck_app.look(name, seconds=seconds, installing=seen == "installing", report=reporter())
+    if as_json:
+        told = {
+            "name": name,
+            "verdict": str(verdict.kind),
+            "evidence": list(verdict.evidence),
+            "advice": verdict.advice,
+        }
+        print_json(told)
+    else:
+        click.echo(f"{name}: {verdict.kind}")
+        for line in (*verdict.evidence, *([verdict.advice.replace("NAME", name)] if verdict.advice else ())):
+            click.echo(f"  {line}")
+    if verdict.kind == "hung":
+        raise PommelError(f"{name} seems to hang", hint=f"pommel restart {name} --force")
 
 
 def _show(check: Check, *, first: bool) -> None:

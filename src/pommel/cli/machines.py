@@ -1,51 +1,14 @@
-"""`pommel start|stop|status|list|log|delete`. Band: face."""
+"""`pommel status|list|log|delete`. Band: face."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
 from pommel.app import machines
-from pommel.cli.common import json_option, machine_options, name_argument, split_flags, yes_option
-from pommel.cli.output import interactive, print_json, print_pairs, print_table, reporter
+from pommel.cli.common import json_option, name_argument, yes_option
+from pommel.cli.output import interactive, print_json, print_pairs, print_table
 from pommel.errors import StateError, UsageError
-
-
-@click.command("start")
-@name_argument()
-@machine_options
-@json_option
-def start_command(name: str, as_json: bool, **options: Any) -> None:
-    """Start machine NAME in the background. It lives on when this terminal closes."""
-    seen = machines.start(name, flags=split_flags(options), report=reporter())
-    if as_json:
-        print_json(seen.as_dict())
-    else:
-        click.echo(f"{name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
-
-
-@click.command("stop")
-@name_argument(required=False)
-@click.option("--all", "every", is_flag=True, help="Stop every machine that runs.")
-@click.option("-f", "--force", is_flag=True, help="Do not ask the guest: end QEMU. The guest's disk may need a check.")
-@click.option("--timeout", type=float, help="Seconds the guest may take to power down.  [default: stop_timeout, 60]")
-@json_option
-def stop_command(name: str | None, every: bool, force: bool, timeout: float | None, as_json: bool) -> None:
-    """Power machine NAME down: the power button first, then QEMU's quit, then kill. Says which did it."""
-    if every == (name is not None):
-        raise UsageError("name one machine, or say --all", hint="pommel stop NAME")
-    report = reporter()
-    done = {}
-    for one in machines.running() if every else [str(name)]:
-        done[one] = machines.stop(one, timeout_s=timeout, force=force, report=report)
-        if not as_json:
-            click.echo(f"{one} has stopped ({done[one]})")
-    if as_json:
-        rows = [{"name": one, "state": "stopped", "how": how} for one, how in done.items()]
-        print_json({"machines": rows} if every else rows[0])
-    elif not done:
-        click.echo("nothing runs", err=True)
+from pommel.settings import format_size
 
 
 @click.command("status")
@@ -68,27 +31,26 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json({"machines": [seen.as_dict() for seen in found]})
         return
-    rows = [
-        (
-            seen.name,
-            seen.state,
-            machines.spell_duration(seen.uptime_s),
-            str(seen.ssh_port or "-") if seen.pid else "-",
-            seen.url or "-",
-        )
-        for seen in found
-    ]
-    print_table(("NAME", "STATE", "UP", "SSH", "CONSOLE"), rows)
+    print_table(("NAME", "STATE", "UP", "CPU", "MEMORY", "DISK", "SSH", "CONSOLE"), [_row(seen) for seen in found])
 
 
 @click.command("log")
 @name_argument()
 @click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="How many lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
-def log_command(name: str, lines: int, follow: bool) -> None:
-    """Show what QEMU wrote, with a line for each start."""
-    for line in machines.log_lines(name, last=lines, follow=follow):
-        click.echo(line)
+@json_option
+def log_command(name: str, lines: int, follow: bool, as_json: bool) -> None:
+    """Show what happened to machine NAME, what QEMU wrote, and its guest to the serial port, with times.
+
+    QEMU and the guest write no times: a line of theirs bears that of the event it came after, or when it came.
+    """
+    if as_json:
+        for line in machines.log(name, last=lines, follow=follow):
+            when = line.time.isoformat() if line.time else None
+            print_json({"time": when, "source": str(line.source), "text": line.text})
+        return
+    for text in machines.log_lines(name, last=lines, follow=follow):
+        click.echo(text)
 
 
 @click.command("delete")
@@ -108,6 +70,19 @@ def delete_command(name: str, yes: bool) -> None:
     click.echo(f"{name} is deleted")
 
 
+def _row(seen: machines.Status) -> tuple[str, ...]:
+    return (
+        seen.name,
+        seen.state,
+        machines.spell_duration(seen.uptime_s),
+        f"{seen.cpu_percent:.0f} %" if seen.cpu_percent is not None else "-",
+        format_size(seen.memory_bytes) if seen.memory_bytes else "-",
+        _disk(seen) or "-",
+        str(seen.ssh_port or "-") if seen.pid else "-",
+        seen.url or "-",
+    )
+
+
 def _spelled(seen: machines.Status) -> dict[str, str]:
     return {
         "name": seen.name,
@@ -116,8 +91,17 @@ def _spelled(seen: machines.Status) -> dict[str, str]:
         "pid": str(seen.pid or ""),
         "up": machines.spell_duration(seen.uptime_s) if seen.uptime_s is not None else "",
         "accel": seen.accel or "",
+        "cpu": f"{seen.cpu_percent:g} % of a core, since it was started" if seen.cpu_percent is not None else "",
+        "memory": format_size(seen.memory_bytes) if seen.memory_bytes else "",
+        "disk": _disk(seen),
         "ssh": f"127.0.0.1:{seen.ssh_port} as {seen.ssh_user}" if seen.pid else "",
-        "console": seen.url or "",
+        "console": (seen.url or "") + (f" ({seen.viewers} looking)" if seen.url and seen.viewers else ""),
         "folder": seen.directory or "",
-        "hint": f"pommel up {seen.name}" if seen.state in ("absent", "stopped", "crashed") else "",
+        "hint": f"pommel up {seen.name}" if seen.state in ("absent", "stopped", "asleep", "crashed") else "",
     }
+
+
+def _disk(seen: machines.Status) -> str:
+    if seen.disk_used_bytes is None or not seen.disk_size_bytes:
+        return ""
+    return f"{format_size(seen.disk_used_bytes)} of {format_size(seen.disk_size_bytes)}"

@@ -13,25 +13,40 @@ from typing import Any
 import click
 
 from pommel import __version__
-from pommel.cli.output import print_error
+from pommel.cli.output import interactive, print_error
 from pommel.errors import PommelError, UsageError
 
 # name -> (module in pommel.cli, one line of help, group in --help). The help stands here so that `pommel --help`
 # imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("up", "Make a machine if need be, start it, and show its screen.", "Machines"),
-    "start": ("machines", "Start a machine in the background.", "Machines"),
-    "stop": ("machines", "Power a machine down, or off.", "Machines"),
+    "menu": ("menu", "Look after the machines on one screen.", "Machines"),
+    "start": ("power", "Start a machine in the background.", "Machines"),
+    "stop": ("power", "Power a machine down, or off.", "Machines"),
+    "restart": ("power", "Stop a machine, and start it the same way.", "Machines"),
+    "suspend": ("power", "Hold a machine where it is.", "Machines"),
+    "resume": ("power", "Let a suspended machine go on.", "Machines"),
+    "sleep": ("power", "Save a machine with its memory, and end it.", "Machines"),
+    "wake": ("power", "Start a sleeping machine where it was.", "Machines"),
     "status": ("machines", "Say how a machine is.", "Machines"),
     "list": ("machines", "List all machines.", "Machines"),
     "log": ("machines", "Show what QEMU and the machine's start wrote.", "Machines"),
+    "info": ("clone", "Show all that is known of a machine.", "Machines"),
+    "rename": ("clone", "Give a machine another name.", "Machines"),
     "delete": ("machines", "Delete a machine and its disk.", "Machines"),
+    "snapshot": ("snapshot", "Save a machine, memory and all, and go back to it.", "Keeping and copying"),
+    "clone": ("clone", "Make a machine from another.", "Keeping and copying"),
+    "golden": ("clone", "Mark a machine as a base for clones.", "Keeping and copying"),
+    "disk": ("disk", "A machine's disks: grow, compact, add, check.", "Keeping and copying"),
+    "service": ("service", "Start a machine when you log in.", "Keeping and copying"),
     "console": ("console", "Serve a running machine's screen on a local page.", "Screen and hands"),
     "screenshot": ("hands", "Save a machine's screen as a PNG.", "Screen and hands"),
     "type": ("hands", "Type text on a machine's keyboard.", "Screen and hands"),
     "key": ("hands", "Press keys, such as cmd-q or return.", "Screen and hands"),
     "click": ("hands", "Click a point of a machine's screen.", "Screen and hands"),
     "ssh": ("ssh", "Open a shell in a machine, or run a command there.", "Screen and hands"),
+    "scp": ("ssh", "Copy files to or from a machine.", "Screen and hands"),
+    "ssh-config": ("ssh", "Print what `ssh NAME` and its kin need to know.", "Screen and hands"),
     "init": ("overlay", "Write a config repo: settings, patches and files of your own.", "macOS"),
     "bootstrap": ("bootstrap", "Clone the upstream, lay the config repo over it, set up.", "macOS"),
     "setup": ("bootstrap", "Make this host and a machine ready, step by step.", "macOS"),
@@ -58,7 +73,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"pommel.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, f"{cmd_name}_command")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
@@ -85,12 +100,24 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Begin with: pommel up trial",
 )
 @click.version_option(__version__, message="pommel %(version)s")
-def pommel() -> None:
-    """Run macOS virtual machines on Linux, with their screen, keyboard and mouse in your browser."""
+@click.pass_context
+def pommel(ctx: click.Context) -> int | None:
+    """Run macOS virtual machines on Linux, with their screen, keyboard and mouse in your browser.
+
+    Without a command, on a terminal: a screen to look after them all.
+    """
+    if ctx.invoked_subcommand is not None:
+        return None
+    if not (interactive() and sys.stdout.isatty()):
+        click.echo(ctx.get_help())
+        return None
+    answer = ctx.invoke(pommel.get_command(ctx, "menu"))  # type: ignore[arg-type]
+    return answer if isinstance(answer, int) else 0
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`pommel ssh NAME [-- COMMAND]`. Band: face."""
+"""`pommel ssh|scp|ssh-config`. Band: face."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from pommel.app import guest
 from pommel.app.workspace import Workspace
-from pommel.cli.common import name_argument
+from pommel.cli.common import complete_name, complete_remote, name_argument
 
 
 @click.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -20,3 +20,25 @@ def ssh_command(name: str, command: tuple[str, ...]) -> int:
     """
     words = command[1:] if command[:1] == ("--",) else command  # click hands the separator on
     return guest.ssh(Workspace.current(), name, words)
+
+
+@click.command("scp", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=complete_remote)
+def scp_command(words: tuple[str, ...]) -> int:
+    """Copy files to or from a machine, as scp does: pommel scp -r FOLDER NAME:PATH
+
+    NAME:PATH is a file of machine NAME; the rest, scp's own flags too, goes to scp as it is.
+    """
+    return guest.scp(Workspace.current(), words[1:] if words[:1] == ("--",) else words)
+
+
+@click.command("ssh-config")
+@click.argument("names", nargs=-1, shell_complete=complete_name)
+def ssh_config_command(names: tuple[str, ...]) -> None:
+    """Print blocks for ~/.ssh/config, so that `ssh NAME`, scp, rsync, editors and Ansible reach machines.
+
+    \b
+    pommel ssh-config > ~/.ssh/pommel.config
+    then, as the first line of ~/.ssh/config:  Include pommel.config
+    """
+    click.echo(guest.ssh_config(Workspace.current(), names), nl=False)

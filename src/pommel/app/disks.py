@@ -1,0 +1,117 @@
+"""A machine's disks: how large, how full, larger, smaller on the host, more of them. Band: app."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel import locks
+from pommel.app.workspace import Workspace
+from pommel.errors import StateError
+from pommel.machine import cloning, copying, disk, own_disks, resizing, usage
+from pommel.machine.copying import Compacted
+from pommel.paths import MachinePaths
+from pommel.progress import Report, ignore
+
+MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One disk of a machine: sizes in bytes, what it lies over, how many snapshots it holds."""
+
+    name: str
+    path: str
+    virtual_bytes: int | None
+    actual_bytes: int
+    linked: bool
+    snapshots: int
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The disk as one JSON object."""
+        return asdict(self)
+
+
+def listed(name: str, *, workspace: Workspace | None = None) -> list[Listed]:
+    """The disks of machine `name`, its own first.
+
+    Raises:
+        StateError: there is no such machine.
+    """
+    paths = (workspace or Workspace.current()).made(name)
+    found = []
+    for called, path in {MAIN: paths.disk, **own_disks.data_disks(paths)}.items():
+        use = usage.disk_use(path)
+        if use is None:
+            raise StateError(f"there is no disk {path}", hint=f"pommel doctor {name}")
+        advice = usage.trim_report(use).advice if use.virtual_bytes else ""
+        found.append(Listed(called, str(path), use.virtual_bytes, use.actual_bytes, use.linked, use.snapshots, advice))
+    return found
+
+
+def resize(name: str, size_bytes: int, *, called: str = MAIN, workspace: Workspace | None = None) -> Listed:
+    """Make a disk of machine `name` larger; it may run. The guest must then grow its own partition.
+
+    Raises:
+        StateError: it would become smaller; there is no such disk; linked clones lie over it.
+        BuildError, MachineError: qemu-img or QEMU refuses.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    cloning.refuse_if_base(workspace.home.machines, name, "resized")
+    path = _path(paths, called)
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
+        resizing.resize(paths, path, size_bytes)
+    return next(each for each in listed(name, workspace=workspace) if each.name == called)
+
+
+def compact(name: str, *, called: str = MAIN, workspace: Workspace | None = None, report: Report = ignore) -> Compacted:
+    """Write a disk of the stopped machine `name` anew, without what the guest has freed.
+
+    Raises:
+        StateError: it runs, the disk holds snapshots, or linked clones lie over it.
+        BuildError: there is too little room for the copy.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    cloning.refuse_if_base(workspace.home.machines, name, "compacted")
+    path = _path(paths, called)
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
+        own_disks.must_be_stopped(paths, "compacted")
+        return copying.compact(path, report=report)
+
+
+def add(name: str, called: str, size_bytes: int, *, workspace: Workspace | None = None) -> Listed:
+    """Give machine `name` a further disk; a running one sees it when it is next started.
+
+    Raises:
+        UsageError: a disk cannot be called so.
+        StateError: there is one, or no such machine.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
+        own_disks.add(paths, called, size_bytes)
+    return next(each for each in listed(name, workspace=workspace) if each.name == called)
+
+
+def check(name: str, *, called: str = MAIN, workspace: Workspace | None = None) -> disk.Checked:
+    """Look for damage in a disk of the stopped machine `name`; changes nothing.
+
+    Raises:
+        StateError: it runs, or there is no such disk.
+        BuildError: qemu-img cannot read it.
+    """
+    paths = (workspace or Workspace.current()).made(name)
+    own_disks.must_be_stopped(paths, "checked")
+    return disk.check(_path(paths, called))
+
+
+def _path(paths: MachinePaths, called: str) -> Path:
+    path = paths.disk if called == MAIN else own_disks.data_path(paths, called)
+    if not path.exists():
+        there = ", ".join([MAIN, *own_disks.data_disks(paths)])
+        raise StateError(f"{paths.name} has no disk {called!r}", hint=f"it has {there}")
+    return path

@@ -1,0 +1,47 @@
+"""All that is known of one machine. Band: app."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pommel.app import disks, machines, snapshots
+from pommel.app.workspace import Workspace
+from pommel.machine import cloning, record
+from pommel.recovery import catalog
+
+
+def info(name: str, *, workspace: Workspace | None = None) -> dict[str, Any]:
+    """Identity, versions, disks, snapshots, clones, ports and state of machine `name`, as one JSON object.
+
+    Raises:
+        StateError: it has not been made yet.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    kept = record.load(paths.record)
+    seen = machines.status(name, workspace=workspace)
+    return {
+        **seen.as_dict(),
+        "macos": f"{catalog.find(kept.macos).title} {kept.macos}" if kept.macos else None,
+        "upstream": kept.upstream,
+        "created": kept.created,
+        "clone_of": kept.clone_of,
+        "golden": kept.golden,
+        "linked_clones": cloning.linked_clones(workspace.home.machines, name),
+        "identity": {
+            "uuid": kept.uuid,
+            "mac": kept.mac,
+            "model": kept.model,
+            "serial": kept.serial,
+            "board_serial": kept.mlb,
+            "rom": kept.rom,
+        },
+        "disks": [each.as_dict() for each in disks.listed(name, workspace=workspace)],
+        "snapshots": [
+            {key: value for key, value in asdict(each).items() if key in ("tag", "created", "ram", "note")}
+            for each in snapshots.list_snapshots(name, workspace=workspace)
+        ],
+        "config": kept.config,
+        "recovery": kept.recovery,
+    }

@@ -1,0 +1,108 @@
+"""A machine as a systemd user service. Band: app."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.app import host_checks
+from pommel.app.workspace import Workspace
+from pommel.errors import CommandFailed, StateError
+from pommel.machine.units import Service, unit_name, unit_text
+from pommel.paths import write_atomic
+from pommel.process import run
+from pommel.progress import Report, ignore, note, warn
+
+_MINE = "# Written by `pommel service install "
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A unit file, and whether systemd has been told of it."""
+
+    path: Path
+    text: str
+    enabled: bool
+
+
+def unit_path(workspace: Workspace, name: str) -> Path:
+    """Where the unit of machine `name` is (systemd.unit(5), user unit search path)."""
+    said = workspace.env.get("XDG_CONFIG_HOME", "")
+    base = Path(said) if said.startswith("/") else Path.home() / ".config"
+    return base / "systemd" / "user" / unit_name(name)
+
+
+def text_of(workspace: Workspace, name: str) -> str:
+    """The unit file of machine `name`.
+
+    Raises:
+        UsageError: no machine is called so, or systemd cannot start this Pommel from where it is.
+    """
+    spec = workspace.spec(name)
+    command = host_checks.own_command()
+    kept = {key: workspace.env[key] for key in ("POMMEL_HOME", "POMMEL_CONFIG") if key in workspace.env}
+    if "POMMEL_HOME" in kept:
+        kept["POMMEL_HOME"] = str(workspace.home.root)
+    return unit_text(
+        Service(
+            machine=name,
+            start=(*command, "start", name, "--foreground"),
+            stop=(*command, "stop", name),
+            stop_timeout_s=spec.stop_timeout_s,
+            environment={"PATH": workspace.env.get("PATH", os.defpath), **kept},
+        )
+    )
+
+
+def install(
+    name: str, *, enable: bool = True, workspace: Workspace | None = None, report: Report = ignore
+) -> Installed:
+    """Write the unit, tell systemd of it, and have it start with this user's session.
+
+    Raises:
+        StateError: the machine has not been made, or a unit of that name is not ours.
+    """
+    workspace = workspace or Workspace.current()
+    workspace.made(name)
+    path, text = unit_path(workspace, name), text_of(workspace, name)
+    if path.exists() and not path.read_text(errors="replace").startswith(_MINE):
+        raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
+    write_atomic(path, text)
+    told = _systemctl(["daemon-reload"], report) and (not enable or _systemctl(["enable", path.name], report))
+    if told and enable:
+        note(report, "it starts when you log in; to have it start with the host: loginctl enable-linger")
+    return Installed(path, text, enabled=told and enable)
+
+
+def remove(name: str, *, workspace: Workspace | None = None, report: Report = ignore) -> Path:
+    """Take the unit of machine `name` away; the machine itself goes on as it is.
+
+    Raises:
+        StateError: there is none, or it is not ours.
+    """
+    workspace = workspace or Workspace.current()
+    path = unit_path(workspace, name)
+    if not path.exists():
+        raise StateError(f"{name} is no service", hint=f"pommel service install {name}")
+    if not path.read_text(errors="replace").startswith(_MINE):
+        raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
+    _systemctl(["disable", path.name], report)
+    path.unlink()
+    _systemctl(["daemon-reload"], report)
+    return path
+
+
+def _systemctl(words: list[str], report: Report) -> bool:
+    """Tell the user's systemd; where there is none to tell, say what to type in a session that has one."""
+    typed = " ".join(["systemctl", "--user", *words])
+    if shutil.which("systemctl") is None:
+        warn(report, f"there is no systemd here to tell; later: {typed}")
+        return False
+    try:
+        run(["systemctl", "--user", *words], timeout_s=20)
+    except CommandFailed as failure:
+        warn(report, f"systemd was not told ({failure.message}); in your session, type: {typed}")
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""Snapshots of machines by name. Band: app."""
+
+from __future__ import annotations
+
+from pommel.app import guest
+from pommel.app.workspace import Workspace
+from pommel.errors import StateError
+from pommel.machine import cloning, snapshots, state
+from pommel.machine.events import Word, note_event
+from pommel.machine.snapshots import Snapshot
+from pommel.progress import Report, ignore, note
+
+__all__ = ["Snapshot", "delete", "list_snapshots", "load", "save"]
+
+
+def save(
+    name: str,
+    tag: str,
+    *,
+    live: bool | None = None,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> Snapshot:
+    """Save machine `name` as `tag`: disks, NVRAM, and of a running one its RAM where nothing forbids that.
+
+    `live` insists on RAM (True) or leaves it out (False). What was left out, and why, is in the snapshot's `note`.
+
+    Raises:
+        UsageError, StateError: there is no such machine, or the tag is taken or cannot be one.
+        BuildError, MachineError: there is too little room, or QEMU refuses.
+    """
+    paths = (workspace or Workspace.current()).made(name)
+    saved = snapshots.save(paths, tag, live=live, report=report)
+    note_event(paths, Word.SNAPSHOT_SAVED, tag)
+    if saved.note:
+        note(report, saved.note)
+    return saved
+
+
+def load(
+    name: str, tag: str, *, ram: bool | None = None, workspace: Workspace | None = None, report: Report = ignore
+) -> Snapshot:
+    """Put machine `name` back to `tag`; all of it or nothing. One with RAM goes on from there, started if need be.
+
+    `ram=False` takes the disks alone, for a machine that is stopped.
+
+    Raises:
+        StateError: there is no such snapshot; it has no RAM, and the machine runs; linked clones lie over the disks.
+        MachineError: QEMU cannot load it; what was there before is there again.
+    """
+    from pommel.app.starting import start_from
+
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    cloning.refuse_if_base(workspace.home.machines, name, "put back to a snapshot")
+    found = next((each for each in snapshots.list_snapshots(paths) if each.tag == tag), None)
+    if found is None:
+        raise StateError(f"{name} has no snapshot {tag}", hint=f"pommel snapshot list {name}")
+    guest.end_shared(workspace, name)  # the guest is about to forget it: our end would hang
+    if found.ram and ram is not False and not state.observe(paths).alive:
+        start_from(workspace, name, tag, report=report)
+    else:
+        found = snapshots.load(paths, tag, ram=ram, report=report).snapshot
+    note_event(paths, Word.SNAPSHOT_LOADED, tag)
+    return found
+
+
+def list_snapshots(name: str, *, workspace: Workspace | None = None) -> list[Snapshot]:
+    """The snapshots of machine `name`, oldest first.
+
+    Raises:
+        StateError: there is no such machine.
+    """
+    return snapshots.list_snapshots((workspace or Workspace.current()).made(name))
+
+
+def delete(name: str, tag: str, *, workspace: Workspace | None = None, report: Report = ignore) -> None:
+    """Delete snapshot `tag` of machine `name`, which may run.
+
+    Raises:
+        StateError: there is no such machine or snapshot.
+    """
+    snapshots.delete((workspace or Workspace.current()).made(name), tag, report=report)

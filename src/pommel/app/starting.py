@@ -1,0 +1,260 @@
+"""Starting machines, holding them, stopping them, and staying with them. Band: app."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from pommel import locks
+from pommel.app import console, guest
+from pommel.app.machines import Status, status
+from pommel.app.workspace import TRIAL, Workspace
+from pommel.errors import StateError
+from pommel.machine import cloning, lifecycle, record, savestate, snapshots, state, stopping, watching
+from pommel.machine.boot_choices import BootChoice
+from pommel.machine.events import note_event
+from pommel.machine.runstate import Ended
+from pommel.paths import MachinePaths, write_atomic
+from pommel.progress import Report, ignore, note, warn
+
+__all__ = ["BootChoice", "Ended", "restart", "resume", "sleep", "start", "start_from", "stay", "stop", "suspend"]
+
+START_WAIT_S = 30.0  # for another start or stop of the same machine to finish
+_USUAL = BootChoice()
+_STARTED = "started.json"  # in the machine's folder: the flags and choices of its last start
+
+
+def start(
+    name: str,
+    *,
+    workspace: Workspace | None = None,
+    flags: Mapping[str, Any] | None = None,
+    choice: BootChoice = _USUAL,
+    installed: bool = False,
+    report: Report = ignore,
+) -> Status:
+    """Start machine `name` in the background; it is running when QMP answers. One that sleeps wakes up.
+
+    `installed` is the user's word that macOS is on its disk: from now on the installer is left out.
+
+    Raises:
+        StateError: it does not exist, runs already, is golden, or is what linked clones lie over.
+        MachineError: QEMU died at start; the message has the last lines of its log.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
+        _may_start(workspace, paths, choice, report)
+        if installed:
+            record.save(paths.record, replace(record.load(paths.record), installed=True))
+        sleeping = savestate.asleep(paths) is not None
+        if sleeping and choice != _USUAL:
+            raise StateError(
+                f"{name} sleeps, and would wake up as it was: the choices for this start would be lost",
+                hint=f"pommel start {name}, or pommel wake {name} --forget and start it anew",
+            )
+        wake = partial(_wake, paths, report) if sleeping else None
+        _launch(workspace, paths, flags, choice, savestate.START_ARGS if sleeping else (), wake, report)
+    return status(name, workspace=workspace)
+
+
+def start_from(workspace: Workspace, name: str, tag: str, *, report: Report = ignore) -> Status:
+    """Start the stopped machine `name` at the moment that snapshot `tag` holds, memory and all.
+
+    Raises:
+        StateError: there is no such snapshot, or it has no memory.
+        MachineError: QEMU cannot load it; what was there before is there again.
+    """
+    paths = workspace.made(name)
+    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
+        _may_start(workspace, paths, _USUAL, report)
+        loaded = snapshots.load(paths, tag, report=report)
+        resume_it = partial(snapshots.resume, paths, tag, report=report) if loaded.start_args else None
+        _launch(workspace, paths, None, _USUAL, loaded.start_args, resume_it, report)
+    return status(name, workspace=workspace)
+
+
+def stop(
+    name: str,
+    *,
+    workspace: Workspace | None = None,
+    timeout_s: float | None = None,
+    force: bool = False,
+    report: Report = ignore,
+) -> str:
+    """Stop machine `name`: ask its guest, press the power button, then `quit`, then kill. Return which did it.
+
+    Raises:
+        StateError: it does not exist or is not running.
+    """
+    workspace = workspace or Workspace.current()
+    spec = workspace.spec(name)
+    paths = workspace.paths(name)
+    seen = state.observe(paths)
+    if not seen.alive and seen.state is not state.State.CRASHED:  # what a crash left behind is tidied up
+        raise StateError(f"{name} is not running")
+    patience = spec.stop_timeout_s if timeout_s is None else timeout_s
+    # Whoever looks over SSH waits for it: for a guest that nobody has ever let in, that is not worth it.
+    asks = not force and (spec.upstream == TRIAL or paths.known_hosts.exists())
+    ask = partial(guest.ask_to_shut_down, workspace, name) if asks else None
+    stopped = stopping.stop(paths, timeout_s=patience, force=force, ask_guest=ask, report=report)
+    with contextlib.suppress(OSError):
+        guest.end_shared(workspace, name)
+    return stopped.how
+
+
+def restart(
+    name: str,
+    *,
+    workspace: Workspace | None = None,
+    timeout_s: float | None = None,
+    force: bool = False,
+    report: Report = ignore,
+) -> Status:
+    """Stop machine `name`, and start it with what it was started with.
+
+    Raises:
+        StateError: it is not running.
+        MachineError: QEMU died at start.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    flags, choice = _last_start(paths)
+    served = console.find(paths)
+    stop(name, workspace=workspace, timeout_s=timeout_s, force=force, report=report)
+    seen = start(name, workspace=workspace, flags=flags, choice=choice, report=report)
+    if served is not None:  # it waits for a while, but a guest may take longer to go; an open page finds its way back
+        console.open_detached(workspace, name)
+        seen = status(name, workspace=workspace)
+    return seen
+
+
+def suspend(name: str, *, workspace: Workspace | None = None) -> None:
+    """Stop the vCPUs of the running machine `name`; its memory stays where it is.
+
+    Raises:
+        StateError: it is not running, or stands already.
+    """
+    lifecycle.pause((workspace or Workspace.current()).made(name))
+
+
+def resume(name: str, *, workspace: Workspace | None = None) -> None:
+    """Let the vCPUs of machine `name` go on.
+
+    Raises:
+        StateError: it is not running, or is not suspended.
+    """
+    lifecycle.resume((workspace or Workspace.current()).made(name))
+
+
+def sleep(name: str, *, workspace: Workspace | None = None, report: Report = ignore) -> None:
+    """Save the running machine `name` with its memory, and end it; the next start wakes it up.
+
+    Raises:
+        StateError: it is not running.
+        MachineError: something forbids its memory to be saved; the message says what. It goes on.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    guest.end_shared(workspace, name)  # it would hang until the guest wakes up
+    savestate.sleep(paths, report=report)
+    note_event(paths, "asleep")
+
+
+def forget_sleep(name: str, *, workspace: Workspace | None = None) -> None:
+    """Let the memory of the sleeping machine `name` go: it will boot as after a power cut.
+
+    Raises:
+        StateError: it does not sleep.
+    """
+    savestate.forget((workspace or Workspace.current()).made(name))
+
+
+def stay(
+    name: str,
+    *,
+    watch: bool = False,
+    flags: Mapping[str, Any] | None = None,
+    choice: BootChoice = _USUAL,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> Ended:
+    """Wait until the running machine `name` has ended, and say how. With `watch`, start it again when it crashed.
+
+    Raises:
+        MachineError: it crashes again and again.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    if not watch:
+        return lifecycle.wait_end(paths)
+    again = partial(start, name, workspace=workspace, flags=flags, choice=choice, report=report)
+    return watching.watch(paths, again, report=report)
+
+
+def _wake(paths: MachinePaths, report: Report) -> None:
+    savestate.wake(paths, report=report)
+    note_event(paths, "awake")
+
+
+def _may_start(workspace: Workspace, paths: MachinePaths, choice: BootChoice, report: Report) -> None:
+    if (seen := state.observe(paths)).alive:
+        raise StateError(f"{paths.name} is already running (pid {seen.pid})", hint=f"pommel console {paths.name}")
+    snapshots.recover(paths, report=report)
+    if choice.throwaway:  # nothing is written
+        return
+    if record.load(paths.record).golden:
+        raise StateError(
+            f"{paths.name} is golden: it is cloned, and never started",
+            hint=f"pommel clone {paths.name} NEW; or start it with --throwaway; or pommel golden {paths.name} --off",
+        )
+    cloning.refuse_if_base(workspace.home.machines, paths.name, "started")
+
+
+def _launch(
+    workspace: Workspace,
+    paths: MachinePaths,
+    flags: Mapping[str, Any] | None,
+    choice: BootChoice,
+    more: Sequence[str],
+    then: Callable[[], None] | None,
+    report: Report,
+) -> None:
+    """Start QEMU, and do what has to follow before the guest does anything; if that fails, QEMU is ended."""
+    from pommel.app.commandline import prepare
+
+    planned = prepare(workspace, paths.name, flags, choice=choice, report=report)
+    note(report, f"{planned.accel.kind.upper()}: {planned.accel.reason}")
+    for line in planned.warnings:
+        warn(report, line)
+    if planned.accel.hint:
+        note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
+    argv = [*planned.overlaid.command_line.argv, *more]
+    lifecycle.start(paths, argv, accel=planned.accel.kind, cwd=planned.captured.cwd, report=report)
+    _remember_start(paths, flags, choice)
+    if then is None:
+        return
+    try:
+        then()
+    except BaseException:  # Ctrl-C too: a QEMU that waits for its memory is of no use to anybody
+        stopping.stop(paths, timeout_s=0, force=True, report=report)
+        snapshots.recover(paths, report=report)
+        raise
+
+
+def _remember_start(paths: MachinePaths, flags: Mapping[str, Any] | None, choice: BootChoice) -> None:
+    """Keep what was said for this start: a restart means the same machine."""
+    with contextlib.suppress(OSError):  # a full disk: the machine runs, and a restart is a plain one
+        write_atomic(paths.directory / _STARTED, json.dumps({"flags": dict(flags or {}), "choice": asdict(choice)}))
+
+
+def _last_start(paths: MachinePaths) -> tuple[dict[str, Any], BootChoice]:
+    try:
+        kept = json.loads((paths.directory / _STARTED).read_text())
+        return dict(kept["flags"]), BootChoice(**kept["choice"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or another version's
+        return {}, _USUAL

@@ -1,0 +1,48 @@
+"""`doctor --stuck`: does a machine work, idle, or hang? Band: app."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pommel.app.workspace import Workspace
+from pommel.errors import MachineError
+from pommel.machine import qmp, sampling, stuck
+from pommel.machine.stuck import Verdict
+from pommel.paths import MachinePaths
+from pommel.progress import Report, ignore
+
+__all__ = ["Verdict", "look"]
+_QMP_S = 10.0
+
+
+def look(
+    name: str,
+    *,
+    seconds: float = 20.0,
+    installing: bool = False,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> Verdict:
+    """Watch the running machine `name` for `seconds`: where its vCPUs are, what it writes, whether its screen moves.
+
+    Raises:
+        StateError: it is not running.
+        DeadlineError: its QEMU answers nothing.
+    """
+    paths = (workspace or Workspace.current()).made(name)
+    samples = sampling.sample(paths, seconds=seconds, screen=lambda: _picture(paths), report=report)
+    return stuck.judge(samples, installing=installing)
+
+
+def _picture(paths: MachinePaths) -> str | None:
+    """A hash of what the screen shows. By QMP: a VNC viewer that leaves makes QEMU release the keys of the others."""
+    picture = paths.runtime / "stuck.ppm"
+    try:
+        qmp.run(
+            qmp.within(paths.qmp, _QMP_S, lambda monitor: monitor.execute("screendump", {"filename": str(picture)}))
+        )
+        return hashlib.sha256(picture.read_bytes()).hexdigest()
+    except (MachineError, OSError):  # no picture is one sign less, not an error
+        return None
+    finally:
+        picture.unlink(missing_ok=True)

@@ -1,0 +1,156 @@
+"""`pommel start|stop|restart|suspend|resume|sleep|wake`. Band: face."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from pommel.app import machines, starting
+from pommel.app.starting import BootChoice
+from pommel.cli.common import confirm, json_option, machine_options, name_argument, split_flags, yes_option
+from pommel.cli.output import print_json, reporter
+from pommel.errors import MachineError, UsageError
+
+
+def boot_options(command: Any) -> Any:
+    """What may be chosen for one start."""
+    for option in reversed(
+        (
+            click.option("--recovery", is_flag=True, help="Attach the installer, whatever is on the disk."),
+            click.option("--installed", is_flag=True, help="macOS is installed: leave the installer out, from now on."),
+            click.option("--verbose", is_flag=True, help="Have macOS say what it does while it boots."),
+            click.option("--throwaway", is_flag=True, help="Discard all that this run writes."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def boot_choice(options: dict[str, Any]) -> tuple[BootChoice, bool]:
+    """Take the choices out of a command's options: the choice, and whether macOS is said to be installed."""
+    recovery, installed = options.pop("recovery"), options.pop("installed")
+    if recovery and installed:
+        raise UsageError("--recovery and --installed are two different starts")
+    installer: Literal["auto", "yes", "no"] = "yes" if recovery else "no" if installed else "auto"
+    return BootChoice(installer, options.pop("throwaway"), options.pop("verbose")), installed
+
+
+@click.command("start")
+@name_argument()
+@boot_options
+@click.option("--foreground", is_flag=True, help="Stay until the machine has ended; Ctrl-C powers it down.")
+@click.option("--watch", is_flag=True, help="Stay, and start it again when it crashes; Ctrl-C ends the watch only.")
+@click.option("--headless", is_flag=True, help="Without a console page, which is the default of start.")
+@machine_options
+@json_option
+def start_command(name: str, foreground: bool, watch: bool, headless: bool, as_json: bool, **options: Any) -> None:
+    """Start machine NAME in the background. It lives on when this terminal closes.
+
+    The installer is attached until macOS is installed, which is told from how far the disk has grown.
+    """
+    report = reporter()
+    choice, installed = boot_choice(options)
+    flags = split_flags(options)
+    seen = starting.start(name, flags=flags, choice=choice, installed=installed, report=report)
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        click.echo(f"{name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
+    if foreground or watch:
+        _stay(name, watch, flags, choice)
+
+
+def _stay(name: str, watch: bool, flags: dict[str, Any], choice: BootChoice) -> None:
+    report = reporter()
+    try:
+        ended = starting.stay(name, watch=watch, flags=flags, choice=choice, report=report)
+    except KeyboardInterrupt:
+        if not watch:
+            click.echo("powering down; Ctrl-C again leaves it running", err=True)
+            starting.stop(name, report=report)
+        raise
+    if ended.how == "crashed":
+        raise MachineError(f"{name} crashed: {ended.detail}", hint=f"pommel log {name}")
+    click.echo(f"{name} has ended: {ended.detail}", err=True)
+
+
+@click.command("stop")
+@name_argument(required=False)
+@click.option("--all", "every", is_flag=True, help="Stop every machine that runs.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask the guest: end QEMU. The guest's disk may need a check.")
+@click.option("--timeout", type=float, help="Seconds the guest may take to power down.  [default: stop_timeout, 60]")
+@json_option
+def stop_command(name: str | None, every: bool, force: bool, timeout: float | None, as_json: bool) -> None:
+    """Power machine NAME down: over SSH, by its power button, then QEMU's quit, then kill. Says which did it."""
+    if every == (name is not None):
+        raise UsageError("name one machine, or say --all", hint="pommel stop NAME")
+    report = reporter()
+    done = {}
+    for one in machines.running() if every else [str(name)]:
+        done[one] = starting.stop(one, timeout_s=timeout, force=force, report=report)
+        if not as_json:
+            click.echo(f"{one} has stopped ({done[one]})")
+    if as_json:
+        rows = [{"name": one, "state": "stopped", "how": how} for one, how in done.items()]
+        print_json({"machines": rows} if every else rows[0])
+    elif not done:
+        click.echo("nothing runs", err=True)
+
+
+@click.command("restart")
+@name_argument()
+@click.option("-f", "--force", is_flag=True, help="Do not ask the guest: end QEMU.")
+@click.option("--timeout", type=float, help="Seconds the guest may take to power down.  [default: stop_timeout, 60]")
+@json_option
+def restart_command(name: str, force: bool, timeout: float | None, as_json: bool) -> None:
+    """Stop machine NAME, and start it with what it was started with."""
+    seen = starting.restart(name, force=force, timeout_s=timeout, report=reporter())
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        click.echo(f"{name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
+
+
+@click.command("suspend")
+@name_argument()
+def suspend_command(name: str) -> None:
+    """Hold machine NAME where it is; its memory stays in the host's. `pommel resume NAME` lets it go on."""
+    starting.suspend(name)
+    click.echo(f"{name} is suspended")
+
+
+@click.command("resume")
+@name_argument()
+def resume_command(name: str) -> None:
+    """Let the suspended machine NAME go on."""
+    starting.resume(name)
+    click.echo(f"{name} goes on")
+
+
+@click.command("sleep")
+@name_argument()
+def sleep_command(name: str) -> None:
+    """Save machine NAME with its memory to its disk, and end it. The next start wakes it up where it was."""
+    starting.sleep(name, report=reporter())
+    click.echo(f"{name} sleeps; wake it with: pommel start {name}")
+
+
+@click.command("wake")
+@name_argument()
+@click.option("--forget", is_flag=True, help="Let its memory go instead: it boots as after a power cut.")
+@yes_option
+@json_option
+def wake_command(name: str, forget: bool, yes: bool, as_json: bool) -> None:
+    """Start the sleeping machine NAME where it was, as `start` does."""
+    if forget:
+        again = f"pommel wake {name} --forget --yes"
+        confirm(f"What {name} has in its memory will be lost. Go on?", yes=yes, typed=again)
+        starting.forget_sleep(name)
+        click.echo(f"{name} will boot when it is started")
+        return
+    seen = starting.start(name, report=reporter())
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        click.echo(f"{name} is {seen.state} (pid {seen.pid})")
