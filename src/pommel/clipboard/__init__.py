@@ -1,0 +1,1 @@
+"""One clipboard for two desktops: this host's, and that of a machine reached by SSH."""

@@ -1,0 +1,190 @@
+"""What a clipboard holds: its forms, and why some of it may not travel. Band: core, no I/O.
+
+A copy is a handful of *forms* of one thing, named by MIME type, each with its exact bytes. What stands here is what
+both desktops can say; how a desktop spells a form (X11 atoms, macOS types) is its own module's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cached_property
+from html.parser import HTMLParser
+
+TEXT = "text/plain;charset=utf-8"
+HTML = "text/html"
+RTF = "text/rtf"
+PNG = "image/png"
+TIFF = "image/tiff"
+URIS = "text/uri-list"
+FORMS = (TEXT, HTML, RTF, PNG, TIFF, URIS)
+# What means the same on both sides. A list of files does only if the files are copied first.
+PORTABLE = frozenset(FORMS) - {URIS}
+
+LIMIT_BYTES = 64 << 20
+
+
+class Held(Enum):
+    """Why a copy stays where it was made."""
+
+    SECRET = "marked as a secret"  # noqa: S105
+    TRANSIENT = "marked as not to be kept"
+    TOO_LARGE = "too large"
+    NUL = "text with a NUL byte, which the other side would cut short"
+    NOT_UTF8 = "text that is not UTF-8"
+    FOREIGN = "of no kind that the other side knows"
+    UNREADABLE = "its program did not hand it over"
+    GONE = "its program has ended"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one side has on its clipboard. No forms and nothing `held` is an emptied clipboard.
+
+    `size` is in bytes, of all forms, also of forms that were too large to be fetched.
+    """
+
+    forms: tuple[tuple[str, bytes], ...] = ()
+    held: Held | None = None
+    size: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether somebody emptied the clipboard."""
+        return not self.forms and self.held is None
+
+    @property
+    def text(self) -> bytes | None:
+        """The plain text, UTF-8."""
+        return self.get(TEXT)
+
+    def get(self, form: str) -> bytes | None:
+        """The bytes of one form."""
+        return dict(self.forms).get(form)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its forms, in the order of FORMS."""
+        return tuple(name for name, _ in self.forms)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes that are equal for equal forms; of what is held back, only the reason counts."""
+        sums = hashlib.sha256(self.held.name.encode() if self.held else b"")
+        for name, data in self.forms:
+            sums.update(f"\0{name}\0{len(data)}\0".encode())
+            sums.update(data)
+        return sums.digest()
+
+    def within(self, other: Content) -> bool:
+        """Whether each form of this is in `other`, byte for byte: what a clipboard keeper makes of a copy it keeps."""
+        return bool(self.forms) and set(self.forms) <= set(other.forms)
+
+    def only(self, forms: Collection[str]) -> Content:
+        """What is left of it for a side that knows but these forms."""
+        if not self.forms or set(self.names) <= set(forms):
+            return self
+        kept = tuple((name, data) for name, data in self.forms if name in forms)
+        return _sized(kept) if kept else Content(held=Held.FOREIGN, size=self.size)
+
+    def kept_back(self, why: Held) -> Content:
+        """The same copy with nothing of it but its size and why it may not travel."""
+        return replace(self, forms=(), held=why)
+
+
+EMPTY = Content()
+
+
+def content_of(forms: Mapping[str, bytes] | Iterable[tuple[str, bytes]], limit: int = LIMIT_BYTES) -> Content:
+    """Make a Content that obeys the rules below, held back where it cannot.
+
+    Text keeps its bytes. HTML is made UTF-8 that says so. HTML without plain text gets its text; a form without bytes
+    is none. More than `limit` bytes in all are refused, never cut.
+    """
+    found = {name: data for name, data in dict(forms).items() if name in FORMS and data}
+    if HTML in found:
+        found[HTML] = _declared(found[HTML])
+        if TEXT not in found and (plain := plain_text(found[HTML])):
+            found[TEXT] = plain
+    content = _sized(tuple((name, found[name]) for name in FORMS if name in found))
+    fault = _fault(found.get(TEXT, b""))
+    if fault is None and content.size > limit:
+        fault = Held.TOO_LARGE
+    return content.kept_back(fault) if fault else content
+
+
+def text_of(text: str | bytes) -> Content:
+    """Make a Content of plain text."""
+    return content_of({TEXT: text.encode() if isinstance(text, str) else text})
+
+
+def _sized(forms: tuple[tuple[str, bytes], ...]) -> Content:
+    return Content(forms, size=sum(len(data) for _, data in forms))
+
+
+def _fault(text: bytes) -> Held | None:
+    if b"\0" in text:
+        return Held.NUL
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return Held.NOT_UTF8
+    return None
+
+
+def _declared(html: bytes) -> bytes:
+    """HTML as UTF-8 that says so: macOS takes what says nothing for Latin-1, and old Firefox offers UTF-16."""
+    if html[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        html = html.decode("utf-16", errors="replace").encode()
+    if b"charset" in html[:1024].lower():
+        return html
+    return b'<meta charset="utf-8">' + html
+
+
+def plain_text(html: bytes) -> bytes:
+    """Take the text out of HTML: the plain alternative for whoever cannot take more."""
+    reader = _Text()
+    reader.feed(html.decode(errors="replace"))
+    reader.close()
+    return "\n".join(" ".join(line.split()) for line in "".join(reader.pieces).split("\n")).strip("\n").encode()
+
+
+class _Text(HTMLParser):
+    """Collects what a reader would see, a new line for each block."""
+
+    _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+    _LISTS = ("dd", "dl", "dt", "li", "ol", "ul")
+    _BLOCKS = frozenset(
+        (*_HEADINGS, *_LISTS, "address", "article", "blockquote", "br", "div", "hr", "p", "pre", "table", "tr")
+    )
+    _UNSEEN = frozenset(("script", "style", "head", "title"))
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[str] = []
+        self._unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "body":
+            self._unseen = 0  # HTML may leave out </head>
+        elif tag in self._UNSEEN:
+            self._unseen += 1
+        elif tag in self._BLOCKS:
+            self._break()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._UNSEEN:
+            self._unseen = max(0, self._unseen - 1)
+        elif tag in self._BLOCKS:
+            self._break()
+
+    def handle_data(self, data: str) -> None:
+        between_blocks = data.isspace() and self.pieces[-1:] == ["\n"]
+        if not self._unseen and not between_blocks:
+            self.pieces.append(data.replace("\n", " ").replace("\0", "\ufffd"))
+
+    def _break(self) -> None:
+        if self.pieces and self.pieces[-1] != "\n":
+            self.pieces.append("\n")

@@ -1,0 +1,219 @@
+"""What the two ends say to each other over SSH: lines of words, some followed by bytes. Band: core, no I/O.
+
+    to the guest     limit BYTES EVERY_MS              the first word: how much is too much, how often to look
+                     write TOKEN FORMS +N              N bytes follow: the forms, one after the other
+                     write TOKEN empty
+                     ping N
+    from the guest   POMMEL-CLIPBOARD 1 KIND FORMS [KEY=VALUE]...   the greeting; what comes before it is a login
+                                                       shell's and skipped
+                     copy COUNT raw FORMS +N           a copy was made; the first one is what there was
+                     copy COUNT base64 text +N         the same as base64, from a shell, which cannot hold other bytes
+                     copy COUNT empty | copy COUNT held REASON [BYTES]
+                     done TOKEN | failed TOKEN | pong N
+
+FORMS is `NAME:BYTES,...` with the names of `_SHORT`. `+N` at the end of a line, and only there, says that N bytes
+follow it. A clipboard's bytes are only ever such bytes: no word of a line comes from a clipboard.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of
+from pommel.errors import ProtocolError
+
+MAGIC = b"POMMEL-CLIPBOARD 1 "
+_LINE_MAX = 1024
+_NOISE_MAX = 256 << 10  # what a talkative login shell may print first
+_SHORT = {"text": TEXT, "html": HTML, "rtf": RTF, "png": PNG, "tiff": TIFF, "uris": URIS}
+_LONG = {form: name for name, form in _SHORT.items()}
+_HELD = {
+    "secret": Held.SECRET,
+    "transient": Held.TRANSIENT,
+    "large": Held.TOO_LARGE,
+    "foreign": Held.FOREIGN,
+    "unreadable": Held.UNREADABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The greeting: what answers (`mac` or `posix`), the forms it can be given, and what else it says of itself."""
+
+    kind: str
+    forms: frozenset[str]
+    notes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A copy was made on the guest; `count` is its change count."""
+
+    count: int
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The guest took our write, or could not."""
+
+    token: int
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a ping."""
+
+    number: int
+
+
+Message = Hello | Copied | Done | Pong
+
+
+def limit_line(limit: int, every_ms: int) -> bytes:
+    """What the guest is told first."""
+    return b"limit %d %d\n" % (limit, every_ms)
+
+
+def ping_line(number: int) -> bytes:
+    """Ask for a sign of life."""
+    return b"ping %d\n" % number
+
+
+def write_frame(token: int, content: Content) -> list[bytes]:
+    """Tell the guest to take `content`: the line, then each form's own bytes, uncopied."""
+    if not content.forms:
+        return [b"write %d empty\n" % token]
+    forms = ",".join(f"{_LONG[name]}:{len(data)}" for name, data in content.forms)
+    return [f"write {token} {forms} +{content.size}\n".encode(), *(data for _, data in content.forms)]
+
+
+class Reader:
+    """Makes messages of the guest's bytes, however they are cut."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # Base64 is a third longer.
+        self._most = limit + limit // 3 + 16
+        self._buffer = bytearray()
+        self._words: list[str] | None = None
+        self._wanted = 0
+        self._greeted = False
+        self._noise = 0
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take bytes and yield the messages they complete.
+
+        Raises:
+            ProtocolError: they are no frames, or larger than was agreed on.
+        """
+        self._buffer += data
+        while True:
+            if self._words is None and not self._take_line():
+                return
+            if self._words is None:
+                continue
+            if len(self._buffer) < self._wanted:
+                return
+            payload = bytes(memoryview(self._buffer)[: self._wanted])
+            del self._buffer[: self._wanted]
+            words, self._words, self._wanted = self._words, None, 0
+            yield _message(words, payload, self._limit)
+
+    def _take_line(self) -> bool:
+        end = self._buffer.find(b"\n")
+        if end < 0:
+            if len(self._buffer) > (_LINE_MAX if self._greeted else _NOISE_MAX):
+                raise ProtocolError("the guest's end of the clipboard sent a line without end")
+            return False
+        line = bytes(memoryview(self._buffer)[:end])
+        del self._buffer[: end + 1]
+        if self._greeted:
+            self._words = _words(line)
+            self._wanted = self._payload(self._words)
+        else:
+            self._greet(line)
+        return True
+
+    def _greet(self, line: bytes) -> None:
+        at = line.find(MAGIC)
+        if at >= 0:
+            self._greeted = True
+            self._words = _words(line[at:])
+            return
+        self._noise += len(line) + 1
+        if self._noise > _NOISE_MAX:
+            raise ProtocolError("the guest's login shell does not stop printing")
+
+    def _payload(self, words: list[str]) -> int:
+        if not words[-1].startswith("+"):
+            return 0
+        size = _number(words.pop()[1:])
+        if size > self._most:
+            raise ProtocolError(f"the guest sent {size} bytes, more than the {self._limit} agreed on")
+        return size
+
+
+def _words(line: bytes) -> list[str]:
+    try:
+        words = line.rstrip(b"\r").decode("ascii").split(" ")
+    except UnicodeDecodeError:
+        words = []
+    if not words or len(line) > _LINE_MAX:
+        raise ProtocolError("the guest's end of the clipboard sent what is no line of words")
+    return words
+
+
+def _number(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and len(word) < 16):
+        raise ProtocolError(f"the guest's end of the clipboard sent {word[:40]!r} for a number")
+    return int(word)
+
+
+def _message(words: list[str], payload: bytes, limit: int) -> Message:
+    match words:
+        case ["POMMEL-CLIPBOARD", "1", kind, forms, *notes]:
+            named = frozenset(_SHORT[name] for name in forms.split(",") if name in _SHORT)
+            return Hello(kind, named, dict(note.partition("=")[::2] for note in notes))
+        case ["copy", count, *rest]:
+            return Copied(_number(count), _content(rest, payload, limit))
+        case ["done", token]:
+            return Done(_number(token), True)
+        case ["failed", token]:
+            return Done(_number(token), False)
+        case ["pong", number]:
+            return Pong(_number(number))
+    raise ProtocolError(f"the guest's end of the clipboard sent {' '.join(words)[:80]!r}")
+
+
+def _content(words: list[str], payload: bytes, limit: int) -> Content:
+    match words:
+        case ["raw", forms]:
+            return content_of(_cut(forms, payload), limit)
+        case ["base64", "text"]:
+            try:
+                return content_of({TEXT: base64.b64decode(payload, validate=True)}, limit)
+            except binascii.Error as broken:
+                raise ProtocolError("the guest's end of the clipboard sent broken base64") from broken
+        case ["empty"]:
+            return EMPTY
+        case ["held", reason, *size]:
+            return Content(held=_HELD.get(reason, Held.UNREADABLE), size=_number(size[0]) if size else 0)
+    raise ProtocolError(f"the guest's end of the clipboard sent a copy as {' '.join(words)[:80]!r}")
+
+
+def _cut(forms: str, payload: bytes) -> Iterator[tuple[str, bytes]]:
+    view, at = memoryview(payload), 0
+    for entry in forms.split(","):
+        name, _, length = entry.partition(":")
+        end = at + _number(length)
+        if name not in _SHORT or end > len(payload):
+            raise ProtocolError(f"the guest's end of the clipboard sent a form {entry[:40]!r}")
+        yield _SHORT[name], bytes(view[at:end])
+        at = end
+    if at != len(payload):
+        raise ProtocolError("the guest's end of the clipboard sent more bytes than forms")

@@ -1,0 +1,192 @@
+"""The clipboard of a machine reached by SSH: one connection, one process there that tells of changes and takes ours.
+Band: shell.
+
+Nothing is installed: the programs in `remote/` go over the connection before the frames do, and live in the memory of
+`osascript` or a shell. What a guest's end says is parsed by `frames`, never by a shell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum
+from importlib.resources import files
+
+from pommel.clipboard.child import Child, running
+from pommel.clipboard.content import LIMIT_BYTES, Content
+from pommel.clipboard.frames import Hello, Message, Reader, limit_line, ping_line, write_frame
+from pommel.errors import PommelError, ProtocolError
+
+# How often a Mac looks at its change count: a scalar, read in-process.
+EVERY_MS = 25
+HELLO_S = 30.0
+PING_S = 10.0
+_CHUNK = 64 << 10
+# Reads the program's lines, as exactly as `read` does, and becomes it. One word to any login shell: no quote in it,
+# nothing that csh or fish would take for theirs.
+_BOOT = (
+    'N=$(printf "\\n_"); N=${N%_}; p=; while IFS= read -r l; do case $l in "#END") break;; esac; p=$p$l$N; done; '
+    'eval "$p"'
+)
+REMOTE_COMMAND = f"exec /bin/sh -c '{_BOOT}'"
+
+
+class Trouble(Enum):
+    """Why there is no connection, as far as it tells what to do about it."""
+
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    UNUSABLE = "unusable"
+
+
+class GuestError(PommelError):
+    """The guest's clipboard cannot be had, or is lost. `trouble` says of what kind that is."""
+
+    def __init__(self, message: str, trouble: Trouble, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.trouble = trouble
+
+
+class GuestLink:
+    """A live connection. One coroutine calls `next_message`; any may send."""
+
+    def __init__(self, child: Child, limit: int) -> None:
+        self._child = child
+        self._reader = Reader(limit)
+        self._ready: list[Message] = []
+        self._sending = asyncio.Lock()
+        self._pings = 0
+        # Counts bytes either way: while it moves, the guest is alive.
+        self.moved = 0
+
+    @property
+    def pid(self) -> int:
+        """The pid of ssh."""
+        return self._child.pid
+
+    async def next_message(self) -> Message:
+        """Wait for what the guest says next.
+
+        Raises:
+            GuestError: the connection is over.
+        """
+        while not self._ready:
+            data = await self._child.read()
+            if not data:
+                raise await self._farewell()
+            self.moved += len(data)
+            try:
+                self._ready.extend(self._reader.feed(data))
+            except ProtocolError as nonsense:
+                raise GuestError(nonsense.message, Trouble.UNUSABLE) from nonsense
+        return self._ready.pop(0)
+
+    async def hello(self) -> Hello:
+        """Wait for the greeting.
+
+        Raises:
+            GuestError: no connection, nothing there that could greet, or it has no clipboard that we know.
+        """
+        first = await self.next_message()
+        if not isinstance(first, Hello):
+            raise GuestError("the guest's end of the clipboard did not greet", Trouble.UNUSABLE)
+        if not first.forms:
+            raise GuestError(
+                "the machine has neither osascript nor pbcopy and pbpaste, so its clipboard cannot be reached",
+                Trouble.UNUSABLE,
+                hint="on a Linux machine: sudo apt-get install xclip, and scripts of these names that call it",
+            )
+        return first
+
+    async def write(self, token: int, content: Content) -> None:
+        """Have the guest take `content`; it answers with Done.
+
+        Raises:
+            GuestError: the connection is over.
+        """
+        await self._send(write_frame(token, content))
+
+    async def stay_alive(self, *, every_s: float = PING_S, patience: int = 3) -> None:
+        """Ask for a sign of life now and then, until there is none.
+
+        Raises:
+            GuestError: nothing has come or gone for `patience` times `every_s`.
+        """
+        silent, moved = 0, -1
+        while True:
+            silent, moved = (0, self.moved) if self.moved != moved else (silent + 1, moved)
+            if silent >= patience:
+                raise GuestError("the guest does not answer any more", Trouble.UNREACHABLE)
+            await asyncio.sleep(every_s)
+            if silent == 0 and not self._sending.locked():
+                self._pings += 1
+                await self._send([ping_line(self._pings)])
+
+    async def _send(self, parts: Sequence[bytes]) -> None:
+        async with self._sending:
+            try:
+                for part in parts:
+                    for at in range(0, len(part), _CHUNK):
+                        await self._child.write(memoryview(part)[at : at + _CHUNK])
+                        # Our own small pings are no sign of the guest's life.
+                        self.moved += at > 0
+            except (ConnectionError, RuntimeError):
+                raise await self._farewell() from None
+
+    async def _farewell(self) -> GuestError:
+        self._child.close_input()
+        status: int | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                status = await self._child.wait()
+        return explained(status, self._child.complaints)
+
+
+@contextlib.asynccontextmanager
+async def guest_link(
+    ssh: Sequence[str], *, limit: int = LIMIT_BYTES, every_ms: int = EVERY_MS, hello_s: float = HELLO_S
+) -> AsyncIterator[tuple[GuestLink, Hello]]:
+    """Connect with `ssh` (a command line up to and with the host) and yield the link and the guest's greeting.
+
+    Raises:
+        GuestError: it could not be connected to, or has no clipboard that we know.
+        MissingProgram: there is no ssh.
+    """
+    async with running([*ssh, REMOTE_COMMAND]) as child:
+        link = GuestLink(child, limit)
+        try:
+            async with asyncio.timeout(hello_s):
+                with contextlib.suppress(ConnectionError):  # what there was to say about that, `hello` finds out
+                    await child.write(programs() + limit_line(limit, every_ms))
+                hello = await link.hello()
+        except TimeoutError:
+            raise GuestError(f"the guest said nothing for {hello_s:g} s", Trouble.UNREACHABLE) from None
+        yield link, hello
+
+
+def programs() -> bytes:
+    """The three programs in the order that `remote/guest.sh` describes."""
+    folder = files("pommel.clipboard") / "remote"
+    return b"".join((folder / name).read_bytes() + b"#END\n" for name in ("guest.sh", "guest.js", "guest_watch.py"))
+
+
+def explained(status: int | None, complaints: str) -> GuestError:
+    """Say why ssh ended, from its exit status and what it wrote (OpenSSH: ssh.c, sshconnect.c, sshconnect2.c)."""
+    last = next((line.strip() for line in reversed(complaints.splitlines()) if line.strip()), "")
+    if re.search("Permission denied|Too many authentication failures", complaints):
+        return GuestError(
+            f"the guest lets nobody in with these keys: {last}",
+            Trouble.REFUSED,
+            hint="put your public key into ~/.ssh/authorized_keys there",
+        )
+    if "Host key verification failed" in complaints:
+        return GuestError(
+            "the guest's host key is not the one that is known for it",
+            Trouble.REFUSED,
+            hint="if it was installed anew, remove the old key: ssh-keygen -R HOST",
+        )
+    if status == 255 or status is None or status < 0:
+        return GuestError(f"no connection to the guest{': ' + last if last else ''}", Trouble.UNREACHABLE)
+    return GuestError(f"the guest's end of the clipboard ended{': ' + last if last else ''}", Trouble.UNUSABLE)

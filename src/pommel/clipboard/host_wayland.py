@@ -1,0 +1,180 @@
+"""A Wayland session's clipboard, by wl-clipboard's programs over the compositor's data-control. Band: shell.
+
+`wl-paste --watch` tells of copies, `wl-paste` fetches them, and a `wl-copy` that lives as long as its copy serves ours.
+What that costs: wl-copy offers one form only, so of a copy with several the host gets the plainest; it keeps what it
+serves in a file of its own below /tmp, 0700 and gone with it; and 2.1, Debian 12's, does not tell of an emptied
+clipboard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+
+from pommel.clipboard.child import Child, running, tethered
+from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of
+from pommel.clipboard.host import Change, HostGone
+from pommel.clipboard.targets import SECRET_HINT, chosen, received
+from pommel.errors import StateError
+from pommel.process import which
+
+_HINT = "sudo apt-get install wl-clipboard"
+_FETCH_S = 5.0
+_SETTLE_S = 0.2
+# The plainest first: what most programs can paste.
+_PREFERRED = (TEXT, URIS, PNG, TIFF, HTML, RTF)
+# wl-clipboard 2.2 and later say what kind of change it was; the copy itself, on standard input, is not looked at.
+_WATCH = ("sh", "-c", 'echo "${CLIPBOARD_STATE:-data}"')
+
+
+class WaylandClipboard:
+    """A HostClipboard over wl-clipboard."""
+
+    def __init__(self, display: str, selection: str, limit: int, forms: frozenset[str], watch: Child) -> None:
+        self.name = f"Wayland {display} {selection}"
+        self.forms = forms
+        self._primary = ("--primary",) if selection == "PRIMARY" else ()
+        self._limit, self._watch = limit, watch
+        self._env = {**os.environ, "WAYLAND_DISPLAY": display}
+        self._sequence = 0
+        self._first = True
+        self._looking = asyncio.Lock()
+        self._ours: deque[bytes] = deque(maxlen=8)
+        self._serving = contextlib.AsyncExitStack()
+        self._served: Child | None = None
+
+    async def next_change(self) -> Change:
+        """See HostClipboard."""
+        if self._first:
+            self._first = False
+            return Change(await self._fetch() or EMPTY, self._sequence)
+        while True:
+            said = await self._watch.read()
+            if not said:
+                raise HostGone(f"the Wayland session is gone: {self._watch.complaints or 'wl-paste has ended'}")
+            async with self._looking:
+                content = await self._seen(said.split()[-1])
+                if content is None or content.digest in self._ours:
+                    continue
+                self._sequence += 1
+                self._ours.clear()
+                return Change(content, self._sequence)
+
+    async def write(self, content: Content, expected: int) -> bool:
+        """See HostClipboard."""
+        async with self._looking:
+            if self._sequence > expected:
+                return False
+            form = next((form for form in _PREFERRED if form in content.names), None)
+            if form is None:
+                self._ours.append(EMPTY.digest)
+                await self._clear()
+                return True
+            data = content.get(form) or b""
+            self._ours.append(content_of({form: data}).digest)
+            await self._serve(form, data)
+            return True
+
+    async def close(self) -> None:
+        """Give up what is served."""
+        if self._served is not None and self._served.alive:
+            await self._clear()
+        await self._serving.aclose()
+
+    async def _serve(self, form: str, data: bytes) -> None:
+        argv = tethered(["wl-copy", "--foreground", "--type", form, *self._primary])
+        before, self._serving = self._serving, contextlib.AsyncExitStack()
+        self._served = await self._serving.enter_async_context(running(argv, env=self._env))
+        with contextlib.suppress(ConnectionError):
+            await self._served.write(data)
+        self._served.close_input()
+        # It ends by itself when the compositor tells it that there is a newer one, and removes its file only then.
+        await before.aclose()
+
+    async def _clear(self) -> None:
+        async with running(["wl-copy", "--clear", *self._primary], env=self._env) as child:
+            await child.wait()
+
+    async def _seen(self, state: bytes) -> Content | None:
+        if state == b"sensitive":
+            return Content(held=Held.SECRET)
+        if state == b"clear":
+            return EMPTY
+        # "nil" is what a program's end leaves, too.
+        return Content(held=Held.GONE) if state == b"nil" else await self._fetch()
+
+    async def _fetch(self) -> Content | None:
+        """What there is, or None when there is nothing."""
+        try:
+            async with asyncio.timeout(_FETCH_S):
+                return await self._fetched()
+        except TimeoutError:
+            return Content(held=Held.UNREADABLE)
+
+    async def _fetched(self) -> Content | None:
+        listed = await self._printed(["wl-paste", "--list-types", *self._primary])
+        if not listed:
+            return None
+        offered = set(listed.decode(errors="replace").splitlines())
+        if SECRET_HINT in offered and await self._typed(SECRET_HINT) == b"secret":
+            return Content(held=Held.SECRET)
+        wanted = chosen(offered, self.forms)
+        found: dict[str, bytes] = {}
+        for form, name in wanted:
+            data = await self._typed(name)
+            if data is None:
+                return Content(held=Held.TOO_LARGE, size=self._limit + 1)
+            found[form] = received(name, data)
+        return content_of(found, self._limit) if wanted else Content(held=Held.FOREIGN)
+
+    async def _typed(self, name: str) -> bytes | None:
+        return await self._printed(["wl-paste", "--no-newline", "--type", name, *self._primary])
+
+    async def _printed(self, argv: Sequence[str]) -> bytes | None:
+        """What a program prints, or None if that is more than the limit."""
+        pieces, total = [], 0
+        async with running(argv, env=self._env) as child:
+            while piece := await child.read():
+                total += len(piece)
+                if total > self._limit:
+                    return None
+                pieces.append(piece)
+        return b"".join(pieces)
+
+
+@contextlib.asynccontextmanager
+async def wayland_clipboard(
+    display: str, *, selection: str, limit: int, forms: frozenset[str]
+) -> AsyncIterator[WaylandClipboard]:
+    """Open a Wayland session's clipboard for the time of the block.
+
+    Raises:
+        MissingProgram: wl-clipboard is not installed.
+        StateError: the compositor does not let programs see its clipboard.
+    """
+    for program in ("wl-paste", "wl-copy"):
+        which(program, hint=_HINT)
+    primary = ("--primary",) if selection == "PRIMARY" else ()
+    argv = tethered(["wl-paste", "--watch", *primary, *_WATCH])
+    async with running(argv, env={**os.environ, "WAYLAND_DISPLAY": display}, grace_s=0.0) as watch:
+        await _refuse_if_ended(watch)
+        clipboard = WaylandClipboard(display, selection, limit, forms, watch)
+        try:
+            yield clipboard
+        finally:
+            await clipboard.close()
+
+
+async def _refuse_if_ended(watch: Child) -> None:
+    try:
+        async with asyncio.timeout(_SETTLE_S):
+            await watch.wait()
+    except TimeoutError:
+        return
+    raise StateError(
+        f"this Wayland session does not let programs see its clipboard: {watch.complaints or 'wl-paste ended at once'}",
+        hint="GNOME does not; KDE, Sway and others do. An X11 session works everywhere",
+    )

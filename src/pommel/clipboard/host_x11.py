@@ -1,0 +1,312 @@
+"""An X11 session's clipboard: told of by XFIXES, fetched and served as selections. Band: shell.
+
+One thread owns the connection (python-xlib blocks) and sleeps until the X server, our loop or a deadline wakes it.
+What it is asked to do comes through a queue, what it finds goes back through `call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from Xlib import X, Xatom
+from Xlib.display import Display
+from Xlib.error import ConnectionClosedError, DisplayError, XError
+from Xlib.ext import xfixes
+from Xlib.protocol.request import SetSelectionOwner
+
+from pommel.clipboard.content import EMPTY, Content, Held
+from pommel.clipboard.host import Change, HostGone
+from pommel.clipboard.x11_fetch import Fetch, fetch
+from pommel.clipboard.x11_offer import Ownership
+from pommel.errors import StateError
+
+# How long an owner may take for each step of handing over its copy.
+_STEP_S = 5.0
+_JOIN_S = 2.0
+_CLOCK = "POMMEL_CLOCK"
+
+
+@dataclass(slots=True)
+class _Order:
+    """A write that is to be done; `done` is called once with what became of it."""
+
+    content: Content
+    expected: int
+    done: Callable[[bool], None]
+
+
+class X11Clipboard:
+    """A HostClipboard over an X11 selection."""
+
+    forms: frozenset[str]
+
+    def __init__(self, desk: _Desk, forms: frozenset[str]) -> None:
+        self.name = f"X11 {desk.name}"
+        self.forms = forms
+        self._desk = desk
+        self._loop = asyncio.get_running_loop()
+        self._change: Change | None = None
+        self._news = asyncio.Event()
+        self._ended: str | None = None
+        self._orders: set[asyncio.Future[bool]] = set()
+
+    async def next_change(self) -> Change:
+        """See HostClipboard."""
+        await self._news.wait()
+        if self._change is None:
+            raise HostGone(f"the X server is gone: {self._ended}")
+        change, self._change = self._change, None
+        if self._ended is None:
+            self._news.clear()
+        return change
+
+    async def write(self, content: Content, expected: int) -> bool:
+        """See HostClipboard."""
+        if self._ended is not None:
+            raise HostGone(f"the X server is gone: {self._ended}")
+        result: asyncio.Future[bool] = self._loop.create_future()
+        self._orders.add(result)
+        try:
+            self._desk.order(_Order(content, expected, lambda taken: self._post(_settle, result, taken)))
+            return await result
+        finally:
+            self._orders.discard(result)
+
+    def found(self, change: Change) -> None:
+        """Take a change from the desk's thread."""
+        self._post(self._take, change)
+
+    def lost(self, why: str) -> None:
+        """Hear from the desk's thread that it is over."""
+        self._post(self._end, why)
+
+    def _post(self, call: Callable[..., None], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(call, *args)
+
+    def _take(self, change: Change) -> None:
+        self._change = change
+        self._news.set()
+
+    def _end(self, why: str) -> None:
+        self._ended = why
+        self._news.set()
+        for order in self._orders:
+            if not order.done():
+                order.set_exception(HostGone(f"the X server is gone: {why}"))
+
+
+def _settle(result: asyncio.Future[bool], taken: bool) -> None:
+    if not result.done():
+        result.set_result(taken)
+
+
+@contextlib.asynccontextmanager
+async def x11_clipboard(
+    display: str, *, selection: str, limit: int, forms: frozenset[str]
+) -> AsyncIterator[X11Clipboard]:
+    """Open a selection of an X11 display for the time of the block.
+
+    Raises:
+        StateError: the display cannot be reached, or has no XFIXES.
+    """
+    desk = await asyncio.to_thread(_Desk, display, selection, limit, forms)
+    clipboard = X11Clipboard(desk, forms)
+    thread = threading.Thread(
+        target=desk.run, args=(clipboard.found, clipboard.lost), name="x11-clipboard", daemon=True
+    )
+    thread.start()
+    try:
+        yield clipboard
+    finally:
+        desk.stop()
+        # A server that hangs must not hang us: the thread is a daemon.
+        await asyncio.to_thread(thread.join, _JOIN_S)
+        if not thread.is_alive():
+            desk.close()
+
+
+class _Desk:
+    """The connection and all that goes over it; everything but `order` and `stop` runs in one thread."""
+
+    def __init__(self, display: str, selection: str, limit: int, forms: frozenset[str]) -> None:
+        self.name = f"{display} {selection}"
+        self._limit, self._forms = limit, forms
+        self._display = _connected(display)
+        self._display.set_error_handler(lambda *_: None)  # an asker's window may be gone at any moment
+        self._atoms: dict[str, int] = {}
+        self._selection = self._atom(selection)
+        root = self._display.screen().root
+        self._window = root.create_window(0, 0, 1, 1, 0, X.CopyFromParent, event_mask=X.PropertyChangeMask)
+        mask = (
+            xfixes.XFixesSetSelectionOwnerNotifyMask
+            | xfixes.XFixesSelectionWindowDestroyNotifyMask
+            | xfixes.XFixesSelectionClientCloseNotifyMask
+        )
+        self._display.xfixes_select_selection_input(self._window, self._selection, mask)
+        self._owned = Ownership(self._display, self._atom)
+        self._sequence = 0
+        self._fetch: Fetch | None = None
+        self._fetch_deadline = 0.0
+        self._orders: deque[_Order] = deque()
+        self._waiting: deque[_Order] = deque()  # for the server to tell the time
+        self._emptied_at: int | None = None
+        self._awake, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._stopping = False
+        self._found: Callable[[Change], None] = lambda _: None
+
+    # --- from other threads
+
+    def order(self, order: _Order) -> None:
+        """Have a write done."""
+        self._orders.append(order)
+        self._rouse()
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self._stopping = True
+        self._rouse()
+
+    def _rouse(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._wake, b"!")
+
+    # --- the thread
+
+    def run(self, found: Callable[[Change], None], lost: Callable[[str], None]) -> None:
+        """Serve until `stop`; tell `found` of changes, and `lost` of the connection's end."""
+        self._found = found
+        try:
+            self._look_first()
+            while not self._stopping:
+                self._turn()
+            self._display.close()
+        except Exception as end:  # a library's own surprise too: a dead thread that nobody hears of is worse
+            lost(str(end) or type(end).__name__)
+
+    def close(self) -> None:
+        """Give back what is left when `run` is over."""
+        os.close(self._awake)
+        os.close(self._wake)
+
+    def _look_first(self) -> None:
+        if self._display.get_selection_owner(self._selection):
+            self._begin_fetch(X.CurrentTime)
+        else:
+            self._found(Change(EMPTY, self._sequence))
+
+    def _turn(self) -> None:
+        while self._display.pending_events():
+            self._handle(self._display.next_event())
+        now = time.monotonic()
+        if self._fetch is not None and self._fetch_deadline <= now:
+            self._tell(Content(held=Held.UNREADABLE))
+        self._owned.forget(now)
+        self._display.flush()
+        if self._display.pending_events():
+            return
+        deadlines = [self._fetch_deadline if self._fetch else None, self._owned.deadline]
+        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        wait = None if due is None else max(0.0, due - time.monotonic())
+        ready, _, _ = select.select([self._display.fileno(), self._awake], [], [], wait)
+        if self._awake in ready:
+            os.read(self._awake, 4096)
+            self._accept()
+
+    def _accept(self) -> None:
+        """Ask the server for its time, to own the selection from then on (ICCCM 2.1)."""
+        while self._orders:
+            self._waiting.append(self._orders.popleft())
+            self._window.change_property(self._atom(_CLOCK), Xatom.STRING, 8, b"", mode=X.PropModeAppend)
+
+    def _handle(self, event: Any) -> None:
+        if isinstance(event, xfixes.SelectionNotify):
+            self._owner_changed(event)
+        elif event.type == X.SelectionRequest:
+            self._owned.answer(event, time.monotonic())
+        elif event.type == X.SelectionClear:
+            self._owned.end()
+        elif event.type == X.PropertyNotify and event.window.id != self._window.id:
+            self._owned.proceed(event, time.monotonic())
+        elif event.type == X.PropertyNotify and event.atom == self._atom(_CLOCK):
+            self._write(self._waiting.popleft(), event.time)
+        elif event.type in (X.PropertyNotify, X.SelectionNotify) and self._fetch is not None:
+            self._step(event)
+
+    def _owner_changed(self, event: Any) -> None:
+        owner = getattr(event.owner, "id", event.owner)
+        if owner == self._window.id or (not owner and event.selection_timestamp == self._emptied_at):
+            return
+        self._sequence += 1
+        self._fetch = None  # what it was fetching is not there any more
+        if owner:
+            self._begin_fetch(event.selection_timestamp)
+        elif event.sub_code == xfixes.XFixesSetSelectionOwnerNotify:
+            self._found(Change(EMPTY, self._sequence))
+        else:
+            self._found(Change(Content(held=Held.GONE), self._sequence))
+
+    def _begin_fetch(self, stamp: int) -> None:
+        self._fetch = fetch(self._window, self._selection, self._atom, stamp, limit=self._limit, forms=self._forms)
+        self._step(None)
+
+    def _step(self, event: Any) -> None:
+        if self._fetch is None:
+            return
+        self._fetch_deadline = time.monotonic() + _STEP_S
+        try:
+            self._fetch.send(event)
+        except StopIteration as end:
+            self._tell(end.value)
+        except XError:
+            self._tell(Content(held=Held.UNREADABLE))
+
+    def _tell(self, content: Content) -> None:
+        self._fetch = None
+        self._found(Change(content, self._sequence))
+
+    def _write(self, order: _Order, stamp: int) -> None:
+        if self._sequence > order.expected:
+            order.done(False)
+            return
+        if order.content.empty:
+            self._emptied_at = stamp
+            self._owned.end()
+            SetSelectionOwner(display=self._display.display, window=X.NONE, selection=self._selection, time=stamp)
+            order.done(True)
+            return
+        self._window.set_selection_owner(self._selection, stamp)
+        owner = self._display.get_selection_owner(self._selection)
+        taken = getattr(owner, "id", owner) == self._window.id
+        if taken:
+            self._owned.begin(order.content, stamp)
+        order.done(taken)
+
+    def _atom(self, name: str) -> int:
+        if name not in self._atoms:
+            self._atoms[name] = self._display.intern_atom(name)
+        return self._atoms[name]
+
+
+def _connected(name: str) -> Display:
+    try:
+        display = Display(name)
+    except (DisplayError, ConnectionClosedError, OSError) as refusal:
+        raise StateError(
+            f"the X11 display {name} cannot be reached: {refusal}",
+            hint="run it in a terminal of your desktop, where DISPLAY and XAUTHORITY are right",
+        ) from refusal
+    if not display.has_extension("XFIXES"):
+        display.close()
+        raise StateError(f"the X11 display {name} has no XFIXES, so it does not tell of copies")
+    display.xfixes_query_version()
+    return display

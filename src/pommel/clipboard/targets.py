@@ -1,0 +1,84 @@
+"""How Linux desktops name the forms of a copy: X11 targets and Wayland MIME types. Band: core, no I/O.
+
+Both use the same names; X11 has a few older ones besides (ICCCM 2.6.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from pommel.clipboard.content import HTML, PNG, RTF, TEXT, TIFF, URIS, Content
+
+# KDE's, kept to by password keepers on every desktop; its value is "secret".
+SECRET_HINT = "x-kde-passwordManagerHint"  # noqa: S105
+FILES = "x-special/gnome-copied-files"
+
+# Form -> what it may be called, the best name first.
+NAMES: dict[str, tuple[str, ...]] = {
+    TEXT: ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain;charset=UTF-8", "STRING", "text/plain"),
+    HTML: ("text/html",),
+    RTF: ("text/rtf", "application/rtf"),
+    PNG: ("image/png",),
+    TIFF: ("image/tiff",),
+    URIS: ("text/uri-list", FILES),
+}
+KNOWN = (*(name for names in NAMES.values() for name in names), "TEXT", SECRET_HINT)
+
+
+def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, str]]:
+    """Which of the names on offer to ask for: (form, name) pairs, in the order of NAMES.
+
+    A picture only where there is no text: office programs paint one of every selection. Files alone, if there are any.
+    """
+    found = {
+        form: next(name for name in names if name in offered)
+        for form, names in NAMES.items()
+        if form in forms and any(name in offered for name in names)
+    }
+    if URIS in found:
+        return [(URIS, found[URIS])]
+    if TEXT in found:
+        found.pop(PNG, None)
+    if TEXT in found or PNG in found:
+        found.pop(TIFF, None)
+    return list(found.items())
+
+
+def received(name: str, data: bytes) -> bytes:
+    """Turn what came under `name` into the form's bytes."""
+    if name == "STRING":
+        return data.decode("latin-1").encode()
+    if name == FILES:
+        # "copy" or "cut", then a URI a line.
+        return b"".join(line + b"\r\n" for line in data.split(b"\n")[1:] if line)
+    return data
+
+
+Offer = Callable[[], bytes]
+
+
+def offers(content: Content) -> dict[str, Offer]:
+    """Under which names a copy can be had, and how to make its bytes when somebody asks."""
+    made: dict[str, Offer] = {}
+    for form, data in content.forms:
+        for name in _names(form, data):
+            made[name] = _offer(name, data)
+    return made
+
+
+def _names(form: str, data: bytes) -> Iterable[str]:
+    if form != TEXT:
+        return NAMES[form]
+    try:
+        data.decode().encode("latin-1")
+    except UnicodeEncodeError:
+        return (*(name for name in NAMES[TEXT] if name != "STRING"), "TEXT")
+    return (*NAMES[TEXT], "TEXT")
+
+
+def _offer(name: str, data: bytes) -> Offer:
+    if name == "STRING":
+        return lambda: data.decode().encode("latin-1")
+    if name == FILES:
+        return lambda: b"\n".join([b"copy", *(line for line in data.split(b"\r\n") if line)])
+    return lambda: data

@@ -1,0 +1,139 @@
+"""Asking an X11 selection's owner for what it has (ICCCM 2.4 to 2.7.2). Band: shell.
+
+A generator that is sent the events that may concern it, so that its thread stays free to serve others meanwhile.
+Large answers come in pieces (INCR); what is larger than the limit is drained, not kept, so that its owner gets done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from Xlib import X
+
+from pommel.clipboard.content import Content, Held, content_of
+from pommel.clipboard.targets import KNOWN, SECRET_HINT, chosen, received
+
+_SLICE_WORDS = 64 << 10  # GetProperty counts four bytes each
+Event = Any
+Fetch = Generator[None, Event, Content]
+
+
+class TooLarge(Exception):
+    """The owner has more than we may take; `size` is as much as is known."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+def fetch(
+    window: Any, selection: int, atom: Callable[[str], int], stamp: int, *, limit: int, forms: frozenset[str]
+) -> Fetch:
+    """Get what the owner has; forms that it fails to hand over are left out.
+
+    Send it events: SelectionNotify and PropertyNotify of `window`. It returns (StopIteration) a Content.
+    """
+    asking = _Asking(window, selection, atom, stamp, limit)
+    listed = yield from asking.atoms("TARGETS")
+    offered = {name for name in KNOWN if atom(name) in listed}
+    if SECRET_HINT in offered and (yield from asking.bytes_of(SECRET_HINT)) == b"secret":
+        return Content(held=Held.SECRET)
+    found: dict[str, bytes] = {}
+    wanted = chosen(offered, forms)
+    try:
+        for form, name in wanted:
+            data = yield from asking.bytes_of(name)
+            if data is not None:
+                found[form] = received(name, data)
+    except TooLarge as much:
+        return Content(held=Held.TOO_LARGE, size=much.size)
+    if not wanted:
+        return Content(held=Held.FOREIGN)
+    if not found:
+        return Content(held=Held.UNREADABLE)
+    return content_of(found, limit)
+
+
+class _Asking:
+    """One owner being asked: each answer lands in a property of our window."""
+
+    def __init__(self, window: Any, selection: int, atom: Callable[[str], int], stamp: int, limit: int) -> None:
+        self._window, self._selection, self._atom, self._stamp = window, selection, atom, stamp
+        self._left = limit
+        self._taken = 0
+        self._count = 0
+
+    def atoms(self, target: str) -> Generator[None, Event, set[int]]:
+        """The answer to a target that lists atoms."""
+        place = yield from self._converted(target)
+        if place is None:
+            return set()
+        answer = self._window.get_property(place, X.AnyPropertyType, 0, _SLICE_WORDS, delete=True)
+        return set(answer.value) if answer is not None and answer.format == 32 else set()
+
+    def bytes_of(self, target: str) -> Generator[None, Event, bytes | None]:
+        """The answer to a target that is bytes, or None where the owner has none."""
+        place = yield from self._converted(target)
+        if place is None:
+            return None
+        head = self._window.get_property(place, X.AnyPropertyType, 0, 0)
+        if head is not None and head.property_type == self._atom("INCR"):
+            return (yield from self._pieces(place))
+        return self._taken_in(place)
+
+    def _converted(self, target: str) -> Generator[None, Event, int | None]:
+        """Ask, and wait for the answer: the property it is in."""
+        # A name of its own each time: a late answer to an earlier question is no answer to this one.
+        self._count += 1
+        place = self._atom(f"POMMEL_{self._stamp % 4}_{self._count}")
+        self._window.delete_property(place)
+        self._window.convert_selection(self._selection, self._atom(target), place, self._stamp)
+        while True:
+            event = yield
+            if event.type == X.SelectionNotify and event.target == self._atom(target):
+                if event.property == place:
+                    return place
+                if event.property == X.NONE:
+                    return None
+
+    def _taken_in(self, place: int) -> bytes:
+        """A property's bytes, slice by slice; the last slice deletes it."""
+        pieces: list[bytes] = []
+        offset = 0
+        while True:
+            answer = self._window.get_property(place, X.AnyPropertyType, offset, _SLICE_WORDS, delete=True)
+            if answer is None:
+                return b"".join(pieces)
+            piece = bytes(answer.value) if answer.format == 8 else b""
+            if answer.bytes_after + len(piece) > self._left:
+                self._window.delete_property(place)
+                raise TooLarge(self._taken + len(piece) + answer.bytes_after)
+            self._left -= len(piece)
+            self._taken += len(piece)
+            pieces.append(piece)
+            if not answer.bytes_after:
+                return b"".join(pieces)
+            offset += _SLICE_WORDS
+
+    def _pieces(self, place: int) -> Generator[None, Event, bytes]:
+        """INCR (ICCCM 2.7.2): each deletion asks for the next piece; an empty one is the end."""
+        pieces: list[bytes] = []
+        excess: TooLarge | None = None
+        self._window.delete_property(place)
+        while True:
+            event = yield
+            if event.type != X.PropertyNotify or event.atom != place or event.state != X.PropertyNewValue:
+                continue
+            try:
+                piece = self._taken_in(place)
+            except TooLarge as much:
+                excess, piece = TooLarge((excess.size if excess else 0) + much.size), b"-"
+                self._taken = 0
+                pieces.clear()
+            if piece:
+                pieces.append(piece)
+            elif excess is not None:
+                raise excess
+            else:
+                return b"".join(pieces)

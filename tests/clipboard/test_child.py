@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pommel.clipboard.child import running, tethered
+from pommel.errors import MissingProgram
+
+from .conftest import until
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_it_talks_and_complains() -> None:
+    async with running(["sh", "-c", "echo oops >&2; cat"]) as child:
+        await child.write(b"hello")
+        assert await child.read() == b"hello"
+        child.close_input()
+        assert await child.read() == b""
+        assert await child.wait() == 0
+        assert child.complaints == "oops"
+        assert not child.alive
+
+
+async def test_a_long_complaint_does_not_hold_it_up() -> None:
+    async with running(["sh", "-c", "yes oops | head -c 1000000 >&2; echo done"]) as child:
+        assert await asyncio.wait_for(child.read(), 20) == b"done\n"
+        assert len(child.complaints) <= 8 << 10
+
+
+async def test_it_ends_with_the_block_and_all_it_started() -> None:
+    async with running(["sh", "-c", "sleep 1000 & echo $!; wait"], grace_s=0.05) as child:
+        grandchild = int(await child.read())
+        assert alive(grandchild)
+    assert not alive(child.pid)
+    await until(lambda: not alive(grandchild))
+
+
+async def test_a_missing_program() -> None:
+    with pytest.raises(MissingProgram):
+        async with running(["no-such-program"]):
+            pass
+
+
+async def test_tethered_dies_with_a_killed_parent() -> None:
+    script = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); input()"
+    argv = [sys.executable, "-c", script, *tethered(["sleep", "1000"])]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        # It is tethered once it is what it is to be.
+        await until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+        os.kill(parent.pid, signal.SIGKILL)
+    await until(lambda: not alive(pid))

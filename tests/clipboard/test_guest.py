@@ -1,0 +1,245 @@
+"""Over a real sshd: the trial machine's pasteboard, a Mac's stand-in, and machines that have neither."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, text_of
+from pommel.clipboard.frames import Copied, Done, Message
+from pommel.clipboard.guest import REMOTE_COMMAND, GuestError, GuestLink, Trouble, explained, guest_link, programs
+
+from .conftest import Clip, Mac, Sshd, descendants, until
+
+UTF8, FILE = "public.utf8-plain-text", "public.file-url"
+BIG = os.urandom(3 << 20)
+
+
+async def said(link: GuestLink) -> Message:
+    return await asyncio.wait_for(link.next_message(), 20)
+
+
+async def told(link: GuestLink) -> Content:
+    message = await said(link)
+    assert isinstance(message, Copied)
+    return message.content
+
+
+# --- the trial machine's kind
+
+
+@pytest.mark.parametrize("text", ["", "grüße 🍎", "\r\n\n", "$(touch /tmp/x) `id` '\";#END\n", "x" * 300_000])
+async def test_text_there_and_back(posix_guest: Sshd, guest_clip: Clip, text: str) -> None:
+    async with guest_link(posix_guest.ssh) as (link, hello):
+        assert (hello.kind, hello.forms) == ("posix", {TEXT})
+        assert await told(link) == text_of("at the beginning")
+        await link.write(1, text_of(text))
+        assert await said(link) == Done(1, True)
+        # xclip goes into the background before it owns the clipboard.
+        await until(lambda: (guest_clip.paste() or b"") == text.encode())
+        echo = await told(link)
+        assert echo == (text_of(text) if text else Content(held=Held.FOREIGN))
+        await asyncio.to_thread(guest_clip.copy, b"there: " + text.encode())
+        assert await told(link) == text_of(b"there: " + text.encode())
+
+
+async def test_what_a_shell_cannot_hold_comes_whole_too(posix_guest: Sshd, guest_clip: Clip) -> None:
+    async with guest_link(posix_guest.ssh, limit=1000) as (link, _):
+        await told(link)
+        for data, held in ((b"a\0b\n", Held.NUL), (b"\xff\xfe", Held.NOT_UTF8), (b"x" * 1003, Held.TOO_LARGE)):
+            await asyncio.to_thread(guest_clip.copy, data)
+            assert (await told(link)).held is held
+
+
+async def test_nothing_of_a_clipboard_is_an_argument_or_a_file(
+    posix_guest: Sshd, guest_clip: Clip, tmp_path: Path
+) -> None:
+    secret = "nobody else may read this"
+    async with guest_link(posix_guest.ssh) as (link, _):
+        await told(link)
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        await link.write(1, text_of(secret))
+        await said(link)
+        await told(link)
+        assert posix_guest.daemon is not None
+        seen = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(posix_guest.daemon.pid)]
+        assert seen and not any(secret.encode() in line for line in seen)
+        after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "log"}
+        assert after == {path: when for path, when in before.items() if path.name != "log"}
+
+
+async def test_without_an_x_server_it_polls(tmp_path: Path, posix_guest: Sshd) -> None:
+    path = tmp_path / "bin"
+    (path / "pbcopy").write_text(f'#!/bin/sh\ncat > "{tmp_path}/board"\n')
+    (path / "pbpaste").write_text(f'#!/bin/sh\ncat "{tmp_path}/board"\n')
+    (path / "python3").unlink()
+    (tmp_path / "board").write_text("one")
+    async with guest_link(posix_guest.ssh) as (link, _):
+        assert await told(link) == text_of("one")
+        (tmp_path / "board").write_text("two\n")
+        assert await told(link) == text_of("two\n")
+
+
+async def test_a_pbcopy_that_fails_does_not_eat_the_next_line(tmp_path: Path, posix_guest: Sshd) -> None:
+    (tmp_path / "bin/pbcopy").write_text("#!/bin/sh\nexit 1\n")
+    async with guest_link(posix_guest.ssh) as (link, _):
+        await told(link)
+        await link.write(1, text_of("x" * 500_000))
+        assert await said(link) == Done(1, False)
+        await link.write(2, text_of("y"))
+        assert await said(link) == Done(2, False)
+
+
+async def test_it_ends_with_the_connection(posix_guest: Sshd) -> None:
+    assert posix_guest.daemon is not None
+    async with guest_link(posix_guest.ssh) as (link, _):
+        await told(link)
+        assert descendants(posix_guest.daemon.pid)
+    await until(lambda: posix_guest.daemon and not descendants(posix_guest.daemon.pid))
+    async with guest_link(posix_guest.ssh) as (link, _):
+        await told(link)
+        os.kill(link.pid, signal.SIGKILL)
+        with pytest.raises(GuestError) as gone:
+            while True:
+                await said(link)
+        assert gone.value.trouble is Trouble.UNREACHABLE
+    await until(lambda: posix_guest.daemon and not descendants(posix_guest.daemon.pid))
+
+
+# --- a Mac's kind
+
+
+async def test_a_mac_gets_all_forms(mac: Mac) -> None:
+    async with guest_link(mac.sshd.ssh) as (link, hello):
+        assert hello.kind == "mac" and hello.forms == {TEXT, HTML, RTF, PNG, TIFF, URIS}
+        assert hello.notes["user"] == hello.notes["console"]
+        assert await told(link) == EMPTY
+        rich = content_of({TEXT: "grün\r\n".encode(), HTML: b"<b>b</b>", RTF: b"{\\rtf1}"})
+        await link.write(1, rich)
+        assert await said(link) == Done(1, True)
+        assert mac.items() == [
+            {UTF8: "grün\r\n".encode(), "public.html": rich.get(HTML), "public.rtf": b"{\\rtf1}"},
+        ]
+        await link.write(2, content_of({PNG: BIG}))
+        assert await said(link) == Done(2, True)
+        assert mac.items() == [{"public.png": BIG}]
+        await link.write(3, content_of({URIS: b"# comment\r\nfile:///a\r\nfile:///b%20c\r\n"}))
+        assert await said(link) == Done(3, True)
+        assert mac.items() == [{FILE: b"file:///a"}, {FILE: b"file:///b%20c"}]
+        await link.write(4, EMPTY)
+        assert await said(link) == Done(4, True)
+        assert mac.items() == []
+
+
+@pytest.mark.parametrize(
+    ("items", "content"),
+    [
+        ([{UTF8: "🍎\n".encode()}], text_of("🍎\n")),
+        ([{UTF8: b"t", "public.rtf": b"r", "public.tiff": b"icon"}], content_of({TEXT: b"t", RTF: b"r"})),
+        ([{"public.tiff": b"tiff", "public.png": BIG}], content_of({PNG: BIG})),
+        ([{"public.tiff": BIG}], content_of({TIFF: BIG})),
+        ([{FILE: b"file:///.file/id=x", UTF8: b"x"}, {FILE: b"file:///y"}],
+         content_of({URIS: b"file:///Users/ann/x\r\nfile:///y\r\n"})),
+        ([{UTF8: b"pw", "org.nspasteboard.ConcealedType": b""}], Content(held=Held.SECRET)),
+        ([{UTF8: b"pw", "com.agilebits.onepassword": b""}], Content(held=Held.SECRET)),
+        ([{UTF8: b"tmp", "org.nspasteboard.TransientType": b""}], Content(held=Held.TRANSIENT)),
+        ([{UTF8: b"tmp", "org.nspasteboard.AutoGeneratedType": b""}], Content(held=Held.TRANSIENT)),
+        ([{"com.example.private": b"x"}], Content(held=Held.FOREIGN)),
+        ([{UTF8: b"x" * (4 << 20)}], Content(held=Held.TOO_LARGE, size=4 << 20)),
+        ([], EMPTY),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+async def test_what_a_mac_tells(mac: Mac, items: list[dict[str, bytes]], content: Content) -> None:
+    async with guest_link(mac.sshd.ssh, limit=(4 << 20) - 1) as (link, _):
+        await told(link)
+        await link.write(1, text_of("ours, not told back"))
+        await said(link)
+        # The stand-in is one thread: it answers when what it tells has been read.
+        _, found = await asyncio.gather(asyncio.to_thread(mac.copy, *items), told(link))
+        assert found == content
+
+
+async def test_signs_of_life(mac: Mac) -> None:
+    async with guest_link(mac.sshd.ssh) as (link, _):
+        async with asyncio.timeout(20):
+            alive = asyncio.ensure_future(link.stay_alive(every_s=0.02))
+            for _ in range(5):
+                await said(link)
+            assert not alive.done()
+            # Nobody reads the answers any more, which is all that `stay_alive` sees of a guest that sleeps.
+            with pytest.raises(GuestError, match="does not answer"):
+                await alive
+
+
+# --- no connection
+
+
+async def test_a_machine_without_a_pasteboard(tmp_path: Path, posix_guest: Sshd) -> None:
+    (tmp_path / "bin/pbcopy").unlink()
+    with pytest.raises(GuestError, match="neither osascript nor pbcopy") as refusal:
+        async with guest_link(posix_guest.ssh):
+            pass
+    assert refusal.value.trouble is Trouble.UNUSABLE and refusal.value.hint
+
+
+async def test_nobody_there(posix_guest: Sshd) -> None:
+    posix_guest.stop()
+    with pytest.raises(GuestError, match=r"no connection to the guest: .*Connection refused") as refusal:
+        async with guest_link(posix_guest.ssh):
+            pass
+    assert refusal.value.trouble is Trouble.UNREACHABLE
+
+
+async def test_a_key_that_is_refused(posix_guest: Sshd) -> None:
+    (posix_guest.root / "authorized").write_text("")
+    with pytest.raises(GuestError, match="Permission denied") as refusal:
+        async with guest_link(posix_guest.ssh):
+            pass
+    assert refusal.value.trouble is Trouble.REFUSED and "authorized_keys" in (refusal.value.hint or "")
+
+
+async def test_another_host_key(posix_guest: Sshd) -> None:
+    public = (posix_guest.root / "id.pub").read_text().split()[:2]
+    (posix_guest.root / "known").write_text(f"box {' '.join(public)}\n")
+    with pytest.raises(GuestError, match="host key") as refusal:
+        async with guest_link(posix_guest.ssh):
+            pass
+    assert refusal.value.trouble is Trouble.REFUSED
+
+
+async def test_one_that_says_nothing() -> None:
+    with pytest.raises(GuestError, match=r"said nothing for 0.1 s") as refusal:
+        async with guest_link(["sh", "-c", "exec sleep 100"], hello_s=0.1):
+            pass
+    assert refusal.value.trouble is Trouble.UNREACHABLE
+
+
+async def test_one_that_talks_nonsense() -> None:
+    with pytest.raises(GuestError, match="does not stop printing") as refusal:
+        async with guest_link(["sh", "-c", "yes"]):
+            pass
+    assert refusal.value.trouble is Trouble.UNUSABLE
+
+
+def test_explained() -> None:
+    assert explained(255, "x\nssh: connect to host h port 22: No route to host").trouble is Trouble.UNREACHABLE
+    assert explained(-9, "").message == "no connection to the guest"
+    assert explained(1, "execution error: nope").trouble is Trouble.UNUSABLE
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_command_is_one_that_any_login_shell_reads_alike(shell: str) -> None:
+    assert REMOTE_COMMAND.count("'") == 2 and "!" not in REMOTE_COMMAND and "\n" not in REMOTE_COMMAND
+    from pommel.process import run
+
+    done = run([shell, "-c", REMOTE_COMMAND], input=b"IFS= read -r x\nprintf '%s' \"$x\"\n#END\n  a\\b$(id)\n")
+    assert done.stdout == b"  a\\b$(id)"
+
+
+def test_the_programs_are_three() -> None:
+    assert programs().count(b"\n#END\n") == 3

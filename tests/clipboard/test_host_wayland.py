@@ -1,0 +1,137 @@
+"""A real compositor without a screen (sway), and wl-clipboard's own programs as the other clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from pommel.clipboard.content import EMPTY, HTML, PNG, TEXT, Held, content_of, text_of
+from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, find_desktop, host_clipboard
+from pommel.errors import StateError
+
+from .conftest import ended, started, until
+
+NOBODY = 65534
+
+
+class Sway:
+    """A compositor; it refuses to be root, so for root it is nobody."""
+
+    def __init__(self) -> None:
+        # Not pytest's folder, which nobody else may enter.
+        self.runtime = Path(tempfile.mkdtemp(prefix="pommel-sway-"))
+        config = self.runtime / "config"
+        config.write_text("xwayland disable\nseat * fallback true\n")
+        drop: list[str] = []
+        if os.geteuid() == 0:
+            os.chown(self.runtime, NOBODY, NOBODY)
+            os.chown(config, NOBODY, NOBODY)
+            drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        self.env = {
+            **os.environ,
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "HOME": str(self.runtime),
+            "WLR_BACKENDS": "headless",
+            "WLR_LIBINPUT_NO_DEVICES": "1",
+            "WLR_RENDERER": "pixman",
+        }
+        log = (self.runtime / "log").open("wb")
+        self.child = started([*drop, "sway", "-c", str(config)], env=self.env, stdout=log, stderr=log)
+        log.close()
+        deadline = time.monotonic() + 20
+        while not (found := [path for path in self.runtime.glob("wayland-*") if stat.S_ISSOCK(path.stat().st_mode)]):
+            assert time.monotonic() < deadline, (self.runtime / "log").read_text()
+            time.sleep(0.02)
+        self.display = found[0].name
+        self.env["WAYLAND_DISPLAY"] = self.display
+
+    def run(self, *argv: str, input: bytes | None = None) -> bytes | None:
+        # wl-copy stays behind: not with our pipes in its hands.
+        output = subprocess.PIPE if argv[0] == "wl-paste" else subprocess.DEVNULL
+        done = subprocess.run(argv, input=input, env=self.env, timeout=20, stdout=output, stderr=subprocess.DEVNULL)
+        return done.stdout if done.returncode == 0 else None
+
+    def close(self) -> None:
+        ended(self.child)
+        shutil.rmtree(self.runtime)
+
+
+@pytest.fixture
+def sway() -> Iterator[Sway]:
+    made = Sway()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def wayland(sway: Sway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HostClipboard]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(sway.runtime))
+    monkeypatch.setenv("WAYLAND_DISPLAY", sway.display)
+    assert find_desktop() == Desktop("wayland", sway.display)
+    async with host_clipboard(limit=1 << 20) as clipboard:
+        yield clipboard
+
+
+async def soon(clipboard: HostClipboard) -> Change:
+    return await asyncio.wait_for(clipboard.next_change(), 20)
+
+
+async def test_copies_are_told_and_our_own_are_not(wayland: HostClipboard, sway: Sway) -> None:
+    assert await soon(wayland) == Change(EMPTY, 0)
+    sway.run("wl-copy", input="grüße\r\n\n".encode())
+    assert await soon(wayland) == Change(text_of("grüße\r\n\n"), 1)
+    assert await wayland.write(text_of("ours\n"), 1)
+    await until(lambda: sway.run("wl-paste", "-n") == b"ours\n")
+    sway.run("wl-copy", "-t", "image/png", input=b"\x89PNG")
+    assert await soon(wayland) == Change(content_of({PNG: b"\x89PNG"}), 2)
+    assert not await wayland.write(text_of("too late"), 1)
+    assert sway.run("wl-paste", "-n") == b"\x89PNG"
+
+
+async def test_what_is_written(wayland: HostClipboard, sway: Sway) -> None:
+    await soon(wayland)
+    picture = os.urandom(900_000)
+    for content, kind, data in (
+        (content_of({PNG: picture}), "image/png", picture),
+        # One form only: the plainest.
+        (content_of({TEXT: b"t\n", HTML: b"<b>t</b>"}), "text/plain;charset=utf-8", b"t\n"),
+        (content_of({HTML: b'<img charset="">'}), "text/html", b'<img charset="">'),
+    ):
+        assert await wayland.write(content, 0)
+        await until(lambda kind=kind, data=data: sway.run("wl-paste", "-n", "-t", kind) == data)
+    assert await wayland.write(EMPTY, 0)
+    await until(lambda: sway.run("wl-paste", "-n") is None)
+
+
+async def test_what_stays(wayland: HostClipboard, sway: Sway) -> None:
+    await soon(wayland)
+    sway.run("wl-copy", input=b"x" * (1 << 20) + b"x")
+    assert (await soon(wayland)).content.held is Held.TOO_LARGE
+    sway.run("wl-copy", "-t", "application/x-other", input=b"x")
+    assert (await soon(wayland)).content.held is Held.FOREIGN
+    sway.run("wl-copy", "-t", "x-kde-passwordManagerHint", input=b"secret")
+    assert (await soon(wayland)).content.held is Held.SECRET
+
+
+async def test_the_compositor_is_killed(wayland: HostClipboard, sway: Sway) -> None:
+    await soon(wayland)
+    os.kill(sway.child.pid, signal.SIGKILL)
+    with pytest.raises(HostGone):
+        await soon(wayland)
+
+
+async def test_no_compositor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(StateError, match=r"does not let programs see its clipboard: .*connect"):
+        async with host_clipboard(Desktop("wayland", "wayland-0")):
+            pass

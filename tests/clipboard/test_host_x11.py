@@ -1,0 +1,376 @@
+"""A real X server, with xclip, GTK, Tk and a bare client for what those do not ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import subprocess
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+
+import pytest
+from Xlib import X, Xatom
+from Xlib.display import Display
+from Xlib.protocol.event import SelectionNotify
+from Xlib.protocol.request import SetSelectionOwner
+
+from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, text_of
+from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, host_clipboard
+from pommel.errors import StateError
+
+from .conftest import Clip, ended, started, x_server
+
+BIG = os.urandom(5 << 20)  # many pieces of INCR
+BIG_TEXT = BIG.hex().encode()
+
+
+async def soon(waited: Awaitable[Change]) -> Change:
+    return await asyncio.wait_for(waited, 20)
+
+
+async def copied(clipboard: HostClipboard, clip: Clip, data: bytes, target: str = "UTF8_STRING") -> Change:
+    await asyncio.to_thread(clip.copy, data, target)
+    return await soon(clipboard.next_change())
+
+
+async def pasted(clip: Clip, target: str = "UTF8_STRING") -> bytes | None:
+    return await asyncio.to_thread(clip.paste, target)
+
+
+async def test_what_was_there_comes_first(x11: HostClipboard) -> None:
+    assert await soon(x11.next_change()) == Change(text_of("at the beginning"), 0)
+    assert "CLIPBOARD" in x11.name
+
+
+@pytest.mark.parametrize(
+    ("target", "data", "content"),
+    [
+        ("UTF8_STRING", "grüße 🍎\r\n\n".encode(), text_of("grüße 🍎\r\n\n")),
+        ("STRING", b"gr\xfc\xdfe", text_of("grüße")),
+        ("text/plain;charset=utf-8", b"t", text_of("t")),
+        ("text/html", b"<i>i</i>", content_of({HTML: b"<i>i</i>"})),
+        ("application/rtf", b"{\\rtf1}", content_of({RTF: b"{\\rtf1}"})),
+        ("image/png", BIG, content_of({PNG: BIG})),
+        ("image/tiff", b"tiff", content_of({TIFF: b"tiff"})),
+        ("UTF8_STRING", BIG_TEXT, text_of(BIG_TEXT)),
+        ("UTF8_STRING", b"a\0b", Content(held=Held.NUL, size=3)),
+        ("UTF8_STRING", b"\xff", Content(held=Held.NOT_UTF8, size=1)),
+        ("application/x-other", b"x", Content(held=Held.FOREIGN)),
+        ("text/uri-list", b"file:///x\r\n", Content(held=Held.FOREIGN)),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_what_xclip_copies(
+    x11: HostClipboard, host_clip: Clip, target: str, data: bytes, content: Content
+) -> None:
+    await soon(x11.next_change())
+    assert await copied(x11, host_clip, data, target) == Change(content, 1)
+
+
+async def test_more_than_the_limit_is_refused_and_the_next_copy_is_not(display: str, host_clip: Clip) -> None:
+    async with host_clipboard(Desktop("x11", display), limit=1 << 20) as clipboard:
+        await soon(clipboard.next_change())
+        change = await copied(clipboard, host_clip, BIG_TEXT)
+        assert change.content.held is Held.TOO_LARGE and change.content.size > 1 << 20
+        assert (await copied(clipboard, host_clip, b"small")).content == text_of("small")
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "data"),
+    [
+        (text_of("grüße\r\n\n"), "UTF8_STRING", "grüße\r\n\n".encode()),
+        (text_of("grüße"), "STRING", b"gr\xfc\xdfe"),
+        (text_of("grüße"), "TEXT", "grüße".encode()),
+        (text_of("π"), "STRING", None),
+        (text_of("t"), "image/png", None),
+        (text_of(BIG_TEXT), "UTF8_STRING", BIG_TEXT),
+        (content_of({PNG: BIG}), "image/png", BIG),
+        (content_of({TEXT: b"t", HTML: b"charset"}), "text/html", b"charset"),
+        (content_of({URIS: b"file:///a\r\n"}), "x-special/gnome-copied-files", b"copy\nfile:///a"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_what_xclip_pastes(
+    x11: HostClipboard, host_clip: Clip, content: Content, target: str, data: bytes | None
+) -> None:
+    await soon(x11.next_change())
+    assert await x11.write(content, 0)
+    assert await pasted(host_clip, target) == data
+
+
+async def test_our_own_writes_are_not_told(x11: HostClipboard, host_clip: Clip) -> None:
+    await soon(x11.next_change())
+    for content in (text_of("ours"), EMPTY, text_of("ours again")):
+        assert await x11.write(content, 0)
+    assert await copied(x11, host_clip, b"theirs") == Change(text_of("theirs"), 1)
+
+
+async def test_a_write_that_comes_after_a_copy_is_not_taken(x11: HostClipboard, host_clip: Clip) -> None:
+    await soon(x11.next_change())
+    await asyncio.to_thread(host_clip.copy, b"theirs")
+    assert not await x11.write(text_of("too late"), 0)
+    assert await soon(x11.next_change()) == Change(text_of("theirs"), 1)
+    assert await pasted(host_clip) == b"theirs"
+    assert await x11.write(text_of("in time"), 1)
+    assert await pasted(host_clip) == b"in time"
+
+
+async def test_emptied_is_not_the_same_as_ended(x11: HostClipboard, display: str) -> None:
+    await soon(x11.next_change())
+    await asyncio.to_thread(
+        foreign, display, lambda desk, window, clip: window.set_selection_owner(clip, X.CurrentTime)
+    )
+    # The client and its window are gone at once.
+    assert (await soon(x11.next_change())).content.held is Held.GONE
+
+    def take_and_clear(desk: Display, window: object, clip: int) -> None:
+        window.set_selection_owner(clip, X.CurrentTime)  # type: ignore[attr-defined]
+        SetSelectionOwner(display=desk.display, window=X.NONE, selection=clip, time=X.CurrentTime)
+        desk.sync()
+
+    await asyncio.to_thread(foreign, display, take_and_clear)
+    assert (await soon(x11.next_change())).content == EMPTY
+
+
+async def test_emptied_by_us(x11: HostClipboard, host_clip: Clip) -> None:
+    await soon(x11.next_change())
+    assert await x11.write(EMPTY, 0)
+    assert await pasted(host_clip) is None
+
+
+def foreign(display: str, act: object) -> None:
+    """Another X client, for the time of `act`."""
+    desk = Display(display)
+    desk.set_error_handler(lambda *_: None)
+    window = desk.screen().root.create_window(0, 0, 1, 1, 0, X.CopyFromParent, event_mask=X.PropertyChangeMask)
+    act(desk, window, desk.intern_atom("CLIPBOARD"))  # type: ignore[operator]
+    desk.sync()
+    desk.close()
+
+
+async def test_multiple_timestamp_and_save_targets(x11: HostClipboard, display: str) -> None:
+    """What an ICCCM client may ask for: several targets at once, one of them in pieces."""
+    await soon(x11.next_change())
+    assert await x11.write(content_of({TEXT: b"t", PNG: BIG}), 0)
+    got: dict[str, object] = {}
+
+    def ask(desk: Display, window: object, clip: int) -> None:
+        atom = desk.intern_atom
+        wanted = ["UTF8_STRING", "image/png", "TIMESTAMP", "SAVE_TARGETS", "application/x-none", "MULTIPLE"]
+        pairs = [word for name in wanted for word in (atom(name), atom(f"TEST_{name}"))]
+        window.change_property(atom("TEST"), atom("ATOM_PAIR"), 32, pairs)  # type: ignore[attr-defined]
+        window.convert_selection(clip, atom("MULTIPLE"), atom("TEST"), X.CurrentTime)  # type: ignore[attr-defined]
+        place, pieces = atom("TEST_image/png"), []
+        while True:
+            event = desk.next_event()
+            if event.type == X.SelectionNotify:
+                assert event.property == atom("TEST")
+                answer = window.get_property(atom("TEST"), X.AnyPropertyType, 0, 99)  # type: ignore[attr-defined]
+                got["served"] = [bool(place) for place in answer.value[1::2]]
+                for name in wanted[:4]:
+                    got[name] = window.get_property(atom(f"TEST_{name}"), X.AnyPropertyType, 0, 99)  # type: ignore[attr-defined]
+                window.delete_property(place)  # type: ignore[attr-defined]
+                window.change_attributes(event_mask=X.PropertyChangeMask)  # type: ignore[attr-defined]
+            elif event.type == X.PropertyNotify and event.atom == place and event.state == X.PropertyNewValue:
+                if "served" not in got:
+                    continue
+                piece = window.get_property(place, X.AnyPropertyType, 0, 1 << 18, delete=True)  # type: ignore[attr-defined]
+                pieces.append(bytes(piece.value))
+                if not pieces[-1]:
+                    got["png"] = b"".join(pieces)
+                    return
+
+    await asyncio.wait_for(asyncio.to_thread(foreign, display, ask), 20)
+    assert got["served"] == [True, True, True, True, False, False]
+    assert got["UTF8_STRING"].value == b"t"  # type: ignore[attr-defined]
+    assert got["image/png"].value[0] == len(BIG)  # type: ignore[attr-defined]
+    assert got["TIMESTAMP"].property_type == Xatom.INTEGER and got["TIMESTAMP"].value[0] > 0  # type: ignore[attr-defined]
+    assert len(got["SAVE_TARGETS"].value) == 0  # type: ignore[attr-defined]
+    assert got["png"] == BIG
+
+
+async def test_an_asker_that_dies_in_the_middle_and_one_that_never_answers(
+    x11: HostClipboard, display: str, host_clip: Clip
+) -> None:
+    await soon(x11.next_change())
+    assert await x11.write(content_of({PNG: BIG}), 0)
+
+    def begin_and_die(desk: Display, window: object, clip: int) -> None:
+        window.convert_selection(clip, desk.intern_atom("image/png"), desk.intern_atom("P"), X.CurrentTime)  # type: ignore[attr-defined]
+        desk.sync()
+
+    await asyncio.to_thread(foreign, display, begin_and_die)
+    assert await pasted(host_clip, "image/png") == BIG
+    # An owner that does not answer: what it has cannot be had, and the next copy can.
+    silent, done = threading.Event(), threading.Event()
+
+    def own(desk: Display, window: object, clip: int) -> None:
+        window.set_selection_owner(clip, X.CurrentTime)  # type: ignore[attr-defined]
+        desk.sync()
+        silent.set()
+        done.wait(20)
+
+    holding = asyncio.get_running_loop().run_in_executor(None, foreign, display, own)
+    await asyncio.to_thread(silent.wait, 10)
+    await asyncio.to_thread(host_clip.copy, b"next")
+    assert (await soon(x11.next_change())).content == text_of("next")
+    done.set()
+    await holding
+
+
+async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None:
+    await soon(x11.next_change())
+    asked: list[str] = []
+    ready, done = threading.Event(), threading.Event()
+
+    def keep(desk: Display, window: object, clip: int) -> None:
+        hint, text = desk.intern_atom("x-kde-passwordManagerHint"), desk.intern_atom("UTF8_STRING")
+        window.set_selection_owner(clip, X.CurrentTime)  # type: ignore[attr-defined]
+        desk.sync()
+        ready.set()
+        while not done.is_set():
+            while desk.pending_events():
+                event = desk.next_event()
+                if event.type != X.SelectionRequest:
+                    continue
+                name = desk.get_atom_name(event.target)
+                asked.append(name)
+                if name == "TARGETS":
+                    event.requestor.change_property(event.property, Xatom.ATOM, 32, [hint, text])
+                else:
+                    event.requestor.change_property(event.property, event.target, 8, b"secret")
+                event.requestor.send_event(
+                    SelectionNotify(
+                        time=event.time,
+                        requestor=event.requestor,
+                        selection=event.selection,
+                        target=event.target,
+                        property=event.property,
+                    )
+                )
+                desk.flush()
+            done.wait(0.01)
+
+    keeping = asyncio.get_running_loop().run_in_executor(None, foreign, display, keep)
+    assert (await soon(x11.next_change())).content == Content(held=Held.SECRET)
+    done.set()
+    await keeping
+    assert asked == ["TARGETS", "x-kde-passwordManagerHint"]
+
+
+GTK = textwrap.dedent("""
+    import sys, gi
+    gi.require_version("Gtk", "3.0")
+    from gi.repository import Gdk, GdkPixbuf, GLib, Gtk
+    board = Gtk.Clipboard.get(Gdk.SELECTION_CLIPBOARD)
+    def picture(size):
+        made = GdkPixbuf.Pixbuf.new(GdkPixbuf.Colorspace.RGB, False, 8, size, size)
+        made.fill(0x336699FF)
+        return made
+    if sys.argv[1] == "copy image":
+        board.set_image(picture(900))
+        print("ready", flush=True)
+        Gtk.main()
+    elif sys.argv[1] == "copy text":
+        board.set_text("grüße\\n" * 200_000, -1)
+        print("ready", flush=True)
+        Gtk.main()
+    elif sys.argv[1] == "paste image":
+        got = board.wait_for_image()
+        print(got.get_width(), got.get_height(), got.get_pixels()[:3].hex(), flush=True)
+    elif sys.argv[1] == "paste text":
+        sys.stdout.buffer.write(board.wait_for_text().encode())
+""")
+
+
+async def gtk(display: str, act: str) -> bytes:
+    env = {**os.environ, "DISPLAY": display, "GDK_BACKEND": "x11", "NO_AT_BRIDGE": "1", "PYTHONPATH": ""}
+    done = await asyncio.to_thread(
+        subprocess.run, ["/usr/bin/python3", "-c", GTK, act], env=env, capture_output=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return bytes(done.stdout)
+
+
+@contextlib.asynccontextmanager
+async def gtk_owner(display: str, act: str) -> AsyncIterator[None]:
+    env = {**os.environ, "DISPLAY": display, "GDK_BACKEND": "x11", "NO_AT_BRIDGE": "1", "PYTHONPATH": ""}
+    child = started(["/usr/bin/python3", "-c", GTK, act], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert child.stdout is not None
+        assert await asyncio.to_thread(child.stdout.readline) == b"ready\n"
+        yield
+    finally:
+        ended(child)
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+async def test_gtk_copies_and_pastes_pictures_and_long_text(x11: HostClipboard, display: str) -> None:
+    await soon(x11.next_change())
+    async with gtk_owner(display, "copy image"):
+        picture = (await soon(x11.next_change())).content
+        assert picture.names == (PNG,) and picture.forms[0][1].startswith(b"\x89PNG")
+    assert (await soon(x11.next_change())).content.held is Held.GONE
+    async with gtk_owner(display, "copy text"):
+        change = await soon(x11.next_change())
+        assert change.content.text == "grüße\n".encode() * 200_000
+    gone = await soon(x11.next_change())
+    assert await x11.write(picture, gone.sequence)
+    assert await gtk(display, "paste image") == b"900 900 336699\n"
+    assert await x11.write(change.content, gone.sequence)
+    assert await gtk(display, "paste text") == change.content.text
+
+
+async def test_primary(display: str, host_clip: Clip) -> None:
+    async with host_clipboard(Desktop("x11", display), selection="PRIMARY") as clipboard:
+        await soon(clipboard.next_change())
+        host_clip.copy(b"not this")
+        argv = ["xclip", "-selection", "primary"]
+        await asyncio.to_thread(subprocess.run, argv, input=b"this", env=host_clip.env, stdout=subprocess.DEVNULL)
+        assert (await soon(clipboard.next_change())).content == text_of("this")
+
+
+async def test_ten_thousand_copies_leave_nothing_behind(x11: HostClipboard, display: str) -> None:
+    change = await soon(x11.next_change())
+
+    async def thousand() -> None:
+        for number in range(1000):
+            assert await x11.write(text_of(f"copy {number}"), change.sequence)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    await thousand()
+    await thousand()
+    before, threads = resident(), threading.active_count()
+    for _ in range(8):
+        await thousand()
+    assert resident() - before < 1000, "pages"
+    assert threading.active_count() == threads
+
+
+async def test_a_display_that_ends_is_told() -> None:
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(x_server())
+        async with host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as clipboard:
+            assert await soon(clipboard.next_change()) == Change(EMPTY, 0)
+            waiting = asyncio.ensure_future(clipboard.next_change())
+            await asyncio.sleep(0.05)
+            stack.close()
+            with pytest.raises(HostGone):
+                await asyncio.wait_for(waiting, 20)
+            with pytest.raises(HostGone):
+                await clipboard.write(text_of("x"), 0)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # python-xlib drops what it could not connect
+async def test_no_display() -> None:
+    with pytest.raises(StateError, match=r":9876 cannot be reached"):
+        async with host_clipboard(Desktop("x11", ":9876")):
+            pass
+    gc.collect()

@@ -1,0 +1,239 @@
+"""Everything together: a real X server here, a real sshd and another X server, or a Mac's stand-in, there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pommel import process
+from pommel.clipboard.content import TEXT, Held, text_of
+from pommel.clipboard.engine import Direction, Side
+from pommel.clipboard.host import HostClipboard, HostGone
+from pommel.clipboard.sync import Settings, State, Sync, only_sync
+from pommel.errors import BusyError
+
+from .conftest import Clip, Mac, Sshd, descendants, until
+
+FAST = Settings(backoff_s=(0.05, 0.1), refused_s=0.1, every_ms=10, ping_s=0.5)
+UTF8 = "public.utf8-plain-text"
+
+
+@contextlib.asynccontextmanager
+async def syncing(sshd: Sshd, host: HostClipboard, settings: Settings = FAST) -> AsyncIterator[Sync]:
+    sync = Sync(sshd.ssh, host, settings)
+    running = asyncio.ensure_future(sync.run())
+    try:
+        await until(lambda: sync.snapshot.state is State.SYNCING or running.done())
+        yield sync
+        assert not running.done(), running.exception()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def pasted(clip: Clip, text: bytes) -> None:
+    await until(lambda: clip.paste() == text)
+
+
+async def test_both_ways(posix_guest: Sshd, x11: HostClipboard, host_clip: Clip, guest_clip: Clip) -> None:
+    async with syncing(posix_guest, x11) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        for number in range(3):
+            host_clip.copy(text := f"from the host {number} ü\r\n".encode())
+            await pasted(guest_clip, text)
+            guest_clip.copy(text := f"from the guest {number} ü\n\n".encode())
+            await pasted(host_clip, text)
+        await until(lambda: sync.snapshot.to_guest == sync.snapshot.to_host == 3)
+        told = sync.snapshot
+        assert told.guest == "posix" and "X11" in told.host and told.connections == 1
+        assert told.last_change and told.latency_s is not None
+        # And then it is quiet: nothing goes round.
+        await asyncio.sleep(0.3)
+        assert (sync.snapshot.to_guest, sync.snapshot.to_host) == (3, 3)
+
+
+async def test_a_mac(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
+    tiff, png = io.BytesIO(), io.BytesIO()
+    picture = Image.linear_gradient("L")
+    picture.save(tiff, "TIFF")
+    async with syncing(mac.sshd, x11):
+        await until(lambda: mac.items() == [{UTF8: b"at the beginning"}])
+        host_clip.copy(b"<b>bold</b>", "text/html")
+        await until(lambda: mac.items()[:1] and mac.items()[0].get(UTF8) == b"bold")
+        assert b"<b>bold</b>" in mac.items()[0]["public.html"]
+        mac.copy({"public.tiff": tiff.getvalue()})
+        await until(lambda: (host_clip.paste("image/png") or b"").startswith(b"\x89PNG"))
+        png.write(host_clip.paste("image/png") or b"")
+        with Image.open(png) as made:
+            assert made.tobytes() == picture.tobytes()
+        mac.copy({UTF8: b"pass", "org.nspasteboard.ConcealedType": b""})
+        mac.copy({UTF8: b"known"})
+        await pasted(host_clip, b"known")
+        mac.copy()
+        await until(lambda: host_clip.paste() is None)
+
+
+async def test_a_secret_is_not_sent_and_said(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
+    async with syncing(mac.sshd, x11) as sync:
+        mac.copy({UTF8: b"pass", "org.nspasteboard.ConcealedType": b""})
+        await until(lambda: sync.snapshot.stayed_on_guest is Held.SECRET)
+        assert host_clip.paste() == b"at the beginning"
+
+
+@pytest.mark.parametrize("direction", [Direction.HOST_TO_GUEST, Direction.GUEST_TO_HOST])
+async def test_one_way_only(mac: Mac, x11: HostClipboard, host_clip: Clip, direction: Direction) -> None:
+    async with syncing(mac.sshd, x11, replace(FAST, direction=direction)) as sync:
+        mac.copy({UTF8: b"guest's"})
+        host_clip.copy(b"host's")
+        if direction is Direction.HOST_TO_GUEST:
+            await until(lambda: mac.items() == [{UTF8: b"host's"}])
+            assert host_clip.paste() == b"host's"
+        else:
+            mac.copy({UTF8: b"guest's again"})
+            await pasted(host_clip, b"guest's again")
+            assert mac.items() == [{UTF8: b"guest's again"}]
+            # Unless a person asks for it.
+            sync.give(Side.HOST)
+        assert sync.snapshot.state is State.SYNCING
+
+
+async def test_sshd_restarts(posix_guest: Sshd, x11: HostClipboard, host_clip: Clip, guest_clip: Clip) -> None:
+    async with syncing(posix_guest, x11) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        posix_guest.stop()
+        await until(lambda: sync.snapshot.state is State.ASLEEP)
+        assert "no connection" in sync.snapshot.why
+        host_clip.copy(b"copied meanwhile")
+        posix_guest.start()
+        await pasted(guest_clip, b"copied meanwhile")
+        assert sync.snapshot.connections == 2 and sync.snapshot.why == ""
+
+
+async def test_both_changed_meanwhile_and_the_loser_is_kept(
+    posix_guest: Sshd, x11: HostClipboard, host_clip: Clip, guest_clip: Clip
+) -> None:
+    async with syncing(posix_guest, x11, replace(FAST, history=3)) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        posix_guest.stop()
+        host_clip.copy(b"host's")
+        guest_clip.copy(b"guest's")
+        posix_guest.start()
+        await pasted(guest_clip, b"host's")
+        assert [(lost.side, lost.content.get(TEXT)) for lost in sync.history] == [(Side.GUEST, b"guest's")]
+
+
+def command_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+async def arrives(source: Clip, target: Clip, text: bytes) -> None:
+    """Copy until it gets there."""
+    for attempt in range(10):
+        source.copy(copied := text + b", %d" % attempt)
+        with contextlib.suppress(AssertionError):
+            await until(lambda copied=copied: target.paste() == copied, 1.0)
+            return
+    raise AssertionError("no copy arrives")
+
+
+async def test_any_process_may_be_killed(
+    posix_guest: Sshd, x11: HostClipboard, host_clip: Clip, guest_clip: Clip
+) -> None:
+    """What was copied at that very moment may lose the tie; the next copy gets there."""
+    daemon = posix_guest.daemon
+    assert daemon is not None
+    async with syncing(posix_guest, x11) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        for which in range(len(descendants(daemon.pid))):
+            await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)))
+            there = descendants(daemon.pid)
+            os.kill(there[min(which, len(there) - 1)], signal.SIGKILL)
+            await arrives(host_clip, guest_clip, b"there %d" % which)
+            await arrives(guest_clip, host_clip, b"back %d" % which)
+        assert sync.snapshot.connections > 1
+
+
+async def test_refused_says_which_key_and_tries_again(posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip) -> None:
+    authorized = posix_guest.root / "authorized"
+    keys = authorized.read_text()
+    authorized.write_text("")
+    sync = Sync(posix_guest.ssh, x11, replace(FAST, refused_s=1000))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(sync.run())
+        await until(lambda: sync.snapshot.state is State.REFUSED)
+        assert "publickey" in sync.snapshot.why and sync.snapshot.hint
+        authorized.write_text(keys)
+        sync.connect_now()
+        await pasted(guest_clip, b"at the beginning")
+        running.cancel()
+
+
+class Ended:
+    """A host whose desktop ends."""
+
+    name, forms = "none", frozenset({TEXT})
+
+    async def next_change(self) -> None:
+        raise HostGone("the desktop is gone")
+
+    async def write(self, content: object, expected: int) -> bool:
+        return True
+
+
+async def test_the_desktops_end_is_the_syncs() -> None:
+    with pytest.raises(HostGone, match="the desktop is gone"):
+        await Sync(["false"], Ended()).run()  # type: ignore[arg-type]
+
+
+async def test_ssh_is_missing(x11: HostClipboard) -> None:
+    from pommel.errors import MissingProgram
+
+    with pytest.raises(MissingProgram):
+        await Sync(["no-such-ssh"], x11).run()
+
+
+def test_a_second_sync_is_refused_with_the_firsts_pid(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib; from pommel.clipboard.sync import only_sync\n"
+        "with only_sync(pathlib.Path(sys.argv[1]), 'trial'): print('held', flush=True); input()"
+    )
+    import subprocess
+
+    argv = [sys.executable, "-c", script, str(tmp_path / "lock")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None and first.stdout.readline() == b"held\n"
+        refused = pytest.raises(BusyError, match=rf"the clipboard of trial is synced already \(pid {first.pid}\)")
+        with refused, only_sync(tmp_path / "lock", "trial"):
+            pass
+        process.end_group(first.pid, signal.SIGKILL)
+        first.kill()
+    with only_sync(tmp_path / "lock", "trial"):
+        pass
+
+
+async def test_many_copies_leave_nothing_behind(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
+    """Over the whole way: counts of tasks and descriptors stay, and the last copy is the one that is there."""
+    async with syncing(mac.sshd, x11) as sync:
+        await until(lambda: mac.items() == [{UTF8: b"at the beginning"}])
+        before = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        for number in range(2000):
+            sync._dispatch(sync._engine.observe(Side.HOST, text_of(f"copy {number}"), 0, 1000.0 + number))
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: mac.items() == [{UTF8: b"copy 1999"}])
+        await until(lambda: sync._engine.settled)
+        assert (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))) == before
+        assert len(sync._slots[Side.GUEST]._begun) <= 16
