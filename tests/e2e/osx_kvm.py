@@ -43,6 +43,10 @@ def config(*kexts: str) -> bytes:
                 "Add": [{"BundlePath": kext, "Enabled": True, "PlistPath": "Contents/Info.plist"} for kext in kexts]
             },
             "Misc": {"Boot": {"Timeout": 45}, "Tools": []},
+            "NVRAM": {"Add": {}, "Delete": {}},
+            "PlatformInfo": {
+                "Generic": {"SystemProductName": "iMac19,1", "SystemSerialNumber": "SHARED", "MLB": "SHARED"}
+            },
             "UEFI": {"Drivers": []},
         }
     )

@@ -14,6 +14,7 @@ import pytest
 from driver import Shell, wait_until
 
 pytestmark = pytest.mark.e2e
+DAYS = "".join(f'[machine.{name}]\nupstream = "trial"\nmemory = "512M"\n' for name in ("day", "copy"))
 
 
 class Living:
@@ -39,7 +40,7 @@ class Living:
 def living() -> Iterator[Living]:
     shell = Shell(share_base=True)
     try:
-        shell.config("".join(f'[machine.{name}]\nupstream = "trial"\nmemory = "512M"\n' for name in ("day", "copy")))
+        shell.config(DAYS)
         living = Living(shell)
         living.up()
         yield living
@@ -161,9 +162,7 @@ def test_golden_machines_are_only_cloned_and_five_run_at_once(living: Living) ->
     shell.run("golden", "day")
     assert "is golden" in shell.run("start", "day", status=3).stderr
     names = [f"five{number}" for number in range(5)]
-    (shell.cwd / "pommel.toml").write_text(
-        "".join(f'[machine.{name}]\nupstream = "trial"\nmemory = "256M"\n' for name in ("day", *names))
-    )
+    shell.config(DAYS + "".join(f'[machine.{name}]\nupstream = "trial"\nmemory = "256M"\n' for name in names))
     for name in names:
         shell.run("clone", "day", name)
     starts = [shell.popen("start", name, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for name in names]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pommel.machine import journal
 from pommel.machine.journal import Event, Line, Source, Word, Written, clean, merge, parse, render, spell, telling
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
@@ -226,3 +227,9 @@ def test_last_words() -> None:
     assert telling(["=== 2026-01-02 12:00:00Z m starts", ""]) == ""
     assert telling(["one", "two", "  ", "three\r"]) == "two / three"
     assert telling(["of another run", "=== 2026-01-02 12:00:00Z m starts", "its own"]) == "its own"
+
+
+def test_what_is_drawn_with_characters_is_cut_short() -> None:
+    assert journal.clean("a" + " " * 80 + "b") == "a   …b"
+    assert journal.clean(b"\xc4" * 60) == "\ufffd\ufffd\ufffd…"
+    assert journal.clean("=" * 39) == "=" * 39

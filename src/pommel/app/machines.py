@@ -11,7 +11,8 @@ from pommel import locks
 from pommel.app import console
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
-from pommel.machine import cloning, installation, logs, own_disks, record, savestate, state, usage
+from pommel.machine import cloning, installation, logs, own_disks, record, snapshot_store, state, usage
+from pommel.machine.snapshot_record import SLEEP_TAG
 from pommel.paths import MachinePaths
 
 ASK_S = 0.3  # how long a living QEMU may take to say whether its guest is paused
@@ -51,11 +52,14 @@ def status(name: str, *, workspace: Workspace | None = None) -> Status:
         UsageError: no machine is called so.
     """
     workspace = workspace or Workspace.current()
-    spec = workspace.spec(name)
-    paths = workspace.paths(name)
+    workspace.settings(name)
+    return _describe(name, workspace, state.observe(workspace.paths(name), ask_s=ASK_S))
+
+
+def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:
+    spec, paths = workspace.spec(name), workspace.paths(name)
     if not paths.record.exists():
         return Status(name, "absent")
-    seen = state.observe(paths, ask_s=ASK_S)
     kept = record.load(paths.record)
     served = console.find(paths) if seen.alive else None
     sample = usage.sample_process(seen.pid) if seen.pid else None
@@ -88,7 +92,7 @@ def _word(paths: MachinePaths, kept: record.MachineRecord, seen: state.Observed)
     """The state for a person: a running Mac that has no macOS yet is installing, a stopped one may be asleep."""
     if seen.state is state.State.RUNNING and kept.macos and not installation.installed(paths, kept)[0]:
         return "installing"
-    if seen.state is state.State.STOPPED and savestate.asleep(paths) is not None:
+    if seen.state is state.State.STOPPED and SLEEP_TAG in snapshot_store.tags(paths):
         return "asleep"
     return str(seen.state)
 
@@ -96,13 +100,16 @@ def _word(paths: MachinePaths, kept: record.MachineRecord, seen: state.Observed)
 def list_machines(*, workspace: Workspace | None = None) -> list[Status]:
     """The status of every machine: made, or named in pommel.toml."""
     workspace = workspace or Workspace.current()
-    return [_status_or_why(name, workspace) for name in workspace.names()]
+    names = workspace.names()
+    looks = [(paths, state.observe(paths)) for paths in map(workspace.paths, names)]
+    seen = state.ask_all(looks, ASK_S)
+    return [_describe_or_why(name, workspace, each) for name, each in zip(names, seen, strict=True)]
 
 
-def _status_or_why(name: str, workspace: Workspace) -> Status:
+def _describe_or_why(name: str, workspace: Workspace, seen: state.Observed) -> Status:
     """One machine whose record cannot be read must not hide the others."""
     try:
-        return status(name, workspace=workspace)
+        return _describe(name, workspace, seen)
     except MachineError as broken:
         return Status(name, "broken", detail=broken.message)
 

@@ -8,6 +8,7 @@ import click
 
 from pommel.app import commandline
 from pommel.app.workspace import Workspace
+from pommel.cli.boot import boot_choice, boot_options
 from pommel.cli.common import json_option, machine_options, name_argument, split_flags
 from pommel.cli.output import print_json, print_wide_table
 
@@ -15,6 +16,7 @@ from pommel.cli.output import print_json, print_wide_table
 @click.command("argv")
 @name_argument()
 @click.option("--explain", is_flag=True, help="A table: argument, origin (upstream script or rule), reason.")
+@boot_options
 @machine_options
 @json_option
 def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> None:
@@ -22,7 +24,8 @@ def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> Non
 
     Nothing is started and nothing on disk changes.
     """
-    planned = commandline.command_line(Workspace.current(), name, split_flags(options))
+    choice, _ = boot_choice(options)
+    planned = commandline.command_line(Workspace.current(), name, split_flags(options), choice=choice)
     if as_json:
         print_json(commandline.as_dict(planned))
     elif explain:

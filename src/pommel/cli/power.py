@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from pommel.app import machines, starting
 from pommel.app.starting import BootChoice
+from pommel.cli.boot import boot_choice, boot_options
 from pommel.cli.common import confirm, json_option, machine_options, name_argument, split_flags, yes_option
 from pommel.cli.output import print_json, reporter
 from pommel.errors import MachineError, UsageError
-
-
-def boot_options(command: Any) -> Any:
-    """What may be chosen for one start."""
-    for option in reversed(
-        (
-            click.option("--recovery", is_flag=True, help="Attach the installer, whatever is on the disk."),
-            click.option("--installed", is_flag=True, help="macOS is installed: leave the installer out, from now on."),
-            click.option("--verbose", is_flag=True, help="Have macOS say what it does while it boots."),
-            click.option("--throwaway", is_flag=True, help="Discard all that this run writes."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def boot_choice(options: dict[str, Any]) -> tuple[BootChoice, bool]:
-    """Take the choices out of a command's options: the choice, and whether macOS is said to be installed."""
-    recovery, installed = options.pop("recovery"), options.pop("installed")
-    if recovery and installed:
-        raise UsageError("--recovery and --installed are two different starts")
-    installer: Literal["auto", "yes", "no"] = "yes" if recovery else "no" if installed else "auto"
-    return BootChoice(installer, options.pop("throwaway"), options.pop("verbose")), installed
 
 
 @click.command("start")

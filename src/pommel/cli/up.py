@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pommel.app import console, up
+from pommel.app import console, machines, up
 from pommel.app.workspace import Workspace
 from pommel.cli.common import (
     consent_to,
@@ -38,6 +38,7 @@ from pommel.cli.output import print_json, reporter
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@click.option("--headless", is_flag=True, help="Without a console page; it can be opened later.")
 @offline_option
 @machine_options
 @yes_option
@@ -64,6 +65,7 @@ def up_command(
     """
     workspace = Workspace.current()
     offline: Path | None = options.pop("offline")
+    headless: bool = options.pop("headless")
     flags = split_flags(options)
     if dry_run:
         _show_steps(up.steps(name, workspace=workspace, flags=flags), name, as_json=as_json)
@@ -73,7 +75,9 @@ def up_command(
     if wait == "ssh":
         up.wait_ssh(name, workspace=workspace, report=report)
     facts = {"ssh_port": seen.ssh_port, "accel": seen.accel}
-    if detach or not sys.stdout.isatty():
+    if headless:
+        _say(seen, as_json=as_json)
+    elif detach or not sys.stdout.isatty():
         found = console.open_detached(workspace, name, port=port)
         show(found, as_json=as_json, browse=False, **facts)
         click.echo(f"{name} and its console go on. Stop it with: pommel stop {name}", err=True)
@@ -82,6 +86,13 @@ def up_command(
         click.echo(f"its console was there already (pid {there.pid})", err=True)
     else:
         serve_here(workspace, name, port, None, as_json=as_json, browse=not no_open, more=facts)
+
+
+def _say(seen: machines.Status, *, as_json: bool) -> None:
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        click.echo(f"{seen.name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
 
 
 def _show_steps(steps: list[up.Step], name: str, *, as_json: bool) -> None:

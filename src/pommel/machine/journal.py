@@ -21,6 +21,8 @@ from typing import Any
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
 # What is left of the control characters, but for the tab; and those that turn the direction of writing about.
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Boot loaders draw frames and clear screens by long runs of one character; in a log they only push words out of sight.
+_DRAWN = re.compile(r"([ \ufffd─━═_=*-])\1{39,}")
 _HEADLINE = re.compile(r"=== (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)Z (.*)")
 _INTEGERS = ("qemu_log", "serial_log")
 _SAME = datetime.timedelta(seconds=5)
@@ -113,7 +115,8 @@ def clean(text: str | bytes) -> str:
     """Make a line fit for a terminal: without what would move its cursor, ask it things or fool who reads."""
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.rstrip("\r\n").replace("\r", " ")))
+    plain = _CONTROLS.sub("", _ESCAPES.sub("", text.rstrip("\r\n").replace("\r", " ")))
+    return _DRAWN.sub(lambda run: run[0][:3] + "…", plain)
 
 
 def merge(

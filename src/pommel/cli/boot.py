@@ -1,0 +1,37 @@
+"""The options that hold for one start. Band: face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import click
+
+from pommel.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def boot_options(command: F) -> F:
+    """What may be chosen for one start."""
+    for option in reversed(
+        (
+            click.option("--recovery", is_flag=True, help="Attach the installer, whatever is on the disk."),
+            click.option("--installed", is_flag=True, help="macOS is installed: leave the installer out, from now on."),
+            click.option("--verbose", is_flag=True, help="Have macOS say what it does while it boots."),
+            click.option("--throwaway", is_flag=True, help="Discard all that this run writes."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def boot_choice(options: dict[str, Any]) -> tuple[Any, bool]:
+    """Take the choices out of a command's options: the choice, and whether macOS is said to be installed."""
+    from pommel.app.starting import BootChoice
+
+    recovery, installed = options.pop("recovery"), options.pop("installed")
+    if recovery and installed:
+        raise UsageError("--recovery and --installed are two different starts")
+    installer: Literal["auto", "yes", "no"] = "yes" if recovery else "no" if installed else "auto"
+    return BootChoice(installer, options.pop("throwaway"), options.pop("verbose")), installed
