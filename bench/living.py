@@ -2,12 +2,14 @@
 
     python bench/living.py [RUNS]
 
-Peers in the same run: bare QEMU with the very same argv, until QMP greets; `qemu-img create -b` for a clone; and, where
-libvirt runs, `virsh list --all` over as many defined domains. The machines that run are real QEMUs whose guest is held.
+Peers in the same run: bare QEMU with the very same argv, until QMP greets; `qemu-img create -b` for a clone; and, where a
+libvirtd answers, `virsh list --all` over as many domains of which as many run. The machines that run are real QEMUs
+whose guest is held.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,12 +40,16 @@ def main() -> None:
         "XDG_CACHE_HOME": str(root / "c"),
     }
     children: list[subprocess.Popen[bytes]] = []
+    peer = False
     try:
         make_upstream(root)
         make_machines(root, env)
         children = [run_one(root, env, f"m{number:02}") for number in range(RUNNING)]
-        taken = measure(root, env, runs)
+        peer = make_domains(root)
+        taken = measure(root, env, runs, peer)
     finally:
+        if peer:
+            remove_domains()
         for child in children:
             child.kill()
             child.wait()
@@ -55,7 +61,7 @@ def main() -> None:
         print(f"{name:42} {statistics.median(times):9.0f} {max(times):9.0f}")
 
 
-def measure(root: Path, env: dict[str, str], runs: int) -> dict[str, list[float]]:
+def measure(root: Path, env: dict[str, str], runs: int, peer: bool) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {}
 
     def take(name: str, work: Callable[[], object]) -> None:
@@ -75,11 +81,37 @@ def measure(root: Path, env: dict[str, str], runs: int) -> dict[str, list[float]
         base = root / "h" / "machines" / "base" / "mac_hdd_ng.img"
         words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "qcow2", str(over)]
         take("qemu-img create -b", lambda words=words: sh(root, env, *words))  # type: ignore[misc]
-        if shutil.which("virsh"):
-            take(
-                "virsh list --all", lambda: subprocess.run(["virsh", "list", "--all"], capture_output=True, check=False)
-            )
+        if peer:
+            take(f"virsh list --all, {MACHINES} domains, {RUNNING} run", lambda: virsh("list", "--all"))
     return taken
+
+
+def virsh(*words: str) -> bool:
+    command = ["virsh", "-q", "-c", "qemu:///system", *words]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def make_domains(root: Path) -> bool:
+    """As many domains of libvirt's, as many of them held in memory; False where there is no libvirtd to ask."""
+    if not shutil.which("virsh") or not virsh("list"):
+        return False
+    for number in range(MACHINES):
+        name, xml = f"bench{number:02}", root / "domain.xml"
+        xml.write_text(
+            f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>"
+            "<os><type arch='x86_64' machine='q35'>hvm</type></os>"
+            "<devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"
+        )
+        virsh("define", str(xml))
+        if number < RUNNING:
+            virsh("start", "--paused", name)
+    return True
+
+
+def remove_domains() -> None:
+    for number in range(MACHINES):
+        virsh("destroy", f"bench{number:02}")
+        virsh("undefine", f"bench{number:02}")
 
 
 def make_upstream(root: Path) -> None:
@@ -162,10 +194,8 @@ def greeted(sock: Path) -> None:
 
 
 def end(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def sh(root: Path, env: dict[str, str], *words: str) -> str:

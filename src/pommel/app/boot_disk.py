@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pommel import locks
 from pommel.app.workspace import Workspace
@@ -12,14 +13,15 @@ from pommel.machine.boot_choices import BootChoice
 from pommel.machine.smbios import AppleIdentity
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles
-from pommel.opencore.build import Options, build, key, needs_build
-from pommel.opencore.options import Smbios
+from pommel.opencore.own_disk import needs_build
 from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Report
 
+if TYPE_CHECKING:
+    from pommel.opencore.options import Options, Smbios
+
 NAME = "OpenCore.qcow2"
 _WAIT_S = 120.0
-_AS_IT_IS = Options()
 _USUAL = BootChoice()
 
 
@@ -30,7 +32,7 @@ class BootDisk:
     path: Path | None = None
     reason: str = ""
     packed: Path | None = None
-    options: Options = _AS_IT_IS
+    options: Options | None = None
 
 
 def choose(
@@ -61,6 +63,8 @@ def choose(
         if choice.verbose:
             raise StateError(f"--verbose takes OpenCore's folder, and there is no {efi}")
         return BootDisk()  # QEMU says what it lacks, if anything: there is nothing to pack
+    from pommel.opencore.build import Options, key  # most starts pack nothing
+
     options = Options(add_boot_args="-v" if choice.verbose else "", smbios=_smbios(apple))
     path = workspace.home.opencore / key(efi, config, options) / NAME
     return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", efi, options)
@@ -68,8 +72,10 @@ def choose(
 
 def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
     """Pack the boot disk if it is one that we pack and it is not there."""
-    if chosen.packed is None or chosen.path is None or chosen.path.exists():
+    if chosen.packed is None or chosen.path is None or chosen.options is None or chosen.path.exists():
         return
+    from pommel.opencore.build import build
+
     folder = chosen.path.parent
     with locks.hold(folder.with_name(f".{folder.name}.lock"), busy="a boot disk is being packed", wait_s=_WAIT_S):
         if chosen.path.exists():
@@ -90,6 +96,8 @@ def _why_packed(files: UpstreamFiles, apple: AppleIdentity | None, choice: BootC
 
 
 def _smbios(apple: AppleIdentity | None) -> Smbios:
+    from pommel.opencore.options import Smbios
+
     if apple is None:
         return Smbios()
     return Smbios(

@@ -7,17 +7,17 @@ allots the SSH port and makes the machine's own NVRAM.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app import boot_disk, recovery, tuning
+from pommel.app import boot_disk
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel
+from pommel.host.qemu_version import qemu_version
 from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
@@ -25,7 +25,7 @@ from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles, upstream_files
 from pommel.overlay.capture import Captured, capture
-from pommel.process import run, which
+from pommel.process import which
 from pommel.progress import Report, warn
 from pommel.trial import upstream as trial_upstream
 
@@ -141,8 +141,7 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
     qemu = which(QEMU, hint=QEMU_HINT)
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
     upstream = _read(workspace, spec)
-    fitted = tuning.tuned(spec, chosen.kind, upstream.line)
-    spec = fitted.spec
+    spec, warnings = _tuned(spec, chosen.kind, upstream.line)
     pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
     boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice)
     installer, installer_reason = _installer(workspace, spec, kept, upstream.files, choice)
@@ -169,10 +168,21 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
         boot_disk_reason=boot.reason,
     )
     facts = HostFacts(
-        accel="kvm" if chosen.kind == "kvm" else "tcg", accel_reason=chosen.reason, qemu_version=qemu_version(qemu)
+        accel="kvm" if chosen.kind == "kvm" else "tcg",
+        accel_reason=chosen.reason,
+        qemu_version=qemu_version(qemu, workspace.home.cache),
     )
     overlaid = apply_rules(upstream.line, spec, facts, placement)
-    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, fitted.warnings)
+    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings)
+
+
+def _tuned(spec: MachineSpec, kind: str, line: CommandLine) -> tuple[MachineSpec, tuple[str, ...]]:
+    if spec.macos is None:  # what is only for Macs is imported for Macs only: that is felt at every start
+        return spec, ()
+    from pommel.app import tuning
+
+    fitted = tuning.tuned(spec, kind, line)
+    return fitted.spec, fitted.warnings
 
 
 def _installer(
@@ -182,16 +192,14 @@ def _installer(
     files: UpstreamFiles,
     choice: BootChoice,
 ) -> tuple[str | None, str]:
-    image = recovery.image_for(workspace, spec.macos, kept.recovery)
-    path = str(image.image) if image else files.installer
+    path = files.installer
+    if spec.macos is not None or kept.recovery is not None:
+        from pommel.app import recovery
+
+        image = recovery.image_for(workspace, spec.macos, kept.recovery)
+        path = str(image.image) if image else path
     there = path if path and Path(path).exists() else None
     return choose_installer(choice, there, installation.installed(workspace.paths(spec.name), kept))
-
-
-def qemu_version(qemu: str) -> tuple[int, ...]:
-    """The version of the QEMU at `qemu`; empty when it says none."""
-    found = re.search(r"version (\d+(?:\.\d+)*)", run([qemu, "--version"], timeout_s=10).text)
-    return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 def explained(planned: Planned) -> list[tuple[str, str, str]]:

@@ -20,6 +20,7 @@ from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import PommelError
 from pommel.host import packages
 from pommel.host.needs import MACOS_NEEDS, RUN_NEEDS
+from pommel.host.qemu_version import qemu_version
 from pommel.machine import disk, record, state
 from pommel.machine.spec import MachineSpec
 from pommel.process import run, which
@@ -61,7 +62,7 @@ def doctor(name: str | None = None, *, workspace: Workspace | None = None) -> It
     looks: dict[str, Look] = {
         "host": partial(_host, workspace, spec),
         "KVM": partial(_kvm, workspace, spec),
-        "packages": partial(_packages, spec),
+        "packages": partial(_packages, workspace, spec),
         "upstream": partial(_upstream, workspace, spec),
         "recovery": partial(_recovery, workspace, spec),
         "disk": partial(_disk, workspace, spec),
@@ -116,7 +117,7 @@ def _kvm(workspace: Workspace, spec: MachineSpec) -> Found:
     )
 
 
-def _packages(spec: MachineSpec) -> Found:
+def _packages(workspace: Workspace, spec: MachineSpec) -> Found:
     wanted = [*RUN_NEEDS, *(MACOS_NEEDS if spec.upstream != TRIAL else ())]
     lacking = packages.missing(wanted)
     plan = needs.plan(spec, made=True)
@@ -126,7 +127,7 @@ def _packages(spec: MachineSpec) -> Found:
             yield need.name, level, f"missing; it {need.why}", plan.as_text if plan else f"install {need.name}"
     if not lacking:
         yield "programs", "ok", ", ".join(Path(need.name).name for need in wanted), None
-    version = commandline.qemu_version(which(commandline.QEMU, hint=commandline.QEMU_HINT))
+    version = qemu_version(which(commandline.QEMU, hint=commandline.QEMU_HINT), workspace.home.cache)
     text = ".".join(map(str, version))
     yield "QEMU", "ok" if version >= _QEMU_WANTED else "warn", text, "a newer QEMU: macOS was tried with 7.2 and later"
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pommel.app import commandline, tuning
+from pommel.app import tuning
 from pommel.app.commandline import QEMU, QEMU_HINT
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import PommelError
 from pommel.host import accel
 from pommel.host.cpu import read_cpu
+from pommel.host.qemu_version import qemu_version
 from pommel.machine import disk
 from pommel.machine.spec import MachineSpec
 from pommel.machine.tuning import Problem, problems
@@ -40,7 +41,7 @@ def processor(workspace: Workspace, spec: MachineSpec) -> Processor:
         kind = accelerator(workspace, spec).kind
     except PommelError:
         kind = "kvm" if cpu.virtualization else "tcg"
-    version = commandline.qemu_version(QEMU) if kind == "tcg" else ()
+    version = qemu_version(which(QEMU, hint=QEMU_HINT), workspace.home.cache) if kind == "tcg" else ()
     host = tuning.host_processor(cpu)
     return Processor(
         text, tuple(problems(host, spec.macos, kind, memory_bytes=spec.memory_bytes, qemu_version=version))

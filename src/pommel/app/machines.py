@@ -45,15 +45,15 @@ class Status:
         return asdict(self)
 
 
-def status(name: str, *, workspace: Workspace | None = None) -> Status:
-    """Say how machine `name` is.
+def status(name: str, *, workspace: Workspace | None = None, ask: bool = True) -> Status:
+    """Say how machine `name` is. Without `ask` a QEMU that lives is running, and is not asked whether its guest is.
 
     Raises:
         UsageError: no machine is called so.
     """
     workspace = workspace or Workspace.current()
     workspace.settings(name)
-    return _describe(name, workspace, state.observe(workspace.paths(name), ask_s=ASK_S))
+    return _describe(name, workspace, state.observe(workspace.paths(name), ask_s=ASK_S if ask else 0))
 
 
 def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError, UsageError
@@ -11,14 +12,18 @@ from pommel.progress import Report, ignore, note
 from pommel.recovery import catalog
 from pommel.recovery.catalog import VERSIONS, Version
 from pommel.recovery.chunklist import Chunklist
-from pommel.recovery.store import Store, Stored
 from pommel.recovery.verify import read_chunklist, verify_file
 
-__all__ = ["Stored", "Version", "fetch", "here", "listed", "provide", "step", "store_of", "verify"]
+if TYPE_CHECKING:
+    from pommel.recovery.store import Store, Stored
+
+__all__ = ["Version", "fetch", "here", "listed", "provide", "step", "store_of", "verify"]
 
 
 def store_of(workspace: Workspace) -> Store:
     """The cache of recovery images, shared by all machines."""
+    from pommel.recovery.store import Store  # most starts need none
+
     return Store(workspace.home.recovery)
 
 

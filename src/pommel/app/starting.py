@@ -14,10 +14,11 @@ from pommel.app import console, guest
 from pommel.app.machines import Status, status
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError
-from pommel.machine import cloning, lifecycle, record, savestate, snapshots, state, stopping, watching
+from pommel.machine import cloning, lifecycle, record, snapshot_store, state, stopping
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.events import note_event
 from pommel.machine.runstate import Ended
+from pommel.machine.snapshot_record import SLEEP_TAG
 from pommel.paths import MachinePaths, write_atomic
 from pommel.progress import Report, ignore, note, warn
 
@@ -25,6 +26,7 @@ __all__ = ["BootChoice", "Ended", "restart", "resume", "sleep", "start", "start_
 
 START_WAIT_S = 30.0  # for another start or stop of the same machine to finish
 _USUAL = BootChoice()
+_HELD = ("-S",)  # the guest does nothing before its memory is there
 _STARTED = "started.json"  # in the machine's folder: the flags and choices of its last start
 
 
@@ -51,15 +53,15 @@ def start(
         _may_start(workspace, paths, choice, report)
         if installed:
             record.save(paths.record, replace(record.load(paths.record), installed=True))
-        sleeping = savestate.asleep(paths) is not None
+        sleeping = SLEEP_TAG in snapshot_store.tags(paths)
         if sleeping and choice != _USUAL:
             raise StateError(
                 f"{name} sleeps, and would wake up as it was: the choices for this start would be lost",
                 hint=f"pommel start {name}, or pommel wake {name} --forget and start it anew",
             )
         wake = partial(_wake, paths, report) if sleeping else None
-        _launch(workspace, paths, flags, choice, savestate.START_ARGS if sleeping else (), wake, report)
-    return status(name, workspace=workspace)
+        _launch(workspace, paths, flags, choice, _HELD if sleeping else (), wake, report)
+    return status(name, workspace=workspace, ask=False)
 
 
 def start_from(workspace: Workspace, name: str, tag: str, *, report: Report = ignore) -> Status:
@@ -69,6 +71,8 @@ def start_from(workspace: Workspace, name: str, tag: str, *, report: Report = ig
         StateError: there is no such snapshot, or it has no memory.
         MachineError: QEMU cannot load it; what was there before is there again.
     """
+    from pommel.machine import snapshots
+
     paths = workspace.made(name)
     with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
         _may_start(workspace, paths, _USUAL, report)
@@ -158,6 +162,8 @@ def sleep(name: str, *, workspace: Workspace | None = None, report: Report = ign
         StateError: it is not running.
         MachineError: something forbids its memory to be saved; the message says what. It goes on.
     """
+    from pommel.machine import savestate
+
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
     guest.end_shared(workspace, name)  # it would hang until the guest wakes up
@@ -171,6 +177,8 @@ def forget_sleep(name: str, *, workspace: Workspace | None = None) -> None:
     Raises:
         StateError: it does not sleep.
     """
+    from pommel.machine import savestate
+
     savestate.forget((workspace or Workspace.current()).made(name))
 
 
@@ -192,11 +200,15 @@ def stay(
     paths = workspace.made(name)
     if not watch:
         return lifecycle.wait_end(paths)
+    from pommel.machine import watching
+
     again = partial(start, name, workspace=workspace, flags=flags, choice=choice, report=report)
     return watching.watch(paths, again, report=report)
 
 
 def _wake(paths: MachinePaths, report: Report) -> None:
+    from pommel.machine import savestate
+
     savestate.wake(paths, report=report)
     note_event(paths, "awake")
 
@@ -204,7 +216,7 @@ def _wake(paths: MachinePaths, report: Report) -> None:
 def _may_start(workspace: Workspace, paths: MachinePaths, choice: BootChoice, report: Report) -> None:
     if (seen := state.observe(paths)).alive:
         raise StateError(f"{paths.name} is already running (pid {seen.pid})", hint=f"pommel console {paths.name}")
-    snapshots.recover(paths, report=report)
+    _recover(paths, report)
     if choice.throwaway:  # nothing is written
         return
     if record.load(paths.record).golden:
@@ -242,8 +254,16 @@ def _launch(
         then()
     except BaseException:  # Ctrl-C too: a QEMU that waits for its memory is of no use to anybody
         stopping.stop(paths, timeout_s=0, force=True, report=report)
-        snapshots.recover(paths, report=report)
+        _recover(paths, report)
         raise
+
+
+def _recover(paths: MachinePaths, report: Report) -> None:
+    """Put right what a killed load or save left. A machine that never had a snapshot pays not even for the import."""
+    if snapshot_store.folder(paths).is_dir():
+        from pommel.machine import snapshots
+
+        snapshots.recover(paths, report=report)
 
 
 def _remember_start(paths: MachinePaths, flags: Mapping[str, Any] | None, choice: BootChoice) -> None:

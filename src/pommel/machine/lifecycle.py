@@ -40,7 +40,7 @@ __all__ = [
     "wait_end",
 ]
 
-_POLL_S = 0.02
+_POLL_S = 0.005
 _HELLO_S = 1.0  # one try at QMP during a start; its end also shows that QEMU died
 _GRACE_S = 3.0  # for a QEMU that is called off
 

@@ -20,6 +20,7 @@ from pommel.fat import make_fat
 from pommel.opencore import config as plist
 from pommel.opencore.config import Change, Missing
 from pommel.opencore.options import Options
+from pommel.opencore.own_disk import needs_build
 from pommel.progress import Progress, Report, ignore, note, warn
 
 __all__ = ["Built", "Options", "build", "key", "needs_build"]
@@ -29,8 +30,6 @@ _STEP = "opencore"
 _LABEL = "OPENCORE"
 _CONFIG = "EFI/OC/config.plist"
 _NEEDED = ("EFI/BOOT/BOOTx64.efi", "EFI/OC/OpenCore.efi")
-_QCOW2 = b"QFI\xfb"  # docs/interop/qcow2.txt
-_LFS = b"version https://git-lfs"
 _CONFIG_MAX = 16 << 20
 _IMG_HINT = "install qemu-img (Debian: qemu-utils)"
 _TIMEOUT_S = 120.0
@@ -83,24 +82,6 @@ def key(efi: Path, config: Path, options: Options = _DEFAULT) -> str:
     for name, path in sorted(_read_tree(efi).items()):
         inputs.update(name.encode() + b"\0" + _digest(path))
     return inputs.hexdigest()[:16]
-
-
-def needs_build(boot_disk: Path) -> str | None:
-    """Say why the upstream's own boot disk cannot be used, or None when it is a qcow2."""
-    try:
-        with boot_disk.open("rb") as file:
-            start = file.read(len(_LFS))
-    except FileNotFoundError:
-        return f"the upstream has no {boot_disk.name}"
-    except OSError as failure:
-        return f"{boot_disk} cannot be read: {failure.strerror}"
-    if start.startswith(_QCOW2):
-        return None
-    if not start:
-        return f"{boot_disk.name} is empty"
-    if start == _LFS:
-        return f"{boot_disk.name} is only git-lfs's note of where it is"
-    return f"{boot_disk.name} is not a qcow2 image"
 
 
 def _pack(files: Mapping[str, Path | bytes], target: Path) -> None:
