@@ -125,6 +125,7 @@ async def test_both_changed_meanwhile_and_the_loser_is_kept(
 ) -> None:
     async with syncing(posix_guest, x11, replace(FAST, history=3)) as sync:
         await pasted(guest_clip, b"at the beginning")
+        await until(lambda: sync.snapshot.to_guest == 1)  # an end that was never told of would be a change of its own
         posix_guest.stop()
         host_clip.copy(b"host's")
         guest_clip.copy(b"guest's")
