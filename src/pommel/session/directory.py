@@ -1,0 +1,160 @@
+"""A directory that only its owner writes to, and what is done in it. Band: shell.
+
+All is done through a descriptor of the directory, so that nobody can put another in its place. Nothing in it is ever
+deleted but by its exact name, and the directory itself never: launchd and systemd watch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pommel.errors import NotPermitted, StateError
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_SYSTEM_GROUPS = (0, 1)  # root or wheel, and daemon, which may write to macOS's /var/run: nobody logs in as these
+
+
+class SafeDirectory:
+    """An open directory of ours. `path` is for what takes no descriptor."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._fd = descriptor
+
+    def names(self) -> list[str]:
+        """What lies in it, in order."""
+        return sorted(os.listdir(self._fd))  # noqa: PTH208 - through the descriptor
+
+    def mode_of(self, name: str) -> int | None:
+        """The mode of an entry, kind of file included; None if there is none."""
+        try:
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes, *, mode: int, uid: int | None = None) -> None:
+        """Put a whole file at `name`, for `uid` if given; what was there is replaced, a directory moved aside."""
+        aside = f".{name}.new"
+        self.remove(aside)
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=self._fd)
+        try:
+            with os.fdopen(fd, "wb") as out:
+                out.write(data)
+                out.flush()
+                self._give(out.fileno(), mode, uid)
+            self.move(aside, name)
+        except BaseException:
+            self.remove(aside)
+            raise
+
+    def adopt(self, name: str, *, mode: int, uid: int | None = None) -> None:
+        """Give an entry that we have just made its mode and its owner."""
+        os.chmod(name, mode, dir_fd=self._fd)
+        if uid is not None and uid != os.geteuid():
+            os.chown(name, uid, -1, dir_fd=self._fd, follow_symlinks=False)
+
+    def move(self, name: str, to: str) -> None:
+        """Rename over whatever is at `to`; a directory there cannot be replaced and is moved aside."""
+        there = self.mode_of(to)
+        if there is not None and stat.S_ISDIR(there):
+            os.rename(to, self._free(f"{to}.squatted"), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        os.rename(name, to, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def remove(self, name: str) -> bool:
+        """Remove the entry `name` and tell whether there was one. A directory stays.
+
+        Raises:
+            StateError: it is a directory.
+        """
+        there = self.mode_of(name)
+        if there is None:
+            return False
+        if stat.S_ISDIR(there):
+            raise StateError(
+                f"{self.path / name} is a directory, where a file of ours belongs",
+                hint=f"look at it, then: rm -r {self.path / name}",
+            )
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._fd)
+        return True
+
+    def close(self) -> None:
+        """Let go of it; the directory stays."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @staticmethod
+    def _give(fd: int, mode: int, uid: int | None) -> None:
+        os.fchmod(fd, mode)
+        if uid is not None and uid != os.geteuid():
+            os.fchown(fd, uid, -1)
+        os.fsync(fd)
+
+    def _free(self, name: str) -> str:
+        taken, count = set(self.names()), 1
+        while f"{name}-{count}" in taken:
+            count += 1
+        return f"{name}-{count}"
+
+
+@contextlib.contextmanager
+def safe_directory(where: PurePosixPath, *, mode: int) -> Iterator[SafeDirectory]:
+    """Open a directory of ours, made with `mode` if it is missing, for the time of the block.
+
+    Raises:
+        NotPermitted: it or the directory above it is no directory, somebody else's, or others may write to it.
+        StateError: there is no directory above it.
+    """
+    path = Path(where)
+    _check_above(path.parent)
+    made = False
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        made = True
+    directory = SafeDirectory(path, _opened(path))
+    try:
+        _check_own(directory, mode, made)
+        yield directory
+    finally:
+        directory.close()
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as refusal:
+        raise _unsafe(path, "is not a directory of ours") from refusal
+
+
+def _check_above(parent: Path) -> None:
+    try:
+        found = parent.stat()
+    except FileNotFoundError:
+        raise StateError(f"there is no {parent}") from None
+    if found.st_uid not in (0, os.geteuid()):
+        raise _unsafe(parent, f"belongs to uid {found.st_uid}")
+    others = found.st_mode & _WRITABLE_BY_OTHERS
+    if found.st_gid in _SYSTEM_GROUPS:
+        others &= ~stat.S_IWGRP
+    # In a sticky directory others may make entries, but not move or remove ours.
+    if others and not found.st_mode & stat.S_ISVTX:
+        raise _unsafe(parent, "may be written to by others")
+
+
+def _check_own(directory: SafeDirectory, mode: int, made: bool) -> None:
+    found = os.fstat(directory._fd)
+    if found.st_uid != os.geteuid():
+        raise _unsafe(directory.path, f"belongs to uid {found.st_uid}")
+    if not made and found.st_mode & _WRITABLE_BY_OTHERS:
+        raise _unsafe(directory.path, "may be written to by others")
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.fchmod(directory._fd, mode)
+
+
+def _unsafe(path: Path, what: str) -> NotPermitted:
+    return NotPermitted(f"{path} {what}", hint=f"look at it: ls -ld {path}; move it away, and start the daemon again")

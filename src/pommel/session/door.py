@@ -1,0 +1,146 @@
+"""The listening socket of one session, and who comes in by it. Band: shell.
+
+Socket and token are the session's user's, in a directory that is not: it may use them, and not replace them. The name
+appears when the socket already listens. Everyone who knocks is judged (`admission`); of those let in the newest serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+
+from pommel.errors import PommelError
+from pommel.session.admission import Refused, Senses, admit
+from pommel.session.attached import Attached
+from pommel.session.challenge import SIZE
+from pommel.session.directory import SafeDirectory
+from pommel.session.peer import Expected
+from pommel.session.places import Places
+from pommel.session.sessions import Session
+
+_BACKLOG = 16
+_AT_ONCE = 8  # who knocks while so many are being looked at is sent away
+_CHALLENGE_S = 3.0
+_ACCEPT_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Doorkeeper:
+    """Who hears of what happens at a door: of an agent let in, of a change in what it says, of a refusal.
+
+    `on_refusal` gets the reason, and a line of facts for the log.
+    """
+
+    on_agent: Callable[[Attached], None]
+    on_change: Callable[[], None]
+    on_refusal: Callable[[str, str], None]
+
+
+class Door:
+    """The way in for one session's agent."""
+
+    def __init__(
+        self,
+        places: Places,
+        sockets: SafeDirectory,
+        session: Session,
+        expected: Expected,
+        senses: Senses,
+        keeper: Doorkeeper,
+    ) -> None:
+        self._sockets = sockets
+        self._uid = session.uid
+        self._socket, self._token = places.socket(session.uid).name, places.token(session.uid).name
+        self._expected = expected
+        self._senses = senses
+        self._keeper = keeper
+        self._serving: Attached | None = None
+        self._busy = 0
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Listen for the time of the block, and yield what lets agents in until it is cancelled.
+
+        Raises:
+            OSError: the directory cannot be written to.
+        """
+        token = secrets.token_bytes(SIZE)
+        try:
+            self._sockets.write(self._token, token, mode=0o400, uid=self._uid)
+            with self._listener() as listener:
+                yield lambda: self._let_in(listener, token)
+        finally:
+            self._sockets.remove(self._socket)
+            self._sockets.remove(self._token)
+
+    @contextlib.contextmanager
+    def _listener(self) -> Iterator[socket.socket]:
+        aside = f".{self._socket}.new"
+        self._sockets.remove(aside)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.setblocking(False)
+            # Nobody can connect before listen(2), so that bind's own mode does no harm.
+            listener.bind(str(self._sockets.path / aside))
+            self._sockets.adopt(aside, mode=0o600, uid=self._uid)
+            listener.listen(_BACKLOG)
+            self._sockets.move(aside, self._socket)
+            yield listener
+
+    async def _let_in(self, listener: socket.socket, token: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                except OSError as failure:  # out of descriptors: those who left give some back
+                    self._keeper.on_refusal(f"nobody can be let in: {failure.strerror}", "")
+                    await asyncio.sleep(_ACCEPT_PAUSE_S)
+                    continue
+                if self._busy >= _AT_ONCE:
+                    connection.close()
+                    self._keeper.on_refusal("too many knock at once", "")
+                else:
+                    self._busy += 1
+                    tasks.create_task(self._visit(connection, token))
+
+    async def _visit(self, connection: socket.socket, token: bytes) -> None:
+        with connection:
+            agent = await self._looked_at(connection, token)
+            if agent is not None:
+                await self._serve(agent)
+
+    async def _looked_at(self, connection: socket.socket, token: bytes) -> Attached | None:
+        try:
+            connection.setblocking(False)
+            async with asyncio.timeout(_CHALLENGE_S):
+                return Attached(connection, await admit(connection, token, self._wanted, self._senses))
+        except Refused as no:
+            self._keeper.on_refusal(no.message, no.facts)
+        except TimeoutError:
+            self._keeper.on_refusal(f"it did not answer within {_CHALLENGE_S:g} s", "")
+        except (OSError, PommelError) as failure:
+            self._keeper.on_refusal(f"it could not be looked at: {failure}", "")
+        finally:
+            self._busy -= 1
+        return None
+
+    async def _serve(self, agent: Attached) -> None:
+        before, self._serving = self._serving, agent
+        if before is not None:
+            before.close()
+        self._keeper.on_agent(agent)
+        try:
+            await agent.run(self._keeper.on_change)
+        except (OSError, PommelError) as failure:
+            self._keeper.on_refusal(f"it is no longer heard: {failure}", "")
+        finally:
+            if self._serving is agent:
+                self._serving = None
+
+    def _wanted(self) -> Expected:
+        serving = self._serving
+        return replace(self._expected, serving=serving.peer if serving and not serving.gone.is_set() else None)

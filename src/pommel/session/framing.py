@@ -1,0 +1,118 @@
+"""What travels between the daemon and an agent for one viewer. Band: core, no I/O.
+
+    u8 kind | u32 length | payload     big-endian; 16 MiB and a header at most
+
+MESSAGE is one message of the viewer's or for it, whatever is in it: KVM commands are not looked into. TEXT is a control
+text in UTF-8, CLOSE is `u16 code | reason`, TAKEN is a u64: how many bytes of all payloads have left for the viewer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator
+from enum import IntEnum
+from typing import NamedTuple
+
+from pommel.errors import ProtocolError
+
+MAX_PAYLOAD = (1 << 24) + 16
+_HEADER = struct.Struct(">BI")
+_CODE = struct.Struct(">H")
+_COUNT = struct.Struct(">Q")
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    MESSAGE = 1
+    TEXT = 2
+    CLOSE = 3
+    TAKEN = 4
+
+
+class Frame(NamedTuple):
+    """One frame."""
+
+    kind: Kind
+    payload: bytes
+
+
+def encode(kind: Kind, payload: bytes) -> bytes:
+    """Make one frame's bytes.
+
+    Raises:
+        ProtocolError: it is too long.
+    """
+    if len(payload) > MAX_PAYLOAD:
+        raise ProtocolError(f"a frame of {len(payload)} bytes is too long")
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+def encode_close(code: int, reason: str) -> bytes:
+    """Make a CLOSE."""
+    return encode(Kind.CLOSE, _CODE.pack(code) + reason.encode())
+
+
+def decode_close(payload: bytes) -> tuple[int, str]:
+    """Take a CLOSE apart: WebSocket close code and reason.
+
+    Raises:
+        ProtocolError: it has no code.
+    """
+    if len(payload) < _CODE.size:
+        raise ProtocolError("a close without a code")
+    (code,) = _CODE.unpack_from(payload)
+    return code, payload[_CODE.size :].decode(errors="replace")
+
+
+def encode_taken(count: int) -> bytes:
+    """Make a TAKEN."""
+    return encode(Kind.TAKEN, _COUNT.pack(count))
+
+
+def decode_taken(payload: bytes) -> int:
+    """Take a TAKEN apart.
+
+    Raises:
+        ProtocolError: it is no u64.
+    """
+    if len(payload) != _COUNT.size:
+        raise ProtocolError("a count of another size than 8 bytes")
+    return int(_COUNT.unpack(payload)[0])
+
+
+class FrameDecoder:
+    """Frames from bytes that come in any pieces."""
+
+    def __init__(self, *, max_payload: int = MAX_PAYLOAD) -> None:
+        self._max = max_payload
+        self._buffer = bytearray()
+        self._whole: list[Frame] = []
+        self._parser = self._parse()
+        next(self._parser)
+
+    def receive(self, data: bytes) -> list[Frame]:
+        """Take bytes and return the frames that became whole.
+
+        Raises:
+            ProtocolError: these are no frames. The decoder is of no use after that.
+        """
+        self._buffer += data
+        self._parser.send(None)
+        whole, self._whole = self._whole, []
+        return whole
+
+    def _parse(self) -> Generator[None, None, None]:
+        while True:
+            kind, length = _HEADER.unpack((yield from self._read(_HEADER.size)))
+            if kind not in Kind.__members__.values() or length > self._max:
+                raise ProtocolError(f"no frame of ours: kind {kind}, {length} bytes")
+            payload = yield from self._read(length)
+            self._whole.append(Frame(Kind(kind), payload))
+
+    def _read(self, size: int) -> Generator[None, None, bytes]:
+        while len(self._buffer) < size:
+            yield
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken

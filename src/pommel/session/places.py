@@ -1,0 +1,148 @@
+"""Every name of the reversed socket, from one service id. Band: core, no I/O.
+
+With the id `meshagent` the names on macOS are those of the original design, but for its socket, which no longer lies
+open in /tmp. Who may own and write to these places is `directory`'s.
+
+    RUN/ID[-kvm]/session-active     the signal: launchd and systemd watch this directory, so nothing else may lie in it
+    RUN/ID[-kvm]-sessions/          the daemon's own; a session's user may enter it, and nothing else
+      UID.sock UID.token            one session's socket and secret, usable by its uid
+      daemon.lock                   held by the daemon for as long as it lives
+
+On Linux the directories end in `-kvm`: /run/pommel itself holds the sockets of root's own machines (`paths`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pommel.errors import ConfigError, UsageError
+
+System = Literal["linux", "macos"]
+DEFAULT_ID = "pommel"
+# sockaddr_un.sun_path less its NUL: unix(7) on Linux, unix(4) on macOS
+SOCKET_PATH_MAX: dict[System, int] = {"linux": 107, "macos": 103}
+_RUN: dict[System, str] = {"linux": "/run", "macos": "/var/run"}
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z")
+_LONGEST_UID = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The names of one service. `run` is where the system keeps what does not outlive a boot."""
+
+    service_id: str
+    system: System
+    run: PurePosixPath
+
+    @classmethod
+    def of(cls, system: System, service_id: str = DEFAULT_ID, *, run: PurePosixPath | None = None) -> Places:
+        """Name the places of `service_id`.
+
+        Raises:
+            UsageError: the id could be a path trick or an option.
+            ConfigError: a socket's path would be longer than the system allows.
+        """
+        if not _ID.match(service_id):
+            raise UsageError(
+                f"{service_id!r} cannot be a service id",
+                hint="use 1 to 40 letters, digits and . _ - and begin with a letter or digit",
+            )
+        places = cls(service_id, system, run or PurePosixPath(_RUN[system]))
+        # What is bound first has a dot and a suffix more (see `door`).
+        longest = len(str(places.socket(_LONGEST_UID)).encode()) + len("..new")
+        if longest > SOCKET_PATH_MAX[system]:
+            raise ConfigError(
+                f"socket paths under {places.sockets} are {longest} bytes, {SOCKET_PATH_MAX[system]} are allowed",
+                hint="use a shorter service id",
+            )
+        return places
+
+    @property
+    def signals(self) -> PurePosixPath:
+        """The directory that the session's launcher watches."""
+        return self.run / self._base
+
+    @property
+    def signal(self) -> PurePosixPath:
+        """The file that has the launcher start an agent."""
+        return self.signals / "session-active"
+
+    @property
+    def sockets(self) -> PurePosixPath:
+        """The directory of sockets and secrets."""
+        return self.run / f"{self._base}-sessions"
+
+    @property
+    def lock(self) -> PurePosixPath:
+        """Held by the daemon for as long as it lives."""
+        return self.sockets / "daemon.lock"
+
+    def socket(self, uid: int) -> PurePosixPath:
+        """Where the agent of `uid`'s session connects to."""
+        return self.sockets / f"{uid}.sock"
+
+    def token(self, uid: int) -> PurePosixPath:
+        """The secret that only `uid` can read."""
+        return self.sockets / f"{uid}.token"
+
+    @property
+    def daemon_label(self) -> str:
+        """The LaunchDaemon's label."""
+        return self.service_id
+
+    @property
+    def agent_label(self) -> str:
+        """The LaunchAgent's label."""
+        return f"{self.service_id}-kvm1"
+
+    @property
+    def daemon_plist(self) -> PurePosixPath:
+        """The LaunchDaemon's file."""
+        return PurePosixPath("/Library/LaunchDaemons") / f"{self.daemon_label}.plist"
+
+    @property
+    def agent_plist(self) -> PurePosixPath:
+        """The LaunchAgent's file."""
+        return PurePosixPath("/Library/LaunchAgents") / f"{self.agent_label}.plist"
+
+    @property
+    def daemon_unit(self) -> str:
+        """The system service unit's name."""
+        return f"{self.service_id}-kvm.service"
+
+    @property
+    def agent_unit(self) -> str:
+        """The user service unit's name."""
+        return f"{self.service_id}-kvm-agent.service"
+
+    @property
+    def agent_path_unit(self) -> str:
+        """The name of the user path unit that starts the agent."""
+        return f"{self.service_id}-kvm-agent.path"
+
+    @property
+    def daemon_unit_file(self) -> PurePosixPath:
+        """The system service unit's file."""
+        return PurePosixPath("/etc/systemd/system") / self.daemon_unit
+
+    @property
+    def agent_unit_file(self) -> PurePosixPath:
+        """The user service unit's file."""
+        return PurePosixPath("/etc/systemd/user") / self.agent_unit
+
+    @property
+    def agent_path_unit_file(self) -> PurePosixPath:
+        """The user path unit's file."""
+        return PurePosixPath("/etc/systemd/user") / self.agent_path_unit
+
+    @property
+    def agent_definition(self) -> PurePosixPath:
+        """The file whose presence means that the agent is installed."""
+        return self.agent_plist if self.system == "macos" else self.agent_path_unit_file
+
+    @property
+    def _base(self) -> str:
+        return self.service_id if self.system == "macos" else f"{self.service_id}-kvm"

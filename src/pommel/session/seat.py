@@ -1,0 +1,164 @@
+"""One viewer, whoever serves it at the moment. Band: shell.
+
+The viewer's connection stays while agents come and go; its messages go to the agent of the moment, and nowhere while
+there is none. Of what it says only one thing is looked at: how it wants its pictures, so that the next agent knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from pommel.session.framing import FrameDecoder, Kind, decode_close, encode, encode_taken
+
+_READ_BYTES = 1 << 18
+_POLL_S = 0.004
+# Longer than an endpoint's own patience (`screen.endpoint`), which has the better words; this one sees to it that we
+# hear them.
+_STALL_S = 35.0
+_POLICY = 1008  # RFC 6455, 7.4.1
+_COMMAND = struct.Struct(">HH")  # every KVM command's type and length (wire.codec)
+_COMPRESSION_TYPE = 5
+
+
+class ViewerStream(Protocol):
+    """A viewer's connection, as `screen.seams` and `console.stream` have it."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one KVM command. ConnectionError: the viewer has gone."""
+
+    async def send_text(self, text: str) -> None:
+        """Send a control text. ConnectionError: the viewer has gone."""
+
+    def unsent_bytes(self) -> int:
+        """Return how many bytes have not left for the viewer."""
+
+    def messages(self) -> AsyncIterator[bytes]:
+        """Yield what the viewer sends until it leaves."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Part from the viewer."""
+
+
+class Seat:
+    """A viewer's place before the session's screen."""
+
+    def __init__(self, stream: ViewerStream) -> None:
+        self.stream = stream
+        self._writer: asyncio.StreamWriter | None = None
+        self._wish = b""
+
+    async def read(self) -> None:
+        """Pass on what the viewer sends until it leaves."""
+        async for data in self.stream.messages():
+            self._remember(data)
+            if self._writer is not None:
+                await self._pass_on(self._writer, data)
+
+    async def say(self, text: str) -> None:
+        """Put a line before the viewer, over its picture.
+
+        Raises:
+            ConnectionError: it has gone.
+        """
+        await self.stream.send_text(json.dumps({"ctrlChannel": "102938", "type": "console", "msg": text}))
+
+    async def show(self, connection: socket.socket) -> tuple[int, str] | None:
+        """Show the viewer what comes from an agent; return how that parted from it, or None if the stream just ended.
+
+        Raises:
+            ConnectionError: the viewer has gone.
+            ProtocolError: the agent speaks nonsense.
+        """
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+        if self._wish:
+            writer.write(encode(Kind.MESSAGE, self._wish))
+        self._writer = writer
+        flow = _Flow(self.stream, writer)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                counting = tasks.create_task(flow.count())
+                try:
+                    return await self._pump(reader, flow)
+                finally:
+                    counting.cancel()
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        finally:
+            self._writer = None
+            writer.transport.abort()  # what an agent that does not read would leave waiting is of no use to it
+
+    async def _pump(self, reader: asyncio.StreamReader, flow: _Flow) -> tuple[int, str] | None:
+        decoder = FrameDecoder()
+        while data := await _received(reader):
+            for kind, payload in decoder.receive(data):
+                if kind is Kind.CLOSE:
+                    return decode_close(payload)
+                try:
+                    async with asyncio.timeout(_STALL_S):
+                        await self._hand(kind, payload)
+                except TimeoutError:
+                    return _POLICY, f"this viewer has not read for {_STALL_S:g} s"
+                flow.handed(len(payload))
+        return None
+
+    async def _hand(self, kind: Kind, payload: bytes) -> None:
+        if kind is Kind.MESSAGE:
+            await self.stream.send(payload)
+        elif kind is Kind.TEXT:
+            await self.stream.send_text(payload.decode(errors="replace"))
+
+    def _remember(self, data: bytes) -> None:
+        if len(data) >= _COMMAND.size and _COMMAND.unpack_from(data) == (_COMPRESSION_TYPE, len(data)):
+            self._wish = data
+
+    @staticmethod
+    async def _pass_on(writer: asyncio.StreamWriter, data: bytes) -> None:
+        try:
+            writer.write(encode(Kind.MESSAGE, data))
+            await writer.drain()
+        except ConnectionError:
+            pass  # that agent has gone; the next one begins with nothing held down
+
+
+class _Flow:
+    """Tell the agent how much of what it sent has left for the viewer: the engine waits for that, not for us."""
+
+    def __init__(self, stream: ViewerStream, writer: asyncio.StreamWriter) -> None:
+        self._stream = stream
+        self._writer = writer
+        self._handed = self._taken = 0
+        self._more = asyncio.Event()
+
+    def handed(self, count: int) -> None:
+        self._handed += count
+        self._more.set()
+
+    async def count(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._taken < self._handed:
+                self._tell(self._handed - self._stream.unsent_bytes())
+                if self._taken < self._handed:
+                    await asyncio.sleep(_POLL_S)
+
+    def _tell(self, taken: int) -> None:
+        if taken > self._taken:
+            self._taken = taken
+            self._writer.write(encode_taken(taken))
+
+
+async def _received(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(_READ_BYTES)
+    except ConnectionError:
+        return b""

@@ -1,0 +1,171 @@
+"""What launchd and systemd are told: property lists and units, as text. Band: core, no I/O.
+
+Both start the daemon with the system and keep it up, and start the agent inside a session while there is something in
+the signal's directory. Neither stops the agent: it leaves when the daemon hangs up. Keys and their meaning are from
+launchd.plist(5), systemd.path(5), systemd.service(5) and systemd.unit(5). Writing the files and loading them is the
+caller's, and so is what the commands are: the first word of each is an absolute path.
+"""
+
+from __future__ import annotations
+
+import plistlib
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from pommel.errors import UsageError
+from pommel.session.places import Places
+
+AGENT_WORD = "-kvm1"
+_THROTTLE_S = 10  # launchd's own default between two starts; systemd is told the same
+_DAEMON_RESTART_S = 2
+_NOT_IN_PROGRAMS = "\"'\\"
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def files(places: Places, daemon: Sequence[str], agent: Sequence[str]) -> dict[PurePosixPath, bytes]:
+    """All files of a service, by their paths; on macOS the agent's command gets the word `-kvm1` at its end.
+
+    Raises:
+        UsageError: a command does not begin with an absolute path, or holds what its file cannot.
+    """
+    if places.system == "macos":
+        return {
+            places.daemon_plist: plistlib.dumps(daemon_job(places, daemon)),
+            places.agent_plist: plistlib.dumps(agent_job(places, agent)),
+        }
+    return {
+        places.daemon_unit_file: daemon_unit(places, daemon).encode(),
+        places.agent_path_unit_file: agent_path_unit(places).encode(),
+        places.agent_unit_file: agent_unit(places, agent).encode(),
+    }
+
+
+def daemon_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
+    """The LaunchDaemon: started with the system, and again when it ends.
+
+    Raises:
+        UsageError: the command cannot be launchd's.
+    """
+    return {
+        "Label": places.daemon_label,
+        "ProgramArguments": _words(command),
+        "RunAtLoad": True,
+        "KeepAlive": True,
+        "ThrottleInterval": _THROTTLE_S,
+        "ProcessType": "Interactive",
+        "Umask": 0o077,
+        "WorkingDirectory": "/",
+        # Root's own directory: /tmp would let anybody put a link in the log's place.
+        "StandardErrorPath": f"/var/log/{places.daemon_label}-daemon.log",
+    }
+
+
+def agent_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
+    """The LaunchAgent: started in each session, at the login window too, while the signal is there.
+
+    Raises:
+        UsageError: the command cannot be launchd's.
+    """
+    return {
+        "Label": places.agent_label,
+        "ProgramArguments": [*_words(command), AGENT_WORD],
+        "LimitLoadToSessionType": ["Aqua", "LoginWindow"],
+        "QueueDirectories": [str(places.signals)],
+        "RunAtLoad": False,
+        "KeepAlive": False,
+        "ThrottleInterval": _THROTTLE_S,
+        # Interactive: neither throttled nor napping while its windowless work is on somebody's screen.
+        "ProcessType": "Interactive",
+        "Umask": 0o077,
+        "WorkingDirectory": "/",
+    }
+
+
+def daemon_unit(places: Places, command: Sequence[str]) -> str:
+    """The system's service unit of the daemon.
+
+    Raises:
+        UsageError: the command cannot be systemd's.
+    """
+    return f"""\
+[Unit]
+Description=Login session's screen for viewers ({places.service_id}, Pommel)
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={_command(command)}
+Restart=always
+RestartSec={_DAEMON_RESTART_S}
+UMask=0077
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectHome=read-only
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def agent_path_unit(places: Places) -> str:
+    """The users' path unit: it starts the agent while the signal is there."""
+    return f"""\
+[Unit]
+Description=Watch for viewers of this session ({places.service_id}, Pommel)
+
+[Path]
+DirectoryNotEmpty={str(places.signals).replace("%", "%%")}
+Unit={places.agent_unit}
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def agent_unit(places: Places, command: Sequence[str]) -> str:
+    """The users' service unit of the agent; only its path unit starts it.
+
+    Raises:
+        UsageError: the command cannot be systemd's.
+    """
+    return f"""\
+[Unit]
+Description=This session's screen for viewers ({places.service_id}, Pommel)
+# A unit that fails too often takes its path unit with it, and nobody would be served again: it is slowed down instead.
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={_command(command)}
+Restart=on-failure
+RestartSec={_THROTTLE_S}
+TimeoutStopSec=5
+UMask=0077
+"""
+
+
+def _words(command: Sequence[str]) -> list[str]:
+    if not command or not command[0].startswith("/"):
+        raise UsageError(f"a service's command begins with an absolute path, unlike {' '.join(command)!r}")
+    if any(ord(char) < 0x20 and char not in "\t\n\r" for word in command for char in word):
+        raise UsageError("a service's command holds no control characters")
+    return list(command)
+
+
+def _command(words: Sequence[str]) -> str:
+    program, *rest = _words(words)
+    if any(char in _NOT_IN_PROGRAMS for char in program):
+        raise UsageError(
+            f"systemd starts no program whose path has quotes or backslashes: {program}",
+            hint="install pommel in a folder with a plainer name",
+        )
+    # systemd.service(5): `$` is expanded in arguments, never in the program's own path.
+    return " ".join([_quoted(program), *(_quoted(word).replace("$", "$$") for word in rest)])
+
+
+def _quoted(word: str) -> str:
+    """One word between double quotes (systemd.syntax(7)), its `%` doubled (systemd.unit(5), specifiers)."""
+    if any((ord(char) < 0x20 and char not in _ESCAPES) or char == "\x7f" for char in word):
+        raise UsageError(f"a unit file cannot hold the control characters in {word!r}")
+    return '"' + "".join(_ESCAPES.get(char, char) for char in word).replace("%", "%%") + '"'

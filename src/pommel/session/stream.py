@@ -1,0 +1,87 @@
+"""One viewer's stream, at the agent's end. Band: shell.
+
+It is a `screen.seams.ViewerStream`: what was sent counts as unsent until the daemon says that it has left for the
+viewer, so that the engine's pace is the viewer's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+from pommel.errors import ProtocolError
+from pommel.session.framing import FrameDecoder, Kind, decode_taken, encode, encode_close
+
+_READ_BYTES = 1 << 16
+_GOODBYE_S = 1.0
+
+
+class SessionStream:
+    """A viewer, as the agent has it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._sent = self._taken = 0
+
+    @classmethod
+    async def over(cls, connection: socket.socket) -> SessionStream:
+        """Make a stream of one end of a socket pair; it is the stream's to close."""
+        connection.setblocking(False)
+        try:
+            return cls(*await asyncio.open_unix_connection(sock=connection))
+        except BaseException:
+            connection.close()
+            raise
+
+    async def send(self, data: bytes) -> None:
+        """Send one message. ConnectionError: the viewer has gone."""
+        await self._say(Kind.MESSAGE, data)
+
+    async def send_text(self, text: str) -> None:
+        """Send a control text; otherwise as `send`."""
+        await self._say(Kind.TEXT, text.encode())
+
+    def unsent_bytes(self) -> int:
+        """Count what was sent and has not left the daemon for the viewer."""
+        return self._sent - self._taken
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield what the viewer sends until it leaves, or its daemon speaks nonsense."""
+        decoder = FrameDecoder()
+        while data := await self._received():
+            for kind, payload in decoder.receive(data):
+                if kind is Kind.TAKEN:
+                    self._taken = min(max(decode_taken(payload), self._taken), self._sent)
+                elif kind is Kind.MESSAGE:
+                    yield payload
+                else:
+                    raise ProtocolError(f"a daemon says {kind.name} to a viewer's stream")
+
+    async def close(self, code: int, reason: str) -> None:
+        """Part from the viewer with a WebSocket close code; wait at most a second for it to be read."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                self._writer.write(encode_close(code, reason))
+                self._writer.close()
+                await self._writer.wait_closed()
+        self.drop()
+
+    def drop(self) -> None:
+        """End it at once."""
+        self._writer.transport.abort()
+
+    async def _say(self, kind: Kind, payload: bytes) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError("the viewer has gone")
+        self._writer.write(encode(kind, payload))
+        self._sent += len(payload)
+        await self._writer.drain()
+
+    async def _received(self) -> bytes:
+        try:
+            return await self._reader.read(_READ_BYTES)
+        except ConnectionError:
+            return b""

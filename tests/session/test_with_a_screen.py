@@ -1,0 +1,57 @@
+"""The real endpoint behind the socket: what the page gets is what it would get without one in between."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pommel.screen.endpoint import Endpoint
+from pommel.screen.geometry import Rect, Size
+from pommel.session.agent import AgentOptions, SessionAgent
+from pommel.session.sessions import Session
+from pommel.wire import messages as wire
+from pommel.wire.codec import Decoder, encode
+from screen.doubles import MemorySink, PaintedSource
+from session.scene import PATIENCE_S, Scene, Viewer, until
+
+A = 0x41
+
+
+def heard(viewer: Viewer) -> list[wire.Command]:
+    """The commands that a viewer got, one a message as its page needs them."""
+    commands = []
+    for message in viewer.shown:
+        decoder = Decoder(wire.Direction.TO_VIEWER)
+        decoder.receive_data(message)
+        (command,) = decoder.events()
+        commands.append(command)
+    return commands
+
+
+async def test_screen_first_then_pictures_and_nothing_held_down_in_the_end(scene: Scene) -> None:
+    scene.active = Session(0, "loginwindow", "login")
+    source, sink = PaintedSource(Size(64, 48)), MemorySink()
+    endpoint = Endpoint(source, sink)
+    pumping = asyncio.ensure_future(endpoint.run())
+    async with scene.serving() as daemon:
+        async with scene.looking(daemon) as first:
+            await until(lambda: "session-active" in scene.traces())
+            agent = SessionAgent(scene.places, endpoint.serve, AgentOptions(pause_s=0.05))
+            living = asyncio.ensure_future(agent.run())
+            await until(lambda: any(isinstance(one, wire.Picture) for one in heard(first)), "a picture")
+            async with scene.looking(daemon) as second:
+                await until(lambda: any(isinstance(one, wire.Picture) for one in heard(second)))
+                for viewer in (first, second):
+                    assert heard(viewer)[0] == wire.Screen(64, 48)
+                count = len(first.shown)
+                source.paint(Rect(0, 0, 8, 8), 1)
+                await until(lambda: len(first.shown) > count, "what changed")
+            first.say(encode(wire.Key(A, down=True)))
+            await until(lambda: sink.done, "the key")
+            assert len(sink.done) == 1
+        async with asyncio.timeout(PATIENCE_S):
+            assert await living == "the daemon has hung up"
+        assert len(sink.done) == 2
+        assert type(sink.done[0]) is type(sink.done[1])
+        assert sink.done[0] != sink.done[1]
+    pumping.cancel()
+    await asyncio.wait([pumping])
