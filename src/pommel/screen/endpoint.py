@@ -17,9 +17,9 @@ from pommel.screen.geometry import Size
 from pommel.screen.hold import Hold
 from pommel.screen.intake import NOTCH, Intake
 from pommel.screen.jpeg import JpegEncoder
-from pommel.screen.seams import Encoder, Ended, FrameSource, InputSink, Update, ViewerStream
+from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update, ViewerStream
 from pommel.screen.viewer import Viewer
-from pommel.wire.messages import CursorShape, KeyState, MouseCursor
+from pommel.wire.messages import ALL_DISPLAYS, CursorShape, DisplayInfo, DisplayList, KeyState, MouseCursor
 
 STALL_S = 30.0
 
@@ -51,6 +51,7 @@ class Endpoint:
         self._reason = ""
         self._pointer = MouseCursor(CursorShape.ARROW)
         self._lock_keys: KeyState | None = None
+        self._displays: Displays | None = None
 
     @property
     def viewers(self) -> int:
@@ -150,6 +151,11 @@ class Endpoint:
         viewer.backlog.say(self._pointer)
         if self._lock_keys is not None:
             viewer.backlog.say(self._lock_keys)
+        if self._displays is not None:
+            shown = self._displays
+            viewer.backlog.say(DisplayInfo(shown.all))
+            choice = (*(display.id for display in shown.all), ALL_DISPLAYS) if shown.all else ()
+            viewer.backlog.say(DisplayList(choice, shown.selected if choice else 0))
 
     def _show(self, update: Update) -> None:
         changed = self._engine.update(update.frame, update.damage)
@@ -165,9 +171,13 @@ class Endpoint:
         if update.pointer_visible is not None:
             shape = CursorShape.ARROW if update.pointer_visible else CursorShape.NONE
             self._pointer = MouseCursor(shape)
+        if update.cursor is not None:
+            self._pointer = MouseCursor(update.cursor)
         if update.lock_keys is not None:
             self._lock_keys = KeyState(update.lock_keys)
-        if update.pointer_visible is not None or update.lock_keys is not None:
+        if update.displays is not None:
+            self._displays = update.displays
+        if any(news is not None for news in (update.pointer_visible, update.lock_keys, update.cursor, update.displays)):
             for viewer in self._viewers:
                 self._greet(viewer)
                 viewer.wake()

@@ -14,19 +14,31 @@ from typing import Protocol
 from pommel.screen.actions import Action
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect
+from pommel.wire.messages import ALL_DISPLAYS, CursorShape, Display
+
+
+@dataclass(frozen=True, slots=True)
+class Displays:
+    """The displays that can be shown alone, and the one that is; none of them if there is no choice."""
+
+    all: tuple[Display, ...] = ()
+    selected: int = ALL_DISPLAYS
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """What is new since the last update. `frame` is the source's own, written to again after the next request.
 
-    `pointer_visible` and `lock_keys` (bits of the wire's KeyState) are None when they did not change.
+    `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor` and `displays` are None when they did not
+    change. A source that knows the pointer's shape says so in `cursor`, any other in `pointer_visible`.
     """
 
     frame: Frame
     damage: tuple[Rect, ...]
     pointer_visible: bool | None = None
     lock_keys: int | None = None
+    cursor: CursorShape | None = None
+    displays: Displays | None = None
 
 
 @dataclass(frozen=True, slots=True)

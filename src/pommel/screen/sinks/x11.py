@@ -1,0 +1,231 @@
+"""Hands on an X server: an `InputSink` by XTEST. Band: shell.
+
+Keys are found on the server's own keyboard map. A character that no key of it types gets a key: one that means
+nothing is given it, typed with, and made meaningless again after a while; programs look the map up only once they get
+to the key, so this must not be at once. Nothing is let go of that was not pressed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from Xlib import X
+from Xlib.display import Display
+from Xlib.ext import xtest
+
+from pommel.errors import StateError
+from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, MovePointer, PressKey, TurnWheel, TypeText
+from pommel.screen.geometry import Rect
+from pommel.screen.sinks.x11_keys import SHIFT_L, Pair, ServerKeys, around, is_typable, pair_for
+from pommel.screen.sources.x11_link import X11Link
+from pommel.wire.keymap import find_key
+
+_BUTTONS = ((LEFT, 1), (MIDDLE, 2), (RIGHT, 3))
+_WHEEL_UP, _WHEEL_DOWN = 4, 5
+# How long a borrowed key keeps its meaning after it was last typed with, and how soon it may get another.
+_RETURN_AFTER_S = 3.0
+_REUSE_AFTER_S = 0.15
+_MAX_BORROWED = 24
+
+
+class X11Sink:
+    """The keyboard and mouse of an X server."""
+
+    def __init__(self, link: X11Link, keyboard: Keyboard) -> None:
+        self._link = link
+        self._keyboard = keyboard
+
+    async def perform(self, action: Action) -> str:
+        """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
+        with contextlib.suppress(ConnectionError):
+            return await asyncio.wrap_future(self._link.call(lambda: self._keyboard.perform(action)))
+        return ""
+
+    def release(self, actions: Iterable[Action]) -> None:
+        """Let go of keys and buttons (see `InputSink`)."""
+        for action in actions:
+            self._link.call(lambda action=action: self._keyboard.perform(action))  # type: ignore[misc]
+
+
+class Keyboard:
+    """What a sink does, in its connection's thread: the tenant of it."""
+
+    def __init__(self, display: Display, view: Callable[[], Rect]) -> None:
+        """Learn the server's keys. `view` is what places are relative to. StateError: the server has no XTEST."""
+        if not display.has_extension(xtest.extname):
+            raise StateError(
+                f"the X server {display.get_display_name()} has no XTEST, so nothing can be typed there",
+                hint="start it without `-tst` and `-extension XTEST`",
+            )
+        self._display, self._root, self._view = display, display.screen().root, view
+        xtest.grab_control(display, True)  # a menu that has the server for itself must hear us
+        self._held: dict[tuple[int, bool], int] = {}  # keys of the wire that are down, and the keycodes they became
+        self._buttons = 0
+        self._borrowed: dict[int, float] = {}  # keycodes with a meaning of ours: when each was last typed with
+        self._keys = self._learn()
+        self._stale = False
+
+    def perform(self, action: Action) -> str:
+        """Do one thing; return what cannot be done."""
+        match action:
+            case PressKey():
+                return self._press(action)
+            case MovePointer(x, y, buttons):
+                self._point(x, y, buttons)
+            case TurnWheel():
+                self._turn(action)
+            case TypeText(text):
+                return "".join(char for char in text if not self._type(char))
+        return ""
+
+    # --- a connection's tenant ---
+
+    def handle(self, event: Any) -> None:
+        """See `Tenant`."""
+        ours = event.type == X.MappingNotify and event.count == 1 and event.first_keycode in self._borrowed
+        self._stale = self._stale or (event.type == X.MappingNotify and not ours)
+
+    def due_s(self) -> float | None:
+        """See `Tenant`."""
+        return min(self._borrowed.values()) + _RETURN_AFTER_S if self._borrowed else None
+
+    def act(self) -> None:
+        """Give back the keys that were not typed with for long."""
+        now = time.monotonic()
+        for code in [code for code, used in self._borrowed.items() if used + _RETURN_AFTER_S <= now]:
+            self._give_back(code)
+
+    def leave(self) -> None:
+        """Let go of all that is held, and give back all that was borrowed."""
+        for code in self._held.values():
+            self._stroke(code, False)
+        self._held.clear()
+        self._set_buttons(0)
+        if self._borrowed:
+            with contextlib.suppress(Exception):  # what was just typed is to be read with its meaning
+                self._display.sync()
+            time.sleep(_REUSE_AFTER_S)
+        for code in list(self._borrowed):
+            self._give_back(code)
+
+    # --- keys ---
+
+    def _press(self, action: PressKey) -> str:
+        key = find_key(action.vk, action.extended)
+        name = (key.vk, key.extended) if key else (action.vk, action.extended)
+        if not action.down:
+            code = self._held.pop(name, None)
+            if code is not None and code not in self._held.values():
+                self._stroke(code, False)
+            return ""
+        code = self._held.get(name) or (self._known().code_of(key) if key else None)
+        if code is None:
+            return f"[key {action.vk:#04x}]"
+        self._held[name] = code
+        self._stroke(code, True)  # again, if it is down: the keyboard repeats it
+        return ""
+
+    def _type(self, char: str) -> bool:
+        if not is_typable(char):
+            return False
+        state = self._root.query_pointer().mask
+        pair = pair_for(char)
+        found = self._known().typing(pair, state >> 13 & 3) if state >> 13 & 3 < 2 else None
+        code, typed = found or (self._borrow(pair), pair)
+        if code is None:
+            return False
+        caps = bool(state & X.LockMask) and typed.follows_caps_lock
+        self._strike(code, typed.wants_shift != caps)
+        if code in self._borrowed:
+            self._borrowed[code] = time.monotonic()
+        return True
+
+    def _strike(self, code: int, wants_shift: bool) -> None:
+        """Type with a key, as if none of the modifiers that are held here were."""
+        keys = self._keys
+        shift = keys.code_of_sym(SHIFT_L)
+        shifts = [one for one in (shift, keys.code_of_sym(SHIFT_L + 1)) if one is not None]
+        lifted, press_shift = around(tuple(self._held.values()), keys.modifiers, shifts, wants_shift)
+        for one in lifted:
+            self._stroke(one, False)
+        if code in self._held.values():  # held as a key: its letter comes only when it goes down again
+            self._stroke(code, False)
+        with_shift = [shift] if press_shift and shift is not None else []
+        for one, down in (
+            *((s, True) for s in with_shift),
+            (code, True),
+            (code, False),
+            *((s, False) for s in with_shift),
+        ):
+            self._stroke(one, down)
+        if code in self._held.values():
+            self._stroke(code, True)
+        for one in lifted:
+            self._stroke(one, True)
+
+    def _stroke(self, code: int, down: bool) -> None:
+        xtest.fake_input(self._display, X.KeyPress if down else X.KeyRelease, code)
+
+    # --- the map ---
+
+    def _learn(self) -> ServerKeys:
+        info = self._display.display.info
+        first, count = info.min_keycode, info.max_keycode - info.min_keycode + 1
+        rows = self._display.get_keyboard_mapping(first, count)
+        modifiers = frozenset(code for codes in self._display.get_modifier_mapping() for code in codes if code)
+        return ServerKeys({first + i: tuple(row) for i, row in enumerate(rows)}, modifiers)
+
+    def _known(self) -> ServerKeys:
+        if self._stale:
+            self._stale = False
+            self._keys = self._learn()
+        return self._keys
+
+    def _borrow(self, pair: Pair) -> int | None:
+        """Give a key that means nothing this meaning; None if there is no such key."""
+        spare = self._known().spare()
+        if spare and len(self._borrowed) < _MAX_BORROWED:
+            code = spare[0]
+        elif self._borrowed:
+            code = min(self._borrowed, key=lambda one: self._borrowed[one])
+            # Who is to read what was typed with it may not have come to it yet.
+            time.sleep(max(self._borrowed[code] + _REUSE_AFTER_S - time.monotonic(), 0.0))
+        else:
+            return None
+        self._borrowed[code] = time.monotonic()
+        self._mean(code, (pair.plain, pair.shifted))
+        return code
+
+    def _give_back(self, code: int) -> None:
+        self._mean(code, (0, 0))
+        del self._borrowed[code]
+
+    def _mean(self, code: int, row: tuple[int, int]) -> None:
+        self._display.change_keyboard_mapping(code, [row])
+        self._keys = ServerKeys({**self._keys.rows, code: row}, self._keys.modifiers)
+
+    # --- the pointer ---
+
+    def _point(self, x: int, y: int, buttons: int) -> None:
+        view = self._view()
+        xtest.fake_input(self._display, X.MotionNotify, 0, root=self._root, x=view.x + x, y=view.y + y)
+        self._set_buttons(buttons)
+
+    def _set_buttons(self, buttons: int) -> None:
+        for bit, number in _BUTTONS:
+            if (buttons ^ self._buttons) & bit:
+                self._click(number, bool(buttons & bit))
+        self._buttons = buttons
+
+    def _turn(self, turn: TurnWheel) -> None:
+        self._point(turn.x, turn.y, turn.buttons)
+        for _ in range(abs(turn.notches)):
+            for down in (True, False):
+                self._click(_WHEEL_UP if turn.notches > 0 else _WHEEL_DOWN, down)
+
+    def _click(self, number: int, down: bool) -> None:
+        xtest.fake_input(self._display, X.ButtonPress if down else X.ButtonRelease, number)

@@ -1,0 +1,192 @@
+"""The X11 requests that python-xlib lacks: MIT-SHM, XFIXES regions and cursor names, XKB's lamps. Band: core, no I/O.
+
+Layouts only, in python-xlib's own terms, so that one connection carries these and the library's requests alike. Of
+what is needed here python-xlib 0.33 has DAMAGE, RandR with monitors, XTEST, and of XFIXES the cursor events. Sources:
+shmproto.h, xfixesproto.h, XKBproto.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from Xlib import X
+from Xlib.display import Display
+from Xlib.ext import damage, xfixes
+from Xlib.protocol import rq
+from Xlib.xobject.drawable import Window
+
+from pommel.screen.geometry import Rect
+
+SHM, XKB = "MIT-SHM", "XKEYBOARD"
+ALL_PLANES = 0xFFFFFFFF
+_CORE_KEYBOARD, _DEFAULT_CLASS, _DEFAULT_ID = 0x100, 0x300, 0x400
+_INDICATOR_STATE = 1 << 4  # XkbIndicatorStateNotifyMask
+
+
+def _reply(*fields: rq.Field, first: rq.Field | None = None) -> rq.Struct:
+    return rq.Struct(rq.ReplyCode(), first or rq.Pad(1), rq.Card16("sequence_number"), rq.ReplyLength(), *fields)
+
+
+def _request(number: int, *fields: rq.Field) -> rq.Struct:
+    return rq.Struct(rq.Card8("opcode"), rq.Opcode(number), rq.RequestLength(), *fields)
+
+
+# --- MIT-SHM ---
+
+
+class ShmAttach(rq.Request):
+    """1: the server maps a segment; an error is told to `onerror`."""
+
+    _request = _request(1, rq.Card32("segment"), rq.Card32("shm_id"), rq.Bool("read_only"), rq.Pad(3))
+
+
+class ShmDetach(rq.Request):
+    """2: the server lets go of a segment."""
+
+    _request = _request(2, rq.Card32("segment"))
+
+
+class ShmGetImage(rq.ReplyRequest):
+    """4: the server writes a part of a drawable into a segment; its reply says that it has."""
+
+    _request = _request(
+        4, rq.Drawable("drawable"), rq.Int16("x"), rq.Int16("y"), rq.Card16("width"), rq.Card16("height"),
+        rq.Card32("plane_mask"), rq.Card8("format"), rq.Pad(3), rq.Card32("segment"), rq.Card32("offset"),
+    )  # fmt: skip
+    _reply = _reply(rq.Card32("visual"), rq.Card32("size"), rq.Pad(16), first=rq.Card8("depth"))
+
+
+def start_shm_image(display: Display, window: Window, rect: Rect, segment: int, offset: int) -> ShmGetImage:
+    """Have `rect` of `window` written at `offset` of a segment, rows packed; `.reply()` waits until it is."""
+    return ShmGetImage(
+        display=display.display, defer=True, opcode=display.display.get_extension_major(SHM), drawable=window.id,
+        x=rect.x, y=rect.y, width=rect.width, height=rect.height, plane_mask=ALL_PLANES, format=X.ZPixmap,
+        segment=segment, offset=offset,
+    )  # fmt: skip
+
+
+# --- XFIXES ---
+
+
+class CreateRegion(rq.Request):
+    """5: make a region; here always an empty one."""
+
+    _request = _request(5, rq.Card32("region"))
+
+
+class FetchRegion(rq.ReplyRequest):
+    """19: the rectangles of a region, and their bounding box."""
+
+    _request = _request(19, rq.Card32("region"))
+    _reply = _reply(
+        rq.Int16("x"), rq.Int16("y"), rq.Card16("width"), rq.Card16("height"), rq.Pad(16), rq.Binary("rects")
+    )
+
+
+class GetCursorImageAndName(rq.ReplyRequest):
+    """25: the pointer's image, ARGB, and the atom of its name if it has one."""
+
+    _request = _request(25)
+    _reply = _reply(
+        rq.Int16("x"), rq.Int16("y"), rq.Card16("width"), rq.Card16("height"), rq.Card16("xhot"), rq.Card16("yhot"),
+        rq.Card32("serial"), rq.Card32("name_atom"), rq.Card16("name_bytes"), rq.Pad(2), rq.Binary("image_and_name"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CursorImage:
+    """The pointer's picture. `name` is "" if whoever made it gave none; `visible` if any of its pixels is."""
+
+    name: str
+    visible: bool
+
+
+def create_region(display: Display) -> int:
+    """Make an empty region and return its id."""
+    region: int = display.display.allocate_resource_id()
+    CreateRegion(display=display.display, opcode=display.display.get_extension_major(xfixes.extname), region=region)
+    return region
+
+
+def take_damage(display: Display, window: Window, which: int, region: int) -> tuple[Rect, ...]:
+    """Move what a damage object has gathered into `region` and return its rectangles, none overlapping."""
+    damage.damage_subtract(window, which, X.NONE, region)
+    fetched = FetchRegion(
+        display=display.display, opcode=display.display.get_extension_major(xfixes.extname), region=region
+    )
+    return tuple(_rects(bytes(fetched.rects)))
+
+
+def _rects(data: bytes) -> Iterator[Rect]:
+    words = memoryview(data).cast("H")
+    for i in range(0, len(words) - 3, 4):
+        x, y = (word - 0x10000 if word & 0x8000 else word for word in words[i : i + 2])
+        yield Rect(x, y, words[i + 2], words[i + 3])
+
+
+def cursor_image(display: Display) -> CursorImage:
+    """Ask what the pointer looks like now."""
+    got = GetCursorImageAndName(display=display.display, opcode=display.display.get_extension_major(xfixes.extname))
+    data = bytes(got.image_and_name)
+    pixels = 4 * got.width * got.height
+    alpha = data[3:pixels:4]  # premultiplied ARGB words, low byte first
+    return CursorImage(data[pixels : pixels + got.name_bytes].decode("latin-1"), any(alpha))
+
+
+# --- XKB ---
+
+
+class XkbUseExtension(rq.ReplyRequest):
+    """0: must come before all else of XKB."""
+
+    _request = _request(0, rq.Card16("major"), rq.Card16("minor"))
+    _reply = _reply(rq.Card16("major"), rq.Card16("minor"), rq.Pad(20), first=rq.Card8("supported"))
+
+
+class XkbSelectEvents(rq.Request):
+    """1: which events are to be sent; here without details, so whole kinds."""
+
+    _request = _request(
+        1, rq.Card16("device"), rq.Card16("affect_which"), rq.Card16("clear"), rq.Card16("select_all"),
+        rq.Card16("affect_map"), rq.Card16("map"),
+    )  # fmt: skip
+
+
+class XkbGetNamedIndicator(rq.ReplyRequest):
+    """15: whether the lamp of a name is lit. Which number it has differs between keyboards, its name does not."""
+
+    _request = _request(
+        15, rq.Card16("device"), rq.Card16("led_class"), rq.Card16("led_id"), rq.Pad(2), rq.Card32("indicator")
+    )
+    _reply = _reply(
+        rq.Card32("indicator"), rq.Card8("found"), rq.Card8("on"), rq.Card8("real"), rq.Card8("number"),
+        rq.Pad(16), first=rq.Card8("device"),
+    )  # fmt: skip
+
+
+def select_lamp_events(display: Display) -> bool:
+    """Have an event of XKB's sent whenever a keyboard lamp changes; False if the server cannot."""
+    opcode = display.display.get_extension_major(XKB)
+    if not XkbUseExtension(display=display.display, opcode=opcode, major=1, minor=0).supported:
+        return False
+    XkbSelectEvents(
+        display=display.display, opcode=opcode, device=_CORE_KEYBOARD, affect_which=_INDICATOR_STATE, clear=0,
+        select_all=_INDICATOR_STATE, affect_map=0, map=0,
+    )  # fmt: skip
+    return True
+
+
+def lit_lamps(display: Display, names: tuple[int, ...]) -> tuple[bool, ...]:
+    """Tell of each lamp, named by atom, whether it is lit."""
+    opcode = display.display.get_extension_major(XKB)
+    asked = [
+        XkbGetNamedIndicator(
+            display=display.display, defer=True, opcode=opcode, device=_CORE_KEYBOARD, led_class=_DEFAULT_CLASS,
+            led_id=_DEFAULT_ID, indicator=name,
+        )
+        for name in names
+    ]  # fmt: skip
+    for one in asked:
+        one.reply()
+    return tuple(bool(one.found and one.on) for one in asked)

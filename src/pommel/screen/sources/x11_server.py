@@ -1,0 +1,102 @@
+"""What an X server is and can, asked once. Band: shell; blocks, in a connection's thread."""
+
+from __future__ import annotations
+
+from Xlib import X
+from Xlib.display import Display
+from Xlib.ext import damage, randr, xfixes
+
+from pommel.errors import StateError
+from pommel.screen.geometry import Rect
+from pommel.screen.sources import x11_requests as ask
+from pommel.screen.sources.x11_displays import Monitor
+
+_MONITORS_SINCE = (1, 5)
+# python-xlib makes new classes of its extensions' events for each connection: only their numbers tell them apart.
+_EVENTS = {damage.extname: (0,), xfixes.extname: (1,), ask.XKB: (0,), randr.extname: (0, 1)}
+
+
+def randr_version(display: Display) -> tuple[int, int]:
+    """Return the version of RandR the server has, (0, 0) if none."""
+    if not display.has_extension(randr.extname):
+        return 0, 0
+    version = randr.query_version(display)
+    return version.major_version, version.minor_version
+
+
+def monitors(display: Display, version: tuple[int, int]) -> list[Monitor]:
+    """List the monitors there are now; none if this version of RandR knows none."""
+    if version < _MONITORS_SINCE:
+        return []
+    found = randr.get_monitors(display.screen().root, is_active=True).monitors
+    return [
+        Monitor(display.get_atom_name(one.name), Rect(one.x, one.y, one.width_in_pixels, one.height_in_pixels))
+        for one in found
+    ]
+
+
+def share_memory(display: Display) -> bool:
+    """Prepare for MIT-SHM; False if the server has none."""
+    info = display.query_extension(ask.SHM)
+    if info:
+        display.display.set_extension_major(ask.SHM, info.major_opcode)
+    return bool(info)
+
+
+def tell_of_lamps(display: Display) -> bool:
+    """Have the server tell of its keyboard's lamps; False if it cannot."""
+    info = display.query_extension(ask.XKB)
+    if info:
+        display.display.set_extension_major(ask.XKB, info.major_opcode)
+    return bool(info) and ask.select_lamp_events(display)
+
+
+def events(display: Display) -> dict[int, str]:
+    """Return which extension an event is of that a camera wants to hear; the root window's own are RandR's."""
+    numbers = {X.ConfigureNotify: randr.extname}
+    for name, offsets in _EVENTS.items():
+        if info := display.query_extension(name):
+            numbers |= {info.first_event + offset: name for offset in offsets}
+    return numbers
+
+
+def check_readable(display: Display, version: tuple[int, int]) -> None:
+    """See that the screen can be read, and that its pixels are as ours.
+
+    Raises:
+        StateError: they are not, or it is Xwayland.
+    """
+    name = display.get_display_name()
+    if is_xwayland(display.list_extensions(), _outputs(display, version)):
+        raise StateError(
+            f"{name} is Xwayland: it knows only the X11 programs of a Wayland session, not its screen",
+            hint='log in to an "Xorg" session, which the login screen offers, and name its display',
+        )
+    if not _has_our_pixels(display):
+        raise StateError(
+            f"the X server {name} has a screen of depth {display.screen().root_depth}, and 24 is needed",
+            hint="start it with a depth of 24, such as Xvfb -screen 0 1920x1080x24",
+        )
+
+
+def is_xwayland(extensions: list[str], outputs: list[str]) -> bool:
+    """Tell Xwayland by its extension (from 23.1 on) or by what it calls its outputs."""
+    return "XWAYLAND" in extensions or any(name.startswith("XWAYLAND") for name in outputs)
+
+
+def _outputs(display: Display, version: tuple[int, int]) -> list[str]:
+    if version < (1, 3):
+        return []
+    root = display.screen().root
+    found = randr.get_screen_resources_current(root)
+    return [randr.get_output_info(root, output, found.config_timestamp).name for output in found.outputs]
+
+
+def _has_our_pixels(display: Display) -> bool:
+    """Tell whether a pixel is four bytes: blue, green, red, unused."""
+    info, screen = display.display.info, display.screen()
+    bits = {one.depth: one.bits_per_pixel for one in info.pixmap_formats}
+    visuals = (visual for depth in screen.allowed_depths for visual in depth.visuals)
+    masks = {v.visual_id: (v.red_mask, v.green_mask, v.blue_mask) for v in visuals}
+    blue_first = masks.get(screen.root_visual) == (0xFF0000, 0xFF00, 0xFF) and not info.image_byte_order
+    return bits.get(screen.root_depth) == 32 and blue_first
