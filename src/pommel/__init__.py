@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pommel.app.bootstrap import bootstrap as bootstrap
+    from pommel.app.clones import clone as clone
     from pommel.app.console import Console as Console
     from pommel.app.console import open_detached as open_console
+    from pommel.app.doctor import doctor as doctor
     from pommel.app.guest import ssh_run as ssh_run
     from pommel.app.hands import click as click
     from pommel.app.hands import press_key as press_key
@@ -31,8 +34,15 @@ if TYPE_CHECKING:
     from pommel.app.machines import delete as delete
     from pommel.app.machines import list_machines as list_machines
     from pommel.app.machines import status as status
+    from pommel.app.recovery import fetch as fetch_recovery
+    from pommel.app.setup import setup as setup
+    from pommel.app.snapshots import load as load_snapshot
+    from pommel.app.snapshots import save as save_snapshot
+    from pommel.app.starting import restart as restart
+    from pommel.app.starting import resume as resume
     from pommel.app.starting import start as start
     from pommel.app.starting import stop as stop
+    from pommel.app.starting import suspend as suspend
     from pommel.app.up import up as up
     from pommel.app.up import wait_ssh as wait_ssh
     from pommel.app.workspace import Workspace as Workspace
@@ -46,24 +56,36 @@ _WHERE = {
     "Progress": ("pommel.progress", "Progress"),
     "Status": ("pommel.app.machines", "Status"),
     "Workspace": ("pommel.app.workspace", "Workspace"),
+    "bootstrap": ("pommel.app.bootstrap", "bootstrap"),
     "click": ("pommel.app.hands", "click"),
+    "clone": ("pommel.app.clones", "clone"),
     "delete": ("pommel.app.machines", "delete"),
+    "doctor": ("pommel.app.doctor", "doctor"),
+    "fetch_recovery": ("pommel.app.recovery", "fetch"),
     "list_machines": ("pommel.app.machines", "list_machines"),
+    "load_snapshot": ("pommel.app.snapshots", "load"),
     "open_console": ("pommel.app.console", "open_detached"),
     "press_key": ("pommel.app.hands", "press_key"),
+    "restart": ("pommel.app.starting", "restart"),
+    "resume": ("pommel.app.starting", "resume"),
+    "save_snapshot": ("pommel.app.snapshots", "save"),
     "screenshot": ("pommel.app.hands", "screenshot"),
+    "setup": ("pommel.app.setup", "setup"),
     "ssh_run": ("pommel.app.guest", "ssh_run"),
     "start": ("pommel.app.starting", "start"),
     "status": ("pommel.app.machines", "status"),
     "stop": ("pommel.app.starting", "stop"),
+    "suspend": ("pommel.app.starting", "suspend"),
     "type_text": ("pommel.app.hands", "type_text"),
     "up": ("pommel.app.up", "up"),
     "wait_ssh": ("pommel.app.up", "wait_ssh"),
 }
 
 __all__ = [
-    "Console", "PommelError", "Progress", "Status", "Workspace", "click", "delete", "list_machines", "open_console",
-    "press_key", "screenshot", "ssh_run", "start", "status", "stop", "type_text", "up", "wait_ssh",
+    "Console", "PommelError", "Progress", "Status", "Workspace", "bootstrap", "click", "clone", "delete",
+    "doctor", "fetch_recovery", "list_machines", "load_snapshot", "open_console", "press_key", "restart",
+    "resume", "save_snapshot", "screenshot", "setup", "ssh_run", "start", "status", "stop", "suspend",
+    "type_text", "up", "wait_ssh",
 ]  # fmt: skip
 
 

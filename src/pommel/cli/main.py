@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "wake": ("power", "Start a sleeping machine where it was.", "Machines"),
     "status": ("machines", "Say how a machine is.", "Machines"),
     "list": ("machines", "List all machines.", "Machines"),
-    "log": ("machines", "Show what QEMU and the machine's start wrote.", "Machines"),
+    "log": ("machines", "Show what happened to a machine, and what it said.", "Machines"),
     "info": ("clone", "Show all that is known of a machine.", "Machines"),
     "rename": ("clone", "Give a machine another name.", "Machines"),
     "delete": ("machines", "Delete a machine and its disk.", "Machines"),
