@@ -182,6 +182,7 @@ def test_golden_machines_are_only_cloned_and_five_run_at_once(living: Living) ->
 
 def test_disks_grow_and_come_in_more_than_one(living: Living) -> None:
     shell = living.shell
+    shell.run("stop", "day", status=None, timeout_s=120)  # it runs, if this test is run alone
     before = shell.json("disk", "list", "day")["disks"][0]["virtual_bytes"]
     assert "cannot be made shorter" in shell.run("disk", "resize", "day", "1G", status=2).stderr
     shell.run("disk", "resize", "day", "9G")
@@ -190,6 +191,7 @@ def test_disks_grow_and_come_in_more_than_one(living: Living) -> None:
     assert shell.json("disk", "check", "day")["sound"]
     living.up()
     sizes = living.guest("cat /sys/block/*/size").split()
+    assert "is not known" not in shell.json("disk", "list", "day")["disks"][0]["advice"]  # the guest was asked
     assert str((9 << 30) // 512) in sizes and str((1 << 30) // 512) in sizes
     shell.run("disk", "resize", "day", "10G")  # while it runs
     shell.run("stop", "day", timeout_s=120)

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from pommel import locks
+from pommel.app import guest
 from pommel.app.workspace import Workspace
-from pommel.errors import StateError
-from pommel.machine import cloning, copying, disk, own_disks, resizing, usage
+from pommel.errors import PommelError, StateError
+from pommel.machine import cloning, copying, disk, own_disks, resizing, state, usage
 from pommel.machine.copying import Compacted
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
 MAIN = "main"
+# df by POSIX: the third column is what is used, in KiB. A Mac's own files are on its data volume, beside the system's.
+_USED = "df -kP / /System/Volumes/Data 2>/dev/null | awk 'NR > 1 && !seen[$1]++ { used += $3 } END { print used }'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +37,35 @@ class Listed:
         return asdict(self)
 
 
-def listed(name: str, *, workspace: Workspace | None = None) -> list[Listed]:
-    """The disks of machine `name`, its own first.
+def listed(name: str, *, ask: bool = False, workspace: Workspace | None = None) -> list[Listed]:
+    """The disks of machine `name`, its own first. With `ask`, a guest that answers SSH says how much of it is in use.
 
     Raises:
         StateError: there is no such machine.
     """
-    paths = (workspace or Workspace.current()).made(name)
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    in_use = _in_use(workspace, name) if ask else None
     found = []
     for called, path in {MAIN: paths.disk, **own_disks.data_disks(paths)}.items():
         use = usage.disk_use(path)
         if use is None:
             raise StateError(f"there is no disk {path}", hint=f"pommel doctor {name}")
-        advice = usage.trim_report(use).advice if use.virtual_bytes else ""
+        guest_bytes = in_use if called == MAIN else None
+        advice = usage.trim_report(use, guest_bytes).advice if use.virtual_bytes else ""
         found.append(Listed(called, str(path), use.virtual_bytes, use.actual_bytes, use.linked, use.snapshots, advice))
     return found
+
+
+def _in_use(workspace: Workspace, name: str) -> int | None:
+    """What the guest's own file system says it uses, in bytes; None where nobody answers."""
+    if not state.observe(workspace.paths(name)).alive or not guest.ssh_answers(workspace, name):
+        return None
+    try:
+        told = guest.ssh_run(name, _USED, timeout_s=10, workspace=workspace).decode()
+        return int(told.split()[-1]) * 1024
+    except (PommelError, ValueError, IndexError):
+        return None
 
 
 def resize(name: str, size_bytes: int, *, called: str = MAIN, workspace: Workspace | None = None) -> Listed:

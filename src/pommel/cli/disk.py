@@ -23,7 +23,7 @@ def disk_command() -> None:
 @json_option
 def list_command(name: str, as_json: bool) -> None:
     """List the disks of machine NAME: size, room taken on the host, and what could be given back."""
-    found = disks.listed(name)
+    found = disks.listed(name, ask=True)
     if as_json:
         print_json({"name": name, "disks": [each.as_dict() for each in found]})
         return
