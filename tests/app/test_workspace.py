@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pommel.app import disks, snapshots
 from pommel.app.workspace import Workspace
-from pommel.errors import ConfigError, UsageError
-from pommel.machine.record import MachineRecord, save
+from pommel.errors import ConfigError, StateError, UsageError
+from pommel.machine.record import MachineRecord, load, save
 from pommel.paths import Home
 
 
@@ -121,3 +122,20 @@ def test_the_machine_that_is_meant_where_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which machine") as refusal:
         here(tmp_path, "[machine.a]\n[machine.b]\n").default_name()
     assert refusal.value.hint == "name one of a, b"
+
+
+def test_a_golden_machine_is_not_written_to(tmp_path: Path) -> None:
+    workspace = here(tmp_path, "[machine.base]\n")
+    made(workspace, "base")
+    path = workspace.paths("base").record
+    save(path, dataclasses.replace(load(path), golden=True))
+    for write in (
+        lambda: disks.resize("base", 90 << 30, workspace=workspace),
+        lambda: disks.compact("base", workspace=workspace),
+        lambda: snapshots.load("base", "tag", workspace=workspace),
+    ):
+        with pytest.raises(StateError, match="base is golden and cannot be"):
+            write()
+    save(path, dataclasses.replace(load(path), golden=False))
+    with pytest.raises(StateError, match="has no snapshot tag"):
+        snapshots.load("base", "tag", workspace=workspace)

@@ -10,7 +10,7 @@ from pommel import locks
 from pommel.app import guest
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError
-from pommel.machine import cloning, copying, disk, own_disks, resizing, state, usage
+from pommel.machine import copying, disk, own_disks, resizing, state, usage
 from pommel.machine.copying import Compacted
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
@@ -76,8 +76,7 @@ def resize(name: str, size_bytes: int, *, called: str = MAIN, workspace: Workspa
         BuildError, MachineError: qemu-img or QEMU refuses.
     """
     workspace = workspace or Workspace.current()
-    paths = workspace.made(name)
-    cloning.refuse_if_base(workspace.home.machines, name, "resized")
+    paths = workspace.made_to_write(name, "resized")
     path = _path(paths, called)
     with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
         resizing.resize(paths, path, size_bytes)
@@ -92,8 +91,7 @@ def compact(name: str, *, called: str = MAIN, workspace: Workspace | None = None
         BuildError: there is too little room for the copy.
     """
     workspace = workspace or Workspace.current()
-    paths = workspace.made(name)
-    cloning.refuse_if_base(workspace.home.machines, name, "compacted")
+    paths = workspace.made_to_write(name, "compacted")
     path = _path(paths, called)
     with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
         own_disks.must_be_stopped(paths, "compacted")

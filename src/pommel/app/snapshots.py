@@ -5,7 +5,7 @@ from __future__ import annotations
 from pommel.app import guest
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
-from pommel.machine import cloning, snapshots, state
+from pommel.machine import snapshots, state
 from pommel.machine.events import Word, note_event
 from pommel.machine.snapshots import Snapshot
 from pommel.progress import Report, ignore, note
@@ -51,8 +51,7 @@ def load(
     from pommel.app.starting import start_from
 
     workspace = workspace or Workspace.current()
-    paths = workspace.made(name)
-    cloning.refuse_if_base(workspace.home.machines, name, "put back to a snapshot")
+    paths = workspace.made_to_write(name, "put back to a snapshot")
     found = next((each for each in snapshots.list_snapshots(paths) if each.tag == tag), None)
     if found is None:
         raise StateError(f"{name} has no snapshot {tag}", hint=f"pommel snapshot list {name}")
