@@ -31,11 +31,12 @@ def quarters(width: int, height: int) -> list[Command]:
 
 
 class Desk:
-    """`serve` is a `serve_viewer`. All viewers' commands are in `seen`; `show` sends to all."""
+    """`serve` is a `serve_viewer`. All viewers' commands are in `seen`, their acknowledgements in `shown`; `show` sends to all."""
 
     def __init__(self, width: int = 640, height: int = 400) -> None:
         self.width, self.height = width, height
         self.seen: list[Command] = []
+        self.shown: list[int] = []
         self.viewers: list[ViewerStream] = []
         self.came = 0
         self.state = "running"
@@ -91,7 +92,9 @@ class Desk:
         return [command for command in self.seen if isinstance(command, kind)]
 
     async def _note(self, command: Command | None) -> None:
-        if command is not None:
+        if isinstance(command, m.Shown):
+            self.shown.append(command.count)
+        elif command is not None:
             self.seen.append(command)
         async with self._changed:
             self._changed.notify_all()

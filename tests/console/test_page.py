@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
 from pommel.console.server import ConsoleServer
@@ -111,23 +113,198 @@ async def test_pointer_shape_lock_light_and_messages(open_page: Open, desk: Desk
     page = await open_page()
     await expect(page.locator("#caps")).to_be_hidden()
     await desk.show(m.MouseCursor(m.CursorShape.NONE), m.KeyState(m.CAPS_LOCK | m.NUM_LOCK), m.Alert("Oops <b>"))
-    await expect(page.locator("#toast")).to_have_text("Oops <b>")
+    note = page.locator("#note")
+    await expect(note).to_have_text("Oops <b>")
     await expect(page.locator("#caps")).to_be_visible()
     await expect(page.locator("#screen")).to_have_css("cursor", "none")
     await desk.show(m.MouseCursor(m.CursorShape.TEXT), m.KeyState(0), m.Message("Hello"))
-    await expect(page.locator("#toast")).to_contain_text("Hello")
-    assert await page.locator("#toast").text_content() == "Oops <b>\nHello", (
-        "one that comes soon is added, not put over"
-    )
+    await expect(page.locator("#note p")).to_have_text("Oops <b>\nHello")
     await expect(page.locator("#caps")).to_be_hidden()
     await expect(page.locator("#screen")).to_have_css("cursor", "text")
     await desk.say('{"ctrlChannel":"102938","type":"console","msg":"cannot type: é"}')
-    await expect(page.locator("#toast")).to_contain_text("cannot type: é")
+    await expect(note).to_contain_text("cannot type: é")
     await desk.say('{"ctrlChannel":"102938","type":"console","msg":null}')
-    await expect(page.locator("#toast")).to_be_hidden()
+    await expect(note).to_be_hidden()
     await desk.say("{")
     await desk.show(m.Alert(".for the log only"))
-    await expect(page.locator("#toast")).to_be_hidden()
+    await expect(note).to_be_hidden()
+
+
+async def test_what_the_endpoint_says_stands_until_pictures_come_again(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await page.clock.install()
+    note = page.locator("#note")
+    await desk.say('{"ctrlChannel":"102938","type":"console","msg":"switching session…"}')
+    await expect(note).to_have_text("switching session…")
+    await page.clock.fast_forward(60_000)
+    await expect(note).to_be_visible()
+    await desk.show(m.Screen(640, 400))
+    await expect(note).to_be_visible()
+    await desk.show(m.Picture(0, 0, patch(8, 8, "blue")))
+    await expect(note).to_be_hidden()
+    # The next session may be there at once; then it has been switched.
+    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+    await desk.say('{"ctrlChannel":"102938","type":"console","msg":"switching session…"}')
+    await expect(note).to_be_visible()
+    await desk.show(m.Screen(640, 400), m.Picture(0, 0, patch(8, 8, "blue")))
+    await expect(note).to_be_hidden()
+
+
+async def test_what_the_endpoint_says_while_pictures_come_can_be_read(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await page.clock.install()
+    note = page.locator("#note")
+    seen = int(await page.evaluate("document.body.dataset.frames"))
+    await desk.show(m.Message("cannot type: é"), m.Picture(0, 0, patch(8, 8, "blue")))
+    await frames(page, seen)
+    await expect(note).to_have_text("cannot type: é")
+    await page.clock.fast_forward(5_000)
+    await expect(note).to_be_hidden()
+    await desk.show(m.Message("by hand"))
+    await page.get_by_role("button", name="Dismiss").click()
+    await expect(note).to_be_hidden()
+
+
+# --- the acknowledgements ---
+
+
+async def test_the_page_says_what_it_can_before_anything_else(open_page: Open, desk: Desk) -> None:
+    await open_page()
+    await desk.until(lambda: m.Pause(False) in desk.seen)
+    assert desk.seen[0] == m.Abilities(m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG)
+    assert [type(command) for command in desk.seen] == [m.Abilities, m.Compression, m.GetDisplays, m.Pause]
+
+
+async def test_every_picture_is_acknowledged_once_in_order_drawn_or_not(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await desk.until(lambda: desk.shown[-1:] == [4])
+    small = [m.Picture(8 * n, 0, patch(8, 8, "green")) for n in range(50)]
+    await desk.show(m.Picture(0, 0, patch(640, 400, "blue")), *small, m.Picture(0, 0, patch(640, 400, "white")))
+    await desk.until(lambda: desk.shown[-1:] == [56])
+    assert desk.shown == sorted(set(desk.shown)), "it only grows"
+    assert await colour_at(page, 4, 4) == await colour_at(page, 399, 4) == "white"
+    desk.seen.clear()
+    await desk.show(m.Picture(0, 0, b"no picture"))
+    await desk.next(m.Refresh, 1)
+    await desk.until(lambda: desk.shown[-1:] == [61])
+    # A new connection counts from nothing.
+    desk.shown.clear()
+    await desk.viewers[0].close(1001, "")
+    await desk.until(lambda: desk.shown[-1:] == [4])
+
+
+async def test_a_hidden_page_acknowledges_too(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await desk.until(lambda: desk.shown[-1:] == [4])
+    await page.evaluate("window.requestAnimationFrame = () => 0")
+    await desk.show(*[m.Picture(8 * n, 0, patch(8, 8, "green")) for n in range(10)])
+    await desk.until(lambda: desk.shown[-1:] == [14])
+
+
+async def test_an_older_picture_that_is_covered_is_neither_waited_for_nor_drawn(open_page: Open) -> None:
+    page = await open_page()
+    drawn = await page.evaluate(
+        """async () => {
+          const { Picture } = await import("/static/picture.js");
+          const real = window.createImageBitmap;
+          const waiting = [];
+          const colours = ["red", "green", "blue"];
+          window.createImageBitmap = () => new Promise((done) => waiting.push(done));
+          const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 });
+          const counts = [];
+          const picture = new Picture(canvas, document.getElementById("stage"), {
+            drawn: (count, shown) => counts.push([count, shown]), broken: () => counts.push("broken") });
+          const solid = async (width, height, colour) => {
+            const one = Object.assign(new OffscreenCanvas(width, height));
+            const context = one.getContext("2d");
+            context.fillStyle = colour;
+            context.fillRect(0, 0, width, height);
+            return real(one);
+          };
+          const at = (x, y) => [...canvas.getContext("2d").getImageData(x, y, 1, 1).data].slice(0, 3);
+          const settle = () => new Promise((done) => setTimeout(done, 0));
+          picture.add(0, 0, new Uint8Array());     // not decoded before the end
+          picture.add(20, 20, new Uint8Array());
+          picture.add(0, 0, new Uint8Array());
+          picture.add(0, 0, new Uint8Array());
+          waiting[1](await solid(10, 10, "#f00"));
+          await settle();
+          const before = structuredClone(counts);
+          waiting[2](await solid(20, 20, "#0f0"));  // covers neither of the first two for certain
+          await settle();
+          const still = structuredClone(counts);
+          waiting[3](await solid(40, 40, "#00f"));
+          await settle();
+          const after = [structuredClone(counts), at(0, 0), at(25, 25)];
+          waiting[0](await solid(40, 40, "#f0f"));  // late: it must not go over what is newer
+          await settle();
+          return [before, still, after, counts, at(0, 0)];
+        }"""
+    )
+    blue = [0, 0, 255]
+    assert drawn == [[], [], [[[4, 1]], blue, blue], [[4, 1]], blue]
+
+
+async def test_pictures_of_other_formats(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await frames(page, 3)
+    for count, (kind, colour) in enumerate({"PNG": "green", "WEBP": "blue"}.items()):
+        image = io.BytesIO()
+        Image.new("RGB", (640, 400), COLOURS[colour]).save(image, kind, lossless=True)
+        await desk.show(m.Picture(0, 0, image.getvalue()))
+        await frames(page, 4 + count)
+        assert await colour_at(page, 320, 200) == colour
+
+
+# --- the displays ---
+
+TWO = (m.Display(1, 0, 0, 1920, 1080), m.Display(2, 1920, 0, 1280, 1024))
+
+
+async def test_one_display_is_no_choice(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await desk.show(m.DisplayInfo(TWO[:1]), m.DisplayList((1, m.ALL_DISPLAYS), 1), m.KeyState(m.CAPS_LOCK))
+    await expect(page.locator("#caps")).to_be_visible()
+    await expect(page.locator("#displays")).to_be_hidden()
+
+
+async def test_the_displays_menu(open_page: Open, desk: Desk) -> None:
+    page = await ready(await open_page(), desk)
+    await desk.show(m.DisplayInfo(TWO), m.DisplayList((1, 2, m.ALL_DISPLAYS), m.ALL_DISPLAYS))
+    button = page.locator("#displays")
+    await expect(button).to_have_text("All displays")
+    await button.click()
+    rows = page.locator("#displays-menu button")
+    assert await rows.all_inner_texts() == ["Display 1\n1920 × 1080", "Display 2\n1280 × 1024", "All displays"]
+    await expect(page.locator("#displays-menu [aria-pressed=true]")).to_have_text("All displays")
+    assert await page.locator("#displays-menu rect.shown").count() == 2
+    await page.get_by_role("button", name="Display 2").click()
+    assert await desk.next(m.SetDisplay, 1) == [m.SetDisplay(2)]
+    await expect(page.locator("#field")).to_be_focused()
+    await expect(page.locator("#displays-menu")).to_be_hidden()
+    await expect(button).to_have_text("All displays")  # what is shown, the machine says
+    await desk.show(m.SetDisplay(2))
+    await expect(button).to_have_text("Display 2")
+    assert await page.locator("#displays-menu rect.shown").count() == 1
+    # By the keyboard alone, and while the list changes under it.
+    await button.focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(rows.nth(0)).to_be_focused()
+    await page.keyboard.press("ArrowUp")
+    await desk.show(m.DisplayList((1, 2, m.ALL_DISPLAYS), 1))
+    await expect(button).to_have_text("Display 1")
+    await expect(rows.nth(2)).to_be_focused()
+    await page.keyboard.press("Enter")
+    assert await desk.next(m.SetDisplay, 1) == [m.SetDisplay(m.ALL_DISPLAYS)]
+    # The map's displays can be clicked too; one that is unplugged takes the menu with it.
+    await button.click()
+    await page.locator("#displays-menu rect").nth(1).click()
+    assert await desk.next(m.SetDisplay, 1) == [m.SetDisplay(2)]
+    await button.click()
+    await desk.show(m.DisplayList((), 0))
+    await expect(button).to_be_hidden()
+    await expect(page.locator("#displays-menu")).to_be_hidden()
 
 
 # --- the pointer ---
@@ -497,7 +674,7 @@ async def test_a_machine_that_is_stopped_and_one_that_comes_up(open_page: Open, 
     await desk.viewers[0].close(1001, "desk has stopped")
     await page.wait_for_selector("body[data-state=stopped]")
     await expect(page.locator("#notice-text")).to_have_text("The machine is stopped.")
-    await expect(page.locator("#toast")).to_have_text("desk has stopped")
+    await expect(page.locator("#note")).to_have_text("desk has stopped")
     desk.state, desk.silent = "starting", True
     await page.wait_for_selector("body[data-state=waiting]")
     await expect(page.locator("#notice-text")).to_have_text("Waiting for the machine: it is starting…")
@@ -507,6 +684,8 @@ async def test_a_machine_that_is_stopped_and_one_that_comes_up(open_page: Open, 
 
 async def test_a_person_need_not_wait_for_the_next_try(open_page: Open, desk: Desk) -> None:
     page = await open_page()
+    await page.clock.install()
+    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))  # it never tries again by itself
     desk.state = "stopped"
     await desk.viewers[0].close(1001, "")
     await page.wait_for_selector("body[data-state=stopped]")

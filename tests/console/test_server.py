@@ -331,7 +331,10 @@ async def test_what_a_viewer_has_not_read_is_counted_and_sending_waits(desk: Des
     assert 100_000 < seen[0] < 16_000_000
 
 
-async def test_a_dead_viewer_is_found_out_even_while_something_is_sent_to_it(desk: Desk) -> None:
+async def test_a_dead_viewer_is_found_out_even_while_something_is_sent_to_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_HEARTBEAT_S", 0.4)
     served = asyncio.Event()
 
     async def serve(viewer: ViewerStream) -> None:
@@ -344,7 +347,7 @@ async def test_a_dead_viewer_is_found_out_even_while_something_is_sent_to_it(des
         finally:
             served.set()
 
-    console = serving(desk, serve_viewer=serve, heartbeat_s=0.4)
+    console = serving(desk, serve_viewer=serve)
     await console.start()
     with deaf_viewer(console):
         async with asyncio.timeout(10):

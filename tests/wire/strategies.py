@@ -23,7 +23,7 @@ _both = [
     st.builds(m.Message, text),
     st.just(m.Disconnect()),
     st.builds(m.InputLock, u8),
-    st.builds(m.Unknown, st.integers(90, 0xFFFF), st.binary(max_size=50)),
+    st.builds(m.Unknown, st.integers(210, 0xFFFF), st.binary(max_size=50)),
 ]
 to_endpoint = st.one_of(
     *_both,
@@ -40,6 +40,8 @@ to_endpoint = st.one_of(
     st.builds(m.Touch, point),
     st.builds(m.MultiTouch, st.lists(point, max_size=5).map(tuple)),
     st.builds(m.KeyUnicode, u16, st.booleans()),
+    st.builds(m.Abilities, u16),
+    st.builds(m.Shown, u32),
 )
 to_viewer = st.one_of(
     *_both,

@@ -49,6 +49,14 @@ def is_our_origin(origin: str | None, host: str | None) -> bool:
     return scheme in ("http", "https") and host is not None and rest.lower() == host.lower()
 
 
+def is_our_site(fetch_site: str | None) -> bool:
+    """Tell whether a Sec-Fetch-Site header is absent (no browser), the page's own or a person's.
+
+    It knows what Origin does not: a page of another port of this host may GET without one, cookie and all.
+    """
+    return fetch_site in (None, "same-origin", "none")
+
+
 def is_address(name: str) -> bool:
     """Tell whether `name` is an IPv4 or IPv6 address, the latter without brackets."""
     try:

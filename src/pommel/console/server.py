@@ -1,4 +1,4 @@
-"""The web server of one console: the page, its files, the status and the KVM WebSocket. Band: shell.
+"""The web server of one console: the page, its files, the status, the clipboard and the KVM WebSocket. Band: shell.
 
 Who may come in is `guard`'s business, what a viewer is served is the caller's (`serve_viewer`). The server binds
 the loopback address unless told otherwise, and everything it answers needs the token.
@@ -7,9 +7,10 @@ the loopback address unless told otherwise, and everything it answers needs the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -17,6 +18,8 @@ from importlib import resources
 from aiohttp import web
 
 from pommel.console import guard, pages
+from pommel.console.clipboard import ConsoleClipboard
+from pommel.console.clipboard_api import ClipboardApi
 from pommel.console.guard import new_token
 from pommel.console.stream import ViewerStream, WebSocketStream
 from pommel.errors import BusyError, PommelError, UsageError, WireError
@@ -27,6 +30,7 @@ DEFAULT_PORT = 8600
 _PORTS_TRIED = 100
 _MAX_MESSAGE = 128 * 1024  # a viewer's commands are a few bytes each; a MultiTouch of 64 KiB is the longest
 _GOODBYE_S = 2.0
+_HEARTBEAT_S = 30.0
 _TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -59,7 +63,7 @@ class ConsoleServer:
         host: str = "127.0.0.1",
         port: int | None = None,
         allowed_hosts: Iterable[str] = (),
-        heartbeat_s: float = 30.0,
+        clipboard: ConsoleClipboard | None = None,
     ) -> None:
         self._info = info
         self.token = token
@@ -68,7 +72,7 @@ class ConsoleServer:
         self._host = host
         self._wanted_port = DEFAULT_PORT if port is None else port
         self._allowed = (*allowed_hosts, *(() if guard.is_address(host) else (host,)))
-        self._heartbeat_s = heartbeat_s
+        self._clipboard = ClipboardApi(clipboard) if clipboard is not None else None
         self._files = _static_files()
         self._viewers: set[WebSocketStream] = set()
         self._runner: web.AppRunner | None = None
@@ -96,6 +100,9 @@ class ConsoleServer:
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/kvm", self._kvm)
         app.router.add_get("/api/status", self._answer_status)
+        if self._clipboard is not None:
+            app.router.add_get("/api/clipboard", self._clipboard.get, allow_head=False)
+            app.router.add_put("/api/clipboard", self._clipboard.put)
         app.on_response_prepare.append(self._add_headers)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GOODBYE_S)
         await runner.setup()
@@ -191,16 +198,30 @@ class ConsoleServer:
 
     async def _kvm(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            compress=False, max_msg_size=_MAX_MESSAGE, heartbeat=self._heartbeat_s, timeout=_GOODBYE_S / 2
+            compress=False, max_msg_size=_MAX_MESSAGE, heartbeat=_HEARTBEAT_S, timeout=_GOODBYE_S / 2
         )
         await socket.prepare(request)
         viewer = WebSocketStream(socket, request, goodbye_s=_GOODBYE_S)
         self._viewers.add(viewer)
         try:
-            await viewer.close(*await self._serve(viewer))
+            # Our own page asks for it; other viewers get what MeshCentral's know and nothing else.
+            async with self._telling(viewer, wanted="clipboard" in request.query):
+                goodbye = await self._serve(viewer)
+            await viewer.close(*goodbye)
         finally:
             self._viewers.discard(viewer)
         return socket
+
+    @contextlib.asynccontextmanager
+    async def _telling(self, viewer: WebSocketStream, *, wanted: bool) -> AsyncIterator[None]:
+        """Tell the viewer of the clipboard meanwhile."""
+        if self._clipboard is None or not wanted:
+            yield
+            return
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(self._clipboard.tell(viewer))
+            yield
+            telling.cancel()
 
     async def _serve(self, viewer: WebSocketStream) -> tuple[int, str]:
         """Serve one viewer to its end; return how to say goodbye."""

@@ -10,14 +10,19 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import os
+import socket
 import struct
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 
 CONTROL_CHANNEL = "102938"  # MeshCentral's mark of a JSON text that is for the other end
+# The kernel knows no event for "the other side's machine has it": bytes that have left it are asked for this often.
+_POLL_S = 0.004
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes not sent yet, where SIOCOUTQ has those not acknowledged too
 _CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
 
 
@@ -48,6 +53,9 @@ class WebSocketStream:
         self._goodbye_s = goodbye_s
         self._parting = False  # `close` is at work, and sees to the transport
         self._transport = request.transport
+        self._drained: Callable[[], None] | None = None
+        self._ended = False
+        self._spare: int | None = None  # a second descriptor of the socket: the transport keeps the first to itself
 
     async def send(self, data: bytes) -> None:
         """Send one KVM command."""
@@ -67,6 +75,38 @@ class WebSocketStream:
             waiting += struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
         return waiting
 
+    def call_when_drained(self, below: int, call: Callable[[], None]) -> None:
+        """Call once, soon after fewer than `below` bytes wait in the kernel unsent; a newer call replaces it."""
+        loop, waits_for_room = asyncio.get_running_loop(), self._drained is not None
+        self._drained = call
+        if waits_for_room:
+            return
+        if (spare := self._watch(below)) is None:
+            loop.call_later(_POLL_S, self._tell_drained)
+        else:
+            loop.add_writer(spare, self._tell_drained)
+
+    def _watch(self, below: int) -> int | None:
+        """Return a descriptor that is writable once fewer than `below` bytes are unsent; None if it is already."""
+        if self._transport is None or self._ended:
+            return None
+        connection = self._transport.get_extra_info("socket")
+        try:
+            # The kernel says "writable" when twice what is unsent is below this mark (tcp(7), tcp_stream_memory_free).
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * below)
+            self._spare = self._spare if self._spare is not None else os.dup(connection.fileno())
+            unsent = struct.unpack("i", fcntl.ioctl(self._spare, _SIOCOUTQNSD, bytes(4)))[0]
+        except (OSError, ValueError, AttributeError):
+            return None
+        return self._spare if unsent >= below else None
+
+    def _tell_drained(self) -> None:
+        call, self._drained = self._drained, None
+        if self._spare is not None:
+            asyncio.get_running_loop().remove_writer(self._spare)
+        if call is not None:
+            call()
+
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield the viewer's binary messages; ends when it leaves."""
         try:
@@ -78,6 +118,7 @@ class WebSocketStream:
                 else:
                     break
         finally:
+            self._forget_spare()
             if self._socket.closed and not self._parting:
                 self._drop()
 
@@ -87,15 +128,33 @@ class WebSocketStream:
         try:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(self._goodbye_s):
-                    await self._socket.close(code=code, message=_clipped(reason))
+                    await self._say_goodbye(code, reason)
         finally:
+            self._forget_spare()
             self._drop()
+
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        try:
+            await self._socket.close(code=code, message=_clipped(reason), drain=False)
+        except asyncio.CancelledError:
+            # If it is not we who are cancelled, it was a `send` that waited for room: aiohttp (3.14, BaseProtocol)
+            # has everybody wait on one future, which was cancelled with the first of them.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
 
     async def _answer(self, text: str) -> None:
         reply = control_reply(text)
         if reply is not None:
             with contextlib.suppress(ConnectionError):
                 await self._socket.send_str(reply)
+
+    def _forget_spare(self) -> None:
+        self._ended = True
+        if self._spare is not None:
+            asyncio.get_running_loop().remove_writer(self._spare)
+            os.close(self._spare)
+            self._spare = None
 
     def _drop(self) -> None:
         # A transport that was closed with bytes unsent would wait for a dead peer to take them, and whoever

@@ -151,6 +151,8 @@ _PLAIN: dict[type[Any], tuple[int, struct.Struct]] = {
     m.KeyState: (18, struct.Struct("B")),
     m.Disconnect: (59, struct.Struct("")),
     m.InputLock: (87, struct.Struct("B")),
+    m.Abilities: (200, struct.Struct(">H")),
+    m.Shown: (201, struct.Struct(">I")),
 }
 _TEXT: dict[type[Any], int] = {m.Message: 17, m.Debug: 64, m.Alert: 65}
 
@@ -362,6 +364,8 @@ _TO_ENDPOINT: dict[int, _Unpack] = _BOTH | {
     14: _plain(m.InitTouch),
     15: _touch,
     85: _key_unicode,
+    200: _plain(m.Abilities),
+    201: _plain(m.Shown),
 }
 _TO_VIEWER: dict[int, _Unpack] = _BOTH | {
     3: _picture,

@@ -11,6 +11,9 @@ there) is for whoever acts on it. Commands whose meaning depends on who sends th
     15       Touch, MultiTouch                 ResetTouches
     17       Message                           Message
     87       InputLock (do or query)           InputLock (the state now)
+
+Numbers from 200 on are Pommel's own, between its page and its endpoints. A viewer that never sends `Abilities` is never
+sent anything that MeshCentral's does not know, and other endpoints ignore what they do not know.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ ALL_DISPLAYS = 0xFFFF
 
 # KeyState.bits
 NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
+
+# Abilities.bits
+ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG = 1, 2, 4
 
 # InputLock.state; the last is only ever a viewer's question
 UNLOCKED, LOCKED, QUERY_LOCK = 0, 1, 2
@@ -311,6 +317,20 @@ class MouseCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`."""
+
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """201: how many Pictures of this connection have been drawn so far, modulo 2**32."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A command we do not know in this direction: to be ignored, or passed on."""
 
@@ -348,5 +368,7 @@ Command = (
     | KeyUnicode
     | InputLock
     | MouseCursor
+    | Abilities
+    | Shown
     | Unknown
 )

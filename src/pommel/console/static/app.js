@@ -1,10 +1,13 @@
 // The page: wires the connection, the picture and the hands to the toolbar. Nothing is exported and nothing is global;
 // body[data-state] and body[data-frames] tell the tests what is going on.
 
+import { Clipboard } from "./clipboard.js";
 import { CURSORS, decode, encode } from "./codec.js";
+import { Displays } from "./displays.js";
 import { Hands } from "./hands.js";
 import { onMac } from "./keys.js";
 import { Link } from "./link.js";
+import { Notes } from "./notes.js";
 import { Picture } from "./picture.js";
 
 const JPEG = 1;
@@ -21,6 +24,7 @@ const STATES = {
 const CAPS_LOCK = 4;
 const TOAST_MS = 6000;
 const REFRESH_AFTER_MS = 1000;
+const SHOWN_EVERY_MS = 16; // an animation frame; those themselves stop while the page is hidden
 const CONTROL_CHANNEL = "102938";
 
 const body = document.body;
@@ -29,23 +33,42 @@ const settings = stored();
 
 const picture = new Picture($("screen"), $("stage"), { drawn, broken });
 const link = new Link({ onState: showState, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
-const hands = new Hands(picture, $("field"), { send: (bytes) => link.send(bytes), leave: () => $("fit").focus() });
+const notes = new Notes($("note"));
+const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
+const displays = new Displays($("displays"), $("displays-menu"), { choose: chooseDisplay });
+const hands = new Hands(picture, $("field"), {
+  send: (bytes) => link.send(bytes),
+  leave: () => $("fit").focus(),
+  paste: (browsers) => clipboard.paste(browsers),
+});
 
 // --- the machine to the page ---
 
 function begin() {
   picture.reset();
+  hands.forget();
+  clipboard.begin();
+  displays.list([], 0);
+  acknowledged = arrived = 0;
+  link.send(encode.abilities());
   sendQuality();
+  link.send(encode.getDisplays());
   link.send(encode.pause(document.hidden));
 }
 
 const ACTIONS = {
-  Screen: ({ width, height }) => picture.resize(width, height),
+  Screen: ({ width, height }) => {
+    notes.announced();
+    picture.resize(width, height);
+  },
   Picture: ({ x, y, image }) => picture.add(x, y, image),
   MouseCursor: ({ shape }) => ($("screen").style.cursor = CURSORS[shape]),
   KeyState: ({ bits }) => ($("caps").hidden = !(bits & CAPS_LOCK)),
-  Message: ({ text }) => toast(text),
-  Alert: ({ text }) => (text.startsWith(".") ? console.warn(text) : toast(text)),
+  DisplayList: ({ ids, selected }) => displays.list(ids, selected),
+  DisplayInfo: (info) => displays.place(info.displays),
+  SetDisplay: ({ id }) => displays.select(id),
+  Message: ({ text }) => notes.say(text),
+  Alert: ({ text }) => (text.startsWith(".") ? console.warn(text) : notes.say(text)),
 };
 
 function receive(bytes) {
@@ -59,12 +82,32 @@ function receiveText(text) {
   } catch {
     return;
   }
-  if (String(said?.ctrlChannel) === CONTROL_CHANNEL && said.type === "console") toast(said.msg);
+  if (String(said?.ctrlChannel) !== CONTROL_CHANNEL) return;
+  if (said.type === "console") notes.say(said.msg);
+  if (said.type === "clipboard") clipboard.told(said);
 }
 
-function drawn(count) {
-  body.dataset.frames = Number(body.dataset.frames) + count;
+function drawn(count, shown) {
+  arrived = (arrived + count) >>> 0;
+  acknowledge();
+  if (shown === 0) return;
+  body.dataset.frames = Number(body.dataset.frames) + shown;
+  notes.pictured();
   link.pictured();
+}
+
+// How many pictures of this connection are done with, and of how many the machine's end was told: of the first at once.
+let arrived = 0;
+let acknowledged = 0;
+let resting = 0;
+function acknowledge() {
+  if (resting || arrived === acknowledged) return;
+  acknowledged = arrived;
+  link.send(encode.shown(arrived));
+  resting = setTimeout(() => {
+    resting = 0;
+    acknowledge();
+  }, SHOWN_EVERY_MS);
 }
 
 let refreshed = -Infinity;
@@ -77,7 +120,8 @@ function broken() {
 
 function ended(reason) {
   hands.release();
-  if (reason) toast(reason);
+  hands.forget();
+  if (reason) notes.say(reason, { parting: true });
 }
 
 // --- state, notices ---
@@ -90,6 +134,7 @@ function showState(state, text) {
   for (const more of document.querySelectorAll("[data-for]")) more.hidden = more.dataset.for !== state;
   $("retry").hidden = state !== "reconnecting" && state !== "stopped";
   for (const id of ["shot", "type", "keys"]) $(id).disabled = state !== "live";
+  fitBar();
   if (state === "live" && before !== "live" && nothingFocused()) focusScreen();
 }
 
@@ -141,9 +186,26 @@ function saveScreenshot() {
   focusScreen();
 }
 
-function placeMenu() {
-  const box = $("keys").getBoundingClientRect();
-  const menu = $("keys-menu");
+function chooseDisplay(id) {
+  link.send(encode.setDisplay(id));
+  focusScreen();
+}
+
+// The buttons show their names if there is room for all, and the hint what is left. Its coming and going must not change
+// the buttons.
+function fitBar() {
+  const header = document.querySelector("header");
+  const cut = (element) => element.scrollWidth > element.clientWidth;
+  const crowded = () => [header, header.querySelector("h1"), $("state-text")].some(cut);
+  header.removeAttribute("data-compact");
+  header.setAttribute("data-hintless", "");
+  header.toggleAttribute("data-compact", crowded());
+  header.removeAttribute("data-hintless");
+  header.toggleAttribute("data-hintless", crowded() || cut($("hint")));
+}
+
+function placeMenu(button, menu) {
+  const box = button.getBoundingClientRect();
   const left = Math.min(box.left, document.documentElement.clientWidth - menu.offsetWidth - 8);
   Object.assign(menu.style, { top: `${box.bottom + 4}px`, left: `${Math.max(left, 8)}px` });
 }
@@ -207,8 +269,15 @@ $("swap").onchange = () => {
 };
 $("full").onclick = () => toggleFullScreen().catch(() => toast("The browser does not allow full screen here."));
 $("shot").onclick = saveScreenshot;
+$("copy").onclick = async () => {
+  await clipboard.copyOut();
+  if (document.activeElement === $("copy")) focusScreen();
+};
 $("keys-menu").onclick = sendChord;
-$("keys-menu").ontoggle = (event) => event.newState === "open" && placeMenu();
+for (const button of document.querySelectorAll("[popovertarget]")) {
+  const menu = button.popoverTargetElement;
+  menu.ontoggle = (event) => event.newState === "open" && placeMenu(button, menu);
+}
 $("type").onclick = () => $("type-dialog").showModal();
 $("type-cancel").onclick = () => $("type-dialog").close();
 $("type-send").onclick = typeText;
@@ -243,4 +312,10 @@ $("swap-row").hidden = onMac;
 hands.swap = $("swap").checked;
 addFunctionKeys();
 showMode();
+new ResizeObserver(fitBar).observe(body);
+new MutationObserver(fitBar).observe(document.querySelector("header"), {
+  subtree: true,
+  childList: true,
+  attributeFilter: ["hidden"],
+});
 link.connect();

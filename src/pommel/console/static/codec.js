@@ -13,6 +13,14 @@ export const CURSORS = [
 /** The button byte of MOUSE, by the bit a button has in PointerEvent.buttons. */
 export const BUTTONS = { 1: { down: 0x02, up: 0x04 }, 2: { down: 0x08, up: 0x10 }, 4: { down: 0x20, up: 0x40 } };
 
+/** The id of all displays together. */
+export const ALL_DISPLAYS = 0xffff;
+
+/** ABILITIES.bits: what this page can do. */
+const ACKNOWLEDGES = 1;
+const TAKES_WEBP = 2;
+const TAKES_PNG = 4;
+
 export class WireError extends Error {}
 
 /** Yield the commands in one WebSocket message (a Uint8Array); usually one. Throws WireError. */
@@ -51,12 +59,21 @@ const any = () => true;
 const READERS = {
   3: { fits: (n) => n >= 4, read: (u16, body) => ({ is: "Picture", x: u16(0), y: u16(1), image: body.subarray(4) }) },
   7: { fits: exactly(4), read: (u16) => ({ is: "Screen", width: u16(0), height: u16(1) }) },
+  11: { fits: (n) => n >= 4 && n % 2 === 0, read: displayList },
+  // An old build echoes one byte.
+  12: { fits: (n) => n === 1 || n === 2, read: (u16, body) => ({ is: "SetDisplay", id: body.length === 2 ? u16(0) : body[0] }) },
   17: { fits: any, read: (_, body) => ({ is: "Message", text: latin1(body) }) },
   18: { fits: exactly(1), read: (_, body) => ({ is: "KeyState", bits: body[0] }) },
   65: { fits: any, read: (_, body) => ({ is: "Alert", text: latin1(body) }) },
   82: { fits: (n) => n % 10 === 0, read: (u16, body) => ({ is: "DisplayInfo", displays: displays(u16, body.length) }) },
   88: { fits: exactly(1), read: (_, body) => ({ is: "MouseCursor", shape: body[0] < CURSORS.length ? body[0] : 0 }) },
 };
+
+function displayList(u16, body) {
+  const count = u16(0);
+  need(body.length === 4 + 2 * count, "a display list's length is not true");
+  return { is: "DisplayList", ids: Array.from({ length: count }, (_, n) => u16(1 + n)), selected: u16(1 + count) };
+}
 
 function displays(u16, length) {
   return Array.from({ length: length / 10 }, (_, n) => {
@@ -87,4 +104,8 @@ export const encode = {
   compression: (format, quality, scaling, timer) => framed(5, format, quality, ...split(scaling), ...split(timer)),
   refresh: () => framed(6),
   pause: (paused) => framed(8, paused ? 1 : 0),
+  getDisplays: () => framed(11),
+  setDisplay: (id) => framed(12, ...split(id)),
+  abilities: () => framed(200, ...split(ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG)),
+  shown: (count) => framed(201, ...split(count >>> 16), ...split(count)),
 };

@@ -1,7 +1,7 @@
 // Keyboard, pointer and wheel to KVM commands. What is down is remembered and released whenever the hands are taken off.
 
 import { BUTTONS, encode } from "./codec.js";
-import { KEYS, MODIFIERS, isShiftless, lookUp, onMac, onWindows } from "./keys.js";
+import { KEYS, MODIFIERS, isShiftless, lookUp, onMac, onWindows, pasteChord } from "./keys.js";
 
 const NOTCH = 120;
 const PIXELS_PER_NOTCH = 100;
@@ -16,13 +16,17 @@ export class Hands {
   #wheel = { turned: 0, when: 0 };
   #leaving = false; // Ctrl, Alt and Shift are down and nothing else was pressed since
   #controlDownAt = 0;
+  #log = []; // what was done while a paste is waited for: commands, and further pastes
+  #waits = false;
 
   /**
    * `field` is the text field over the canvas that has the keyboard's focus (input methods need one), `send` takes a
-   * command's bytes, `leave` is called when the person presses and releases Ctrl+Alt+Shift.
+   * command's bytes, `leave` is called when the person presses and releases Ctrl+Alt+Shift, `paste` when they press a chord
+   * that pastes: told whether the browser makes a paste event of it too, it returns undefined, or a promise that never
+   * fails; the chord and what is done after it are sent only then.
    */
-  constructor(picture, field, { send, leave }) {
-    Object.assign(this, { picture, field, send, leave });
+  constructor(picture, field, { send, leave, paste }) {
+    Object.assign(this, { picture, field, sendNow: send, leave, paste });
     this.#listenToKeys();
     this.#listenToPointer();
   }
@@ -37,6 +41,33 @@ export class Hands {
     this.#setButtons(0);
     this.#leaving = false;
     this.field.value = "";
+  }
+
+  /** Send a command after all that was done before it; a promise instead is waited for. */
+  send(item) {
+    this.#log.push(item);
+    if (!this.#waits) this.#sendLog();
+  }
+
+  /** Forget what was not sent yet: the machine's end has gone, and has let go of everything. */
+  forget() {
+    this.#log = [];
+    this.#waits = false;
+  }
+
+  async #sendLog() {
+    const log = this.#log;
+    while (log.length > 0) {
+      const next = log.shift();
+      if (next instanceof Uint8Array) {
+        this.sendNow(next);
+        continue;
+      }
+      this.#waits = true;
+      await next;
+      if (log !== this.#log) return; // forgotten meanwhile
+      this.#waits = false;
+    }
   }
 
   /** Press keys (by code) one after the other and let go in reverse. */
@@ -75,7 +106,7 @@ export class Hands {
   #keyDown(event) {
     // An input method is at work; what it makes of the keys comes as text.
     if (event.isComposing || event.key === "Process" || event.keyCode === 229) return;
-    event.preventDefault();
+    if (!this.#pastes(event)) event.preventDefault();
     this.#watchForLeaving(event);
     if (event.repeat && MODIFIERS.has(event.code)) return;
     if (!this.#keys.has(event.code) && isShiftless(event)) return this.type(event.key);
@@ -86,6 +117,14 @@ export class Hands {
     this.send(encode.key(key[0], true, key[1]));
     // A Mac tells only that Caps Lock changed, one event for each press.
     if (onMac && event.code === "CapsLock") this.#up(event.code, key);
+  }
+
+  /** A chord that pastes waits until the machine has what is to be pasted; say whether the browser must go on with it. */
+  #pastes(event) {
+    const chord = pasteChord(event, new Set([...this.#keys.values()].map(([vk]) => vk)));
+    const given = chord && this.paste(chord === "browser");
+    if (given) this.send(given);
+    return Boolean(given) && chord === "browser";
   }
 
   #keyUp(event) {

@@ -170,3 +170,21 @@ export function isShiftless(event) {
   const shifted = SHIFTED[event.code] ?? (/^Key[A-Z]$/.test(event.code) ? event.code[3] : undefined);
   return event.key === shifted;
 }
+
+const CONTROL = 0x11;
+const OPTION = 0x12;
+const COMMAND = [0x5b, 0x5c];
+
+/**
+ * Whether a key event makes a chord that pastes: "browser" if this browser pastes by it (and tells of that), "machine" if
+ * only the machine will, whose `held` virtual keys it is for; undefined if neither does.
+ */
+export function pasteChord({ key, code, ctrlKey, metaKey, altKey, repeat }, held) {
+  if (repeat) return undefined;
+  // Where the layout is not Latin, browsers go by the key's place.
+  const isV = key.toLowerCase() === "v" || (code === "KeyV" && !/^[a-z]$/i.test(key));
+  const browsers = onMac ? metaKey && !ctrlKey : ctrlKey && !metaKey;
+  if (isV && browsers && !altKey) return "browser";
+  const machines = (held.has(CONTROL) || COMMAND.some((vk) => held.has(vk))) && !held.has(OPTION);
+  return code === "KeyV" && machines ? "machine" : undefined;
+}

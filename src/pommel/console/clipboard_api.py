@@ -1,0 +1,187 @@
+"""The machine's clipboard over HTTP, and word of its changes to the pages. Band: shell.
+
+A clip travels as multipart/form-data, each form a file part of its exact bytes (browsers read and write that without
+copies in base64). It is never logged, never written to a file, and refused whole where it is too large or not right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
+
+from aiohttp import BodyPartReader, MultipartWriter, web
+from aiohttp.http_exceptions import BadHttpMessage
+
+from pommel.console import guard
+from pommel.console.clipboard import LIMIT_BYTES, Clip, ClipState, ConsoleClipboard
+from pommel.console.stream import CONTROL_CHANNEL, ViewerStream
+from pommel.errors import PommelError, UsageError
+
+_FORMS = ("text", "html", "png")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_CHUNK_BYTES = 1 << 18
+_CHUNK_S = 30.0  # a browser that sends nothing for as long has gone
+
+_T = TypeVar("_T")
+# What aiohttp's reader raises when it is given nonsense.
+_MALFORMED = (ValueError, RuntimeError, AssertionError, AttributeError, BadHttpMessage)
+
+log = logging.getLogger(__name__)
+
+
+class TooLarge(UsageError):
+    """A clip is over the limit."""
+
+    def __init__(self, size: int | None = None) -> None:
+        told = f"{size / 2**20:.1f} MiB" if size else "too large"
+        super().__init__(f"the clip is {told}; the most that is copied is {LIMIT_BYTES >> 20} MiB")
+
+
+class ClipboardApi:
+    """Answer GET and PUT for one machine's clipboard, and tell viewers how it is."""
+
+    def __init__(self, clipboard: ConsoleClipboard) -> None:
+        self._clipboard = clipboard
+        self._setting = asyncio.Lock()
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Answer what the machine's clipboard has; 204 if it is empty."""
+        return await _explained(request, self._get())
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
+        """Put what the browser sent on the machine's clipboard; the answer comes when it is there."""
+        return await _explained(request, self._put(request))
+
+    async def tell(self, viewer: ViewerStream) -> None:
+        """Tell a viewer how the clipboard is, now and at each change, until cancelled or it has left."""
+        with contextlib.suppress(ConnectionError):
+            try:
+                async with contextlib.aclosing(self._clipboard.changes()) as changes:
+                    async for state in changes:
+                        await viewer.send_text(_told(state))
+            except PommelError as failure:
+                await viewer.send_text(_told(ClipState(False, _words(failure))))
+            except ConnectionError:
+                raise
+            except Exception as bug:
+                _log_without_words(bug)
+                await viewer.send_text(_told(ClipState(False, "the clipboard failed; the console's log says where")))
+
+    async def _get(self) -> web.StreamResponse:
+        clip = await self._clipboard.get()
+        forms = clip.forms
+        if not forms:
+            return web.Response(status=204)
+        size = sum(len(data) for _, data in forms)
+        if size > LIMIT_BYTES:
+            raise TooLarge(size)
+        body = MultipartWriter("form-data")
+        for name, data in forms:
+            part = body.append(io.BytesIO(data), {"Content-Type": "application/octet-stream"})
+            part.set_content_disposition("form-data", name=name, filename=name)
+        return web.Response(body=body)
+
+    async def _put(self, request: web.Request) -> web.StreamResponse:
+        clip = await _clip_of(request)
+        async with self._setting:  # two pages that paste at once: one after the other
+            await self._clipboard.set(clip)
+        return web.Response(status=204)
+
+
+async def _clip_of(request: web.Request) -> Clip:
+    """Read a clip from a request's body, in memory.
+
+    Raises:
+        TooLarge: it has more bytes than are copied.
+        UsageError: it is no clip.
+    """
+    if request.content_type != "multipart/form-data":
+        raise UsageError("a clip comes as multipart/form-data")
+    try:
+        forms = await _forms_of(request)
+    except _MALFORMED as malformed:
+        raise UsageError("the clip's multipart/form-data is malformed") from malformed
+    if not forms:
+        raise UsageError("the clip has no form: text, html or png")
+    if "png" in forms and not forms["png"].startswith(_PNG_MAGIC):
+        raise UsageError("the clip's png is no PNG")
+    return Clip(_text(forms, "text"), _text(forms, "html"), forms.get("png"))
+
+
+async def _forms_of(request: web.Request) -> dict[str, bytes]:
+    forms: dict[str, bytes] = {}
+    left = LIMIT_BYTES
+    reader = await request.multipart()
+    while (part := await _timely(reader.next())) is not None:
+        if not isinstance(part, BodyPartReader) or part.name not in _FORMS or part.name in forms:
+            raise UsageError(f"a clip's forms are {', '.join(_FORMS)}, each at most once")
+        forms[part.name] = await _read(part, left)
+        left -= len(forms[part.name])
+    return {name: data for name, data in forms.items() if data}
+
+
+async def _read(part: BodyPartReader, most: int) -> bytes:
+    data = bytearray()
+    while chunk := await _timely(part.read_chunk(_CHUNK_BYTES)):
+        data += chunk
+        if len(data) > most:
+            raise TooLarge
+    return bytes(data)
+
+
+async def _timely(reading: Awaitable[_T]) -> _T:
+    async with asyncio.timeout(_CHUNK_S):
+        return await reading
+
+
+def _text(forms: dict[str, bytes], name: str) -> str | None:
+    try:
+        return forms[name].decode() if name in forms else None
+    except UnicodeDecodeError:
+        raise UsageError(f"the clip's {name} is not UTF-8") from None
+
+
+async def _explained(request: web.Request, answering: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+    """Turn what can fail into an answer with words."""
+    if not guard.is_our_site(request.headers.get("Sec-Fetch-Site")):
+        answering.close()
+        return _refusal(403, UsageError("another site's page asked for the clipboard; only the console's own may"))
+    try:
+        return await answering
+    except TooLarge as failure:
+        return _refusal(413, failure)
+    except UsageError as failure:
+        return _refusal(400, failure)
+    except PommelError as failure:
+        return _refusal(503, failure)
+    except TimeoutError:
+        return _refusal(408, UsageError(f"the clip stopped coming for {_CHUNK_S:g} s"))
+    except ConnectionError:
+        return web.Response(status=400)  # the browser has left; nobody hears it
+    except Exception as bug:
+        _log_without_words(bug)
+        return _refusal(500, PommelError("the clipboard failed; the console's log says where"))
+
+
+def _refusal(status: int, failure: PommelError) -> web.Response:
+    return web.json_response({"error": failure.message, "hint": failure.hint}, status=status)
+
+
+def _told(state: ClipState) -> str:
+    return json.dumps({"ctrlChannel": CONTROL_CHANNEL, "type": "clipboard", **state._asdict()})
+
+
+def _words(failure: PommelError) -> str:
+    return f"{failure.message}: {failure.hint}" if failure.hint else failure.message
+
+
+def _log_without_words(bug: Exception) -> None:
+    # A bug's own words, and its causes', may quote the clip.
+    where = "".join(traceback.format_tb(bug.__traceback__))
+    log.error("the clipboard failed: %s\n%s", type(bug).__name__, where)

@@ -1,0 +1,255 @@
+// The clipboard between this computer and the machine: into it with the paste chord, out of it with a button.
+// What the machine's clipboard holds is asked of the server; nothing is kept but the last clip that both sides had.
+
+const ADDRESS = "/api/clipboard";
+const LIMIT_BYTES = 64 * 2 ** 20;
+const PASTE_EVENT_MS = 300; // a browser that pastes tells so within this time of the chord, or not at all
+const STRAY_MS = 2000;
+const PATIENCE_MS = 15000;
+const PATIENCE_MS_PER_MIB = 1000;
+const SLOW_MS = 500;
+const TYPES = { text: "text/plain", html: "text/html", png: "image/png" };
+
+export class Clipboard {
+  #state = null; // the server's last word {available, why, copies}; null if it has no clipboard for us
+  #shared = null; // the last clip that both sides had: form -> bytes
+  #fetched = null; // the machine's clip that the browser did not take; a second click has it at hand
+  #copiedAt = -Infinity; // when the last copy was made inside the machine
+  #cameAt = 0; // when the person came to this page: what this computer copied, it copied before
+  #giving = Promise.resolve();
+  #expecting = null; // settles the paste event that is waited for
+  #chordAt = -Infinity;
+  #complaint = { text: "", at: -Infinity };
+
+  /** `field` gets the paste events, `say` takes a line for people. */
+  constructor(button, field, { say }) {
+    Object.assign(this, { button, say });
+    field.addEventListener("paste", (event) => this.#pasted(event));
+    window.addEventListener("focus", () => (this.#cameAt = performance.now()));
+  }
+
+  /** A connection begins; whether it has a clipboard, the server tells. */
+  begin() {
+    this.#state = null;
+    this.#shared = null;
+    this.#fetched = null;
+    this.#show();
+  }
+
+  /** The server told how the machine's clipboard is. */
+  told({ available, why, copies }) {
+    if (this.#state && copies > this.#state.copies) {
+      this.#copiedAt = performance.now();
+      this.#fetched = null;
+      this.#mark(true);
+    }
+    if (!available) this.#shared = null; // who knows what the machine has when it comes back
+    this.#state = { available, why, copies };
+    this.#show();
+  }
+
+  // --- into the machine ---
+
+  /**
+   * The paste chord was pressed; `browsers` if the browser makes a paste event of it. Returns undefined if the machine has
+   * what it is to paste, or will not get it; else a promise that never fails.
+   */
+  paste(browsers) {
+    // A copy made in the machine since the person came here is newer than anything of this computer's.
+    if (!this.#state || this.#copiedAt > this.#cameAt) return undefined;
+    if (!this.#state.available) return this.#complain(this.#state.why);
+    return browsers ? this.#event() : this.#give(readBrowser());
+  }
+
+  #event() {
+    this.#expecting?.();
+    this.#chordAt = performance.now();
+    return new Promise((done) => {
+      this.#expecting = done;
+      setTimeout(done, PASTE_EVENT_MS);
+    });
+  }
+
+  #pasted(event) {
+    // One that no chord was pressed for is the browser's own menu: its text is typed.
+    if (performance.now() - this.#chordAt > STRAY_MS) return;
+    event.preventDefault();
+    this.#expecting?.(this.#give(clipOfEvent(event.clipboardData)));
+    this.#expecting = null;
+  }
+
+  // One after the other, so that each knows what the machine has by then.
+  #give(reading) {
+    this.#giving = this.#giving.then(() => this.#giveNow(reading));
+    return this.#giving;
+  }
+
+  async #giveNow(reading) {
+    const slow = setTimeout(() => this.say("Giving the machine this computer's clipboard…"), SLOW_MS);
+    try {
+      const clip = await reading;
+      if (clip.size === 0 || same(clip, this.#shared)) return;
+      await put(clip);
+      this.#shared = clip;
+      this.#mark(false);
+    } catch (error) {
+      this.say(`Not pasted from this computer: ${error.message}`);
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  // Who uses the chord within the machine only need not hear of it every time.
+  #complain(why) {
+    const { text, at } = this.#complaint;
+    if (why === text && at > this.#cameAt) return;
+    this.#complaint = { text: why, at: performance.now() };
+    this.say(`Not pasted from this computer: ${why}`);
+  }
+
+  // --- out of it ---
+
+  async copyOut() {
+    if (!this.#state?.available) return this.say(this.#state?.why || "The machine's clipboard cannot be had now.");
+    if (!navigator.clipboard?.write) return this.say(NOT_SECURE);
+    try {
+      const clip = this.#fetched ?? (await get());
+      if (clip.size === 0) return this.say("The machine's clipboard is empty.");
+      this.#fetched = clip;
+      await writeBrowser(clip);
+      this.#shared = clip;
+      this.#fetched = null;
+      this.#mark(false);
+      return this.say(`Copied from the machine: ${described(clip)}.`);
+    } catch (error) {
+      return this.say(`Not copied: ${error.message}`);
+    }
+  }
+
+  #mark(isNew) {
+    this.button.toggleAttribute("data-new", isNew);
+    this.#show();
+  }
+
+  #show() {
+    const { button } = this;
+    button.hidden = this.#state === null;
+    if (button.hidden) return;
+    const { available, why } = this.#state;
+    const news = button.hasAttribute("data-new") ? "Copy from the machine: it has something new" : "";
+    button.setAttribute("aria-disabled", !available);
+    button.title = available ? news || "Copy from the machine to this computer's clipboard" : why;
+  }
+}
+
+const NOT_SECURE =
+  "The browser gives its clipboard only to pages from this computer or by https. Open this page as http://127.0.0.1, " +
+  "through ssh -L if the machine is elsewhere.";
+
+// --- the server ---
+
+async function put(clip) {
+  const size = sizeOf(clip);
+  if (size > LIMIT_BYTES) throw new Error(`it is ${mib(size)}, and ${mib(LIMIT_BYTES)} is the most.`);
+  const form = new FormData();
+  // As files: the browser would change the line ends of strings.
+  for (const [name, bytes] of clip) form.set(name, new Blob([bytes]), name);
+  await asked("PUT", form, PATIENCE_MS + (size / 2 ** 20) * PATIENCE_MS_PER_MIB);
+}
+
+async function get() {
+  const answer = await asked("GET", undefined, PATIENCE_MS + (LIMIT_BYTES / 2 ** 20) * PATIENCE_MS_PER_MIB);
+  const clip = new Map();
+  if (answer.status === 204) return clip;
+  for (const [name, file] of await answer.formData()) clip.set(name, await bytesOf(file));
+  return clip;
+}
+
+async function asked(method, body, patience) {
+  let answer;
+  try {
+    answer = await fetch(ADDRESS, { method, body, cache: "no-store", signal: AbortSignal.timeout(patience) });
+  } catch (error) {
+    throw new Error(error.name === "TimeoutError" ? "the machine did not answer in time." : "the console does not answer.");
+  }
+  if (answer.ok) return answer;
+  const { error, hint } = await answer.json().catch(() => ({ error: `the console refused (${answer.status})` }));
+  throw new Error(`${error}.${hint ? ` ${hint}` : ""}`);
+}
+
+// --- the browser ---
+
+/** What a paste event brings. It must be read before the event is over, so only the decoding is waited for. */
+function clipOfEvent(data) {
+  const texts = ["text", "html"].map((name) => [name, data.getData(TYPES[name])]).filter(([, text]) => text);
+  const image = [...data.files].find((file) => file.type.startsWith("image/"));
+  const others = data.files.length > 0 && !image && texts.length === 0;
+  return assembled(texts.map(([name, text]) => [name, new Blob([text])]), image, others);
+}
+
+async function readBrowser() {
+  if (!navigator.clipboard?.read) throw new Error(NOT_SECURE);
+  let items;
+  try {
+    items = await navigator.clipboard.read();
+  } catch {
+    throw new Error(`the browser did not let this page read its clipboard. ${onlyAsked()}`);
+  }
+  const found = new Map();
+  for (const item of items) {
+    for (const name of Object.keys(TYPES)) {
+      if (item.types.includes(TYPES[name]) && !found.has(name)) found.set(name, await item.getType(TYPES[name]));
+    }
+  }
+  const image = found.get("png");
+  found.delete("png");
+  return assembled([...found], image, false);
+}
+
+const onlyAsked = () => "Allow it beside the address, or paste by the chord that pastes in this browser.";
+
+async function assembled(texts, image, others) {
+  if (others) throw new Error("files are not copied by this page.");
+  const clip = new Map();
+  for (const [name, blob] of texts) clip.set(name, await bytesOf(blob));
+  if (image) clip.set("png", await bytesOf(image.type === TYPES.png ? image : await pngOf(image)));
+  return clip;
+}
+
+async function pngOf(image) {
+  const bitmap = await createImageBitmap(image).catch(() => {
+    throw new Error("its image is of no kind that this browser knows.");
+  });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  return canvas.convertToBlob({ type: TYPES.png });
+}
+
+async function writeBrowser(clip) {
+  const blobs = [...clip].map(([name, bytes]) => [TYPES[name], new Blob([bytes], { type: TYPES[name] })]);
+  try {
+    await navigator.clipboard.write([new ClipboardItem(Object.fromEntries(blobs))]);
+  } catch (error) {
+    if (error.name === "NotAllowedError") {
+      throw new Error("the browser did not let this page write its clipboard. Click again; allow it beside the address if asked.");
+    }
+    throw new Error(`the browser does not take it (${error.message}).`);
+  }
+}
+
+// --- clips ---
+
+const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
+const sizeOf = (clip) => [...clip.values()].reduce((sum, bytes) => sum + bytes.length, 0);
+const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
+
+function same(one, other) {
+  if (one.size !== other?.size || sizeOf(one) !== sizeOf(other)) return false;
+  return [...one].every(([name, bytes]) => other.get(name)?.every((byte, at) => byte === bytes[at]));
+}
+
+function described(clip) {
+  if (clip.has("png") && !clip.has("text")) return `an image, ${mib(clip.get("png").length)}`;
+  const count = [...new TextDecoder().decode(clip.get("text") ?? clip.get("html"))].length;
+  return count === 1 ? "1 character" : `${count} characters`;
+}
