@@ -1,6 +1,7 @@
 """The clipboard beside a loop of the old kind: how soon the other side can paste, what a picture costs, what idling costs.
 
     python bench/clipboard.py [COPIES]
+    python bench/clipboard.py --growth 10000     so many copies the whole way, each both ways: what grows?
 
 Same run, same real sshd on loopback, same two X servers (host and guest), in turn. The old kind is two polls each 500 ms,
 `xclip -o` here and `ssh GUEST pbpaste` over a ControlMaster, the newer value pushed by `xclip -i` or `ssh GUEST pbcopy`.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -25,9 +27,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from clipboard.conftest import HERE, TRIAL_BIN, Clip, Mac, Sshd, descendants, programs, x_server
+from pommel.clipboard.content import FORMS as ALL_FORMS
 from pommel.clipboard.content import PNG, TEXT, URIS, content_of, text_of
+from pommel.clipboard.engine import Side
 from pommel.clipboard.host import Desktop, host_clipboard
-from pommel.clipboard.sync import State, Sync
+from pommel.clipboard.sync import Settings, State, Sync
+from pommel.clipboard.uris import uri_list
 
 FORMS = frozenset({TEXT, PNG})
 IDLE_S = 20.0
@@ -143,11 +148,15 @@ async def mac_latencies(sshd: Sshd, mac: Mac, display: str, copies: int) -> None
         row("Mac's stand-in: guest to host", to_host)
 
 
+def scp_of(sshd: Sshd) -> list[str]:
+    scp = ["scp", "-q", *(word if word != "-p" else "-P" for word in sshd.ssh[1:-2])]
+    return [word for at, word in enumerate(scp) if not (word == "-l" or scp[at - 1] == "-l")]
+
+
 async def pictures(sshd: Sshd, mac: Mac, display: str, root: Path, clip: Clip) -> None:
     data = os.urandom(10 << 20)
     (root / "picture").write_bytes(data)
-    scp = ["scp", "-q", *(word if word != "-p" else "-P" for word in sshd.ssh[1:-2])]
-    scp = [word for at, word in enumerate(scp) if not (word == "-l" or scp[at - 1] == "-l")]
+    scp = scp_of(sshd)
     by_scp, by_clip, back = [], [], []
     async with ours(sshd, display) as sync:
         for number in range(5):
@@ -200,14 +209,89 @@ async def idle(sshd: Sshd, display: str, syncs: int) -> None:
         clients = [pid for pid in descendants(os.getpid()) if name_of(pid) == "ssh"]
         here = [os.getpid(), *clients]
         before, bytes_before = cpu_s(here), io_bytes(clients)
-        spawned = set(descendants(os.getpid()))
+        living, reaped = ours_below(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
         await asyncio.sleep(IDLE_S)
-        new = {pid for pid in set(descendants(os.getpid())) - spawned if name_of(pid) == "ssh"}
+        # One that came and went has been reaped by us, and had page faults.
+        new = len(ours_below() - living) + (resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > reaped)
         print(
             f"idle, {syncs} synced: host CPU {(cpu_s(here) - before) / IDLE_S * 100:.2f} %, "
-            f"ssh spawned {len(new)}, at most {(io_bytes(clients) - bytes_before) / IDLE_S / syncs:.0f} B/s over each SSH",
+            f"processes started {new}, at most {(io_bytes(clients) - bytes_before) / IDLE_S / syncs:.0f} B/s over each SSH",
             flush=True,
         )
+
+
+def ours_below() -> set[int]:
+    """What we started on the host's side: not the guests' sshd and all that is below it."""
+    guests = {one for pid in descendants(os.getpid()) if name_of(pid) == "sshd" for one in [pid, *descendants(pid)]}
+    return set(descendants(os.getpid())) - guests
+
+
+async def files(sshd: Sshd, mac: Mac, display: str, root: Path) -> None:
+    """A 40 MB file, and a folder of a thousand small ones, beside scp -r of the same."""
+    big, many = root / "big file", root / "many files"
+    big.write_bytes(os.urandom(40 << 20))
+    many.mkdir()
+    for number in range(1000):
+        (many / f"{number}").write_bytes(os.urandom(2000))
+    scp = [*scp_of(sshd), "-r"]
+    given = Settings(files=root / "host-files")
+    async with host_clipboard(Desktop("x11", display), forms=frozenset(ALL_FORMS)) as host:
+        sync = Sync(sshd.ssh, host, given)
+        running = asyncio.ensure_future(sync.run())
+        while sync.snapshot.state is not State.SYNCING:
+            await asyncio.sleep(0.01)
+        other = Clip(display)
+        # Not a tie with what follows.
+        while mac.items()[:1] != [{"public.utf8-plain-text": b"at the beginning"}]:
+            await asyncio.sleep(0.01)
+        for source in (big, many):
+            by_scp, there, back = [], [], []
+            for turn in range(3):
+                began = time.perf_counter()
+                subprocess.run([*scp, source, f"{sshd.target.user}@127.0.0.1:{root}/copied{turn}"], check=True)
+                by_scp.append(time.perf_counter() - began)
+                subprocess.run(["rm", "-rf", root / f"copied{turn}"], check=True)
+                count = sync.snapshot.to_guest
+                began = time.perf_counter()
+                other.copy(uri_list([os.fsencode(source)]), "text/uri-list")
+                while sync.snapshot.to_guest == count:
+                    await asyncio.sleep(0.0005)
+                there.append(time.perf_counter() - began)
+                count = sync.snapshot.to_host
+                mac.copy({"public.file-url": uri_list([os.fsencode(source)]).strip()})
+                while sync.snapshot.to_host == count:
+                    await asyncio.sleep(0.0005)
+                began = time.perf_counter()
+                await asyncio.to_thread(other.paste, "text/uri-list")
+                back.append(time.perf_counter() - began)
+            told = [f"{statistics.median(one) * 1000:.0f} ms" for one in (by_scp, there, back)]
+            print(f"{source.name}: scp -r {told[0]}, host to guest {told[1]}, paste from guest {told[2]}", flush=True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def growth(sshd: Sshd, mac: Mac, display: str, copies: int) -> None:
+    """Copies the whole way, to the guest and back: resident memory and descriptors of each process on the way."""
+    async with ours(sshd, display) as sync, host_clipboard(Desktop("x11", display)) as other:
+        clients = [pid for pid in descendants(os.getpid()) if name_of(pid) in ("ssh", "node")]
+        began = time.perf_counter()
+        for number in range(copies + 1):
+            text = f"copy {number}".encode()
+            await other.write(text_of(text), 1 << 60)
+            while mac.items()[:1] != [{"public.utf8-plain-text": text}]:
+                await asyncio.sleep(0.0005)
+            mac.copy({"public.utf8-plain-text": text + b"!"})
+            while (held := sync._engine.holds(Side.HOST)) is None or held.text != text + b"!":
+                await asyncio.sleep(0.0005)
+            if number in (0, copies // 10, copies // 2, copies):
+                told = [f"{name_of(pid)} {size_of(pid)}" for pid in (os.getpid(), *clients)]
+                print(f"after {number} copies each way: {', '.join(told)}", flush=True)
+        print(f"{copies} copies each way took {time.perf_counter() - began:.0f} s; counted {sync.snapshot}", flush=True)
+
+
+def size_of(pid: int) -> str:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return f"{pages * 4 / 1024:.1f} MiB {len(os.listdir(f'/proc/{pid}/fd'))} fds"
 
 
 def name_of(pid: int) -> str:
@@ -217,7 +301,7 @@ def name_of(pid: int) -> str:
 
 
 async def main() -> None:
-    copies = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    copies = int(sys.argv[-1]) if len(sys.argv) > 1 else 60
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         here, there = stack.enter_context(x_server()), stack.enter_context(x_server())
@@ -239,6 +323,9 @@ async def main() -> None:
         clip = Clip(here)
         Clip(there)
 
+        if sys.argv[1:2] == ["--growth"]:
+            await growth(macs, mac, here, copies)
+            return
         print(f"{f'copy -> can paste, {copies} copies':52} {'p50 ms':>8} {'p95 ms':>8}")
         master = [
             *posix.ssh[:-2],
@@ -262,6 +349,7 @@ async def main() -> None:
         subprocess.run([*master[:-2], "-O", "exit", *master[-2:]], stderr=subprocess.DEVNULL)
         await mac_latencies(macs, mac, here, copies)
         await pictures(macs, mac, here, root, clip)
+        await files(macs, mac, here, root)
         await idle(macs, here, 1)
         await idle(macs, here, 10)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import os
 import subprocess
 import sys
@@ -154,3 +156,23 @@ def test_descriptors_do_not_leak(tmp_path: Path) -> None:
                 pass
             locks.holder(tmp_path / "lock")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+class MacFlock(ctypes.Structure):
+    """struct flock of macOS (sys/fcntl.h)."""
+
+    _fields_ = (
+        ("l_start", ctypes.c_int64),
+        ("l_len", ctypes.c_int64),
+        ("l_pid", ctypes.c_int32),
+        ("l_type", ctypes.c_int16),
+        ("l_whence", ctypes.c_int16),
+    )
+
+
+def test_the_question_and_the_answer_as_macos_lays_them_out() -> None:
+    asked = MacFlock.from_buffer_copy(locks.question("darwin"))
+    assert (asked.l_type, asked.l_whence, asked.l_start, asked.l_len) == (fcntl.F_WRLCK, os.SEEK_SET, 0, 0)
+    asked.l_pid, asked.l_type = 4711, fcntl.F_RDLCK
+    assert locks.answer(bytes(asked), "darwin") == (fcntl.F_RDLCK, 4711)
+    assert len(locks.question("darwin")) == ctypes.sizeof(MacFlock)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pommel import paths
 from pommel.errors import ConfigError, NotPermitted, UsageError
-from pommel.paths import Home, MachinePaths, build_aside, check_name, sweep_aside, write_atomic
+from pommel.paths import ClipPaths, Home, MachinePaths, build_aside, check_name, sweep_aside, write_atomic
 
 
 @pytest.mark.parametrize("name", ["a", "trial", "sonoma-2", "14.6_x", "0" * 40])
@@ -45,18 +45,40 @@ def test_a_name_never_leaves_its_folder(name: str) -> None:
 
 def test_all_paths_of_a_machine_are_different_and_its_own() -> None:
     machine = Home(Path("/h"), Path("/r"), Path("/c")).machine("m")
-    found = {name: getattr(machine, name) for name, value in vars(MachinePaths).items() if isinstance(value, property)}
+    told = {name: getattr(machine, name) for name, value in vars(MachinePaths).items() if isinstance(value, property)}
+    found = {name: path for name, path in told.items() if isinstance(path, Path)}
     assert len(set(found.values())) == len(found) >= 10
+    assert machine.session.console_lock not in found.values(), "the session's console is another one"
     for path in found.values():
         inside = path.is_relative_to(machine.directory) or path.is_relative_to(machine.runtime)
         assert inside or path == machine.lock
     assert machine.pidfile.is_relative_to(machine.directory)  # it must outlive the login session
 
 
+def test_a_clipboard_sync_has_folders_of_its_own_that_nobody_else_may_enter(tmp_path: Path) -> None:
+    home = Home(tmp_path / "h", tmp_path / "r", tmp_path / "c")
+    clip = home.clip("m")
+    found = {name: getattr(clip, name) for name, value in vars(ClipPaths).items() if isinstance(value, property)}
+    assert len(set(found.values())) == len(found) == 7
+    assert not any(path.is_relative_to(home.machine("m").directory) for path in found.values())
+    clip.make()
+    clip.make()
+    assert clip.directory.stat().st_mode & 0o777 == clip.runtime.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ConfigError, match="socket paths under"):
+        Home(tmp_path / "h", tmp_path / ("r" * 90), tmp_path / "c").clip("m").make()
+
+
+def test_no_machine_is_called_as_the_folder_of_the_syncs_sockets() -> None:
+    with pytest.raises(UsageError):
+        check_name(Home(Path("/h"), Path("/r"), Path("/c")).clip("m").runtime.name)
+
+
 def test_the_longest_name_fits_under_the_usual_runtime_folders() -> None:
     for runtime in ("/run/user/4294967295/pommel/01234567", "/run/pommel/01234567"):
         longest = Home(Path("/h"), Path(runtime), Path("/c")).machine("x" * 40).qmp_watch
         assert len(os.fsencode(longest)) <= paths.SOCKET_PATH_MAX
+        shared = Home(Path("/h"), Path(runtime), Path("/c")).clip("x" * 40).shared
+        assert len(os.fsencode(shared)) + 17 <= paths.SOCKET_PATH_MAX  # ssh's own name for it, at first
 
 
 def test_the_limit_is_the_kernels(tmp_path: Path) -> None:

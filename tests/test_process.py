@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -209,3 +210,31 @@ def test_running_in_a_thread() -> None:
     worker.start()
     worker.join()
     assert ends == ["hi\n"]
+
+
+async def test_spawn_piped_talks_leads_a_group_and_is_ended_whole() -> None:
+    complaints, theirs = os.pipe()
+    child = await process.spawn_piped(["sh", "-c", "sleep 1000 & echo $!; cat; echo oops >&2"], stderr=theirs)
+    os.close(theirs)
+    try:
+        assert child.stdin is not None and child.stdout is not None
+        grandchild = int(await child.stdout.readline())
+        assert os.getpgid(child.pid) == child.pid == os.getpgid(grandchild)
+        child.stdin.write(b"said\n")
+        assert await child.stdout.readline() == b"said\n"
+        child.stdin.close()
+        assert await asyncio.to_thread(os.read, complaints, 100) == b"oops\n"
+    finally:
+        os.close(complaints)
+        process.end_group(child.pid, signal.SIGKILL)
+    assert await child.stdout.read() == b""
+    await child.wait()
+    until(lambda: not Path(f"/proc/{grandchild}").exists() or "Z" in Path(f"/proc/{grandchild}/stat").read_text())
+
+
+async def test_spawn_piped_has_the_environment_it_is_given_and_says_what_is_missing() -> None:
+    child = await process.spawn_piped(["env"], stderr=subprocess.DEVNULL, env={"X": "1"})
+    out, _ = await child.communicate()
+    assert (out, child.returncode) == (b"X=1\n", 0)
+    with pytest.raises(MissingProgram, match="no-such-program"):
+        await process.spawn_piped(["no-such-program"], stderr=subprocess.DEVNULL)

@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 from pommel import process
-from pommel.ssh import SshTarget, host_block, multiplexed, remote, scp_argv, ssh_argv
+from pommel.errors import UsageError
+from pommel.ssh import (
+    SshAddress,
+    SshTarget,
+    address_argv,
+    configuration_argv,
+    host_block,
+    multiplexed,
+    parse_address,
+    remote,
+    scp_argv,
+    ssh_argv,
+)
 
 TARGET = SshTarget("trial", 2222, "ann", Path("/k/id"), Path("/k/known"))
 
@@ -129,3 +141,48 @@ def test_scp_words_go_through_as_they_are() -> None:
     assert argv[:3] == ["scp", "-F", "none"]
     assert argv[-3:] == ["-r", "a b", f"{TARGET.user}@127.0.0.1:/tmp/c d"]
     assert str(TARGET.port) in argv
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("mac", SshAddress("mac")),
+        ("ada@mac.local:2200", SshAddress("mac.local", "ada", 2200)),
+        ("ada@[fe80::1%eth0]:22", SshAddress("fe80::1%eth0", "ada", 22)),
+        ("[::1]", SshAddress("::1")),
+    ],
+)
+def test_addresses_are_read_and_said_again(text: str, address: SshAddress) -> None:
+    assert parse_address(text) == address
+    assert parse_address(str(address)) == replace(address, port=None if address.port == 22 else address.port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@mac", "-oProxyCommand=x", "-l@mac", "a b", "mac:", "mac:0", "mac:65536", "mac:x", "a@b@c", "a/b", "mac\n"],
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(UsageError, match="names no SSH host"):
+        parse_address(text)
+
+
+def test_a_users_own_host_is_reached_as_configured_but_forwards_and_asks_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "Host box\n HostName 127.0.0.9\n Port 99\n User ada\n LocalForward 1234 x:1\n ForwardAgent yes\n"
+        " RemoteCommand tmux\n RequestTTY yes\n ForwardX11 yes\n PermitLocalCommand yes\n StrictHostKeyChecking ask\n"
+    )
+
+    def told(argv: list[str]) -> dict[str, str]:
+        return understood([argv[0], "-F", str(config), *argv[1:]])
+
+    box = told(address_argv(SshAddress("box"), shared=multiplexed(tmp_path / "s")))
+    assert (box["hostname"], box["port"], box["user"]) == ("127.0.0.9", "99", "ada")
+    assert (box["batchmode"], box["clearallforwardings"], box["requesttty"]) == ("yes", "yes", "false")
+    assert "localforward" not in box and box.get("remotecommand", "none") == "none"
+    assert (box["forwardagent"], box["forwardx11"], box["permitlocalcommand"]) == ("no", "no", "no")
+    assert box["stricthostkeychecking"] == "ask" and box["controlpath"] == str(tmp_path / "s")
+    other = told(address_argv(SshAddress("box", "bob", 7), accept_new=True))
+    assert (other["user"], other["port"], other["stricthostkeychecking"]) == ("bob", "7", "accept-new")
+    assert address_argv(SshAddress("-x"), ["ls"])[-3:] == ["--", "-x", "ls"]
+    assert configuration_argv(SshAddress("box", "bob"))[-4:] == ["-l", "bob", "--", "box"]

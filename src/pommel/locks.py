@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +24,10 @@ from pathlib import Path
 from pommel.errors import BusyError
 
 # struct flock of 64-bit Linux: short l_type, short l_whence, off_t l_start, off_t l_len, pid_t l_pid
-_FLOCK = "hhqqi4x"
+_LINUX = struct.Struct("hhqqi4x")
+# struct flock of macOS: off_t l_start, off_t l_len, pid_t l_pid, short l_type, short l_whence
+_MACOS = struct.Struct("qqihh")
+_WHOLE_FILE = (os.SEEK_SET, 0, 0)  # l_whence, l_start, l_len
 _held: set[Path] = set()
 # The kernel lets every thread of a process take the process's locks; these two keep our own threads apart.
 _claimed: set[Path] = set()
@@ -42,11 +46,27 @@ def holder(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, question))
+        kind, pid = answer(fcntl.fcntl(fd, fcntl.F_GETLK, question()))
     finally:
         os.close(fd)
-    return None if kind == fcntl.F_UNLCK else int(pid)
+    return None if kind == fcntl.F_UNLCK else pid
+
+
+def question(system: str = sys.platform) -> bytes:
+    """The struct flock that asks who would keep us from a write lock on a whole file (fcntl.h of each system)."""
+    whence, start, length = _WHOLE_FILE
+    if system == "darwin":
+        return _MACOS.pack(start, length, 0, fcntl.F_WRLCK, whence)
+    return _LINUX.pack(fcntl.F_WRLCK, whence, start, length, 0)
+
+
+def answer(flock: bytes, system: str = sys.platform) -> tuple[int, int]:
+    """The kind of lock and the pid that a struct flock names."""
+    if system == "darwin":
+        _, _, pid, kind, _ = _MACOS.unpack(flock)
+    else:
+        kind, _, _, _, pid = _LINUX.unpack(flock)
+    return int(kind), int(pid)
 
 
 @contextlib.contextmanager

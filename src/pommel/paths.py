@@ -6,8 +6,10 @@
       recovery/                     recovery images, shared by all machines (see recovery.store)
       opencore/KEY/                 boot disks packed from an upstream's OpenCore/EFI, named after what went into them
       machines/NAME/                one machine; see MachinePaths
+      clip/KEY/                     one clipboard sync; see ClipPaths
     RUNTIME/                        XDG_RUNTIME_DIR/pommel[/HASH of a HOME that is not the default]
       NAME/                         the machine's sockets
+      .clip/                        the clipboard syncs' sockets; no machine's name begins with a dot
     CACHE/                          XDG cache directory of pommel: answers that may be asked again
 
 The pidfile that QEMU locks lives in machines/NAME, not in the runtime directory: systemd removes the
@@ -140,6 +142,11 @@ class MachinePaths:
         """What a detached console prints."""
         return self.directory / "console.log"
 
+    @property
+    def session(self) -> MachinePaths:
+        """Where the console of the guest's own session keeps its `console_*`; nothing else of the machine is there."""
+        return MachinePaths(self.name, self.directory / "session", self.runtime)
+
     def make_runtime(self) -> None:
         """Make the sockets' directory, private to this user.
 
@@ -147,12 +154,62 @@ class MachinePaths:
             NotPermitted: somebody else owns it or may write to it.
             ConfigError: a socket path would be longer than the kernel allows.
         """
-        longest = max(len(os.fsencode(p)) for p in (self.qmp, self.qmp_watch, self.vnc))
-        if longest > SOCKET_PATH_MAX:
-            raise ConfigError(
-                f"socket paths under {self.runtime} are {longest} bytes, {SOCKET_PATH_MAX} are allowed",
-                hint="set XDG_RUNTIME_DIR or POMMEL_HOME to a shorter path",
-            )
+        _check_lengths(self.runtime, max(len(os.fsencode(p)) for p in (self.qmp, self.qmp_watch, self.vnc)))
+        _make_private(self.runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPaths:
+    """The paths of a clipboard sync. `key` is a machine's name, or begins with `_` and stands for another SSH host."""
+
+    key: str
+    directory: Path
+    runtime: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the sync for as long as it lives."""
+        return self.directory / "lock"
+
+    @property
+    def record(self) -> Path:
+        """How the sync stands, or why it ended (JSON, 0600); nothing of any clipboard."""
+        return self.directory / "status.json"
+
+    @property
+    def log(self) -> Path:
+        """What a sync in the background prints."""
+        return self.directory / "log"
+
+    @property
+    def pulled(self) -> Path:
+        """What became of a `pull` without a sync (JSON, 0600); nothing of any clipboard."""
+        return self.directory / "pulled.json"
+
+    @property
+    def files(self) -> Path:
+        """The guest's files that were copied, and pasted here."""
+        return self.directory / "files"
+
+    @property
+    def socket(self) -> Path:
+        """Where the sync takes orders."""
+        return self.runtime / f"{self.key}.sock"
+
+    @property
+    def shared(self) -> Path:
+        """Where the sync's ssh lets its other sessions in (ControlPath)."""
+        return self.runtime / f"{self.key}.ssh"
+
+    def make(self) -> None:
+        """Make both folders, private to this user.
+
+        Raises:
+            NotPermitted, ConfigError: as MachinePaths.make_runtime.
+        """
+        _make_private(self.directory)
+        # ssh binds it under another name first, 17 bytes longer (OpenSSH: mux.c, muxserver_listen).
+        _check_lengths(self.runtime, len(os.fsencode(self.shared)) + 17)
         _make_private(self.runtime)
 
 
@@ -211,6 +268,15 @@ class Home:
         check_name(name)
         return MachinePaths(name, self.machines / name, self.runtime / name)
 
+    def clip(self, key: str) -> ClipPaths:
+        """The paths of the clipboard sync `key`."""
+        return ClipPaths(key, self.clips / key, self.runtime / ".clip")
+
+    @property
+    def clips(self) -> Path:
+        """The folder of the clipboard syncs."""
+        return self.root / "clip"
+
     def names(self) -> list[str]:
         """The machines that exist, in order. A folder without a record is a leftover, not a machine."""
         if not self.machines.is_dir():
@@ -230,6 +296,14 @@ def _runtime_base(env: dict[str, str], root: Path) -> Path:
     if os.getuid() == 0 and os.access("/run", os.W_OK):
         return Path("/run/pommel")
     return root / "run"
+
+
+def _check_lengths(runtime: Path, longest: int) -> None:
+    if longest > SOCKET_PATH_MAX:
+        raise ConfigError(
+            f"socket paths under {runtime} are {longest} bytes, {SOCKET_PATH_MAX} are allowed",
+            hint="set XDG_RUNTIME_DIR or POMMEL_HOME to a shorter path",
+        )
 
 
 def _make_private(directory: Path) -> None:

@@ -16,8 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram
+
+if TYPE_CHECKING:
+    import asyncio.subprocess
 
 _TERM_GRACE_S = 3.0
 
@@ -160,6 +164,26 @@ def spawn_detached(
             cwd=cwd,
         )
     return Detached(child)
+
+
+async def spawn_piped(
+    argv: Sequence[str], *, stderr: int, env: Mapping[str, str] | None = None, limit: int = 64 << 10
+) -> asyncio.subprocess.Process:
+    """Start a program that is talked to from a running loop: both ends piped, complaints to the descriptor `stderr`.
+
+    It leads a process group; whoever called ends that with `end_group`, however its own work ends. `limit` bounds what
+    is read ahead of it, in bytes.
+
+    Raises:
+        MissingProgram: the program is not there.
+    """
+    import asyncio  # not at the top: a tenth of a second that commands without a loop need not pay
+
+    program = which(argv[0])
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        program, *argv[1:], stdin=pipe, stdout=pipe, stderr=stderr, env=env, start_new_session=True, limit=limit
+    )
 
 
 class Detached:

@@ -145,6 +145,15 @@ def parse_port(raw: Any) -> int:
     return number
 
 
+def parse_bool(raw: Any) -> bool:
+    """Yes or no; from the environment as a word."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    found = raw if isinstance(raw, bool) else words.get(raw.strip().lower()) if isinstance(raw, str) else None
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
 def parse_seconds(raw: Any) -> float:
     """A time in seconds, 0 or more."""
     try:

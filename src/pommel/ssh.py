@@ -1,15 +1,34 @@
 """The only place that builds an ssh command line. Band: shared ground.
 
-System OpenSSH does the work. A machine's ssh never touches the user's known_hosts.
+System OpenSSH does the work. A machine's ssh never touches the user's known_hosts or configuration (`SshTarget`); any
+other host is reached as the user's own ssh would (`SshAddress`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel.errors import UsageError
 from pommel.process import run
+
+_ADDRESS = re.compile(
+    r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^@:\s\[\]/]+))(?::(?P<port>[1-9]\d{0,4}))?\Z"
+)
+_PORT_MAX = 65535
+# What a user's configuration may say for a terminal and what must not happen beside it: a second one of each forwarded
+# port, a command of their own, an agent or a display lent to the other side.
+_BARE = {
+    "BatchMode": "yes",
+    "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "PermitLocalCommand": "no",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +46,62 @@ class SshTarget:
     known_hosts: Path
     host: str = "127.0.0.1"
     introduced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SshAddress:
+    """Any SSH host as the user names it, an alias of ~/.ssh/config too. What is None, their configuration says."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (f"{self.user}@" if self.user else "") + host + (f":{self.port}" if self.port not in (None, 22) else "")
+
+
+def parse_address(text: str) -> SshAddress:
+    """Read `[USER@]HOST[:PORT]`; an IPv6 address stands in brackets.
+
+    Raises:
+        UsageError: it is no such thing.
+    """
+    found = _ADDRESS.match(text)
+    if found is not None:
+        host, user, port = found["six"] or found["host"], found["user"], int(found["port"] or 0) or None
+        # What begins with a dash would be an option to ssh.
+        if not host.startswith("-") and not (user or "").startswith("-") and (port or 0) <= _PORT_MAX:
+            return SshAddress(host, user, port)
+    raise UsageError(f"{text!r} names no SSH host", hint="write it as HOST, USER@HOST or USER@HOST:PORT")
+
+
+def address_argv(
+    address: SshAddress,
+    command: Sequence[str] = (),
+    *,
+    connect_timeout_s: int = 10,
+    accept_new: bool = False,
+    shared: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Build an `ssh` that never asks, for any host, under the user's own configuration, agent and known_hosts.
+
+    `accept_new` keeps the key of a host that is met for the first time; else ssh does as it is configured.
+    """
+    pairs = {**_BARE, "ConnectTimeout": str(connect_timeout_s), **(shared or {})}
+    if accept_new:
+        pairs["StrictHostKeyChecking"] = "accept-new"
+    return ["ssh", *_whereto(address), *_options(pairs), "--", address.host, *command]
+
+
+def configuration_argv(address: SshAddress) -> list[str]:
+    """Build the `ssh` that prints what it would do for a host, and connects to nobody (ssh(1), -G)."""
+    return ["ssh", "-G", *_whereto(address), "--", address.host]
+
+
+def _whereto(address: SshAddress) -> list[str]:
+    port = ["-p", str(address.port)] if address.port else []
+    return [*port, *(["-l", address.user] if address.user else [])]
 
 
 def ssh_argv(

@@ -77,7 +77,11 @@ class Clip:
         before = desk.get_selection_owner(clipboard)
         argv = ["setsid", "--wait", "xclip", "-selection", "clipboard", "-t", target]
         subprocess.run(argv, input=data, env=self.env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        patience = time.monotonic() + 1
         while desk.get_selection_owner(clipboard) in (before, X.NONE):
+            # The server may give the new xclip's window the number of one that has just gone.
+            if time.monotonic() > patience and self.paste(target) == data:
+                break
             time.sleep(0.001)
         desk.close()
 
@@ -172,7 +176,22 @@ def descendants(pid: int) -> list[int]:
 def programs(folder: Path, *names: str) -> str:
     """A PATH with what a guest's programs need, and without what this host has besides."""
     folder.mkdir()
-    for name in ("awk", "base64", "cat", "head", "id", "locale", "setsid", "sh", "sleep", "stat", "tr", *names):
+    for name in (
+        "awk",
+        "base64",
+        "cat",
+        "head",
+        "id",
+        "locale",
+        "od",
+        "setsid",
+        "sh",
+        "sleep",
+        "stat",
+        "tr",
+        "uname",
+        *names,
+    ):
         (folder / name).symlink_to(process.which(name))
     return str(folder)
 

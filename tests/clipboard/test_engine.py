@@ -92,6 +92,16 @@ def test_a_tie_goes_to_the_host_and_the_guests_copy_to_history() -> None:
     assert bench.engine.settled
 
 
+def test_a_guest_that_tells_again_what_seemed_to_lose_wins() -> None:
+    """A shell's end may tell of a copy made after our write before it confirms that write; it tells it again then."""
+    bench = Bench(history=3).together()
+    (write,) = bench.copy(HOST, B)
+    assert bench.copy(GUEST, C) == []
+    bench.engine.written(GUEST, write.token, bench.now)
+    assert bench.copied(GUEST, C) == [(HOST, C)]
+    assert not bench.engine.history
+
+
 def test_history_keeps_nothing_unless_asked() -> None:
     bench = Bench().together()
     bench.copy(HOST, B)

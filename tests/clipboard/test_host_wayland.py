@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -12,14 +13,17 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from pommel.clipboard.content import EMPTY, HTML, PNG, TEXT, Held, content_of, text_of
+from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, TEXT, URIS, Held, content_of, text_of
 from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, find_desktop, host_clipboard
+from pommel.clipboard.sync import Settings, State, Sync
+from pommel.clipboard.uris import paths_of, uri_list
 from pommel.errors import StateError
 
-from .conftest import ended, started, until
+from .conftest import Mac, descendants, ended, started, until
 
 NOBODY = 65534
 
@@ -121,6 +125,65 @@ async def test_what_stays(wayland: HostClipboard, sway: Sway) -> None:
     assert (await soon(wayland)).content.held is Held.FOREIGN
     sway.run("wl-copy", "-t", "x-kde-passwordManagerHint", input=b"secret")
     assert (await soon(wayland)).content.held is Held.SECRET
+
+
+async def test_a_program_that_is_killed_is_started_again(wayland: HostClipboard, sway: Sway) -> None:
+    await soon(wayland)
+    assert await wayland.write(text_of("ours"), 0)
+    await until(lambda: sway.run("wl-paste", "-n") == b"ours")
+    for victim in (b"--watch", b"--foreground"):
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(OSError):
+                if victim in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    os.kill(pid, signal.SIGKILL)
+        sway.run("wl-copy", input=b"after " + victim)
+        while (await soon(wayland)).content != text_of(b"after " + victim):
+            pass
+    assert await wayland.write(text_of("ours again"), 99)
+    await until(lambda: sway.run("wl-paste", "-n") == b"ours again")
+
+
+async def test_files_are_fetched_before_they_are_offered(sway: Sway, mac: Mac, tmp_path: Path) -> None:
+    """wl-copy cannot wait: what a Mac copied is here before it is on the clipboard. A copy from here travels, too."""
+    (tmp_path / "two words").write_bytes(b"content")
+    uris = uri_list([os.fsencode(tmp_path / "two words")])
+    env = {"XDG_RUNTIME_DIR": str(sway.runtime)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", env["XDG_RUNTIME_DIR"])
+        async with host_clipboard(Desktop("wayland", sway.display), forms=frozenset(FORMS)) as host:
+            sync = Sync(mac.sshd.ssh, host, Settings(every_ms=10, files=tmp_path / "files"))
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(sync.run())
+                await until(lambda: sync.snapshot.state is State.SYNCING)
+                sway.run("wl-copy", "-t", "text/uri-list", input=uris)
+                await until(
+                    lambda: (
+                        [Path(unquote(i["public.file-url"].decode()[7:])).read_bytes() for i in mac.items()]
+                        == [b"content"]
+                    )
+                )
+                mac.copy({"public.file-url": uris.strip()})
+                await until(lambda: sync.snapshot.to_host == 1)
+                # wl-copy takes a moment.
+                await until(lambda: (sway.run("wl-paste", "-n", "-t", "text/uri-list") or uris) != uris)
+                (here,) = paths_of(sway.run("wl-paste", "-n", "-t", "text/uri-list") or b"")
+                assert (
+                    here.startswith(os.fsencode(tmp_path / "files"))
+                    and Path(os.fsdecode(here)).read_bytes() == b"content"
+                )
+                running.cancel()
+
+
+async def test_a_list_of_links_is_no_list_of_files(sway: Sway) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(sway.runtime))
+        async with host_clipboard(Desktop("wayland", sway.display), forms=frozenset(FORMS)) as host:
+            await soon(host)
+            sway.run("wl-copy", "-t", "text/uri-list", input=b"https://example.org/\r\n")
+            # wl-copy offers what is text as text, too.
+            assert (await soon(host)).content == text_of("https://example.org/\r\n")
+            sway.run("wl-copy", "-t", "x-special/gnome-copied-files", input=b"cut\nfile:///a")
+            assert (await soon(host)).content == content_of({URIS: b"# cut\r\nfile:///a\r\n"})
 
 
 async def test_the_compositor_is_killed(wayland: HostClipboard, sway: Sway) -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import textwrap
 import threading
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,25 @@ from Xlib.display import Display
 from Xlib.protocol.event import SelectionNotify
 from Xlib.protocol.request import SetSelectionOwner
 
-from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, text_of
+from pommel.clipboard import x11_offer
+from pommel.clipboard.content import (
+    BMP,
+    EMPTY,
+    FORMS,
+    HTML,
+    JPEG,
+    PNG,
+    RTF,
+    TEXT,
+    TIFF,
+    URIS,
+    Content,
+    Held,
+    content_of,
+    text_of,
+)
 from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, host_clipboard
+from pommel.clipboard.targets import FILES
 from pommel.errors import StateError
 
 from .conftest import Clip, ended, started, x_server
@@ -100,6 +117,63 @@ async def test_what_xclip_pastes(
     await soon(x11.next_change())
     assert await x11.write(content, 0)
     assert await pasted(host_clip, target) == data
+
+
+URI_LIST = content_of({URIS: b"file:///a\r\n"})
+
+
+async def test_who_pastes_what_has_to_be_fetched_is_kept_waiting(x11: HostClipboard, host_clip: Clip) -> None:
+    await soon(x11.next_change())
+    asked: asyncio.Queue[Callable[[bool], None]] = asyncio.Queue()
+    assert x11.lazy and await x11.write(URI_LIST, 0, when_asked=asked.put_nowait)
+    assert b"text/uri-list" in (await pasted(host_clip, "TARGETS") or b"")
+    assert asked.empty()  # who only looks gets an answer, and nothing is fetched
+    pasting = [asyncio.ensure_future(pasted(host_clip, target)) for target in ("text/uri-list", FILES)]
+    answer = await asyncio.wait_for(asked.get(), 20)
+    await asyncio.sleep(0.1)
+    assert asked.empty() and not any(one.done() for one in pasting)
+    answer(False)
+    assert await asyncio.gather(*pasting) == [None, None]
+    # Whoever pastes later asks anew; then it is there.
+    again = asyncio.ensure_future(pasted(host_clip, "text/uri-list"))
+    (await asyncio.wait_for(asked.get(), 20))(True)
+    assert await again == b"file:///a\r\n"
+    assert await pasted(host_clip, FILES) == b"copy\nfile:///a" and asked.empty()
+
+
+async def test_a_paste_waits_so_long_and_no_longer(
+    x11: HostClipboard, host_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(x11_offer, "PASTE_S", 0.2)
+    await soon(x11.next_change())
+    asked: asyncio.Queue[Callable[[bool], None]] = asyncio.Queue()
+    assert await x11.write(URI_LIST, 0, when_asked=asked.put_nowait)
+    assert await pasted(host_clip, "text/uri-list") is None
+    # It is being fetched still: the next paste does not begin it anew, and gets it.
+    again = asyncio.ensure_future(pasted(host_clip, "text/uri-list"))
+    (await asyncio.wait_for(asked.get(), 20))(True)
+    assert await again == b"file:///a\r\n" and asked.empty()
+
+
+async def test_a_newer_copy_does_not_take_a_paste_away(x11: HostClipboard, host_clip: Clip) -> None:
+    await soon(x11.next_change())
+    asked: asyncio.Queue[Callable[[bool], None]] = asyncio.Queue()
+    assert await x11.write(URI_LIST, 0, when_asked=asked.put_nowait)
+    pasting = asyncio.ensure_future(pasted(host_clip, "text/uri-list"))
+    answer = await asyncio.wait_for(asked.get(), 20)
+    assert await x11.write(text_of("newer"), 0)
+    answer(True)
+    assert await pasting == b"file:///a\r\n"
+    assert await pasted(host_clip) == b"newer"
+
+
+async def test_who_waits_when_we_end_gets_an_answer(display: str, host_clip: Clip) -> None:
+    async with host_clipboard(Desktop("x11", display)) as clipboard:
+        asked: asyncio.Queue[Callable[[bool], None]] = asyncio.Queue()
+        assert await clipboard.write(URI_LIST, 0, when_asked=asked.put_nowait)
+        pasting = asyncio.ensure_future(pasted(host_clip, "text/uri-list"))
+        await asyncio.wait_for(asked.get(), 20)
+    assert await pasting is None
 
 
 async def test_our_own_writes_are_not_told(x11: HostClipboard, host_clip: Clip) -> None:
@@ -222,13 +296,13 @@ async def test_an_asker_that_dies_in_the_middle_and_one_that_never_answers(
     await holding
 
 
-async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None:
-    await soon(x11.next_change())
+@contextlib.asynccontextmanager
+async def program(display: str, has: dict[str, bytes]) -> AsyncIterator[list[str]]:
+    """A program that copies several forms of one thing; what it was asked for."""
     asked: list[str] = []
     ready, done = threading.Event(), threading.Event()
 
     def keep(desk: Display, window: object, clip: int) -> None:
-        hint, text = desk.intern_atom("x-kde-passwordManagerHint"), desk.intern_atom("UTF8_STRING")
         window.set_selection_owner(clip, X.CurrentTime)  # type: ignore[attr-defined]
         desk.sync()
         ready.set()
@@ -240,9 +314,11 @@ async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None
                 name = desk.get_atom_name(event.target)
                 asked.append(name)
                 if name == "TARGETS":
-                    event.requestor.change_property(event.property, Xatom.ATOM, 32, [hint, text])
+                    event.requestor.change_property(
+                        event.property, Xatom.ATOM, 32, [desk.intern_atom(one) for one in has]
+                    )
                 else:
-                    event.requestor.change_property(event.property, event.target, 8, b"secret")
+                    event.requestor.change_property(event.property, event.target, 8, has[name])
                 event.requestor.send_event(
                     SelectionNotify(
                         time=event.time,
@@ -256,10 +332,39 @@ async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None
             done.wait(0.01)
 
     keeping = asyncio.get_running_loop().run_in_executor(None, foreign, display, keep)
-    assert (await soon(x11.next_change())).content == Content(held=Held.SECRET)
-    done.set()
-    await keeping
-    assert asked == ["TARGETS", "x-kde-passwordManagerHint"]
+    try:
+        yield asked
+    finally:
+        done.set()
+        await keeping
+
+
+async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None:
+    await soon(x11.next_change())
+    async with program(display, {"x-kde-passwordManagerHint": b"secret", "UTF8_STRING": b"password"}) as asked:
+        assert (await soon(x11.next_change())).content == Content(held=Held.SECRET)
+        assert asked == ["TARGETS", "x-kde-passwordManagerHint"]
+
+
+@pytest.mark.parametrize(
+    ("has", "content"),
+    [
+        ({"text/uri-list": b"file:///a\r\n", "application/x-kde-cutselection": b"1", "UTF8_STRING": b"/a"},
+         content_of({URIS: b"# cut\r\nfile:///a\r\n"})),
+        ({"text/uri-list": b"file:///a\r\n", "application/x-kde-cutselection": b"0"}, content_of({URIS: b"file:///a\r\n"})),
+        ({FILES: b"cut\nfile:///a", "text/uri-list": b"file:///a\r\n"}, content_of({URIS: b"# cut\r\nfile:///a\r\n"})),
+        # A link in a browser is no file.
+        ({"text/uri-list": b"https://example.org/\r\n", "UTF8_STRING": b"https://example.org/"}, text_of("https://example.org/")),
+        ({"text/uri-list": b"https://example.org/\r\n"}, Content(held=Held.FOREIGN)),
+        ({"image/jpeg": b"jpeg", "image/bmp": b"bmp"}, content_of({JPEG: b"jpeg"})),
+        ({"image/bmp": b"bmp"}, content_of({BMP: b"bmp"})),
+    ],
+)  # fmt: skip
+async def test_what_programs_copy(display: str, host_clip: Clip, has: dict[str, bytes], content: Content) -> None:
+    async with host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as clipboard:
+        await soon(clipboard.next_change())
+        async with program(display, has):
+            assert (await soon(clipboard.next_change())).content == content
 
 
 GTK = textwrap.dedent("""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -16,10 +17,11 @@ import pytest
 from PIL import Image
 
 from pommel import process
-from pommel.clipboard.content import TEXT, Held, text_of
+from pommel.clipboard.content import FORMS, TEXT, Held, text_of
 from pommel.clipboard.engine import Direction, Side
-from pommel.clipboard.host import HostClipboard, HostGone
+from pommel.clipboard.host import Desktop, HostClipboard, HostGone, host_clipboard
 from pommel.clipboard.sync import Settings, State, Sync, only_sync
+from pommel.clipboard.uris import uri_list
 from pommel.errors import BusyError
 
 from .conftest import Clip, Mac, Sshd, descendants, until
@@ -86,6 +88,7 @@ async def test_a_mac(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
 
 async def test_a_secret_is_not_sent_and_said(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
     async with syncing(mac.sshd, x11) as sync:
+        await until(mac.items)
         mac.copy({UTF8: b"pass", "org.nspasteboard.ConcealedType": b""})
         await until(lambda: sync.snapshot.stayed_on_guest is Held.SECRET)
         assert host_clip.paste() == b"at the beginning"
@@ -167,6 +170,134 @@ async def test_any_process_may_be_killed(
             await arrives(host_clip, guest_clip, b"there %d" % which)
             await arrives(guest_clip, host_clip, b"back %d" % which)
         assert sync.snapshot.connections > 1
+
+
+def our_ssh() -> list[int]:
+    return [pid for pid in descendants(os.getpid()) if command_of(pid).startswith(b"/usr/bin/ssh\0")]
+
+
+async def test_our_ssh_is_killed(posix_guest: Sshd, x11: HostClipboard, host_clip: Clip, guest_clip: Clip) -> None:
+    async with syncing(posix_guest, x11) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        for turn in range(2):
+            (pid,) = our_ssh()
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda turn=turn: sync.snapshot.connections == turn + 2)
+            await arrives(host_clip, guest_clip, b"there %d" % turn)
+            await arrives(guest_clip, host_clip, b"back %d" % turn)
+
+
+async def test_a_connection_that_sleeps_a_little_is_kept(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
+    async with syncing(mac.sshd, x11, replace(FAST, ping_s=5.0)) as sync:
+        await until(lambda: mac.items() == [{UTF8: b"at the beginning"}])
+        (pid,) = our_ssh()
+        os.kill(pid, signal.SIGSTOP)
+        for number in range(5):
+            host_clip.copy(b"while it slept %d" % number)
+        await asyncio.sleep(0.3)
+        os.kill(pid, signal.SIGCONT)
+        await until(lambda: mac.items() == [{UTF8: b"while it slept 4"}])
+        assert sync.snapshot.connections == 1
+
+
+async def test_one_that_does_not_wake_up_is_given_up(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
+    """As after the host's sleep, when the other end has forgotten the connection."""
+    async with syncing(mac.sshd, x11, replace(FAST, ping_s=0.1)) as sync:
+        await until(lambda: mac.items() == [{UTF8: b"at the beginning"}])
+        (pid,) = our_ssh()
+        os.kill(pid, signal.SIGSTOP)
+        host_clip.copy(b"meanwhile")
+        await until(lambda: sync.snapshot.connections == 2)
+        assert pid not in our_ssh()
+        await until(lambda: mac.items() == [{UTF8: b"meanwhile"}])
+
+
+SYNC = """
+import asyncio, json, sys
+from pathlib import Path
+from pommel.clipboard.content import FORMS
+from pommel.clipboard.host import Desktop, host_clipboard
+from pommel.clipboard.sync import Settings, Sync
+async def main(ssh, display, files):
+    async with host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as host:
+        told = lambda now: print(now.state.value, now.transfer and now.transfer.stage.value, flush=True)
+        await Sync(ssh, host, Settings(every_ms=10, files=Path(files)), on_change=told).run()
+asyncio.run(main(*json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("moment", ["syncing None", "syncing copying"])
+async def test_the_sync_itself_is_killed(mac: Mac, host_clip: Clip, display: str, tmp_path: Path, moment: str) -> None:
+    """No process of it stays, here or there; the next one goes on where it was and sweeps what it left half done."""
+    import subprocess
+
+    big, files = tmp_path / "big", str(tmp_path / "files")
+    big.write_bytes(os.urandom(50 << 20))
+    host_clip.copy(uri_list([os.fsencode(big)]), "text/uri-list")
+    argv = [sys.executable, "-c", SYNC, json.dumps([mac.sshd.ssh, display, files])]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        await asyncio.to_thread(lambda: next(line for line in first.stdout or () if line.strip().decode() == moment))
+        theirs = descendants(first.pid)
+        assert theirs
+        first.kill()
+    await until(lambda: not any(Path(f"/proc/{pid}/fd/0").exists() for pid in theirs))
+    assert mac.sshd.daemon is not None
+    await until(lambda: mac.sshd.daemon and not descendants(mac.sshd.daemon.pid))
+    async with (
+        host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as host,
+        syncing(mac.sshd, host, replace(FAST, files=Path(files))),
+    ):
+        await until(lambda: mac.items() and "public.file-url" in mac.items()[0])
+        (kept,) = (mac.sshd.root / ".cache/pommel-clipboard").glob("*")
+        assert [path.name[0] for path in kept.iterdir()] == ["0"]
+
+
+async def test_a_cameras_picture_comes_as_png(mac: Mac, x11: HostClipboard, host_clip: Clip, display: str) -> None:
+    jpeg = io.BytesIO()
+    picture = Image.linear_gradient("L")
+    picture.save(jpeg, "JPEG")
+    async with host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as host, syncing(mac.sshd, host) as sync:
+        await until(mac.items)
+        host_clip.copy(jpeg.getvalue(), "image/jpeg")
+        await until(lambda: mac.items()[:1] and "public.png" in mac.items()[0])
+        with Image.open(io.BytesIO(mac.items()[0]["public.png"])) as made, Image.open(jpeg) as given:
+            assert made.tobytes() == given.tobytes()
+        host_clip.copy(b"no picture", "image/jpeg")
+        await asyncio.sleep(0.1)
+        host_clip.copy(b"next")
+        await until(lambda: mac.items() == [{UTF8: b"next"}])
+        await until(lambda: sync.snapshot.to_guest == 3)  # the confirmation comes after
+
+
+def resources() -> tuple[int, int, int]:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages, len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+
+
+async def test_hundreds_of_copies_both_ways_leave_nothing_behind(
+    mac: Mac, x11: HostClipboard, host_clip: Clip, display: str
+) -> None:
+    """The whole way each; `bench/clipboard.py --growth` does ten thousand."""
+    async with syncing(mac.sshd, x11) as sync, host_clipboard(Desktop("x11", display)) as other:
+        await until(lambda: mac.items() == [{UTF8: b"at the beginning"}])
+
+        async def forty(name: str) -> None:
+            for number in range(40):
+                await other.write(text_of(text := f"{name} {number}"), 1 << 60)
+                await until(lambda text=text: mac.items() == [{UTF8: text.encode()}])
+                mac.copy({UTF8: text.encode() + b"!"})
+                await until(
+                    lambda text=text: (change := sync._engine.holds(Side.HOST)) and change.text == text.encode() + b"!"
+                )
+
+        await forty("warm")
+        before = resources()
+        for turn in range(3):
+            await forty(f"turn {turn}")
+        after = resources()
+        assert after[1:] == before[1:]
+        assert after[0] - before[0] < 1000, "pages"
 
 
 async def test_refused_says_which_key_and_tries_again(posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip) -> None:

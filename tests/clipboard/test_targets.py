@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pommel.clipboard.content import FORMS, HTML, PNG, PORTABLE, RTF, TEXT, TIFF, URIS, content_of
+from pommel.clipboard.content import FORMS, HTML, JPEG, PNG, PORTABLE, RTF, TEXT, TIFF, URIS, content_of
 from pommel.clipboard.targets import FILES, NAMES, chosen, offers, received
 
 
@@ -15,16 +15,21 @@ def test_pictures_where_there_is_no_text() -> None:
     assert chosen({"image/png", "image/tiff", "text/html"}, FORMS) == [(HTML, "text/html"), (PNG, "image/png")]
     assert chosen({"image/tiff"}, FORMS) == [(TIFF, "image/tiff")]
     assert chosen({"image/png", "STRING"}, FORMS) == [(TEXT, "STRING")]
+    assert chosen({"image/bmp", "image/jpeg", "image/tiff"}, FORMS) == [(TIFF, "image/tiff")]
+    assert chosen({"image/x-MS-bmp", "image/jpeg"}, FORMS) == [(JPEG, "image/jpeg")]
+    assert chosen({"image/bmp", "image/jpeg"}, PORTABLE) == []
 
 
 def test_files_alone() -> None:
-    assert chosen({"text/uri-list", FILES, "UTF8_STRING"}, FORMS) == [(URIS, "text/uri-list")]
+    assert chosen({"text/uri-list", FILES, "UTF8_STRING"}, FORMS) == [(URIS, FILES)]
+    assert chosen({"text/uri-list", "UTF8_STRING"}, FORMS) == [(URIS, "text/uri-list")]
     assert chosen({"text/uri-list", "UTF8_STRING"}, PORTABLE) == [(TEXT, "UTF8_STRING")]
 
 
 def test_received() -> None:
     assert received("STRING", b"gr\xfc\xdf") == "grüß".encode()
     assert received(FILES, b"copy\nfile:///a\nfile:///b%20c\n") == b"file:///a\r\nfile:///b%20c\r\n"
+    assert received(FILES, b"cut\nfile:///a") == b"# cut\r\nfile:///a\r\n"
     assert received("UTF8_STRING", b"a\r\n\n") == b"a\r\n\n"
 
 

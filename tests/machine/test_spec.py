@@ -75,7 +75,7 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
     texts = {
         "upstream": "/u", "boot_script": "b.sh", "accel": "tcg", "cpu": "Penryn", "cpu_flags": "+avx,-hle", "memory": "1G",
         "sockets": "2", "cores": "2", "threads": "4", "disk": "9G", "ssh_port": "23", "ssh_user": "u", "console_port": "24",
-        "stop_timeout": "1.5", "qemu_args": "-S -s", "macos": "14", "boot_disk": "/b", "topology": "as-asked",
+        "stop_timeout": "1.5", "qemu_args": "-S -s", "macos": "14", "boot_disk": "/b", "topology": "as-asked", "clipboard": "yes",
     }  # fmt: skip
     assert set(texts) == {setting.key for setting in SETTINGS}
     none = read_file(None)

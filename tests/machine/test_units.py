@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pommel.errors import UsageError
-from pommel.machine.units import Service, unit_name, unit_text
+from pommel.machine.units import Service, SyncService, sync_unit_name, sync_unit_text, unit_name, unit_text
 from pommel.process import run
 
 ODD = [
@@ -35,10 +35,13 @@ def program(folder: Path, name: str) -> str:
     return str(path)
 
 
-def verified(folder: Path, service: Service) -> str:
+def verified(folder: Path, service: Service | SyncService) -> str:
     """What systemd has to say against the unit."""
-    unit = folder / unit_name(service.machine)
-    unit.write_text(unit_text(service))
+    if isinstance(service, Service):
+        unit, text = folder / unit_name(service.machine), unit_text(service)
+    else:
+        unit, text = folder / sync_unit_name("_mac-1a2b3c4d"), sync_unit_text(service)
+    unit.write_text(text)
     env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
     done = run(["systemd-analyze", "--user", "--man=no", "verify", unit], env=env, check=False, timeout_s=60)
     about = [line for line in done.output.splitlines() if unit.name in line or str(folder) in line]
@@ -54,6 +57,19 @@ def service(folder: Path, name: str = "pommel", **more: object) -> Service:
 def test_systemd_has_nothing_against_it(tmp_path: Path) -> None:
     given = service(tmp_path, environment={"POMMEL_HOME": "/home/user/vms", "PATH": "/usr/bin:/bin"})
     assert verified(tmp_path, given) == ""
+
+
+def test_systemd_has_nothing_against_a_clipboards_sync_of_any_guest(tmp_path: Path) -> None:
+    words = ("--host", "ada@[fe80::1%eth0]:2200")
+    start = [program(tmp_path, "pommel"), "clip", "sync", "--foreground", *words]
+    given = SyncService(words[1], words, start, {"POMMEL_HOME": "/home/user/vms", "PATH": "/usr/bin:/bin"})
+    assert verified(tmp_path, given) == ""
+    lines = sync_unit_text(given).splitlines()
+    assert {"PartOf=graphical-session.target", "WantedBy=graphical-session.target", "KillMode=mixed"} <= set(lines)
+    (line,) = (line for line in lines if line.startswith("ExecStart="))
+    assert unquoted(line.removeprefix("ExecStart=")) == start
+    with pytest.raises(UsageError):
+        sync_unit_text(SyncService("x", (), ["pommel"]))
 
 
 def test_systemd_would_have_something_against_a_wrong_one(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A machine's console: its screen, keyboard and mouse on a local page. Band: app.
 
-One console process a machine, known by the lock it holds. `serve` runs it in this process; `open_detached` starts it
-as a process that outlives us. The token and the port are kept when it ends, so that an open page finds its way back.
+One console process a machine, known by the lock it holds, and one for the session inside its guest, if that is asked
+for. `serve` runs it in this process; `open_detached` starts it as a process that outlives us. The token and the port
+are kept when it ends, so that an open page finds its way back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pommel import locks
 from pommel.app.workspace import Workspace
@@ -23,6 +25,10 @@ from pommel.machine import state
 from pommel.machine.events import Word, note_event
 from pommel.paths import MachinePaths, write_atomic
 from pommel.process import spawn_detached
+
+if TYPE_CHECKING:
+    from pommel.app.relay import Relay
+    from pommel.app.session_relay import MachineSession
 
 START_TIMEOUT_S = 20.0
 # How long a console waits for its machine to come back (a restart) before it ends too.
@@ -49,18 +55,28 @@ def find(paths: MachinePaths) -> Console | None:
     return Console(paths.name, str(kept["url"]), str(kept["ws"]), pid, _viewers(paths))
 
 
-def open_detached(workspace: Workspace, name: str, *, port: int | None = None, host: str | None = None) -> Console:
+def find_of(workspace: Workspace, name: str, *, session: bool = False) -> Console | None:
+    """The console that serves machine `name` now, or with `session` its guest's own session; or None."""
+    return find(_files(workspace.paths(name), session))
+
+
+def open_detached(
+    workspace: Workspace, name: str, *, port: int | None = None, host: str | None = None, session: bool = False
+) -> Console:
     """Start the console of a running machine as a process of its own, or find the one that serves already.
+
+    With `session` it is the console of the guest's own session (`session_guest`).
 
     Raises:
         StateError: the machine is not running.
         MachineError: the console process ended at once; the message carries what it wrote.
         DeadlineError: it did not serve within 20 s.
     """
-    paths = _running(workspace, name)
+    paths = _files(_running(workspace, name), session)
     if (found := find(paths)) is not None:
         return found
-    words = [sys.executable, "-m", "pommel", "console", name, "--serve"]
+    paths.console_log.parent.mkdir(exist_ok=True)
+    words = [sys.executable, "-m", "pommel", "console", name, "--serve", *(["--session"] if session else [])]
     words += ["--port", str(port)] if port else []
     words += ["--host", host] if host else []
     began = paths.console_log.stat().st_size if paths.console_log.exists() else 0
@@ -93,9 +109,13 @@ def _await_console(paths: MachinePaths, exit_status: Callable[[], int | None], l
     )
 
 
-def stop(workspace: Workspace, name: str) -> bool:
-    """End the console of machine `name`; say whether there was one. The machine goes on."""
+def stop(workspace: Workspace, name: str, *, only_session: bool = False) -> bool:
+    """End the consoles of machine `name`; say whether there was one. The machine goes on."""
     paths = workspace.paths(name)
+    return any([_stop(files) for files in (paths.session, *([] if only_session else [paths]))])
+
+
+def _stop(paths: MachinePaths) -> bool:
     pid = locks.holder(paths.console_lock)
     if pid is None:
         return False
@@ -117,10 +137,12 @@ async def serve(
     *,
     port: int | None = None,
     host: str | None = None,
+    session: bool = False,
     on_ready: Callable[[Console], None],
 ) -> str:
     """Serve the console of machine `name` in this process until the machine has gone; return why it ended.
 
+    With `session` it shows the guest's own session, not what QEMU's display does.
     Cancel it to end it sooner: viewers are told, nothing is left behind.
 
     Raises:
@@ -128,31 +150,50 @@ async def serve(
         MachineError: it crashed, and nobody started it again.
         BusyError: another process serves this machine's console.
     """
-    from pommel.app.relay import Relay
+    from pommel.app.clip_target import find_guest
+    from pommel.app.console_clipboard import machine_clipboard
     from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
 
-    paths = _running(workspace, name)
-    wanted = port or workspace.spec(name).console_port
+    machine = _running(workspace, name)
+    paths = _files(machine, session)
+    wanted = port or (None if session else workspace.spec(name).console_port)
+    whose = find_guest(workspace, name)
     with locks.hold(paths.console_lock, busy=f"the console of {name} is served by another process"):
         kept = _kept(paths)
-        relay = Relay(paths, linger_s=LINGER_S)
-        server = ConsoleServer(
-            info=ConsoleInfo(name=name),
-            token=str(kept.get("token") or new_token()),
-            serve_viewer=_counted(relay.serve, paths),
-            status=relay.status,
-            host=host or "127.0.0.1",
-            port=wanted or kept.get("port"),
-        )
-        await server.start()
-        try:
-            _keep(paths, server)
-            on_ready(Console(name, server.url, server.ws, os.getpid()))
-            note_event(paths, Word.CONSOLE_OPENED, f"on port {server.port}")
-            return await relay.run()
-        finally:
-            note_event(paths, Word.CONSOLE_CLOSED)
-            await server.stop()
+        relay = _relay(workspace, machine, session)
+        async with machine_clipboard(partial(whose.argv, workspace), key_hint=whose.key_hint) as clipboard:
+            server = ConsoleServer(
+                info=ConsoleInfo(name=name, title=f"{name}: its session" if session else ""),
+                token=str(kept.get("token") or new_token()),
+                serve_viewer=_counted(relay.serve, paths),
+                status=relay.status,
+                host=host or "127.0.0.1",
+                port=wanted or kept.get("port"),
+                clipboard=clipboard,
+            )
+            await server.start()
+            try:
+                _keep(paths, server)
+                on_ready(Console(name, server.url, server.ws, os.getpid()))
+                note_event(machine, Word.CONSOLE_OPENED, f"on port {server.port}")
+                return await relay.run()
+            finally:
+                note_event(machine, Word.CONSOLE_CLOSED)
+                await server.stop()
+
+
+def _files(paths: MachinePaths, session: bool) -> MachinePaths:
+    return paths.session if session else paths
+
+
+def _relay(workspace: Workspace, paths: MachinePaths, session: bool) -> Relay | MachineSession:
+    if session:
+        from pommel.app.session_relay import MachineSession
+
+        return MachineSession(workspace, paths, linger_s=LINGER_S)
+    from pommel.app.relay import Relay
+
+    return Relay(paths, linger_s=LINGER_S)
 
 
 def _counted(serve: Callable[..., Any], paths: MachinePaths) -> Callable[..., Any]:

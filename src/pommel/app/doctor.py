@@ -6,6 +6,7 @@ Changes nothing.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pommel.app import commandline, console, guest, host_checks, needs, overlay, recovery, setup, upstreams
+from pommel.app import clip_status, commandline, console, guest, host_checks, needs, overlay, recovery, setup, upstreams
 from pommel.app.making import MACOS_TAKES
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
+from pommel.clipboard.host import find_desktop
 from pommel.errors import PommelError
 from pommel.host import packages
 from pommel.host.needs import MACOS_NEEDS, RUN_NEEDS
@@ -238,13 +240,21 @@ def _network(workspace: Workspace, spec: MachineSpec) -> Found:
 
 
 def _clipboard(workspace: Workspace, spec: MachineSpec) -> Found:
-    kind = next(
-        (kind for kind, key in (("Wayland", "WAYLAND_DISPLAY"), ("X11", "DISPLAY")) if workspace.env.get(key)), None
-    )
-    if kind is None:
+    try:
+        desktop = find_desktop(workspace.env)
+    except PommelError:
         yield "session", "warn", "no desktop session here, so there is no clipboard to share", "run it in your session"
-        return
-    yield "session", "ok", f"{kind}, {workspace.env['WAYLAND_DISPLAY' if kind == 'Wayland' else 'DISPLAY']}", None
+    else:
+        yield "session", "ok", f"{'X11' if desktop.kind == 'x11' else 'Wayland'}, {desktop.display}", None
+        if desktop.kind == "wayland" and shutil.which("wl-paste", path=workspace.env.get("PATH")) is None:
+            yield "wl-clipboard", "warn", "missing; it sees a Wayland session's clipboard", "install wl-clipboard"
+    sync = clip_status.look(workspace.home.clip(spec.name), spec.name)
+    if sync.state in ("refused", "guest asleep") or (not sync.running and sync.why):
+        yield "sync", "warn", f"{sync.state}: {sync.why}", sync.hint or f"pommel clip status {spec.name}"
+    elif sync.running:
+        yield "sync", "ok", f"{sync.state} (pid {sync.pid})", None
+    else:
+        yield "sync", "ok", f"not now; to begin: pommel clip sync {spec.name}", None
 
 
 def _console(workspace: Workspace, spec: MachineSpec) -> Found:

@@ -31,6 +31,16 @@ def ssh_target(workspace: Workspace, name: str) -> SshTarget:
     return _target(workspace, name)
 
 
+def known_target(workspace: Workspace, name: str) -> SshTarget:
+    """Where and as whom machine `name` answers SSH whenever it runs.
+
+    Raises:
+        StateError: it has not been made yet.
+    """
+    workspace.made(name)
+    return _target(workspace, name)
+
+
 def _target(workspace: Workspace, name: str) -> SshTarget:
     spec, paths = workspace.spec(name), workspace.paths(name)
     kept = record.load(paths.record)
@@ -50,7 +60,7 @@ def ssh(workspace: Workspace, name: str, command: Sequence[str] = ()) -> int:
     The words of `command` are joined by blanks and given to the guest's shell, as ssh(1) does.
     """
     tty = ("RequestTTY=auto",) if not command and sys.stdin.isatty() else ()
-    shared = multiplexed(_socket(workspace, name))
+    shared = multiplexed(shared_socket(workspace, name))
     return attach(ssh_argv(ssh_target(workspace, name), command, options=tty, shared=shared))
 
 
@@ -72,7 +82,7 @@ def scp(workspace: Workspace, words: Sequence[str]) -> int:
     name = named.pop()
     target = ssh_target(workspace, name)
     told = [remote(target, word.partition(":")[2]) if _is_remote(workspace, word) else word for word in words]
-    return attach(scp_argv(target, told, shared=multiplexed(_socket(workspace, name))))
+    return attach(scp_argv(target, told, shared=multiplexed(shared_socket(workspace, name))))
 
 
 def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
@@ -84,13 +94,13 @@ def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
     blocks = []
     for name in names or workspace.home.names():
         workspace.made(name)
-        blocks.append(host_block(_target(workspace, name), name, multiplexed(_socket(workspace, name))))
+        blocks.append(host_block(_target(workspace, name), name, multiplexed(shared_socket(workspace, name))))
     return "\n".join(blocks)
 
 
 def end_shared(workspace: Workspace, name: str) -> None:
     """End the connection that calls to the guest of machine `name` share, if there is one."""
-    socket = _socket(workspace, name)
+    socket = shared_socket(workspace, name)
     if socket.exists():
         run(end_shared_argv(_target(workspace, name), socket), check=False, timeout_s=5)
 
@@ -109,7 +119,8 @@ def _is_remote(workspace: Workspace, word: str) -> bool:
     return bool(colon) and not word.startswith("-") and name in workspace.names()
 
 
-def _socket(workspace: Workspace, name: str) -> Path:
+def shared_socket(workspace: Workspace, name: str) -> Path:
+    """Where the connection is that calls to the guest of machine `name` share."""
     return workspace.paths(name).runtime / "ssh"
 
 

@@ -1,4 +1,4 @@
-"""Helper commands in ~/.local/bin, so that `pommel` is there in every folder. Band: app."""
+"""Helper commands in ~/.local/bin, so that `pommel` and `vm-clip` are there in every folder. Band: app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pommel.progress import Report, warn
 
 def found(workspace: Workspace) -> list[Helper]:
     """The helper commands, and how each stands."""
-    names = {"pommel": host_checks.own_command()}
+    own = host_checks.own_command()
+    names = {"pommel": own, "vm-clip": (*own, "clip", "vm-clip")}
     return commands.plan(Path.home(), workspace.env.get("PATH", os.defpath), names)
 
 

@@ -22,6 +22,18 @@ VIEWER_WAIT_S = 5.0
 POLL_S = 0.25
 
 
+def farewell(paths: MachinePaths) -> str:
+    """Say how a machine that is gone has ended.
+
+    Raises:
+        MachineError: it did not end by itself.
+    """
+    seen, name = state.observe(paths), paths.name
+    if seen.state == "crashed":
+        raise MachineError(f"{name} has crashed: {seen.detail}", hint=f"pommel log {name}; again: pommel up {name}")
+    return f"{name} has stopped"
+
+
 class Relay:
     """Follow one machine's QEMU, and hand viewers to the endpoint of the moment."""
 
@@ -49,7 +61,7 @@ class Relay:
             elif not await asyncio.to_thread(self._alive):
                 gone_since = gone_since if gone_since is not None else time.monotonic()
                 if time.monotonic() - gone_since >= self._linger_s:
-                    return self._farewell()
+                    return farewell(self._paths)
             await asyncio.sleep(POLL_S)
 
     async def serve(self, stream: ViewerStream) -> None:
@@ -66,12 +78,6 @@ class Relay:
         """What the page's status line may know."""
         seen = await asyncio.to_thread(state.observe, self._paths)
         return {"name": self._paths.name, "state": seen.state, "viewers": self.viewers}
-
-    def _farewell(self) -> str:
-        seen, name = state.observe(self._paths), self._paths.name
-        if seen.state == "crashed":
-            raise MachineError(f"{name} has crashed: {seen.detail}", hint=f"pommel log {name}; again: pommel up {name}")
-        return f"{name} has stopped"
 
     def _alive(self) -> bool:
         return state.observe(self._paths).alive

@@ -1,4 +1,4 @@
-"""A machine as a systemd user service. Band: app."""
+"""A machine, or the sync of a clipboard, as a systemd user service. Band: app."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pommel.app import host_checks
+from pommel.app.clip_target import Guest
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, StateError
-from pommel.machine.units import Service, unit_name, unit_text
+from pommel.machine.units import Service, SyncService, sync_unit_name, sync_unit_text, unit_name, unit_text
 from pommel.paths import write_atomic
 from pommel.process import run
 from pommel.progress import Report, ignore, note, warn
 
-_MINE = "# Written by `pommel service install "
+_MINE = ("# Written by `pommel service install ", "# Written by `pommel clip service install ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,13 @@ class Installed:
 
 def unit_path(workspace: Workspace, name: str) -> Path:
     """Where the unit of machine `name` is (systemd.unit(5), user unit search path)."""
+    return _folder(workspace) / unit_name(name)
+
+
+def _folder(workspace: Workspace) -> Path:
     said = workspace.env.get("XDG_CONFIG_HOME", "")
     base = Path(said) if said.startswith("/") else Path.home() / ".config"
-    return base / "systemd" / "user" / unit_name(name)
+    return base / "systemd" / "user"
 
 
 def text_of(workspace: Workspace, name: str) -> str:
@@ -42,18 +47,32 @@ def text_of(workspace: Workspace, name: str) -> str:
     """
     spec = workspace.spec(name)
     command = host_checks.own_command()
-    kept = {key: workspace.env[key] for key in ("POMMEL_HOME", "POMMEL_CONFIG") if key in workspace.env}
-    if "POMMEL_HOME" in kept:
-        kept["POMMEL_HOME"] = str(workspace.home.root)
     return unit_text(
         Service(
             machine=name,
             start=(*command, "start", name, "--foreground"),
             stop=(*command, "stop", name),
             stop_timeout_s=spec.stop_timeout_s,
-            environment={"PATH": workspace.env.get("PATH", os.defpath), **kept},
+            environment=_environment(workspace),
         )
     )
+
+
+def clip_text(workspace: Workspace, guest: Guest) -> str:
+    """The unit file that syncs a guest's clipboard.
+
+    Raises:
+        UsageError: systemd cannot start this Pommel from where it is.
+    """
+    words = (*host_checks.own_command(), "clip", "sync", "--foreground", *guest.words)
+    return sync_unit_text(SyncService(guest.label, guest.words, words, _environment(workspace)))
+
+
+def _environment(workspace: Workspace) -> dict[str, str]:
+    kept = {key: workspace.env[key] for key in ("POMMEL_HOME", "POMMEL_CONFIG") if key in workspace.env}
+    if "POMMEL_HOME" in kept:
+        kept["POMMEL_HOME"] = str(workspace.home.root)
+    return {"PATH": workspace.env.get("PATH", os.defpath), **kept}
 
 
 def install(
@@ -66,13 +85,42 @@ def install(
     """
     workspace = workspace or Workspace.current()
     workspace.made(name)
-    path, text = unit_path(workspace, name), text_of(workspace, name)
+    made = _place(unit_path(workspace, name), text_of(workspace, name), enable, report)
+    if made.enabled:
+        note(report, "it starts when you log in; to have it start with the host: loginctl enable-linger")
+    return made
+
+
+def install_clip(workspace: Workspace, guest: Guest, *, enable: bool = True, report: Report = ignore) -> Installed:
+    """Write the unit that syncs a guest's clipboard, tell systemd of it, and have it start with the desktop.
+
+    Raises:
+        StateError: a unit of that name is not ours.
+    """
+    made = _place(_folder(workspace) / sync_unit_name(guest.paths.key), clip_text(workspace, guest), enable, report)
+    if made.enabled:
+        note(report, f"it starts with your desktop; to have it now: systemctl --user start {made.path.name}")
+    return made
+
+
+def remove_clip(workspace: Workspace, guest: Guest, *, report: Report = ignore) -> Path:
+    """Take the unit of a guest's clipboard away, and end the sync that it runs.
+
+    Raises:
+        StateError: there is none, or it is not ours.
+    """
+    path = _folder(workspace) / sync_unit_name(guest.paths.key)
+    lacking = StateError(
+        f"the clipboard of {guest.label} is no service", hint=f"pommel clip service install {' '.join(guest.words)}"
+    )
+    return _take_away(path, ["disable", "--now"], lacking, report)
+
+
+def _place(path: Path, text: str, enable: bool, report: Report) -> Installed:
     if path.exists() and not path.read_text(errors="replace").startswith(_MINE):
         raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
     write_atomic(path, text)
     told = _systemctl(["daemon-reload"], report) and (not enable or _systemctl(["enable", path.name], report))
-    if told and enable:
-        note(report, "it starts when you log in; to have it start with the host: loginctl enable-linger")
     return Installed(path, text, enabled=told and enable)
 
 
@@ -83,12 +131,16 @@ def remove(name: str, *, workspace: Workspace | None = None, report: Report = ig
         StateError: there is none, or it is not ours.
     """
     workspace = workspace or Workspace.current()
-    path = unit_path(workspace, name)
+    lacking = StateError(f"{name} is no service", hint=f"pommel service install {name}")
+    return _take_away(unit_path(workspace, name), ["disable"], lacking, report)
+
+
+def _take_away(path: Path, disable: list[str], lacking: StateError, report: Report) -> Path:
     if not path.exists():
-        raise StateError(f"{name} is no service", hint=f"pommel service install {name}")
+        raise lacking
     if not path.read_text(errors="replace").startswith(_MINE):
         raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
-    _systemctl(["disable", path.name], report)
+    _systemctl([*disable, path.name], report)
     path.unlink()
     _systemctl(["daemon-reload"], report)
     return path

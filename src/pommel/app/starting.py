@@ -248,14 +248,17 @@ def _launch(
     argv = [*planned.overlaid.command_line.argv, *more]
     lifecycle.start(paths, argv, accel=planned.accel.kind, cwd=planned.captured.cwd, report=report)
     _remember_start(paths, flags, choice)
-    if then is None:
-        return
     try:
-        then()
+        if then is not None:
+            then()
     except BaseException:  # Ctrl-C too: a QEMU that waits for its memory is of no use to anybody
         stopping.stop(paths, timeout_s=0, force=True, report=report)
         _recover(paths, report)
         raise
+    if planned.spec.clipboard:
+        from pommel.app import clip
+
+        clip.begin_with(workspace, planned.spec, report=report)
 
 
 def _recover(paths: MachinePaths, report: Report) -> None:

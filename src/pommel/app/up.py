@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel.app import machines, making, needs, setup, starting
+from pommel.app import clip, machines, making, needs, setup, starting
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
 from pommel.errors import DeadlineError, MachineError, StateError
@@ -77,7 +77,10 @@ def up(
     if not state.observe(paths).alive:
         setup.ready_kernel(workspace, spec, consent=consent, report=report)
     making.make(workspace, spec, offline=offline, report=report)
-    if not state.observe(paths).alive:
+    if state.observe(paths).alive:
+        if spec.clipboard:
+            clip.begin_with(workspace, spec, report=report)
+    else:
         try:
             starting.start(name, workspace=workspace, flags=flags, report=report)
         except StateError:

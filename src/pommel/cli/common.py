@@ -117,6 +117,11 @@ def machine_options(command: F) -> F:
     return command
 
 
+clipboard_option = click.option(
+    "--clipboard/--no-clipboard", default=None, help="Sync its clipboard with this desktop's for as long as it runs."
+)
+
+
 def split_flags(options: dict[str, Any]) -> dict[str, Any]:
     """The settings among a command's options."""
     return {key: value for key, value in options.items() if value is not None}

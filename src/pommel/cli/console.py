@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
-import webbrowser
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +14,7 @@ from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument
 from pommel.cli.live import Live
 from pommel.cli.output import print_json
+from pommel.cli.running import open_browser, until_signal
 
 
 @click.command("console")
@@ -26,10 +24,11 @@ from pommel.cli.output import print_json
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
 @click.option("--host", help="Address to listen on instead of 127.0.0.1. Whoever has the token gets the machine.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@click.option("--session", is_flag=True, help="Show the guest's own login session; see: pommel guest install")
 @click.option("--serve", is_flag=True, hidden=True)
 @json_option
 def console_command(
-    name: str, detach: bool, stop: bool, port: int | None, host: str | None, no_open: bool, serve: bool, as_json: bool
+    name: str, detach: bool, stop: bool, no_open: bool, session: bool, serve: bool, as_json: bool, **listen: Any
 ) -> None:
     """Serve the screen, keyboard and mouse of the running machine NAME on a local page.
 
@@ -37,20 +36,20 @@ def console_command(
     """
     workspace = Workspace.current()
     if stop:
-        ended = console.stop(workspace, name)
+        ended = console.stop(workspace, name, only_session=session)
         if as_json:
             print_json({"name": name, "stopped": ended})
         else:
             click.echo(f"{name}: console ended" if ended else f"{name}: no console was running")
     elif serve:
-        serve_here(workspace, name, port, host, as_json=False, quiet=True)
+        serve_here(workspace, name, **listen, session=session, as_json=False, quiet=True)
     elif detach or not sys.stdout.isatty():
-        show(console.open_detached(workspace, name, port=port, host=host), as_json=as_json, browse=False)
-    elif (found := console.find(workspace.paths(name))) is not None:
+        show(console.open_detached(workspace, name, **listen, session=session), as_json=as_json, browse=False)
+    elif (found := console.find_of(workspace, name, session=session)) is not None:
         show(found, as_json=as_json, browse=not no_open)
         click.echo(f"served by process {found.pid}; end it with: pommel console {name} --stop", err=True)
     else:
-        serve_here(workspace, name, port, host, as_json=as_json, browse=not no_open)
+        serve_here(workspace, name, **listen, session=session, as_json=as_json, browse=not no_open)
 
 
 def show(found: console.Console, *, as_json: bool, browse: bool, **more: Any) -> None:
@@ -63,28 +62,17 @@ def show(found: console.Console, *, as_json: bool, browse: bool, **more: Any) ->
         open_browser(found.url)
 
 
-def open_browser(url: str) -> None:
-    """Open the page on a desktop; where there is none, nothing happens."""
-    from pommel.config import environment
-
-    env = environment()
-    if sys.platform == "darwin" or env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"):
-        with contextlib.suppress(webbrowser.Error):
-            webbrowser.open(url)
-
-
 def serve_here(
     workspace: Workspace,
     name: str,
-    port: int | None,
-    host: str | None,
     *,
     as_json: bool,
     browse: bool = False,
     quiet: bool = False,
     more: Mapping[str, Any] | None = None,
+    **where: Any,
 ) -> None:
-    """Serve in the foreground with a live status line until the machine stops or Ctrl-C."""
+    """Serve in the foreground with a live status line until the machine stops or Ctrl-C; `where` as console.serve's."""
 
     def ready(found: console.Console) -> None:
         if not quiet:
@@ -92,8 +80,9 @@ def serve_here(
             live.begin()
 
     live = Live(workspace, name)
+    serving = console.serve(workspace, name, **where, on_ready=ready)
     try:
-        reason = asyncio.run(_until_signal(console.serve(workspace, name, port=port, host=host, on_ready=ready)))
+        reason = asyncio.run(until_signal(serving))
     finally:
         live.end()
     if reason:
@@ -103,15 +92,3 @@ def serve_here(
             f"{name} is still running.  Its screen: pommel console {name}  Power it down: pommel stop {name}",
             err=True,
         )
-
-
-async def _until_signal(serving: Any) -> str:
-    """Run `serving` to its end, or until SIGINT or SIGTERM; return its reason, or "" for a signal."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(serving)
-    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(sign, task.cancel)
-    try:
-        return str(await task)
-    except asyncio.CancelledError:
-        return ""

@@ -44,9 +44,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "type": ("hands", "Type text on a machine's keyboard.", "Screen and hands"),
     "key": ("hands", "Press keys, such as cmd-q or return.", "Screen and hands"),
     "click": ("hands", "Click a point of a machine's screen.", "Screen and hands"),
+    "clip": ("clip", "Keep a machine's clipboard and this desktop's the same.", "Screen and hands"),
     "ssh": ("ssh", "Open a shell in a machine, or run a command there.", "Screen and hands"),
     "scp": ("ssh", "Copy files to or from a machine.", "Screen and hands"),
     "ssh-config": ("ssh", "Print what `ssh NAME` and its kin need to know.", "Screen and hands"),
+    "guest": ("guest", "Bring into a guest what shows its own login session.", "Screen and hands"),
+    "kvm": ("kvm", "Reach into a login session of this system: screen and hands.", "Screen and hands"),
     "init": ("overlay", "Write a config repo: settings, patches and files of your own.", "macOS"),
     "bootstrap": ("bootstrap", "Clone the upstream, lay the config repo over it, set up.", "macOS"),
     "setup": ("bootstrap", "Make this host and a machine ready, step by step.", "macOS"),
@@ -133,6 +136,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(words: list[str]) -> int:
+    words = _spelled_out(words)
     try:
         answer: Any = pommel.main(
             args=words, prog_name="pommel", standalone_mode=False, complete_var="_POMMEL_COMPLETE"
@@ -151,6 +155,14 @@ def _run(words: list[str]) -> int:
         print_error(_from_os(error), as_json="--json" in words)
         return 1
     return answer if isinstance(answer, int) else 0
+
+
+def _spelled_out(words: list[str]) -> list[str]:
+    """The words of a call; launchd calls the session's agent by `-kvm1`, alone or after what that stands for."""
+    if "-kvm1" not in words:
+        return words
+    others = [word for word in words if word != "-kvm1"]
+    return others if others[:2] == ["kvm", "agent"] else ["kvm", "agent", *others]
 
 
 def _from_os(error: OSError) -> PommelError:

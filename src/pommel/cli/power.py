@@ -9,7 +9,15 @@ import click
 from pommel.app import machines, starting
 from pommel.app.starting import BootChoice
 from pommel.cli.boot import boot_choice, boot_options
-from pommel.cli.common import confirm, json_option, machine_options, name_argument, split_flags, yes_option
+from pommel.cli.common import (
+    clipboard_option,
+    confirm,
+    json_option,
+    machine_options,
+    name_argument,
+    split_flags,
+    yes_option,
+)
 from pommel.cli.output import print_json, reporter
 from pommel.errors import MachineError, UsageError
 
@@ -20,6 +28,7 @@ from pommel.errors import MachineError, UsageError
 @click.option("--foreground", is_flag=True, help="Stay until the machine has ended; Ctrl-C powers it down.")
 @click.option("--watch", is_flag=True, help="Stay, and start it again when it crashes; Ctrl-C ends the watch only.")
 @click.option("--headless", is_flag=True, help="Without a console page, which is the default of start.")
+@clipboard_option
 @machine_options
 @json_option
 def start_command(name: str, foreground: bool, watch: bool, headless: bool, as_json: bool, **options: Any) -> None:

@@ -11,6 +11,7 @@ import click
 from pommel.app import console, machines, up
 from pommel.app.workspace import Workspace
 from pommel.cli.common import (
+    clipboard_option,
     consent_to,
     dry_run_option,
     json_option,
@@ -39,6 +40,7 @@ from pommel.cli.output import print_json, reporter
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @click.option("--headless", is_flag=True, help="Without a console page; it can be opened later.")
+@clipboard_option
 @offline_option
 @machine_options
 @yes_option
@@ -85,7 +87,7 @@ def up_command(
         show(there, as_json=as_json, browse=not no_open, **facts)
         click.echo(f"its console was there already (pid {there.pid})", err=True)
     else:
-        serve_here(workspace, name, port, None, as_json=as_json, browse=not no_open, more=facts)
+        serve_here(workspace, name, port=port, as_json=as_json, browse=not no_open, more=facts)
 
 
 def _say(seen: machines.Status, *, as_json: bool) -> None:

@@ -11,10 +11,10 @@ import contextlib
 import os
 import shutil
 import signal
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from pommel.process import end_group, which
+from pommel.process import end_group, spawn_piped
 
 READ_BYTES = 256 << 10
 _GRACE_S = 1.0
@@ -116,20 +116,10 @@ async def running(
     Raises:
         MissingProgram: it is not installed.
     """
-    program = which(argv[0])
     complaints = _Complaints()
     try:
         try:
-            process = await asyncio.create_subprocess_exec(
-                program,
-                *argv[1:],
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=complaints.write_end,
-                env=env,
-                start_new_session=True,
-                limit=READ_BYTES,
-            )
+            process = await spawn_piped(argv, stderr=complaints.write_end, env=env, limit=READ_BYTES)
         finally:
             os.close(complaints.write_end)
         child = Child(process, complaints)

@@ -18,10 +18,16 @@ HTML = "text/html"
 RTF = "text/rtf"
 PNG = "image/png"
 TIFF = "image/tiff"
+JPEG = "image/jpeg"
+BMP = "image/bmp"
 URIS = "text/uri-list"
-FORMS = (TEXT, HTML, RTF, PNG, TIFF, URIS)
-# What means the same on both sides. A list of files does only if the files are copied first.
-PORTABLE = frozenset(FORMS) - {URIS}
+FORMS = (TEXT, HTML, RTF, PNG, TIFF, JPEG, BMP, URIS)
+# What means the same on both sides. A list of files does only if the files are copied first, and JPEG and BMP are for
+# whoever converts them.
+PORTABLE = frozenset((TEXT, HTML, RTF, PNG, TIFF))
+# A list of files by whose they are: the same path names something else on the other side. Never on any clipboard.
+FILES_OF_HOST = "pommel/files-of-host"
+FILES_OF_GUEST = "pommel/files-of-guest"
 
 LIMIT_BYTES = 64 << 20
 
@@ -37,6 +43,8 @@ class Held(Enum):
     FOREIGN = "of no kind that the other side knows"
     UNREADABLE = "its program did not hand it over"
     GONE = "its program has ended"
+    NO_FILES = "files, which are not synced here"
+    OURS = "files that came from the other side, long ago"
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,11 @@ def content_of(forms: Mapping[str, bytes] | Iterable[tuple[str, bytes]], limit: 
 def text_of(text: str | bytes) -> Content:
     """Make a Content of plain text."""
     return content_of({TEXT: text.encode() if isinstance(text, str) else text})
+
+
+def files_of(owner: str, uris: bytes) -> Content:
+    """Make a Content of the files that `owner` (FILES_OF_HOST or FILES_OF_GUEST) has copied."""
+    return _sized(((owner, uris),))
 
 
 def _sized(forms: tuple[tuple[str, bytes], ...]) -> Content:

@@ -6,8 +6,8 @@ answers with writes. It never answers an echo of its own write, so nothing can g
 * A copy travels to the other side at once, unless it is held back (content.Held), the direction forbids it, or the
   other side knows none of its forms.
 * A tie, that is, a copy made on a side before it got our write, goes to the host. For the guest this holds by the order
-  of its messages: what it tells before it confirms our newest write, it had before that write. The host's side
-  refuses a write that comes after a copy it has not told us about yet (`Write.expected`).
+  of its messages: what it tells before it confirms our newest write, it had before that write, or tells again. The
+  host's side refuses a write that comes after a copy it has not told us about yet (`Write.expected`).
 * Both changed while the guest was away: the newer wins, and the host if the guest cannot say when. A guest that lost
   its clipboard (it was restarted) gets the host's.
 * Emptied travels only while connected or from the host, and only if it was the shared copy that was emptied: a
@@ -144,6 +144,8 @@ class Engine:
             return []
         if self._is_echo(desk, content, at):
             return []
+        if self.history and self.history[-1].content == content:
+            self.history.pop()  # it did not lose: it was made after our write, and told of before that was confirmed
         before, desk.content, desk.at, desk.written_at = desk.content, content, at, None
         return self._offer(side, before) if self._reconciled else []
 

@@ -7,7 +7,7 @@
     from the guest   POMMEL-CLIPBOARD 1 KIND FORMS [KEY=VALUE]...   the greeting; what comes before it is a login
                                                        shell's and skipped
                      copy COUNT raw FORMS +N           a copy was made; the first one is what there was
-                     copy COUNT base64 text +N         the same as base64, from a shell, which cannot hold other bytes
+                     copy COUNT base64 text|uris +N    one form as base64, from a shell, which cannot hold other bytes
                      copy COUNT empty | copy COUNT held REASON [BYTES]
                      done TOKEN | failed TOKEN | pong N
 
@@ -194,9 +194,9 @@ def _content(words: list[str], payload: bytes, limit: int) -> Content:
     match words:
         case ["raw", forms]:
             return content_of(_cut(forms, payload), limit)
-        case ["base64", "text"]:
+        case ["base64", ("text" | "uris") as name]:
             try:
-                return content_of({TEXT: base64.b64decode(payload, validate=True)}, limit)
+                return content_of({_SHORT[name]: base64.b64decode(payload, validate=True)}, limit)
             except binascii.Error as broken:
                 raise ProtocolError("the guest's end of the clipboard sent broken base64") from broken
         case ["empty"]:

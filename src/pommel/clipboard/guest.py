@@ -42,11 +42,11 @@ class Trouble(Enum):
 
 
 class GuestError(PommelError):
-    """The guest's clipboard cannot be had, or is lost. `trouble` says of what kind that is."""
+    """The guest's clipboard cannot be had, or is lost. `trouble` says of what kind, `keys` if ours are refused."""
 
-    def __init__(self, message: str, trouble: Trouble, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, trouble: Trouble, *, hint: str | None = None, keys: bool = False) -> None:
         super().__init__(message, hint=hint)
-        self.trouble = trouble
+        self.trouble, self.keys = trouble, keys
 
 
 class GuestLink:
@@ -172,6 +172,15 @@ def programs() -> bytes:
     return b"".join((folder / name).read_bytes() + b"#END\n" for name in ("guest.sh", "guest.js", "guest_watch.py"))
 
 
+def caches_of(hello: Hello) -> bytes | None:
+    """Where the guest's user keeps what may be thrown away, if it is said: an absolute path."""
+    try:
+        path = bytes.fromhex(hello.notes.get("caches", ""))
+    except ValueError:
+        return None
+    return path if path.startswith(b"/") and b"\0" not in path else None
+
+
 def explained(status: int | None, complaints: str) -> GuestError:
     """Say why ssh ended, from its exit status and what it wrote (OpenSSH: ssh.c, sshconnect.c, sshconnect2.c)."""
     last = next((line.strip() for line in reversed(complaints.splitlines()) if line.strip()), "")
@@ -180,6 +189,13 @@ def explained(status: int | None, complaints: str) -> GuestError:
             f"the guest lets nobody in with these keys: {last}",
             Trouble.REFUSED,
             hint="put your public key into ~/.ssh/authorized_keys there",
+            keys=True,
+        )
+    if re.search(r"No \S+ host key is known for", complaints):
+        return GuestError(
+            "the guest's host key is not known yet",
+            Trouble.REFUSED,
+            hint="connect once by hand and say yes: ssh HOST",
         )
     if "Host key verification failed" in complaints:
         return GuestError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,8 @@ from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, Content
 from pommel.errors import PommelError, StateError
 
 SELECTIONS = ("CLIPBOARD", "PRIMARY")
+# How long a paste waits for files. Qt's programs give up after 5 s, GTK's after 30; the files are fetched nevertheless.
+PASTE_S = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,16 @@ class HostGone(PommelError):
     """The desktop has ended, or does not talk to us any more."""
 
 
+# Called once somebody pastes; it is given what to call when there is something to paste (True), or will not be.
+WhenAsked = Callable[[Callable[[bool], None]], None]
+
+
 class HostClipboard(Protocol):
-    """One selection of this host's desktop."""
+    """One selection of this host's desktop. `lazy` says that `write` heeds `when_asked`."""
 
     name: str
     forms: frozenset[str]
+    lazy: bool
 
     async def next_change(self) -> Change:
         """Wait for somebody else's copy; the first is what was there. Of several, only the newest may be told of.
@@ -40,10 +47,11 @@ class HostClipboard(Protocol):
             HostGone: there is no desktop any more.
         """
 
-    async def write(self, content: Content, expected: int) -> bool:
+    async def write(self, content: Content, expected: int, *, when_asked: WhenAsked | None = None) -> bool:
         """Put `content` there for as long as this lives, unless others have made more than `expected` copies.
 
-        False if they have; their copy is told of by `next_change`.
+        False if they have; their copy is told of by `next_change`. With `when_asked`, whoever pastes is kept waiting
+        until what they are to get is ready, PASTE_S at most; who comes later asks anew.
 
         Raises:
             HostGone: there is no desktop any more.

@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from pommel.clipboard.child import Child, running, tethered
 from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of
-from pommel.clipboard.host import Change, HostGone
-from pommel.clipboard.targets import SECRET_HINT, chosen, received
+from pommel.clipboard.host import Change, HostGone, WhenAsked
+from pommel.clipboard.targets import CUT, SECRET_HINT, chosen, received
+from pommel.clipboard.uris import mark_cut, paths_of
 from pommel.errors import StateError
 from pommel.process import which
 
@@ -31,19 +32,22 @@ _WATCH = ("sh", "-c", 'echo "${CLIPBOARD_STATE:-data}"')
 
 
 class WaylandClipboard:
-    """A HostClipboard over wl-clipboard."""
+    """A HostClipboard over wl-clipboard. What wl-copy is to serve it must have at once: not lazy."""
 
-    def __init__(self, display: str, selection: str, limit: int, forms: frozenset[str], watch: Child) -> None:
+    lazy = False
+
+    def __init__(self, display: str, selection: str, limit: int, forms: frozenset[str]) -> None:
         self.name = f"Wayland {display} {selection}"
         self.forms = forms
         self._primary = ("--primary",) if selection == "PRIMARY" else ()
-        self._limit, self._watch = limit, watch
+        self._limit = limit
         self._env = {**os.environ, "WAYLAND_DISPLAY": display}
         self._sequence = 0
         self._first = True
         self._looking = asyncio.Lock()
         self._ours: deque[bytes] = deque(maxlen=8)
-        self._serving = contextlib.AsyncExitStack()
+        self._watching, self._serving = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
+        self._watch: Child | None = None
         self._served: Child | None = None
 
     async def next_change(self) -> Change:
@@ -52,9 +56,10 @@ class WaylandClipboard:
             self._first = False
             return Change(await self._fetch() or EMPTY, self._sequence)
         while True:
-            said = await self._watch.read()
+            said = await self._watch.read() if self._watch else b""
             if not said:
-                raise HostGone(f"the Wayland session is gone: {self._watch.complaints or 'wl-paste has ended'}")
+                await self._watch_again()
+                continue
             async with self._looking:
                 content = await self._seen(said.split()[-1])
                 if content is None or content.digest in self._ours:
@@ -63,7 +68,7 @@ class WaylandClipboard:
                 self._ours.clear()
                 return Change(content, self._sequence)
 
-    async def write(self, content: Content, expected: int) -> bool:
+    async def write(self, content: Content, expected: int, *, when_asked: WhenAsked | None = None) -> bool:
         """See HostClipboard."""
         async with self._looking:
             if self._sequence > expected:
@@ -78,11 +83,30 @@ class WaylandClipboard:
             await self._serve(form, data)
             return True
 
+    async def watch(self) -> None:
+        """Begin to be told of copies.
+
+        Raises:
+            StateError: the compositor does not let programs see its clipboard.
+        """
+        argv = tethered(["wl-paste", "--watch", *self._primary, *_WATCH])
+        self._watch = await self._watching.enter_async_context(running(argv, env=self._env, grace_s=0.0))
+        await _refuse_if_ended(self._watch)
+
     async def close(self) -> None:
-        """Give up what is served."""
+        """Give up what is served and watched."""
         if self._served is not None and self._served.alive:
             await self._clear()
         await self._serving.aclose()
+        await self._watching.aclose()
+
+    async def _watch_again(self) -> None:
+        """wl-paste has ended: it was killed, or the session is gone, which the next one finds out."""
+        await self._watching.aclose()
+        try:
+            await self.watch()
+        except StateError as gone:
+            raise HostGone(f"the Wayland session is gone: {gone.message}") from gone
 
     async def _serve(self, form: str, data: bytes) -> None:
         argv = tethered(["wl-copy", "--foreground", "--type", form, *self._primary])
@@ -121,14 +145,25 @@ class WaylandClipboard:
         offered = set(listed.decode(errors="replace").splitlines())
         if SECRET_HINT in offered and await self._typed(SECRET_HINT) == b"secret":
             return Content(held=Held.SECRET)
-        wanted = chosen(offered, self.forms)
+        found = await self._forms(chosen(offered, self.forms))
+        if found and URIS in found and not paths_of(found[URIS]):
+            # Links, not files: what else there is says more.
+            found = await self._forms(chosen(offered, self.forms - {URIS}))
+        elif found and URIS in found and CUT in offered and await self._typed(CUT) == b"1":
+            found[URIS] = mark_cut(found[URIS])
+        if found is None:
+            return Content(held=Held.TOO_LARGE, size=self._limit + 1)
+        return content_of(found, self._limit) if found else Content(held=Held.FOREIGN)
+
+    async def _forms(self, wanted: list[tuple[str, str]]) -> dict[str, bytes] | None:
+        """Several forms of what there is, or None when one is more than the limit."""
         found: dict[str, bytes] = {}
         for form, name in wanted:
             data = await self._typed(name)
             if data is None:
-                return Content(held=Held.TOO_LARGE, size=self._limit + 1)
+                return None
             found[form] = received(name, data)
-        return content_of(found, self._limit) if wanted else Content(held=Held.FOREIGN)
+        return found
 
     async def _typed(self, name: str) -> bytes | None:
         return await self._printed(["wl-paste", "--no-newline", "--type", name, *self._primary])
@@ -157,15 +192,12 @@ async def wayland_clipboard(
     """
     for program in ("wl-paste", "wl-copy"):
         which(program, hint=_HINT)
-    primary = ("--primary",) if selection == "PRIMARY" else ()
-    argv = tethered(["wl-paste", "--watch", *primary, *_WATCH])
-    async with running(argv, env={**os.environ, "WAYLAND_DISPLAY": display}, grace_s=0.0) as watch:
-        await _refuse_if_ended(watch)
-        clipboard = WaylandClipboard(display, selection, limit, forms, watch)
-        try:
-            yield clipboard
-        finally:
-            await clipboard.close()
+    clipboard = WaylandClipboard(display, selection, limit, forms)
+    try:
+        await clipboard.watch()
+        yield clipboard
+    finally:
+        await clipboard.close()
 
 
 async def _refuse_if_ended(watch: Child) -> None:

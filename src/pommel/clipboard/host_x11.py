@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import select
 import threading
@@ -24,7 +25,7 @@ from Xlib.ext import xfixes
 from Xlib.protocol.request import SetSelectionOwner
 
 from pommel.clipboard.content import EMPTY, Content, Held
-from pommel.clipboard.host import Change, HostGone
+from pommel.clipboard.host import Change, HostGone, WhenAsked
 from pommel.clipboard.x11_fetch import Fetch, fetch
 from pommel.clipboard.x11_offer import Ownership
 from pommel.errors import StateError
@@ -37,17 +38,19 @@ _CLOCK = "POMMEL_CLOCK"
 
 @dataclass(slots=True)
 class _Order:
-    """A write that is to be done; `done` is called once with what became of it."""
+    """A write that is to be done; `done` is called once with what became of it, `ask` when somebody pastes."""
 
     content: Content
     expected: int
     done: Callable[[bool], None]
+    ask: Callable[[], None] | None = None
 
 
 class X11Clipboard:
     """A HostClipboard over an X11 selection."""
 
     forms: frozenset[str]
+    lazy = True
 
     def __init__(self, desk: _Desk, forms: frozenset[str]) -> None:
         self.name = f"X11 {desk.name}"
@@ -69,17 +72,26 @@ class X11Clipboard:
             self._news.clear()
         return change
 
-    async def write(self, content: Content, expected: int) -> bool:
+    async def write(self, content: Content, expected: int, *, when_asked: WhenAsked | None = None) -> bool:
         """See HostClipboard."""
         if self._ended is not None:
             raise HostGone(f"the X server is gone: {self._ended}")
         result: asyncio.Future[bool] = self._loop.create_future()
         self._orders.add(result)
         try:
-            self._desk.order(_Order(content, expected, lambda taken: self._post(_settle, result, taken)))
+            ask = self._asking(when_asked) if when_asked else None
+            self._desk.order(_Order(content, expected, lambda taken: self._post(_settle, result, taken), ask))
             return await result
         finally:
             self._orders.discard(result)
+
+    def _asking(self, when_asked: WhenAsked) -> Callable[[], None]:
+        """What the desk's thread calls when somebody pastes; the answer comes back to it."""
+
+        def ask() -> None:
+            self._post(when_asked, lambda ready: self._desk.prepared(ask, ready))
+
+        return ask
 
     def found(self, change: Change) -> None:
         """Take a change from the desk's thread."""
@@ -158,6 +170,7 @@ class _Desk:
         self._fetch: Fetch | None = None
         self._fetch_deadline = 0.0
         self._orders: deque[_Order] = deque()
+        self._prepared: deque[tuple[Callable[[], None], bool]] = deque()
         self._waiting: deque[_Order] = deque()  # for the server to tell the time
         self._emptied_at: int | None = None
         self._awake, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -169,6 +182,11 @@ class _Desk:
     def order(self, order: _Order) -> None:
         """Have a write done."""
         self._orders.append(order)
+        self._rouse()
+
+    def prepared(self, ask: Callable[[], None], ready: bool) -> None:
+        """Have those answered who wait for what `ask` asked for."""
+        self._prepared.append((ask, ready))
         self._rouse()
 
     def stop(self) -> None:
@@ -189,6 +207,8 @@ class _Desk:
             self._look_first()
             while not self._stopping:
                 self._turn()
+            self._owned.forget(math.inf)  # or they would wait for a window that is no more
+            self._display.sync()  # a connection that is closed with events unread takes what was just sent with it
             self._display.close()
         except Exception as end:  # a library's own surprise too: a dead thread that nobody hears of is worse
             lost(str(end) or type(end).__name__)
@@ -223,9 +243,12 @@ class _Desk:
             self._accept()
 
     def _accept(self) -> None:
-        """Ask the server for its time, to own the selection from then on (ICCCM 2.1)."""
+        """Do what we were roused for. A write begins with asking the server for the time, to own from then on."""
+        while self._prepared:
+            self._owned.prepared(*self._prepared.popleft(), time.monotonic())
         while self._orders:
             self._waiting.append(self._orders.popleft())
+            # ICCCM 2.1: not CurrentTime.
             self._window.change_property(self._atom(_CLOCK), Xatom.STRING, 8, b"", mode=X.PropModeAppend)
 
     def _handle(self, event: Any) -> None:
@@ -288,7 +311,7 @@ class _Desk:
         owner = self._display.get_selection_owner(self._selection)
         taken = getattr(owner, "id", owner) == self._window.id
         if taken:
-            self._owned.begin(order.content, stamp)
+            self._owned.begin(order.content, stamp, order.ask)
         order.done(taken)
 
     def _atom(self, name: str) -> int:

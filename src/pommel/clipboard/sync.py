@@ -1,7 +1,8 @@
 """Keeping a guest's clipboard and this host's the same, for as long as somebody wants it. Band: shell.
 
 Runs the engine between a HostClipboard and a guest reached by SSH, and connects again whenever the connection ends:
-after the host slept, the guest was restarted, sshd went. What it does is told by `snapshot`; no clipboard's content is.
+after the host slept, the guest was restarted, sshd went. What it does is told by `snapshot`; no clipboard's content is,
+but for the names of files that are being copied.
 """
 
 from __future__ import annotations
@@ -9,23 +10,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, TIFF, Held
+from pommel.clipboard.carrying import Carrier, Offered, Transfer
+from pommel.clipboard.content import (
+    BMP,
+    FILES_OF_GUEST,
+    FILES_OF_HOST,
+    JPEG,
+    LIMIT_BYTES,
+    PNG,
+    PORTABLE,
+    URIS,
+    Content,
+    Held,
+)
 from pommel.clipboard.engine import Direction, Engine, Lost, Side, Write
 from pommel.clipboard.frames import Copied, Done, Hello
-from pommel.clipboard.guest import EVERY_MS, PING_S, GuestError, GuestLink, Trouble, guest_link
+from pommel.clipboard.guest import EVERY_MS, PING_S, GuestError, GuestLink, Trouble, caches_of, guest_link
 from pommel.clipboard.host import HostClipboard
-from pommel.clipboard.images import with_png
-from pommel.errors import PommelError
+from pommel.clipboard.images import PICTURES, fitted
+from pommel.clipboard.slot import Slot
+from pommel.clipboard.tree import FilesError
+from pommel.errors import BusyError, PommelError
 from pommel.locks import hold
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 # A key or a host key that was refused is refused again until somebody does something.
 REFUSED_S = 60.0
+# Of files that are copied to a guest as soon as they are on the host's clipboard: macOS cannot be told to wait.
+FILES_LIMIT_BYTES = 64 << 20
+# Of files that are fetched from a guest when somebody pastes them.
+PASTE_LIMIT_BYTES = 1 << 30
+_FILES = frozenset((FILES_OF_HOST, FILES_OF_GUEST))
 
 
 class State(Enum):
@@ -54,11 +74,16 @@ class Snapshot:
     stayed_on_host: Held | None = None
     stayed_on_guest: Held | None = None
     notes: tuple[str, ...] = ()
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to sync."""
+    """How to sync.
+
+    Files are synced if there is a folder for the host's copies of the guest's, `files`, of which only one sync makes
+    use. `guest_name` is what `pommel scp` calls the guest; `key_hint` what to type when it refuses the keys.
+    """
 
     direction: Direction = Direction.BOTH
     limit: int = LIMIT_BYTES
@@ -67,6 +92,11 @@ class Settings:
     ping_s: float = PING_S
     backoff_s: tuple[float, ...] = BACKOFF_S
     refused_s: float = REFUSED_S
+    files: Path | None = None
+    files_limit: int = FILES_LIMIT_BYTES
+    paste_limit: int = PASTE_LIMIT_BYTES
+    guest_name: str = ""
+    key_hint: str | None = None
 
 
 class Sync:
@@ -83,10 +113,15 @@ class Sync:
         self._ssh, self._host, self._settings = tuple(ssh), host, settings or Settings()
         given = self._settings
         self._engine = Engine(direction=given.direction, limit=given.limit, history=given.history)
-        self._engine.knows(Side.HOST, host.forms)
+        self._carrier = self._carrier_in(given.files) if given.files and URIS in host.forms else None
+        # Programs here paste pictures as PNG.
+        forms = host.forms - {JPEG, BMP, URIS}
+        self._engine.knows(Side.HOST, forms | (_FILES if self._carrier else frozenset()))
         self._on_change = on_change
         self.snapshot = Snapshot(host=host.name)
-        self._slots = {Side.HOST: _Slot(), Side.GUEST: _Slot()}
+        self._slots = {Side.HOST: Slot(), Side.GUEST: Slot()}
+        self._notes: tuple[str, ...] = ()
+        self._pastes: asyncio.Queue[tuple[Offered, Callable[[bool], None]]] = asyncio.Queue()
         self._host_known = asyncio.Event()
         self._again = asyncio.Event()
 
@@ -103,10 +138,12 @@ class Sync:
             MissingProgram: there is no ssh.
         """
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow_host())
-                tasks.create_task(self._feed_host())
-                tasks.create_task(self._follow_guest())
+            with self._shelf():
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._follow_host())
+                    tasks.create_task(self._feed_host())
+                    tasks.create_task(self._follow_guest())
+                    tasks.create_task(self._follow_pastes())
         except* PommelError as errors:
             raise _first(errors) from None
 
@@ -123,19 +160,52 @@ class Sync:
     async def _follow_host(self) -> None:
         while True:
             change = await self._host.next_change()
-            self._dispatch(self._engine.observe(Side.HOST, change.content, change.sequence, time.time()))
+            content = self._known(Side.HOST, change.content, anew=True)
+            self._dispatch(self._engine.observe(Side.HOST, content, change.sequence, time.time()))
             self._host_known.set()
 
     async def _feed_host(self) -> None:
         while True:
-            write, since = await self._slots[Side.HOST].take()
+            slot = self._slots[Side.HOST]
+            write, since = await slot.take()
             content = write.content
-            if TIFF in content.names:
-                content = await asyncio.to_thread(with_png, content, self._settings.limit)
-            if await self._host.write(content, write.expected):
+            offered = content if _is_plain(content) else await slot.unless_newer(self._for_host(content))
+            if offered is None:
+                self._engine.failed(Side.HOST, write.token)
+            elif await self._offer(offered, write.expected):
                 self._taken(Side.HOST, write.token, since)
             else:
                 self._engine.superseded(Side.HOST, write.token)
+
+    async def _for_host(self, content: Content) -> Content | Offered | None:
+        """The same copy as the host may have it; None where its files cannot be had."""
+        if self._carrier and _FILES & set(content.names):
+            offered = await self._carrier.to_host(content)
+            if not isinstance(offered, Offered) or self._host.lazy:
+                return offered
+            return offered.uris if await self._carrier.fetch(offered) else None
+        if PICTURES & set(content.names):
+            return await asyncio.to_thread(fitted, content, (PNG,), self._settings.limit)
+        return content
+
+    async def _offer(self, offered: Content | Offered, expected: int) -> bool:
+        if isinstance(offered, Content):
+            return await self._host.write(offered, expected)
+        return await self._host.write(
+            offered.uris, expected, when_asked=lambda answer: self._pastes.put_nowait((offered, answer))
+        )
+
+    async def _follow_pastes(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                tasks.create_task(self._paste(*await self._pastes.get()))
+
+    async def _paste(self, offered: Offered, answer: Callable[[bool], None]) -> None:
+        ready = False
+        try:
+            ready = self._carrier is not None and await self._carrier.fetch(offered)
+        finally:
+            answer(ready)
 
     # --- the guest
 
@@ -159,21 +229,31 @@ class Sync:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._hear_guest(link))
-                    tasks.create_task(self._feed_guest(link))
+                    tasks.create_task(self._feed_guest(link, hello))
+                    tasks.create_task(self._sweep(hello))
                     tasks.create_task(link.stay_alive(every_s=self._settings.ping_s))
             except* PommelError as errors:
                 raise _first(errors) from None
             finally:
                 self._engine.disconnect()
-                self._slots[Side.GUEST] = _Slot()
+                self._slots[Side.GUEST] = Slot()
 
     def _welcome(self, hello: Hello) -> None:
-        self._engine.knows(Side.GUEST, hello.forms & PORTABLE)
+        forms = hello.forms & PORTABLE
+        if PICTURES & forms:
+            forms |= PICTURES  # they are converted
+        if self._carrier and URIS in hello.forms and (caches := caches_of(hello)):
+            self._carrier.meet(caches)
+            forms |= _FILES
+        self._engine.knows(Side.GUEST, forms)
         self._engine.connect()
         user, console = hello.notes.get("user", ""), hello.notes.get("console", "")
-        notes: tuple[str, ...] = ()
+        notes = self._notes
         if console and user and console != user:
-            notes = (f"{console} sits at the Mac's screen, not {user}: each has a clipboard of their own",)
+            notes = (
+                *notes,
+                f"{console} sits at the Mac's screen, not {user}: each has a clipboard of their own",
+            )
         self._tell(
             state=State.SYNCING,
             why="",
@@ -190,22 +270,45 @@ class Sync:
             if isinstance(message, Copied):
                 # When what was there at the beginning was copied, nobody knows.
                 at = None if first else time.time()
+                content = self._known(Side.GUEST, message.content, anew=not first)
                 first = False
-                self._dispatch(self._engine.observe(Side.GUEST, message.content, message.count, at))
+                self._dispatch(self._engine.observe(Side.GUEST, content, message.count, at))
             elif isinstance(message, Done) and message.taken:
                 self._taken(Side.GUEST, message.token, self._slots[Side.GUEST].since(message.token))
             elif isinstance(message, Done):
                 self._engine.failed(Side.GUEST, message.token)
 
-    async def _feed_guest(self, link: GuestLink) -> None:
+    async def _feed_guest(self, link: GuestLink, hello: Hello) -> None:
         slot = self._slots[Side.GUEST]
         while True:
             write, _ = await slot.take()
-            await link.write(write.token, write.content)
+            content = write.content
+            made = content if _is_plain(content) else await slot.unless_newer(self._for_guest(content, hello.forms))
+            if made is None:
+                self._engine.failed(Side.GUEST, write.token)
+            else:
+                await link.write(write.token, made)
+
+    async def _for_guest(self, content: Content, forms: frozenset[str]) -> Content | None:
+        """The same copy as the guest may have it; None where its files cannot be had, or its picture not converted."""
+        if self._carrier and _FILES & set(content.names):
+            return await self._carrier.to_guest(content)
+        if PICTURES & set(content.names):
+            content = await asyncio.to_thread(fitted, content, forms, self._settings.limit)
+        fitting = content.only(forms)
+        if fitting.held is not None:
+            self._tell(stayed_on_host=fitting.held)
+            return None
+        return fitting
+
+    async def _sweep(self, hello: Hello) -> None:
+        if self._carrier and "kept" in hello.notes:
+            await self._carrier.sweep()
 
     async def _pause(self, trouble: GuestError, failures: int) -> None:
         refused = trouble.trouble is Trouble.REFUSED
-        self._tell(state=State.REFUSED if refused else State.ASLEEP, why=trouble.message, hint=trouble.hint)
+        hint = self._settings.key_hint if refused and trouble.keys and self._settings.key_hint else trouble.hint
+        self._tell(state=State.REFUSED if refused else State.ASLEEP, why=trouble.message, hint=hint)
         steps = self._settings.backoff_s
         wait_s = self._settings.refused_s if refused else steps[min(failures, len(steps) - 1)]
         self._again.clear()
@@ -216,11 +319,46 @@ class Sync:
 
     # --- both
 
-    def _dispatch(self, writes: Iterable[Write]) -> None:
+    def _carrier_in(self, folder: Path) -> Carrier:
+        given = self._settings
+        return Carrier(
+            self._ssh,
+            folder,
+            lambda transfer: self._tell(transfer=transfer),
+            limit=given.files_limit,
+            paste_limit=given.paste_limit,
+            guest_name=given.guest_name,
+        )
+
+    @contextlib.contextmanager
+    def _shelf(self) -> Iterator[None]:
+        """Have the folder for files for the time of the block, or go on without it and say so."""
+        with contextlib.ExitStack() as held:
+            if self._carrier is not None:
+                try:
+                    held.enter_context(self._carrier.here.held())
+                except (BusyError, FilesError) as refusal:
+                    self._notes = (f"files are not synced: {refusal.message}",)
+                    self._carrier = None
+                    self._engine.knows(Side.HOST, self._host.forms - {JPEG, BMP, URIS})
+                    self._tell(notes=self._notes)
+            yield
+
+    def _known(self, side: Side, content: Content, *, anew: bool) -> Content:
+        """The copy as the engine knows it: whose files they are, if they are any."""
+        if URIS not in content.names:
+            return content
+        if self._carrier is None:
+            return Content(held=Held.NO_FILES)
+        return self._carrier.known(side, content, anew=anew)
+
+    def _dispatch(self, writes: Sequence[Write]) -> None:
         last_change = self.snapshot.last_change
         for write in writes:
             self._slots[write.side].put(write)
             last_change = time.time()
+        if any(_is_plain(write.content) for write in writes):
+            self._tell(transfer=None)  # what became of files before that matters no more
         self._tell(
             last_change=last_change,
             stayed_on_host=self._engine.stayed[Side.HOST],
@@ -239,32 +377,6 @@ class Sync:
         self._on_change(self.snapshot)
 
 
-@dataclass(slots=True)
-class _Slot:
-    """The newest write for one side: a newer one takes the place of one that has not begun."""
-
-    _write: Write | None = None
-    _since: float = 0.0
-    _begun: dict[int, float] = field(default_factory=dict)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def put(self, write: Write) -> None:
-        self._write, self._since = write, time.monotonic()
-        self._news.set()
-
-    async def take(self) -> tuple[Write, float]:
-        while self._write is None:
-            self._news.clear()
-            await self._news.wait()
-        write, self._write = self._write, None
-        self._begun = {token: since for token, since in self._begun.items() if token > write.token - 16}
-        self._begun[write.token] = self._since
-        return write, self._since
-
-    def since(self, token: int) -> float | None:
-        return self._begun.pop(token, None)
-
-
 @contextlib.contextmanager
 def only_sync(lock: Path, guest: str) -> Iterator[None]:
     """Hold the lock of a guest's sync for the time of the block: a second one is refused with the first's pid.
@@ -274,6 +386,11 @@ def only_sync(lock: Path, guest: str) -> Iterator[None]:
     """
     with hold(lock, busy=f"the clipboard of {guest} is synced already"):
         yield
+
+
+def _is_plain(content: Content) -> bool:
+    """Whether it can go as it is, at once."""
+    return not (_FILES | PICTURES) & set(content.names)
 
 
 def _first(errors: BaseExceptionGroup[PommelError]) -> PommelError:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from pommel.clipboard.content import HTML, PNG, RTF, TEXT, TIFF, URIS, Content
+from pommel.clipboard.content import BMP, HTML, JPEG, PNG, RTF, TEXT, TIFF, URIS, Content
+from pommel.clipboard.uris import from_gnome, to_gnome
 
 # KDE's, kept to by password keepers on every desktop; its value is "secret".
 SECRET_HINT = "x-kde-passwordManagerHint"  # noqa: S105
 FILES = "x-special/gnome-copied-files"
+# KDE's, beside text/uri-list: "1" for files that were cut.
+CUT = "application/x-kde-cutselection"
 
 # Form -> what it may be called, the best name first.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -20,9 +23,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     RTF: ("text/rtf", "application/rtf"),
     PNG: ("image/png",),
     TIFF: ("image/tiff",),
-    URIS: ("text/uri-list", FILES),
+    JPEG: ("image/jpeg", "image/jpg"),
+    BMP: ("image/bmp", "image/x-bmp", "image/x-MS-bmp"),
+    # What file managers add says also whether the files were cut.
+    URIS: (FILES, "text/uri-list"),
 }
-KNOWN = (*(name for names in NAMES.values() for name in names), "TEXT", SECRET_HINT)
+KNOWN = (*(name for names in NAMES.values() for name in names), "TEXT", CUT, SECRET_HINT)
+_PICTURES = (PNG, TIFF, JPEG, BMP)  # the best first
 
 
 def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, str]]:
@@ -37,10 +44,8 @@ def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, 
     }
     if URIS in found:
         return [(URIS, found[URIS])]
-    if TEXT in found:
-        found.pop(PNG, None)
-    if TEXT in found or PNG in found:
-        found.pop(TIFF, None)
+    for picture in [form for form in _PICTURES if form in found][0 if TEXT in found else 1 :]:
+        del found[picture]
     return list(found.items())
 
 
@@ -49,8 +54,7 @@ def received(name: str, data: bytes) -> bytes:
     if name == "STRING":
         return data.decode("latin-1").encode()
     if name == FILES:
-        # "copy" or "cut", then a URI a line.
-        return b"".join(line + b"\r\n" for line in data.split(b"\n")[1:] if line)
+        return from_gnome(data)
     return data
 
 
@@ -80,5 +84,5 @@ def _offer(name: str, data: bytes) -> Offer:
     if name == "STRING":
         return lambda: data.decode().encode("latin-1")
     if name == FILES:
-        return lambda: b"\n".join([b"copy", *(line for line in data.split(b"\r\n") if line)])
+        return lambda: to_gnome(data)
     return lambda: data

@@ -11,8 +11,9 @@ from typing import Any
 
 from Xlib import X
 
-from pommel.clipboard.content import Content, Held, content_of
-from pommel.clipboard.targets import KNOWN, SECRET_HINT, chosen, received
+from pommel.clipboard.content import URIS, Content, Held, content_of
+from pommel.clipboard.targets import CUT, KNOWN, SECRET_HINT, chosen, received
+from pommel.clipboard.uris import mark_cut, paths_of
 
 _SLICE_WORDS = 64 << 10  # GetProperty counts four bytes each
 Event = Any
@@ -39,13 +40,15 @@ def fetch(
     offered = {name for name in KNOWN if atom(name) in listed}
     if SECRET_HINT in offered and (yield from asking.bytes_of(SECRET_HINT)) == b"secret":
         return Content(held=Held.SECRET)
-    found: dict[str, bytes] = {}
     wanted = chosen(offered, forms)
     try:
-        for form, name in wanted:
-            data = yield from asking.bytes_of(name)
-            if data is not None:
-                found[form] = received(name, data)
+        found = yield from asking.forms(wanted)
+        if URIS in found and not paths_of(found[URIS]):
+            # Links, not files: what else there is says more.
+            wanted = chosen(offered, forms - {URIS})
+            found = yield from asking.forms(wanted)
+        elif URIS in found and CUT in offered and (yield from asking.bytes_of(CUT)) == b"1":
+            found[URIS] = mark_cut(found[URIS])
     except TooLarge as much:
         return Content(held=Held.TOO_LARGE, size=much.size)
     if not wanted:
@@ -71,6 +74,15 @@ class _Asking:
             return set()
         answer = self._window.get_property(place, X.AnyPropertyType, 0, _SLICE_WORDS, delete=True)
         return set(answer.value) if answer is not None and answer.format == 32 else set()
+
+    def forms(self, wanted: list[tuple[str, str]]) -> Generator[None, Event, dict[str, bytes]]:
+        """The answers to several targets, as the forms they are; what the owner does not have is left out."""
+        found: dict[str, bytes] = {}
+        for form, name in wanted:
+            data = yield from self.bytes_of(name)
+            if data is not None:
+                found[form] = received(name, data)
+        return found
 
     def bytes_of(self, target: str) -> Generator[None, Event, bytes | None]:
         """The answer to a target that is bytes, or None where the owner has none."""

@@ -2,18 +2,20 @@
 
 TARGETS, TIMESTAMP, MULTIPLE, SAVE_TARGETS and every name in `targets`. What does not fit into one request goes in
 pieces (INCR), one for each time the asker deletes the last; an asker that stops asking is forgotten after a while.
+What has to be fetched first is fetched once somebody asks for it, who is kept waiting meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from Xlib import X, Xatom
 from Xlib.protocol.event import SelectionNotify
 
 from pommel.clipboard.content import Content
+from pommel.clipboard.host import PASTE_S
 from pommel.clipboard.targets import Offer, offers
 
 _PIECE = 192 << 10  # a request holds 256 KiB without BIG-REQUESTS
@@ -32,38 +34,78 @@ class _Transfer:
     deadline: float
 
 
+@dataclass(slots=True)
+class _Offering:
+    """What the selection is since `stamp` (server time). With `ask`, it is to be fetched when somebody asks for it.
+
+    `waiting` are those who have, with the time until which they are kept waiting.
+    """
+
+    stamp: int
+    offers: dict[int, Offer]
+    ask: Callable[[], None] | None = None
+    asked: bool = False
+    waiting: list[tuple[Any, float]] = field(default_factory=list)
+
+
 class Ownership:
-    """A selection that is ours since `stamp` (server time): its content, and who is still being served."""
+    """A selection that is ours: its content, and who is still being served."""
 
     def __init__(self, display: Any, atom: Callable[[str], int]) -> None:
         self._display, self._atom = display, atom
-        self._offers: dict[int, Offer] = {}
-        self._stamp: int | None = None
+        self._present: _Offering | None = None
+        self._fetching: list[_Offering] = []
         self._transfers: dict[tuple[int, int], _Transfer] = {}
 
     @property
     def held(self) -> bool:
         """Whether the selection is ours."""
-        return self._stamp is not None
+        return self._present is not None
 
     @property
     def deadline(self) -> float | None:
-        """When the next asker is to be forgotten."""
-        return min((transfer.deadline for transfer in self._transfers.values()), default=None)
+        """When the next asker is to be forgotten, or not to be kept waiting any more."""
+        forgotten = [transfer.deadline for transfer in self._transfers.values()]
+        return min([*forgotten, *(until for one in self._fetching for _, until in one.waiting)], default=None)
 
-    def begin(self, content: Content, stamp: int) -> None:
-        """The selection is ours, with this in it."""
-        self._offers = {self._atom(name): offer for name, offer in offers(content).items()}
-        self._stamp = stamp
+    def begin(self, content: Content, stamp: int, ask: Callable[[], None] | None = None) -> None:
+        """The selection is ours, with this in it. `ask` is called once it is wanted; then `prepared` is to be."""
+        named = {self._atom(name): offer for name, offer in offers(content).items()}
+        self._present = _Offering(stamp, named, ask)
 
     def end(self) -> None:
         """Somebody else has it. Transfers that have begun are carried on (ICCCM 2.2)."""
-        self._offers, self._stamp = {}, None
+        self._present = None
+
+    def prepared(self, ask: Callable[[], None], ready: bool, now: float) -> None:
+        """What was asked for by `ask` is ready, or will not be: answer those who wait for it."""
+        for offering in [one for one in self._fetching if one.ask is ask]:
+            self._fetching.remove(offering)
+            waiting, offering.waiting = offering.waiting, []
+            offering.asked = False
+            if ready:
+                offering.ask = None
+            for request, _ in waiting:
+                self._reply(request, offering if ready else None, now)
 
     def answer(self, request: Any, now: float) -> None:
-        """Serve a SelectionRequest event."""
+        """Serve a SelectionRequest event, or keep its asker waiting."""
+        offering = self._present if self._may_have(request) else None
+        if offering is None or offering.ask is None or not self._wants_data(request, offering):
+            self._reply(request, offering, now)
+            return
+        offering.waiting.append((request, now + PASTE_S))
+        if not offering.asked:
+            offering.asked = True
+            self._fetching.append(offering)
+            offering.ask()
+
+    def _wants_data(self, request: Any, offering: _Offering) -> bool:
+        return request.target in offering.offers or request.target == self._atom("MULTIPLE")
+
+    def _reply(self, request: Any, offering: _Offering | None, now: float) -> None:
         place = request.property or request.target  # an obsolete client names no property
-        served = self._may_have(request) and self._serve(request, request.target, place, now)
+        served = offering is not None and self._serve(offering, request, (request.target, place), now)
         reply = SelectionNotify(
             time=request.time,
             requestor=request.requestor,
@@ -89,32 +131,37 @@ class Ownership:
         """Drop transfers that nobody seems to wait for any more."""
         for transfer in [late for late in self._transfers.values() if late.deadline <= now]:
             self._drop(transfer)
+        for offering in self._fetching:
+            late = [request for request, until in offering.waiting if until <= now]
+            offering.waiting = [(request, until) for request, until in offering.waiting if until > now]
+            for request in late:
+                self._reply(request, None, now)
 
     def _may_have(self, request: Any) -> bool:
         # A request from before it was ours is meant for the owner before us.
         # The server's time is milliseconds in 32 bits and begins anew after 49 days.
-        if self._stamp is None:
+        if self._present is None:
             return False
-        return bool(request.time == X.CurrentTime or (request.time - self._stamp) & 0xFFFFFFFF < 1 << 31)
+        return bool(request.time == X.CurrentTime or (request.time - self._present.stamp) & 0xFFFFFFFF < 1 << 31)
 
-    def _serve(self, request: Any, target: int, place: int, now: float) -> bool:
-        asker = request.requestor
+    def _serve(self, offering: _Offering, request: Any, wanted: tuple[int, int], now: float) -> bool:
+        asker, (target, place) = request.requestor, wanted
         if target == self._atom("TARGETS"):
             named = [self._atom(name) for name in ("TARGETS", "TIMESTAMP", "MULTIPLE", "SAVE_TARGETS")]
-            asker.change_property(place, Xatom.ATOM, 32, [*named, *self._offers])
+            asker.change_property(place, Xatom.ATOM, 32, [*named, *offering.offers])
         elif target == self._atom("TIMESTAMP"):
-            asker.change_property(place, Xatom.INTEGER, 32, [self._stamp])
+            asker.change_property(place, Xatom.INTEGER, 32, [offering.stamp])
         elif target == self._atom("SAVE_TARGETS"):
             asker.change_property(place, self._atom("NULL"), 32, [])
         elif target == self._atom("MULTIPLE"):
-            return self._serve_many(request, place, now)
-        elif target in self._offers:
-            self._hand_over(asker, target, place, self._offers[target](), now)
+            return self._serve_many(offering, request, place, now)
+        elif target in offering.offers:
+            self._hand_over(asker, target, place, offering.offers[target](), now)
         else:
             return False
         return True
 
-    def _serve_many(self, request: Any, place: int, now: float) -> bool:
+    def _serve_many(self, offering: _Offering, request: Any, place: int, now: float) -> bool:
         """MULTIPLE: the property lists (target, property) pairs; what cannot be served gets None for its property."""
         asked = request.requestor.get_property(place, X.AnyPropertyType, 0, 1024)
         if asked is None or asked.format != 32:
@@ -122,7 +169,7 @@ class Ownership:
         words = list(asked.value)
         for at in range(0, len(words) - 1, 2):
             nested = words[at] == self._atom("MULTIPLE")
-            if nested or not words[at + 1] or not self._serve(request, words[at], words[at + 1], now):
+            if nested or not words[at + 1] or not self._serve(offering, request, (words[at], words[at + 1]), now):
                 words[at + 1] = X.NONE
         request.requestor.change_property(place, self._atom("ATOM_PAIR"), 32, words)
         return True

@@ -14,6 +14,7 @@ from typing import Any
 from pommel.settings import (
     Setting,
     choice,
+    parse_bool,
     parse_flags,
     parse_port,
     parse_positive,
@@ -57,6 +58,7 @@ class MachineSpec:
     macos: str | None = None  # the guest's version: a name or number of the catalogue; None: no macOS, or not known
     boot_disk: str | None = None  # a boot disk to use in place of the upstream's
     topology: str = "checked"  # checked | as-asked
+    clipboard: bool = False  # synced with this host's for as long as the machine runs
     reasons: Mapping[str, str] = field(default_factory=dict)  # key -> why, where it is Pommel that chose the value
 
     @classmethod
@@ -88,5 +90,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ssh_user", parse_text, None, "who to be in the guest"),
     Setting("console_port", parse_port, None, "host port of the console page"),
     Setting("stop_timeout", parse_seconds, 60.0, "how long a guest may take to power down"),
+    Setting("clipboard", parse_bool, False, "true syncs its clipboard with this desktop's while it runs"),
     Setting("qemu_args", parse_texts, (), "arguments to append to QEMU's, as they are"),
 )

@@ -1,7 +1,7 @@
-"""The systemd user unit that keeps a machine running. Band: core, no I/O.
+"""The systemd user units that keep a machine running, and a clipboard synced. Band: core, no I/O.
 
-Text only; the commands are the caller's. The unit's main process is one that lasts as long as the machine does
-(`start --foreground`), so systemd sees it end, and why.
+Text only; the commands are the caller's. A unit's main process is one that lasts as long as the machine does
+(`start --foreground`), or the sync (`clip sync --foreground`), so systemd sees it end, and why.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pommel.errors import UsageError
+from pommel.systemd import command_line, literal, quoted
 
 # What the rungs below the guest's own power-down may take, QEMU writing out its cache, and some air.
 _STOP_MARGIN_S = 60
 _RESTART_S = 10
 _BURST, _BURST_S = 5, 600
-_NOT_IN_PROGRAMS = "\"'\\"
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,56 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SyncService:
+    """A clipboard's sync as a service. `start` runs until it is told to end; its first word is an absolute path.
+
+    `words` are what names the guest on a command line.
+    """
+
+    guest: str
+    words: Sequence[str]
+    start: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def sync_unit_name(key: str) -> str:
+    """What the unit is called that syncs the clipboard of guest `key`; no machine's unit is called so."""
+    return f"pommel_clip-{key}.service"
+
+
+def sync_unit_text(service: SyncService) -> str:
+    """The unit file of a clipboard's sync.
+
+    Raises:
+        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+    """
+    words = " ".join(service.words)
+    return f"""\
+# Written by `pommel clip service install {words}`, which writes it anew; `pommel clip service remove` takes it away.
+[Unit]
+Description=Clipboard of {literal(service.guest)} (Pommel)
+# With the desktop, whose clipboard it is, and which tells systemd where that is (DISPLAY, WAYLAND_DISPLAY).
+PartOf=graphical-session.target
+After=graphical-session.target
+StartLimitIntervalSec={_BURST_S}
+StartLimitBurst={_BURST}
+
+[Service]
+Type=exec
+{_environment(service.environment)}ExecStart={command_line(service.start)}
+# It ends its ssh itself.
+KillMode=mixed
+Restart=on-failure
+RestartSec={_RESTART_S}
+# Not where the words are wrong, or somebody syncs this guest already.
+RestartPreventExitStatus=2 3
+
+[Install]
+WantedBy=graphical-session.target
+"""
+
+
 def unit_name(machine: str) -> str:
     """What the machine's unit is called."""
     return f"pommel-{machine}.service"
@@ -44,7 +92,6 @@ def unit_text(service: Service) -> str:
     Raises:
         UsageError: a command does not begin with an absolute path, or holds what no unit file can.
     """
-    environment = "".join(f"Environment={_quoted(f'{k}={v}')}\n" for k, v in sorted(service.environment.items()))
     return f"""\
 # Written by `pommel service install {service.machine}`, which writes it anew; `pommel service remove` takes it away.
 [Unit]
@@ -55,10 +102,10 @@ StartLimitBurst={_BURST}
 
 [Service]
 Type=exec
-{environment}ExecStart={_command(service.start)}
+{_environment(service.environment)}ExecStart={command_line(service.start)}
 # systemd signals nobody before this has ended, and it has the guest power down first. Only what it leaves behind
 # gets SIGTERM, on which QEMU still writes its disk out.
-ExecStop={_command(service.stop)}
+ExecStop={command_line(service.stop)}
 KillMode=control-group
 TimeoutStartSec=infinity
 TimeoutStopSec={round(service.stop_timeout_s) + _STOP_MARGIN_S}
@@ -70,21 +117,5 @@ WantedBy=default.target
 """
 
 
-def _command(words: Sequence[str]) -> str:
-    if not words or not words[0].startswith("/"):
-        raise UsageError(f"a unit's command begins with an absolute path, unlike {' '.join(words)!r}")
-    program, *rest = words
-    if any(char in _NOT_IN_PROGRAMS for char in program):
-        raise UsageError(
-            f"systemd starts no program whose path has quotes or backslashes: {program}",
-            hint="install pommel in a folder with a plainer name",
-        )
-    # systemd.service(5): `$` is expanded in arguments, never in the program's own path.
-    return " ".join([_quoted(program), *(_quoted(word).replace("$", "$$") for word in rest)])
-
-
-def _quoted(word: str) -> str:
-    """One word between double quotes (systemd.syntax(7)), its `%` doubled (systemd.unit(5), specifiers)."""
-    if any((ord(char) < 0x20 and char not in _ESCAPES) or char == "\x7f" for char in word):
-        raise UsageError(f"a unit file cannot hold the control characters in {word!r}")
-    return '"' + "".join(_ESCAPES.get(char, char) for char in word).replace("%", "%%") + '"'
+def _environment(variables: Mapping[str, str]) -> str:
+    return "".join(f"Environment={quoted(f'{key}={value}')}\n" for key, value in sorted(variables.items()))

@@ -15,12 +15,11 @@ from typing import Any
 
 from pommel.errors import UsageError
 from pommel.session.places import Places
+from pommel.systemd import command_line, literal
 
 AGENT_WORD = "-kvm1"
 _THROTTLE_S = 10  # launchd's own default between two starts; systemd is told the same
 _DAEMON_RESTART_S = 2
-_NOT_IN_PROGRAMS = "\"'\\"
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def files(places: Places, daemon: Sequence[str], agent: Sequence[str]) -> dict[PurePosixPath, bytes]:
@@ -57,7 +56,7 @@ def daemon_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
         "Umask": 0o077,
         "WorkingDirectory": "/",
         # Root's own directory: /tmp would let anybody put a link in the log's place.
-        "StandardErrorPath": f"/var/log/{places.daemon_label}-daemon.log",
+        "StandardErrorPath": str(places.daemon_log),
     }
 
 
@@ -95,7 +94,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={_command(command)}
+ExecStart={command_line(command)}
 Restart=always
 RestartSec={_DAEMON_RESTART_S}
 UMask=0077
@@ -115,7 +114,7 @@ def agent_path_unit(places: Places) -> str:
 Description=Watch for viewers of this session ({places.service_id}, Pommel)
 
 [Path]
-DirectoryNotEmpty={str(places.signals).replace("%", "%%")}
+DirectoryNotEmpty={literal(str(places.signals))}
 Unit={places.agent_unit}
 
 [Install]
@@ -137,7 +136,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={_command(command)}
+ExecStart={command_line(command)}
 Restart=on-failure
 RestartSec={_THROTTLE_S}
 TimeoutStopSec=5
@@ -151,21 +150,3 @@ def _words(command: Sequence[str]) -> list[str]:
     if any(ord(char) < 0x20 and char not in "\t\n\r" for word in command for char in word):
         raise UsageError("a service's command holds no control characters")
     return list(command)
-
-
-def _command(words: Sequence[str]) -> str:
-    program, *rest = _words(words)
-    if any(char in _NOT_IN_PROGRAMS for char in program):
-        raise UsageError(
-            f"systemd starts no program whose path has quotes or backslashes: {program}",
-            hint="install pommel in a folder with a plainer name",
-        )
-    # systemd.service(5): `$` is expanded in arguments, never in the program's own path.
-    return " ".join([_quoted(program), *(_quoted(word).replace("$", "$$") for word in rest)])
-
-
-def _quoted(word: str) -> str:
-    """One word between double quotes (systemd.syntax(7)), its `%` doubled (systemd.unit(5), specifiers)."""
-    if any((ord(char) < 0x20 and char not in _ESCAPES) or char == "\x7f" for char in word):
-        raise UsageError(f"a unit file cannot hold the control characters in {word!r}")
-    return '"' + "".join(_ESCAPES.get(char, char) for char in word).replace("%", "%%") + '"'

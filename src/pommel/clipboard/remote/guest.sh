@@ -14,12 +14,16 @@ newline=$(printf '\n_')
 newline=${newline%_}
 user=$(id -un)
 console=$(stat -f %Su /dev/console 2>/dev/null) || console=$user
+# Where the user keeps what may be thrown away, and whether a sync has kept files there. In hex: it may be any bytes.
+case $(uname 2>/dev/null) in Darwin) caches=$HOME/Library/Caches ;; *) caches=${XDG_CACHE_HOME:-$HOME/.cache} ;; esac
+notes="user=$user console=$console caches=$(printf %s "$caches" | od -An -v -tx1 | tr -d ' \n')"
+[ ! -d "$caches/pommel-clipboard" ] || notes="$notes kept=1"
 take
 javascript=$taken
 take
 watcher=$taken
 if command -v osascript >/dev/null 2>&1; then
-    POMMEL_NOTES="user=$user console=$console" exec osascript -l JavaScript -e "$javascript"
+    POMMEL_NOTES=$notes exec osascript -l JavaScript -e "$javascript"
 fi
 if ! command -v pbcopy >/dev/null 2>&1 || ! command -v pbpaste >/dev/null 2>&1; then
     printf 'POMMEL-CLIPBOARD 1 none none user=%s\n' "$user"
@@ -31,6 +35,17 @@ case $(locale -a 2>/dev/null) in *C.utf8* | *C.UTF-8*) LC_CTYPE=C.UTF-8 ;; esac
 export LC_ALL LC_CTYPE
 if printf x | base64 -w0 >/dev/null 2>&1; then encoded() { base64 -w0; }; else encoded() { base64 | tr -d '\n'; }; fi
 
+# Files: for whoever has xclip, which says and takes lists of them. pbcopy and pbpaste look at the same display.
+files=
+if command -v xclip >/dev/null 2>&1; then
+    files=,uris
+    export DISPLAY="${DISPLAY:-:0}"
+    [ -n "${XAUTHORITY-}" ] || [ ! -f "$HOME/.Xauthority" ] || export XAUTHORITY="$HOME/.Xauthority"
+fi
+has_files() {
+    [ -n "$files" ] && case $(timeout 10 xclip -selection clipboard -o -t TARGETS 2>/dev/null) in *text/uri-list*) true ;; *) false ;; esac
+}
+
 # What the host says, and what becomes of it, as lines for `publish`.
 commands() {
     while read -r verb one two three; do
@@ -38,12 +53,20 @@ commands() {
         write)
             size=${three#+}
             case $two in empty) size=0 ;; esac
+            echo begin
             # What a pbcopy that fails leaves must not be taken for the next line.
-            if head -c "$size" | { pbcopy >/dev/null 2>&1 || { cat >/dev/null; false; }; }; then echo "done $one"; else echo "failed $one"; fi
+            if head -c "$size" | { copy "$two" >/dev/null 2>&1 || { cat >/dev/null; false; }; }; then echo "done $one"; else echo "failed $one"; fi
             ;;
         ping) echo "pong $one" ;;
         esac
     done
+}
+
+copy() {
+    case $1 in
+    uris:*) setsid --wait xclip -selection clipboard -i -t text/uri-list ;;
+    *) pbcopy ;;
+    esac
 }
 
 # A line "look" whenever the clipboard may have changed, and "end" if nobody watches any more.
@@ -56,11 +79,24 @@ watch() {
     echo end
 }
 
+# What there is now, and of what form.
+read_now() {
+    form=text
+    if has_files; then
+        form=uris
+        now=$(timeout 10 xclip -selection clipboard -o -t text/uri-list 2>/dev/null | encoded)
+    else
+        now=$(pbpaste 2>/dev/null | encoded)
+    fi
+}
+
 # The only one that writes to the host, so that nothing gets into the middle of something else.
 publish() {
     last=
     count=0
     unwatched=0
+    last_form=
+    told=0
     while read -r verb token; do
         case $verb in
         pong)
@@ -72,14 +108,22 @@ publish() {
             ;;
         look) unwatched=0 ;;
         end) exit 1 ;;
-        "done" | failed) echo "$verb $token" ;;
+        "done" | failed)
+            echo "$verb $token"
+            # What was told since the write began may have been copied after it: the host took it for older. Once more.
+            [ "$told" = 0 ] || last='' last_form=''
+            ;;
+        begin)
+            told=0
+            continue
+            ;;
         esac
-        now=$(pbpaste 2>/dev/null | encoded)
-        # Nothing may be only the moment between two owners.
-        if [ -z "$now" ]; then sleep 0.1 && now=$(pbpaste 2>/dev/null | encoded); fi
-        if [ "$now" = "$last" ] && [ "$count" != 0 ]; then continue; fi
+        read_now
+        # Nothing may be only the moment between two owners, and so may files in the guise of text ("file:/").
+        case $now in '') sleep 0.1 && read_now ;; ZmlsZTov*) [ "$form" = uris ] || read_now ;; esac
+        if [ "$now" = "$last" ] && [ "$form" = "$last_form" ] && [ "$count" != 0 ]; then continue; fi
         count=$((count + 1))
-        last=$now
+        last=$now last_form=$form told=1
         size=$((${#now} * 3 / 4))
         if [ "$size" -gt $((limit + 2)) ]; then
             echo "copy $count held large $size"
@@ -88,7 +132,7 @@ publish() {
         elif [ "$size" = 0 ]; then
             echo "copy $count held foreign" # pbpaste does not tell a picture from nothing
         else
-            printf 'copy %s base64 text +%s\n%s' "$count" "${#now}" "$now"
+            printf 'copy %s base64 %s +%s\n%s' "$count" "$form" "${#now}" "$now"
         fi
     done
 }
@@ -96,7 +140,7 @@ publish() {
 # Standard output is the frames' alone from here on.
 IFS=' ' read -r _ limit every_ms
 every=$(awk "BEGIN { print ($every_ms > 250 ? $every_ms : 250) / 1000 }")
-printf 'POMMEL-CLIPBOARD 1 posix text user=%s\n' "$user"
+printf 'POMMEL-CLIPBOARD 1 posix text%s %s\n' "$files" "$notes"
 exec 3<&0
 {
     watch </dev/null 3<&- &

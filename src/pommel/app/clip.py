@@ -1,0 +1,256 @@
+"""One clipboard for this desktop and a guest: sync, push, pull, stop, status, history. Band: app.
+
+One process a guest, known by the lock it holds (`clip_running`). This is what is called from outside of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pommel import locks
+from pommel.app import clip_control, clip_history, clip_status
+from pommel.app.clip_history import Entry
+from pommel.app.clip_options import HAND_OVER_S, ClipOptions
+from pommel.app.clip_status import ClipStatus
+from pommel.app.clip_target import Guest, find_guest
+from pommel.app.workspace import Workspace
+from pommel.errors import BusyError, DeadlineError, PommelError, StateError
+from pommel.machine.pinned import pin_holder
+from pommel.machine.spec import MachineSpec
+from pommel.paths import write_atomic
+from pommel.process import Detached, spawn_detached
+from pommel.progress import Progress, Report, ignore, warn
+
+if TYPE_CHECKING:
+    from pommel.app.clip_once import Moved
+START_S = 40.0  # ssh, the greeting, and a slow host
+STOP_S = 5.0
+_LOG_MAX = 256 << 10
+
+
+def sync(workspace: Workspace, guest: Guest, options: ClipOptions, *, report: Report = ignore) -> ClipStatus:
+    """Start to sync in the background; return when it syncs, or with what it waits for.
+
+    Raises:
+        BusyError: this guest is synced already; the message has the pid.
+        StateError: there is no desktop here.
+        PommelError: it ended at once; the message says why.
+    """
+    from pommel.clipboard.host import find_desktop
+
+    refuse_second(guest)
+    find_desktop(workspace.env)
+    step = f"connecting to the clipboard of {guest.label}"
+    report(Progress(step))
+    child = _spawn(workspace, guest, "sync", options)
+    try:
+        status = _await(guest, child, lambda waited: report(Progress(step, done=waited, unit="s")))
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        child.release()
+    report(Progress(step, finished=True))
+    return status
+
+
+def refuse_second(guest: Guest) -> None:
+    """Make sure that a guest is not synced yet.
+
+    Raises:
+        BusyError: it is.
+    """
+    if (pid := locks.holder(guest.paths.lock)) is not None:
+        raise BusyError(
+            f"the clipboard of {guest.label} is synced already (pid {pid})",
+            hint=f"pommel clip status {' '.join(guest.words)}; end it with: pommel clip stop {' '.join(guest.words)}",
+        )
+
+
+def begin_with(workspace: Workspace, spec: MachineSpec, *, report: Report = ignore) -> None:
+    """Have a machine's clipboard synced for as long as it runs, if it is to be. Waits for nothing and never fails."""
+    from pommel.clipboard.host import find_desktop
+
+    try:
+        guest = find_guest(workspace, spec.name)
+        if locks.holder(guest.paths.lock) is not None:
+            return
+        find_desktop(workspace.env)
+        _spawn(workspace, guest, "sync", ClipOptions(with_machine=True)).release()
+    except (PommelError, OSError) as why:
+        warn(report, f"the clipboard of {spec.name} is not synced: {why}")
+
+
+def push(workspace: Workspace, guest: Guest, options: ClipOptions) -> str:
+    """Give the guest what this desktop's clipboard has, by the sync that runs or without; say what was done.
+
+    Raises:
+        StateError: there is nothing that may travel, or the running sync has no connection.
+        PommelError: the guest cannot be reached, or does not take it.
+    """
+    if locks.holder(guest.paths.lock) is not None:
+        return _ordered(guest, "push")
+    from pommel.app import clip_once
+
+    return _moved(asyncio.run(clip_once.push(workspace, guest, options)))
+
+
+def pull(workspace: Workspace, guest: Guest, options: ClipOptions) -> str:
+    """Put what the guest's clipboard has on this desktop's; say what was done. Raises as `push`.
+
+    Without a sync a small process keeps it there until something else is copied.
+    """
+    if locks.holder(guest.paths.lock) is not None:
+        return _ordered(guest, "pull")
+    guest.paths.make()
+    child = _spawn(workspace, guest, "pull", options)
+    try:
+        return _await_pulled(guest, child)
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        child.release()
+
+
+def pull_here(workspace: Workspace, guest: Guest, options: ClipOptions) -> None:
+    """Pull in this process, write down what became of it, and keep it there until the next copy."""
+    from pommel.app import clip_once
+
+    def tell(document: dict[str, Any]) -> None:
+        write_atomic(guest.paths.pulled, json.dumps({"pid": os.getpid(), **document}), mode=0o600)
+
+    try:
+        keeping = clip_once.pull_and_keep(workspace, guest, options, lambda moved: tell({"told": _moved(moved)}))
+        asyncio.run(keeping)
+    except PommelError as error:
+        tell(clip_control.told_of(error))
+
+
+def stop(guest: Guest) -> bool:
+    """End the sync of a guest; say whether there was one. The guest goes on."""
+    with pin_holder(guest.paths.lock) as process:
+        if process is None:
+            clip_status.forget(guest.paths)  # its last words have been heard
+            return False
+        try:
+            clip_control.order(guest.paths.socket, {"do": "stop"}, timeout_s=STOP_S)
+        except PommelError:  # it is about to start or to end, or it hangs
+            process.send(signal.SIGTERM)
+        if not process.ended(STOP_S):
+            process.send(signal.SIGKILL)
+            process.ended(STOP_S)
+    return True
+
+
+def running(workspace: Workspace) -> list[Guest]:
+    """The guests that are synced now."""
+    seen = [status for status in clip_status.all_of(workspace) if status.running]
+    return [guest_called(workspace, status) for status in seen]
+
+
+def guest_called(workspace: Workspace, status: ClipStatus) -> Guest:
+    """The guest of a sync that runs, whatever has become of its machine or its name since."""
+    return Guest(status.guest, workspace.home.clip(status.key), tuple(status.words), status.keys, "", status.machine)
+
+
+def history(guest: Guest) -> list[Entry]:
+    """The copies that lost a tie, the oldest first.
+
+    Raises:
+        StateError: this guest is not synced.
+    """
+    _refuse_none(guest)
+    return clip_history.entries_of(clip_control.order(guest.paths.socket, {"do": "history"}))
+
+
+def history_text(guest: Guest, number: int) -> str:
+    """The whole text of one of them.
+
+    Raises:
+        StateError: this guest is not synced.
+        UsageError: there is no such copy, or it has no text.
+    """
+    _refuse_none(guest)
+    return str(clip_control.order(guest.paths.socket, {"do": "history", "entry": number})["text"])
+
+
+def try_again(guest: Guest) -> None:
+    """Have a sync that waits connect now. Nothing happens where there is none."""
+    if locks.holder(guest.paths.lock) is not None:
+        clip_control.order(guest.paths.socket, {"do": "connect"})
+
+
+def _refuse_none(guest: Guest) -> None:
+    if locks.holder(guest.paths.lock) is None:
+        raise StateError(
+            f"the clipboard of {guest.label} is not synced", hint=f"pommel clip sync {' '.join(guest.words)}"
+        )
+
+
+def _ordered(guest: Guest, way: str) -> str:
+    told = clip_control.order(guest.paths.socket, {"do": way}, timeout_s=HAND_OVER_S + 5)
+    return "by the sync that runs" if told["moved"] else "both sides have it already"
+
+
+def _moved(moved: Moved) -> str:
+    words = {"text/plain;charset=utf-8": "text", "text/html": "HTML", "text/rtf": "RTF"}
+    kinds = dict.fromkeys(words.get(form, "a picture") for form in moved.forms)
+    return f"{', '.join(kinds)}, {moved.size_bytes} bytes"
+
+
+def _spawn(workspace: Workspace, guest: Guest, verb: str, options: ClipOptions) -> Detached:
+    guest.paths.make()
+    log = guest.paths.log
+    if log.exists() and log.stat().st_size > _LOG_MAX:
+        log.unlink()
+    argv = [sys.executable, "-m", "pommel", "clip", verb, "--serve", json.dumps(asdict(options)), *guest.words]
+    argv += ["--accept-new"] if guest.accept_new else []
+    env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
+    return spawn_detached(argv, log, env=env, cwd=workspace.cwd)
+
+
+def _await(guest: Guest, child: Detached, tick: Callable[[float], None]) -> ClipStatus:
+    """Wait until a sync that was just started is at something."""
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < START_S:
+        status = clip_status.look(guest.paths, guest.label)
+        if status.pid == child.pid and status.state != "connecting":
+            return status
+        if child.exit_status() is not None:
+            refuse_second(guest)  # another was quicker
+            raise _failure(guest, clip_status.look(guest.paths, guest.label))
+        tick(waited)
+        time.sleep(0.02)
+    return clip_status.look(guest.paths, guest.label)
+
+
+def _failure(guest: Guest, status: ClipStatus) -> PommelError:
+    if status.why:
+        return StateError(status.why, hint=status.hint)
+    return PommelError(f"the sync of {guest.label} ended at once", hint=f"look at {guest.paths.log}")
+
+
+def _await_pulled(guest: Guest, child: Detached) -> str:
+    deadline = time.monotonic() + HAND_OVER_S + START_S
+    while time.monotonic() < deadline:
+        gone = child.exit_status() is not None
+        try:
+            told = json.loads(guest.paths.pulled.read_text())
+        except (OSError, ValueError):
+            told = {}
+        if told.get("pid") == child.pid:
+            guest.paths.pulled.unlink(missing_ok=True)
+            return str(clip_control.answer_of(told)["told"])
+        if gone:
+            raise PommelError(f"the pull from {guest.label} ended at once", hint=f"look at {guest.paths.log}")
+        time.sleep(0.02)
+    raise DeadlineError(f"{guest.label} did not say what it has", hint=f"look at {guest.paths.log}")

@@ -1,0 +1,64 @@
+"""The copies that lost a tie, as a running sync tells them to its user. Band: app.
+
+They live in that process's memory only: what stands here makes an answer of them, and reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pommel.clipboard.engine import Lost
+from pommel.errors import UsageError
+
+_BEGINNING = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One copy: `number` from 1 up, the oldest first; `side` is host or guest; `at` seconds since 1970, 0 unknown."""
+
+    number: int
+    side: str
+    at: float
+    forms: tuple[str, ...]
+    size_bytes: int
+    beginning: str  # of its text
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry as one JSON object."""
+        return asdict(self)
+
+
+def answer(history: Sequence[Lost], entry: object) -> Mapping[str, Any]:
+    """All entries, or the whole text of one.
+
+    Raises:
+        UsageError: there is no such entry, or it has no text.
+    """
+    if entry is None:
+        return {"entries": [_told(number, lost) for number, lost in enumerate(history, 1)]}
+    if not isinstance(entry, int) or not 1 <= entry <= len(history):
+        raise UsageError(f"there is no copy {entry} in the history", hint="pommel clip history lists them")
+    text = history[entry - 1].content.text
+    if text is None:
+        raise UsageError(f"copy {entry} has no text", hint="pommel clip history lists what each has")
+    return {"text": text.decode()}
+
+
+def _told(number: int, lost: Lost) -> dict[str, Any]:
+    text = (lost.content.text or b"").decode()
+    return {
+        "number": number,
+        "side": lost.side.value,
+        "at": lost.at,
+        "forms": list(lost.content.names),
+        "size_bytes": lost.content.size,
+        "beginning": " ".join(text[: 4 * _BEGINNING].split())[:_BEGINNING],
+    }
+
+
+def entries_of(told: Mapping[str, Any]) -> list[Entry]:
+    """The entries of an answer."""
+    return [Entry(**{**each, "forms": tuple(each["forms"])}) for each in told["entries"]]

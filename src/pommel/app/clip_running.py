@@ -1,0 +1,240 @@
+"""The process that keeps one guest's clipboard and this desktop's the same. Band: app.
+
+`serve` runs it here until it is told to end; who starts it in the background is `clip`. It lives by its lock, takes
+orders at its socket, writes down how it stands, and, for a machine, knows when that goes and comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pommel import locks
+from pommel.app import clip_history, clip_status
+from pommel.app.clip_control import listening
+from pommel.app.clip_options import HAND_OVER_S, ClipOptions
+from pommel.app.clip_status import ClipStatus
+from pommel.app.clip_target import Guest
+from pommel.app.workspace import Workspace
+from pommel.clipboard.content import FORMS
+from pommel.clipboard.engine import Direction, Side
+from pommel.clipboard.guest import EVERY_MS
+from pommel.clipboard.host import HostClipboard, find_desktop, host_clipboard
+from pommel.clipboard.sync import BACKOFF_S, Settings, Snapshot, State, Sync, only_sync
+from pommel.errors import DeadlineError, PommelError, StateError, UsageError
+
+# How long a sync that came with its machine waits for it to come back (a restart), as its console does.
+LINGER_S = 15.0
+_LOOK_S = 1.0
+_WRITE_S = 0.25  # what is written down is for people
+# A guest that boots is asked this often, and one that has been up for long.
+_BOOT_S = 180.0
+_EAGER_S, _PATIENT_S = 2.0, 15.0
+# A machine that does not run need not be knocked at: when it comes, that is seen.
+_MACHINE_BACKOFF_S = (*BACKOFF_S, 60.0)
+
+
+async def serve(
+    workspace: Workspace,
+    guest: Guest,
+    options: ClipOptions,
+    *,
+    on_change: Callable[[ClipStatus], None] = lambda _: None,
+) -> str:
+    """Sync in this process until told to end, or until the machine has gone with which it came; return why it ended.
+
+    Cancel it to end it: nothing is left behind.
+
+    Raises:
+        BusyError: this guest is synced already; the message has the pid.
+        StateError: there is no desktop here.
+        PommelError: the desktop ended, or a program is missing.
+    """
+    guest.paths.make()
+    with only_sync(guest.paths.lock, guest.label):
+        running = _Running(workspace, guest, options, on_change)
+        try:
+            desktop, selection = find_desktop(workspace.env), options.selection.upper()
+            async with host_clipboard(
+                desktop, selection=selection, limit=options.limit_bytes, forms=frozenset(FORMS)
+            ) as host:
+                why = await running.run(host)
+        except PommelError as error:
+            last_words = ClipStatus(guest.label, why=error.message, hint=error.hint, machine=guest.machine)
+            clip_status.keep(guest.paths, last_words)
+            raise
+        except BaseException:
+            clip_status.forget(guest.paths)
+            raise
+        finally:
+            guest.paths.shared.unlink(missing_ok=True)  # an ssh that had to be killed leaves it
+        clip_status.forget(guest.paths)
+        return why
+
+
+class _Running:
+    """A sync, and what surrounds it."""
+
+    def __init__(
+        self, workspace: Workspace, guest: Guest, options: ClipOptions, on_change: Callable[[ClipStatus], None]
+    ) -> None:
+        self._workspace, self._guest, self._options, self._on_change = workspace, guest, options, on_change
+        self._sync: Sync | None = None
+        self._since = time.time()
+        self._alive = self._is_alive()
+        self._came, self._end = asyncio.Event(), asyncio.Event()
+        # Two, as each has one who clears it.
+        self._to_write, self._news = asyncio.Event(), asyncio.Event()
+
+    async def run(self, host: HostClipboard) -> str:
+        """Run until the end, and say why it came."""
+        async with listening(self._guest.paths.socket, self._answer):
+            works = [self._syncing(host), self._writing(), self._told_to_end()]
+            works += [self._following(self._guest.machine)] if self._guest.machine is not None else []
+            tasks = [asyncio.ensure_future(work) for work in works]
+            try:
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                return next(iter(ended)).result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _told_to_end(self) -> str:
+        await self._end.wait()
+        return "stopped"
+
+    async def _syncing(self, host: HostClipboard) -> str:
+        """Sync; anew when the machine has come back with another port or user."""
+        machine = self._guest.machine is not None
+        settings = Settings(
+            direction=Direction(self._options.direction),
+            limit=self._options.limit_bytes,
+            history=self._options.history,
+            every_ms=self._options.every_ms or EVERY_MS,
+            backoff_s=_MACHINE_BACKOFF_S if machine else BACKOFF_S,
+            files=self._guest.paths.files,
+            guest_name=self._guest.machine or "",
+            key_hint=self._guest.key_hint,
+        )
+        while True:
+            argv = self._guest.argv(self._workspace, shared=True)
+            self._sync = Sync(argv, host, settings, on_change=self._tell)
+            syncing = asyncio.ensure_future(self._sync.run())
+            try:
+                while self._guest.argv(self._workspace, shared=True) == argv:
+                    await self._until_back(syncing)
+            finally:
+                syncing.cancel()
+                await asyncio.gather(syncing, return_exceptions=True)
+
+    async def _until_back(self, syncing: asyncio.Future[None]) -> None:
+        """Wait until the machine has come back; or for an error of the sync, which never ends otherwise."""
+        self._came.clear()
+        back = asyncio.ensure_future(self._came.wait())
+        try:
+            await asyncio.wait((syncing, back), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            back.cancel()
+        if syncing.done():
+            syncing.result()
+
+    # --- the machine
+
+    def _is_alive(self) -> bool:
+        machine = self._guest.machine
+        return machine is None or locks.holder(self._workspace.paths(machine).pidfile) is not None
+
+    async def _following(self, machine: str) -> str:
+        """See the machine go and come, and have its guest asked again soon after it came."""
+        record = self._workspace.paths(machine).record
+        came = went = time.monotonic()
+        asked = 0.0
+        while record.exists():
+            await asyncio.sleep(_LOOK_S)
+            now, was, self._alive = time.monotonic(), self._alive, self._is_alive()
+            if self._alive and not was:
+                came, asked = now, 0.0
+                self._came.set()
+            if self._alive != was:
+                self._to_write.set()
+            if self._alive:
+                went = now
+                if now - asked >= (_EAGER_S if now - came < _BOOT_S else _PATIENT_S):
+                    asked = now
+                    self._ask_again()
+            elif self._options.with_machine and now - went >= LINGER_S:
+                return f"{machine} has stopped"
+        return f"{machine} is gone"
+
+    def _ask_again(self, *, refused_too: bool = False) -> None:
+        # Not where a key was refused, unless somebody did something about it: that would only fill the guest's log.
+        if self._sync is not None and (refused_too or self._sync.snapshot.state is not State.REFUSED):
+            self._sync.connect_now()
+
+    # --- what is told
+
+    def _tell(self, _: Snapshot) -> None:
+        self._to_write.set()
+        self._news.set()
+
+    def _status(self) -> ClipStatus:
+        seen = self._sync.snapshot if self._sync is not None else Snapshot()
+        return clip_status.status_of(seen, self._guest, self._options, alive=self._alive, since=self._since)
+
+    async def _writing(self) -> str:
+        told: ClipStatus | None = None
+        while True:
+            self._to_write.clear()
+            status = self._status()
+            if status != told:
+                told = status
+                await asyncio.to_thread(clip_status.keep, self._guest.paths, status)
+                self._on_change(status)
+            await self._to_write.wait()
+            await asyncio.sleep(_WRITE_S)
+
+    # --- orders
+
+    async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        sync = self._sync
+        match question.get("do"):
+            case "stop":
+                self._end.set()
+            case "connect":
+                self._ask_again(refused_too=True)
+            case "push" | "pull" as way if sync is not None:
+                return await self._hand_over(sync, Side.HOST if way == "push" else Side.GUEST)
+            case "history" if sync is not None:
+                return clip_history.answer(sync.history, question.get("entry"))
+            case unknown:
+                raise UsageError(f"the clipboard's process knows no order {unknown!r}")
+        return {"pid": os.getpid()}
+
+    async def _hand_over(self, sync: Sync, source: Side) -> Mapping[str, Any]:
+        """Give the other side what `source` has, and wait until it is there."""
+        seen = sync.snapshot
+        if seen.state is not State.SYNCING:
+            status = self._status()
+            raise StateError(f"{self._guest.label}: {status.state}: {status.why}", hint=status.hint)
+        sync.give(source)
+        if sync.snapshot.last_change == seen.last_change:
+            stayed = sync.snapshot.stayed_on_host if source is Side.HOST else sync.snapshot.stayed_on_guest
+            if stayed is not None:
+                raise StateError(f"what was last copied on the {source.value} stays there: {stayed.value}")
+            return {"moved": False, "pid": os.getpid()}
+        try:
+            async with asyncio.timeout(HAND_OVER_S):
+                while _taken(sync.snapshot, source.other) == _taken(seen, source.other):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise DeadlineError(f"the {source.other.value} did not take it in {HAND_OVER_S:g} s") from None
+        return {"moved": True, "pid": os.getpid()}
+
+
+def _taken(seen: Snapshot, side: Side) -> int:
+    return seen.to_host if side is Side.HOST else seen.to_guest

@@ -1,0 +1,168 @@
+"""How the clipboard syncs stand, as their processes write it down for whoever asks. Band: app.
+
+A file beside each sync's lock, written whole, for this user only; counts and reasons, never what a clipboard holds, nor
+the names of files. Who lives is told by the lock alone: a file that a killed process left counts as its last words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pommel import locks
+from pommel.app.clip_options import ClipOptions
+from pommel.app.workspace import Workspace
+from pommel.paths import ClipPaths, write_atomic
+from pommel.settings import format_size
+
+if TYPE_CHECKING:
+    from pommel.app.clip_target import Guest
+    from pommel.clipboard.carrying import Transfer
+    from pommel.clipboard.sync import Snapshot
+
+STOPPED = "stopped"
+_UNREACHED = "no connection to the guest: "
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStatus:
+    """One sync. Times are seconds since 1970, sizes bytes; what does not apply is None or empty.
+
+    `state` is connecting, syncing, guest asleep, refused, or stopped. `guest` is the machine's name or USER@HOST.
+    """
+
+    guest: str
+    state: str = STOPPED
+    why: str = ""
+    hint: str | None = None
+    pid: int | None = None
+    machine: str | None = None
+    desktop: str = ""  # "X11 :0 CLIPBOARD"
+    kind: str = ""  # of guest: mac or posix
+    direction: str = "both"
+    limit_bytes: int = 0
+    history: int = 0
+    with_machine: bool = False
+    since: float | None = None
+    to_guest: int = 0
+    to_host: int = 0
+    connections: int = 0
+    last_change: float | None = None
+    latency_ms: float | None = None
+    stayed_on_host: str | None = None
+    stayed_on_guest: str | None = None
+    transfer: str = ""
+    notes: tuple[str, ...] = ()
+    key: str = ""  # of ClipPaths
+    words: tuple[str, ...] = ()  # what names it to `pommel clip`
+    keys: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process that syncs."""
+        return self.pid is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status as one JSON object."""
+        return {**asdict(self), "running": self.running}
+
+
+def status_of(seen: Snapshot, guest: Guest, options: ClipOptions, *, alive: bool, since: float) -> ClipStatus:
+    """How the sync of this process stands; `alive` says whether the guest's machine runs."""
+    from pommel.clipboard.sync import State
+
+    state, why, hint = seen.state.value, seen.why, seen.hint
+    if not alive and seen.state is not State.SYNCING:
+        state, why, hint = State.ASLEEP.value, f"{guest.machine} is not running", f"pommel start {guest.machine}"
+    elif guest.machine is not None and seen.state is State.ASLEEP:
+        why = f"the guest does not answer SSH (yet): {seen.why.removeprefix(_UNREACHED)}"
+    return ClipStatus(
+        guest=guest.label,
+        state=state,
+        why=why,
+        hint=hint,
+        pid=os.getpid(),
+        machine=guest.machine,
+        desktop=seen.host,
+        kind=seen.guest,
+        direction=options.direction,
+        limit_bytes=options.limit_bytes,
+        history=options.history,
+        with_machine=options.with_machine,
+        since=since,
+        to_guest=seen.to_guest,
+        to_host=seen.to_host,
+        connections=seen.connections,
+        last_change=seen.last_change,
+        latency_ms=None if seen.latency_s is None else round(seen.latency_s * 1000, 1),
+        stayed_on_host=seen.stayed_on_host.value if seen.stayed_on_host else None,
+        stayed_on_guest=seen.stayed_on_guest.value if seen.stayed_on_guest else None,
+        transfer=_spelled(seen.transfer) if seen.transfer else "",
+        notes=seen.notes,
+        key=guest.paths.key,
+        words=guest.words,
+        keys=guest.keys,
+    )
+
+
+def _spelled(transfer: Transfer) -> str:
+    """Files on their way, without their names."""
+    count = f"{transfer.files} files" if transfer.files != 1 else "1 file"
+    total = "" if transfer.total is None else f" of {format_size(transfer.total)}"
+    left_out = f"; {transfer.left_out} left out" if transfer.left_out else ""
+    why = f": {transfer.why}" if transfer.why else ""
+    what = f"{transfer.stage.value}, {count} to the {transfer.side.value}"
+    return f"{what}, {format_size(transfer.done)}{total}{left_out}{why}"
+
+
+def keep(paths: ClipPaths, status: ClipStatus) -> None:
+    """Write a status down. A full disk costs the news, never the sync."""
+    with contextlib.suppress(OSError):
+        write_atomic(paths.record, json.dumps(asdict(status)), mode=0o600)
+
+
+def forget(paths: ClipPaths) -> None:
+    """Leave no last words: it ended as it was told to."""
+    with contextlib.suppress(OSError):
+        paths.record.unlink(missing_ok=True)
+
+
+def look(paths: ClipPaths, label: str) -> ClipStatus:
+    """How a sync stands now."""
+    pid, kept = locks.holder(paths.lock), _kept(paths)
+    if pid is None:
+        return _ended(label, kept)
+    if kept is None or kept.pid != pid:
+        return ClipStatus(label, state="connecting", pid=pid, key=paths.key)
+    return kept
+
+
+def all_of(workspace: Workspace) -> list[ClipStatus]:
+    """All syncs that run, or have something to say of their end."""
+    folder = workspace.home.clips
+    keys = sorted(path.parent.name for path in folder.glob("*/lock")) if folder.is_dir() else []
+    seen = [look(workspace.home.clip(key), key) for key in keys]
+    return [status for status in seen if status.running or status.why]
+
+
+def _ended(label: str, kept: ClipStatus | None) -> ClipStatus:
+    if kept is None:
+        return ClipStatus(label)
+    if kept.pid is not None:
+        why, hint = f"its process (pid {kept.pid}) was killed, or the host went down", None
+    else:
+        why, hint = kept.why, kept.hint
+    return ClipStatus(kept.guest, why=why, hint=hint, machine=kept.machine, last_change=kept.last_change)
+
+
+def _kept(paths: ClipPaths) -> ClipStatus | None:
+    """What was written down; a file that is no such thing counts as none."""
+    try:
+        told: dict[str, Any] = json.loads(paths.record.read_text())
+        made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+        return ClipStatus(**made)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None

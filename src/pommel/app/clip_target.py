@@ -1,0 +1,139 @@
+"""Whose clipboard it is: a machine by its name, or any SSH host. Band: app.
+
+Knows how to reach it, what its sync is called on disk, and what to type when its keys are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel import locks
+from pommel.app import guest
+from pommel.app.workspace import Workspace
+from pommel.errors import CommandFailed, UsageError
+from pommel.paths import ClipPaths
+from pommel.process import run
+from pommel.ssh import SshAddress, address_argv, configuration_argv, multiplexed, parse_address, ssh_argv
+
+CONNECT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest of the clipboard: `label` is what people call it, `machine` the machine's name if it is one.
+
+    `keys` are the keys that ssh would try; `key_hint` is what to type when it lets none of them in.
+    """
+
+    label: str
+    paths: ClipPaths
+    words: tuple[str, ...]  # what names it to `pommel clip`
+    keys: tuple[str, ...]
+    key_hint: str
+    machine: str | None = None
+    address: SshAddress | None = None
+    accept_new: bool = False
+
+    def argv(self, workspace: Workspace, *, shared: bool = False) -> list[str]:
+        """The ssh that reaches it, up to and with the host; `shared` lets further sessions ride on its connection.
+
+        Raises:
+            StateError: the machine is gone.
+        """
+        # Not kept for a while after the last, as it is for a shell: the connection ends with the sync.
+        pairs = {**multiplexed(self.paths.shared), "ControlPersist": "no"} if shared else {"ControlPath": "none"}
+        if self.address is not None:
+            return address_argv(self.address, connect_timeout_s=CONNECT_S, accept_new=self.accept_new, shared=pairs)
+        target = guest.known_target(workspace, str(self.machine))
+        return ssh_argv(target, batch=True, connect_timeout_s=CONNECT_S, shared=pairs)
+
+
+def find_guest(workspace: Workspace, name: str | None, host: str | None = None, *, accept_new: bool = False) -> Guest:
+    """The guest that a person means: machine `name`, or the SSH host `host`; without either, the usual machine.
+
+    Raises:
+        UsageError: both are named, or what is named is neither; or nobody can tell which machine is meant.
+        StateError: the machine has not been made yet.
+    """
+    if host is None:
+        return _machine(workspace, name or usual_machine(workspace))
+    if name is not None:
+        raise UsageError("name a machine or --host, not both", hint=f"pommel clip sync --host {host}")
+    return _host(workspace, parse_address(host), accept_new)
+
+
+def usual_machine(workspace: Workspace) -> str:
+    """The machine that is meant where none is named: the only one there is, else as everywhere.
+
+    Raises:
+        UsageError: there are several.
+    """
+    made = workspace.home.names()
+    if len(made) == 1:
+        return made[0]
+    running = [name for name in made if locks.holder(workspace.paths(name).pidfile) is not None]
+    if len(running) == 1:
+        return running[0]
+    if len(made) > 1:
+        raise UsageError("which machine?", hint=f"name one of {', '.join(running or made)}")
+    return workspace.default_name()
+
+
+def _machine(workspace: Workspace, name: str) -> Guest:
+    paths = workspace.made(name)
+    return Guest(
+        label=name,
+        paths=workspace.home.clip(name),
+        words=(name,),
+        keys=(str(paths.ssh_key),),
+        key_hint=f"pommel ssh {name} --copy-id",
+        machine=name,
+    )
+
+
+def _host(workspace: Workspace, address: SshAddress, accept_new: bool) -> Guest:
+    told = _configured(workspace, address)
+    # Two spellings of one account on one host are one guest, and have one sync.
+    port = int(_first(told, "port") or 22)
+    whole = SshAddress(_first(told, "hostname") or address.host, _first(told, "user") or address.user, port)
+    name = re.sub(r"[^a-z0-9.]+", "-", whole.host.lower()).strip("-.")[:20]
+    key = f"_{name}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
+    return Guest(
+        label=str(whole),
+        paths=workspace.home.clip(key),
+        words=("--host", str(address)),
+        keys=_keys(workspace, told),
+        key_hint=f"ssh-copy-id {'' if whole.port in (None, 22) else f'-p {whole.port} '}{whole.user}@{whole.host}",
+        address=address,
+        accept_new=accept_new,
+    )
+
+
+def _configured(workspace: Workspace, address: SshAddress) -> Mapping[str, list[str]]:
+    """What the user's ssh would do for a host, by lower-case option (ssh(1), -G)."""
+    try:
+        text = run(configuration_argv(address), timeout_s=10, env=workspace.env or None).text
+    except CommandFailed as failure:
+        raise UsageError(
+            f"ssh cannot make anything of {address}: {failure.message}", hint=f"try: ssh {address.host}"
+        ) from failure
+    told: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        option, _, value = line.partition(" ")
+        told.setdefault(option.lower(), []).append(value)
+    return told
+
+
+def _first(told: Mapping[str, list[str]], option: str) -> str | None:
+    """The first value of an option."""
+    return next(iter(told.get(option, ())), None)
+
+
+def _keys(workspace: Workspace, told: Mapping[str, list[str]]) -> tuple[str, ...]:
+    files = [value for value in told.get("identityfile", ()) if Path(value).expanduser().is_file()]
+    lent = _first(told, "identityagent") not in (None, "none", "SSH_AUTH_SOCK") or workspace.env.get("SSH_AUTH_SOCK")
+    return (*files, *(["the keys of your ssh-agent"] if lent else []))

@@ -1,0 +1,229 @@
+"""The machine's clipboard for its console's page, over SSH. Band: app.
+
+A connection of its own, made when a page looks on or asks for something, and ended a while after nobody does. It keeps
+what the guest last said it has, so that a page is answered at once; nothing of it is written anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pommel.app.clip_forms import clip_of, content_of_clip
+from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, Content
+from pommel.clipboard.engine import ECHO_S
+from pommel.clipboard.frames import Copied, Done
+from pommel.clipboard.guest import GuestError, GuestLink, Trouble, guest_link
+from pommel.clipboard.images import with_png
+from pommel.console.clipboard import Clip, ClipState
+from pommel.errors import DeadlineError, PommelError
+
+IDLE_S = 60.0
+READY_S = 10.0
+TAKE_S = 30.0
+BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+REFUSED_S = 60.0
+
+
+@dataclass(slots=True)
+class _Live:
+    """A connection that stands: what the guest can be given, what it has, and who waits for it to take something."""
+
+    link: GuestLink
+    forms: frozenset[str]
+    content: Content | None = None
+    given: Content | None = None
+    given_at: float = float("-inf")
+    waiting: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
+
+
+class MachineClipboard:
+    """A ConsoleClipboard (console.clipboard) for the guest that `argv` reaches; `key_hint` lets a key in there."""
+
+    def __init__(
+        self, argv: Callable[[], Sequence[str]], *, key_hint: str, idle_s: float = IDLE_S, limit: int = LIMIT_BYTES
+    ) -> None:
+        self._argv, self._key_hint, self._idle_s, self._limit = argv, key_hint, idle_s, limit
+        self._live: _Live | None = None
+        self._why, self._copies, self._token = "", 0, 0
+        self._viewers, self._asking, self._used_at = 0, 0, float("-inf")
+        self._failures = 0
+        self._news = asyncio.Condition()
+        self._wanted, self._asked = asyncio.Event(), asyncio.Event()
+        self._setting = asyncio.Lock()
+
+    # --- as the page uses it
+
+    def state(self) -> ClipState:
+        """See ConsoleClipboard. What has not been tried yet counts as there."""
+        return ClipState(not self._why, self._why, self._copies)
+
+    async def changes(self) -> AsyncGenerator[ClipState, None]:
+        """See ConsoleClipboard."""
+        self._viewers += 1
+        self._wanted.set()
+        told: ClipState | None = None
+        try:
+            while True:
+                async with self._news:
+                    while self.state() == told:
+                        await self._news.wait()
+                told = self.state()
+                yield told
+        finally:
+            self._viewers -= 1
+            self._used_at = time.monotonic()
+
+    async def get(self) -> Clip:
+        """See ConsoleClipboard."""
+        with self._use():
+            live = await self._ready()
+            content = await asyncio.to_thread(with_png, live.content or Content(), self._limit)
+        return clip_of(content)
+
+    async def set(self, clip: Clip) -> None:
+        """See ConsoleClipboard."""
+        with self._use():
+            async with self._setting:
+                live = await self._ready()
+                await self._give(live, content_of_clip(clip, live.forms & PORTABLE, self._limit))
+
+    async def _give(self, live: _Live, content: Content) -> None:
+        self._token += 1
+        live.given, live.given_at = content, time.monotonic()
+        taken = live.waiting[self._token] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(TAKE_S):
+                await live.link.write(self._token, content)
+                if not await taken:
+                    raise PommelError("the machine's clipboard refused it")
+        except TimeoutError:
+            raise DeadlineError(f"the machine did not take it in {TAKE_S:g} s") from None
+        finally:
+            live.waiting.pop(self._token, None)
+        live.content, live.given_at = content, time.monotonic()
+
+    # --- the connection
+
+    async def run(self) -> None:
+        """Keep a connection while somebody wants one, until cancelled."""
+        in_a_row = 0
+        while True:
+            await self._wanted.wait()
+            self._asked.clear()
+            try:
+                await self._connection()
+                in_a_row = 0
+            except PommelError as trouble:
+                in_a_row = 0 if not self._why else in_a_row + 1
+                refused = isinstance(trouble, GuestError) and trouble.trouble is Trouble.REFUSED
+                await self._lost(trouble)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REFUSED_S if refused else BACKOFF_S[min(in_a_row, len(BACKOFF_S) - 1)]):
+                        await self._asked.wait()
+
+    async def _connection(self) -> None:
+        """Connect, and stay until nobody wants it any more."""
+        async with guest_link(self._argv(), limit=self._limit) as (link, hello):
+            self._live = live = _Live(link, hello.forms)
+            tasks = [asyncio.ensure_future(work) for work in (self._hear(live), link.stay_alive(), self._unwanted())]
+            try:
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()
+            finally:
+                self._live = None
+                for task in tasks:
+                    task.cancel()
+                for taken in live.waiting.values():
+                    if not taken.done():
+                        taken.set_exception(PommelError("the connection to the machine was lost"))
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hear(self, live: _Live) -> None:
+        while True:
+            message = await live.link.next_message()
+            if isinstance(message, Done) and message.token in live.waiting:
+                if not (taken := live.waiting[message.token]).done():
+                    taken.set_result(message.taken)
+            elif isinstance(message, Copied):
+                await self._copied(live, message.content)
+
+    async def _copied(self, live: _Live, content: Content) -> None:
+        first = live.content is None
+        if live.given is not None and _is_echo(live, live.given, content):
+            live.content = live.given
+        else:
+            live.content = content
+            live.given = live.given if live.waiting else None  # from here on it would be a copy like any other
+            self._copies += not first
+        self._why = ""
+        await self._tell()
+
+    async def _unwanted(self) -> None:
+        while self._viewers or self._asking or time.monotonic() - self._used_at < self._idle_s:  # noqa: ASYNC110
+            await asyncio.sleep(min(1.0, self._idle_s))  # the clock gives no event
+        self._wanted.clear()
+
+    async def _lost(self, trouble: PommelError) -> None:
+        said, hint = trouble.message, trouble.hint
+        if isinstance(trouble, GuestError):
+            hint = f"type: {self._key_hint}" if trouble.keys else hint
+            said = "the machine does not answer SSH (yet)" if trouble.trouble is Trouble.UNREACHABLE else said
+        self._why = said + (f" ({hint})" if hint else "")
+        self._failures += 1
+        if not self._viewers:
+            self._wanted.clear()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[None]:
+        self._asking += 1
+        self._wanted.set()
+        self._asked.set()
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            self._used_at = time.monotonic()
+
+    async def _ready(self) -> _Live:
+        """The connection, as soon as it stands and the guest has said what it has."""
+        failures = self._failures
+        try:
+            async with asyncio.timeout(READY_S), self._news:
+                await self._news.wait_for(lambda: self._heard() or self._failures != failures)
+        except TimeoutError:
+            raise DeadlineError(self._why or f"the machine did not answer SSH in {READY_S:g} s") from None
+        if self._live is None or not self._heard():
+            raise PommelError(self._why)
+        return self._live
+
+    def _heard(self) -> bool:
+        return self._live is not None and self._live.content is not None
+
+
+def _is_echo(live: _Live, given: Content, content: Content) -> bool:
+    """Whether the guest tells of what we have given it, soon or late, or of what its own keeper made of that."""
+    recent = bool(live.waiting) or time.monotonic() - live.given_at < ECHO_S
+    return content.digest == given.digest or (recent and content.within(given))
+
+
+@contextlib.asynccontextmanager
+async def machine_clipboard(argv: Callable[[], Sequence[str]], *, key_hint: str) -> AsyncIterator[MachineClipboard]:
+    """Have a machine's clipboard for the time of the block."""
+    clipboard = MachineClipboard(argv, key_hint=key_hint)
+    running = asyncio.ensure_future(clipboard.run())
+    try:
+        yield clipboard
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

@@ -1,0 +1,235 @@
+"""`pommel clip sync|push|pull|stop|status|history|service`. Band: face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pommel.app import clip, service
+from pommel.app.clip_options import ClipOptions
+from pommel.app.clip_target import Guest, find_guest
+from pommel.app.workspace import Workspace
+from pommel.cli import clip_verbs
+from pommel.cli.clip_vm import vm_clip_command
+from pommel.cli.common import json_option, name_argument
+from pommel.cli.output import print_json, reporter
+from pommel.errors import UsageError
+from pommel.settings import parse_size
+
+F = TypeVar("F", bound=Callable[..., Any])
+_HOST = "Any SSH host with a clipboard, instead of a machine; by your own ssh configuration."
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as wanted:
+        raise UsageError(f"--limit must be {wanted}, not {value!r}") from None
+
+
+def guest_options(command: F) -> F:
+    """NAME or --host."""
+    for option in (
+        json_option,
+        click.option("--accept-new", is_flag=True, hidden=True),
+        click.option("--host", metavar="USER@HOST[:PORT]", help=_HOST),
+        name_argument(required=False),
+    ):
+        command = option(command)
+    return command
+
+
+def copy_options(command: F) -> F:
+    """Which clipboard, and how much of it."""
+    for option in (
+        click.option("--serve", metavar="OPTIONS", hidden=True),
+        click.option("--limit", callback=_size, help="Larger copies stay where they are.  [default: 64M]"),
+        click.option(
+            "--selection",
+            type=click.Choice(["clipboard", "primary"]),
+            help="Which of this desktop's; primary is what the mouse selects.  [default: clipboard]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _options(options: dict[str, Any]) -> ClipOptions:
+    renamed = {"limit": "limit_bytes"}
+    return ClipOptions(**{renamed.get(key, key): value for key, value in options.items() if value is not None})
+
+
+def _meant(workspace: Workspace, name: str | None, host: str | None) -> Guest:
+    """The guest that is meant where a sync may run: without a name, the one that is synced."""
+    if name is None and host is None and len(found := clip.running(workspace)) == 1:
+        return found[0]
+    return find_guest(workspace, name, host)
+
+
+@click.group("clip")
+def clip_command() -> None:
+    """One clipboard for this desktop and a machine, or any host that SSH reaches.
+
+    Text, HTML, RTF, pictures and files, both ways, as they are copied; nothing is installed in the guest. What is
+    marked as a secret, as password keepers do, is not sent. Without NAME the only machine there is, or that runs.
+    """
+
+
+@clip_command.command("sync", short_help="Keep two clipboards the same, in the background.")
+@guest_options
+@copy_options
+@click.option(
+    "--direction",
+    type=click.Choice(["both", "host-to-guest", "guest-to-host"]),
+    help="Which way copies travel.  [default: both]",
+)
+@click.option(
+    "--history",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Keep the last N copies that lost against another, in memory.  [default: 0]",
+)
+@click.option("--foreground", is_flag=True, help="Stay, and say what happens; Ctrl-C ends it.")
+def sync_command(
+    name: str | None,
+    host: str | None,
+    serve: str | None,
+    foreground: bool,
+    accept_new: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Keep the clipboard of NAME and this desktop's the same, in the background.
+
+    Returns when they are, or says what it waits for: a guest that is not there is connected to when it comes, and
+    again after each restart. It ends with your desktop's session, or by: pommel clip stop
+    """
+    workspace = Workspace.current()
+    guest = find_guest(workspace, name, host, accept_new=accept_new)
+    if serve is not None:
+        clip_verbs.serve(workspace, guest, _options(json.loads(serve)), quiet=True)
+    elif foreground:
+        clip.refuse_second(guest)
+        clip_verbs.serve(workspace, guest, _options(options), quiet=False, as_json=as_json)
+    else:
+        clip_verbs.sync(workspace, guest, _options(options), as_json=as_json)
+
+
+@clip_command.command("push")
+@guest_options
+@copy_options
+def push_command(
+    name: str | None, host: str | None, serve: str | None, accept_new: bool, as_json: bool, **options: Any
+) -> None:
+    """Give NAME what this desktop's clipboard has, once."""
+    workspace = Workspace.current()
+    guest = _meant(workspace, name, host)
+    clip_verbs.moved(guest, "pushed", clip.push(workspace, guest, _options(options)), as_json=as_json)
+
+
+@clip_command.command("pull")
+@guest_options
+@copy_options
+def pull_command(
+    name: str | None, host: str | None, serve: str | None, accept_new: bool, as_json: bool, **options: Any
+) -> None:
+    """Put on this desktop's clipboard what NAME has on its own, once."""
+    workspace = Workspace.current()
+    if serve is not None:
+        guest = find_guest(workspace, name, host, accept_new=accept_new)
+        clip.pull_here(workspace, guest, _options(json.loads(serve)))
+    else:
+        guest = _meant(workspace, name, host)
+        clip_verbs.moved(guest, "pulled", clip.pull(workspace, guest, _options(options)), as_json=as_json)
+
+
+@clip_command.command("stop")
+@guest_options
+@click.option("--all", "every", is_flag=True, help="End all that run.")
+def stop_command(name: str | None, host: str | None, accept_new: bool, every: bool, as_json: bool) -> None:
+    """End the sync of NAME. The machine goes on."""
+    if every and (name or host):
+        raise UsageError("name one guest, or say --all", hint="pommel clip stop NAME")
+    workspace = Workspace.current()
+    guests = clip.running(workspace) if every else [_meant(workspace, name, host)]
+    clip_verbs.stop(guests, every=every, as_json=as_json)
+
+
+@clip_command.command("status")
+@guest_options
+def status_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
+    """Say how the sync of NAME stands; without NAME, how all do."""
+    workspace = Workspace.current()
+    if name is None and host is None:
+        clip_verbs.status_of_all(workspace, as_json=as_json)
+    else:
+        clip_verbs.status(find_guest(workspace, name, host), as_json=as_json)
+
+
+@clip_command.command("history", short_help="List the copies that lost against another.")
+@guest_options
+@click.option("--print", "number", type=click.IntRange(1), metavar="N", help="Print the whole text of copy N.")
+def history_command(name: str | None, host: str | None, accept_new: bool, number: int | None, as_json: bool) -> None:
+    """List the copies that lost against another, where `sync --history N` keeps some.
+
+    They are in the memory of the sync's process alone, and go with it.
+    """
+    guest = _meant(Workspace.current(), name, host)
+    if number is None:
+        clip_verbs.history(guest, as_json=as_json)
+        return
+    text = clip.history_text(guest, number)
+    if as_json:
+        print_json({"number": number, "text": text})
+    else:
+        click.echo(text, nl=False)
+
+
+@clip_command.group("service")
+def clip_service_command() -> None:
+    """A sync that starts with your desktop's session, kept by systemd."""
+
+
+@clip_service_command.command("install")
+@guest_options
+@click.option("--no-enable", is_flag=True, help="Only write the unit.")
+def install_command(name: str | None, host: str | None, accept_new: bool, no_enable: bool, as_json: bool) -> None:
+    """Write a systemd user unit that syncs the clipboard of NAME, and have it start with your desktop."""
+    workspace = Workspace.current()
+    guest = find_guest(workspace, name, host)
+    made = service.install_clip(workspace, guest, enable=not no_enable, report=reporter())
+    if as_json:
+        print_json({"guest": guest.label, "unit": str(made.path), "enabled": made.enabled})
+    else:
+        click.echo(made.path)
+
+
+@clip_service_command.command("remove")
+@guest_options
+def remove_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
+    """Take the unit of NAME away."""
+    workspace = Workspace.current()
+    guest = find_guest(workspace, name, host)
+    path = service.remove_clip(workspace, guest, report=reporter())
+    if as_json:
+        print_json({"guest": guest.label, "removed": str(path)})
+    else:
+        click.echo(f"removed {path}")
+
+
+@clip_service_command.command("show")
+@guest_options
+def show_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
+    """Print the unit that `install` would write."""
+    workspace = Workspace.current()
+    text = service.clip_text(workspace, find_guest(workspace, name, host))
+    if as_json:
+        print_json({"text": text})
+    else:
+        click.echo(text, nl=False)
+
+
+clip_command.add_command(vm_clip_command)

@@ -1,0 +1,67 @@
+"""`vm-clip sync|push|pull|stop|status`: the words of an older script, and its four variables. Band: face.
+
+VM_CLIP_PORT (2222), VM_CLIP_USER (who you are), VM_CLIP_HOST (localhost) and VM_CLIP_INTERVAL (seconds between a Mac's
+looks at its own clipboard; left out, it is far shorter, and costs nothing).
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+
+import click
+
+from pommel.app import clip
+from pommel.app.clip_options import ClipOptions
+from pommel.app.clip_target import Guest, find_guest
+from pommel.app.workspace import Workspace
+from pommel.cli import clip_verbs
+from pommel.cli.common import json_option
+from pommel.errors import ConfigError
+from pommel.settings import parse_port, parse_seconds
+from pommel.ssh import SshAddress
+
+
+@click.command("vm-clip", hidden=True)
+@click.argument("verb", type=click.Choice(["sync", "push", "pull", "stop", "status"]))
+@json_option
+def vm_clip_command(verb: str, as_json: bool) -> None:
+    """Do as `pommel clip VERB --host USER@HOST:PORT`, with what the environment says.
+
+    That is VM_CLIP_PORT (2222), VM_CLIP_USER (you) and VM_CLIP_HOST (localhost). VM_CLIP_INTERVAL is how often a Mac
+    looks at its own clipboard, in seconds; leave it out, as looking costs nothing.
+    """
+    workspace = Workspace.current()
+    guest = _guest(workspace)
+    match verb:
+        case "sync":
+            clip_verbs.sync(workspace, guest, _options(workspace.env), as_json=as_json)
+        case "push":
+            clip_verbs.moved(guest, "pushed", clip.push(workspace, guest, _options(workspace.env)), as_json=as_json)
+        case "pull":
+            clip_verbs.moved(guest, "pulled", clip.pull(workspace, guest, _options(workspace.env)), as_json=as_json)
+        case "stop":
+            clip_verbs.stop([guest], every=False, as_json=as_json)
+        case _:
+            clip_verbs.status(guest, as_json=as_json)
+
+
+def _guest(workspace: Workspace) -> Guest:
+    env = workspace.env
+    try:
+        port = parse_port(env.get("VM_CLIP_PORT") or "2222")
+    except ValueError as wanted:
+        raise ConfigError(f"VM_CLIP_PORT must be {wanted}, not {env['VM_CLIP_PORT']!r}") from None
+    user, host = env.get("VM_CLIP_USER") or getpass.getuser(), env.get("VM_CLIP_HOST") or "localhost"
+    return find_guest(workspace, None, str(SshAddress(host, user)) + f":{port}", accept_new=True)
+
+
+def _options(env: Mapping[str, str]) -> ClipOptions:
+    said = env.get("VM_CLIP_INTERVAL")
+    if not said:
+        return ClipOptions()
+    try:
+        every_ms = round(parse_seconds(said) * 1000)
+    except ValueError as wanted:
+        raise ConfigError(f"VM_CLIP_INTERVAL must be {wanted}, not {said!r}") from None
+    return ClipOptions(every_ms=max(10, every_ms))

@@ -1,0 +1,218 @@
+"""SFTP version 3 as OpenSSH speaks it: requests to bytes, bytes to replies. Band: core, no I/O.
+
+draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file where that differs (SYMLINK has its two paths the other way
+round). Only what copying a tree of files takes. Paths are bytes; nobody interprets them.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pommel.errors import ProtocolError
+
+INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
+SETSTAT, FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR = 9, 10, 11, 12, 13, 14, 15
+REALPATH, STAT, RENAME, READLINK, SYMLINK = 16, 17, 18, 19, 20
+STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
+
+# Codes of a STATUS.
+OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
+
+FOR_READING = 0x01
+FOR_A_NEW_FILE = 0x02 | 0x08 | 0x20  # WRITE, CREAT, EXCL
+
+_SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
+_PACKET_MAX = 256 << 10  # OpenSSH: SFTP_MAX_MSG_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What is known of a file; the server need not tell anything."""
+
+    size: int = 0
+    mode: int = 0
+    mtime: int = 0
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return stat.S_ISLNK(self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The end of a request that has no other answer, or its refusal."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """An open file or folder."""
+
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes of a file."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Files of a folder, or one path."""
+
+    names: tuple[tuple[bytes, Attributes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The server's greeting."""
+
+    version: int
+
+
+Reply = Status | Handle | Data | Names | Attributes | Version
+
+
+def init() -> bytes:
+    """The first packet: version 3."""
+    return struct.pack(">IBI", 5, INIT, 3)
+
+
+def request(kind: int, number: int, *fields: bytes) -> bytes:
+    """A packet; `fields` are of `string`, `word`, `long` and `attributes`."""
+    body = b"".join(fields)
+    return struct.pack(">IBI", len(body) + 5, kind, number) + body
+
+
+def string(data: bytes | memoryview) -> bytes:
+    """A field of bytes with their number before them."""
+    return struct.pack(">I", len(data)) + data
+
+
+def word(value: int) -> bytes:
+    """A field of 32 bits."""
+    return struct.pack(">I", value)
+
+
+def long(value: int) -> bytes:
+    """A field of 64 bits."""
+    return struct.pack(">Q", value)
+
+
+def attributes(*, mode: int | None = None, mtime: int | None = None) -> bytes:
+    """A field that sets permissions and the time of the last change, in seconds since 1970."""
+    flags, fields = 0, b""
+    if mode is not None:
+        flags, fields = flags | _MODE, fields + word(mode & 0o7777)
+    if mtime is not None:
+        seconds = max(0, min(mtime, 0xFFFFFFFF))
+        flags, fields = flags | _TIMES, fields + word(seconds) + word(seconds)
+    return word(flags) + fields
+
+
+class Reader:
+    """Makes replies of the server's bytes, however they are cut: (number of the request, reply)."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, Reply]]:
+        """Take bytes and yield the replies they complete.
+
+        Raises:
+            ProtocolError: they are no SFTP. The first line of a talkative login shell is the usual reason.
+        """
+        self._buffer += data
+        while len(self._buffer) >= 4:
+            (size,) = struct.unpack_from(">I", self._buffer)
+            if not 5 <= size <= _PACKET_MAX:
+                raise ProtocolError(
+                    "the guest's SFTP server sent what is no SFTP (does its login shell print something?)"
+                )
+            if len(self._buffer) < 4 + size:
+                return
+            packet = bytes(memoryview(self._buffer)[4 : 4 + size])
+            del self._buffer[: 4 + size]
+            try:
+                yield _reply(_Cursor(packet))
+            except (struct.error, IndexError) as cut:
+                raise ProtocolError("the guest's SFTP server sent a packet that is cut short") from cut
+
+
+class _Cursor:
+    """A place in a packet."""
+
+    def __init__(self, packet: bytes) -> None:
+        self._packet, self._at = packet, 0
+
+    def byte(self) -> int:
+        self._at += 1
+        return self._packet[self._at - 1]
+
+    def word(self) -> int:
+        (value,) = struct.unpack_from(">I", self._packet, self._at)
+        self._at += 4
+        return int(value)
+
+    def long(self) -> int:
+        return self.word() << 32 | self.word()
+
+    def string(self) -> bytes:
+        size = self.word()
+        if len(self._packet) - self._at < size:
+            raise IndexError
+        self._at += size
+        return self._packet[self._at - size : self._at]
+
+    def attributes(self) -> Attributes:
+        flags = self.word()
+        size = self.long() if flags & _SIZE else 0
+        if flags & _OWNER:
+            self.long()
+        mode = self.word() if flags & _MODE else 0
+        mtime = (self.word(), self.word())[1] if flags & _TIMES else 0
+        if flags & _EXTENDED:
+            for _ in range(2 * self.word()):
+                self.string()
+        return Attributes(size, mode, mtime)
+
+
+def _reply(packet: _Cursor) -> tuple[int, Reply]:
+    kind, number = packet.byte(), packet.word()
+    if kind == VERSION:
+        return 0, Version(number)
+    if kind == STATUS:
+        return number, Status(packet.word(), packet.string().decode(errors="replace"))
+    if kind == HANDLE:
+        return number, Handle(packet.string())
+    if kind == DATA:
+        return number, Data(packet.string())
+    if kind == NAME:
+        return number, Names(tuple(_name(packet) for _ in range(packet.word())))
+    if kind == ATTRS:
+        return number, packet.attributes()
+    raise ProtocolError(f"the guest's SFTP server sent a packet of kind {kind}")
+
+
+def _name(packet: _Cursor) -> tuple[bytes, Attributes]:
+    name = packet.string()
+    packet.string()  # the same as `ls -l` would print it
+    return name, packet.attributes()

@@ -1,0 +1,57 @@
+"""The newest write for one side: a newer one takes the place of one that has not begun, or is not done. Band: shell."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pommel.clipboard.engine import Write
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Slot:
+    """What one side is to be given. Put by whoever knows of it, taken by the one who gives it."""
+
+    _write: Write | None = None
+    _since: float = 0.0
+    _begun: dict[int, float] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, write: Write) -> None:
+        """Have this written, and nothing that came before it."""
+        self._write, self._since = write, time.monotonic()
+        self._news.set()
+
+    async def take(self) -> tuple[Write, float]:
+        """Wait for a write; return it, and since when (monotonic) it has been there."""
+        while self._write is None:
+            self._news.clear()
+            await self._news.wait()
+        write, self._write = self._write, None
+        self._begun = {token: since for token, since in self._begun.items() if token > write.token - 16}
+        self._begun[write.token] = self._since
+        return write, self._since
+
+    async def unless_newer(self, work: Coroutine[object, object, _T]) -> _T | None:
+        """Do the work for what was taken; None if something newer came before it was done."""
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(work)
+            newer = tasks.create_task(self._newer())
+            await asyncio.wait((working, newer), return_when=asyncio.FIRST_COMPLETED)
+            working.cancel()
+            newer.cancel()
+        return None if working.cancelled() else working.result()
+
+    async def _newer(self) -> None:
+        while self._write is None:
+            self._news.clear()
+            await self._news.wait()
+
+    def since(self, token: int) -> float | None:
+        """Since when a write that was taken had been there, once."""
+        return self._begun.pop(token, None)

@@ -1,0 +1,48 @@
+"""How systemd wants words written in its unit files. Band: core, no I/O.
+
+systemd.syntax(7) for quotes, systemd.unit(5) for specifiers, systemd.service(5) for command lines. What stands in a
+unit is its room's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pommel.errors import UsageError
+
+_NOT_IN_PROGRAMS = "\"'\\"
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def quoted(word: str) -> str:
+    """Write one word between double quotes, so that systemd reads it as it is.
+
+    Raises:
+        UsageError: it has control characters that no unit file holds.
+    """
+    if any((ord(char) < 0x20 and char not in _ESCAPES) or char == "\x7f" for char in word):
+        raise UsageError(f"a unit file cannot hold the control characters in {word!r}")
+    return '"' + literal("".join(_ESCAPES.get(char, char) for char in word)) + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text in which `%` begins no specifier."""
+    return text.replace("%", "%%")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Write the value of an ExecStart=.
+
+    Raises:
+        UsageError: the first word is no absolute path, or systemd cannot start or hold what is asked for.
+    """
+    if not words or not words[0].startswith("/"):
+        raise UsageError(f"a unit's command begins with an absolute path, unlike {' '.join(words)!r}")
+    program, *rest = words
+    if any(char in _NOT_IN_PROGRAMS for char in program):
+        raise UsageError(
+            f"systemd starts no program whose path has quotes or backslashes: {program}",
+            hint="install pommel in a folder with a plainer name",
+        )
+    # `$` is expanded in arguments, never in the program's own path.
+    return " ".join([quoted(program), *(quoted(word).replace("$", "$$") for word in rest)])

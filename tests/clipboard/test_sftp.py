@@ -1,0 +1,90 @@
+"""The codec whole, byte by byte, cut short, and with any bytes. The real server is asked in test_sftp_session."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pommel.clipboard import sftp
+from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reader, Reply, Status, Version
+from pommel.errors import ProtocolError
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    return struct.pack(">IB", len(body) + 1, kind) + body
+
+
+def numbered(number: int, body: bytes = b"") -> bytes:
+    return sftp.word(number) + body
+
+
+FILE = stat.S_IFREG | 0o644
+TOLD = sftp.word(0x8000000F) + sftp.long(5) + sftp.long(0) + sftp.word(FILE) + sftp.word(8) + sftp.word(9) + sftp.word(1) + sftp.string(b"x") + sftp.string(b"y")  # fmt: skip
+SAID: list[tuple[bytes, tuple[int, Reply]]] = [
+    (packet(sftp.VERSION, sftp.word(3) + sftp.string(b"posix-rename@openssh.com") + sftp.string(b"1")), (0, Version(3))),
+    (packet(sftp.STATUS, numbered(1, sftp.word(sftp.FAILURE) + sftp.string(b"Failure") + sftp.string(b""))), (1, Status(4, "Failure"))),
+    (packet(sftp.HANDLE, numbered(2, sftp.string(b"\0\0\0\7"))), (2, Handle(b"\0\0\0\7"))),
+    (packet(sftp.DATA, numbered(3, sftp.string(b"bytes"))), (3, Data(b"bytes"))),
+    (packet(sftp.ATTRS, numbered(4, TOLD)), (4, Attributes(5, FILE, 9))),
+    (packet(sftp.ATTRS, numbered(5, sftp.word(0))), (5, Attributes())),
+    (packet(sftp.NAME, numbered(6, sftp.word(2) + (sftp.string(b"\xff") + sftp.string(b"-rw- x") + TOLD) * 2)),
+     (6, Names(((b"\xff", Attributes(5, FILE, 9)),) * 2))),
+]  # fmt: skip
+
+
+def heard(*pieces: bytes) -> list[tuple[int, Reply]]:
+    reader = Reader()
+    return [reply for piece in pieces for reply in reader.feed(piece)]
+
+
+def test_whole_and_byte_by_byte() -> None:
+    stream, meant = b"".join(said for said, _ in SAID), [reply for _, reply in SAID]
+    assert heard(stream) == meant
+    assert heard(*(bytes([byte]) for byte in stream)) == meant
+
+
+@pytest.mark.parametrize("number", range(len(SAID)))
+def test_a_packet_that_is_cut_short(number: int) -> None:
+    said = SAID[number][0]
+    for end in range(10, len(said)):
+        shorter = struct.pack(">I", end - 4) + said[4:end]
+        with contextlib.suppress(ProtocolError):
+            # What comes at the end of some packets is not needed.
+            assert heard(shorter)[0][0] == SAID[number][1][0]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"Welcome to this machine\n", struct.pack(">I", 0), struct.pack(">I", 1 << 20), packet(77, numbered(1)), packet(sftp.HANDLE, numbered(1, sftp.word(1 << 30)))],
+)  # fmt: skip
+def test_no_sftp(nonsense: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        heard(nonsense)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_taken_or_refused(data: bytes) -> None:
+    for stream in (data, packet(sftp.NAME, data), packet(sftp.ATTRS, numbered(1, data))):
+        with contextlib.suppress(ProtocolError):
+            heard(stream)
+
+
+def test_requests() -> None:
+    assert sftp.init() == b"\0\0\0\5\1\0\0\0\3"
+    assert sftp.request(sftp.CLOSE, 7, sftp.string(b"h")) == b"\0\0\0\x0a\4\0\0\0\7\0\0\0\1h"
+    assert sftp.attributes() == b"\0\0\0\0"
+    assert sftp.attributes(mode=stat.S_IFREG | 0o4755, mtime=3) == b"\0\0\0\x0c\0\0\x09\xed\0\0\0\3\0\0\0\3"
+    assert sftp.attributes(mtime=-5)[4:] == bytes(8)
+    assert sftp.attributes(mtime=1 << 40)[4:] == b"\xff" * 8
+
+
+def test_kinds() -> None:
+    kinds = [Attributes(mode=kind) for kind in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO, 0)]
+    assert [told.is_folder for told in kinds] == [True, False, False, False, False]
+    assert [told.is_file for told in kinds] == [False, True, False, False, False]
+    assert [told.is_link for told in kinds] == [False, False, True, False, False]

@@ -1,0 +1,158 @@
+"""OpenSSH's own SFTP server, without an ssh in between; and servers that lie."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pommel.clipboard import sftp, sftp_session
+from pommel.clipboard.sftp import Attributes
+from pommel.clipboard.sftp_session import PIECE, Refused, SessionLost
+from pommel.clipboard.sftp_session import sftp_session as session_of
+from pommel.clipboard.tree import FilesError
+
+SERVER = "/usr/lib/openssh/sftp-server"
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> list[str]:
+    """A program that is called as ssh is, and is the server itself."""
+    program = tmp_path / "ssh"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "-o ControlMaster=no -s -p 1 -- host sftp" ] && exec {SERVER}\nexit 9\n')
+    program.chmod(0o755)
+    return [str(program), "-p", "1", "--", "host"]
+
+
+def liar(tmp_path: Path, says: str) -> list[str]:
+    """A server that greets, then answers every packet with what `says` makes of its number."""
+    program = tmp_path / "liar"
+    program.write_text(
+        textwrap.dedent(f"""\
+        #!{sys.executable}
+        import os, struct, sys
+        def answer(kind, number, *rest):
+            body = struct.pack(">BI", kind, number) + b"".join(rest)
+            os.write(1, struct.pack(">I", len(body)) + body)
+        def string(data):
+            return struct.pack(">I", len(data)) + data
+        while head := sys.stdin.buffer.read(4):
+            kind, number = struct.unpack(">BI", sys.stdin.buffer.read(struct.unpack(">I", head)[0])[:5])
+            if kind == 1:
+                answer(2, 3)
+            else:
+                {says}
+        """)
+    )
+    program.chmod(0o755)
+    return [str(program), "host"]
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE * 40 + 7])
+async def test_a_file_there_and_back(ssh: list[str], tmp_path: Path, size: int) -> None:
+    data, back, sent = os.urandom(size), bytearray(size), []
+    path = os.fsencode(tmp_path) + b"/-\xff '\"\n"
+    async with session_of(ssh) as session:
+        await session.write_file(
+            path, size, lambda at: data[at : at + PIECE], sent.append, Attributes(size, 0o640, 1_000_000_000)
+        )
+        assert sum(sent) == size
+        told = await session.look(path)
+        assert (told.size, stat.S_IMODE(told.mode), told.mtime, told.is_file) == (size, 0o640, 1_000_000_000, True)
+
+        def take(at: int, piece: bytes) -> None:
+            back[at : at + len(piece)] = piece
+
+        await session.read_file(path, size, take)
+        assert bytes(back) == data
+        with pytest.raises(FilesError, match="became shorter"):
+            await session.read_file(path, size + 1, lambda at, piece: None)
+
+
+async def test_folders_links_and_removal(ssh: list[str], tmp_path: Path) -> None:
+    top, outside = os.fsencode(tmp_path) + b"/top", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "stays").touch()
+    async with session_of(ssh) as session:
+        await session.make_folder(top)
+        assert stat.S_IMODE((await session.look(top)).mode) == 0o700
+        for number in range(300):
+            (tmp_path / "top" / f"{number}").touch()
+        await session.make_link(top + b"/link", b"../outside")
+        assert (await session.look(top + b"/link")).is_link
+        assert (await session.look(top + b"/link", follow=True)).is_folder
+        assert await session.link_target(top + b"/link") == b"../outside"
+        assert await session.real_path(top + b"/link") == os.fsencode(outside)
+        assert {name for name, _ in await session.folder(top)} == {b"link", *(b"%d" % number for number in range(300))}
+        await session.set_mode(top, 0o750)
+        await session.rename(top, top + b"2")
+        assert stat.S_IMODE((tmp_path / "top2").stat().st_mode) == 0o750
+        await session.remove(top + b"2")
+    assert not (tmp_path / "top2").exists() and (outside / "stays").exists()
+
+
+async def test_what_it_refuses(ssh: list[str], tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path)
+    async with session_of(ssh) as session:
+        with pytest.raises(Refused, match="not there any more") as refusal:
+            await session.look(path + b"/none")
+        assert refusal.value.code == sftp.NO_SUCH_FILE and refusal.value.hint is None
+        for attempt in (session.make_folder(path), session.folder(path + b"/ssh"), session.remove(path + b"/none")):
+            with pytest.raises(Refused):
+                await attempt
+        (tmp_path / "there").write_bytes(b"before")
+        with pytest.raises(Refused):
+            await session.write_file(path + b"/there", 1, lambda at: b"x", lambda size: None, Attributes())
+        assert (tmp_path / "there").read_bytes() == b"before"
+        # It goes on after that, also when a file was being written.
+        with pytest.raises(FilesError, match="became shorter"):
+            await session.write_file(path + b"/short", 5, lambda at: b"xx"[at:], lambda size: None, Attributes())
+        assert (await session.look(path + b"/short")).size == 2
+
+
+def test_a_mac_that_does_not_let_ssh_at_the_desktop_folder() -> None:
+    refusal = Refused(sftp.Status(sftp.PERMISSION_DENIED, ""), "open a file")
+    assert "full disk access" in (refusal.hint or "")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "os.write(1, b'Welcome to this machine')",
+        "answer(101, number + 1, struct.pack('>I', 0), string(b''))",
+        "answer(104, number, struct.pack('>I', 0))",
+        "answer(102, number, string(b'handle'))",
+        "answer(77, number)",
+        "answer(103, number, string(b''))",
+        "sys.exit('no')",
+    ],
+)
+async def test_one_that_lies(tmp_path: Path, says: str) -> None:
+    with pytest.raises(SessionLost):
+        async with session_of(liar(tmp_path, says)) as session:
+            await session.link_target(b"/x")
+
+
+async def test_one_that_sends_nothing_for_a_piece_of_a_file(tmp_path: Path) -> None:
+    says = "answer(102, number, string(b'h')) if kind == 3 else answer(103, number, string(b''))"
+    with pytest.raises(SessionLost, match="nothing for a piece"):
+        async with session_of(liar(tmp_path, says)) as session:
+            await session.read_file(b"/x", 10, lambda at, piece: None)
+
+
+async def test_one_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sftp_session, "STALL_S", 0.3)
+    with pytest.raises(SessionLost, match=r"sent no files for 0.3 s"):
+        async with session_of(liar(tmp_path, "pass")) as session:
+            await session.look(b"/x")
+
+
+async def test_no_server() -> None:
+    with pytest.raises(SessionLost, match="connection for files ended") as lost:
+        async with session_of(["false"]):
+            pass
+    assert "Subsystem sftp" in (lost.value.hint or "")

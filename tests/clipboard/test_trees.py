@@ -1,0 +1,138 @@
+"""Trees on a real file system, through OpenSSH's own SFTP server; and a guest that names what is no name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pommel.clipboard.sftp import Attributes
+from pommel.clipboard.sftp_session import sftp_session
+from pommel.clipboard.tree import FilesError, Kind
+from pommel.clipboard.trees import bring, look_through_guest, look_through_host, send
+
+from .test_sftp_session import ssh
+
+__all__ = ["ssh"]
+
+
+def nothing(size: int) -> None:
+    pass
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    made = tmp_path / "top"
+    (made / "sub/empty").mkdir(parents=True)
+    (made / "a").write_bytes(b"aa")
+    (made / "sub/b").write_bytes(b"bbb")
+    (made / "sub/b").chmod(0o4711)
+    (made / "sub/in").symlink_to("../a")
+    (made / "sub/up").symlink_to("../../elsewhere")
+    (made / "out").symlink_to("/etc/passwd")
+    os.mkfifo(made / "fifo")
+    (made / "sub").chmod(0o500)
+    return made
+
+
+async def test_both_sides_see_the_same(ssh: list[str], top: Path) -> None:
+    here = look_through_host([os.fsencode(top)])
+    async with sftp_session(ssh) as session:
+        assert await look_through_guest(session, [os.fsencode(top)]) == here
+    assert [(entry.kind, entry.path) for entry in here.entries] == [
+        (Kind.FOLDER, b"top"), (Kind.FILE, b"top/a"), (Kind.FOLDER, b"top/sub"), (Kind.FILE, b"top/sub/b"),
+        (Kind.FOLDER, b"top/sub/empty"), (Kind.LINK, b"top/sub/in"),
+    ]  # fmt: skip
+    assert (here.left_out, here.total) == (3, 5)
+
+
+@pytest.mark.parametrize("way", ["bring", "send"])
+async def test_two_of_a_name_and_a_link_by_itself(ssh: list[str], top: Path, tmp_path: Path, way: str) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/a").symlink_to(top / "sub/b")  # it stands for what it leads to
+    plan = look_through_host([os.fsencode(top / "a"), os.fsencode(tmp_path / "other/a")])
+    target = tmp_path / "target"
+    target.mkdir()
+    moved: list[int] = []
+    async with sftp_session(ssh) as session:
+        if way == "bring":
+            await bring(session, plan, target, moved.append)
+        else:
+            await send(session, plan, os.fsencode(target), moved.append)
+    assert sum(moved) == plan.total == 5
+    assert (target / "a").read_bytes() == b"aa" and (target / "2/a").read_bytes() == b"bbb"
+    assert not (target / "2/a").is_symlink()
+
+
+@pytest.mark.parametrize("way", ["bring", "send"])
+async def test_permissions(ssh: list[str], top: Path, tmp_path: Path, way: str) -> None:
+    """A folder stays one that its owner can write to, and nothing comes with another's rights."""
+    plan = look_through_host([os.fsencode(top)])
+    target = tmp_path / "target"
+    target.mkdir()
+    async with sftp_session(ssh) as session:
+        if way == "bring":
+            await bring(session, plan, target, nothing)
+        else:
+            await send(session, plan, os.fsencode(target), nothing)
+    assert stat.S_IMODE((target / "top/sub").stat().st_mode) == 0o700
+    assert stat.S_IMODE((target / "top/sub/b").stat().st_mode) == 0o711
+    assert (target / "top/sub/in").readlink() == Path("../a")
+    assert not (target / "top/sub/up").is_symlink()
+
+
+def test_what_is_gone_on_the_host() -> None:
+    with pytest.raises(FilesError, match="No such file"):
+        look_through_host([b"/nonexistent"])
+
+
+class Lying:
+    """A session with a guest that has a folder with one file, of a name of its choice."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    async def look(self, path: bytes, *, follow: bool = False) -> Attributes:
+        return Attributes(0, stat.S_IFDIR | 0o755, 0)
+
+    async def folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
+        return [(self.name, Attributes(1, stat.S_IFREG | 0o644, 0))]
+
+
+@pytest.mark.parametrize("name", [b"../../.bashrc", b"/etc/passwd", b"..", b"", b"a\0b"])
+async def test_a_guest_that_names_what_is_no_name(name: bytes) -> None:
+    with pytest.raises(FilesError, match="no name"):
+        await look_through_guest(Lying(name), [b"/folder"])  # type: ignore[arg-type]
+
+
+async def test_a_guest_that_lists_a_path_whose_end_is_no_name() -> None:
+    with pytest.raises(FilesError, match="no name"):
+        await look_through_guest(Lying(b"x"), [b"/folder/.."])  # type: ignore[arg-type]
+
+
+async def test_a_folder_in_itself_without_end() -> None:
+    class Endless(Lying):
+        async def folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
+            return [(b"again", Attributes(0, stat.S_IFDIR | 0o755, 0))]
+
+    with pytest.raises(FilesError, match="without end"):
+        await look_through_guest(Endless(b""), [b"/folder"])  # type: ignore[arg-type]
+
+
+async def test_what_became_something_else_on_the_host(ssh: list[str], tmp_path: Path) -> None:
+    path, target = tmp_path / "file", tmp_path / "target"
+    path.write_bytes(b"x")
+    target.mkdir()
+    plan = look_through_host([os.fsencode(path)])
+    path.unlink()
+    os.mkfifo(path)
+    async with sftp_session(ssh) as session:
+        with pytest.raises(FilesError, match="something else"):
+            await send(session, plan, os.fsencode(target), nothing)
+        path.unlink()
+        with pytest.raises(FilesError, match="could not read"):
+            await send(session, plan, os.fsencode(target), nothing)
+        with pytest.raises(FilesError, match="could not keep the files"):
+            await bring(session, look_through_host([os.fsencode(target)]), tmp_path / "nowhere", nothing)
