@@ -14,6 +14,7 @@ import psutil
 from scene import BITS, CELL
 
 STRIP = (CELL, BITS * CELL)  # height, width of the corner with the number
+_SETTLE_S = 2.0  # what a server does once for a viewer that has come is not what it does all the time
 _SKIP = 4  # the first frames fall into the scene's own start
 
 
@@ -53,6 +54,7 @@ def play(
     scene: str, seconds: float, fps: float, corner: Corner, received: Callable[[], int], pids: Sequence[int]
 ) -> dict[str, Any]:
     """Play a scene on DISPLAY in a process of its own; return what came of it. Blocks: call it beside the viewer."""
+    time.sleep(_SETTLE_S)
     words = [sys.executable, str(Path(__file__).with_name("scene.py")), scene, str(seconds), str(fps)]
     drawn: dict[int, float] = {}
     begun, bytes_before, cpu_before = 0.0, 0, 0.0

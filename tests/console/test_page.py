@@ -171,7 +171,7 @@ async def test_what_the_endpoint_says_while_pictures_come_can_be_read(open_page:
 async def test_the_page_says_what_it_can_before_anything_else(open_page: Open, desk: Desk) -> None:
     await open_page()
     await desk.until(lambda: m.Pause(False) in desk.seen)
-    assert desk.seen[0] == m.Abilities(m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG)
+    assert desk.seen[0] == m.Abilities(m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.TAKES_VIDEO)
     assert [type(command) for command in desk.seen] == [m.Abilities, m.Compression, m.GetDisplays, m.Pause]
 
 

@@ -133,7 +133,10 @@ async def test_the_socket_ends_with_its_stream_though_somebody_waited_for_room()
             while True:
                 await viewer.recv()
         await closing
-        assert closed.value.rcvd is not None and (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "too slow")
+        assert closed.value.rcvd is not None and (closed.value.rcvd.code, closed.value.rcvd.reason) == (
+            1008,
+            "too slow",
+        )
         called = asyncio.Event()
         stream.call_when_drained(1000, called.set)
         await called.wait()  # whoever asks later is not left waiting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -12,7 +13,9 @@ import numpy as np
 from pommel.screen.actions import Action, TypeText
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect, Size, whole
-from pommel.screen.seams import Ended, Update
+from pommel.screen.pictures import Image, Style
+from pommel.screen.seams import Displays, Ended, Update
+from pommel.screen.video import Chunk
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
@@ -30,6 +33,9 @@ class PaintedSource:
         self._damage: list[Rect] | None = [whole(size)]
         self._pointer: bool | None = None
         self._lock_keys: int | None = None
+        self._all_displays: tuple[wire.Display, ...] = ()
+        self._displays: Displays | None = None
+        self.selected: list[int] = []
         self._ended: Ended | Exception | None = None
         self._news = asyncio.Event()
 
@@ -59,15 +65,16 @@ class PaintedSource:
 
     async def next_update(self) -> Update | Ended:
         self.asked += 1
-        while self._damage is None and self._pointer is None and self._lock_keys is None:
+        while all(news is None for news in (self._damage, self._pointer, self._lock_keys, self._displays)):
             if isinstance(self._ended, Exception):
                 raise self._ended
             if self._ended is not None:
                 return self._ended
             self._news.clear()
             await self._news.wait()
-        update = Update(self.frame, tuple(self._damage or ()), self._pointer, self._lock_keys)
-        self._damage = self._pointer = self._lock_keys = None
+        damage = tuple(self._damage or ())
+        update = Update(self.frame, damage, self._pointer, self._lock_keys, displays=self._displays)
+        self._damage = self._pointer = self._lock_keys = self._displays = None
         return update
 
     def watch(self, watched: bool) -> None:
@@ -75,6 +82,16 @@ class PaintedSource:
         if watched:
             self._damage = self._damage or []
             self._news.set()
+
+    def show_display(self, number: int) -> None:
+        self.selected.append(number)
+        self._displays = Displays(self._all_displays, number)
+        self._news.set()
+
+    def set_displays(self, *displays: wire.Display) -> None:
+        self._all_displays = displays
+        self._displays = Displays(displays)
+        self._news.set()
 
     def shows_something(self, frame: Frame) -> bool:
         return not frame.is_plain(whole(frame.size))
@@ -97,24 +114,54 @@ class MemorySink:
 
 
 class RawEncoder:
-    """Pictures that lose nothing: width and height, then the pixels."""
+    """Pictures that lose nothing: width and height, then the pixels. With `lossy` all but the best lose their low bits."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lossy: bool = False) -> None:
+        self.lossy = lossy
         self.count = 0
+        self.styles: list[Style] = []
 
-    def encode(self, pixels: Pixels, quality: int) -> bytes:
+    def encode(self, pixels: Pixels, style: Style) -> Image:
         self.count += 1
-        return struct.pack(">II", pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+        self.styles.append(style)
+        fine = style.best or not self.lossy
+        shown = pixels if fine else pixels & 0xF0
+        return Image(struct.pack(">II", pixels.shape[1], pixels.shape[0]) + shown.tobytes(), fine)
+
+
+class Reel:
+    """A `VideoEncoder` whose chunks name it, their own number, and whether they are key frames."""
+
+    _count = itertools.count()
+
+    def __init__(self, width: int, height: int, crf: int) -> None:
+        self.name = next(Reel._count)
+        self.shape = (height, width)
+        self.crf = crf
+        self.seen: list[bytes] = []
+
+    def encode(self, pixels: Pixels, *, key: bool) -> Chunk:
+        assert pixels.shape[:2] == self.shape
+        is_key = key or not self.seen
+        self.seen.append(struct.pack(">II?", self.name, len(self.seen), is_key))
+        return Chunk(self.seen[-1], is_key)
+
+    @staticmethod
+    def read(chunk: bytes) -> tuple[int, int, bool]:
+        return struct.unpack(">II?", chunk)
 
 
 class Onlooker:
     """A viewer: keeps its end of the transport, and draws what it reads on a canvas."""
 
-    def __init__(self, *, reads: bool = True) -> None:
+    def __init__(self, *, reads: bool = True, acknowledges: bool = False, prompt: bool = True) -> None:
         self.reads = reads
+        self.prompt = prompt  # says at once what it has drawn
+        self.shown = 0
         self.canvas = np.zeros((0, 0, 4), np.uint8)
         self.commands: list[wire.Command] = []
         self.texts: list[str] = []
+        self.films: list[wire.Video] = []
         self.closed: tuple[int, str] | None = None
         self.most_unsent = 0
         self.largest = 0
@@ -123,10 +170,21 @@ class Onlooker:
         self._unsent = 0
         self._room = asyncio.Event()
         self._inbound: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._acknowledges = acknowledges
+        if acknowledges:
+            self.say(wire.Abilities(wire.ACKNOWLEDGES))
 
     # what the endpoint sees
 
     async def send(self, data: bytes) -> None:
+        self.take(data)
+        while self._unsent > HIGH_WATER:
+            self._room.clear()
+            await self._room.wait()
+            if self._gone:
+                raise ConnectionResetError("gone")
+
+    def take(self, data: bytes) -> None:
         if self._gone:
             raise ConnectionResetError("gone")
         self._sent.append(data)
@@ -135,11 +193,6 @@ class Onlooker:
         self.most_unsent = max(self.most_unsent, self._unsent)
         if self.reads:
             self.read()
-        while self._unsent > HIGH_WATER:
-            self._room.clear()
-            await self._room.wait()
-            if self._gone:
-                raise ConnectionResetError("gone")
 
     async def send_text(self, text: str) -> None:
         self.texts.append(text)
@@ -169,12 +222,22 @@ class Onlooker:
         self._room.set()
         self._inbound.put_nowait(None)
 
+    @property
+    def waiting(self) -> int:
+        """How many commands wait to be read."""
+        return len(self._sent)
+
     def read(self, count: int | None = None) -> None:
         for _ in range(len(self._sent) if count is None else min(count, len(self._sent))):
             data = self._sent.popleft()
             self._unsent -= len(data)
             self._draw(_only_command(data))
         self._room.set()
+
+    def acknowledge(self, less: int = 0) -> None:
+        """Say what was drawn, or an old count."""
+        if self._acknowledges:
+            self.say(wire.Shown((self.shown - less) % 2**32))
 
     def of(self, kind: type) -> list[wire.Command]:
         return [command for command in self.commands if isinstance(command, kind)]
@@ -185,7 +248,17 @@ class Onlooker:
             case wire.Screen(width, height):
                 if self.canvas.shape[:2] != (height, width):
                     self.canvas = np.zeros((height, width, 4), np.uint8)
+            case wire.Video():
+                self.shown += 1
+                self.films.append(command)
+                area = Rect(command.x, command.y, command.width, command.height)
+                self.canvas[area.y : area.bottom, area.x : area.right] = 0x55  # nobody is to be content with that
+                if self.prompt:
+                    self.acknowledge()
             case wire.Picture(x, y, image):
+                self.shown += 1
+                if self.prompt:
+                    self.acknowledge()
                 if image[:2] == b"\xff\xd8":
                     return
                 width, height = struct.unpack(">II", image[:8])

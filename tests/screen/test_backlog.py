@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pommel.screen import tiles
-from pommel.screen.backlog import MAX_PICTURE_PIXELS, Backlog
+from pommel.screen.backlog import MAX_PICTURE_PIXELS, REFINED_PIXELS, REST_S, Backlog, Round
 from pommel.screen.geometry import Rect, Size, total_area
 from pommel.wire import messages as wire
 
@@ -12,12 +12,20 @@ SIZE = Size(640, 480)
 
 def started(size: Size = SIZE) -> Backlog:
     backlog = Backlog(size)
-    backlog.take(0.0)
+    take(backlog, 0.0)
     return backlog
 
 
+def take(backlog: Backlog, now_s: float, pixels: int | None = None) -> Round:
+    """What is due, sent exactly."""
+    serving = backlog.take(now_s, pixels)
+    for area in serving.areas:
+        backlog.is_fine(area, serving)
+    return serving
+
+
 def mark(backlog: Backlog, *rects: Rect) -> None:
-    backlog.mark(tiles.touched(backlog.size, rects), backlog.size)
+    backlog.mark(tiles.touched(backlog.size, rects), backlog.size, 0.0)
 
 
 def test_a_new_viewer_gets_the_screen_and_everything() -> None:
@@ -34,8 +42,8 @@ def test_areas_merge_and_are_given_once() -> None:
     backlog = started()
     mark(backlog, Rect(0, 0, 10, 10))
     mark(backlog, Rect(70, 5, 10, 10))
-    assert backlog.take(1.0).areas == (Rect(0, 0, 128, 64),)
-    assert backlog.due_in(2.0) is None and backlog.take(2.0).areas == ()
+    assert take(backlog, 1.0).areas == (Rect(0, 0, 128, 64),)
+    assert backlog.due_in(2.0) is None and take(backlog, 2.0).areas == ()
 
 
 def test_the_frame_timer_spaces_pictures_and_a_first_change_waits_for_nothing() -> None:
@@ -43,11 +51,11 @@ def test_the_frame_timer_spaces_pictures_and_a_first_change_waits_for_nothing() 
     backlog.obey(wire.Compression(1, 50, 1024, 200))
     mark(backlog, Rect(0, 0, 1, 1))
     assert backlog.due_in(10.0) == 0.0
-    backlog.take(10.0)
+    take(backlog, 10.0)
     mark(backlog, Rect(0, 0, 1, 1))
-    assert backlog.due_in(10.05) == pytest.approx(0.15)
-    assert backlog.take(10.05).areas == ()
-    assert backlog.take(10.2).areas
+    assert backlog.due_in(10.05) == pytest.approx(0.13)  # 20 ms early is allowed
+    assert take(backlog, 10.05).areas == ()
+    assert take(backlog, 10.2).areas
 
 
 def test_commands_do_not_wait_for_the_frame_timer_and_the_newest_of_a_kind_is_sent() -> None:
@@ -55,50 +63,50 @@ def test_commands_do_not_wait_for_the_frame_timer_and_the_newest_of_a_kind_is_se
     backlog.say(wire.KeyState(1))
     backlog.say(wire.KeyState(4))
     assert backlog.due_in(0.0) == 0.0
-    assert backlog.take(0.0).commands == (wire.KeyState(4),)
+    assert take(backlog, 0.0).commands == (wire.KeyState(4),)
 
 
 def test_pause_holds_pictures_back_and_loses_none() -> None:
     backlog = started()
     assert backlog.obey(wire.Pause(True))
     mark(backlog, Rect(0, 0, 1, 1))
-    assert backlog.due_in(5.0) is None and backlog.take(5.0).areas == ()
+    assert backlog.due_in(5.0) is None and take(backlog, 5.0).areas == ()
     backlog.obey(wire.Pause(False))
-    assert backlog.take(5.0).areas == (Rect(0, 0, 64, 64),)
+    assert take(backlog, 5.0).areas == (Rect(0, 0, 64, 64),)
 
 
 def test_refresh_announces_again_and_gives_everything() -> None:
     backlog = started()
     era = backlog.era
     assert backlog.obey(wire.Refresh()) and backlog.era != era
-    serving = backlog.take(9.0)
+    serving = take(backlog, 9.0)
     assert serving.commands == (wire.Screen(640, 480),) and total_area(serving.areas) == 640 * 480
 
 
 def test_scaling_is_announced_and_kept_within_its_bounds() -> None:
     backlog = started()
     backlog.obey(wire.Compression(1, 50, 512, 50))
-    assert backlog.take(9.0).commands == (wire.Screen(320, 240),)
+    assert take(backlog, 9.0).commands == (wire.Screen(320, 240),)
     assert backlog.announced.to_frame(319, 239) == (639, 479)
     backlog.obey(wire.Compression(1, 50, 1, 50))
-    assert backlog.take(19.0).commands == (wire.Screen(40, 30),)
+    assert take(backlog, 19.0).commands == (wire.Screen(40, 30),)
     backlog.obey(wire.Compression(1, 50, 64, 50))  # the same picture: no news
-    assert backlog.take(29.0).commands == ()
+    assert take(backlog, 29.0).commands == ()
 
 
 def test_better_quality_is_sent_for_what_is_there_already_worse_is_not() -> None:
     backlog = started()
     backlog.obey(wire.Compression(1, 90))
-    assert total_area(backlog.take(9.0).areas) == 640 * 480
+    assert total_area(take(backlog, 9.0).areas) == 640 * 480
     backlog.obey(wire.Compression(1, 20))
-    assert backlog.due_in(19.0) is None and backlog.quality == 20
+    assert backlog.due_in(19.0) is None and backlog.grade.asked == 20
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(0, 1), (1, 1), (100, 100), (255, 100)])
 def test_quality_is_kept_within_its_bounds(asked: int, kept: int) -> None:
     backlog = started()
     backlog.obey(wire.Compression(4, asked))
-    assert backlog.quality == kept
+    assert backlog.grade.asked == kept
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(0, 20), (100, 100), (65535, 5000)])
@@ -109,25 +117,25 @@ def test_the_timer_is_kept_within_its_bounds(asked: int, kept: int) -> None:
 
 def test_a_resize_announces_and_gives_everything() -> None:
     backlog = started()
-    backlog.mark(tiles.empty_map(Size(800, 600)), Size(800, 600))
-    serving = backlog.take(9.0)
+    backlog.mark(tiles.empty_map(Size(800, 600)), Size(800, 600), 0.0)
+    serving = take(backlog, 9.0)
     assert serving.commands == (wire.Screen(800, 600),) and total_area(serving.areas) == 800 * 600
 
 
 def test_a_first_screen_of_960x701_is_made_news_for_meshcentrals_page() -> None:
     backlog = Backlog(Size(960, 701))
-    assert backlog.take(0.0).commands == (wire.Screen(960, 702), wire.Screen(960, 701))
+    assert take(backlog, 0.0).commands == (wire.Screen(960, 702), wire.Screen(960, 701))
     backlog.obey(wire.Refresh())
-    assert backlog.take(9.0).commands == (wire.Screen(960, 701),)
+    assert take(backlog, 9.0).commands == (wire.Screen(960, 701),)
 
 
 def test_what_was_not_sent_is_put_back() -> None:
     backlog = started(Size(1920, 1080))
     mark(backlog, Rect(0, 0, 1920, 1080))
-    serving = backlog.take(9.0)
+    serving = take(backlog, 9.0)
     assert len(serving.areas) > 2 and all(area.area <= MAX_PICTURE_PIXELS for area in serving.areas)
     backlog.put_back(serving, 2)
-    assert total_area(backlog.take(19.0).areas) == total_area(serving.areas[-2:])
+    assert total_area(take(backlog, 19.0).areas) == total_area(serving.areas[-2:])
     backlog.put_back(serving, 0)
     assert backlog.due_in(29.0) is None
 
@@ -135,9 +143,9 @@ def test_what_was_not_sent_is_put_back() -> None:
 def test_areas_of_another_size_are_not_put_back() -> None:
     backlog = started(Size(1920, 1080))
     mark(backlog, Rect(0, 0, 1920, 1080))
-    serving = backlog.take(9.0)
-    backlog.mark(tiles.empty_map(Size(64, 64)), Size(64, 64))
-    backlog.take(19.0)
+    serving = take(backlog, 9.0)
+    backlog.mark(tiles.empty_map(Size(64, 64)), Size(64, 64), 0.0)
+    take(backlog, 19.0)
     backlog.put_back(serving, len(serving.areas))
     assert backlog.due_in(29.0) is None
 
@@ -145,7 +153,7 @@ def test_areas_of_another_size_are_not_put_back() -> None:
 def test_grown_pictures_are_cut_to_the_same_number_of_pixels() -> None:
     backlog = Backlog(Size(1280, 720))
     backlog.obey(wire.Compression(1, 50, 4096, 50))
-    for area in backlog.take(0.0).areas:
+    for area in take(backlog, 0.0).areas:
         cover = backlog.announced.cover(area)
         assert cover.area <= MAX_PICTURE_PIXELS
 
@@ -159,6 +167,122 @@ def test_one_round_takes_it_all_however_much_was_marked() -> None:
     for _ in range(1000):
         mark(backlog, Rect(0, 0, 640, 480))
         backlog.say(wire.MouseCursor(wire.CursorShape.ARROW))
-    serving = backlog.take(9.0)
+    serving = take(backlog, 9.0)
     assert len(serving.commands) == 1 and serving.areas == (Rect(0, 0, 640, 480),)
     assert backlog.due_in(19.0) is None
+
+
+# --- rounds in several servings ---
+
+
+def test_a_round_is_taken_in_servings_of_about_so_many_pixels() -> None:
+    backlog = started(Size(1920, 1080))
+    mark(backlog, Rect(0, 0, 1920, 1080))
+    taken: list[Rect] = []
+    while backlog.due_in(1.0) == 0.0:
+        areas = take(backlog, 1.0, 200_000).areas
+        assert 0 < total_area(areas) < 200_000 + 1920 * 64
+        taken += areas
+    assert len(taken) > 8 and total_area(taken) == 1920 * 1080
+    assert len({(area.x, area.y) for area in taken}) == len(taken)
+    assert backlog.due_in(9.0) is None
+
+
+def test_what_changes_before_its_turn_is_taken_once_and_after_it_again() -> None:
+    backlog = started()
+    mark(backlog, Rect(0, 0, 640, 480))
+    first = take(backlog, 1.0, 1).areas
+    mark(backlog, Rect(0, 0, 640, 480))
+    rest = []
+    while areas := take(backlog, 1.001, 640 * 64).areas:
+        rest += areas
+        if sum(area.area for area in rest) + total_area(first) == 640 * 480:
+            break
+    assert backlog.due_in(9.0) == 0.0  # only what had had its turn
+    assert total_area(take(backlog, 9.0).areas) == total_area(first)
+
+
+def test_a_round_in_progress_does_not_wait_for_the_frame_timer() -> None:
+    backlog = started()
+    backlog.obey(wire.FrameRateTimer(5000))
+    mark(backlog, Rect(0, 0, 640, 480))
+    take(backlog, 1.0, 1)
+    assert backlog.due_in(1.0) == 0.0
+
+
+def test_two_changes_close_together_are_two_rounds_and_a_third_waits() -> None:
+    backlog = started()
+    for now_s in (1.0, 1.003):
+        mark(backlog, Rect(0, 0, 1, 1))
+        assert backlog.due_in(now_s) == 0.0 and take(backlog, now_s).areas
+    mark(backlog, Rect(0, 0, 1, 1))
+    assert backlog.due_in(1.006) == pytest.approx(0.014)
+
+
+def test_what_is_put_back_belongs_to_the_same_round() -> None:
+    backlog = started()
+    backlog.obey(wire.FrameRateTimer(5000))
+    mark(backlog, Rect(0, 0, 640, 480))
+    serving = backlog.take(1.0)
+    backlog.put_back(serving, len(serving.areas))
+    assert backlog.due_in(1.0) == 0.0
+
+
+# --- rest ---
+
+
+def rough(quality: int = 50) -> Backlog:
+    backlog = started()
+    backlog.obey(wire.Compression(1, quality))
+    take(backlog, 1.0)
+    backlog.mark(tiles.touched(SIZE, [Rect(0, 0, 100, 100)]), SIZE, 2.0)
+    backlog.take(2.0)  # and it is not said to be fine
+    return backlog
+
+
+def test_what_rests_is_taken_again_for_best_and_once() -> None:
+    backlog = rough()
+    assert backlog.is_shown and backlog.due_in(2.1) == pytest.approx(REST_S - 0.1)
+    assert backlog.take(2.1).areas == ()
+    serving = backlog.take(2.0 + REST_S)
+    assert serving.areas == (Rect(0, 0, 128, 128),) and serving.style.best and serving.style.quality == 50
+    assert backlog.due_in(99.0) is None
+    backlog.put_back(serving, 1)
+    assert backlog.take(3.0).style.best
+
+
+def test_refinement_is_taken_little_by_little() -> None:
+    backlog = Backlog(Size(1920, 1080))
+    backlog.take(0.0)
+    areas: list[Rect] = []
+    while serving := backlog.take(5.0).areas:
+        assert total_area(serving) <= REFINED_PIXELS
+        areas += serving
+    assert total_area(areas) == 1920 * 1080
+
+
+def test_a_change_comes_before_refinement_and_makes_it_wait() -> None:
+    backlog = rough()
+    backlog.mark(tiles.touched(SIZE, [Rect(300, 300, 1, 1)]), SIZE, 2.2)
+    serving = backlog.take(9.0)
+    assert not serving.style.best and serving.areas == (Rect(256, 256, 64, 64),)
+
+
+@pytest.mark.parametrize(("quality", "bits", "refined"), [(29, 0, False), (30, 0, True), (1, wire.ACKNOWLEDGES, True)])
+def test_who_wants_few_bytes_is_not_refined_for(quality: int, bits: int, refined: bool) -> None:
+    backlog = started()
+    backlog.obey(wire.Abilities(bits))
+    backlog.obey(wire.Compression(1, quality))
+    backlog.mark(tiles.touched(SIZE, [Rect(0, 0, 100, 100)]), SIZE, 2.0)
+    backlog.take(2.0)
+    assert (backlog.due_in(9.0) is not None) == refined
+
+
+def test_bytes_count_more_than_time_only_for_who_is_held_up() -> None:
+    backlog = started()
+    mark(backlog, Rect(0, 0, 640, 480))
+    assert not backlog.take(1.0, 1, tight=True).style.tight
+    backlog.grade.held_up(1.2)
+    style = backlog.take(1.2, 1, tight=True).style
+    assert style.tight and style.quality < 50
+    assert not backlog.take(1.2, 1).style.tight

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,9 +24,11 @@ SIZE = Size(200, 140)
 class Stage:
     """An endpoint that runs, with doubles all around it."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, *, stall_s: float = 30.0, blank: bool = False) -> None:
+    def __init__(
+        self, tasks: asyncio.TaskGroup, *, stall_s: float = 30.0, blank: bool = False, lossy: bool = False
+    ) -> None:
         self.tasks = tasks
-        self.source, self.sink, self.encoder = PaintedSource(SIZE), MemorySink(), RawEncoder()
+        self.source, self.sink, self.encoder = PaintedSource(SIZE), MemorySink(), RawEncoder(lossy=lossy)
         self.endpoint = Endpoint(self.source, self.sink, encoder=self.encoder, stall_s=stall_s)
         self.run = tasks.create_task(self.endpoint.run())
         if not blank:
@@ -137,6 +137,52 @@ async def test_questions_are_answered() -> None:
         viewer.say(wire.GetDisplays(), wire.InputLock(wire.QUERY_LOCK), wire.InitTouch(), wire.Nop())
         await until(lambda: wire.InputLock(wire.UNLOCKED) in viewer.commands)
         assert wire.DisplayList((), 0) in viewer.commands
+
+
+LEFT, RIGHT = wire.Display(1, 0, 0, 100, 140), wire.Display(2, 100, 0, 100, 140)
+
+
+async def test_displays_are_told_and_one_viewers_choice_is_everybodys() -> None:
+    async with staged() as stage:
+        first, second = await shown(stage), await shown(stage)
+        stage.source.set_displays(LEFT, RIGHT)
+        all_of_them = [wire.DisplayInfo((LEFT, RIGHT)), wire.DisplayList((1, 2, wire.ALL_DISPLAYS), wire.ALL_DISPLAYS)]
+        await until(lambda: all(one.commands[-2:] == all_of_them for one in (first, second)))
+        first.say(wire.SetDisplay(2))
+        await until(
+            lambda: all(one.commands[-1] == wire.DisplayList((1, 2, wire.ALL_DISPLAYS), 2) for one in (first, second))
+        )
+        late = await shown(stage)
+        assert late.of(wire.DisplayList) == [wire.DisplayList((1, 2, wire.ALL_DISPLAYS), 2)]
+        late.say(wire.GetDisplays())
+        await until(lambda: len(late.of(wire.DisplayList)) == 2)
+        assert late.commands[-2:] == [wire.DisplayInfo((LEFT, RIGHT)), wire.DisplayList((1, 2, wire.ALL_DISPLAYS), 2)]
+        stage.source.set_displays()
+        await until(lambda: first.commands[-1] == wire.DisplayList((), 0))
+        assert not (await shown(stage)).of(wire.DisplayInfo)
+
+
+async def test_a_display_that_is_not_there_or_not_ours_to_choose_is_not_selected() -> None:
+    async with staged() as stage:
+        viewer, onlooker = await shown(stage), stage.join(Onlooker(), view_only=True)
+        stage.source.set_displays(LEFT, RIGHT)
+        await until(lambda: viewer.of(wire.DisplayList) and onlooker.of(wire.DisplayList))
+        viewer.say(wire.SetDisplay(7))
+        onlooker.say(wire.SetDisplay(1), wire.GetDisplays())
+        viewer.say(wire.SetDisplay(wire.ALL_DISPLAYS))
+        await until(lambda: stage.source.selected and len(onlooker.of(wire.DisplayList)) >= 2)
+        assert stage.source.selected == [wire.ALL_DISPLAYS]
+
+
+async def test_what_is_no_news_is_not_told_again() -> None:
+    async with staged() as stage:
+        viewer = await shown(stage)
+        stage.source.set_displays(LEFT, RIGHT)
+        await until(lambda: viewer.of(wire.DisplayList))
+        seen = len(viewer.commands)
+        stage.source.set_pointer(False)
+        await until(lambda: len(viewer.commands) > seen)
+        assert viewer.commands[seen:] == [wire.MouseCursor(wire.CursorShape.NONE)]
 
 
 async def test_a_scaled_pixel_that_lies_in_two_tiles_is_never_an_old_one() -> None:
@@ -287,75 +333,7 @@ async def test_what_never_comes_alive_is_said_to_be_so() -> None:
         assert isinstance(failure := await waiting, MachineError) and "went away" in failure.message
 
 
-# --- the law ---
-
-ops = st.lists(
-    st.one_of(
-        st.tuples(st.just("paint"), st.builds(Rect, *(st.integers(0, n) for n in (199, 139, 200, 140)))),
-        st.tuples(st.just("overstate"), st.builds(Rect, *(st.integers(0, n) for n in (199, 139, 60, 60)))),
-        st.tuples(st.just("resize"), st.sampled_from([SIZE, Size(64, 64), Size(333, 90)])),
-        st.tuples(st.just("join"), st.booleans()),
-        st.tuples(st.just("leave"), st.integers(0, 3)),
-        st.tuples(st.just("read"), st.integers(0, 3)),
-        st.tuples(st.just("pause"), st.integers(0, 3)),
-        st.tuples(st.just("scale"), st.tuples(st.integers(0, 3), st.sampled_from([1024, 512, 300, 2048]))),
-        st.tuples(st.just("refresh"), st.integers(0, 3)),
-        st.tuples(st.just("wait"), st.sampled_from([0, 0.001, 0.01])),
-    ),
-    max_size=25,
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(ops)
-def test_whatever_happens_each_viewer_ends_with_exactly_the_last_frame(script) -> None:
-    asyncio.run(_play(script))
-
-
-async def _play(script) -> None:
-    async with staged() as stage:
-        scalings: dict[Onlooker, int] = {}
-        seeds = itertools.count()
-        for what, how in [("join", True), ("join", False), *script]:
-            await _step(stage, scalings, next(seeds), what, how)
-            for _ in range(3):  # let each step be an update of its own
-                await asyncio.sleep(0)
-        for viewer in scalings:
-            viewer.reads = True
-            viewer.read()
-            viewer.say(wire.Pause(False))
-        await until(lambda: all(stage.shows(viewer, scaling) for viewer, scaling in scalings.items()))
-        for viewer in scalings:
-            assert viewer.most_unsent <= HIGH_WATER + viewer.largest
-        assert np.prod(stage.endpoint.size) == 0 or stage.endpoint.viewers == len(scalings)
-
-
-async def _step(stage: Stage, scalings: dict[Onlooker, int], seed: int, what: str, how) -> None:
-    viewers = list(scalings)
-    match what:
-        case "paint":
-            stage.source.paint(how, seed)
-        case "overstate":
-            stage.source.paint(how, seed, damage=whole(stage.source.frame.size))
-        case "resize":
-            stage.source.resize(how, seed)
-        case "join":
-            scalings[stage.join(Onlooker(reads=how))] = 1024
-        case "wait":
-            await asyncio.sleep(how)
-        case "leave" if how < len(viewers):
-            del scalings[viewers[how]]
-            await stage.leave(viewers[how])
-        case "read" if how < len(viewers):
-            viewers[how].read(2)
-        case "pause" if how < len(viewers):
-            viewers[how].say(wire.Pause(True))
-        case "refresh" if how < len(viewers):
-            viewers[how].say(wire.Refresh())
-        case "scale" if how[0] < len(viewers):
-            scalings[viewers[how[0]]] = how[1]
-            viewers[how[0]].say(wire.Compression(1, 50, how[1], 20))
-
+# --- the law of input; those of pictures are in test_laws_of_delivery ---
 
 keys = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([65, 66, 67]), st.booleans()), max_size=40)
 

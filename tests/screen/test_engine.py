@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pommel.screen import tiles
 from pommel.screen.engine import Engine
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
@@ -55,3 +56,17 @@ def test_another_size_is_another_picture_and_the_old_one_stays_readable() -> Non
     assert engine.size == (400, 300) and old.size == SIZE
     bigger.pixels[:] = 9
     assert (engine.frame.pixels == 3).all()
+
+
+def test_a_frame_whose_changes_are_known_is_shown_as_it_is() -> None:
+    engine, first, second = Engine(), Frame.blank(SIZE), Frame.blank(SIZE)
+    everything = tiles.touched(SIZE, [whole(SIZE)])
+    assert engine.update(first, [], everything).all() and engine.frame is first
+    second.pixels[0, 0] = 9
+    changed = tiles.touched(SIZE, [Rect(0, 0, 1, 1)])
+    before = engine.version_of(Rect(64, 64, 64, 64))
+    assert (engine.update(second, [], changed) == changed).all() and engine.frame is second
+    assert engine.version_of(Rect(0, 0, 1, 1)) > before == engine.version_of(Rect(64, 64, 64, 64))
+    # One that does not tell is copied from then on, and never into a frame that is the source's.
+    third = Frame(np.full((150, 200, 4), 3, np.uint8))
+    assert engine.update(third, []).all() and engine.frame is not third and not second.pixels[1].any()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +57,7 @@ def test_ready_tells_size_and_name() -> None:
     [
         (b"SSH-2.0-Open", "not a VNC server"),
         (b"RFB 0x3.008\n", "not a VNC server"),
+        (b"RFB 003\x80008\n", "not a VNC server"),
         (b"RFB 003.003\n", "speaks RFB 003.003"),
         (b"RFB 003.008\n\x00\x00\x00\x00\x04busy", "refuses: busy"),
         (b"RFB 003.008\n\x02\x02\x13", "wants authentication .security types 2, 19"),
@@ -254,3 +257,12 @@ def test_any_bytes_are_read_or_refused_by_name(data: bytes, greeted: bool) -> No
     except RfbError as refusal:
         assert refusal.message
     assert len(client.frame.pixels.tobytes()) <= 90_000 * 4
+
+
+def test_a_slice_of_the_fuzzing() -> None:
+    path = Path(__file__).parents[2] / "fuzz" / "rfb.py"
+    spec = importlib.util.spec_from_file_location("fuzz_rfb", path)
+    assert spec is not None and spec.loader is not None
+    fuzz = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzz)
+    assert fuzz.run(1.0, 20) > 100

@@ -46,6 +46,7 @@ to_endpoint = st.one_of(
 to_viewer = st.one_of(
     *_both,
     st.builds(m.Picture, u16, u16, image),
+    st.builds(m.Video, u16, u16, u16, u16, u8, u8, image),
     st.builds(m.Copy, u16, u16, u16, u16, u16, u16),
     st.builds(m.Screen, u16, u16),
     st.builds(m.DisplayList, st.lists(u16, max_size=5).map(tuple), u16),

@@ -2,16 +2,25 @@
 
 Pixels are state: the backlog is the set of tiles whose newest picture the viewer lacks, so it has one size however
 slow the viewer is, and taking from it always gives the newest. Nothing is ever queued here.
+
+What is missing when the frame timer allows it is a round, and is taken in as many servings as the link needs; a tile
+that changes before its turn comes is taken once, as it is then. Where all is quiet, what was sent as less than exact
+is taken again, a little at a time, to be sent as well as can be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from pommel.screen import tiles
 from pommel.screen.geometry import Rect, Size, split
+from pommel.screen.grade import Grade
+from pommel.screen.pictures import Format, Style
 from pommel.screen.scaling import Scaling
 from pommel.screen.tiles import TILE, TileMap
 from pommel.wire import messages as wire
@@ -22,15 +31,27 @@ _UNSEEN_SIZE = Size(960, 701)
 
 # A picture of 1920×256 decodes and encodes in parallel with its neighbours; smaller ones cost more than they win.
 MAX_PICTURE_PIXELS = 512 * 1024
+LEAST_PICTURE_PIXELS = TILE * TILE
+# Two milliseconds of work, even lossless: a change that comes meanwhile waits for no more than that.
+REFINED_PIXELS = 128 * 1024
+REST_S = 0.25
+FILM_REST_S = 0.5
 
 # The bounds the reference agent for Windows keeps, and its quality before anything was asked.
 DEFAULT_QUALITY = 50
 MIN_TIMER_MS, MAX_TIMER_MS, DEFAULT_TIMER_MS = 20, 5000, 20
+# A change that comes in two pieces must not have its second wait out a timer: a round may come this much early as long
+# as they keep to the timer on the whole.
+_EARLY_S = 0.02
+
+# A viewer of MeshCentral's that asks for less than this wants few bytes (its wall of thumbnails asks for 20), and is
+# not sent anything twice. Whoever asks for more wants to see, and bytes are cheap while nothing moves.
+REFINED_FROM_QUALITY = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One serving: commands first, then pictures of `areas` (of the frame), in order.
+    """One serving: commands first, then pictures of `areas` (of the frame), in order, all in one style.
 
     `era` tells whether it still makes sense: once the backlog's is another, what is left of it is stale.
     """
@@ -39,7 +60,8 @@ class Round:
     commands: tuple[wire.Command, ...]
     areas: tuple[Rect, ...]
     scaling: Scaling
-    quality: int
+    style: Style
+    film: Rect | None = None
 
 
 @dataclass(slots=True)
@@ -47,13 +69,19 @@ class Backlog:
     """What one viewer lacks, and how it wants it. Sizes are the frame's."""
 
     size: Size
-    quality: int = DEFAULT_QUALITY
     timer_ms: int = DEFAULT_TIMER_MS
     paused: bool = False
     era: int = 0
+    grade: Grade = field(default_factory=lambda: Grade(DEFAULT_QUALITY))
     announced: Scaling = field(init=False)  # what the viewer's last Screen told; its mouse speaks in that picture
+    _abilities: int = 0
+    _asked_format: int = wire.ImageFormat.JPEG
     _scaling: int = wire.SCALE_ONE
     _missing: TileMap = field(init=False)
+    _due: TileMap = field(init=False)  # what is left of the round
+    _rough: TileMap = field(init=False)  # was sent, and not exactly
+    _filmed: Rect | None = None
+    _changed_s: npt.NDArray[np.float64] = field(init=False)
     _commands: dict[type, wire.Command] = field(default_factory=dict)
     _announce: bool = True
     _first: bool = True
@@ -63,19 +91,33 @@ class Backlog:
         self.announced = Scaling(self.size, self._scaling)
         self.refresh()
 
-    def mark(self, changed: TileMap, size: Size) -> None:
+    @property
+    def acknowledges(self) -> bool:
+        """Tell whether the viewer says what it has shown."""
+        return bool(self._abilities & wire.ACKNOWLEDGES)
+
+    @property
+    def takes_video(self) -> bool:
+        """Tell whether what moves may be sent to this viewer as video now."""
+        return bool(self._abilities & wire.TAKES_VIDEO) and not self.paused and self.announced.is_identity
+
+    def mark(self, changed: TileMap, size: Size, now_s: float) -> None:
         """Note that the tiles of `changed` have a newer picture, in a frame of `size`."""
         if size != self.size:
             self.size = size
             self.refresh()
         else:
             self._missing |= changed
+            self._changed_s[changed] = now_s
 
     def refresh(self) -> None:
         """Note that the viewer is to hear of the size again and lacks everything."""
         self.era += 1
         self._announce = True
-        self._missing = ~tiles.empty_map(self.size)
+        self._missing, self._due, self._rough = (tiles.empty_map(self.size) for _ in range(3))
+        self._missing[:] = True
+        self._changed_s = np.zeros(self._missing.shape)
+        self._filmed = None
 
     def say(self, command: wire.Command) -> None:
         """Have `command` sent with the next round; a newer one of its kind takes its place."""
@@ -93,6 +135,8 @@ class Backlog:
                 self._set_timer(timer_ms)
             case wire.Compression():
                 self._compress(command)
+            case wire.Abilities(bits):
+                self._abilities = bits
             case _:
                 return False
         return True
@@ -101,26 +145,84 @@ class Backlog:
         """Return the seconds until there is something to send and it may be sent; None if there is nothing."""
         if self._announce or self._commands:
             return 0.0
-        if self.paused or not self._missing.any():
+        if self.paused:
             return None
-        return max(self._next_s - now_s, 0.0)
+        if self._due.any():
+            return 0.0
+        if self._missing.any():
+            return max(self._allowed_s - now_s, 0.0)
+        if self._refines and self._rough.any():
+            return max(float(self._rests_s(now_s)[self._rough].min()) - now_s, 0.0)
+        return None
 
-    def take(self, now_s: float) -> Round:
-        """Take what is due at `now_s` out of the backlog."""
+    @property
+    def is_shown(self) -> bool:
+        """Tell whether the viewer has been sent all that changed: what is due then can wait for everything else."""
+        return not (self._announce or self._commands or self._due.any() or self._missing.any())
+
+    def take(self, now_s: float, pixels: int | None = None, *, tight: bool = False, film: Rect | None = None) -> Round:
+        """Take what is due at `now_s` out of the backlog, some `pixels` of it; at least one picture.
+
+        `tight` asks for few bytes rather than little work, once the viewer gets less than it asked for; what is due of
+        `film` leaves as a frame of video, on top.
+        """
         commands = (*self._screens(), *self._commands.values())
         self._commands.clear()
-        scaling = self.announced
-        if self.paused or now_s < self._next_s:
-            return Round(self.era, commands, (), scaling, self.quality)
-        areas = self._areas(scaling)
-        if areas:
-            self._next_s = now_s + self.timer_ms / 1000
-        return Round(self.era, commands, areas, scaling, self.quality)
+        areas: tuple[Rect, ...] = ()
+        best = False
+        if self.paused:
+            film = None
+        else:
+            self._begin_round(now_s)
+            film = self._take_film(film)
+            areas = self._take_fresh(now_s, pixels)
+            if film is None and not areas and not self._missing.any() and self._refines:
+                areas, best = self._take_rough(now_s, pixels), True
+        return Round(self.era, commands, areas, self.announced, self._style(tight, best), film)
 
     def put_back(self, serving: Round, left: int) -> None:
         """Note that the last `left` areas of a serving were not sent after all."""
         if left and serving.scaling.frame == self.size:
-            self._missing |= tiles.touched(self.size, serving.areas[-left:])
+            back = tiles.touched(self.size, serving.areas[-left:])
+            if serving.style.best:
+                self._rough |= back
+            else:
+                self._due |= back
+
+    def put_back_film(self, serving: Round) -> None:
+        """Note that the film's frame was not sent after all."""
+        if serving.film is not None and serving.scaling.frame == self.size:
+            self._due[tiles.cells(serving.film)] = True
+
+    def is_fine(self, area: Rect, serving: Round) -> None:
+        """Note that `area` was sent exactly as it was."""
+        if serving.scaling.frame == self.size:
+            self._rough[tiles.cells(area)] = False
+
+    def end_serving(self, now_s: float) -> None:
+        """Note that a serving has been sent; if that was all of the round, the next may look better."""
+        if not self._due.any():
+            self.grade.done(now_s)
+
+    @property
+    def _allowed_s(self) -> float:
+        return self._next_s - min(self.timer_ms / 1000, _EARLY_S)
+
+    @property
+    def _format(self) -> Format:
+        if self._abilities & wire.TAKES_WEBP or self._asked_format == wire.ImageFormat.WEBP:
+            return Format.WEBP
+        if self._abilities & wire.TAKES_PNG or self._asked_format == wire.ImageFormat.PNG:
+            return Format.PNG
+        return Format.JPEG
+
+    @property
+    def _refines(self) -> bool:
+        return bool(self._abilities) or self.grade.asked >= REFINED_FROM_QUALITY
+
+    def _style(self, tight: bool, best: bool) -> Style:
+        quality = self.grade.asked if best else self.grade.quality
+        return Style(quality, self._format, tight and self.grade.is_pressed, best)
 
     def _screens(self) -> tuple[wire.Command, ...]:
         if not self._announce:
@@ -133,18 +235,62 @@ class Backlog:
             return wire.Screen(width, height + 1), screen
         return (screen,)
 
-    def _areas(self, scaling: Scaling) -> tuple[Rect, ...]:
-        shown = scaling.picture.width * scaling.picture.height
-        most = MAX_PICTURE_PIXELS * self.size.width * self.size.height // max(shown, 1)
-        areas = [piece for rect in tiles.rects(self._missing, self.size) for piece in split(rect, max(most, 1), TILE)]
-        self._missing = np.zeros_like(self._missing)
-        return tuple(areas)
+    def _take_film(self, film: Rect | None) -> Rect | None:
+        """Take what is due of `film` as a frame of video."""
+        if film is None or not self._due[cells := tiles.cells(film)].any():
+            return None
+        self._due[cells] = self._missing[cells] = False
+        self._rough[cells] = True  # all of it: a frame is drawn over what was exact, too
+        self._filmed = film
+        return film
+
+    def _rests_s(self, now_s: float) -> npt.NDArray[np.float64]:
+        """Return when each tile may be sent exactly: a film's all at once, as its frames are drawn over them."""
+        rests = self._changed_s + REST_S
+        if self._filmed is not None:
+            cells = tiles.cells(self._filmed)
+            rests[cells] = self._changed_s[cells].max() + FILM_REST_S
+            if float(rests[cells].max()) <= now_s:
+                self._filmed = None
+        return rests
+
+    def _begin_round(self, now_s: float) -> None:
+        if not self._due.any() and self._missing.any() and now_s >= self._allowed_s:
+            self._due, self._missing = self._missing, self._due  # that one is empty
+            self._next_s = max(self._next_s, now_s) + self.timer_ms / 1000
+            self.grade.begin(now_s)
+
+    def _take_fresh(self, now_s: float, pixels: int | None) -> tuple[Rect, ...]:
+        areas = self._first_of(self._due, pixels, MAX_PICTURE_PIXELS)
+        for area in areas:
+            cells = tiles.cells(area)
+            self._due[cells] = self._missing[cells] = False
+            self._rough[cells] = True
+        return areas
+
+    def _take_rough(self, now_s: float, pixels: int | None) -> tuple[Rect, ...]:
+        at_rest = self._rough & (self._rests_s(now_s) <= now_s)
+        most = REFINED_PIXELS if pixels is None else min(pixels, REFINED_PIXELS)
+        areas = self._first_of(at_rest, most, REFINED_PIXELS)[:1]
+        for area in areas:
+            self._rough[tiles.cells(area)] = False
+        return areas
+
+    def _first_of(self, wanted: TileMap, pixels: int | None, most: int) -> tuple[Rect, ...]:
+        """Return the first areas of `wanted`, up to about `pixels` of the frame, each of at most `most` shown."""
+        shown, here = self.announced.picture, self.size.width * self.size.height
+        most = most * here // max(shown.width * shown.height, 1)
+        if pixels is not None and pixels < here:
+            most = min(most, max(_rounded(pixels), LEAST_PICTURE_PIXELS))
+        areas = _areas(wanted.tobytes(), self.size, max(most, 1))
+        return areas if pixels is None else tuple(_up_to(areas, pixels))
 
     def _compress(self, command: wire.Compression) -> None:
         quality = min(max(command.quality, 1), 100)
-        if quality > self.quality:  # what is on the screen can be better now
-            self._missing = ~tiles.empty_map(self.size)
-        self.quality = quality
+        if quality > self.grade.asked:  # what is on the screen can be better now
+            self._missing[:] = True
+        self.grade.ask(quality)
+        self._asked_format = command.format
         if command.frame_timer_ms is not None:
             self._set_timer(command.frame_timer_ms)
         if command.scaling is not None and command.scaling != self._scaling:
@@ -154,3 +300,23 @@ class Backlog:
 
     def _set_timer(self, timer_ms: int) -> None:
         self.timer_ms = min(max(timer_ms, MIN_TIMER_MS), MAX_TIMER_MS)
+
+
+@lru_cache(maxsize=64)
+def _areas(wanted: bytes, size: Size, most: int) -> tuple[Rect, ...]:
+    # Many viewers lack the same after each change: the rectangles are found once for all of them.
+    map_ = np.frombuffer(wanted, np.bool_).reshape(tiles.empty_map(size).shape)
+    return tuple(piece for rect in tiles.rects(map_, size) for piece in split(rect, most, TILE))
+
+
+def _up_to(areas: Iterable[Rect], pixels: int) -> Iterable[Rect]:
+    for area in areas:
+        yield area
+        pixels -= area.area
+        if pixels <= 0:
+            return
+
+
+def _rounded(pixels: int) -> int:
+    # To few different sizes, so that slow viewers of about the same pace share their pictures too.
+    return 1 << (pixels.bit_length() - 1) if pixels > 0 else 0

@@ -12,6 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
+
+
+class Made(NamedTuple):
+    """A message that holds a picture; `fine` if nobody could tell that from the pixels it was made of."""
+
+    message: bytes
+    fine: bool
 
 
 class Encodes:
@@ -22,17 +30,20 @@ class Encodes:
         self._keep_bytes = keep_bytes
         self._kept = 0
         self._closed = False
-        self._results: OrderedDict[Hashable, asyncio.Future[bytes]] = OrderedDict()
+        self._results: OrderedDict[Hashable, asyncio.Future[Made]] = OrderedDict()
 
-    def start(self, key: Hashable, work: Callable[[], bytes]) -> asyncio.Future[bytes]:
-        """Return the result for `key`, ready or in the making. Shield it: it is not the caller's alone."""
+    def start(self, key: Hashable, work: Callable[[], Made], *, at_once: bool = False) -> asyncio.Future[Made]:
+        """Return the result for `key`, ready or in the making. Shield it: it is not the caller's alone.
+
+        Work that is to be done `at_once` is so little that a thread would only delay it.
+        """
         found = self._results.get(key)
         if found is not None:
             self._results.move_to_end(key)
             return found
         if self._closed:
             return _cancelled()
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        future = _now(work) if at_once else asyncio.get_running_loop().run_in_executor(self._pool, work)
         self._results[key] = future
         future.add_done_callback(partial(self._settle, key))
         return future
@@ -44,7 +55,7 @@ class Encodes:
         self._results.clear()
         self._kept = 0
 
-    def _settle(self, key: Hashable, future: asyncio.Future[bytes]) -> None:
+    def _settle(self, key: Hashable, future: asyncio.Future[Made]) -> None:
         if self._results.get(key) is not future:
             if not future.cancelled():
                 future.exception()  # nobody is left to ask
@@ -52,19 +63,28 @@ class Encodes:
         if future.cancelled() or future.exception() is not None:
             del self._results[key]
             return
-        self._kept += len(future.result())
+        self._kept += len(future.result().message)
         self._evict()
 
     def _evict(self) -> None:
-        for key, future in list(self._results.items()):
-            if self._kept <= self._keep_bytes:
+        while self._kept > self._keep_bytes:
+            key, oldest = next(iter(self._results.items()))
+            if not oldest.done():
                 return
-            if future.done():
-                self._kept -= len(future.result())
-                del self._results[key]
+            self._kept -= len(oldest.result().message)
+            del self._results[key]
 
 
-def _cancelled() -> asyncio.Future[bytes]:
-    future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+def _now(work: Callable[[], Made]) -> asyncio.Future[Made]:
+    future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+    try:
+        future.set_result(work())
+    except Exception as failure:
+        future.set_exception(failure)
+    return future
+
+
+def _cancelled() -> asyncio.Future[Made]:
+    future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
     future.cancel()
     return future

@@ -2,23 +2,28 @@
 
 `run` moves updates from the source to the viewers' backlogs while anybody looks on, `serve` serves one viewer. Neither
 knows what a viewer's connection is made of, nor what is behind source and sink.
+
+There is one picture: a display that one viewer selects is selected for all, as on one desk with several people at it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pommel.errors import DeadlineError, MachineError, PommelError
+from pommel.screen.delivery import Delivery
 from pommel.screen.encodes import Encodes
 from pommel.screen.engine import Engine
 from pommel.screen.geometry import Size
 from pommel.screen.hold import Hold
 from pommel.screen.intake import NOTCH, Intake
-from pommel.screen.jpeg import JpegEncoder
+from pommel.screen.pictures import PictureEncoder
 from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update, ViewerStream
+from pommel.screen.videos import EncoderFor, Videos
 from pommel.screen.viewer import Viewer
+from pommel.wire import messages as wire
 from pommel.wire.messages import ALL_DISPLAYS, CursorShape, DisplayInfo, DisplayList, KeyState, MouseCursor
 
 STALL_S = 30.0
@@ -33,14 +38,16 @@ class Endpoint:
         sink: InputSink,
         *,
         encoder: Encoder | None = None,
+        video: EncoderFor | None = None,
         stall_s: float = STALL_S,
     ) -> None:
         self._source = source
         self._sink = sink
-        self._encoder = encoder or JpegEncoder()
+        self._encoder = encoder or PictureEncoder()
         self._stall_s = stall_s
         self._engine = Engine()
         self._encodes = Encodes()
+        self._videos = Videos(self._engine, video)
         self._hold = Hold()
         self._viewers: set[Viewer] = set()
         self._lookers = 0
@@ -49,9 +56,9 @@ class Endpoint:
         self._next = asyncio.Event()  # set with the next update, then replaced
         self._over = asyncio.Event()
         self._reason = ""
-        self._pointer = MouseCursor(CursorShape.ARROW)
-        self._lock_keys: KeyState | None = None
-        self._displays: Displays | None = None
+        self._displays = Displays()
+        # What a viewer is told once it comes, and when it changes: the newest of each kind.
+        self._facts: dict[type, wire.Command] = {MouseCursor: MouseCursor(CursorShape.ARROW)}
 
     @property
     def viewers(self) -> int:
@@ -70,6 +77,7 @@ class Endpoint:
             ProtocolError: the source's other side spoke nonsense.
         """
         self._reason = "the screen is no longer served"
+        self._videos.prepare()
         try:
             while True:
                 await self._wanted.wait()
@@ -85,21 +93,25 @@ class Endpoint:
             self._over.set()
             self._pulse()
             self._encodes.close()
+            self._videos.close()
 
     async def serve(self, stream: ViewerStream, *, view_only: bool = False, wheel_notch: int = NOTCH) -> None:
         """Serve one viewer until it leaves: the Screen, a whole picture, then what changes; its input to the sink.
 
-        `wheel_notch` is what the viewer sends for one notch (`intake.MESHCENTRAL_NOTCH` for MeshCentral's page).
+        With `view_only` it changes nothing for others: no input, no choice of display. `wheel_notch` is what the
+        viewer sends for one notch (`intake.MESHCENTRAL_NOTCH` for MeshCentral's page).
         What it held down is let go of in the end, however that comes.
 
         Raises:
             WireError: the viewer sent what is no KVM command; closing the stream is the caller's.
         """
-        sink = None if view_only else self._sink
         intake = Intake(self._hold, wheel_notch=wheel_notch)
         with self._looking():
-            viewer = Viewer(stream, self._engine, self._encodes, self._encoder, sink, intake, stall_s=self._stall_s)
-            self._greet(viewer)
+            delivery = Delivery(stream, self._engine, self._encodes, self._encoder, self._videos, stall_s=self._stall_s)
+            sink, answer = (None, self._tell) if view_only else (self._sink, self._answer)
+            viewer = Viewer(stream, delivery, sink, intake, answer)
+            for fact in self._facts.values():
+                delivery.backlog.say(fact)
             self._viewers.add(viewer)
             try:
                 await viewer.run(self._fresh, self._until_over)
@@ -147,42 +159,61 @@ class Endpoint:
         await self._over.wait()
         return self._reason
 
-    def _greet(self, viewer: Viewer) -> None:
-        viewer.backlog.say(self._pointer)
-        if self._lock_keys is not None:
-            viewer.backlog.say(self._lock_keys)
-        if self._displays is not None:
-            shown = self._displays
-            viewer.backlog.say(DisplayInfo(shown.all))
-            choice = (*(display.id for display in shown.all), ALL_DISPLAYS) if shown.all else ()
-            viewer.backlog.say(DisplayList(choice, shown.selected if choice else 0))
+    def _answer(self, command: wire.Command) -> Iterable[wire.Command]:
+        match command:
+            case wire.SetDisplay(number) if number in _choice(self._displays):
+                self._source.show_display(number)
+        return self._tell(command)
+
+    def _tell(self, command: wire.Command) -> Iterable[wire.Command]:
+        match command:
+            case wire.GetDisplays():
+                return _about(self._displays)
+            case wire.InputLock(wire.QUERY_LOCK):
+                return (wire.InputLock(wire.UNLOCKED),)
+        return ()
 
     def _show(self, update: Update) -> None:
-        changed = self._engine.update(update.frame, update.damage)
+        changed = self._engine.update(update.frame, update.damage, update.changed)
         self._old = False
-        self._tell(update)
-        if changed.any():
+        news = self._news(update)
+        self._facts |= {type(fact): fact for fact in news}
+        if news or changed.any():
+            now_s = asyncio.get_running_loop().time()
+            self._videos.note(changed, self._engine.size, now_s)
             for viewer in self._viewers:
-                viewer.backlog.mark(changed, self._engine.size)
-                viewer.wake()
+                viewer.delivery.backlog.mark(changed, self._engine.size, now_s)
+                for fact in news:
+                    viewer.delivery.backlog.say(fact)
+                viewer.delivery.wake()
         self._pulse()
 
-    def _tell(self, update: Update) -> None:
-        if update.pointer_visible is not None:
-            shape = CursorShape.ARROW if update.pointer_visible else CursorShape.NONE
-            self._pointer = MouseCursor(shape)
+    def _news(self, update: Update) -> list[wire.Command]:
+        news: list[wire.Command] = []
         if update.cursor is not None:
-            self._pointer = MouseCursor(update.cursor)
+            news.append(MouseCursor(update.cursor))
+        elif update.pointer_visible is not None:
+            news.append(MouseCursor(CursorShape.ARROW if update.pointer_visible else CursorShape.NONE))
         if update.lock_keys is not None:
-            self._lock_keys = KeyState(update.lock_keys)
+            news.append(KeyState(update.lock_keys))
         if update.displays is not None:
             self._displays = update.displays
-        if any(news is not None for news in (update.pointer_visible, update.lock_keys, update.cursor, update.displays)):
-            for viewer in self._viewers:
-                self._greet(viewer)
-                viewer.wake()
+            self._facts.pop(DisplayInfo, None)  # not sent when there is no choice any more
+            news += _about(update.displays)
+        return news
 
     def _pulse(self) -> None:
         """Wake who waits for the next update."""
         now, self._next = self._next, asyncio.Event()
         now.set()
+
+
+def _choice(displays: Displays) -> tuple[int, ...]:
+    return (*(display.id for display in displays.all), ALL_DISPLAYS) if displays.all else ()
+
+
+def _about(displays: Displays) -> tuple[wire.Command, ...]:
+    """Return what a viewer is told of the displays: where they are first, as MeshCentral's agents do."""
+    choice = _choice(displays)
+    chosen = DisplayList(choice, displays.selected if choice else 0)
+    return (DisplayInfo(displays.all), chosen) if displays.all else (chosen,)

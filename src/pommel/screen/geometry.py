@@ -40,6 +40,10 @@ class Rect(NamedTuple):
         """Tell whether no part of it is outside a picture of `size`."""
         return self.x >= 0 and self.y >= 0 and self.right <= size.width and self.bottom <= size.height
 
+    def contains(self, other: Rect) -> bool:
+        """Tell whether no part of `other` is outside this one."""
+        return self.x <= other.x and self.y <= other.y and other.right <= self.right and other.bottom <= self.bottom
+
     def clipped(self, size: Size) -> Rect:
         """Return the part of it that is inside a picture of `size`; it may be empty."""
         x, y = min(max(self.x, 0), size.width), min(max(self.y, 0), size.height)

@@ -16,11 +16,14 @@ _FEW_COLOURS = 256
 
 
 class JpegEncoder:
-    """An `Encoder` whose files every browser reads."""
+    """JPEG files, which every viewer reads."""
 
-    def encode(self, pixels: Pixels, quality: int) -> bytes:
-        """Return a JPEG file; 4:4:4 for drawn content such as text, 4:2:0 for photographs and the like."""
-        subsampling = "444" if looks_drawn(pixels) else "420"
+    def encode(self, pixels: Pixels, quality: int, subsampling: str = "") -> bytes:
+        """Return a JPEG file of `pixels`, which may be strided; quality 1-100.
+
+        Unless `subsampling` says, it is 4:4:4 for drawn content such as text, 4:2:0 for photographs and the like.
+        """
+        subsampling = subsampling or ("444" if looks_drawn(pixels) else "420")
         # Rows may be apart (a part of a frame), pixels must not be: simplejpeg then copies nothing.
         return bytes(simplejpeg.encode_jpeg(pixels, quality, "BGRX", subsampling))
 

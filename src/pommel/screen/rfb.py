@@ -188,7 +188,8 @@ class RfbClient:
     def _version(self) -> _Steps:
         line = yield from self._read(12)
         number = line[4:11]
-        if line[:4] != b"RFB " or line[11:] != b"\n" or not (number[:3] + number[4:]).isdigit():
+        digits, marks = number[:3] + number[4:], line[:4] + number[3:4] + line[11:]
+        if marks != b"RFB .\n" or not digits.isdigit():
             raise RfbError("what listens there is not a VNC server")
         if number < b"003.008":
             raise RfbError(f"the VNC server speaks RFB {number.decode('ascii')}; 003.008 is needed")

@@ -7,13 +7,15 @@ relied on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pommel.screen.actions import Action
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect
+from pommel.screen.pictures import Image, Style
+from pommel.screen.tiles import TileMap
 from pommel.wire.messages import ALL_DISPLAYS, CursorShape, Display
 
 
@@ -31,6 +33,11 @@ class Update:
 
     `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor` and `displays` are None when they did not
     change. A source that knows the pointer's shape says so in `cursor`, any other in `pointer_visible`.
+
+    `changed` is the tiles in which `frame` differs from the frame of the update before, when the source has compared
+    them itself (whole when the size is another). The engine shows `frame` without a copy then; once the next update
+    was asked for, it is written to only in tiles that this or a later update names in `changed`.
+    None: the engine compares and copies.
     """
 
     frame: Frame
@@ -39,6 +46,7 @@ class Update:
     lock_keys: int | None = None
     cursor: CursorShape | None = None
     displays: Displays | None = None
+    changed: TileMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,9 @@ class FrameSource(Protocol):
         picture is not an old one. While nobody does, a source may look less often.
         """
 
+    def show_display(self, number: int) -> None:
+        """Show the display of this number alone, or all (ALL_DISPLAYS); an update follows. Nothing if it cannot."""
+
     def shows_something(self, frame: Frame) -> bool:
         """Tell whether `frame` is a machine's picture: not blank, not the source's own stand-in for one."""
 
@@ -88,8 +99,8 @@ class InputSink(Protocol):
 class Encoder(Protocol):
     """What makes pictures of pixels."""
 
-    def encode(self, pixels: Pixels, quality: int) -> bytes:
-        """Return an image file of `pixels`, a (height, width, 4) BGRX view that may be strided; quality 1-100.
+    def encode(self, pixels: Pixels, style: Style) -> Image:
+        """Return an image file of `pixels`, a (height, width, 4) BGRX view that may be strided.
 
         Called from several threads at once. The pixels may change meanwhile; the result may be torn then.
         """
@@ -112,3 +123,11 @@ class ViewerStream(Protocol):
 
     async def close(self, code: int, reason: str) -> None:
         """Part from the viewer with a WebSocket close code and a reason of at most 123 bytes."""
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """A `ViewerStream` that can tell when bytes have left. Of any other the engine asks again and again."""
+
+    def call_when_drained(self, below: int, call: Callable[[], None]) -> None:
+        """Call once, soon after fewer than `below` bytes wait or some more have left; a newer call replaces it."""

@@ -29,6 +29,7 @@ _JUMBO_HEADER = struct.Struct(">HHI")
 _N = struct.Struct(">I")
 _TOUCH_POINT = struct.Struct(">BIHH")
 _DISPLAY = struct.Struct(">HHHHH")
+_VIDEO = struct.Struct(">HHHHBB")
 
 ReadExact = Callable[[int], Generator[None, None, bytes]]
 _Unpack = Callable[[bytes], Command]
@@ -192,6 +193,11 @@ def _picture_body(message: m.Picture) -> bytes:
     return struct.pack(">HH", message.x, message.y) + message.image
 
 
+def _video_body(message: m.Video) -> bytes:
+    place = (message.x, message.y, message.width, message.height)
+    return _VIDEO.pack(*place, message.codec, message.flags) + message.chunk
+
+
 def _key_body(message: m.Key) -> bytes:
     return struct.pack("BB", _ACTIONS[bool(message.down), bool(message.extended)], message.vk)
 
@@ -254,6 +260,7 @@ _SPECIAL: dict[type[Any], tuple[int, Callable[[Any], bytes]]] = {
     m.DisplayInfo: (82, _display_info_body),
     m.KeyUnicode: (85, _key_unicode_body),
     m.MouseCursor: (88, _mouse_cursor_body),
+    m.Video: (202, _video_body),
 }
 
 
@@ -299,6 +306,11 @@ def _mouse(body: bytes) -> Command:
 def _picture(body: bytes) -> Command:
     x, y = struct.unpack_from(">HH", body)
     return m.Picture(x, y, body[4:])
+
+
+def _video(body: bytes) -> Command:
+    x, y, width, height, codec, flags = _VIDEO.unpack_from(body)
+    return m.Video(x, y, width, height, codec, flags, body[_VIDEO.size :])
 
 
 def _compression(body: bytes) -> Command:
@@ -379,4 +391,5 @@ _TO_VIEWER: dict[int, _Unpack] = _BOTH | {
     65: _text(m.Alert),
     82: _display_info,
     88: _mouse_cursor,
+    202: _video,
 }

@@ -43,7 +43,11 @@ ALL_DISPLAYS = 0xFFFF
 NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
 
 # Abilities.bits
-ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG = 1, 2, 4
+ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO = 1, 2, 4, 8
+
+# Video.codec and Video.flags
+H264_ANNEX_B = 2
+KEY_FRAME, STREAM_BEGINS = 1, 2
 
 # InputLock.state; the last is only ever a viewer's question
 UNLOCKED, LOCKED, QUERY_LOCK = 0, 1, 2
@@ -318,16 +322,34 @@ class MouseCursor:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`."""
+    """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`;
+    TAKES_VIDEO.
+    """
 
     bits: int
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """201: how many Pictures of this connection have been drawn so far, modulo 2**32."""
+    """201: how many Pictures and Videos of this connection have been drawn so far, modulo 2**32."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """202: the next chunk of the film at x, y; `codec` H264_ANNEX_B, `flags` of KEY_FRAME and STREAM_BEGINS.
+
+    A decoder begins anew with a chunk that says STREAM_BEGINS. After that it is given every chunk, in order.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    codec: int
+    flags: int
+    chunk: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,5 +392,6 @@ Command = (
     | MouseCursor
     | Abilities
     | Shown
+    | Video
     | Unknown
 )

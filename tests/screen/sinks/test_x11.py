@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from Xlib import X
+from Xlib.error import BadWindow
 
 from pommel.screen.actions import LEFT, RIGHT, MovePointer, PressKey, TurnWheel, TypeText
 from pommel.screen.geometry import Rect
@@ -58,9 +61,10 @@ def heard(paint: Painter) -> list[tuple[str, int]]:
 async def hears(paint: Painter, what: list[tuple[str, int]]) -> None:
     """The window gets exactly this: another client's requests may be worked on before ours are."""
     got: list[tuple[str, int]] = []
-    while len(got) < len(what):
-        got += heard(paint)
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(30):
+        while len(got) < len(what):
+            got += heard(paint)
+            await asyncio.sleep(0.005)
     assert got == what
 
 
@@ -216,3 +220,40 @@ async def test_an_xterm_reads_what_was_typed(server: XServer, tmp_path: Path, ca
         await connection.close()
         child.kill()
         child.wait()
+
+
+async def test_what_a_killed_process_held_is_let_go_of_by_the_next(server: XServer, window: Painter) -> None:
+    killed, lives = await connect_x11(server.name), await connect_x11(server.name)
+    await lives.sink.perform(PressKey(B, False, True))
+    await killed.sink.perform(PressKey(A, False, True))
+    await killed.sink.perform(MovePointer(10, 10, RIGHT))
+    a, b = code(window, 0x61), code(window, 0x62)
+    both = sorted([a, b])
+    await until(lambda: keys_down(window) == both and bool(window.root.query_pointer().mask & X.Button3Mask))
+    # As the kernel does with a killed process's: nothing is said, the connection is just gone.
+    killed.sink._link._display.display.socket.shutdown(socket.SHUT_RDWR)
+    await until(lambda: not killed.sink._link._open and len(_living(window)) == 1)
+    assert keys_down(window) == both  # the X server lets go of nothing by itself
+    heard(window)
+    third = await connect_x11(server.name)
+    await hears(window, [("-key", a), ("-button", 3)])
+    await until(lambda: keys_down(window) == [b])
+    await lives.sink.perform(PressKey(B, False, False))
+    for connection in (third, lives, killed):
+        await connection.close()
+    await until(lambda: keys_down(window) == [] and not _records(window))
+
+
+def _living(paint: Painter) -> list[str]:
+    """The records whose writer's window is there still: the server takes its time to notice a death."""
+    found = []
+    for name in _records(paint):
+        with contextlib.suppress(BadWindow):
+            paint.display.create_resource_object("window", int(name.rpartition("_")[2], 16)).get_attributes()
+            found.append(name)
+    return found
+
+
+def _records(paint: Painter) -> list[str]:
+    names = [paint.display.get_atom_name(atom) for atom in paint.root.list_properties()]
+    return [name for name in names if "POMMEL" in name]

@@ -285,3 +285,48 @@ async def test_a_watched_server_is_kept_attentive_and_no_other(tmp_path: Path) -
         await asyncio.sleep(0.25)
         assert nudges() == count
         await connection.close()
+
+
+async def test_what_is_shown_is_whole_while_more_is_being_received(tmp_path: Path) -> None:
+    size = Size(1024, 640)  # so large that it is compared in a thread
+    half = asyncio.Event()
+
+    async def dribbles(reader, writer) -> None:
+        await says.greet(reader, writer, *size)
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, *size, b"\x01" * 4 * size.width * size.height)))
+        await reader.readexactly(10)
+        message = says.update(says.raw(0, 0, *size, b"\x02" * 4 * size.width * size.height))
+        writer.write(message[: len(message) // 2])
+        await half.wait()
+        writer.write(message[len(message) // 2 :])
+        await reader.read()
+
+    async with says.serving(tmp_path / "s", dribbles):
+        connection = await connect_vnc(tmp_path / "s")
+        first = await next_update(connection)
+        assert first.changed is not None and first.changed.all()
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(connection.source.next_update())
+            await until(lambda: connection._link.client.frame.pixels[0, 0, 0] == 2)
+            assert (first.frame.pixels == 1).all()
+            waiting.cancel()
+        half.set()
+        await until(lambda: bool(connection.source._damage))
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(connection.source.next_update())
+            await asyncio.sleep(0)
+            assert connection.source._comparing is not None
+            waiting.cancel()  # while it is compared
+        second = await next_update(connection)
+        assert second.changed is not None and second.changed.all() and (second.frame.pixels == 2).all()
+        await connection.close()
+
+
+async def test_one_display_is_all_there_is_to_choose(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    size = (await next_update(connection)).frame.size
+    connection.source.show_display(1)
+    connection.source.watch(True)
+    assert (await next_update(connection)).frame.size == size
+    await connection.close()

@@ -18,12 +18,13 @@ from Xlib.ext import xfixes
 from Xlib.protocol import request, rq
 
 from pommel.errors import DeadlineError, NotPermitted, StateError
-from pommel.screen.actions import PressKey
+from pommel.screen.actions import MovePointer, PressKey
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.engine import Engine
 from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.seams import Displays, Ended, Update
 from pommel.screen.sources.x11 import X11Connection, connect_x11
+from pommel.screen.sources.x11_camera import POLL_S
 from pommel.wire import messages as wire
 from pommel.wire.messages import ALL_DISPLAYS, CAPS_LOCK, CursorShape, Display
 from screen.doubles import Onlooker, RawEncoder, until
@@ -202,6 +203,58 @@ async def test_a_server_without_damage_is_looked_at_again_and_again() -> None:
             paint.fill(Rect(n, n, 30, 30), 0xFF << n)
             await follow(connection, engine, paint.truth())
         await connection.close()
+
+
+async def test_a_server_without_damage_is_looked_at_ever_more_rarely_until_something_happens() -> None:
+    with x_server("-extension", "DAMAGE") as other, painter(other) as paint:
+        connection = await connect_x11(other.name)
+        await next_update(connection)
+        camera = connection.source._camera
+        assert camera is not None
+        looked_s = camera._looked_s
+        await asyncio.sleep(0.2)
+        assert camera._looked_s == looked_s  # for nobody
+        await nothing_comes(connection, 0.6)
+        rarely_s = camera._poll_s
+        assert rarely_s > 3 * POLL_S
+        await connection.sink.perform(MovePointer(5, 5, 0))
+        await until(lambda: camera._poll_s < rarely_s)
+        await nothing_comes(connection, 0.4)
+        paint.fill(Rect(5, 5, 10, 10), 0xABCDEF)
+        paint.display.flush()
+        update = await next_update(connection)
+        assert update.changed is not None and update.changed.any() and camera._poll_s == POLL_S
+        await connection.close()
+
+
+async def test_a_frame_that_is_shown_is_left_alone_while_the_next_is_taken(x11: X11Connection, paint: Painter) -> None:
+    paint.fill(whole(SIZE), 0x010101)
+    paint.display.sync()
+    shown = (await next_update(x11)).frame
+    before = shown.pixels.copy()
+    for n in range(2, 5):
+        paint.fill(Rect(0, 0, 320, 100), n)
+        paint.display.sync()
+        waiting = asyncio.ensure_future(x11.source.next_update())
+        await until(lambda: x11.source._asked)
+        waiting.cancel()
+        await until(lambda: x11.source._ready is not None)
+        assert (shown.pixels == before).all()  # the next is ready, and this one may still be read
+        update = await next_update(x11)
+        assert update.frame is not shown and update.changed is not None and update.changed.any()
+        shown, before = update.frame, update.frame.pixels.copy()
+
+
+async def test_what_is_drawn_at_once_in_several_places_is_one_update(x11: X11Connection, paint: Painter) -> None:
+    paint.fill(whole(SIZE), 0)
+    paint.display.sync()
+    await next_update(x11)
+    for x in (0, 150, 300):
+        paint.fill(Rect(x, 70, 10, 10), 0xFF)
+    paint.display.flush()
+    update = await next_update(x11)
+    assert update.changed is not None
+    assert np.argwhere(update.changed).tolist() == [[1, 0], [1, 2], [1, 4]]
 
 
 def test_the_fast_way_is_taken_here(server: XServer) -> None:

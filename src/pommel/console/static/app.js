@@ -9,6 +9,7 @@ import { onMac } from "./keys.js";
 import { Link } from "./link.js";
 import { Notes } from "./notes.js";
 import { Picture } from "./picture.js";
+import { takesVideo } from "./video.js";
 
 const JPEG = 1;
 const FULL_SCALE = 1024;
@@ -31,7 +32,7 @@ const body = document.body;
 const $ = (id) => document.getElementById(id);
 const settings = stored();
 
-const picture = new Picture($("screen"), $("stage"), { drawn, broken });
+const picture = new Picture($("screen"), $("stage"), { drawn, broken, videoBroken });
 const link = new Link({ onState: showState, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
 const notes = new Notes($("note"));
 const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
@@ -44,13 +45,14 @@ const hands = new Hands(picture, $("field"), {
 
 // --- the machine to the page ---
 
-function begin() {
+async function begin() {
   picture.reset();
   hands.forget();
   clipboard.begin();
   displays.list([], 0);
   acknowledged = arrived = 0;
-  link.send(encode.abilities());
+  await videoKnown; // pictures come meanwhile
+  sendAbilities();
   sendQuality();
   link.send(encode.getDisplays());
   link.send(encode.pause(document.hidden));
@@ -62,6 +64,7 @@ const ACTIONS = {
     picture.resize(width, height);
   },
   Picture: ({ x, y, image }) => picture.add(x, y, image),
+  Video: (command) => picture.addVideo(command),
   MouseCursor: ({ shape }) => ($("screen").style.cursor = CURSORS[shape]),
   KeyState: ({ bits }) => ($("caps").hidden = !(bits & CAPS_LOCK)),
   DisplayList: ({ ids, selected }) => displays.list(ids, selected),
@@ -108,6 +111,21 @@ function acknowledge() {
     resting = 0;
     acknowledge();
   }, SHOWN_EVERY_MS);
+}
+
+// Whether this page takes video: known soon after it is there, and no longer so once a film could not be shown.
+let video = false;
+const videoKnown = takesVideo().then((takes) => (video = takes));
+
+function sendAbilities() {
+  link.send(encode.abilities(video));
+}
+
+function videoBroken() {
+  if (!video) return;
+  video = false;
+  sendAbilities();
+  link.send(encode.refresh());
 }
 
 let refreshed = -Infinity;

@@ -20,6 +20,7 @@ export const ALL_DISPLAYS = 0xffff;
 const ACKNOWLEDGES = 1;
 const TAKES_WEBP = 2;
 const TAKES_PNG = 4;
+const TAKES_VIDEO = 8;
 
 export class WireError extends Error {}
 
@@ -66,8 +67,20 @@ const READERS = {
   18: { fits: exactly(1), read: (_, body) => ({ is: "KeyState", bits: body[0] }) },
   65: { fits: any, read: (_, body) => ({ is: "Alert", text: latin1(body) }) },
   82: { fits: (n) => n % 10 === 0, read: (u16, body) => ({ is: "DisplayInfo", displays: displays(u16, body.length) }) },
+  202: { fits: (n) => n >= 10, read: video },
   88: { fits: exactly(1), read: (_, body) => ({ is: "MouseCursor", shape: body[0] < CURSORS.length ? body[0] : 0 }) },
 };
+
+/** VIDEO.flags. */
+const KEY_FRAME = 1;
+const STREAM_BEGINS = 2;
+
+function video(u16, body) {
+  const [x, y, width, height] = [0, 1, 2, 3].map(u16);
+  const [codec, flags] = body.subarray(8);
+  const [key, begins] = [KEY_FRAME, STREAM_BEGINS].map((flag) => (flags & flag) !== 0);
+  return { is: "Video", x, y, width, height, codec, key, begins, chunk: body.subarray(10) };
+}
 
 function displayList(u16, body) {
   const count = u16(0);
@@ -106,6 +119,6 @@ export const encode = {
   pause: (paused) => framed(8, paused ? 1 : 0),
   getDisplays: () => framed(11),
   setDisplay: (id) => framed(12, ...split(id)),
-  abilities: () => framed(200, ...split(ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG)),
+  abilities: (video) => framed(200, ...split(ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | (video ? TAKES_VIDEO : 0))),
   shown: (count) => framed(201, ...split(count >>> 16), ...split(count)),
 };

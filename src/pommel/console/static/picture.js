@@ -2,18 +2,21 @@
 // createImageBitmap, and not ImageDecoder: a whole 1920×1080 in four stripes takes 12 ms against 33 (Chromium 156, two
 // cores, software drawing); ImageDecoder is 1 ms quicker with one small picture, and Safari has none.
 
+import { Video } from "./video.js";
+
 export class Picture {
   #queue = []; // Screens and Pictures that are not on the canvas yet, in order of arrival
   #size; // the last Screen's
   #context;
   #mode = "fit";
+  #video = new Video();
 
   /**
    * `drawn` is called with how many pictures are done with, and how many of them were drawn. Each that came counts once, in
    * order, also one that a newer one covers and one that could not be decoded; for the latter `broken` is called too.
    */
-  constructor(canvas, stage, { drawn, broken }) {
-    Object.assign(this, { canvas, stage, drawn, broken });
+  constructor(canvas, stage, { drawn, broken, videoBroken }) {
+    Object.assign(this, { canvas, stage, drawn, broken, videoBroken });
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#size = { width: canvas.width, height: canvas.height };
     new ResizeObserver(() => this.layout()).observe(stage);
@@ -23,6 +26,7 @@ export class Picture {
   /** Forget what was not drawn yet; a new connection begins. */
   reset() {
     for (const job of this.#queue.splice(0)) job.forgotten = true;
+    this.#video.reset();
   }
 
   resize(width, height) {
@@ -32,11 +36,20 @@ export class Picture {
   }
 
   add(x, y, image) {
+    this.#put(x, y, createImageBitmap(new Blob([image])), this.broken);
+  }
+
+  /** Add a frame of the film. */
+  addVideo(command) {
+    this.#put(command.x, command.y, this.#video.decode(command), this.videoBroken);
+  }
+
+  #put(x, y, decoding, broken) {
     const job = { x, y, within: this.#size };
     this.#queue.push(job);
-    createImageBitmap(new Blob([image])).then(
+    decoding.then(
       (bitmap) => this.#decoded(job, bitmap),
-      () => this.#failed(job),
+      () => this.#failed(job, broken),
     );
   }
 
@@ -70,15 +83,16 @@ export class Picture {
 
   #decoded(job, bitmap) {
     if (job.forgotten || job.done) return bitmap.close();
-    Object.assign(job, { bitmap, done: true });
+    const { displayWidth: width = bitmap.width, displayHeight: height = bitmap.height } = bitmap; // a VideoFrame's, a picture's
+    Object.assign(job, { bitmap, width, height, done: true });
     this.#skipWhatIsUnder(job);
     return this.#draw();
   }
 
-  #failed(job) {
+  #failed(job, broken) {
     if (job.forgotten || job.done) return;
     job.done = true;
-    this.broken();
+    broken();
     this.#draw();
   }
 
@@ -128,8 +142,8 @@ export class Picture {
 }
 
 /** Whether a decoded picture hides an older one, which before it is decoded may reach to the end of the screen. */
-function covers({ x, y, bitmap }, older) {
-  const right = older.bitmap ? older.x + older.bitmap.width : Math.max(older.within.width, older.x + 1);
-  const bottom = older.bitmap ? older.y + older.bitmap.height : Math.max(older.within.height, older.y + 1);
-  return x <= older.x && y <= older.y && x + bitmap.width >= right && y + bitmap.height >= bottom;
+function covers({ x, y, width, height }, older) {
+  const right = older.bitmap ? older.x + older.width : Math.max(older.within.width, older.x + 1);
+  const bottom = older.bitmap ? older.y + older.height : Math.max(older.within.height, older.y + 1);
+  return x <= older.x && y <= older.y && x + width >= right && y + height >= bottom;
 }

@@ -21,11 +21,13 @@ from pommel.errors import StateError
 from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, MovePointer, PressKey, TurnWheel, TypeText
 from pommel.screen.geometry import Rect
 from pommel.screen.sinks.x11_keys import SHIFT_L, Pair, ServerKeys, around, is_typable, pair_for
+from pommel.screen.sinks.x11_record import HeldRecord, take_orphans
 from pommel.screen.sources.x11_link import X11Link
 from pommel.wire.keymap import find_key
 
 _BUTTONS = ((LEFT, 1), (MIDDLE, 2), (RIGHT, 3))
 _WHEEL_UP, _WHEEL_DOWN = 4, 5
+_BUTTON = 0x100  # marks a button in the record of what is held; keycodes are smaller
 # How long a borrowed key keeps its meaning after it was last typed with, and how soon it may get another.
 _RETURN_AFTER_S = 3.0
 _REUSE_AFTER_S = 0.15
@@ -35,14 +37,18 @@ _MAX_BORROWED = 24
 class X11Sink:
     """The keyboard and mouse of an X server."""
 
-    def __init__(self, link: X11Link, keyboard: Keyboard) -> None:
+    def __init__(self, link: X11Link, keyboard: Keyboard, on_input: Callable[[], None] = lambda: None) -> None:
+        """Take the tenant of a connection; `on_input` hears of each act, after it."""
         self._link = link
         self._keyboard = keyboard
+        self._on_input = on_input
 
     async def perform(self, action: Action) -> str:
         """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
         with contextlib.suppress(ConnectionError):
-            return await asyncio.wrap_future(self._link.call(lambda: self._keyboard.perform(action)))
+            cannot = await asyncio.wrap_future(self._link.call(lambda: self._keyboard.perform(action)))
+            self._on_input()
+            return cannot
         return ""
 
     def release(self, actions: Iterable[Action]) -> None:
@@ -68,6 +74,9 @@ class Keyboard:
         self._borrowed: dict[int, float] = {}  # keycodes with a meaning of ours: when each was last typed with
         self._keys = self._learn()
         self._stale = False
+        for one in take_orphans(display):
+            (self._click if one & _BUTTON else self._stroke)(one & ~_BUTTON, False)
+        self._record = HeldRecord(display)
 
     def perform(self, action: Action) -> str:
         """Do one thing; return what cannot be done."""
@@ -105,6 +114,7 @@ class Keyboard:
             self._stroke(code, False)
         self._held.clear()
         self._set_buttons(0)
+        self._note()
         if self._borrowed:
             with contextlib.suppress(Exception):  # what was just typed is to be read with its meaning
                 self._display.sync()
@@ -121,11 +131,13 @@ class Keyboard:
             code = self._held.pop(name, None)
             if code is not None and code not in self._held.values():
                 self._stroke(code, False)
+                self._note()
             return ""
         code = self._held.get(name) or (self._known().code_of(key) if key else None)
         if code is None:
             return f"[key {action.vk:#04x}]"
         self._held[name] = code
+        self._note()
         self._stroke(code, True)  # again, if it is down: the keyboard repeats it
         return ""
 
@@ -216,10 +228,17 @@ class Keyboard:
         self._set_buttons(buttons)
 
     def _set_buttons(self, buttons: int) -> None:
+        before, self._buttons = self._buttons, self._buttons | buttons
+        self._note()
         for bit, number in _BUTTONS:
-            if (buttons ^ self._buttons) & bit:
+            if (buttons ^ before) & bit:
                 self._click(number, bool(buttons & bit))
         self._buttons = buttons
+        self._note()
+
+    def _note(self) -> None:
+        buttons = {number | _BUTTON for bit, number in _BUTTONS if self._buttons & bit}
+        self._record.note({*self._held.values(), *buttons})
 
     def _turn(self, turn: TurnWheel) -> None:
         self._point(turn.x, turn.y, turn.buttons)

@@ -1,34 +1,42 @@
 """QEMU's screen through its VNC server: a `FrameSource`, and the connection it shares with a sink. Band: shell.
 
+The server's pixels are received into one frame; what of them is new is looked for and taken over into another, the one
+that is shown, in a thread of its own when it is much.
+
 QEMU looks at its display every 30 ms while there is news and ever more rarely, down to every 3 s, while there is none;
-a key event brings it back to 30 ms (ui/vnc.c, vnc_refresh and protocol_client_msg). So that a quiet screen that comes
-alive is seen at once, a watched source sends the release of a key that nobody holds (F24) every now and then, which
-QEMU keeps from the guest; and more often for a moment after input, since QEMU's first look may come before the guest
-has drawn anything and its second 80 ms later.
+a key event brings it back to 30 ms, counted from its last look (ui/vnc.c, vnc_refresh and protocol_client_msg;
+ui/console.c, update_displaychangelistener). So that a quiet screen that comes alive is seen at once, a watched source
+sends the release of a key that nobody holds (F24) every now and then, which QEMU keeps from the guest. While somebody
+has hands on the machine it does so within each 30 ms: else QEMU's look would come at the very moment of the key, before
+the guest has drawn anything, and its next a whole 30 to 80 ms later.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pommel.screen import rfb
 from pommel.screen import rfb_requests as ask
 from pommel.screen.frame import Frame
-from pommel.screen.geometry import Rect, total_area, whole
+from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.rfb_link import RfbLink, open_link
 from pommel.screen.seams import Ended, Update
 from pommel.screen.sinks.vnc import VncSink
+from pommel.screen.tiles import take_over, touched
 from pommel.wire.keymap import find_key
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK
 
 NUDGE_S = 0.1
-AFTER_INPUT_NUDGE_S, AFTER_INPUT_S = 0.02, 0.2
+AFTER_INPUT_NUDGE_S, AFTER_INPUT_S = 0.025, 10.0
 _F24 = find_key(0x87)
 _NUDGE = ask.qemu_key_event(_F24.qnum, _F24.keysym, False) if _F24 else b""
 _LEDS = ((1, SCROLL_LOCK), (2, NUM_LOCK), (4, CAPS_LOCK))
 _FONT_HEIGHT = 16
 _MANY_RECTS = 4096
+_MUCH = 512 * 1024  # pixels: half a millisecond to compare
 
 
 class VncSource:
@@ -41,6 +49,8 @@ class VncSource:
         self._pointer_visible: bool | None = None
         self._lock_keys: int | None = None
         self._asked = False
+        self._shown = Frame.blank(Size(0, 0))
+        self._comparing: asyncio.Future[Update] | None = None
         self._news = asyncio.Event()
         self._nudge: asyncio.TimerHandle | None = None
         link.on_event = self._heard
@@ -54,16 +64,17 @@ class VncSource:
         Raises:
             RfbError: the server broke the protocol.
         """
-        while not self._has_news():
-            if self._link.failure is not None:
-                raise self._link.failure
-            if self._link.ended is not None:
-                return Ended(self._link.ended)
-            if not self._asked:
-                self._ask()
-            self._news.clear()
-            await self._news.wait()
-        return self._take()
+        if self._comparing is None:
+            await self._until_news()
+            if not self._has_news():
+                return Ended(self._link.ended or "")
+            self._comparing = self._compare()
+        update = await asyncio.shield(self._comparing)
+        self._comparing = None
+        return self._take(update)
+
+    def show_display(self, number: int) -> None:
+        """See `FrameSource`. QEMU's VNC server shows one display."""
 
     def watch(self, watched: bool) -> None:
         """Begin or stop to keep QEMU attentive (see `FrameSource`)."""
@@ -124,10 +135,33 @@ class VncSource:
             self._link.write(ask.update_request(everything, incremental=True))
         self._asked = True
 
-    def _take(self) -> Update:
-        update = Update(self._link.client.frame, tuple(self._damage), self._pointer_visible, self._lock_keys)
-        self._damage, self._pointer_visible, self._lock_keys = [], None, None
-        return update
+    async def _until_news(self) -> None:
+        while not self._has_news():
+            if self._link.failure is not None:
+                raise self._link.failure
+            if self._link.ended is not None:
+                return
+            if not self._asked:
+                self._ask()
+            self._news.clear()
+            await self._news.wait()
+
+    def _compare(self) -> asyncio.Future[Update]:
+        """Begin to take over what has come. What comes meanwhile is damage again, and will be compared again."""
+        damage, self._damage = tuple(self._damage), []
+        work = partial(_taken_over, self._shown, self._link.client.frame, damage)
+        loop = asyncio.get_running_loop()
+        if total_area(damage) > _MUCH:
+            return loop.run_in_executor(None, work)
+        done = loop.create_future()
+        done.set_result(work())
+        return done
+
+    def _take(self, update: Update) -> Update:
+        self._shown = update.frame
+        told = replace(update, pointer_visible=self._pointer_visible, lock_keys=self._lock_keys)
+        self._pointer_visible, self._lock_keys = None, None
+        return told
 
     def _heard(self, event: rfb.Event) -> None:
         match event:
@@ -151,6 +185,12 @@ class VncSource:
     def _ended(self) -> None:
         self.watch(False)
         self._news.set()
+
+
+def _taken_over(shown: Frame, source: Frame, damage: tuple[Rect, ...]) -> Update:
+    if shown.size != source.size:
+        return Update(source.copy(), damage, changed=touched(source.size, [whole(source.size)]))
+    return Update(shown, damage, changed=take_over(shown, source, touched(source.size, damage)))
 
 
 class VncConnection:

@@ -31,6 +31,7 @@ class X11Source:
         self._asked = False
         self._ended: str | None = None
         self._news = asyncio.Event()
+        self._over = asyncio.Event()
 
     async def start(self, timeout_s: float) -> None:
         """Connect. Raises what `X11Link.open` does."""
@@ -50,11 +51,17 @@ class X11Source:
                 return Ended(self._ended)
             if not self._asked and self._camera is not None:
                 self._asked = True
-                self._link.call(self._camera.want)
+                if self._camera.want():
+                    self._link.rouse()
             self._news.clear()
             await self._news.wait()
         update, self._ready = self._ready, None
         return update
+
+    async def until_ended(self) -> str:
+        """Wait until the X server is gone, looked at or not; return why."""
+        await self._over.wait()
+        return self._ended or ""
 
     def watch(self, watched: bool) -> None:
         """See `FrameSource`. A screen that nobody asks for costs nothing, watched or not."""
@@ -70,6 +77,11 @@ class X11Source:
         if self._camera is not None:
             camera = self._camera
             self._link.call(lambda: camera.choose(number))
+
+    def expect_change(self) -> None:
+        """Take note that hands did something, of which a server without DAMAGE would not tell."""
+        if self._camera is not None and self._camera.polls:
+            self._link.call(self._camera.hurry)
 
     # from the connection's thread
 
@@ -87,6 +99,7 @@ class X11Source:
     def _end(self, why: str) -> None:
         self._ended = why
         self._news.set()
+        self._over.set()
 
 
 class X11Connection:
@@ -96,6 +109,10 @@ class X11Connection:
         self.source = source
         self.sink = sink
         self._links = links
+
+    async def until_ended(self) -> str:
+        """Wait until the X server is gone, looked at or not; return why."""
+        return await self.source.until_ended()
 
     async def close(self) -> None:
         """Let go of all that is held, give back what was borrowed, and part from the server."""
@@ -117,7 +134,7 @@ async def connect_x11(display: str | None = None, *, timeout_s: float = 10.0) ->
         keyboard = await links[1].open(
             lambda connected: Keyboard(connected, lambda: source.view), lambda _: None, timeout_s=timeout_s
         )
-        return X11Connection(source, X11Sink(links[1], keyboard), links)
+        return X11Connection(source, X11Sink(links[1], keyboard, source.expect_change), links)
     except (PommelError, asyncio.CancelledError):
         await asyncio.gather(*(link.close() for link in links))
         raise

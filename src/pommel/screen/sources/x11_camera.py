@@ -1,14 +1,16 @@
-"""What watches an X server and takes its pictures. Band: shell; all of it in its connection's thread.
+"""What watches an X server and takes its pictures. Band: shell; all but `want` in its connection's thread.
 
-DAMAGE says once that something was drawn, and nothing more until we have taken the damage: a screen nobody asks for
-costs one event. When a picture is asked for, the damage is taken first and the pixels after it, so what is drawn in
-between is damage again and never missed. A server without DAMAGE is looked at in full, every now and then.
+DAMAGE says once that something was drawn and where it begins, and nothing more until we have taken the damage: a screen
+nobody asks for costs one event. When a picture is asked for, one flight of requests takes the damage first and then the
+pixels where it began, so what is drawn in between is damage again and never missed; a second flight takes what else the
+damage turns out to be. Two frames take turns and are compared here, away from the event loop. A server without DAMAGE
+is looked at in full, every now and then, and ever more rarely while nothing changes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from Xlib import X
@@ -31,13 +33,14 @@ from pommel.screen.sources.x11_server import (
     tell_of_lamps,
 )
 from pommel.screen.sources.x11_shapes import shape_of
+from pommel.screen.tiles import touched
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK, CursorShape
 
-# A program draws a change in several requests: this long after the first of them most are there.
-SETTLE_S = 0.002
-# Pictures may follow each other at once now and then, but not more often than this in the long run.
+# The first change after a rest is shown at once. What a program draws in several requests follows it: not sooner than
+# this, so that it comes in few pictures, and in the long run not more often than every `GAP_S`.
+BURST_S = 0.004
 GAP_S = 1 / 60
-POLL_S = 0.05
+POLL_S, LONGEST_POLL_S = 0.03, 0.25
 _MANY_RECTS = 16
 _TRIES = 5
 _LAMPS = (("Num Lock", NUM_LOCK), ("Scroll Lock", SCROLL_LOCK), ("Caps Lock", CAPS_LOCK))
@@ -57,9 +60,10 @@ class Camera:
         self._picture: Picture | None = None
         self._shared = share_memory(display)
         self._damage = 0
-        self._drawn_s: float | None = None  # when the first damage that was not taken yet was done
-        self._asked_s: float | None = None
-        self._next_s = 0.0
+        self._began: Rect | None = None  # where, on the root window, damage began that was not taken yet
+        self._asked = False
+        self._looked_s = self._next_s = self._allowed_s = 0.0
+        self._poll_s = POLL_S
         self._moved = self._pointer_changed = self._lamps_changed = True
         self._poked = True
         self._broken = False  # damage was taken, but its pixels were not
@@ -75,14 +79,27 @@ class Camera:
         """Tell whether the picture's memory is shared with the server."""
         return isinstance(self._picture, SharedPicture)
 
-    def want(self) -> None:
-        """Ask for one update, as soon as there is something new."""
-        if self._asked_s is None:
-            self._asked_s = time.monotonic()
+    @property
+    def polls(self) -> bool:
+        """Tell whether the server does not tell of changes, and has to be looked at for them."""
+        return not self._damage
+
+    def want(self) -> bool:
+        """Ask for one update, as soon as there is something new; from any thread. True: the thread is to be woken.
+
+        Not a call in the thread, which sleeps until there is something new as a rule: waking it for this would cost
+        more than all else while a picture is on its way to the viewers.
+        """
+        self._asked = True
+        return self.polls or self._has_news()
 
     def poke(self) -> None:
         """Have the next update come even if nothing is new."""
         self._poked = True
+
+    def hurry(self) -> None:
+        """Expect a change soon: a server that does not tell of changes is looked at more often for it."""
+        self._poll_s = POLL_S
 
     def choose(self, number: int) -> None:
         """Look at the display of this number, or at all of them."""
@@ -95,7 +112,7 @@ class Camera:
         """See `Tenant`."""
         match self._events.get(event.type):
             case damage.extname:
-                self._drawn_s = self._drawn_s or time.monotonic()
+                self._began = self._began or Rect(event.area.x, event.area.y, event.area.width, event.area.height)
             case xfixes.extname:
                 self._pointer_changed = True
             case ask.XKB:
@@ -105,22 +122,22 @@ class Camera:
 
     def due_s(self) -> float | None:
         """See `Tenant`."""
-        if self._asked_s is None:
+        if not self._asked:
             return None
-        if self._moved or self._pointer_changed or self._lamps_changed or self._poked:
+        if self._moved or self._poked:
             return 0.0
-        if not self._damage:
-            return max(self._asked_s + POLL_S, self._next_s)
-        return None if self._drawn_s is None else max(self._drawn_s + SETTLE_S, self._next_s)
+        if self._has_news():
+            return self._next_s
+        return max(self._looked_s + self._poll_s, self._next_s) if self.polls else None
 
     def act(self) -> None:
         """Take a picture of what is new and show it."""
-        self._asked_s, self._poked = None, False
-        now = time.monotonic()
-        self._next_s = max(self._next_s, now - GAP_S) + GAP_S
+        now = self._looked_s = time.monotonic()
+        self._next_s = max(now + BURST_S, self._allowed_s)
+        self._allowed_s = max(self._allowed_s, now - GAP_S) + GAP_S
         for _ in range(_TRIES):
             try:
-                self._show(self._update())
+                self._look()
                 return
             except XError:  # the root window has shrunk and the news of it is on its way
                 self._moved, self._broken = True, True
@@ -134,6 +151,18 @@ class Camera:
 
     # --- the picture ---
 
+    def _has_news(self) -> bool:
+        return self._began is not None or self._moved or self._poked or self._pointer_changed or self._lamps_changed
+
+    def _look(self) -> None:
+        told, self._poked = self._has_news(), False
+        update = self._update()
+        if not told and not _says_something(update):  # looked at for nothing
+            self._poll_s = min(1.5 * self._poll_s, LONGEST_POLL_S)
+            return
+        self._poll_s, self._asked = POLL_S, False
+        self._show(update)
+
     def _update(self) -> Update:
         if self._moved:
             self._look_around()
@@ -141,26 +170,27 @@ class Camera:
         picture = self._fit() if fresh else self._picture
         if picture is None:
             raise StateError("the X server has no picture")
-        rects = self._new(picture.place)
-        everything = whole(picture.frame.size)
-        picture.grab([everything] if fresh else _few(rects))
+        drawn = self._grab(picture, everything=fresh or self.polls)
+        changed = picture.turn()
         self._broken = False
         return Update(
-            picture.frame, (everything,) if fresh else rects,
-            lock_keys=self._lock_keys(), cursor=self._cursor(), displays=self._displays(),
+            picture.frame, drawn, lock_keys=self._lock_keys(), cursor=self._cursor(), displays=self._displays(),
+            changed=touched(picture.frame.size, drawn) if fresh else changed,
         )  # fmt: skip
 
-    def _new(self, place: Rect) -> tuple[Rect, ...]:
-        """Take what was drawn, as rectangles of the frame; everything, if the server does not tell."""
-        size = Size(place.width, place.height)
-        if not self._damage:
-            return (whole(size),)
-        if self._drawn_s is None:
-            return ()
-        self._drawn_s = None
-        taken = ask.take_damage(self._display, self._root, self._damage, self._region)
-        moved = (rect._replace(x=rect.x - place.x, y=rect.y - place.y).clipped(size) for rect in taken)
-        return tuple(rect for rect in moved if rect.area)
+    def _grab(self, picture: Picture, *, everything: bool) -> tuple[Rect, ...]:
+        """Take what was drawn, and its pixels; return where that is in the frame."""
+        size = picture.frame.size
+        began, self._began = self._began, None
+        taking = None
+        if began is not None:
+            taking = ask.start_taking_damage(self._display, self._root, self._damage, self._region)
+        place = whole(size) if everything else _within(began or Rect(0, 0, 0, 0), picture.place)
+        picture.grab([place] if place.area else [])
+        rects = (_within(rect, picture.place) for rect in ask.rects(taking)) if taking else ()
+        drawn = tuple(rect for rect in rects if rect.area)
+        picture.grab(_few([rect for rect in drawn if not place.contains(rect)]))
+        return (place,) if everything else drawn
 
     def _fit(self) -> Picture:
         """Make a picture of what is to be looked at now."""
@@ -216,7 +246,18 @@ class Camera:
         self._lamps = tuple(display.intern_atom(name) for name, _ in _LAMPS) if told else ()
 
 
-def _few(rects: tuple[Rect, ...]) -> list[Rect]:
+def _says_something(update: Update) -> bool:
+    news = update.lock_keys, update.cursor, update.displays
+    return any(one is not None for one in news) or (update.changed is not None and bool(update.changed.any()))
+
+
+def _within(rect: Rect, place: Rect) -> Rect:
+    """Return the part of a rectangle of the root window that is in a frame that shows `place`, as the frame's."""
+    moved = rect._replace(x=rect.x - place.x, y=rect.y - place.y)
+    return moved.clipped(Size(place.width, place.height))
+
+
+def _few(rects: Sequence[Rect]) -> list[Rect]:
     """Return what to grab for `rects`: one box about them if they nearly fill it, or are many."""
     if not rects:
         return []

@@ -118,13 +118,13 @@ class X11Link:
                 self._works.append((work, result))
             else:
                 result.set_exception(ConnectionResetError(_GONE))
-        self._rouse()
+        self.rouse()
         return result
 
     async def close(self) -> None:
         """Do what was asked, then end. A server that hangs is not waited for."""
         self._stopping = True
-        self._rouse()
+        self.rouse()
         thread = self._thread
         if thread is None:
             return
@@ -135,7 +135,8 @@ class X11Link:
             await asyncio.to_thread(thread.join, _JOIN_S)
         self._thread = None
 
-    def _rouse(self) -> None:
+    def rouse(self) -> None:
+        """Have the thread look at what is due again."""
         with self._lock, contextlib.suppress(BlockingIOError, OSError):
             if self._wake >= 0:
                 os.write(self._wake, b"!")

@@ -1,8 +1,8 @@
 """Ways to get pixels out of an X server into a frame. Band: shell; in a connection's thread.
 
-Through MIT-SHM the server writes where we read: whole lines land in the frame itself, and only rectangles narrower
-than half of it, for which that would be more than copying, are packed beside it and copied.
-A server on another machine sends them as plain replies.
+Through MIT-SHM the server writes where we read: whole lines land in the frame that is compared, shown and encoded, and
+are copied nowhere. Only rectangles narrower than half of it, for which that would be more than copying, are packed
+beside it and copied. A server on another machine sends them as plain replies.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pommel.screen.frame import BYTES_PER_PIXEL, Frame
 from pommel.screen.geometry import Rect, Size, split
 from pommel.screen.sources import x11_requests as ask
 from pommel.screen.sources.x11_memory import SharedMemory
+from pommel.screen.tiles import TileMap
+from pommel.screen.turns import Turns
 
 # What one plain reply may carry: python-xlib gathers a reply by appending, which takes the square of its length.
 _REPLY_PIXELS = 128 << 10
@@ -28,11 +30,17 @@ _REPLY_PIXELS = 128 << 10
 class Picture(Protocol):
     """A frame that can be brought up to date. Its upper left corner is at `place` on the root window."""
 
-    frame: Frame
     place: Rect
 
+    @property
+    def frame(self) -> Frame:
+        """What was there at the last `turn`; not written to until after the next."""
+
     def grab(self, rects: Sequence[Rect]) -> None:
-        """Write what `rects` (of the frame, none overlapping) show now into it. XError: the root is smaller."""
+        """Take what `rects` (of the frame, none overlapping) show now. XError: the root is smaller."""
+
+    def turn(self) -> TileMap:
+        """Make `frame` what was grabbed since the last turn, and return the tiles in which it is another now."""
 
     def close(self) -> None:
         """Have the server forget it. The frame stays readable."""
@@ -45,11 +53,18 @@ class SharedPicture:
         """Share memory for `place`. OSError, or XError: it cannot be shared with this server."""
         self._display, self._root, self.place = display, display.screen().root, place
         size = place.area * BYTES_PER_PIXEL
-        memory = SharedMemory(2 * size)  # the frame, then room for packed rectangles; the kernel gives what is used
-        self.frame = Frame(memory.data[:size].reshape(place.height, place.width, BYTES_PER_PIXEL))
-        self._room, self._beside = memory.data[size:], size
+        # Two frames, then room for packed rectangles; the kernel gives what is used.
+        memory = SharedMemory(3 * size)
+        parts = [memory.data[i * size : (i + 1) * size] for i in range(3)]
+        frames = [Frame(part.reshape(place.height, place.width, BYTES_PER_PIXEL)) for part in parts[:2]]
+        self._turns = Turns(*frames)
+        self._offsets = {id(frame): i * size for i, frame in enumerate(frames)}
+        self._room, self._beside = parts[2], 2 * size
         self._segment: int = display.display.allocate_resource_id()
         self._opcode = display.display.get_extension_major(ask.SHM)
+        self._attach(memory)
+
+    def _attach(self, memory: SharedMemory) -> None:
         refused: list[XError] = []
 
         def refuse(failure: XError, _: object) -> int:
@@ -57,19 +72,27 @@ class SharedPicture:
             return 1
 
         ask.ShmAttach(
-            display.display, refuse, opcode=self._opcode, segment=self._segment, shm_id=memory.id, read_only=False
-        )
-        display.sync()
+            self._display.display, refuse, opcode=self._opcode, segment=self._segment, shm_id=memory.id,
+            read_only=False,
+        )  # fmt: skip
+        self._display.sync()
         if refused:
             raise refused[0]
 
+    @property
+    def frame(self) -> Frame:
+        """See `Picture`."""
+        return self._turns.front
+
     def grab(self, rects: Sequence[Rect]) -> None:
         """See `Picture`. All requests go out before the first reply is waited for."""
+        taken = [self._widened(rect) for rect in rects]
+        self._turns.write(taken)
+        back = self._turns.back
         asked, packed, used = [], [], 0
-        for rect in rects:
-            if 2 * rect.width >= self.place.width:
-                lines = Rect(0, rect.y, self.place.width, rect.height)
-                asked.append(self._ask(lines, lines.y * self.place.width * BYTES_PER_PIXEL))
+        for rect in taken:
+            if rect.width == self.place.width:
+                asked.append(self._ask(rect, self._offsets[id(back)] + rect.y * rect.width * BYTES_PER_PIXEL))
             else:
                 asked.append(self._ask(rect, self._beside + used))
                 packed.append((rect, used))
@@ -78,12 +101,19 @@ class SharedPicture:
             one.reply()
         for rect, at in packed:
             pixels = self._room[at : at + rect.area * BYTES_PER_PIXEL]
-            self.frame.view(rect)[:] = pixels.reshape(rect.height, rect.width, BYTES_PER_PIXEL)
+            back.view(rect)[:] = pixels.reshape(rect.height, rect.width, BYTES_PER_PIXEL)
+
+    def turn(self) -> TileMap:
+        """See `Picture`."""
+        return self._turns.turn()
 
     def close(self) -> None:
         """See `Picture`."""
         ask.ShmDetach(self._display.display, opcode=self._opcode, segment=self._segment)
         self._display.display.free_resource_id(self._segment)
+
+    def _widened(self, rect: Rect) -> Rect:
+        return Rect(0, rect.y, self.place.width, rect.height) if 2 * rect.width >= self.place.width else rect
 
     def _ask(self, rect: Rect, offset: int) -> ask.ShmGetImage:
         on_root = rect._replace(x=rect.x + self.place.x, y=rect.y + self.place.y)
@@ -95,16 +125,27 @@ class SentPicture:
 
     def __init__(self, root: Window, place: Rect) -> None:
         self._root, self.place = root, place
-        self.frame = Frame.blank(Size(place.width, place.height))
+        size = Size(place.width, place.height)
+        self._turns = Turns(Frame.blank(size), Frame.blank(size))
+
+    @property
+    def frame(self) -> Frame:
+        """See `Picture`."""
+        return self._turns.front
 
     def grab(self, rects: Sequence[Rect]) -> None:
         """See `Picture`."""
+        self._turns.write(rects)
         for rect in rects:
             for piece in split(rect, _REPLY_PIXELS, 1):
                 x, y = piece.x + self.place.x, piece.y + self.place.y
                 image = self._root.get_image(x, y, piece.width, piece.height, X.ZPixmap, ask.ALL_PLANES)
                 pixels = np.frombuffer(bytes(image.data), np.uint8, count=piece.area * BYTES_PER_PIXEL)
-                self.frame.view(piece)[:] = pixels.reshape(piece.height, piece.width, BYTES_PER_PIXEL)
+                self._turns.back.view(piece)[:] = pixels.reshape(piece.height, piece.width, BYTES_PER_PIXEL)
+
+    def turn(self) -> TileMap:
+        """See `Picture`."""
+        return self._turns.turn()
 
     def close(self) -> None:
         """See `Picture`."""

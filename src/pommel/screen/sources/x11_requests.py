@@ -109,12 +109,16 @@ def create_region(display: Display) -> int:
     return region
 
 
-def take_damage(display: Display, window: Window, which: int, region: int) -> tuple[Rect, ...]:
-    """Move what a damage object has gathered into `region` and return its rectangles, none overlapping."""
+def start_taking_damage(display: Display, window: Window, which: int, region: int) -> FetchRegion:
+    """Move what a damage object has gathered into `region` and ask for it; `rects` reads the answer."""
     damage.damage_subtract(window, which, X.NONE, region)
-    fetched = FetchRegion(
-        display=display.display, opcode=display.display.get_extension_major(xfixes.extname), region=region
-    )
+    opcode = display.display.get_extension_major(xfixes.extname)
+    return FetchRegion(display=display.display, defer=True, opcode=opcode, region=region)
+
+
+def rects(fetched: FetchRegion) -> tuple[Rect, ...]:
+    """Wait for the rectangles of a region; none overlap."""
+    fetched.reply()
     return tuple(_rects(bytes(fetched.rects)))
 
 
