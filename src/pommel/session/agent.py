@@ -36,8 +36,9 @@ Serve = Callable[[SessionStream], Awaitable[None]]
 class AgentOptions:
     """How an agent behaves.
 
-    `owners` are the uids that a daemon may have. It knocks `tries` times, `pause_s` apart, and is gone `leave_s` after
-    the daemon has hung up. `preflight` returns why the screen cannot be shown, in words for viewers, or "".
+    `owners` are the uids that a daemon may have. It knocks at most `tries` times in vain, `pause_s` apart, and is gone
+    `leave_s` after the daemon has hung up; `on_hangup` is called when it does. `preflight` returns why the screen cannot
+    be shown, in words for viewers, or "".
     """
 
     owners: frozenset[int] = frozenset({ROOT})
@@ -45,6 +46,7 @@ class AgentOptions:
     pause_s: float = 1.0
     leave_s: float = 2.0
     preflight: Callable[[], Awaitable[str]] | None = None
+    on_hangup: Callable[[], None] = lambda: None
     log: Callable[[str], None] = lambda _: None
 
 
@@ -63,17 +65,18 @@ class SessionAgent:
 
         Raises:
             NotPermitted: the daemon's places are not safe, or it refuses this agent and goes on doing so.
-        Exception: what `serve` or the preflight raised, unless it is an error of one viewer (`PommelError`).
             ProtocolError: what listens there is not our daemon.
+            Exception: what `serve` or the preflight raised, unless it is an error of one viewer (`PommelError`).
         """
         connection = await self._connected()
         if connection is None:
-            return "another session is looked at" if self._signalled() else "nobody looks on"
+            return "the daemon does not open" if self._signalled() else "nobody looks on"
         with connection:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     telling = tasks.create_task(self._tell(connection))
                     await self._take_viewers(connection)
+                    self._options.on_hangup()
                     telling.cancel()
             except ExceptionGroup as several:
                 raise several.exceptions[0] from None
@@ -86,15 +89,18 @@ class SessionAgent:
     # --- arriving ---
 
     async def _connected(self) -> socket.socket | None:
-        """Knock until let in; None when the signal has gone, or nobody opens."""
-        refusals = 0
-        for _ in range(self._options.tries):
-            if not self._signalled():
-                return None
+        """Knock until let in; None when the signal has gone, or nobody opens.
+
+        While another session is looked at there is no door for us, and we wait: who ends is started again at once.
+        """
+        refusals = failures = 0
+        while failures < self._options.tries and self._signalled():
             try:
                 return await self._knock()
-            except (FileNotFoundError, ConnectionError, PermissionError, TimeoutError):
-                pass  # another session's turn, or a door that is just being opened or closed
+            except FileNotFoundError:
+                pass
+            except (ConnectionError, PermissionError, TimeoutError):
+                failures += 1  # a door that is just being opened or closed
             except Refusal as no:
                 refusals += 1
                 self._options.log(no.message)

@@ -33,13 +33,15 @@ TRY_AGAIN_LATER, GOING_AWAY, FAILED = 1013, 1001, 1011  # WebSocket close codes 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things may take. `arrive_s`: an agent, from the signal on. `nobody_s`: a session, once there is none.
+    """How long things may take. `arrive_s`: an agent, from the signal on; `prepare_s`: what it does before it can show
+    its screen. `nobody_s`: a session, once there is none.
 
     `poll_s` is how often the active session is asked for while somebody looks, `leave_s` how long an agent that stopped
     showing its screen has to go by itself.
     """
 
     arrive_s: float = 12.0
+    prepare_s: float = 15.0
     nobody_s: float = 3.0
     poll_s: float = 1.0
     leave_s: float = 2.0
@@ -70,6 +72,7 @@ class SessionDaemon:
         self._installed = True
         self._broken = self._refusal = ""
         self._stopping = False
+        self.serving = asyncio.Event()  # set once it holds its places
         self._pulse = asyncio.Event()
         self._seated = asyncio.Event()
 
@@ -97,6 +100,7 @@ class SessionDaemon:
         ):
             signal = SignalFile(signals, self._places.signal.name, self._around.log)
             _clear(sockets, signal)
+            self.serving.set()
             try:
                 while True:
                     await self._seated.wait()
@@ -262,10 +266,13 @@ class SessionDaemon:
             return "nobody is logged in"
         if self._looked and not self._installed and self._agent is None:
             return "the agent is not installed"
-        if waited_s < self._timing.arrive_s:
+        came = self._agent is not None and not self._agent.gone.is_set()
+        if waited_s < self._timing.arrive_s + (self._timing.prepare_s if came else 0.0):
             return ""
         if self._refusal:
             return f"agent refused: {self._refusal}"
+        if came:
+            return "the session's agent has come, and does not say that it can show anything"
         return f"the session's agent did not come within {self._timing.arrive_s:g} s"
 
     async def _next_change(self, timeout_s: float) -> None:

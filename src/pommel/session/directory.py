@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -64,6 +65,27 @@ class SafeDirectory:
             os.rename(to, self._free(f"{to}.squatted"), src_dir_fd=self._fd, dst_dir_fd=self._fd)
         os.rename(name, to, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
+    @contextlib.contextmanager
+    def listening(self, name: str, *, backlog: int, uid: int | None = None) -> Iterator[socket.socket]:
+        """Listen on a socket for one user; its name is there when it listens, and gone after the block.
+
+        Raises:
+            OSError: the directory cannot be written to.
+        """
+        aside = f".{name}.new"
+        self.remove(aside)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+                listener.setblocking(False)
+                # Nobody can connect before listen(2), so that bind's own mode does no harm.
+                listener.bind(str(self.path / aside))
+                self.adopt(aside, mode=0o600, uid=uid)
+                listener.listen(backlog)
+                self.move(aside, name)
+                yield listener
+        finally:
+            self.remove(name)
+
     def remove(self, name: str) -> bool:
         """Remove the entry `name` and tell whether there was one. A directory stays.
 
@@ -103,8 +125,8 @@ class SafeDirectory:
 
 
 @contextlib.contextmanager
-def safe_directory(where: PurePosixPath, *, mode: int) -> Iterator[SafeDirectory]:
-    """Open a directory of ours, made with `mode` if it is missing, for the time of the block.
+def safe_directory(where: PurePosixPath, *, mode: int | None) -> Iterator[SafeDirectory]:
+    """Open a directory of ours for the time of the block; with `mode` it is made if it is missing, and given that.
 
     Raises:
         NotPermitted: it or the directory above it is no directory, somebody else's, or others may write to it.
@@ -112,16 +134,21 @@ def safe_directory(where: PurePosixPath, *, mode: int) -> Iterator[SafeDirectory
     """
     path = Path(where)
     _check_above(path.parent)
-    made = False
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-        made = True
+    made = mode is not None and _made(path)
     directory = SafeDirectory(path, _opened(path))
     try:
         _check_own(directory, mode, made)
         yield directory
     finally:
         directory.close()
+
+
+def _made(path: Path) -> bool:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _opened(path: Path) -> int:
@@ -146,13 +173,13 @@ def _check_above(parent: Path) -> None:
         raise _unsafe(parent, "may be written to by others")
 
 
-def _check_own(directory: SafeDirectory, mode: int, made: bool) -> None:
+def _check_own(directory: SafeDirectory, mode: int | None, made: bool) -> None:
     found = os.fstat(directory._fd)
     if found.st_uid != os.geteuid():
         raise _unsafe(directory.path, f"belongs to uid {found.st_uid}")
     if not made and found.st_mode & _WRITABLE_BY_OTHERS:
         raise _unsafe(directory.path, "may be written to by others")
-    if stat.S_IMODE(found.st_mode) != mode:
+    if mode is not None and stat.S_IMODE(found.st_mode) != mode:
         os.fchmod(directory._fd, mode)
 
 

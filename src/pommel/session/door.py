@@ -71,24 +71,10 @@ class Door:
         token = secrets.token_bytes(SIZE)
         try:
             self._sockets.write(self._token, token, mode=0o400, uid=self._uid)
-            with self._listener() as listener:
+            with self._sockets.listening(self._socket, backlog=_BACKLOG, uid=self._uid) as listener:
                 yield lambda: self._let_in(listener, token)
         finally:
-            self._sockets.remove(self._socket)
             self._sockets.remove(self._token)
-
-    @contextlib.contextmanager
-    def _listener(self) -> Iterator[socket.socket]:
-        aside = f".{self._socket}.new"
-        self._sockets.remove(aside)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.setblocking(False)
-            # Nobody can connect before listen(2), so that bind's own mode does no harm.
-            listener.bind(str(self._sockets.path / aside))
-            self._sockets.adopt(aside, mode=0o600, uid=self._uid)
-            listener.listen(_BACKLOG)
-            self._sockets.move(aside, self._socket)
-            yield listener
 
     async def _let_in(self, listener: socket.socket, token: bytes) -> None:
         loop = asyncio.get_running_loop()

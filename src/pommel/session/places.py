@@ -6,6 +6,8 @@ open in /tmp. Who may own and write to these places is `directory`'s.
     RUN/ID[-kvm]/session-active     the signal: launchd and systemd watch this directory, so nothing else may lie in it
     RUN/ID[-kvm]-sessions/          the daemon's own; a session's user may enter it, and nothing else
       UID.sock UID.token            one session's socket and secret, usable by its uid
+      viewers                       where viewers come in, for root or the one user that the daemon was told of
+      daemon.json                   where the daemon serves, its page's token among it; root's
       daemon.lock                   held by the daemon for as long as it lives
 
 On Linux the directories end in `-kvm`: /run/pommel itself holds the sockets of root's own machines (`paths`).
@@ -80,6 +82,16 @@ class Places:
         """Held by the daemon for as long as it lives."""
         return self.sockets / "daemon.lock"
 
+    @property
+    def viewers(self) -> PurePosixPath:
+        """The socket that viewers come in by, another host's through SSH."""
+        return self.sockets / "viewers"
+
+    @property
+    def record(self) -> PurePosixPath:
+        """Where the daemon serves (JSON, 0600)."""
+        return self.sockets / "daemon.json"
+
     def socket(self, uid: int) -> PurePosixPath:
         """Where the agent of `uid`'s session connects to."""
         return self.sockets / f"{uid}.sock"
@@ -102,6 +114,11 @@ class Places:
     def daemon_plist(self) -> PurePosixPath:
         """The LaunchDaemon's file."""
         return PurePosixPath("/Library/LaunchDaemons") / f"{self.daemon_label}.plist"
+
+    @property
+    def daemon_log(self) -> PurePosixPath:
+        """What the LaunchDaemon says; on Linux that is the journal's."""
+        return PurePosixPath("/var/log") / f"{self.daemon_label}-daemon.log"
 
     @property
     def agent_plist(self) -> PurePosixPath:

@@ -1,7 +1,8 @@
 """One viewer, whoever serves it at the moment. Band: shell.
 
 The viewer's connection stays while agents come and go; its messages go to the agent of the moment, and nowhere while
-there is none. Of what it says only one thing is looked at: how it wants its pictures, so that the next agent knows.
+there is none. Of what it says three things are looked at: what it can do and how it wants its pictures, so that the
+next agent knows, and how many pictures it has drawn. It counts those of its connection, an agent only its own.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ _POLL_S = 0.004
 # hear them.
 _STALL_S = 35.0
 _POLICY = 1008  # RFC 6455, 7.4.1
-_COMMAND = struct.Struct(">HH")  # every KVM command's type and length (wire.codec)
-_COMPRESSION_TYPE = 5
+# Every KVM command's type and length, and the numbers of those that are looked at (wire.codec).
+_COMMAND = struct.Struct(">HH")
+_PICTURE, _COMPRESSION, _JUMBO, _ABILITIES, _SHOWN = 3, 5, 27, 200, 201
+_INNER = struct.Struct(">8xH")  # the type of what a Jumbo carries
+_COUNT = struct.Struct(">HHI")  # a Shown
+_COUNTS = 2**32
 
 
 class ViewerStream(Protocol):
@@ -50,14 +55,16 @@ class Seat:
     def __init__(self, stream: ViewerStream) -> None:
         self.stream = stream
         self._writer: asyncio.StreamWriter | None = None
-        self._wish = b""
+        self._wishes: dict[int, bytes] = {}
+        # Pictures that were passed on in all, and by earlier agents.
+        self._pictures = self._earlier = 0
 
     async def read(self) -> None:
         """Pass on what the viewer sends until it leaves."""
         async for data in self.stream.messages():
-            self._remember(data)
-            if self._writer is not None:
-                await self._pass_on(self._writer, data)
+            told = self._for_agent(data)
+            if self._writer is not None and told:
+                await self._pass_on(self._writer, told)
 
     async def say(self, text: str) -> None:
         """Put a line before the viewer, over its picture.
@@ -79,8 +86,10 @@ class Seat:
         except BaseException:
             connection.close()
             raise
-        if self._wish:
-            writer.write(encode(Kind.MESSAGE, self._wish))
+        for kind in (_ABILITIES, _COMPRESSION):
+            if kind in self._wishes:
+                writer.write(encode(Kind.MESSAGE, self._wishes[kind]))
+        self._earlier = self._pictures
         self._writer = writer
         flow = _Flow(self.stream, writer)
         try:
@@ -112,13 +121,22 @@ class Seat:
 
     async def _hand(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.MESSAGE:
+            self._pictures += _is_picture(payload)
             await self.stream.send(payload)
         elif kind is Kind.TEXT:
             await self.stream.send_text(payload.decode(errors="replace"))
 
-    def _remember(self, data: bytes) -> None:
-        if len(data) >= _COMMAND.size and _COMMAND.unpack_from(data) == (_COMPRESSION_TYPE, len(data)):
-            self._wish = data
+    def _for_agent(self, data: bytes) -> bytes:
+        """What the agent of the moment is told of a message; nothing, if that was about an earlier one."""
+        kind, length = _COMMAND.unpack_from(data) if len(data) >= _COMMAND.size else (0, 0)
+        if length != len(data):
+            return data
+        if kind in (_ABILITIES, _COMPRESSION):
+            self._wishes[kind] = data
+        if kind == _SHOWN and length == _COUNT.size:
+            own = (_COUNT.unpack(data)[2] - self._earlier) % _COUNTS
+            return _COUNT.pack(kind, length, own) if 0 < own < _COUNTS // 2 else b""
+        return data
 
     @staticmethod
     async def _pass_on(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -155,6 +173,13 @@ class _Flow:
         if taken > self._taken:
             self._taken = taken
             self._writer.write(encode_taken(taken))
+
+
+def _is_picture(message: bytes) -> bool:
+    kind = int.from_bytes(message[:2])
+    if kind == _JUMBO and len(message) >= _INNER.size:
+        (kind,) = _INNER.unpack_from(message)
+    return bool(kind == _PICTURE)
 
 
 async def _received(reader: asyncio.StreamReader) -> bytes:

@@ -27,6 +27,9 @@ class Session:
     name: str
     kind: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name} of uid {self.uid} ({self.kind or 'of unknown kind'})"
+
 
 def active_session() -> Session | None:
     """The session that has the screen now; None when nobody is logged in.

@@ -1,0 +1,174 @@
+"""A login session of this host as an endpoint on a local page. Band: app.
+
+The process that serves is in that session itself: it sees what its user sees and no more. Sessions that nobody has
+opened a door to from inside are `session`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from pommel.config import environment
+from pommel.errors import UsageError
+
+if TYPE_CHECKING:
+    from pommel.console.clipboard import ConsoleClipboard
+    from pommel.screen.endpoint import Endpoint
+    from pommel.screen.seams import FrameSource, InputSink
+
+SOURCES = ("x11", "macos")
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A session that is served: what it is, where, and which process does it."""
+
+    source: str
+    display: str
+    url: str
+    ws: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen; None leaves the choice to the console: the loopback address, a port that is free."""
+
+    host: str | None = None
+    port: int | None = None
+
+
+class Connection(Protocol):
+    """A session's screen and hands."""
+
+    @property
+    def source(self) -> FrameSource:
+        """Where its pixels come from."""
+
+    @property
+    def sink(self) -> InputSink:
+        """Where hands go to."""
+
+    async def until_ended(self) -> str:
+        """Wait until there is no such session any more; return why."""
+
+    async def close(self) -> None:
+        """Let go of all that is held, and part from it."""
+
+
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]]+))?(?::(?P<port>\d{1,5}))?", re.ASCII)
+
+
+def default_source() -> str:
+    """The source that sessions of this system have."""
+    return "macos" if sys.platform == "darwin" else "x11"
+
+
+def parse_listen(text: str) -> Listen:
+    """Read `HOST:PORT`, `HOST`, `:PORT` or `PORT`; an IPv6 address stands in brackets, as in a URL.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = _LISTEN.fullmatch(f":{text}" if text.isdecimal() else text)
+    port = int(found["port"]) if found and found["port"] else None
+    if not text or found is None or (port or 0) > _MAX_PORT:
+        hint = "write it as 127.0.0.1:8600, [::1]:8600, or just the port"
+        raise UsageError(f"{text!r} is no address to listen on", hint=hint)
+    return Listen(found["v6"] or found["host"], port)
+
+
+async def serve(
+    source: str,
+    *,
+    display: str | None = None,
+    listen: Listen | None = None,
+    view_only: bool = False,
+    allowed_hosts: Iterable[str] = (),
+    on_ready: Callable[[Served], None],
+) -> str:
+    """Serve a session of this host in this process until it ends; return why it did.
+
+    `display` names the X server as DISPLAY does, which is the default. Cancel it to end it sooner: viewers are
+    told, and no key or button stays down.
+
+    Raises:
+        UsageError: there is no such source, or nothing can listen there.
+        StateError: there is no such session, or its screen cannot be read.
+        NotPermitted: it does not let us in.
+        BusyError: a hundred ports from the wanted one on are all in use.
+    """
+    from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
+    from pommel.screen.endpoint import Endpoint
+
+    where = listen or Listen()
+    async with contextlib.AsyncExitStack() as stack:
+        connection, shown = await _connect(source, display)
+        stack.push_async_callback(connection.close)
+        endpoint = Endpoint(connection.source, connection.sink)
+        server = ConsoleServer(
+            info=ConsoleInfo(name=shown, title=f"{socket.gethostname()} {shown}"),
+            token=new_token(),
+            serve_viewer=partial(endpoint.serve, view_only=view_only),
+            status=_status(shown, endpoint),
+            host=where.host or "127.0.0.1",
+            port=where.port,
+            allowed_hosts=allowed_hosts,
+            clipboard=await _clipboard(stack, source, shown) if not view_only else None,
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        on_ready(Served(source, shown, server.url, server.ws, os.getpid()))
+        return await _serve_out(endpoint, connection)
+
+
+async def _connect(source: str, display: str | None) -> tuple[Connection, str]:
+    if source == "x11":
+        from pommel.screen.sources.x11 import connect_x11
+
+        named = display if display is not None else environment().get("DISPLAY")
+        return await connect_x11(named), named or ""
+    if source == "macos":
+        from pommel.screen.sources.macos import connect_macos
+
+        return await connect_macos(), "this Mac"
+    raise UsageError(f"there is no source {source!r}", hint=f"these are: {', '.join(SOURCES)}")
+
+
+async def _clipboard(stack: contextlib.AsyncExitStack, source: str, shown: str) -> ConsoleClipboard | None:
+    if source != "x11":
+        return None
+    from pommel.app.desktop_clipboard import desktop_clipboard
+
+    return await stack.enter_async_context(desktop_clipboard(shown))
+
+
+async def _serve_out(endpoint: Endpoint, connection: Connection) -> str:
+    """Run the endpoint until its session ends, looked at or not; return why it did."""
+    pumping, watching = asyncio.ensure_future(endpoint.run()), asyncio.ensure_future(connection.until_ended())
+    try:
+        await asyncio.wait((pumping, watching), return_when=asyncio.FIRST_COMPLETED)
+        if pumping.done():
+            pumping.result()  # raises what went wrong
+        return await watching
+    finally:
+        for task in (pumping, watching):
+            task.cancel()
+        await asyncio.gather(pumping, watching, return_exceptions=True)
+
+
+def _status(name: str, endpoint: Endpoint) -> Callable[[], Awaitable[Mapping[str, object]]]:
+    async def status() -> Mapping[str, object]:
+        return {"name": name, "state": "running", "viewers": endpoint.viewers}
+
+    return status

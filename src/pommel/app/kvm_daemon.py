@@ -1,0 +1,253 @@
+"""The daemon of the reversed socket, with what viewers come in by: a page, a socket, or both. Band: app.
+
+It runs with the system, as root, and shows whichever login session is active to whoever has the page's token or may
+use the socket. What runs in the session is `kvm_agent`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pommel.errors import NotPermitted, StateError, UsageError
+from pommel.session import admission
+from pommel.session.admission import Senses
+from pommel.session.daemon import SOCKETS_MODE, SessionDaemon, Surroundings, Timing
+from pommel.session.directory import safe_directory
+from pommel.session.peer import Expected, agent_expected
+from pommel.session.peer_linux import program_of
+from pommel.session.places import DEFAULT_ID, Places, System
+from pommel.session.reception import Reception
+from pommel.session.sessions import Session, active_session
+
+LOOPBACK = "127.0.0.1"
+_SYSTEMD_RUNS = Path("/run/systemd/system")  # sd_booted(3)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonOptions:
+    """How a daemon serves.
+
+    The page listens on `host` and `port` (None: one that is free); `page` says whether there is one. `socket` is where
+    viewers come in besides, root and `socket_uid`. `uid` is the session's user, where nothing tells; its agent is then
+    started by hand. `requirement` is the code requirement of macOS that an agent meets, pinned at installation; `run`
+    is in place of /run.
+    """
+
+    service_id: str = DEFAULT_ID
+    page: bool = True
+    host: str = LOOPBACK
+    port: int | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    socket: Path | None = None
+    socket_uid: int = 0
+    uid: int | None = None
+    requirement: str = ""
+    run: Path | None = None
+    timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A daemon that serves: where viewers come in, and which process it is. What there is none of is empty."""
+
+    service_id: str
+    url: str
+    ws: str
+    socket: str
+    pid: int
+
+
+def this_system() -> System:
+    """The system that we run on, as `session` calls it.
+
+    Raises:
+        UsageError: there is no reversed socket for it.
+    """
+    if sys.platform == "darwin":
+        return "macos"
+    if sys.platform.startswith("linux"):
+        return "linux"
+    raise UsageError(f"login sessions of {platform.system()} cannot be reached into")
+
+
+def places_of(service_id: str = DEFAULT_ID, run: Path | None = None) -> Places:
+    """The places of a service on this system.
+
+    Raises:
+        UsageError, ConfigError: the id cannot be one.
+    """
+    return Places.of(this_system(), service_id, run=PurePosixPath(run) if run else None)
+
+
+def systemd_runs() -> bool:
+    """Whether systemd is this system's init."""
+    return _SYSTEMD_RUNS.is_dir()
+
+
+async def serve(options: DaemonOptions, *, on_ready: Callable[[Serving], None], log: Callable[[str], None]) -> str:
+    """Serve in this process until cancelled: then viewers are told, and no signal, socket or secret stays behind.
+
+    Raises:
+        UsageError: nothing would let a viewer in, or the page cannot listen there.
+        NotPermitted: this is not root, or the places are not safe.
+        BusyError: another daemon of this service runs; or no port is free.
+        MissingProgram: a library is not installed.
+    """
+    if not options.page and options.socket is None:
+        raise UsageError("nothing would let a viewer in", hint="give it a page, or --socket PATH")
+    if options.run is None and os.geteuid() != 0:
+        raise NotPermitted("the daemon runs as root", hint="sudo pommel kvm daemon")
+    places = places_of(options.service_id, options.run)
+    daemon = SessionDaemon(places, surroundings(places, options, log), options.timing)
+    running = asyncio.ensure_future(daemon.run())
+    try:
+        await _until_serving(daemon, running)
+        async with _ways_in(places, daemon, options, log) as (serving, ways):
+            on_ready(serving)
+            return await _all_of(running, *ways)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def surroundings(places: Places, options: DaemonOptions, log: Callable[[str], None]) -> Surroundings:
+    """What the daemon asks of this system.
+
+    Raises:
+        MissingProgram, UsageError: as `session.admission.macos`.
+    """
+    by_hand = options.uid is not None
+    user = options.uid or 0
+    return Surroundings(
+        active=(lambda: Session(user, "by hand")) if by_hand else active_session,
+        expected=partial(_expected, places, by_systemd=not by_hand and systemd_runs()),
+        senses=_senses(options.requirement),
+        installed=lambda: by_hand or Path(places.agent_definition).exists(),
+        log=log,
+    )
+
+
+def _senses(requirement: str) -> Senses:
+    if sys.platform != "darwin":
+        return admission.LINUX
+    if not requirement:
+        raise UsageError("an agent's signature has to be pinned", hint="sudo pommel kvm install does that")
+    return admission.macos(requirement)
+
+
+def _expected(places: Places, session: Session, *, by_systemd: bool) -> Expected:
+    if places.system == "macos":
+        return Expected(session.uid, signed=True)
+    return agent_expected(places, session.uid, frozenset(_programs()), by_systemd=by_systemd)
+
+
+def _programs() -> Iterable[tuple[int, int]]:
+    """The interpreter that we run, and the one that an agent gets which starts now: an update makes two of them."""
+    running = program_of()
+    if running is None:
+        raise StateError("this process cannot see its own program in /proc")
+    yield running.file
+    with contextlib.suppress(OSError):
+        found = Path(sys.executable).stat()
+        yield found.st_dev, found.st_ino
+
+
+async def _until_serving(daemon: SessionDaemon, running: asyncio.Future[None]) -> None:
+    ready = asyncio.ensure_future(daemon.serving.wait())
+    await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if running.done():
+        running.result()
+
+
+async def _all_of(*works: Awaitable[None]) -> str:
+    """Run all until one fails or we are cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        for work in works:
+            tasks.create_task(_awaited(work))
+    return "the daemon has ended"
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+@contextlib.asynccontextmanager
+async def _ways_in(
+    places: Places, daemon: SessionDaemon, options: DaemonOptions, log: Callable[[str], None]
+) -> AsyncIterator[tuple[Serving, list[Awaitable[None]]]]:
+    """Open what viewers come in by, and yield where that is and what is to be run."""
+    async with contextlib.AsyncExitStack() as opened:
+        ways: list[Awaitable[None]] = []
+        if options.socket is not None:
+            path = PurePosixPath(options.socket.absolute())
+            reception = Reception(path, options.socket_uid, daemon.view, log)
+            ways.append(opened.enter_context(reception.listening())())
+        server = await opened.enter_async_context(_page(places, daemon, options)) if options.page else None
+        serving = Serving(
+            options.service_id,
+            url=server.url if server else "",
+            ws=server.ws if server else "",
+            socket=str(options.socket or ""),
+            pid=os.getpid(),
+        )
+        keep(places, serving, server.token if server else "", server.port if server else None)
+        yield serving, ways
+
+
+@contextlib.asynccontextmanager
+async def _page(places: Places, daemon: SessionDaemon, options: DaemonOptions) -> AsyncIterator[Any]:
+    # Not at the top: a daemon without a page needs no web server's libraries, a guest's has none.
+    from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
+
+    kept = read_record(places)
+    name = f"{socket.gethostname()}'s session"
+    server = ConsoleServer(
+        info=ConsoleInfo(name=name, title=name),
+        # The one of the last run: an open page finds its way back.
+        token=str(kept.get("token") or new_token()),
+        serve_viewer=daemon.view,
+        status=_status(name, daemon),
+        host=options.host,
+        port=options.port or kept.get("port"),
+        allowed_hosts=options.allowed_hosts,
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def _status(name: str, daemon: SessionDaemon) -> Callable[[], Awaitable[Mapping[str, object]]]:
+    async def status() -> Mapping[str, object]:
+        return {"name": name, "state": "running", "viewers": daemon.viewers}
+
+    return status
+
+
+def keep(places: Places, serving: Serving, token: str, port: int | None) -> None:
+    """Write down where a daemon serves, for root alone."""
+    document = {"pid": serving.pid, "url": serving.url, "ws": serving.ws, "socket": serving.socket}
+    with safe_directory(places.sockets, mode=SOCKETS_MODE) as folder:
+        folder.write(places.record.name, json.dumps(document | {"token": token, "port": port}).encode(), mode=0o600)
+
+
+def read_record(places: Places) -> dict[str, Any]:
+    """What the last daemon wrote down; nothing if it cannot be read: only root may."""
+    try:
+        document = json.loads(Path(places.record).read_text())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,315 @@
+"""Install and remove the reversed socket on this system, and say how it stands. Band: app.
+
+What is done is `session.installation`'s list; here it is made for this system, done or only told, and looked after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pwd
+import stat
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.app.kvm_daemon import places_of, read_record, systemd_runs
+from pommel.errors import MissingProgram, NotPermitted, PommelError, StateError
+from pommel.paths import write_atomic
+from pommel.process import run
+from pommel.progress import Report, ignore, note, warn
+from pommel.session.installation import (
+    Command,
+    LiveUser,
+    RemoveDirectory,
+    RemoveFile,
+    Step,
+    WriteFile,
+    designated_requirement,
+    install_steps,
+    uninstall_steps,
+)
+from pommel.session.libraries import OWN, PACKAGES
+from pommel.session.places import DEFAULT_ID, Places
+from pommel.session.service_files import files
+from pommel.session.sessions import active_session
+
+_COMMAND_S = 60.0
+_TRY_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a service is to be: `daemon_words` go on to `pommel kvm daemon`; `program` starts this Pommel, if not as we
+    would."""
+
+    service_id: str = DEFAULT_ID
+    daemon_words: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+
+
+def install_plan(wanted: Wanted) -> tuple[Step, ...]:
+    """The steps that install the service on this system.
+
+    Raises:
+        UsageError: the id or a command cannot be one.
+        StateError, CommandFailed: macOS cannot say what the interpreter is signed with.
+    """
+    places = places_of(wanted.service_id)
+    daemon, agent = _commands(places, wanted)
+    return install_steps(places, daemon, agent, live_users(places))
+
+
+def install(wanted: Wanted, *, report: Report = ignore) -> tuple[Step, ...]:
+    """Install the service, or bring it up to date, and start it.
+
+    Raises:
+        NotPermitted: this is not root.
+        MissingProgram: a library that the agent needs is not installed.
+        StateError: there is no systemd here, or users cannot run this Pommel where it is; or as `install_plan`.
+        CommandFailed: systemd or launchd did not take it.
+    """
+    _needs_root("install")
+    places, steps = places_of(wanted.service_id), install_plan(wanted)
+    if places.system == "linux" and not systemd_runs():
+        raise StateError(
+            "there is no systemd here that could start an agent in a session",
+            hint="by hand: sudo pommel kvm daemon --uid UID, and in the session: pommel kvm agent",
+        )
+    check_libraries(places)
+    for word in _program(wanted)[:1]:
+        _check_reachable(Path(word), report)
+    _carry_out(steps, report)
+    return steps
+
+
+def uninstall_plan(service_id: str = DEFAULT_ID) -> tuple[Step, ...]:
+    """The steps that remove the service from this system."""
+    places = places_of(service_id)
+    return uninstall_steps(places, live_users(places))
+
+
+def uninstall(service_id: str = DEFAULT_ID, *, report: Report = ignore) -> tuple[Step, ...]:
+    """Remove the service; nothing of it is left. Where there is none, nothing happens.
+
+    Raises:
+        NotPermitted: this is not root.
+    """
+    _needs_root("uninstall")
+    steps = uninstall_plan(service_id)
+    _carry_out(steps, report)
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class KvmStatus:
+    """How a service stands. What only root may know is empty for others; `session` is who has the screen now."""
+
+    service_id: str
+    system: str
+    installed: bool
+    missing: tuple[str, ...]
+    running: bool
+    users: tuple[str, ...]
+    session: str
+    url: str
+    ws: str
+    socket: str
+
+
+def status(service_id: str = DEFAULT_ID) -> KvmStatus:
+    """Look how the service stands on this system."""
+    places = places_of(service_id)
+    definitions = files(places, ["/-"], ["/-"])
+    missing = tuple(str(path) for path in definitions if not Path(path).exists())
+    running = _is_running(places)
+    kept = read_record(places) if running else {}
+    return KvmStatus(
+        service_id=service_id,
+        system=places.system,
+        installed=not missing,
+        missing=missing,
+        running=running,
+        users=tuple(user.name for user in live_users(places) if _watches(places, user)),
+        session=_session(),
+        url=str(kept.get("url", "")),
+        ws=str(kept.get("ws", "")),
+        socket=str(kept.get("socket", "")) or (str(places.viewers) if Path(places.viewers).is_socket() else ""),
+    )
+
+
+def live_users(places: Places) -> tuple[LiveUser, ...]:
+    """The users whose systemd, or whose desktop's launchd, runs now."""
+    return tuple(_users_of_launchd() if places.system == "macos" else _users_of_systemd())
+
+
+def check_libraries(places: Places) -> None:
+    """Import what an agent needs, so that it starts quickly, and so that we know that it can.
+
+    Raises:
+        MissingProgram: a library is missing or does not work here.
+    """
+    for package, module in PACKAGES[places.system].items():
+        try:
+            importlib.import_module(module or "pommel")
+        except ImportError as failure:
+            raise MissingProgram(
+                f"the agent's library {package} does not work here: {failure}",
+                hint=f"{sys.executable} -m pip install {package}",
+            ) from failure
+    for module in OWN[places.system]:
+        importlib.import_module(module)
+
+
+def _session() -> str:
+    try:
+        found = active_session()
+    except PommelError:
+        return ""
+    return f"{_name_of(found.uid)} ({found.kind or 'unknown'})" if found else ""
+
+
+def _users_of_systemd() -> Iterator[LiveUser]:
+    for manager in sorted(Path("/run/user").glob("*/systemd/private")):
+        uid = manager.parents[1].name
+        if uid.isdigit() and (name := _name_of(int(uid))):
+            yield LiveUser(int(uid), name)
+
+
+def _users_of_launchd() -> Iterator[LiveUser]:
+    with contextlib.suppress(PommelError):
+        found = active_session()
+        if found is not None and found.uid != 0:
+            yield LiveUser(found.uid, found.name)
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+def _commands(places: Places, wanted: Wanted) -> tuple[list[str], list[str]]:
+    program, which = _program(wanted), ["--id", wanted.service_id]
+    daemon = [*program, "kvm", "daemon", *which, *wanted.daemon_words]
+    if places.system == "macos":
+        daemon += ["--requirement", pinned_requirement()]
+        # The word that the files add is all that launchd's agent is called by.
+        return daemon, [*program, "kvm", "agent", *which]
+    return daemon, [*program, "kvm", "agent", *which]
+
+
+def _program(wanted: Wanted) -> tuple[str, ...]:
+    if wanted.program:
+        return wanted.program
+    from pommel.app import (
+        host_checks,
+    )  # not at the top: it leans on all that a machine is, which a guest has no use for
+
+    program = host_checks.own_command()
+    # -P: a service's folder, the user's home, is no place to import from.
+    return (program[0], "-P", *program[1:]) if len(program) > 1 else program
+
+
+def pinned_requirement() -> str:
+    """The designated requirement of the interpreter, which updates of the same maker meet too (macOS).
+
+    Raises:
+        StateError, CommandFailed: it is not signed.
+    """
+    told = run(["codesign", "--display", "--requirements", "-", os.path.realpath(sys.executable)], timeout_s=_COMMAND_S)
+    found = designated_requirement(told.output)
+    if not found:
+        raise StateError(
+            f"{sys.executable} has no signature that an agent could be known by",
+            hint=f"codesign --force --sign - {os.path.realpath(sys.executable)}",
+        )
+    return found
+
+
+def _needs_root(what: str) -> None:
+    if os.geteuid() != 0:
+        raise NotPermitted(f"root is needed to {what} a service of the system", hint=f"sudo pommel kvm {what}")
+
+
+def _check_reachable(program: Path, report: Report) -> None:
+    """See that every user's agent can run the program, and say who else could change it."""
+    whole = program.resolve()
+    for place in (program, whole, *program.parents, *whole.parents, Path(__file__), *Path(__file__).parents):
+        found = place.stat()
+        if not found.st_mode & (stat.S_IXOTH if stat.S_ISDIR(found.st_mode) else stat.S_IROTH):
+            raise StateError(
+                f"the users' agents cannot run Pommel where it is: {place} is closed to them",
+                hint="install it where all can read it, such as /opt/pommel",
+            )
+    owners = {place.stat().st_uid for place in (whole, Path(__file__))} - {0}
+    for uid in owners:
+        warn(report, f"{_name_of(uid) or uid} can change this Pommel, and so what the system's daemon does")
+
+
+def _carry_out(steps: Iterable[Step], report: Report) -> None:
+    for step in steps:
+        if isinstance(step, WriteFile):
+            write_atomic(Path(step.path), step.data, mode=step.mode)
+            note(report, f"wrote {step.path}")
+        elif isinstance(step, RemoveFile):
+            Path(step.path).unlink(missing_ok=True)
+        elif isinstance(step, RemoveDirectory):
+            _remove_directory(Path(step.path), report)
+        else:
+            _run(step, report)
+
+
+def _remove_directory(path: Path, report: Report) -> None:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError:
+        names = ", ".join(sorted(entry.name for entry in path.iterdir()))
+        warn(report, f"{path} stays: there is something in it that is not ours: {names}")
+
+
+def _run(command: Command, report: Report) -> None:
+    for attempt in range(command.tries):
+        try:
+            run(command.argv, timeout_s=_COMMAND_S)
+        except PommelError as failure:
+            if command.lenient:
+                if command.advice:
+                    warn(report, command.advice)
+                return
+            if attempt + 1 == command.tries:
+                raise
+            note(report, f"{failure.message}; once more")
+            time.sleep(_TRY_AGAIN_S)
+        else:
+            return
+
+
+def _is_running(places: Places) -> bool:
+    if places.system == "macos":
+        return _says_yes(["launchctl", "print", f"system/{places.daemon_label}"])
+    return systemd_runs() and _says_yes(["systemctl", "is-active", "--quiet", places.daemon_unit])
+
+
+def _watches(places: Places, user: LiveUser) -> bool:
+    """Whether the agent's launcher is on the watch in a user's session; of other users only root is told."""
+    if places.system == "macos":
+        return _says_yes(["launchctl", "print", f"gui/{user.uid}/{places.agent_label}"])
+    words = ["systemctl", "--user", "is-active", "--quiet", places.agent_path_unit]
+    if user.uid == os.geteuid():
+        return _says_yes(words)
+    whose = f"XDG_RUNTIME_DIR=/run/user/{user.uid}"
+    return os.geteuid() == 0 and _says_yes(["runuser", "-u", user.name, "--", "env", whose, *words])
+
+
+def _says_yes(words: Sequence[str]) -> bool:
+    try:
+        return run(words, timeout_s=_COMMAND_S, check=False).returncode == 0
+    except PommelError:
+        return False

@@ -1,0 +1,244 @@
+"""Between the console's viewers and the daemon in a guest. Band: app.
+
+SSH carries the daemon's socket for viewers to this host, from the first viewer on; each viewer is a connection to it.
+The guest may restart meanwhile, and the daemon too: a viewer is told why it sees nothing, and may ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pommel.app.relay import POLL_S, TRY_AGAIN_LATER, farewell
+from pommel.app.session_reach import Reach, reach
+from pommel.app.workspace import Workspace
+from pommel.clipboard.child import Child, running
+from pommel.errors import PommelError, ProtocolError, StateError
+from pommel.machine import state
+from pommel.paths import MachinePaths
+from pommel.session.daemon import FAILED
+from pommel.session.guest_system import PREFIX
+from pommel.session.places import Places, System
+from pommel.session.seat import Seat, ViewerStream
+
+_WAIT_S = 20.0  # a login in an emulated guest takes its time
+_AGAIN_S = 1.0
+_SYSTEMS: tuple[System, ...] = ("linux", "macos")
+SOCKETS: Mapping[str, str] = {system: str(Places.of(system).viewers) for system in _SYSTEMS}
+
+
+class SessionRelay:
+    """Hand viewers to the daemon in a guest.
+
+    `find` says how to reach it, and may block; the folder `runtime` is for the sockets here. `sockets` is where a
+    guest's daemon lets viewers in, by the system that the guest is.
+    """
+
+    def __init__(self, find: Callable[[], Reach], runtime: Path, *, sockets: Mapping[str, str] = SOCKETS) -> None:
+        self._find = find
+        self._runtime = runtime
+        self._sockets = sockets
+        self._wanted, self._broken = asyncio.Event(), asyncio.Event()
+        self._socket: Path | None = None
+        self._why = ""  # there is no socket
+        self._last = ""  # the last viewer that was sent away saw nothing
+        self._news = asyncio.Event()
+        self.viewers = 0
+
+    async def run(self) -> str:
+        """Have SSH carry the socket here from when somebody looks on, anew when that ends, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            self._broken.clear()
+            try:
+                there = await asyncio.to_thread(self._find)
+                async with running(self._argv(there)) as child:
+                    await self._carried(there, child)
+            except PommelError as failure:
+                self._tell(None, failure.message)
+            finally:
+                self._clear()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def serve(self, stream: ViewerStream) -> None:
+        """Serve one viewer until it leaves, or it has been told why there is nothing to see."""
+        self.viewers += 1
+        try:
+            code, self._last = await self._shown(stream, await self._connection())
+        except StateError as no:
+            code, self._last = TRY_AGAIN_LATER, no.message
+        finally:
+            self.viewers -= 1
+        if code:
+            await stream.close(code, self._last)
+
+    async def status(self) -> Mapping[str, object]:
+        """What the page's status line may know."""
+        told: dict[str, object] = {"state": "running", "viewers": self.viewers}
+        return told | ({"error": self._last} if self._last else {})
+
+    # --- viewers ---
+
+    async def _connection(self) -> socket.socket:
+        """Connect to the daemon.
+
+        Raises:
+            StateError: that cannot be; the message says why.
+        """
+        self._wanted.set()
+        self._why = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_S):
+                while self._socket is None and not self._why:
+                    await self._news.wait()
+        if self._socket is None:
+            raise StateError(self._why or f"the guest did not answer SSH within {_WAIT_S:g} s")
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, str(self._socket))
+        except OSError as failure:
+            connection.close()
+            self._give_up()
+            raise StateError("the connection to the guest has just ended") from failure
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _shown(self, stream: ViewerStream, connection: socket.socket) -> tuple[int, str]:
+        """Show a viewer what comes over a connection; return how to part from it, (0, "") if it has left."""
+        seat = Seat(stream)
+        reading, showing = asyncio.ensure_future(seat.read()), asyncio.ensure_future(seat.show(connection))
+        try:
+            await asyncio.wait((reading, showing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reading.cancel()
+            showing.cancel()
+            ended = await asyncio.gather(reading, showing, return_exceptions=True)
+            connection.close()  # which was nobody's yet if the viewer left at once
+        if reading.done() and not reading.cancelled() and ended[0] is None:
+            return 0, ""
+        for failure in ended:
+            if isinstance(failure, ConnectionError):
+                return 0, ""
+            if isinstance(failure, ProtocolError):
+                return FAILED, failure.message
+            if isinstance(failure, Exception):
+                raise failure
+        if isinstance(ended[1], tuple):
+            return ended[1]
+        self._give_up()
+        return TRY_AGAIN_LATER, "the daemon in the guest does not answer"
+
+    # --- the guest ---
+
+    def _argv(self, there: Reach) -> list[str]:
+        self._clear()
+        # First, so that it counts: a host's other calls have no forwardings, neither its own nor the user's.
+        flags = ["ClearAllForwardings=no", "StreamLocalBindMask=0177"]
+        flags += [f'LocalForward="{self._local(name)}" "{at}"' for name, at in self._sockets.items()]
+        ssh, *words = there.argv([self._look()])
+        return [ssh, *(part for flag in flags for part in ("-o", flag)), *words]
+
+    def _local(self, system: str) -> Path:
+        return self._runtime / f"kvm-{system}"
+
+    def _clear(self) -> None:
+        """Remove the sockets here; one that is left keeps ssh from making its own."""
+        for system in self._sockets:
+            self._local(system).unlink(missing_ok=True)
+
+    def _look(self) -> str:
+        """What is asked in the guest: which socket there is, or why there is none.
+
+        The connection is to end with its input, as nothing else tells it that we have been killed.
+        """
+        lines = [f"[ -S {shlex.quote(at)} ] && echo {name} && exec cat" for name, at in self._sockets.items()]
+        return "\n".join([*lines, f"[ -e {PREFIX}/VERSION ] && echo stopped || echo absent"])
+
+    async def _carried(self, there: Reach, child: Child) -> None:
+        """Use the connection until it ends, or is of no use any more."""
+        found, name = (await child.read()).decode(errors="replace").strip(), " ".join(there.words)
+        if found in self._sockets:
+            self._tell(self._local(found), "")
+            await _first(child.read(), self._broken.wait())
+            self._tell(None, "" if self._broken.is_set() else "the connection to the guest has ended")
+        elif found == "absent":
+            self._tell(None, f"Pommel is not in the guest yet; type: pommel guest install {name}")
+        elif found == "stopped":
+            self._tell(None, f"the daemon in the guest does not run; look: pommel guest status {name}")
+        else:
+            said = child.complaints.splitlines()
+            self._tell(None, f"the guest does not answer SSH: {said[-1] if said else 'no word'}")
+
+    def _give_up(self) -> None:
+        """Have the connection made anew: what there is leads nowhere."""
+        self._socket = None
+        self._broken.set()
+
+    def _tell(self, forwarded: Path | None, why: str) -> None:
+        self._socket, self._why = forwarded, why
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class MachineSession(SessionRelay):
+    """The same for a machine: it knows when that goes and comes."""
+
+    def __init__(
+        self, workspace: Workspace, paths: MachinePaths, *, linger_s: float, sockets: Mapping[str, str] = SOCKETS
+    ) -> None:
+        super().__init__(partial(reach, workspace, paths.name), paths.runtime, sockets=sockets)
+        self._paths = paths
+        self._linger_s = linger_s
+
+    async def run(self) -> str:
+        """Follow the machine until it has been gone for the linger time; return why that is the end.
+
+        Raises:
+            MachineError: it did not end by itself.
+        """
+        self._paths.make_runtime()
+        carrying = asyncio.ensure_future(super().run())
+        try:
+            gone_since: float | None = None
+            while not carrying.done():
+                if await asyncio.to_thread(self._alive):
+                    gone_since = None
+                else:
+                    gone_since = gone_since if gone_since is not None else time.monotonic()
+                    if time.monotonic() - gone_since >= self._linger_s:
+                        return farewell(self._paths)
+                await asyncio.sleep(POLL_S)
+            return carrying.result()
+        finally:
+            carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
+
+    async def status(self) -> Mapping[str, object]:
+        """What the page's status line may know."""
+        seen = await asyncio.to_thread(state.observe, self._paths)
+        return {**await super().status(), "name": self._paths.name, "state": seen.state}
+
+    def _alive(self) -> bool:
+        return state.observe(self._paths).alive
+
+
+async def _first(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of several to end."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,76 @@
+"""`pommel guest install|status|remove`. Band: face."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from pommel.app import session_guest
+from pommel.app.session_guest import GuestStatus
+from pommel.cli.common import json_option, name_argument
+from pommel.cli.output import print_json, print_pairs, reporter
+
+host_option = click.option("--host", metavar="USER@HOST[:PORT]", help="Another system that SSH reaches, not a machine.")
+
+
+@click.group("guest")
+def guest_command() -> None:
+    """Show a guest's own login session: what that takes inside the guest."""
+
+
+@guest_command.command("install")
+@name_argument(required=False)
+@host_option
+@json_option
+def install_command(name: str | None, host: str | None, as_json: bool) -> None:
+    """Bring Pommel's daemon and session agent into the running machine NAME, or bring them up to date.
+
+    Over SSH, with all that they need. Then: pommel console NAME --session
+    """
+    found = session_guest.install(name, host=host, report=reporter())
+    if as_json:
+        print_json(_document(found))
+    else:
+        click.echo(f"{found.name}: installed, and serving")
+        shown = f"pommel console {found.name} --session" if host is None else f"pommel kvm view {host}"
+        click.echo(f"its session's screen: {shown}", err=True)
+
+
+@guest_command.command("status")
+@name_argument(required=False)
+@host_option
+@json_option
+def status_command(name: str | None, host: str | None, as_json: bool) -> None:
+    """Say whether the daemon and the agent are in machine NAME, and whether they serve."""
+    found = session_guest.status(name, host=host)
+    if as_json:
+        print_json(_document(found))
+        return
+    pairs = {
+        "guest": f"{found.name} ({found.system})",
+        "installed": f"yes ({found.version})" if found.installed else "no",
+        "daemon": ("runs" if found.running else "does not run") if found.installed else "",
+        "agent's launcher": f"watches for {', '.join(found.users)}" if found.users else "",
+        "active session": found.session,
+    }
+    print_pairs({name: text for name, text in pairs.items() if text})
+
+
+@guest_command.command("remove")
+@name_argument(required=False)
+@host_option
+@json_option
+def remove_command(name: str | None, host: str | None, as_json: bool) -> None:
+    """Take the daemon and the agent out of machine NAME, with all that they left there."""
+    there_was = session_guest.remove(name, host=host, report=reporter())
+    if as_json:
+        print_json({"name": name or host, "removed": there_was})
+    else:
+        click.echo(f"{name or host}: removed" if there_was else f"{name or host}: there was nothing to remove")
+
+
+def _document(found: GuestStatus) -> dict[str, object]:
+    told = dataclasses.asdict(found)
+    del told["words"]
+    return told | {"ready": found.ready}

@@ -1,0 +1,82 @@
+"""`pommel kvm`: keyboard, video and mouse of a login session. Band: face."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pommel.app import kvm
+from pommel.cli.common import json_option
+from pommel.cli.kvm_session import COMMANDS
+from pommel.cli.output import print_json
+from pommel.cli.running import open_browser, until_signal
+
+
+@click.group("kvm")
+def kvm_command() -> None:
+    """Reach into a login session: its screen, keyboard and mouse."""
+
+
+@kvm_command.command("serve")
+@click.option("--source", type=click.Choice(kvm.SOURCES), help="What to serve.  [default: this system's own]")
+@click.option("--display", metavar="DISPLAY", help="The X server to serve, such as :0.  [default: $DISPLAY]")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Where to listen; the next free port if that is busy. Whoever has the token gets the session."
+    "  [default: 127.0.0.1:8600]",
+)
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
+@click.option("--view-only", is_flag=True, help="Show it, and take no keys and no mouse.")
+@click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
+@json_option
+def serve_command(
+    source: str | None,
+    display: str | None,
+    listen: str | None,
+    allow_host: tuple[str, ...],
+    view_only: bool,
+    browse: bool,
+    as_json: bool,
+) -> None:
+    """Serve this session on a local page until it ends, or Ctrl-C.
+
+    The first line on stdout is the page's address with its access token; with --json, an object with `url` and `ws`.
+    """
+
+    def ready(served: kvm.Served) -> None:
+        if as_json:
+            print_json(
+                {
+                    "source": served.source,
+                    "display": served.display,
+                    "url": served.url,
+                    "ws": served.ws,
+                    "pid": served.pid,
+                }
+            )
+        else:
+            click.echo(served.url)
+            click.echo(f"serving {served.display}; Ctrl-C ends it, the session goes on", err=True)
+        if browse:
+            open_browser(served.url)
+
+    reason = asyncio.run(
+        until_signal(
+            kvm.serve(
+                source or kvm.default_source(),
+                display=display,
+                listen=kvm.parse_listen(listen) if listen else None,
+                view_only=view_only,
+                allowed_hosts=allow_host,
+                on_ready=ready,
+            )
+        )
+    )
+    if reason:
+        click.echo(f"{reason}; nothing is served any more", err=True)
+
+
+for command in COMMANDS:
+    kvm_command.add_command(command)

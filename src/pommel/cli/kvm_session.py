@@ -1,0 +1,253 @@
+"""`pommel kvm daemon|agent|install|uninstall|status|view|selftest`: the reversed socket. Band: face."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pommel.cli.common import dry_run_option, json_option
+from pommel.cli.output import print_json, print_pairs, print_table, reporter
+from pommel.cli.running import open_browser, until_signal
+
+id_option = click.option("--id", "service_id", default="pommel", show_default=True, help="The service's name.")
+run_option = click.option("--run", type=click.Path(path_type=Path), hidden=True)
+socket_option = click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Let viewers in by a socket too, through SSH, say.",
+)
+socket_user_option = click.option("--socket-user", metavar="USER", help="Who may use it besides root.")
+page_option = click.option("--page/--no-page", default=None, help="Serve a page.  [default: unless there is a socket]")
+listen_option = click.option(
+    "--listen", metavar="HOST:PORT", help="Where the page listens.  [default: 127.0.0.1, the next free port from 8600]"
+)
+
+
+@click.command("daemon")
+@id_option
+@listen_option
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
+@page_option
+@socket_option
+@socket_user_option
+@click.option("--uid", type=int, help="Whose session it is, where no logind says so; its agent is started by hand.")
+@click.option("--requirement", default="", help="The code requirement that an agent meets (macOS).")
+@run_option
+@json_option
+def daemon_command(
+    listen: str | None,
+    allow_host: tuple[str, ...],
+    page: bool | None,
+    socket_user: str | None,
+    as_json: bool,
+    **told: Any,
+) -> None:
+    """Show the active login session of this system to viewers. The system runs it (see `install`), as root.
+
+    Nothing happens until somebody looks: then the session's own launcher starts an agent in it, which connects here.
+    """
+    from pommel.app import kvm_daemon
+
+    host, port = _listen(listen)
+    options = kvm_daemon.DaemonOptions(
+        page=page if page is not None else told["socket"] is None or listen is not None,
+        host=host or kvm_daemon.LOOPBACK,
+        port=port,
+        allowed_hosts=allow_host,
+        socket_uid=_uid_of(socket_user),
+        **told,
+    )
+
+    def ready(serving: kvm_daemon.Serving) -> None:
+        if as_json:
+            print_json(dataclasses.asdict(serving))
+        # The journal is no place for a token.
+        elif sys.stdout.isatty() and serving.url:
+            click.echo(serving.url)
+        else:
+            click.echo(f"serving {serving.service_id}; where: pommel kvm status", err=True)
+
+    asyncio.run(until_signal(kvm_daemon.serve(options, on_ready=ready, log=_log)))
+
+
+@click.command("agent")
+@id_option
+@click.option("--daemon-uid", type=int, default=0, hidden=True)
+@run_option
+def agent_command(service_id: str, daemon_uid: int, run: Path | None) -> None:
+    """Show the session that this runs in to the daemon. The session's launcher starts it when somebody looks."""
+    from pommel.app import kvm_agent
+
+    settings = kvm_agent.AgentSettings(service_id, daemon_uid=daemon_uid, run=run)
+    reason = asyncio.run(until_signal(kvm_agent.serve(settings, _log)))
+    if reason:
+        _log(reason)
+
+
+@click.command("install")
+@id_option
+@listen_option
+@page_option
+@socket_option
+@socket_user_option
+@click.option("--program", type=click.Path(path_type=Path), hidden=True)
+@dry_run_option
+@json_option
+def install_command(
+    service_id: str,
+    listen: str | None,
+    page: bool | None,
+    socket: Path | None,
+    socket_user: str | None,
+    program: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Have this system start the daemon, and every login session its agent when somebody looks."""
+    from pommel.app import kvm_install
+
+    words = [*(["--listen", listen] if listen else []), *(["--socket", str(socket)] if socket else [])]
+    words += ["--socket-user", socket_user] if socket_user else []
+    words += [] if page is None else ["--page" if page else "--no-page"]
+    _listen(listen)
+    _uid_of(socket_user)
+    wanted = kvm_install.Wanted(service_id, tuple(words), (str(program),) if program else ())
+    if dry_run:
+        _show_plan(kvm_install.install_plan(wanted), as_json)
+        return
+    steps = kvm_install.install(wanted, report=reporter())
+    if as_json:
+        print_json({"id": service_id, "installed": True, "steps": [str(step) for step in steps]})
+    else:
+        click.echo(f"{service_id}: installed, and serving. Where: pommel kvm status")
+
+
+@click.command("uninstall")
+@id_option
+@dry_run_option
+@json_option
+def uninstall_command(service_id: str, dry_run: bool, as_json: bool) -> None:
+    """Remove the daemon and the agent from this system, with all that they left."""
+    from pommel.app import kvm_install
+
+    if dry_run:
+        _show_plan(kvm_install.uninstall_plan(service_id), as_json)
+        return
+    steps = kvm_install.uninstall(service_id, report=reporter())
+    if as_json:
+        print_json({"id": service_id, "installed": False, "steps": [str(step) for step in steps]})
+    else:
+        click.echo(f"{service_id}: removed")
+
+
+@click.command("status")
+@id_option
+@json_option
+def status_command(service_id: str, as_json: bool) -> None:
+    """Say whether the reversed socket is installed and runs, and, to root, where its page is."""
+    from pommel.app import kvm_install
+
+    found = kvm_install.status(service_id)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    pairs = {
+        "service": f"{found.service_id} ({found.system})",
+        "installed": "yes" if found.installed else f"no, these are missing: {', '.join(found.missing)}",
+        "daemon": "runs" if found.running else "does not run",
+        "agent's launcher": f"watches for {', '.join(found.users)}" if found.users else "watches for nobody",
+        "active session": found.session or "nobody's",
+        "page": found.url,
+        "socket": found.socket,
+    }
+    print_pairs({name: text for name, text in pairs.items() if text})
+
+
+@click.command("view")
+@click.argument("host", metavar="USER@HOST[:PORT]")
+@listen_option
+@click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@json_option
+def view_command(host: str, listen: str | None, no_open: bool, as_json: bool) -> None:
+    """Show the session of another system on a local page until Ctrl-C. It needs: pommel guest install --host
+
+    A machine's own: pommel console NAME --session
+    """
+    from pommel.app import kvm_view
+
+    def ready(viewed: kvm_view.Viewed) -> None:
+        if as_json:
+            print_json(dataclasses.asdict(viewed))
+        else:
+            click.echo(f"{viewed.name}: {viewed.url}")
+        if not no_open and sys.stdout.isatty():
+            open_browser(viewed.url)
+
+    asyncio.run(until_signal(kvm_view.serve(host, listen=_listen(listen), on_ready=ready)))
+
+
+@click.command("selftest")
+@json_option
+def selftest_command(as_json: bool) -> int:
+    """Try each piece of the reversed socket on this system, and say what mends what does not work."""
+    from pommel.app import kvm_selftest
+
+    checks = kvm_selftest.selftest(report=reporter())
+    if as_json:
+        print_json({"checks": [dataclasses.asdict(check) for check in checks]})
+    else:
+        words = {True: "ok", False: "FAILED", None: "not tried"}
+        print_table(("piece", "", "what was found"), [(one.piece, words[one.ok], one.text) for one in checks])
+        for one in checks:
+            if one.mend:
+                click.echo(f"{one.piece}: {one.mend}", err=True)
+    return 1 if any(one.ok is False for one in checks) else 0
+
+
+COMMANDS = (
+    daemon_command,
+    agent_command,
+    install_command,
+    uninstall_command,
+    status_command,
+    view_command,
+    selftest_command,
+)
+
+
+def _log(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _show_plan(steps: tuple[Any, ...], as_json: bool) -> None:
+    if as_json:
+        print_json({"steps": [str(step) for step in steps]})
+        return
+    for step in steps:
+        click.echo(str(step))
+        for line in getattr(step, "data", b"").decode().splitlines():
+            click.echo(f"    {line}".rstrip())
+
+
+def _listen(text: str | None) -> tuple[str | None, int | None]:
+    from pommel.app.kvm import parse_listen
+
+    found = parse_listen(text) if text else None
+    return (found.host, found.port) if found else (None, None)
+
+
+def _uid_of(user: str | None) -> int:
+    import pwd
+
+    from pommel.errors import UsageError
+
+    try:
+        return pwd.getpwnam(user).pw_uid if user else 0
+    except KeyError:
+        raise UsageError(f"there is no user {user!r} here") from None

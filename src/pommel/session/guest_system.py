@@ -1,0 +1,118 @@
+"""What there is on a system that the agent is brought to: a question for its shell, and its answer. Band: core, no I/O.
+
+Asked over SSH, before anything of ours is there: so in sh, for Linux and macOS alike.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pommel.errors import StateError
+from pommel.session.places import System
+
+PREFIX = "/opt/pommel-session"
+OLDEST_PYTHON = (3, 11)
+_GLIBC_OLDEST = 17  # manylinux2014 (PEP 599)
+_KERNELS: dict[str, System] = {"Linux": "linux", "Darwin": "macos"}
+_ASKED_OF_PYTHON = (
+    "import asyncio, ctypes, os, platform, sys; "
+    "print('python=' + os.path.realpath(sys.executable), '%d.%d' % sys.version_info[:2], platform.libc_ver()[1] or '-')"
+)
+# Where Pythons are that a login without a terminal need not have on its PATH. A Mac's own is too old; without Apple's
+# developer tools it asks the person at the screen to install those.
+QUESTION = f"""\
+echo "kernel=$(uname -s)"
+echo "machine=$(uname -m)"
+echo "release=$(sw_vers -productVersion 2>/dev/null || uname -r)"
+echo "user=$(id -un)"
+if [ "$(id -u)" = 0 ]; then echo root=self; elif sudo -n true 2>/dev/null; then echo root=sudo; fi
+if [ -e {PREFIX}/VERSION ]; then echo "installed=$(cat {PREFIX}/VERSION)"; fi
+[ "$(uname -s)" = Darwin ] && usual= || usual="/usr/bin"
+for folder in $usual /usr/local/bin /opt/homebrew/bin /Library/Frameworks/Python.framework/Versions/3.*/bin; do
+    for name in python3 python3.11 python3.12 python3.13 python3.14; do
+        [ -x "$folder/$name" ] && "$folder/$name" -I -c "{_ASKED_OF_PYTHON}" 2>/dev/null
+    done
+done
+exit 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """An interpreter; `glibc` is the C library's version, () where that is another."""
+
+    path: str
+    version: tuple[int, int]
+    glibc: tuple[int, int] | tuple[()] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSystem:
+    """What answered. `root` is how to become root ("self", "sudo", "" if neither), `installed` our version there."""
+
+    system: System
+    machine: str
+    release: str
+    user: str
+    root: str
+    installed: str
+    pythons: tuple[Python, ...]
+
+    @property
+    def python(self) -> Python | None:
+        """The newest Python that will do."""
+        good = [python for python in self.pythons if python.version >= OLDEST_PYTHON]
+        return max(good, key=lambda python: python.version, default=None)
+
+
+def read_answer(text: str) -> GuestSystem:
+    """Read what QUESTION has printed.
+
+    Raises:
+        StateError: it is no system that the agent could run on.
+    """
+    told: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        told.setdefault(key, []).append(value.strip())
+    first = {key: values[0] for key, values in told.items()}
+    if first.get("kernel") not in _KERNELS:
+        raise StateError(f"a session of {first.get('kernel') or 'that system'} cannot be shown from inside")
+    pythons = dict.fromkeys(filter(None, map(_python, told.get("python", []))))
+    return GuestSystem(
+        system=_KERNELS[first["kernel"]],
+        machine=first.get("machine", ""),
+        release=first.get("release", ""),
+        user=first.get("user", ""),
+        root=first.get("root", ""),
+        installed=first.get("installed", ""),
+        pythons=tuple(pythons),
+    )
+
+
+def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tuple[str, ...]:
+    """Name the wheels' platforms that run there, the narrowest last (PEP 600; pip(1) widens those of macOS itself).
+
+    Raises:
+        StateError: there are none that we know of.
+    """
+    if guest.system == "macos":
+        major = int(found[0]) if (found := re.match(r"\d+", guest.release)) else 11
+        return (f"macosx_{max(major, 11)}_0_{guest.machine}",)
+    if not glibc or glibc < (2, _GLIBC_OLDEST):
+        raise StateError(
+            "the guest's Python has another C library than glibc, or a very old one",
+            hint="the agent's compiled libraries are made for glibc 2.17 and newer",
+        )
+    minors = range(_GLIBC_OLDEST, glibc[1] + 1)
+    return (*(f"manylinux_2_{minor}_{guest.machine}" for minor in reversed(minors)), f"manylinux2014_{guest.machine}")
+
+
+def _python(text: str) -> Python | None:
+    found = re.fullmatch(r"(/\S+) (\d+)\.(\d+) (?:(\d+)\.(\d+)|\S+)", text)
+    # One in somebody's home is that person's to change.
+    if found is None or found[1].startswith(("/home/", "/Users/", "/root/")):
+        return None
+    glibc = (int(found[4]), int(found[5])) if found[4] else ()
+    return Python(found[1], (int(found[2]), int(found[3])), glibc)

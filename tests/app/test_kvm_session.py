@@ -1,0 +1,228 @@
+"""`pommel kvm daemon` and the agent as processes, an X server between them, and a viewer at each way in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from clipboard.conftest import x_server
+from driver import wait_until
+from pommel.app import kvm_daemon
+from pommel.errors import NotPermitted
+from pommel.process import run
+from pommel.session.seat import Seat
+from pommel.wire import messages as wire
+from pommel.wire.codec import Decoder, encode
+from session.scene import Viewer, until
+
+POMMEL = [sys.executable, "-m", "pommel"]
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    with x_server() as name:
+        yield name
+
+
+class Service:
+    """A daemon of root's own session, in places of its own; the agent is started by hand."""
+
+    def __init__(self, display: str) -> None:
+        self.run = Path(tempfile.mkdtemp(prefix="pommel-kvm-"))
+        (self.run / "in").mkdir(mode=0o711)
+        self.env = {**os.environ, "DISPLAY": display}
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.socket = self.run / "in" / "viewers"
+        self.told: dict[str, Any] = {}
+
+    def start(self, *words: str, **how: Any) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen([*POMMEL, *words, "--run", str(self.run)], env=self.env, **how)
+        self.children.append(child)
+        return child
+
+    def daemon(self, *words: str) -> subprocess.Popen[bytes]:
+        child = self.start("kvm", "daemon", "--uid", "0", "--json", *words, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        with child.stdout as told:
+            self.told = json.loads(told.readline())
+        return child
+
+    def agent(self) -> subprocess.Popen[bytes]:
+        return self.start("-kvm1", stderr=subprocess.DEVNULL)
+
+    async def signalled(self) -> None:
+        await until((self.run / "pommel-kvm" / "session-active").exists, "the signal")
+
+    def close(self) -> None:
+        for child in self.children:
+            child.kill()
+            child.wait()
+        run(["rm", "-r", self.run])
+
+
+@pytest.fixture
+def service(display: str) -> Iterator[Service]:
+    made = Service(display)
+    yield made
+    made.close()
+
+
+@contextlib.asynccontextmanager
+async def at_the_socket(path: Path) -> AsyncIterator[Viewer]:
+    connection, viewer = socket.socket(socket.AF_UNIX), Viewer()
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, str(path))
+    seat = Seat(viewer)
+    tasks = asyncio.ensure_future(seat.read()), asyncio.ensure_future(seat.show(connection))
+    try:
+        yield viewer
+    finally:
+        viewer.leave()
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+        connection.close()
+
+
+def seen(data: list[bytes]) -> list[type[wire.Command]]:
+    decoder = Decoder(wire.Direction.TO_VIEWER)
+    decoder.receive_data(b"".join(data))
+    return [type(command) for command in decoder.events()]
+
+
+async def test_both_ways_in_show_the_screen_and_the_agent_leaves_with_the_last(service: Service) -> None:
+    service.daemon("--socket", str(service.socket), "--listen", "0")
+    record = service.run / "pommel-kvm-sessions" / "daemon.json"
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    kept = json.loads(record.read_text())
+    assert {key: kept[key] for key in ("url", "ws", "socket", "pid")} == {
+        key: service.told[key] for key in ("url", "ws", "socket", "pid")
+    }
+    async with at_the_socket(service.socket) as near:
+        await service.signalled()
+        agent = service.agent()
+        await until(lambda: wire.Picture in seen(near.shown), "a picture at the socket")
+        assert seen(near.shown)[0] is wire.Screen
+        async with connect(service.told["ws"], max_size=None) as page:
+            first = await page.recv()
+            while isinstance(first, str):
+                first = await page.recv()
+            assert first == encode(wire.Screen(320, 200))
+    wait_until(lambda: agent.poll() is not None, 20)
+    assert agent.returncode == 0
+    wait_until(lambda: not (service.run / "pommel-kvm" / "session-active").exists(), 10)
+
+
+async def test_the_page_is_where_it_was_after_a_restart(service: Service) -> None:
+    first = service.daemon()
+    url = service.told["url"]
+    first.kill()
+    first.wait()
+    again = service.daemon()
+    assert service.told["url"] == url
+    again.terminate()
+    assert again.wait(20) == 0
+
+
+@contextlib.contextmanager
+def mortal_x_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    read, write = os.pipe()
+    argv = ["Xvfb", "-displayfd", str(write), "-screen", "0", "64x48x24", "-nolisten", "tcp", "-noreset"]
+    child = subprocess.Popen(argv, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        with os.fdopen(read) as told:
+            yield f":{told.readline().strip()}", child
+    finally:
+        child.kill()
+        child.wait()
+
+
+async def test_an_agent_ends_with_its_session(service: Service) -> None:
+    with mortal_x_server() as (name, server):
+        service.env["DISPLAY"] = name
+        service.daemon("--socket", str(service.socket))
+        async with at_the_socket(service.socket) as viewer:
+            await service.signalled()
+            agent = service.start("kvm", "agent", "-kvm1", stderr=subprocess.DEVNULL)
+            await until(lambda: wire.Picture in seen(viewer.shown))
+            server.kill()
+            wait_until(lambda: agent.poll() is not None, 20)
+            assert agent.returncode == 0, "it is no failure: the launcher starts the next one at once"
+
+
+STUCK = """
+import sys, time
+from pommel.app import kvm_agent
+
+async def never(self):
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+
+kvm_agent.Screen.close = never
+from pommel.cli import main
+main(["-kvm1", "--run", sys.argv[1]])
+"""
+
+
+async def test_an_agent_that_cannot_let_go_ends_all_the_same(service: Service) -> None:
+    service.daemon("--socket", str(service.socket))
+    async with at_the_socket(service.socket) as viewer:
+        await service.signalled()
+        agent = subprocess.Popen([sys.executable, "-c", STUCK, str(service.run)], env=service.env)
+        service.children.append(agent)
+        await until(lambda: wire.Picture in seen(viewer.shown))
+    wait_until(lambda: agent.poll() is not None, 20)
+
+
+async def test_no_display_is_told_to_the_viewer(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.env["DISPLAY"] = ":4077"
+    bare = "import sys\nfrom pommel.session import display\ndisplay._environments = lambda uid: []\n"
+    quick = "from pommel.app import kvm_agent\nkvm_agent.find_x11.__kwdefaults__['patience_s'] = 0.0\n"
+    script = f'{bare}{quick}from pommel.cli import main\nmain(["-kvm1", "--run", sys.argv[1]])\n'
+    service.daemon("--socket", str(service.socket))
+    async with at_the_socket(service.socket) as viewer:
+        await service.signalled()
+        service.children.append(
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(service.run)], env=service.env, stderr=subprocess.DEVNULL
+            )
+        )
+        await until(lambda: viewer.told, "a word")
+        assert ":4077" in viewer.told[-1]
+
+
+async def test_root_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(NotPermitted) as refusal:
+        await kvm_daemon.serve(kvm_daemon.DaemonOptions(), on_ready=print, log=print)
+    assert refusal.value.hint == "sudo pommel kvm daemon"
+
+
+def test_one_daemon_a_service(service: Service) -> None:
+    service.daemon()
+    words = [*POMMEL, "kvm", "daemon", "--uid", "0", "--run", service.run]
+    busy = run(words, check=False, timeout_s=60)
+    assert (busy.returncode, b"another daemon of pommel runs" in busy.stderr) == (3, True)
+    assert run([*POMMEL, "kvm", "daemon", "--no-page"], check=False, timeout_s=60).returncode == 2
+
+
+def test_an_unknown_socket_user(service: Service) -> None:
+    words = [*POMMEL, "kvm", "daemon", "--uid", "0", "--socket", service.socket, "--socket-user", "no-such-user"]
+    done = run(words, check=False, timeout_s=60)
+    assert done.returncode == 2 and b"there is no user 'no-such-user'" in done.stderr

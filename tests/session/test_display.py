@@ -1,0 +1,66 @@
+"""Where the session's display is, by what its programs say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pommel.session import display
+from pommel.session.display import displays
+
+ANN, BOB = 12345, 12346
+
+
+@contextlib.contextmanager
+def program(uid: int, **env: str) -> Iterator[int]:
+    """A program of a user, with this environment alone."""
+    child = subprocess.Popen(["setpriv", f"--reuid={uid}", "--clear-groups", "sleep", "60"], env=env)
+    try:
+        comm = Path(f"/proc/{child.pid}/comm")
+        deadline = time.monotonic() + 10
+        while comm.read_text() != "sleep\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield child.pid
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_what_the_users_programs_say_and_nobody_elses() -> None:
+    path = os.environ["PATH"]
+    with (
+        program(ANN, PATH=path, DISPLAY=":41", XAUTHORITY="/home/ann/.Xauthority", SECRET="x"),
+        program(ANN, PATH=path, DISPLAY=":42.0"),
+        program(ANN, PATH=path),
+        program(BOB, PATH=path, DISPLAY=":43"),
+        program(ANN, PATH=path, DISPLAY="elsewhere:0"),
+    ):
+        found = list(displays({}, uid=ANN))
+        assert sorted(one["DISPLAY"] for one in found) == [":41", ":42.0"]
+        assert {"DISPLAY": ":41", "XAUTHORITY": "/home/ann/.Xauthority"} in found
+        assert next(displays({"DISPLAY": ":9"}, uid=BOB))["DISPLAY"] == ":9"
+        assert [one["DISPLAY"] for one in displays({"DISPLAY": ":41"}, uid=BOB)] == [":41", ":43"]
+    assert list(displays({}, uid=ANN)) == []
+
+
+def test_the_active_sessions_programs_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, session, shown in ((100, "1", ":0"), (200, "2", ":1"), (300, "1", ":0"), (400, "c3", ":7")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "environ").write_bytes(f"HOME=/h\0DISPLAY={shown}\0".encode())
+        (folder / "cgroup").write_text(f"0::/user.slice/user-1000.slice/session-{session}.scope\n")
+    monkeypatch.setattr(display, "_PROC", tmp_path)
+    (tmp_path / "self").mkdir()
+    for session, order in (
+        ("1", [":0", ":5", ":7", ":1"]),
+        ("2", [":1", ":5", ":7", ":0"]),
+        ("", [":5", ":7", ":0", ":1"]),
+    ):
+        assert [one["DISPLAY"] for one in displays({"DISPLAY": ":5"}, session)] == order
