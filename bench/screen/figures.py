@@ -64,10 +64,11 @@ def play(
             number, _, at = line.partition(" ")
             if not number.isdigit():
                 continue
-            if not drawn:
+            if not drawn and int(number) > (fps * _SETTLE_S if scene == "idle" else 0):
                 begun, bytes_before, cpu_before = time.monotonic(), received(), cpu_seconds(pids)
                 corner.seen.clear()
-            drawn[int(number)] = float(at)
+            if begun:
+                drawn[int(number)] = float(at)
     took = time.monotonic() - begun
     cpu, arrived = cpu_seconds(pids) - cpu_before, received() - bytes_before
     time.sleep(0.5)

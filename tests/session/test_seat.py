@@ -16,6 +16,7 @@ from session.scene import Viewer, until
 
 PICTURE = command(wire.Picture(0, 0, b"jpeg"))
 JUMBO = command(wire.Picture(0, 0, bytes(70_000)))
+FILM = command(wire.Video(0, 0, 8, 8, 2, 1, bytes(70_000)))
 SCREEN = command(wire.Screen(8, 8))
 
 
@@ -62,7 +63,7 @@ async def test_wishes_are_told_to_the_next_agent_and_counts_begin_anew(viewer: V
     viewer.say(command(wire.Refresh()))
     first = AgentEnd(seat)
     await until(lambda: first.heard[-2:] == [ability, wish] or first.heard == [ability, wish], "the wishes")
-    await first.say(SCREEN, PICTURE, JUMBO, PICTURE)
+    await first.say(SCREEN, PICTURE, JUMBO, FILM)
     await until(lambda: len(viewer.shown) == 4)
     viewer.say(command(wire.Shown(2)))
     await until(lambda: first.heard[-1] == command(wire.Shown(2)))

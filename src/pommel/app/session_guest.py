@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pommel import locks
@@ -41,7 +41,6 @@ class GuestStatus:
     users: tuple[str, ...] = ()
     session: str = ""
     socket: str = ""
-    words: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ready(self) -> bool:
@@ -192,7 +191,7 @@ def _as_root(there: Reach, root: Reach, script: str) -> None:
 
 def _status(there: Reach, root: Reach, system: GuestSystem) -> GuestStatus:
     if not system.installed:
-        return GuestStatus(there.label, system.system, installed=False, words=there.words)
+        return GuestStatus(there.label, system.system, installed=False)
     told: dict[str, Any] = {}
     try:
         asked = root if root.root != "ask" else there
@@ -208,5 +207,4 @@ def _status(there: Reach, root: Reach, system: GuestSystem) -> GuestStatus:
         users=tuple(told.get("users", ())),
         session=str(told.get("session", "")),
         socket=str(told.get("socket", "")),
-        words=there.words,
     )

@@ -71,6 +71,4 @@ def remove_command(name: str | None, host: str | None, as_json: bool) -> None:
 
 
 def _document(found: GuestStatus) -> dict[str, object]:
-    told = dataclasses.asdict(found)
-    del told["words"]
-    return told | {"ready": found.ready}
+    return dataclasses.asdict(found) | {"ready": found.ready}

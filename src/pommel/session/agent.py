@@ -37,8 +37,8 @@ class AgentOptions:
     """How an agent behaves.
 
     `owners` are the uids that a daemon may have. It knocks at most `tries` times in vain, `pause_s` apart, and is gone
-    `leave_s` after the daemon has hung up; `on_hangup` is called when it does. `preflight` returns why the screen cannot
-    be shown, in words for viewers, or "".
+    `leave_s` after the daemon has hung up; `on_hangup` is called when it does. `preflight` returns why the screen
+    cannot be shown, in words for viewers, or "".
     """
 
     owners: frozenset[int] = frozenset({ROOT})

@@ -24,7 +24,7 @@ _STALL_S = 35.0
 _POLICY = 1008  # RFC 6455, 7.4.1
 # Every KVM command's type and length, and the numbers of those that are looked at (wire.codec).
 _COMMAND = struct.Struct(">HH")
-_PICTURE, _COMPRESSION, _JUMBO, _ABILITIES, _SHOWN = 3, 5, 27, 200, 201
+_PICTURE, _COMPRESSION, _JUMBO, _ABILITIES, _SHOWN, _VIDEO = 3, 5, 27, 200, 201, 202
 _INNER = struct.Struct(">8xH")  # the type of what a Jumbo carries
 _COUNT = struct.Struct(">HHI")  # a Shown
 _COUNTS = 2**32
@@ -179,7 +179,7 @@ def _is_picture(message: bytes) -> bool:
     kind = int.from_bytes(message[:2])
     if kind == _JUMBO and len(message) >= _INNER.size:
         (kind,) = _INNER.unpack_from(message)
-    return bool(kind == _PICTURE)
+    return kind in (_PICTURE, _VIDEO)
 
 
 async def _received(reader: asyncio.StreamReader) -> bytes:
