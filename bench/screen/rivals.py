@@ -67,6 +67,15 @@ def pommel() -> Iterator[Rival]:
 
 
 @contextlib.contextmanager
+def relayed(ours: Rival) -> Iterator[Rival]:
+    """The same Pommel as `ours`, with a relay between it and its viewer, which is where MeshAgent's always has one."""
+    words = [sys.executable, str(Path(__file__).with_name("relay.py")), ours.where]
+    with process(words, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        yield Rival("Pommel, relayed", "kvm.py", child.stdout.readline().strip(), ours.pids)
+
+
+@contextlib.contextmanager
 def tigervnc() -> Iterator[Rival]:
     port = free_port()
     words = [
