@@ -147,10 +147,10 @@ def command_of(pid: int) -> bytes:
 
 async def arrives(source: Clip, target: Clip, text: bytes) -> None:
     """Copy until it gets there."""
-    for attempt in range(10):
+    for attempt in range(20):
         source.copy(copied := text + b", %d" % attempt)
         with contextlib.suppress(AssertionError):
-            await until(lambda copied=copied: target.paste() == copied, 1.0)
+            await until(lambda copied=copied: target.paste() == copied, 2.0)
             return
     raise AssertionError("no copy arrives")
 
@@ -161,12 +161,13 @@ async def test_any_process_may_be_killed(
     """What was copied at that very moment may lose the tie; the next copy gets there."""
     daemon = posix_guest.daemon
     assert daemon is not None
-    async with syncing(posix_guest, x11) as sync:
+    async with syncing(posix_guest, x11, replace(FAST, ping_s=2.0)) as sync:
         await pasted(guest_clip, b"at the beginning")
         for which in range(len(descendants(daemon.pid))):
             await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)))
             there = descendants(daemon.pid)
-            os.kill(there[min(which, len(there) - 1)], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # some live for one look at the clipboard only
+                os.kill(there[min(which, len(there) - 1)], signal.SIGKILL)
             await arrives(host_clip, guest_clip, b"there %d" % which)
             await arrives(guest_clip, host_clip, b"back %d" % which)
         assert sync.snapshot.connections > 1

@@ -223,7 +223,6 @@ class Sync:
                 failures += 1
 
     async def _connection(self) -> None:
-        self._tell(state=State.CONNECTING if self.snapshot.connections == 0 else self.snapshot.state)
         async with guest_link(self._ssh, limit=self._settings.limit, every_ms=self._settings.every_ms) as (link, hello):
             self._welcome(hello)
             try:
