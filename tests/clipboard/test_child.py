@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pommel.clipboard.child import running, tethered
+from pommel.clipboard.child import Child, running, tethered
 from pommel.errors import MissingProgram
 
 from .conftest import until
@@ -63,3 +63,20 @@ async def test_tethered_dies_with_a_killed_parent() -> None:
         await until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
         os.kill(parent.pid, signal.SIGKILL)
     await until(lambda: not alive(pid))
+
+
+async def test_whoever_is_cancelled_while_it_ends_still_sees_its_end() -> None:
+    met: list[Child] = []
+
+    async def work() -> None:
+        async with running(["sh", "-c", "while :; do sleep 0.1; done"], grace_s=30.0) as child:
+            met.append(child)
+
+    task = asyncio.ensure_future(work())
+    while not met:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # the block has ended, and the grace has begun
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not met[0].alive

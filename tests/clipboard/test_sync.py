@@ -161,10 +161,11 @@ async def test_any_process_may_be_killed(
     """What was copied at that very moment may lose the tie; the next copy gets there."""
     daemon = posix_guest.daemon
     assert daemon is not None
-    async with syncing(posix_guest, x11, replace(FAST, ping_s=2.0)) as sync:
+    async with syncing(posix_guest, x11) as sync:
         await pasted(guest_clip, b"at the beginning")
         for which in range(len(descendants(daemon.pid))):
-            await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)))
+            # A watch that lost its parent is no descendant any more: it takes twenty pings to be replaced.
+            await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)), 60)
             there = descendants(daemon.pid)
             with contextlib.suppress(ProcessLookupError):  # some live for one look at the clipboard only
                 os.kill(there[min(which, len(there) - 1)], signal.SIGKILL)

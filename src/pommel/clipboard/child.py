@@ -70,7 +70,7 @@ class Child:
             await self._finish(grace_s)
         finally:
             end_group(self.pid, signal.SIGKILL)
-        await self._finish(_GRACE_S)
+            await self._finish(_GRACE_S)  # also when we are cancelled here: nobody else takes note of its end
         with contextlib.suppress(OSError):
             await self._stdin.wait_closed()
 
