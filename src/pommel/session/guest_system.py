@@ -112,7 +112,7 @@ def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tu
 def _python(text: str) -> Python | None:
     found = re.fullmatch(r"(/\S+) (\d+)\.(\d+) (?:(\d+)\.(\d+)|\S+)", text)
     # One in somebody's home is that person's to change.
-    if found is None or found[1].startswith(("/home/", "/Users/", "/root/")):
+    if found is None or found[1].split("/")[1:2] in (["home"], ["Users"], ["root"]):
         return None
     glibc = (int(found[4]), int(found[5])) if found[4] else ()
     return Python(found[1], (int(found[2]), int(found[3])), glibc)
