@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -21,6 +22,7 @@ from Xlib.display import Display
 
 from pommel import process
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
+from pommel.clipboard.sync import Settings, State, Sync
 from pommel.ssh import SshTarget, ssh_argv
 
 HERE = Path(__file__).parent
@@ -245,9 +247,22 @@ def mac(tmp_path: Path) -> Iterator[Mac]:
 
 async def until(true: Callable[[], object], within_s: float = 20.0) -> None:
     """Wait until it is so."""
-    import asyncio
-
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it did not come true"
         await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def syncing(ssh: list[str], host: HostClipboard, given: Settings) -> AsyncIterator[Sync]:
+    """A sync that stands, ended with the block."""
+    sync = Sync(ssh, host, given)
+    running = asyncio.ensure_future(sync.run())
+    try:
+        await until(lambda: sync.snapshot.state is State.SYNCING or running.done())
+        yield sync
+        assert not running.done(), running.exception()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

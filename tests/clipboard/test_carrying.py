@@ -19,11 +19,11 @@ from pommel.clipboard.carrying import Stage
 from pommel.clipboard.content import FILES_OF_GUEST, FILES_OF_HOST, FORMS, Held
 from pommel.clipboard.engine import Direction, Side
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
-from pommel.clipboard.sync import Settings, State, Sync
+from pommel.clipboard.sync import Settings, State
 from pommel.clipboard.targets import FILES
 from pommel.clipboard.uris import paths_of, uri_list
 
-from .conftest import Clip, Mac, Sshd, descendants, until
+from .conftest import Clip, Mac, Sshd, descendants, syncing, until
 
 FILE = "public.file-url"
 # Names that a shell, a URI, a list of lines or an encoding could take for something else.
@@ -39,20 +39,6 @@ async def files_host(host_clip: Clip, display: str) -> AsyncIterator[HostClipboa
 def settings(tmp_path: Path, **more: object) -> Settings:
     given = Settings(backoff_s=(0.05, 0.1), every_ms=10, ping_s=0.5, files=tmp_path / "host-files", guest_name="mac")
     return replace(given, **more)  # type: ignore[arg-type]
-
-
-@contextlib.asynccontextmanager
-async def syncing(ssh: list[str], host: HostClipboard, given: Settings) -> AsyncIterator[Sync]:
-    sync = Sync(ssh, host, given)
-    running = asyncio.ensure_future(sync.run())
-    try:
-        await until(lambda: sync.snapshot.state is State.SYNCING or running.done())
-        yield sync
-        assert not running.done(), running.exception()
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
 
 
 def tree(folder: Path) -> Path:

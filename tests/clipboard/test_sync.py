@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,23 +25,14 @@ from pommel.clipboard.uris import uri_list
 from pommel.errors import BusyError
 
 from .conftest import Clip, Mac, Sshd, descendants, until
+from .conftest import syncing as synced
 
 FAST = Settings(backoff_s=(0.05, 0.1), refused_s=0.1, every_ms=10, ping_s=0.5)
 UTF8 = "public.utf8-plain-text"
 
 
-@contextlib.asynccontextmanager
-async def syncing(sshd: Sshd, host: HostClipboard, settings: Settings = FAST) -> AsyncIterator[Sync]:
-    sync = Sync(sshd.ssh, host, settings)
-    running = asyncio.ensure_future(sync.run())
-    try:
-        await until(lambda: sync.snapshot.state is State.SYNCING or running.done())
-        yield sync
-        assert not running.done(), running.exception()
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+def syncing(sshd: Sshd, host: HostClipboard, settings: Settings = FAST) -> AbstractAsyncContextManager[Sync]:
+    return synced(sshd.ssh, host, settings)
 
 
 async def pasted(clip: Clip, text: bytes) -> None:
