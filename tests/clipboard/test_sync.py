@@ -165,6 +165,22 @@ async def test_any_process_may_be_killed(
         assert sync.snapshot.connections > 1
 
 
+async def test_a_python_killed_at_its_first_word_is_not_a_missing_one(
+    tmp_path: Path, posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip
+) -> None:
+    """Or the guest would be looked at four times a second for as long as that connection lasts."""
+    python, killed = tmp_path / "bin" / "python3", tmp_path / "killed"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\n[ -e {killed} ] || {{ : >{killed}; kill -9 $$; }}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    daemon = posix_guest.daemon
+    assert daemon is not None
+    async with syncing(posix_guest, x11) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)))
+        assert killed.exists() and sync.snapshot.connections == 2
+
+
 def our_ssh() -> list[int]:
     return [pid for pid in descendants(os.getpid()) if command_of(pid).startswith(b"/usr/bin/ssh\0")]
 

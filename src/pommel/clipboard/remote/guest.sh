@@ -71,11 +71,12 @@ copy() {
 
 # A line "look" whenever the clipboard may have changed, and "end" if nobody watches any more.
 watch() {
-    if python3 -c pass >/dev/null 2>&1; then
-        python3 -c "$watcher" "$every"
-    else
-        while sleep "$every" && kill -0 $$ 2>/dev/null; do echo look; done
-    fi
+    python3 -c pass >/dev/null 2>&1
+    case $? in
+    0) python3 -c "$watcher" "$every" ;;
+    # Not there, or a stand-in that only says how to install it. One that was killed tells nothing: begin anew.
+    [0-9] | [0-9][0-9] | 12[0-7]) while sleep "$every" && kill -0 $$ 2>/dev/null; do echo look; done ;;
+    esac
     echo end
 }
 
