@@ -1,0 +1,163 @@
+"""How a device and its server come to trust each other. Band: core, no I/O.
+
+Binary messages, `u16 type` first, big-endian. T is SHA-384 of the TLS certificate that this very connection shows:
+
+    to the server     5 ServerID · 1 T deviceNonce
+    from it           1 T serverNonce · 2 certificate, signature over T deviceNonce serverNonce
+    to the server     2 certificate, signature over T serverNonce deviceNonce · 3 who we are
+    from it           4
+
+TLS itself proves nothing here: most servers sign their own certificate. What proves the server is that the key in its
+second certificate hashes to the ServerID of the .msh file, and that this key signed T: whoever sits in between shows
+another T. The device tells nothing of itself before that is checked.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator
+from enum import IntEnum
+
+from pommel.errors import DeadlineError, ProtocolError
+from pommel.mesh.keys import Identity, fingerprint, is_signed, key_of, sha384
+
+NONCE_BYTES = 48
+DEADLINE_S = 20.0
+_SHORT = struct.Struct(">H")
+_HASHES = struct.Struct(">H48s48s")
+_REJOIN = "if the server was set up anew: download its .msh file again, then run pommel mesh join with it"
+
+
+class Said(IntEnum):
+    """Types of the messages, either way."""
+
+    HASHES = 1
+    PROOF = 2
+    INTRODUCTION = 3
+    WELCOME = 4
+    SERVER_ID = 5
+
+
+class ServerRefused(ProtocolError):
+    """The server is not the one of the .msh file, or cannot prove it: nothing was told to it."""
+
+
+Answer = tuple[bytes, ...]
+
+
+class Handshake:
+    """One handshake. Send what `opening` is, give each binary message to `receive` and send what that returns.
+
+    `presented` is the DER of the connection's TLS certificate, `introduction` message 3 (`agent.introduction`) and
+    `nonce` 48 random bytes, never used before.
+    """
+
+    def __init__(
+        self, server_id: bytes, presented: bytes, identity: Identity, introduction: bytes, nonce: bytes
+    ) -> None:
+        if len(nonce) != NONCE_BYTES:
+            raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
+        self._server_id = server_id
+        self._tls_hash = sha384(presented)
+        self._identity = identity
+        self._introduction = introduction
+        self._nonce = nonce
+        self._steps = self._run()
+        self.proved = False  # the server, to us; from then on it knows who we are
+        self.welcome = False
+        self.opening: Answer = next(self._steps)
+
+    def receive(self, message: bytes) -> Answer:
+        """Take one binary message from the server; return what to send. Once `welcome` is true it is over.
+
+        Raises:
+            ServerRefused: it is the wrong server, or none that proves to be the right one.
+            ProtocolError: it says what has no place here.
+        """
+        if self.welcome:
+            raise ProtocolError("the handshake is over")
+        if message[:1] == b"{" or _type_of(message) not in set(Said):
+            return ()  # a server that pings its agents does so from the first moment on
+        try:
+            return self._steps.send(message)
+        except StopIteration:
+            self.welcome = True
+            return ()
+
+    def _run(self) -> Generator[Answer, bytes, None]:
+        opening = (
+            _SHORT.pack(Said.SERVER_ID) + self._server_id,
+            _HASHES.pack(Said.HASHES, self._tls_hash, self._nonce),
+        )
+        server_nonce = self._read_hashes((yield opening))
+        self._check_proof((yield ()), server_nonce)
+        self.proved = True
+        welcome = yield (self._proof(server_nonce), self._introduction)
+        _expect(welcome, Said.WELCOME)
+
+    def _read_hashes(self, message: bytes) -> bytes:
+        _expect(message, Said.HASHES)
+        if len(message) != _HASHES.size:
+            raise ProtocolError(f"the server's hashes have {len(message)} bytes; they are {_HASHES.size}")
+        _, tls_hash, nonce = _HASHES.unpack(message)
+        if tls_hash != self._tls_hash:
+            raise ServerRefused(
+                "the server speaks of another TLS certificate than the one this connection shows: something in between "
+                "takes the encryption off",
+                hint="connect to the server itself, or have its proxy pass TLS through; then try again",
+            )
+        return bytes(nonce)
+
+    def _check_proof(self, message: bytes, server_nonce: bytes) -> None:
+        _expect(message, Said.PROOF)
+        if len(message) < 2 * _SHORT.size:
+            raise ProtocolError("the server's proof ends before its certificate")
+        (length,) = _SHORT.unpack_from(message, _SHORT.size)
+        certificate, signature = message[4 : 4 + length], message[4 + length :]
+        if len(certificate) != length or not signature:
+            raise ProtocolError("the server's proof ends within its certificate or before its signature")
+        key = key_of(certificate)
+        if fingerprint(key) != self._server_id:
+            raise ServerRefused(
+                f"this is not the server of the .msh file: that one is {self._server_id.hex()[:16]}…, "
+                f"this one {fingerprint(key).hex()[:16]}…",
+                hint=_REJOIN,
+            )
+        if not is_signed(key, signature, self._tls_hash + self._nonce + server_nonce):
+            raise ServerRefused(
+                "the server's signature is wrong: it shows the right certificate without having its key, or somebody "
+                "in between shows another TLS certificate",
+                hint=_REJOIN,
+            )
+
+    def _proof(self, server_nonce: bytes) -> bytes:
+        identity = self._identity
+        signature = identity.sign(self._tls_hash + server_nonce + self._nonce)
+        return _SHORT.pack(Said.PROOF) + _SHORT.pack(len(identity.certificate)) + identity.certificate + signature
+
+
+def held_in_silence(*, proved: bool) -> DeadlineError:
+    """Explain a server that keeps the connection and says no word for `DEADLINE_S`.
+
+    `proved` tells whether it had proved itself, and we had told it who we are.
+    """
+    if proved:
+        return DeadlineError(
+            f"the server knows us and has said no more for {DEADLINE_S:g} s",
+            hint="look on the server whether the device group still exists, whether its limit of devices or of "
+            "connected agents is reached, or whether this device connected too often of late",
+        )
+    return DeadlineError(
+        f"the server took the connection and has said nothing for {DEADLINE_S:g} s",
+        hint="a server does so when a proxy before it shows another TLS certificate than the server knows of: look for "
+        "'bad web cert hash' in its log, and set tlsOffload or certUrl in its config.json",
+    )
+
+
+def _type_of(message: bytes) -> int:
+    return int(_SHORT.unpack_from(message)[0]) if len(message) >= _SHORT.size else -1
+
+
+def _expect(message: bytes, what: Said) -> None:
+    if (found := _type_of(message)) != what:
+        raise ProtocolError(f"the server says {Said(found).name} where {what.name} has its place")

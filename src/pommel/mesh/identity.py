@@ -1,0 +1,43 @@
+"""A device's key and certificate on disk. Band: shell.
+
+One file, readable by its owner alone, written whole: whoever has it is the device, and whoever loses it has another.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from pommel.errors import NotPermitted, StateError
+from pommel.mesh.keys import Identity, from_pem, new_identity, to_pem
+from pommel.paths import write_atomic
+
+_ANYBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
+
+
+def keep_identity(file: Path) -> Identity:
+    """Return the identity in `file`, made now if there is none.
+
+    Raises:
+        StateError: what is there is damaged.
+        NotPermitted: others than its owner may read it.
+    """
+    if not file.exists():
+        identity = new_identity()
+        write_atomic(file, to_pem(identity), mode=0o600)
+    return read_identity(file)
+
+
+def read_identity(file: Path) -> Identity:
+    """Return the identity in `file`; otherwise as `keep_identity`."""
+    try:
+        if file.stat().st_mode & _ANYBODY_ELSE:
+            raise NotPermitted(f"others may read {file}, and so be this device", hint=f"chmod 600 {file}")
+        return from_pem(file.read_bytes())
+    except FileNotFoundError:
+        raise StateError(f"{file} is missing, and with it the device's key") from None
+    except (ValueError, TypeError):
+        raise StateError(
+            f"{file} is damaged: the device's key cannot be read",
+            hint=f"rm {file}, then join again; the server will have it as a new device",
+        ) from None

@@ -1,0 +1,116 @@
+"""What a device keeps of having joined a server. Band: shell.
+
+    FOLDER/                 0700
+      identity.pem          key and certificate (`identity`)
+      joined.json           the .msh file's text and what was chosen; written last, so a folder without it is no member
+
+A .msh file is a ticket into its group, so nothing here is for others to read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pommel.errors import PommelError, StateError
+from pommel.mesh.agent import MACOS_UNIVERSAL, check_agent_id
+from pommel.mesh.identity import keep_identity, read_identity
+from pommel.mesh.keys import Identity
+from pommel.mesh.msh import Msh, parse_msh
+from pommel.paths import write_atomic
+
+_RECORD, _IDENTITY = "joined.json", "identity.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    msh: str
+    agent_id: int = MACOS_UNIVERSAL
+    name: str | None = None  # the last that the server was told
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A device that has joined. `name` is what its server was last told it is called; None before the first time."""
+
+    folder: Path
+    msh: Msh
+    identity: Identity
+    agent_id: int
+    name: str | None
+
+    def told(self, name: str) -> Membership:
+        """Keep in mind what the server was told."""
+        if name != self.name:
+            _write(self.folder, replace(_read(self.folder), name=name))
+        return replace(self, name=name)
+
+
+def has_joined(folder: Path) -> bool:
+    """Tell whether there is a membership in `folder`."""
+    return (folder / _RECORD).is_file()
+
+
+def join(folder: Path, msh: bytes, *, agent_id: int = MACOS_UNIVERSAL) -> Membership:
+    """Join with what a .msh file says; nothing is connected yet. Who has joined before keeps the identity;
+    to make one takes a second.
+
+    Raises:
+        ProtocolError: it is no .msh file.
+        UsageError: a device cannot pass for this agent.
+        StateError, NotPermitted: the identity of before cannot be used.
+    """
+    parse_msh(msh)
+    check_agent_id(agent_id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    keep_identity(folder / _IDENTITY)
+    _write(folder, _Record(msh.decode("utf-8-sig"), agent_id))
+    return load(folder)
+
+
+def load(folder: Path) -> Membership:
+    """Return the membership in `folder`.
+
+    Raises:
+        StateError: there is none, or it is damaged.
+        NotPermitted: others may read its key.
+    """
+    record = _read(folder)
+    identity = read_identity(folder / _IDENTITY)
+    try:
+        msh = parse_msh(record.msh.encode())
+        return Membership(folder, msh, identity, check_agent_id(record.agent_id), record.name)
+    except PommelError as wrong:
+        raise StateError(f"{folder / _RECORD} is damaged: {wrong.message}", hint="join again") from None
+
+
+def leave(folder: Path) -> None:
+    """Forget it all, identity too. The server keeps the device in its list, offline, until somebody removes it.
+
+    Raises:
+        StateError: there is no membership.
+    """
+    if not has_joined(folder):
+        raise StateError(f"nothing in {folder} has joined a MeshCentral server")
+    (folder / _RECORD).unlink()
+    (folder / _IDENTITY).unlink(missing_ok=True)
+    for name in (_RECORD, _IDENTITY):
+        for left in folder.glob(f".{name}.*"):  # of a join that was killed while it wrote
+            left.unlink()
+
+
+def _read(folder: Path) -> _Record:
+    try:
+        said = json.loads((folder / _RECORD).read_text())
+        record = _Record(str(said["msh"]), int(said["agent_id"]), said["name"])
+    except FileNotFoundError:
+        raise StateError("this has not joined a MeshCentral server", hint="pommel mesh join NAME --msh FILE") from None
+    except (ValueError, KeyError, TypeError):
+        raise StateError(f"{folder / _RECORD} is damaged", hint="join again") from None
+    return record if isinstance(record.name, str) else replace(record, name=None)
+
+
+def _write(folder: Path, record: _Record) -> None:
+    write_atomic(folder / _RECORD, json.dumps(asdict(record)), mode=0o600)

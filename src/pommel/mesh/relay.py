@@ -1,0 +1,149 @@
+"""A viewer at the other end of MeshCentral's relay, as a stream of KVM commands. Band: shell.
+
+One command a message, as its page needs them. It answers the texts that ask for an echo at any time; before the viewer
+says which protocol it wants, and while somebody is asked for consent, nothing else that it sends counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import struct
+import termios
+from collections.abc import AsyncIterator
+
+from aiohttp import WSMsgType
+
+from pommel.errors import DeadlineError
+from pommel.mesh import control
+from pommel.mesh.network import Line
+from pommel.mesh.rights import is_within_limits
+from pommel.wire.codec import Decoder, encode
+from pommel.wire.messages import Direction
+
+JOIN_S = 30.0  # the relay itself gives up after 15
+CHOOSE_S = 60.0
+_GOODBYE_S = 2.0
+_CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
+_MOST_INPUT = 1 << 16
+
+
+class Relay:
+    """One viewer: a `device.ViewerStream`. `limited` has its input pass `is_within_limits` only."""
+
+    def __init__(self, line: Line) -> None:
+        self._socket = line.socket
+        self._transport = line.transport
+        self._transports = _transports(line)
+        self.consent = 0  # bits that the viewer itself has asked for
+        self.limited = False
+
+    async def joined(self) -> bool:
+        """Wait until both ends are there; tell whether what passes is recorded.
+
+        Raises:
+            DeadlineError: the viewer did not come.
+            ConnectionError: the relay has hung up.
+        """
+        async with _within(JOIN_S, "the viewer did not come to the relay"):
+            while (said := await self._said()) not in (control.JOINED, control.JOINED_AND_RECORDED):
+                pass
+        return said == control.JOINED_AND_RECORDED
+
+    async def chosen(self) -> int:
+        """Wait for the protocol that the viewer wants; otherwise as `joined`."""
+        async with _within(CHOOSE_S, "the viewer did not say what it wants"):
+            while True:
+                match control.parse_control(text) if isinstance(text := await self._said(), str) else None:
+                    case control.Wants(protocol):
+                        return protocol
+                    case control.Options(consent):
+                        self.consent |= consent
+
+    async def until_gone(self) -> None:
+        """Wait until the viewer leaves, and answer it until then."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self._said()
+
+    # --- the engine's side ---
+
+    async def send(self, data: bytes) -> None:
+        """Send one KVM command."""
+        await self._socket.send_bytes(data)
+
+    async def send_text(self, text: str) -> None:
+        """Send a control text."""
+        await self._socket.send_str(text)
+
+    async def tell(self, text: str) -> None:
+        """Send a control text if the viewer is still there."""
+        with contextlib.suppress(ConnectionError):
+            await self._socket.send_str(text)
+
+    def unsent_bytes(self) -> int:
+        """Count what waits in TLS, in the transport beneath it and in the kernel (TIOCOUTQ, tty_ioctl(4), tcp(7))."""
+        waiting = sum(one.get_write_buffer_size() for one in self._transports if not one.is_closing())
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            waiting += struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
+        return waiting
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield what the viewer sends until it leaves. WireError: a limited one sent what is no KVM command."""
+        decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                said = await self._said()
+                if isinstance(said, str):
+                    continue
+                if not self.limited:
+                    yield said
+                    continue
+                decoder.receive_data(said)
+                for command in decoder.events():
+                    if is_within_limits(command):
+                        yield encode(command)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye; a relay that does not read it is cut off."""
+        said = reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore").encode()
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    await self._socket.close(code=code, message=said)
+        finally:
+            self._transport.abort()
+
+    async def _said(self) -> str | bytes:
+        """Return the next message that is not answered here. ConnectionError: the viewer has left."""
+        while True:
+            message = await self._socket.receive()
+            if message.type is WSMsgType.BINARY:
+                return bytes(message.data)
+            if message.type is not WSMsgType.TEXT:
+                raise ConnectionResetError("the viewer has left")
+            match control.parse_control(message.data):
+                case control.Echo(text):
+                    await self._socket.send_str(text)
+                case control.Bye():
+                    raise ConnectionResetError("the viewer has left")
+                case _:
+                    return str(message.data)
+
+
+@contextlib.asynccontextmanager
+async def _within(seconds: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineError(f"{what} within {seconds:g} s") from None
+
+
+def _transports(line: Line) -> tuple[asyncio.WriteTransport, ...]:
+    """Return the transport, and the one beneath TLS where asyncio lets it be found: either may hold bytes back."""
+    # asyncio (3.14) has no public way to it, and lets 64 KiB of it go uncounted.
+    beneath = getattr(getattr(line.transport, "_ssl_protocol", None), "_transport", None)
+    return tuple(one for one in (line.transport, beneath) if isinstance(one, asyncio.WriteTransport))

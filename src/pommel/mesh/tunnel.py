@@ -1,0 +1,190 @@
+"""One person's session with the desktop, from the server's order to its end. Band: shell.
+
+The way in: the relay, its certificate, the viewer on the other side, its rights, consent of who is at the machine. Then
+the device serves it. A session that is refused is told why, over the empty picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from pommel.errors import PommelError, ProtocolError, WireError
+from pommel.mesh import control, orders
+from pommel.mesh.device import WHEEL_NOTCH, Device, Notice, Question
+from pommel.mesh.keys import sha384
+from pommel.mesh.msh import Server
+from pommel.mesh.network import opened
+from pommel.mesh.relay import Relay
+from pommel.mesh.rights import CONSENT_BAR, CONSENT_NOTIFY, CONSENT_PROMPT
+from pommel.mesh.seats import Seats, filled
+
+_TITLE = "MeshCentral"
+_ASK = "{0} ({1}) would like to see and use this machine's screen. Allow it?"
+_TELL = "{0} looks at this machine's screen"
+_BAR = "This screen is shared with {0}"
+_UNWANTED = 1008  # RFC 6455, 7.4.1: policy
+_NONSENSE = 1002
+_RELAY = re.compile(r"\*/([\w.~%$@/?&=*+,:;!'()-]+)\Z", re.ASCII)
+
+
+class Refused(PommelError):
+    """The session will not be; `shown` is the text for the viewer's page."""
+
+    def __init__(self, message: str, shown: str | None = None) -> None:
+        super().__init__(message)
+        self.shown = shown if shown is not None else control.message(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a session needs around it. `send` gives a text to the server."""
+
+    http: aiohttp.ClientSession
+    server: Server
+    certificate: bytes  # of the control connection, DER
+    device: Device
+    seats: Seats
+    send: Callable[[str], Awaitable[None]]
+
+
+def relay_url(server: Server, where: str) -> str:
+    """Return the address of the relay that an order names.
+
+    Raises:
+        ProtocolError: it is not on this server.
+    """
+    match = _RELAY.match(where)
+    if match is None or ".." in match[1]:
+        raise ProtocolError(f"a session at {where[:80]!r} is not one of this server")
+    return server.base + match[1].replace("$", "%24").replace("@", "%40")
+
+
+class Session:
+    """One session. `people` see it in `Seats` once it is let in."""
+
+    def __init__(self, order: orders.Tunnel, place: Place) -> None:
+        self._order = order
+        self._place = place
+        self._relay: Relay | None = None
+        self.person = order.person
+        self.bar: str | None = None
+
+    def is_of(self, whose: str, guest: str | None) -> bool:
+        """Tell whether it is this user's, or this guest's of theirs."""
+        return self.person.key in ((whose, orders.guest_key(whose, guest)) if guest else (whose,)) and (
+            self.person.guest == guest
+        )
+
+    async def run(self) -> None:
+        """Have it from beginning to end.
+
+        Raises:
+            PommelError: it did not come to be; the viewer knows, if there is one.
+        """
+        order, place = self._order, self._place
+        known = {sha384(place.certificate)} | ({order.tls_hash} if order.tls_hash else set())
+        async with opened(place.http, relay_url(place.server, order.where), known) as line:
+            relay = Relay(line)
+            try:
+                await self._meet(relay)
+            except ConnectionError:
+                return  # the viewer changed its mind
+            except WireError as nonsense:
+                await relay.close(_NONSENSE, nonsense.message)
+                raise
+            except Refused as refusal:
+                await relay.tell(refusal.shown)
+                await relay.close(_UNWANTED, refusal.message)
+                raise
+            except PommelError as failure:
+                await relay.tell(control.message(failure.message))
+                raise
+
+    async def tell(self, text: str) -> None:
+        """Send the viewer a control text, if it is there."""
+        if self._relay is not None:
+            await self._relay.tell(text)
+
+    async def end(self, why: str) -> None:
+        """Part from the viewer."""
+        if self._relay is not None:
+            await self._relay.tell(control.message(why))
+            await self._relay.close(_UNWANTED, why)
+
+    async def _meet(self, relay: Relay) -> None:
+        await relay.joined()
+        _check(await relay.chosen(), self._order)
+        consent = self._order.consent | relay.consent
+        await self._ask(relay, consent)
+        rights = self._order.rights
+        relay.limited = rights.limited
+        self._relay = relay
+        self.bar = (self._order.manners.bar_text or _BAR) if consent & CONSENT_BAR else None
+        view_only = not rights.control or self._order.view_only
+        with self._place.seats.taken(self):
+            await self._place.device.serve(relay, view_only=view_only, wheel_notch=WHEEL_NOTCH)
+
+    # --- consent ---
+
+    async def _ask(self, relay: Relay, consent: int) -> None:
+        if consent & CONSENT_PROMPT:
+            await relay.send_text(control.WAITING)
+            granted = await self._answer(relay)
+            await self._note(*((30, "accepted") if granted else (34, "rejected")))
+            if not granted:
+                raise Refused("access was denied at the machine", control.DENIED)
+            await relay.send_text(control.GRANTED)
+        else:
+            await self._note(*((35, "was told of") if consent & CONSENT_NOTIFY else (36, "was not told of")))
+        if consent & CONSENT_NOTIFY:
+            manners = self._order.manners
+            text = filled(manners.tell_text or _TELL, self.person)
+            with contextlib.suppress(PommelError):  # they are to be told, not asked
+                await self._place.device.notify(Notice(self.person, manners.title or _TITLE, text))
+
+    async def _answer(self, relay: Relay) -> bool:
+        """Ask who is at the machine for as long as the viewer waits."""
+        manners, device = self._order.manners, self._place.device
+        text = filled(manners.ask_text or _ASK, self.person)
+        question = Question(self.person, manners.title or _TITLE, text, manners.timeout_s)
+        asking = asyncio.ensure_future(device.ask(question))
+        leaving = asyncio.ensure_future(relay.until_gone())
+        try:
+            both = (asking, leaving)
+            await asyncio.wait(both, timeout=manners.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                raise ConnectionResetError("the viewer has left")
+            answer = asking.result() if asking.done() else manners.if_late
+        finally:
+            await _stopped(asking, leaving)
+        if answer is None and not manners.if_nobody:
+            await self._note(34, "rejected")
+            raise Refused("nobody is at the machine's console to grant access")
+        return answer is not False
+
+    async def _note(self, number: int, how: str) -> None:
+        text = f"Remote desktop: who is at the machine {how} it ({self.person.address or self.person.name})"
+        await self._place.send(orders.log(self._order, number, text))
+
+
+def _check(protocol: int, order: orders.Tunnel) -> None:
+    if protocol != control.DESKTOP:
+        wanted = control.PROTOCOLS.get(protocol, f"protocol {protocol}")
+        raise Refused(f"this device has a desktop only, not {wanted}")
+    if not order.rights.desktop:
+        raise Refused("you have no right to this device's desktop")
+
+
+async def _stopped(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, PommelError):
+            raise outcome

@@ -1,0 +1,82 @@
+"""A device for the tests: an endpoint's screen, and a memory of what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from pommel.errors import StateError
+from pommel.mesh.agent import Facts
+from pommel.mesh.device import Notice, Question, ViewerStream
+from pommel.mesh.keys import Identity, new_identity
+from pommel.mesh.orders import Person, Power
+from pommel.screen.endpoint import Endpoint
+
+FACTS = Facts("mac-one", "macOS 15.1", "0.1", has_console=True, macs=("52:54:00:12:34:56",))
+
+
+@lru_cache(maxsize=4)
+def identity(number: int = 0) -> Identity:
+    """An identity, made once for all tests: a key takes its time."""
+    del number
+    return new_identity()
+
+
+@dataclass
+class Desk:
+    """A device whose people answer as the test wishes."""
+
+    endpoint: Endpoint | None = None
+    now: Facts = FACTS
+    answer: bool | None = None
+    slow_s: float = 0.0
+    clipboard: str | None = "in the guest"
+    done: list[object] = field(default_factory=list)
+    watched: list[tuple[tuple[Person, ...], str | None]] = field(default_factory=list)
+    served: list[bool] = field(default_factory=list)
+
+    def rename(self, name: str) -> None:
+        self.now = replace(self.now, name=name)
+
+    def facts(self) -> Facts:
+        return self.now
+
+    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+        self.served.append(view_only)
+        if self.endpoint is None:
+            raise StateError("mac-one is not running")
+        await self.endpoint.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+
+    async def power(self, action: Power) -> None:
+        self.done.append(action)
+
+    async def wake(self, macs: Sequence[str]) -> None:
+        self.done.append(tuple(macs))
+
+    async def ask(self, question: Question) -> bool | None:
+        self.done.append(question)
+        await asyncio.sleep(self.slow_s)
+        return self.answer
+
+    async def notify(self, notice: Notice) -> None:
+        self.done.append(notice)
+
+    def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
+        self.watched.append((tuple(people), bar))
+
+    async def get_clipboard(self) -> str:
+        if self.clipboard is None:
+            raise StateError("nobody is logged in there")
+        return self.clipboard
+
+    async def set_clipboard(self, text: str) -> None:
+        if self.clipboard is None:
+            raise StateError("nobody is logged in there")
+        self.clipboard = text
+
+    async def console(self, line: str) -> str:
+        if line == "fail":
+            raise StateError("mac-one is not running", hint="pommel start mac-one")
+        return f"you said {line}"

@@ -1,0 +1,49 @@
+"""A device that is kept on a server for the time of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from mesh.doubles import Desk
+from pommel.mesh.connection import Connection, Phase, Standing
+from pommel.mesh.membership import Membership
+from pommel.mesh.network import network
+
+PATIENCE_S = 60.0
+
+
+class Joined:
+    """The device's connection, and how it has stood since it began."""
+
+    def __init__(self, connection: Connection, desk: Desk, member: Membership, stood: list[Standing]) -> None:
+        self.connection, self.desk, self.member, self.stood = connection, desk, member, stood
+
+    async def until(self, phase: Phase, since: int = 0) -> Standing:
+        """The newest standing of this phase, once there is one."""
+        return (await until(lambda: [one for one in self.stood[since:] if one.phase is phase]))[-1]
+
+
+@contextlib.asynccontextmanager
+async def on_server(member: Membership, desk: Desk) -> AsyncIterator[Joined]:
+    async with network() as http:
+        stood: list[Standing] = []
+        connection = Connection(member, desk, http, stood.append)
+        living = asyncio.ensure_future(connection.run())
+        try:
+            yield Joined(connection, desk, member, stood)
+        finally:
+            living.cancel()
+            await asyncio.wait([living])
+            if not living.cancelled():
+                living.result()
+
+
+async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """Wait until it is true; return what it says."""
+    async with asyncio.timeout(patience_s):
+        while not (found := true()):
+            await asyncio.sleep(0.01)
+    return found

@@ -1,0 +1,96 @@
+"""The viewer's stream, over a relay."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mesh.fake_server import FakeServer
+from mesh.joined import Joined, until
+from pommel.mesh.device import ViewerStream
+from pommel.wire import messages as wire
+from pommel.wire.codec import encode
+
+
+async def test_a_viewer_that_never_comes_is_given_up(
+    fake: FakeServer, online: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pommel.mesh.relay.JOIN_S", 0.2)
+    monkeypatch.setattr("pommel.mesh.relay.CHOOSE_S", 0.2)
+    viewer = await fake.opens_tunnel()
+    assert "did not come" in (await viewer.told("console"))["msg"]
+    assert await viewer.next() is None
+    viewer = await fake.opens_tunnel()
+    await viewer.socket.send_str("cr")
+    assert "did not say what it wants" in (await viewer.told("console"))["msg"]
+
+
+async def test_what_waits_for_a_viewer_that_does_not_read_is_counted(
+    fake: FakeServer, online: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    async def pour(stream: Any, **_: object) -> None:
+        assert stream.unsent_bytes() < 1 << 16
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                while True:
+                    await stream.send(bytes(1 << 16))
+        counted.append(stream.unsent_bytes())
+
+    monkeypatch.setattr(online.desk, "serve", pour)
+    viewer = await fake.opens_tunnel()
+    viewer.socket._req.transport.pause_reading()  # type: ignore[union-attr]
+    await viewer.begin()
+    await until(lambda: counted)
+    assert counted[0] > 1 << 16
+
+
+async def test_a_viewer_that_does_not_read_can_be_parted_from(
+    fake: FakeServer, online: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parted = asyncio.Event()
+
+    async def pour(stream: ViewerStream, **_: object) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            pouring = tasks.create_task(_pour(stream))
+            await asyncio.sleep(0.3)
+            await stream.close(1008, "ü" * 200)
+            pouring.cancel()
+        parted.set()
+
+    monkeypatch.setattr("pommel.mesh.relay._GOODBYE_S", 0.2)
+    monkeypatch.setattr(online.desk, "serve", pour)
+    viewer = await fake.opens_tunnel()
+    viewer.socket._req.transport.pause_reading()  # type: ignore[union-attr]
+    await viewer.begin()
+    async with asyncio.timeout(10):
+        await parted.wait()
+    await until(lambda: online.connection.viewers == 0)
+    viewer.socket._req.transport.abort()  # type: ignore[union-attr]
+
+
+async def _pour(stream: ViewerStream) -> None:
+    while True:
+        await stream.send(bytes(1 << 16))
+
+
+async def test_commands_that_nobody_knows_pass_a_limited_viewer_whole(
+    fake: FakeServer, online: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[bytes] = []
+
+    async def listen(stream: ViewerStream, **_: object) -> None:
+        async for data in stream.messages():
+            got.append(data)
+
+    monkeypatch.setattr(online.desk, "serve", listen)
+    viewer = await fake.opens_tunnel(rights=0x1008)
+    await viewer.begin()
+    harmless: list[wire.Command] = [wire.Unknown(222, b"abc"), wire.Compression(4, 50, 1024, 50), wire.Mouse(1, 2, 2)]
+    for command in (*harmless, wire.CtrlAltDel(), wire.Refresh()):
+        await viewer.socket.send_bytes(encode(command))
+    await until(lambda: len(got) == 4)
+    assert got == [encode(one) for one in (*harmless, wire.Refresh())]

@@ -1,0 +1,387 @@
+"""Against the real server: a device joins, is online, and people see and use its screen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright
+from Xlib import X
+
+from mesh.doubles import Desk, identity
+from mesh.fake_server import tls_context
+from mesh.joined import Joined, on_server, until
+from mesh.server import ADMIN, GROUP, PASSWORD, PATIENCE_S, MeshCentral, User, logged_in, mesh_central
+from pommel.mesh.connection import Phase
+from pommel.mesh.device import Notice, Question
+from pommel.mesh.membership import join
+from pommel.mesh.orders import Power
+from pommel.process import which
+from pommel.screen.endpoint import Endpoint
+from pommel.screen.geometry import Rect
+from pommel.screen.sources.x11 import connect_x11
+from pommel.wire import messages as wire
+from screen.x_server import Painter, XServer, painter, x_server
+
+LOOKER, TYPIST, STRANGER = "looker", "typist", "stranger"
+SEES, TYPES_LITTLE, NO_SCREEN = 0x8 | 0x100, 0x8 | 0x1000, 0x8 | 0x10000
+A = 0x41
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MeshCentral]:
+    with mesh_central(LOOKER, TYPIST, STRANGER) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[XServer]:
+    with x_server(screen="640x480x24") as one:
+        yield one
+
+
+@contextlib.asynccontextmanager
+async def x_desk(screen: XServer) -> AsyncIterator[Desk]:
+    session = await connect_x11(screen.name)
+    endpoint = Endpoint(session.source, session.sink)
+    pumping = asyncio.ensure_future(endpoint.run())
+    try:
+        yield Desk(endpoint)
+    finally:
+        pumping.cancel()
+        await asyncio.wait([pumping])
+        await session.close()
+
+
+@pytest.fixture
+async def admin(server: MeshCentral) -> AsyncIterator[User]:
+    async with logged_in(server) as user:
+        await user.group()
+        for name, rights in ((LOOKER, SEES), (TYPIST, TYPES_LITTLE), (STRANGER, NO_SCREEN)):
+            await user.lets(name, rights)
+        yield user
+
+
+@pytest.fixture
+async def joined(admin: User, screen: XServer, tmp_path: Path) -> AsyncIterator[Joined]:
+    member = join(tmp_path / "mesh", await admin.msh())
+    async with x_desk(screen) as desk, on_server(member, desk) as one:
+        await one.until(Phase.ONLINE)
+        yield one
+
+
+async def test_the_device_is_online_in_its_group_under_its_name(admin: User, joined: Joined) -> None:
+    node = await admin.node(joined.member.identity.node_id)
+    assert (node["name"], node["icon"], node["agent"]["id"]) == ("mac-one", 8, 10005)
+    assert node["group"] == await admin.group()
+    assert node["agent"]["caps"] == 1 | 8
+    groups = {one["_id"]: one["name"] for one in (await admin.ask("meshes"))["meshes"]}
+    assert groups[node["group"]] == GROUP
+    while "osdesc" not in node or "core" not in node["agent"]:
+        node = await admin.node(joined.member.identity.node_id)
+    assert (node["osdesc"], node["agent"]["core"]) == ("macOS 15.1", "Pommel 0.1")
+    joined.desk.rename("mac-two")
+    joined.connection.refresh()
+    while node["name"] != "mac-two":
+        node = await admin.node(joined.member.identity.node_id)
+
+
+async def test_pictures_arrive_and_so_do_hands(admin: User, joined: Joined, screen: XServer) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    with painter(screen) as paint:
+        window = paint.open(Rect(0, 0, 640, 480), 0x204060, events=1 | 2 | 4 | 8)
+        window.set_input_focus(0, 0)
+        paint.display.sync()
+        viewer = await admin.viewer(node)
+        assert await viewer.sees(wire.Picture)
+        assert viewer.commands[0] == wire.Screen(640, 480)
+        pictures = sum(isinstance(one, wire.Picture) for one in viewer.commands)
+        paint.fill(Rect(100, 100, 64, 64), 0xFF0000)
+        paint.display.sync()
+        await viewer.sees(wire.Picture, pictures)
+        assert (await viewer.told("metadata"))["users"] == {"user//admin": 1}
+        await viewer.does(wire.Mouse(123, 45), wire.Key(A, down=True), wire.Key(A, down=False))
+
+        def typed() -> bool:
+            found = []
+            while paint.display.pending_events():
+                found.append(paint.display.next_event())
+            events.extend(found)
+            return any(one.type == 3 for one in events)
+
+        events: list[object] = []
+        await until(typed)
+        at = paint.root.query_pointer()
+        assert (at.root_x, at.root_y) == (123, 45)
+        await until(lambda: joined.desk.watched and joined.desk.watched[-1][0])
+        assert [one.name for one in joined.desk.watched[-1][0]] == ["admin"]
+        await viewer.does(wire.Key(A, down=True))
+        await viewer.leave()
+        await until(lambda: joined.connection.viewers == 0)
+        await until(lambda: not any(paint.display.query_keymap()))
+        await until(lambda: joined.desk.watched[-1] == ((), None))
+
+
+async def test_meshcentrals_own_page_shows_the_screen_and_has_hands(
+    server: MeshCentral, admin: User, joined: Joined, screen: XServer
+) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"].split("/")[2]
+    pixel = "document.querySelector('#Desk').getContext('2d').getImageData(100, 80, 1, 1).data.join()"
+    with painter(screen) as paint:
+        window = paint.open(Rect(0, 0, 640, 480), 0x2060C0, events=X.KeyPressMask | X.ButtonPressMask)
+        window.set_input_focus(X.RevertToNone, X.CurrentTime)
+        paint.fill(Rect(50, 50, 200, 100), 0xFF0000)
+        paint.display.sync()
+        async with page_of(server) as page:
+            await page.goto(f"https://127.0.0.1:{server.port}/?gotonode={node}&viewmode=11")
+            await page.click("#connectbutton1", timeout=PATIENCE_S * 1000)
+            async with asyncio.timeout(PATIENCE_S):
+                while not str(await page.evaluate(pixel)).startswith(("254,0,0", "255,0,0")):
+                    await asyncio.sleep(0.05)
+            await page.click("#Desk")
+            await page.keyboard.press("a")
+            await page.keyboard.press("Shift+B")
+            await page.mouse.wheel(0, -120)
+            seen: list[tuple[int, int]] = []
+            await until(lambda: has_seen(paint, seen, 5))
+        at = paint.root.query_pointer()
+        assert (abs(at.root_x - 320) <= 2, abs(at.root_y - 240) <= 2) == (True, True)
+        keys = [paint.display.keycode_to_keysym(one, 0) for kind, one in seen if kind == X.KeyPress]
+        assert [key for key in keys if key < 0xFF00] == [ord("a"), ord("b")]
+        buttons = [one for kind, one in seen if kind == X.ButtonPress]
+        assert buttons == [1, 4]  # the wheel by one notch
+        assert joined.stood[-1].phase is Phase.ONLINE
+
+
+@contextlib.asynccontextmanager
+async def page_of(server: MeshCentral) -> AsyncIterator[Page]:
+    """MeshCentral's own page in a real Chromium, logged in."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
+        page = await browser.new_page(ignore_https_errors=True)
+        page.set_default_timeout(PATIENCE_S * 1000)
+        await page.goto(f"https://127.0.0.1:{server.port}/")
+        await page.fill("#username", ADMIN)
+        await page.fill("#password", PASSWORD)
+        await page.click("#loginButton")
+        await page.wait_for_selector("#MainMenuMyDevices", state="attached")
+        yield page
+        await browser.close()
+
+
+def has_seen(paint: Painter, seen: list[tuple[int, int]], count: int) -> bool:
+    """Add what the window saw of keys and buttons; tell whether it is so much."""
+    while paint.display.pending_events():
+        event = paint.display.next_event()
+        if event.type in (X.KeyPress, X.ButtonPress):
+            seen.append((event.type, event.detail))
+    return len(seen) >= count
+
+
+async def test_rights_are_kept_by_us_whatever_the_viewer_sends(
+    server: MeshCentral, admin: User, joined: Joined, screen: XServer
+) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    with painter(screen) as paint:
+        before = paint.root.query_pointer()
+        async with logged_in(server, LOOKER) as looker:
+            viewer = await looker.viewer(node)
+            await viewer.sees(wire.Picture)
+            await viewer.does(wire.Mouse(before.root_x ^ 8, 7), wire.Key(A, down=True), wire.Refresh())
+            await viewer.sees(wire.Screen, 1)  # what was sent before has been seen to
+            after = paint.root.query_pointer()
+            assert (after.root_x, after.root_y) == (before.root_x, before.root_y)
+            assert not any(paint.display.query_keymap())
+            assert joined.desk.served == [True]
+            await viewer.leave()
+        async with logged_in(server, TYPIST) as typist:
+            viewer = await typist.viewer(node)
+            await viewer.sees(wire.Picture)
+            await viewer.does(wire.Key(0x11, down=True), wire.Mouse(77, 78), wire.Key(A, down=True), wire.Refresh())
+            await viewer.sees(wire.Screen, 1)
+            held = paint.display.query_keymap()
+            assert sum(bin(byte).count("1") for byte in held) == 1  # A, no Ctrl
+            at = paint.root.query_pointer()
+            assert (at.root_x, at.root_y) == (77, 78)
+            await viewer.leave()
+        async with logged_in(server, STRANGER) as stranger:
+            viewer = await stranger.viewer(node)
+            assert "no right" in (await viewer.told("console"))["msg"]
+            await viewer.closed()
+    assert len(joined.desk.served) == 2
+
+
+async def test_who_is_at_the_machine_is_asked_and_told(admin: User, joined: Joined) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    await admin.asks_consent(1 | 8 | 0x40)
+    try:
+        joined.desk.answer = True
+        viewer = await admin.viewer(node)
+        await viewer.sees(wire.Picture)
+        question, notice = [one for one in joined.desk.done if isinstance(one, Question | Notice)]
+        assert isinstance(question, Question)
+        assert "admin" in question.text
+        assert isinstance(notice, Notice)
+        await until(lambda: joined.desk.watched and joined.desk.watched[-1][1])
+        assert "admin" in str(joined.desk.watched[-1][1])
+        await viewer.leave()
+        for answer, shown in ((False, "Denied"), (None, "nobody is at the machine's console to grant access")):
+            joined.desk.answer = answer
+            viewer = await admin.viewer(node)
+            await viewer.closed()
+            assert (await viewer.told("console"))["msg"] == shown
+            assert not viewer.commands
+    finally:
+        await admin.asks_consent(0)
+
+
+async def test_what_else_can_be_done(admin: User, joined: Joined) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    await admin.send(action="msg", type="getclip", nodeid=node)
+    assert (await admin.hears(action="msg", type="getclip"))["data"] == "in the guest"
+    await admin.send(action="msg", type="setclip", nodeid=node, data="größer ✓")
+    assert (await admin.hears(action="msg", type="setclip"))["success"] is True
+    assert joined.desk.clipboard == "größer ✓"
+    await admin.send(action="msg", type="getclip", nodeid=node)
+    assert (await admin.hears(action="msg", type="getclip"))["data"] == "größer ✓"
+    for line, said in (("status", "you said status"), ("fail", "mac-one is not running (pommel start mac-one)")):
+        await admin.send(action="msg", type="console", nodeid=node, value=line)
+        assert (await admin.hears(action="msg", type="console"))["value"] == said
+    await admin.send(action="toast", nodeids=[node], title="Hello", msg="soon over")
+    await admin.send(action="msg", type="messagebox", nodeid=node, title="Hi", msg="close me")
+    await admin.send(action="poweraction", nodeids=[node], actiontype=3)
+    await until(lambda: Power.RESET in joined.desk.done)
+    told = [(one.title, one.text, one.must_close) for one in joined.desk.done if isinstance(one, Notice)]
+    assert sorted(told) == [("Hello", "soon over", False), ("Hi", "close me", True)]
+    await admin.send(action="wakedevices", nodeids=[node])
+    await until(lambda: ("52:54:00:12:34:56",) in joined.desk.done)
+
+
+async def test_a_session_can_be_ended_by_an_administrator_and_one_that_fails_says_why(
+    admin: User, joined: Joined
+) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    viewer = await admin.viewer(node)
+    await viewer.sees(wire.Picture)
+    end = {"type": "endtunnel", "xuserid": "user//admin", "protocol": "kvm"}
+    await admin.send(action="msg", nodeid=node, **end)
+    await viewer.closed()
+    files = await admin.viewer(node, protocol=5)
+    assert (await files.told("console"))["msg"] == "this device has a desktop only, not files"
+    joined.desk.endpoint = None
+    stopped = await admin.viewer(node)
+    assert (await stopped.told("console"))["msg"] == "mac-one is not running"
+    await stopped.closed()
+
+
+async def test_a_server_that_restarts_has_its_device_back(server: MeshCentral, admin: User, joined: Joined) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    viewer = await admin.viewer(node)
+    await viewer.sees(wire.Picture)
+    before = len(joined.stood)
+    server.stop()
+    await until(lambda: joined.connection.viewers == 0)
+    await asyncio.to_thread(server.start)
+    await joined.until(Phase.ONLINE, before)
+    async with logged_in(server) as again:
+        node = (await again.node(joined.member.identity.node_id))["_id"]
+        viewer = await again.viewer(node)
+        await viewer.sees(wire.Picture)
+        await viewer.leave()
+
+
+async def test_through_the_desktop_multiplexer_and_recorded(
+    server: MeshCentral, joined: Joined, screen: XServer
+) -> None:
+    recording = {"onlySelectedDeviceGroups": False, "protocols": [2], "filepath": str(server.root / "recordings")}
+    before = len(joined.stood)
+    server.stop()
+    server.configure(desktopMultiplex=True, sessionRecording=recording)
+    await asyncio.to_thread(server.start)
+    await joined.until(Phase.ONLINE, before)
+    async with logged_in(server) as first, logged_in(server, LOOKER) as second:
+        node = (await first.node(joined.member.identity.node_id))["_id"]
+        viewers = [await first.viewer(node), await second.viewer(node)]
+        for viewer in viewers:
+            await viewer.sees(wire.Picture)
+            assert next(one for one in viewer.commands if isinstance(one, wire.Screen)) == wire.Screen(640, 480)
+        assert joined.connection.viewers == 1  # the server is the only one that looks on
+        with painter(screen) as paint:
+            await viewers[0].does(wire.Mouse(201, 99))
+            await until(lambda: (at := paint.root.query_pointer()).root_x == 201 and at.root_y == 99)
+            await viewers[1].does(wire.Mouse(1, 1), wire.Refresh())
+            await viewers[1].sees(wire.Screen, 1)
+            assert paint.root.query_pointer().root_x == 201
+        for viewer in viewers:
+            await viewer.leave()
+    await until(lambda: joined.connection.viewers == 0)
+    (recorded,) = await until(lambda: server.recordings)
+    assert await until(lambda: recorded.read_bytes().count(b"\xff\xd8\xff"))  # JPEGs
+
+
+async def test_a_wrong_msh_is_refused_with_the_reason(admin: User, tmp_path: Path) -> None:
+    msh = (await admin.msh()).decode()
+    server_id = msh.split("ServerID=")[1].split()[0]
+    other = msh.replace(server_id, f"{int(server_id, 16) ^ 1:096X}")
+    async with on_server(join(tmp_path / "a", other.encode()), Desk()) as one:
+        refused = await one.until(Phase.REFUSED)
+        assert "not the server of the .msh file" in refused.why
+        assert "pommel mesh join" in str(refused.hint)
+
+
+async def test_a_proxy_that_takes_the_encryption_off_is_explained(
+    server: MeshCentral, admin: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pommel.mesh.connection.DEADLINE_S", 2.0)
+    async with proxy(server.port, tls_context(identity(1), tmp_path, "proxy")) as port:
+        other = (await admin.msh()).replace(f":{server.port}/".encode(), f":{port}/".encode())
+        async with on_server(join(tmp_path / "c", other), Desk()) as one:
+            waiting = await one.until(Phase.WAITING)
+            assert "has said nothing" in waiting.why
+            assert "proxy" in str(waiting.hint)
+    assert "bad web cert hash" in server.log
+
+
+@contextlib.asynccontextmanager
+async def proxy(port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """Shows a certificate of its own and passes on what is inside."""
+    anything = ssl.create_default_context()
+    anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
+
+    ends: list[asyncio.StreamWriter] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port, ssl=anything)
+        ends.extend((writer, there[1]))
+        await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+    for writer in ends:
+        writer.transport.abort()
+    for _ in range(3):  # TLS and the socket beneath it end one after the other
+        await asyncio.sleep(0.01)
+
+
+async def test_a_group_that_is_unknown_is_explained(
+    admin: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pommel.mesh.connection.DEADLINE_S", 2.0)
+    msh = (await admin.msh()).decode()
+    mesh_id = msh.split("MeshID=0x")[1].split()[0]
+    other = msh.replace(mesh_id, f"{int(mesh_id, 16) ^ 1:096X}")
+    async with on_server(join(tmp_path / "b", other.encode()), Desk()) as one:
+        waiting = await one.until(Phase.WAITING)
+        assert "has said no more" in waiting.why
+        assert "device group" in str(waiting.hint)
