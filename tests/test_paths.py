@@ -55,6 +55,17 @@ def test_all_paths_of_a_machine_are_different_and_its_own() -> None:
     assert machine.pidfile.is_relative_to(machine.directory)  # it must outlive the login session
 
 
+def test_what_keeps_machines_online_has_a_folder_that_nobody_else_may_enter(tmp_path: Path) -> None:
+    mesh = Home(tmp_path / "h", tmp_path / "r", tmp_path / "c").mesh
+    mesh.make()
+    assert mesh.directory == tmp_path / "h" / "mesh" and mesh.directory.stat().st_mode & 0o777 == 0o700
+    inside = (mesh.lock, mesh.record, mesh.log)
+    assert {path.parent for path in inside} == {mesh.directory} and len(set(inside)) == 3
+    mesh.directory.chmod(0o777)
+    with pytest.raises(NotPermitted):
+        mesh.make()
+
+
 def test_a_clipboard_sync_has_folders_of_its_own_that_nobody_else_may_enter(tmp_path: Path) -> None:
     home = Home(tmp_path / "h", tmp_path / "r", tmp_path / "c")
     clip = home.clip("m")

@@ -7,6 +7,7 @@
       opencore/KEY/                 boot disks packed from an upstream's OpenCore/EFI, named after what went into them
       machines/NAME/                one machine; see MachinePaths
       clip/KEY/                     one clipboard sync; see ClipPaths
+      mesh/                         what keeps the machines on their MeshCentral servers; see MeshPaths
     RUNTIME/                        XDG_RUNTIME_DIR/pommel[/HASH of a HOME that is not the default]
       NAME/                         the machine's sockets
       .clip/                        the clipboard syncs' sockets; no machine's name begins with a dot
@@ -143,6 +144,11 @@ class MachinePaths:
         return self.directory / "console.log"
 
     @property
+    def mesh(self) -> Path:
+        """What the machine has of having joined a MeshCentral server (0700); no clone of it may have the same."""
+        return self.directory / "mesh"
+
+    @property
     def session(self) -> MachinePaths:
         """Where the console of the guest's own session keeps its `console_*`; nothing else of the machine is there."""
         return MachinePaths(self.name, self.directory / "session", self.runtime)
@@ -214,6 +220,32 @@ class ClipPaths:
 
 
 @dataclass(frozen=True, slots=True)
+class MeshPaths:
+    """The paths of the one process that keeps a home's machines on their MeshCentral servers."""
+
+    directory: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process for as long as it lives."""
+        return self.directory / "lock"
+
+    @property
+    def record(self) -> Path:
+        """How each machine stands with its server (JSON, 0600)."""
+        return self.directory / "status.json"
+
+    @property
+    def log(self) -> Path:
+        """What the process prints when it is in the background."""
+        return self.directory / "log"
+
+    def make(self) -> None:
+        """Make the folder, private to this user. NotPermitted: somebody else owns it or may write to it."""
+        _make_private(self.directory)
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """Where Pommel keeps what it keeps."""
 
@@ -271,6 +303,11 @@ class Home:
     def clip(self, key: str) -> ClipPaths:
         """The paths of the clipboard sync `key`."""
         return ClipPaths(key, self.clips / key, self.runtime / ".clip")
+
+    @property
+    def mesh(self) -> MeshPaths:
+        """The paths of what keeps the machines on their MeshCentral servers."""
+        return MeshPaths(self.root / "mesh")
 
     @property
     def clips(self) -> Path:

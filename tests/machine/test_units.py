@@ -11,7 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pommel.errors import UsageError
-from pommel.machine.units import Service, SyncService, sync_unit_name, sync_unit_text, unit_name, unit_text
+from pommel.machine.units import (
+    MESH_UNIT,
+    MeshService,
+    Service,
+    SyncService,
+    mesh_unit_text,
+    sync_unit_name,
+    sync_unit_text,
+    unit_name,
+    unit_text,
+)
 from pommel.process import run
 
 ODD = [
@@ -35,9 +45,11 @@ def program(folder: Path, name: str) -> str:
     return str(path)
 
 
-def verified(folder: Path, service: Service | SyncService) -> str:
+def verified(folder: Path, service: Service | SyncService | MeshService) -> str:
     """What systemd has to say against the unit."""
-    if isinstance(service, Service):
+    if isinstance(service, MeshService):
+        unit, text = folder / MESH_UNIT, mesh_unit_text(service)
+    elif isinstance(service, Service):
         unit, text = folder / unit_name(service.machine), unit_text(service)
     else:
         unit, text = folder / sync_unit_name("_mac-1a2b3c4d"), sync_unit_text(service)
@@ -70,6 +82,19 @@ def test_systemd_has_nothing_against_a_clipboards_sync_of_any_guest(tmp_path: Pa
     assert unquoted(line.removeprefix("ExecStart=")) == start
     with pytest.raises(UsageError):
         sync_unit_text(SyncService("x", (), ["pommel"]))
+
+
+def test_systemd_has_nothing_against_what_keeps_machines_online(tmp_path: Path) -> None:
+    start = [program(tmp_path, "pommel"), "mesh", "run"]
+    given = MeshService(start, {"POMMEL_HOME": "/home/user/vms", "PATH": "/usr/bin:/bin"})
+    assert verified(tmp_path, given) == ""
+    lines = mesh_unit_text(given).splitlines()
+    assert {"KillMode=process", "WantedBy=default.target", "Restart=on-failure"} <= set(lines)
+    (line,) = (line for line in lines if line.startswith("ExecStart="))
+    assert unquoted(line.removeprefix("ExecStart=")) == start
+    assert MESH_UNIT not in (unit_name("mesh"), sync_unit_name("mesh"))
+    with pytest.raises(UsageError):
+        mesh_unit_text(MeshService(["pommel"]))
 
 
 def test_systemd_would_have_something_against_a_wrong_one(tmp_path: Path) -> None:

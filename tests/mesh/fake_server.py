@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from aiohttp import WSMsgType, web
 from mesh.doubles import identity
 from pommel.mesh.keys import Identity, fingerprint, is_signed, key_of, sha384, to_pem
 from pommel.mesh.msh import Msh, Server
+from pommel.mesh.network import Cable
 
 MESH_ID = bytes(range(48))
 PATIENCE_S = 20.0
@@ -199,7 +202,8 @@ async def fake_server(folder: Path, **options: Any) -> AsyncIterator[FakeServer]
     key = options.pop("key", identity(0))
     server = FakeServer(key, tls_context(identity(1), folder, "tls"), **options)
     over = asyncio.Event()
-    app = web.Application()
+    cables: list[Cable] = []
+    app = web.Application(middlewares=[keeping(cables)])
     app[OVER] = over
     app.router.add_get("/agent.ashx", server._agent)
     app.router.add_get("/meshrelay.ashx", server._relay)
@@ -215,6 +219,23 @@ async def fake_server(folder: Path, **options: Any) -> AsyncIterator[FakeServer]
         for socket in (*server.agents, *server.relays):
             await socket.close()
         await runner.cleanup()
+        await cut_all(cables)
+
+
+def keeping(cables: list[Cable]) -> Any:
+    """A middleware that keeps each request's connection in mind: a server of aiohttp does not wait for their end."""
+
+    @web.middleware
+    async def keep(request: web.Request, handler: Any) -> Any:
+        assert request.transport is not None
+        cables.append(Cable(request.transport))
+        return await handler(request)
+
+    return keep
+
+
+async def cut_all(cables: Iterable[Cable]) -> None:
+    await asyncio.gather(*(one.cut() for one in cables))
 
 
 @contextlib.asynccontextmanager
@@ -224,6 +245,25 @@ async def silent_server() -> AsyncIterator[int]:
     listening = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
     async with listening:
         yield listening.sockets[0].getsockname()[1]
-        for writer in taken:
-            writer.transport.abort()
-        await asyncio.sleep(0)
+        await cut_all(Cable(writer.transport) for writer in taken)
+
+
+@contextlib.asynccontextmanager
+async def stubborn_server(folder: Path, answer: bytes) -> AsyncIterator[int]:
+    """A TLS server that says this to each request, and from then on neither listens nor goes."""
+    taken: list[tuple[Cable, asyncio.StreamWriter]] = []  # held: from Python 3.13 on one that nobody holds says goodbye
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append((Cable(writer.transport), writer))
+        asked = await reader.readuntil(b"\r\n\r\n")
+        key = asked.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
+        proof = base64.b64encode(
+            hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        )  # RFC 6455, 4.2.2
+        writer.write(answer.replace(b"PROOF", proof))
+        writer.transport.pause_reading()
+
+    tls = tls_context(identity(1), folder, "stubborn")
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as listening:
+        yield listening.sockets[0].getsockname()[1]
+        await cut_all(cable for cable, _ in taken)

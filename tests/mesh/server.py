@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -16,33 +17,44 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from driver import cache_folder, wait_until
 from pommel.locks import hold
+from pommel.mesh.network import network
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
 
 VERSION = "1.1.55"
+# The second is what recordings and the multiplexer need. The server would fetch it for itself when it starts, with an
+# npm that takes away whatever it does not find in a package.json.
+PACKAGES = (f"meshcentral@{VERSION}", "image-size@2.0.2")
 PATIENCE_S = 60.0  # for the other load of this machine
 ADMIN, PASSWORD = "admin", f"Pw-{os.getpid()}-x"
 GROUP = "pommel tests"
+LOOKER, TYPIST, STRANGER = "looker", "typist", "stranger"
+# Domains of the server; its addresses begin with them. In one all desktops are recorded, in the other they go through
+# the multiplexer too.
+RECORDED, SHARED = "recorded", "shared"
 
 
 def program() -> Path:
     """The server as npm installs it, kept between test runs."""
-    folder = cache_folder() / f"meshcentral-{VERSION}"
+    folder = cache_folder() / "-".join(PACKAGES)
     with hold(folder.with_suffix(".lock"), busy="somebody else installs MeshCentral", wait_s=600):
         if not folder.is_dir():
             aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             words = ["npm", "install", "--prefix", str(aside), "--no-package-lock", "--no-audit", "--no-fund"]
-            subprocess.run([*words, "--ignore-scripts", f"meshcentral@{VERSION}"], check=True, timeout=580)
+            subprocess.run([*words, "--ignore-scripts", *PACKAGES], check=True, timeout=580)
             aside.rename(folder)
     return folder / "node_modules" / "meshcentral"
 
@@ -55,9 +67,9 @@ class MeshCentral:
     port: int
     running: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        return f"wss://127.0.0.1:{self.port}"
+    def at(self, domain: str, path: str, scheme: str = "wss") -> str:
+        """An address of it."""
+        return f"{scheme}://127.0.0.1:{self.port}/{domain + '/' if domain else ''}{path}"
 
     @property
     def log(self) -> str:
@@ -75,22 +87,34 @@ class MeshCentral:
             os.killpg(self.running.pid, how)
             self.running.wait()
             self.running = None
+            wait_until(lambda: not self._answers(), PATIENCE_S, 0.01)  # it has a child, which dies on its own
 
-    def account(self, name: str) -> None:
+    def account(self, name: str, *, admin: bool = False, domain: str = "") -> None:
         """Make a user, while the server does not run."""
-        self._once("--createaccount", name, "--pass", PASSWORD, "--email", f"{name}@example.org")
+        where = ["--domain", domain] if domain else []
+        self._once("--createaccount", name, "--pass", PASSWORD, "--email", f"{name}@example.org", *where)
+        if admin:
+            self._once("--adminaccount", name, *where)
 
-    @property
-    def recordings(self) -> list[Path]:
-        return sorted((self.root / "recordings").glob("*.mcrec"))
+    def forget(self, what: str) -> None:
+        """Take away files of its data, while it does not run: it makes new ones."""
+        for file in (self.root / "data").glob(what):
+            file.unlink()
 
-    def configure(self, **domain: Any) -> None:
-        """Write its configuration; `domain` is more of the default domain's."""
+    def recordings(self, domain: str) -> list[Path]:
+        return sorted((self.root / domain).glob("*.mcrec"))
+
+    def configure(self) -> None:
+        """Write its configuration."""
         ours = {"cert": "127.0.0.1", "WANonly": True, "port": self.port, "redirPort": 0, "mpsPort": 0}
         ours |= {"selfUpdate": False, "exactPorts": True, "noAgentUpdate": 1, "agentTimeStampServer": False}
         ours |= {"autoBackup": False}
+        recording = {"onlySelectedDeviceGroups": False, "protocols": [2]}
+        domains: dict[str, dict[str, Any]] = {"": {}, RECORDED: {}, SHARED: {"desktopMultiplex": True}}
+        for name in (RECORDED, SHARED):
+            domains[name]["sessionRecording"] = recording | {"filepath": str(self.root / name)}
         (self.root / "data").mkdir(exist_ok=True)
-        said = {"settings": ours, "domains": {"": {"newAccounts": False} | domain}}
+        said = {"settings": ours, "domains": {name: {"newAccounts": False} | one for name, one in domains.items()}}
         (self.root / "data" / "config.json").write_text(json.dumps(said))
 
     def _words(self, *more: str) -> list[str]:
@@ -103,22 +127,26 @@ class MeshCentral:
     def _listens(self) -> bool:
         assert self.running is not None
         assert self.running.poll() is None, self.log
+        return self._answers()
+
+    def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False
 
 
 @contextlib.contextmanager
-def mesh_central(*users: str) -> Iterator[MeshCentral]:
-    """A server with an administrator and these users."""
+def mesh_central(*users: str, domains: Iterable[str] = ()) -> Iterator[MeshCentral]:
+    """A server with these users, and an administrator in its first domain and each of these."""
     root = Path(tempfile.mkdtemp(prefix="pmm-"))
     with socket.create_server(("127.0.0.1", 0)) as one:
         server = MeshCentral(root, int(one.getsockname()[1]))
     try:
         server.configure()
-        for name in (ADMIN, *users):
+        for domain in ("", *domains):
+            server.account(ADMIN, admin=True, domain=domain)
+        for name in users:
             server.account(name)
-        server._once("--adminaccount", ADMIN)
         server.start()
         yield server
     finally:
@@ -134,7 +162,9 @@ class User:
     name: str
     http: aiohttp.ClientSession
     control: aiohttp.ClientWebSocketResponse
+    domain: str = ""
     heard: list[dict[str, Any]] = field(default_factory=list)
+    viewers: list[Viewer] = field(default_factory=list)
 
     async def send(self, **said: Any) -> None:
         await self.control.send_json(said)
@@ -163,8 +193,8 @@ class User:
         return str(groups[0])
 
     async def msh(self) -> bytes:
-        where = f"https://127.0.0.1:{self.server.port}/meshsettings?id={(await self.group()).split('/')[2]}"
-        async with self.http.get(where, ssl=False) as answer:
+        where = f"meshsettings?id={(await self.group()).split('/')[2]}"
+        async with self.http.get(self.server.at(self.domain, where, "https"), ssl=False) as answer:
             return await answer.read()
 
     async def lets(self, name: str, rights: int) -> None:
@@ -195,11 +225,12 @@ class User:
         """Open a desktop session as the page does."""
         cookies = await self.ask("authcookie")
         tunnel = f"p=2&nodeid={node}&id={secrets.token_hex(6)}"
-        there = f"{self.server.url}/meshrelay.ashx?browser=1&{tunnel}&auth={cookies['cookie']}"
+        there = self.server.at(self.domain, f"meshrelay.ashx?browser=1&{tunnel}&auth={cookies['cookie']}")
         stream = await self.http.ws_connect(there, ssl=False, max_msg_size=0)
         where = f"*/meshrelay.ashx?{tunnel}&rauth={cookies['rcookie']}"
         await self.send(action="msg", type="tunnel", nodeid=node, value=where, usage=2)
         viewer = Viewer(stream)
+        self.viewers.append(viewer)
         await viewer.joined()
         if protocol is not None:
             await stream.send_str(str(protocol))
@@ -207,23 +238,27 @@ class User:
 
 
 @contextlib.asynccontextmanager
-async def logged_in(server: MeshCentral, name: str = ADMIN) -> AsyncIterator[User]:
+async def logged_in(server: MeshCentral, name: str = ADMIN, domain: str = "") -> AsyncIterator[User]:
     login = ",".join(base64.b64encode(word.encode()).decode() for word in (name, PASSWORD))
-    async with aiohttp.ClientSession() as http:
+    async with network() as http:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 control = await http.ws_connect(
-                    f"{server.url}/control.ashx", ssl=False, headers={"x-meshauth": login}, max_msg_size=0
+                    server.at(domain, "control.ashx"), ssl=False, headers={"x-meshauth": login}, max_msg_size=0
                 )
                 break
             except (aiohttp.ClientError, OSError):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.2)
-        user = User(server, name, http, control)
-        await user.hears(action="userinfo")
-        yield user
-        await control.close()
+        user = User(server, name, http, control, domain)
+        try:
+            await user.hears(action="userinfo")
+            yield user
+        finally:
+            for viewer in user.viewers:
+                await viewer.leave()
+            await control.close()
 
 
 class Viewer:
@@ -233,6 +268,8 @@ class Viewer:
         self.stream = stream
         self.texts: list[str] = []
         self.commands: list[wire.Command] = []
+        self._canvas = Image.new("RGB", (1, 1))
+        self._drawn = 0
 
     async def joined(self) -> None:
         """Read on until the other end is there."""
@@ -240,8 +277,26 @@ class Viewer:
 
     async def sees(self, kind: type[wire.Command], more_than: int = 0) -> wire.Command:
         """Read on until more commands of this kind have come; return the last."""
-        await self._until(lambda: sum(isinstance(one, kind) for one in self.commands) > more_than)
+        await self._until(lambda: self.count(kind) > more_than)
         return next(one for one in reversed(self.commands) if isinstance(one, kind))
+
+    def count(self, kind: type[wire.Command]) -> int:
+        """How many commands of this kind have come."""
+        return sum(isinstance(one, kind) for one in self.commands)
+
+    def pictures(self, since: int = 0) -> list[Image.Image]:
+        """The pictures among the commands from there on."""
+        return [Image.open(io.BytesIO(one.image)) for one in self.commands[since:] if isinstance(one, wire.Picture)]
+
+    def canvas(self) -> NDArray[np.int_]:
+        """What is shown now: (height, width, 3), red first."""
+        for command in self.commands[self._drawn :]:
+            if isinstance(command, wire.Screen):
+                self._canvas = Image.new("RGB", (command.width, command.height))
+            elif isinstance(command, wire.Picture):
+                self._canvas.paste(Image.open(io.BytesIO(command.image)), (command.x, command.y))
+        self._drawn = len(self.commands)
+        return np.asarray(self._canvas).astype(int)
 
     async def told(self, kind: str) -> dict[str, Any]:
         """Read on until a control text of this type comes."""
@@ -283,6 +338,6 @@ class Viewer:
         self.commands.append(command)
 
 
-def tls_hash(port: int) -> bytes:
-    """DER of the certificate the server shows."""
+def certificate(port: int) -> bytes:
+    """DER of the TLS certificate that the server shows."""
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port)))

@@ -15,6 +15,8 @@ from pommel.mesh.backoff import REFUSED_S
 from pommel.mesh.connection import Phase
 from pommel.mesh.membership import join, load
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 
 async def test_it_says_who_it_is_and_keeps_its_name(fake: FakeServer, online: Joined) -> None:
     info = await fake.hears(action="coreinfo")
@@ -45,7 +47,7 @@ async def test_a_lost_connection_comes_back(fake: FakeServer, online: Joined) ->
         await fake.agents[-1].close()
         waiting = await online.until(Phase.WAITING, since)
         assert "closed the connection" in waiting.why
-        assert 0.5 <= waiting.pause_s <= 4
+        assert 0.05 <= waiting.pause_s <= 0.3
         await online.until(Phase.ONLINE, since)
         assert len(fake.agents) == count
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mesh.doubles import identity
-from mesh.fake_server import silent_server, tls_context
+from mesh.fake_server import cut_all, keeping, silent_server, tls_context
 from pommel.errors import UsageError
-from pommel.mesh import fetching
 from pommel.mesh.fetching import FetchError, fetch_msh
+from pommel.mesh.keys import Identity
+from pommel.mesh.network import Cable
 
 
 @pytest.fixture
@@ -21,15 +27,40 @@ async def server(tmp_path: Path) -> AsyncIterator[str]:
     async def answer(request: web.Request) -> web.Response:
         if request.path == "/gone":
             raise web.HTTPUnauthorized
+        if request.path == "/elsewhere":
+            raise web.HTTPFound(f"http://127.0.0.1:{runner.addresses[1][1]}/meshsettings")
+        if request.path == "/there":
+            raise web.HTTPFound("/meshsettings?n=7")
         return web.Response(body=b"x" * int(request.query.get("n", 3)))
 
-    app = web.Application()
+    cables: list[Cable] = []
+    app = web.Application(middlewares=[keeping(cables)])
     app.router.add_get("/{any}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls_context(identity(1), tmp_path, "tls")).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls_context(loopback(), tmp_path, "tls")).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"https://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
+    await cut_all(cables)
+
+
+@lru_cache(maxsize=1)
+def loopback() -> Identity:
+    """A key with a certificate for the loopback address, which is its own authority."""
+    key, name = identity(1).key, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, datetime(2020, 1, 1), datetime(2119, 1, 1))
+    der = made.add_extension(names, critical=False).sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return Identity(key, der)
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this host trust the server."""
+    store = tmp_path / "trusted.pem"
+    store.write_bytes(x509.load_der_x509_certificate(loopback().certificate).public_bytes(Encoding.PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
 
 
 async def test_a_server_that_this_host_does_not_trust_is_refused(server: str) -> None:
@@ -38,18 +69,20 @@ async def test_a_server_that_this_host_does_not_trust_is_refused(server: str) ->
     assert "browser" in str(refused.value.hint)
 
 
-async def test_what_a_trusted_server_says(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Trust as if the certificate were in the system's store.
-    connector = fetching.aiohttp.TCPConnector
-    anything = ssl.create_default_context()
-    anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
-    session = fetching.aiohttp.ClientSession
-    monkeypatch.setattr(fetching.aiohttp, "ClientSession", lambda: session(connector=connector(ssl=anything)))
+@pytest.mark.usefixtures("trusted")
+async def test_what_a_trusted_server_says(server: str) -> None:
     assert await fetch_msh(f"{server}/meshsettings?n=5") == b"xxxxx"
+    assert await fetch_msh(f"{server}/there") == b"xxxxxxx"
     with pytest.raises(FetchError, match="status 401"):
         await fetch_msh(f"{server}/gone")
     with pytest.raises(FetchError, match="far too long"):
         await fetch_msh(f"{server}/meshsettings?n=2000000")
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_what_came_by_a_way_that_left_https_is_not_believed(server: str) -> None:
+    with pytest.raises(FetchError, match=r"http://127.0.0.1:\d+, which is not one of https"):
+        await fetch_msh(f"{server}/elsewhere")
 
 
 @pytest.mark.parametrize("url", ["http://h/meshsettings", "ftp://h", "h", "", "https://", "https://:0/"])

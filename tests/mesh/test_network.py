@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import socket
+import ssl
 from pathlib import Path
 
 import pytest
 from aiohttp import WSMsgType
 
 from mesh.doubles import identity
-from mesh.fake_server import FakeServer, fake_server, silent_server, tls_hash
+from mesh.fake_server import FakeServer, fake_server, silent_server, stubborn_server, tls_hash
 from pommel.errors import ProtocolError
-from pommel.mesh.network import ServerUnreachable, network, opened
+from pommel.mesh.network import Cable, ServerUnreachable, network, opened
 
 
 async def test_the_certificate_is_taken_note_of_and_the_socket_ended(fake: FakeServer) -> None:
@@ -50,3 +54,63 @@ async def test_a_server_that_takes_the_connection_and_is_silent(
         with pytest.raises(ServerUnreachable, match="does not answer"):
             async with opened(http, f"wss://127.0.0.1:{port}/agent.ashx"):
                 pass
+
+
+REFUSAL = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+LONG_REFUSAL = b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nx"
+WELCOME = b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: PROOF\r\n\r\n"
+
+
+def sockets_to(port: int) -> int:
+    """How many open sockets of this process lead there."""
+    ours = [one for one in gc.get_objects() if isinstance(one, socket.socket) and one.fileno() >= 0]
+    return sum(one.family == socket.AF_INET and _peer(one) == port for one in ours)
+
+
+def _peer(one: socket.socket) -> int | None:
+    try:
+        return int(one.getpeername()[1])
+    except OSError:
+        return None
+
+
+@pytest.mark.parametrize("answer", [REFUSAL, LONG_REFUSAL, WELCOME])
+async def test_who_does_not_say_goodbye_is_cut_off_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr("pommel.mesh.network._CLOSE_S", 0.1)
+    async with stubborn_server(tmp_path, answer) as port, network() as http:
+        try:
+            async with opened(http, f"wss://127.0.0.1:{port}/agent.ashx") as line:
+                assert sockets_to(port) == 1
+                await line.socket.send_bytes(bytes(1 << 20))
+        except ServerUnreachable as refused:
+            assert answer != WELCOME, refused
+        assert sockets_to(port) == 0
+
+
+async def test_when_the_network_ends_nothing_is_left_open(tmp_path: Path) -> None:
+    async with stubborn_server(tmp_path, LONG_REFUSAL) as port:
+        async with network() as http:
+            for _ in range(4):
+                answer = await http.get(f"https://127.0.0.1:{port}/", ssl=False)
+                assert answer.status == 404
+                answer.close()
+            assert sockets_to(port) == 4  # aiohttp knows of none of them any more
+        assert sockets_to(port) == 0
+
+
+async def test_a_transport_that_was_closed_twice_is_cut_off_too(tmp_path: Path) -> None:
+    async with stubborn_server(tmp_path, LONG_REFUSAL) as port:
+        anything = ssl.create_default_context()
+        anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=anything)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await reader.readline()
+        cable = Cable(writer.transport)
+        for _ in range(2):
+            writer.transport.close()
+        assert cable.is_open
+        await cable.cut()
+        assert not cable.is_open
+        assert sockets_to(port) == 0

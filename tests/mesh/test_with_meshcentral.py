@@ -4,38 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import ssl
+import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.async_api import Page, async_playwright
 from Xlib import X
 
 from mesh.doubles import Desk, identity
-from mesh.fake_server import tls_context
+from mesh.fake_server import cut_all, tls_context
 from mesh.joined import Joined, on_server, until
-from mesh.server import ADMIN, GROUP, PASSWORD, PATIENCE_S, MeshCentral, User, logged_in, mesh_central
+from mesh.server import (
+    ADMIN,
+    GROUP,
+    LOOKER,
+    PASSWORD,
+    PATIENCE_S,
+    RECORDED,
+    SHARED,
+    STRANGER,
+    TYPIST,
+    MeshCentral,
+    User,
+    Viewer,
+    certificate,
+    logged_in,
+)
 from pommel.mesh.connection import Phase
 from pommel.mesh.device import Notice, Question
 from pommel.mesh.membership import join
+from pommel.mesh.network import Cable
 from pommel.mesh.orders import Power
 from pommel.process import which
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.geometry import Rect
 from pommel.screen.sources.x11 import connect_x11
 from pommel.wire import messages as wire
+from pommel.wire.codec import encode
 from screen.x_server import Painter, XServer, painter, x_server
 
-LOOKER, TYPIST, STRANGER = "looker", "typist", "stranger"
 SEES, TYPES_LITTLE, NO_SCREEN = 0x8 | 0x100, 0x8 | 0x1000, 0x8 | 0x10000
 A = 0x41
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MeshCentral]:
-    with mesh_central(LOOKER, TYPIST, STRANGER) as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
@@ -278,15 +292,86 @@ async def test_a_session_can_be_ended_by_an_administrator_and_one_that_fails_say
     await stopped.closed()
 
 
-async def test_a_server_that_restarts_has_its_device_back(server: MeshCentral, admin: User, joined: Joined) -> None:
+async def test_two_viewers_share_one_capture_and_quality_and_scaling_change_what_arrives(
+    admin: User, joined: Joined, screen: XServer
+) -> None:
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    with painter(screen) as paint:
+        scribble(paint)
+        one, other = [await admin.viewer(node), await admin.viewer(node)]
+        for viewer in (one, other):
+            await viewer.sees(wire.Picture)
+        assert joined.connection.viewers == joined.desk.endpoint.viewers == 2  # type: ignore[union-attr]
+        sizes = [await bytes_at(one, quality) for quality in (28, 5)]  # finer ones are sent twice: no measure
+        assert sizes[1] < 0.7 * sizes[0], sizes
+        await one.does(wire.Compression(wire.ImageFormat.JPEG, 28, 512, 20))  # half as wide and as high
+        await one.sees(wire.Screen, one.count(wire.Screen))
+        assert one.commands[-1] == wire.Screen(320, 240)
+        await one.does(wire.Mouse(100, 50))  # in its smaller picture
+        await until(lambda: (at := paint.root.query_pointer()).root_x // 2 == 100 and at.root_y // 2 == 50)
+        await one.does(wire.Compression(wire.ImageFormat.JPEG, 28, wire.SCALE_ONE, 20))
+        await one.sees(wire.Screen, one.count(wire.Screen))
+        assert set(filter(is_screen, other.commands)) == {wire.Screen(640, 480)}
+        paint.fill(Rect(0, 0, 640, 480), 0x00FF00)
+        paint.display.sync()
+        for viewer in (one, other):
+            await until_shown(viewer, paint)
+        await one.leave()
+        paint.fill(Rect(0, 0, 640, 480), 0x0000FF)
+        paint.display.sync()
+        await until_shown(other, paint)
+        await other.leave()
+
+
+def is_screen(command: wire.Command) -> bool:
+    return isinstance(command, wire.Screen)
+
+
+def scribble(paint: Painter) -> None:
+    """Draw what is hard to compress."""
+    dice = random.Random(7)
+    for _ in range(3000):
+        paint.fill(Rect(dice.randrange(640), dice.randrange(480), dice.randrange(24), 2), dice.randrange(1 << 24))
+    paint.display.sync()
+
+
+async def bytes_at(viewer: Viewer, quality: int) -> int:
+    """What the whole screen takes at this quality."""
+    await viewer.does(wire.Compression(wire.ImageFormat.JPEG, quality, wire.SCALE_ONE, 20), wire.Refresh())
+    await viewer.sees(wire.Screen, viewer.count(wire.Screen))
+    begun = len(viewer.commands)
+    while sum(one.width * one.height for one in viewer.pictures(begun)) < 640 * 480:
+        await viewer.sees(wire.Picture, viewer.count(wire.Picture))
+    return sum(len(one.image) for one in viewer.commands[begun:] if isinstance(one, wire.Picture))
+
+
+async def until_shown(viewer: Viewer, paint: Painter) -> None:
+    """Read on until the viewer has the whole screen as it is, as well as a picture file can say it."""
+    truth = coarse(paint.truth()[:, :, ::-1].astype(int))
+    while (seen := coarse(viewer.canvas())).shape != truth.shape or np.abs(seen - truth).max() > 20:
+        await viewer.sees(wire.Picture, viewer.count(wire.Picture))
+
+
+def coarse(pixels: NDArray[np.int_]) -> NDArray[np.float64]:
+    """The mean colour of each square of eight pixels."""
+    height, width = (length // 8 * 8 for length in pixels.shape[:2])
+    return pixels[:height, :width].reshape(height // 8, 8, width // 8, 8, 3).mean((1, 3))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_restarts_with_another_tls_certificate_has_its_device_back(
+    server: MeshCentral, admin: User, joined: Joined
+) -> None:
     node = (await admin.node(joined.member.identity.node_id))["_id"]
     viewer = await admin.viewer(node)
     await viewer.sees(wire.Picture)
-    before = len(joined.stood)
+    before, shown = len(joined.stood), certificate(server.port)
     server.stop()
     await until(lambda: joined.connection.viewers == 0)
+    server.forget("webserver-cert-*")
     await asyncio.to_thread(server.start)
     await joined.until(Phase.ONLINE, before)
+    assert await asyncio.to_thread(certificate, server.port) != shown
     async with logged_in(server) as again:
         node = (await again.node(joined.member.identity.node_id))["_id"]
         viewer = await again.viewer(node)
@@ -294,33 +379,62 @@ async def test_a_server_that_restarts_has_its_device_back(server: MeshCentral, a
         await viewer.leave()
 
 
+@contextlib.asynccontextmanager
+async def joined_in(server: MeshCentral, domain: str, screen: XServer, folder: Path) -> AsyncIterator[tuple[User, str]]:
+    """A device in a domain of the server, its administrator there, and its node id."""
+    async with logged_in(server, domain=domain) as user:
+        member = join(folder, await user.msh())
+        assert f"/{domain}/agent.ashx" in member.msh.servers[0].url
+        async with x_desk(screen) as desk, on_server(member, desk) as one:
+            await one.until(Phase.ONLINE)
+            yield user, (await user.node(member.identity.node_id))["_id"]
+
+
+async def test_a_session_that_the_server_records(server: MeshCentral, screen: XServer, tmp_path: Path) -> None:
+    async with joined_in(server, RECORDED, screen, tmp_path / "mesh") as (user, node):
+        viewer = await user.viewer(node)
+        await viewer.sees(wire.Picture)
+        assert "cr" in viewer.texts
+        await viewer.leave()
+        (recorded,) = await until(lambda: server.recordings(RECORDED))
+        shown = await until(lambda: (found := recording(recorded))[3:] and found)
+    assert shown[0] == encode(wire.Screen(640, 480))
+    assert any(one[:20].count(b"\xff\xd8\xff") for one in shown)  # a JPEG
+
+
+def recording(file: Path) -> list[bytes]:
+    """What the device has sent by binary messages, from a .mcrec file: type 2, flag 1 and no flag 2."""
+    left, found = file.read_bytes(), []
+    while len(left) >= 16:
+        kind, flags, size = struct.unpack_from(">HHI", left)
+        if (kind, flags & 3) == (2, 1):
+            found.append(left[16 : 16 + size])
+        left = left[16 + size :]
+    return found
+
+
 async def test_through_the_desktop_multiplexer_and_recorded(
-    server: MeshCentral, joined: Joined, screen: XServer
+    server: MeshCentral, screen: XServer, tmp_path: Path
 ) -> None:
-    recording = {"onlySelectedDeviceGroups": False, "protocols": [2], "filepath": str(server.root / "recordings")}
-    before = len(joined.stood)
-    server.stop()
-    server.configure(desktopMultiplex=True, sessionRecording=recording)
-    await asyncio.to_thread(server.start)
-    await joined.until(Phase.ONLINE, before)
-    async with logged_in(server) as first, logged_in(server, LOOKER) as second:
-        node = (await first.node(joined.member.identity.node_id))["_id"]
-        viewers = [await first.viewer(node), await second.viewer(node)]
-        for viewer in viewers:
-            await viewer.sees(wire.Picture)
-            assert next(one for one in viewer.commands if isinstance(one, wire.Screen)) == wire.Screen(640, 480)
-        assert joined.connection.viewers == 1  # the server is the only one that looks on
+    async with joined_in(server, SHARED, screen, tmp_path / "mesh") as (user, node):
         with painter(screen) as paint:
-            await viewers[0].does(wire.Mouse(201, 99))
-            await until(lambda: (at := paint.root.query_pointer()).root_x == 201 and at.root_y == 99)
-            await viewers[1].does(wire.Mouse(1, 1), wire.Refresh())
-            await viewers[1].sees(wire.Screen, 1)
-            assert paint.root.query_pointer().root_x == 201
-        for viewer in viewers:
-            await viewer.leave()
-    await until(lambda: joined.connection.viewers == 0)
-    (recorded,) = await until(lambda: server.recordings)
-    assert await until(lambda: recorded.read_bytes().count(b"\xff\xd8\xff"))  # JPEGs
+            paint.fill(Rect(0, 0, 640, 480), 0x404040)
+            scribble(paint)
+            one = await user.viewer(node)
+            await until_shown(one, paint)
+            paint.fill(Rect(100, 100, 300, 60), 0xFF0000)
+            paint.display.sync()
+            await until_shown(one, paint)
+            late = await user.viewer(node)  # served by the server, from what it has kept
+            await until_shown(late, paint)
+            for viewer, at_x in ((one, 201), (late, 77)):
+                assert next(filter(is_screen, viewer.commands)) == wire.Screen(640, 480)
+                await viewer.does(wire.Mouse(at_x, 99))
+                await until(lambda at_x=at_x: paint.root.query_pointer().root_x == at_x)
+            for viewer in (one, late):
+                await viewer.leave()
+        (recorded,) = await until(lambda: server.recordings(SHARED))
+        assert await until(lambda: recorded.read_bytes().count(b"\xff\xd8\xff"))  # JPEGs
 
 
 async def test_a_wrong_msh_is_refused_with_the_reason(admin: User, tmp_path: Path) -> None:
@@ -352,7 +466,7 @@ async def proxy(port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
     anything = ssl.create_default_context()
     anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
 
-    ends: list[asyncio.StreamWriter] = []
+    ends: list[Cable] = []
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -362,16 +476,13 @@ async def proxy(port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection("127.0.0.1", port, ssl=anything)
-        ends.extend((writer, there[1]))
+        ends.extend((Cable(writer.transport), Cable(there[1].transport)))
         await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with listening:
         yield listening.sockets[0].getsockname()[1]
-    for writer in ends:
-        writer.transport.abort()
-    for _ in range(3):  # TLS and the socket beneath it end one after the other
-        await asyncio.sleep(0.01)
+    await cut_all(ends)
 
 
 async def test_a_group_that_is_unknown_is_explained(
@@ -385,3 +496,21 @@ async def test_a_group_that_is_unknown_is_explained(
         waiting = await one.until(Phase.WAITING)
         assert "has said no more" in waiting.why
         assert "device group" in str(waiting.hint)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_was_set_up_anew_is_refused_until_its_msh_is_joined_with(
+    server: MeshCentral, joined: Joined
+) -> None:
+    server.stop()
+    server.forget("agentserver-cert-*")
+    await asyncio.to_thread(server.start)
+    refused = await joined.until(Phase.REFUSED)
+    assert "not the server of the .msh file" in refused.why
+    assert "pommel mesh join" in str(refused.hint)
+    async with logged_in(server) as user:
+        again = join(joined.member.folder, await user.msh())
+        assert again.identity.node_id == joined.member.identity.node_id
+        async with on_server(again, Desk()) as one:
+            await one.until(Phase.ONLINE)
+            await user.node(again.identity.node_id)

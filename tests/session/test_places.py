@@ -48,3 +48,10 @@ def test_a_socket_path_that_the_system_would_cut_off() -> None:
 def test_the_longest_id_fits(system: str) -> None:
     places = Places.of(system, "a" * 40)  # type: ignore[arg-type]
     assert len(str(places.socket(2**32 - 1))) + 5 <= SOCKET_PATH_MAX[system]  # type: ignore[index]
+
+
+def test_what_outlives_a_boot_is_elsewhere() -> None:
+    assert str(Places.of("linux").ticket) == "/var/lib/pommel-kvm/group.msh"
+    assert str(Places.of("macos", "x").mesh) == "/var/db/x-kvm/mesh"
+    trying = Places.of("linux", run=PurePosixPath("/r"))
+    assert str(trying.mesh) == "/r/state/pommel-kvm/mesh"

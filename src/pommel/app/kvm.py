@@ -15,15 +15,18 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pommel.config import environment
 from pommel.errors import UsageError
+from pommel.paths import Home
 
 if TYPE_CHECKING:
+    from pommel.app.mesh_ticket import Ticket
     from pommel.console.clipboard import ConsoleClipboard
     from pommel.screen.endpoint import Endpoint
-    from pommel.screen.seams import FrameSource, InputSink
+    from pommel.screen.seams import FrameSource, InputSink, ViewerStream
 
 SOURCES = ("x11", "macos")
 _MAX_PORT = 65535
@@ -95,18 +98,20 @@ async def serve(
     listen: Listen | None = None,
     view_only: bool = False,
     allowed_hosts: Iterable[str] = (),
+    ticket: Ticket | None = None,
+    on_mesh: Callable[[str], None] = lambda _: None,
     on_ready: Callable[[Served], None],
 ) -> str:
     """Serve a session of this host in this process until it ends; return why it did.
 
-    `display` names the X server as DISPLAY does, which is the default. Cancel it to end it sooner: viewers are
-    told, and no key or button stays down.
+    `display` names the X server as DISPLAY does, which is the default. With a `ticket` it is on a MeshCentral server
+    too; `on_mesh` hears how that stands. Cancel it to end it sooner: viewers are told, no key or button stays down.
 
     Raises:
         UsageError: there is no such source, or nothing can listen there.
         StateError: there is no such session, or its screen cannot be read.
         NotPermitted: it does not let us in.
-        BusyError: a hundred ports from the wanted one on are all in use.
+        BusyError: a hundred ports from the wanted one on are all in use; or another process has it on its server.
     """
     from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
     from pommel.screen.endpoint import Endpoint
@@ -115,21 +120,39 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         connection, shown = await _connect(source, display)
         stack.push_async_callback(connection.close)
-        endpoint = Endpoint(connection.source, connection.sink)
+        endpoint, title = Endpoint(connection.source, connection.sink), f"{socket.gethostname()} {shown}"
+        clipboard = await _clipboard(stack, source, shown) if not view_only else None
         server = ConsoleServer(
-            info=ConsoleInfo(name=shown, title=f"{socket.gethostname()} {shown}"),
+            info=ConsoleInfo(name=shown, title=title),
             token=new_token(),
             serve_viewer=partial(endpoint.serve, view_only=view_only),
             status=_status(shown, endpoint),
             host=where.host or "127.0.0.1",
             port=where.port,
             allowed_hosts=allowed_hosts,
-            clipboard=await _clipboard(stack, source, shown) if not view_only else None,
+            clipboard=clipboard,
         )
         await server.start()
         stack.push_async_callback(server.stop)
+        if ticket is not None:
+            from pommel.app.mesh_session import Session, on_server
+
+            session = Session(title, partial(_serve_far, endpoint, never=view_only), server.audience, clipboard)
+            await stack.enter_async_context(on_server(_mesh_folder(source, shown), ticket, session, on_mesh))
         on_ready(Served(source, shown, server.url, server.ws, os.getpid()))
         return await _serve_out(endpoint, connection)
+
+
+async def _serve_far(
+    endpoint: Endpoint, stream: ViewerStream, *, view_only: bool, wheel_notch: int, never: bool
+) -> None:
+    await endpoint.serve(stream, view_only=view_only or never, wheel_notch=wheel_notch)
+
+
+def _mesh_folder(source: str, shown: str) -> Path:
+    """Where it is kept that this user's session has joined a server: the same device each time it is served."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", shown).strip("-.")
+    return Home.find(environment()).mesh.directory / "sessions" / f"{source}-{name}"
 
 
 async def _connect(source: str, display: str | None) -> tuple[Connection, str]:

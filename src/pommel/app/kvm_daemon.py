@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pommel.errors import NotPermitted, StateError, UsageError
 from pommel.session import admission
@@ -30,6 +30,10 @@ from pommel.session.places import DEFAULT_ID, Places, System
 from pommel.session.reception import Reception
 from pommel.session.sessions import Session, active_session
 
+if TYPE_CHECKING:
+    from pommel.app.mesh_ticket import Ticket
+    from pommel.mesh.device import ViewerStream
+
 LOOPBACK = "127.0.0.1"
 _SYSTEMD_RUNS = Path("/run/systemd/system")  # sd_booted(3)
 
@@ -41,7 +45,7 @@ class DaemonOptions:
     The page listens on `host` and `port` (None: one that is free); `page` says whether there is one. `socket` is where
     viewers come in besides, root and `socket_uid`. `uid` is the session's user, where nothing tells; its agent is then
     started by hand. `requirement` is the code requirement of macOS that an agent meets, pinned at installation; `run`
-    is in place of /run.
+    is in place of /run. With a `ticket` the session is a device of a MeshCentral server too.
     """
 
     service_id: str = DEFAULT_ID
@@ -54,6 +58,7 @@ class DaemonOptions:
     uid: int | None = None
     requirement: str = ""
     run: Path | None = None
+    ticket: Ticket | None = None
     timing: Timing = field(default_factory=Timing)
 
 
@@ -104,8 +109,8 @@ async def serve(options: DaemonOptions, *, on_ready: Callable[[Serving], None], 
         BusyError: another daemon of this service runs; or no port is free.
         MissingProgram: a library is not installed.
     """
-    if not options.page and options.socket is None:
-        raise UsageError("nothing would let a viewer in", hint="give it a page, or --socket PATH")
+    if not options.page and options.socket is None and options.ticket is None:
+        raise UsageError("nothing would let a viewer in", hint="give it a page, --socket PATH, or --msh FILE")
     if options.run is None and os.geteuid() != 0:
         raise NotPermitted("the daemon runs as root", hint="sudo pommel kvm daemon")
     places = places_of(options.service_id, options.run)
@@ -202,6 +207,8 @@ async def _ways_in(
             socket=str(options.socket or ""),
             pid=os.getpid(),
         )
+        if options.ticket is not None:
+            await opened.enter_async_context(_on_server(places, daemon, options.ticket, server, log))
         keep(places, serving, server.token if server else "", server.port if server else None)
         yield serving, ways
 
@@ -228,6 +235,21 @@ async def _page(places: Places, daemon: SessionDaemon, options: DaemonOptions) -
         yield server
     finally:
         await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def _on_server(
+    places: Places, daemon: SessionDaemon, ticket: Ticket, server: Any, log: Callable[[str], None]
+) -> AsyncIterator[None]:
+    from pommel.app.mesh_hands import Hands
+    from pommel.app.mesh_session import Session, on_server
+
+    async def serve(stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+        await daemon.view(Hands(stream, view_only=view_only, wheel_notch=wheel_notch))
+
+    session = Session(socket.gethostname(), serve, server.audience if server else None)
+    async with on_server(Path(places.mesh), ticket, session, log):
+        yield
 
 
 def _status(name: str, daemon: SessionDaemon) -> Callable[[], Awaitable[Mapping[str, object]]]:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pommel.app.kvm_daemon import places_of, read_record, systemd_runs
 from pommel.errors import MissingProgram, NotPermitted, PommelError, StateError
@@ -44,11 +44,12 @@ _TRY_AGAIN_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """How a service is to be: `daemon_words` go on to `pommel kvm daemon`; `program` starts this Pommel, if not as we
-    would."""
+    would. `ticket` is the .msh file of a MeshCentral server that the session is to be on."""
 
     service_id: str = DEFAULT_ID
     daemon_words: tuple[str, ...] = ()
     program: tuple[str, ...] = ()
+    ticket: bytes | None = None
 
 
 def install_plan(wanted: Wanted) -> tuple[Step, ...]:
@@ -60,7 +61,9 @@ def install_plan(wanted: Wanted) -> tuple[Step, ...]:
     """
     places = places_of(wanted.service_id)
     daemon, agent = _commands(places, wanted)
-    return install_steps(places, daemon, agent, live_users(places))
+    # A copy: where the file is that was named, nothing may be after the next boot.
+    kept = () if wanted.ticket is None else (WriteFile(places.ticket, wanted.ticket, 0o600),)
+    return (*kept, *install_steps(places, daemon, agent, live_users(places)))
 
 
 def install(wanted: Wanted, *, report: Report = ignore) -> tuple[Step, ...]:
@@ -89,7 +92,16 @@ def install(wanted: Wanted, *, report: Report = ignore) -> tuple[Step, ...]:
 def uninstall_plan(service_id: str = DEFAULT_ID) -> tuple[Step, ...]:
     """The steps that remove the service from this system."""
     places = places_of(service_id)
-    return uninstall_steps(places, live_users(places))
+    return (*uninstall_steps(places, live_users(places)), *_forget_state(places))
+
+
+def _forget_state(places: Places) -> Iterator[Step]:
+    kept = Path(places.state)
+    if kept.is_dir():
+        yield from (RemoveFile(PurePosixPath(file)) for file in sorted(kept.glob("mesh/*")))
+        yield RemoveFile(places.ticket)
+        yield RemoveDirectory(places.mesh)
+        yield RemoveDirectory(places.state)
 
 
 def uninstall(service_id: str = DEFAULT_ID, *, report: Report = ignore) -> tuple[Step, ...]:
@@ -196,6 +208,7 @@ def _name_of(uid: int) -> str:
 def _commands(places: Places, wanted: Wanted) -> tuple[list[str], list[str]]:
     program, which = _program(wanted), ["--id", wanted.service_id]
     daemon = [*program, "kvm", "daemon", *which, *wanted.daemon_words]
+    daemon += [] if wanted.ticket is None else ["--msh", str(places.ticket)]
     if places.system == "macos":
         daemon += ["--requirement", pinned_requirement()]
         # The word that the files add is all that launchd's agent is called by.

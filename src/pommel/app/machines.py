@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pommel import locks
-from pommel.app import console
+from pommel.app import console, mesh_status
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
 from pommel.machine import cloning, installation, logs, own_disks, record, snapshot_store, state, usage
@@ -39,6 +39,7 @@ class Status:
     disk_size_bytes: int | None = None  # as the guest sees it
     viewers: int | None = None  # of the console's page
     golden: bool = False
+    mesh: str | None = None  # how it stands with its MeshCentral server, if it has joined one: online, offline, …
 
     def as_dict(self) -> dict[str, Any]:
         """The status as one JSON object."""
@@ -85,6 +86,7 @@ def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:
         disk_size_bytes=sum(use.virtual_bytes or 0 for use in takes),
         viewers=served.viewers if served else 0 if seen.alive else None,
         golden=kept.golden,
+        mesh=mesh_status.standing(workspace, paths),
     )
 
 

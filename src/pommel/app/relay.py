@@ -14,6 +14,7 @@ from pommel.errors import MachineError, PommelError
 from pommel.machine import state
 from pommel.paths import MachinePaths
 from pommel.screen.endpoint import Endpoint
+from pommel.screen.intake import NOTCH
 from pommel.screen.seams import ViewerStream
 from pommel.screen.sources.vnc import connect_vnc
 
@@ -64,15 +65,15 @@ class Relay:
                     return farewell(self._paths)
             await asyncio.sleep(POLL_S)
 
-    async def serve(self, stream: ViewerStream) -> None:
-        """Serve one viewer until it leaves or the machine goes."""
+    async def serve(self, stream: ViewerStream, *, view_only: bool = False, wheel_notch: int = NOTCH) -> None:
+        """Serve one viewer until it leaves or the machine goes; the rest is as `Endpoint.serve` has it."""
         try:
             await asyncio.wait_for(self._live.wait(), VIEWER_WAIT_S)
         except TimeoutError:
             await stream.close(TRY_AGAIN_LATER, f"{self._paths.name} is not running")
             return
         if self._endpoint is not None:
-            await self._endpoint.serve(stream)
+            await self._endpoint.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
 
     async def status(self) -> Mapping[str, object]:
         """What the page's status line may know."""

@@ -1,4 +1,4 @@
-"""A machine, or the sync of a clipboard, as a systemd user service. Band: app."""
+"""A machine, a clipboard's sync, or what keeps machines on their servers, as a systemd user service. Band: app."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ from pommel.app import host_checks
 from pommel.app.clip_target import Guest
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, StateError
-from pommel.machine.units import Service, SyncService, sync_unit_name, sync_unit_text, unit_name, unit_text
+from pommel.machine.units import (
+    MESH_UNIT,
+    MeshService,
+    Service,
+    SyncService,
+    mesh_unit_text,
+    sync_unit_name,
+    sync_unit_text,
+    unit_name,
+    unit_text,
+)
 from pommel.paths import write_atomic
 from pommel.process import run
 from pommel.progress import Report, ignore, note, warn
 
-_MINE = ("# Written by `pommel service install ", "# Written by `pommel clip service install ")
+_MINE = tuple(
+    f"# Written by `pommel {words}" for words in ("service install ", "clip service install ", "mesh service install`")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,51 @@ def remove_clip(workspace: Workspace, guest: Guest, *, report: Report = ignore) 
         f"the clipboard of {guest.label} is no service", hint=f"pommel clip service install {' '.join(guest.words)}"
     )
     return _take_away(path, ["disable", "--now"], lacking, report)
+
+
+def mesh_text(workspace: Workspace) -> str:
+    """The unit file of what keeps the machines on their MeshCentral servers.
+
+    Raises:
+        UsageError: systemd cannot start this Pommel from where it is.
+    """
+    return mesh_unit_text(MeshService((*host_checks.own_command(), "mesh", "run"), _environment(workspace)))
+
+
+def install_mesh(workspace: Workspace, *, enable: bool = True, report: Report = ignore) -> Installed:
+    """Write the unit that keeps the machines on their servers, tell systemd of it, have it start with the session.
+
+    Raises:
+        StateError: a unit of that name is not ours.
+    """
+    made = _place(mesh_unit_path(workspace), mesh_text(workspace), enable, report)
+    if made.enabled:
+        note(report, f"it starts when you log in; to have it now: systemctl --user start {MESH_UNIT}")
+        note(report, "to have it start with the host: loginctl enable-linger")
+    return made
+
+
+def remove_mesh(workspace: Workspace, *, report: Report = ignore) -> Path:
+    """Take the unit away that keeps the machines on their servers, and end what it runs.
+
+    Raises:
+        StateError: there is none, or it is not ours.
+    """
+    lacking = StateError("no service keeps the machines online", hint="pommel mesh service install")
+    return _take_away(mesh_unit_path(workspace), ["disable", "--now"], lacking, report)
+
+
+def mesh_unit_path(workspace: Workspace) -> Path:
+    """Where the unit is that keeps the machines on their servers."""
+    return _folder(workspace) / MESH_UNIT
+
+
+def mesh_active() -> str:
+    """What systemd says of that unit: active, inactive, failed, or that there is no systemd to ask."""
+    if shutil.which("systemctl") is None:
+        return "unknown: there is no systemd here"
+    done = run(["systemctl", "--user", "is-active", MESH_UNIT], check=False, timeout_s=20)
+    return done.text.strip() or "unknown: systemd does not answer"
 
 
 def _place(path: Path, text: str, enable: bool, report: Report) -> Installed:

@@ -259,6 +259,10 @@ def _launch(
         from pommel.app import clip
 
         clip.begin_with(workspace, planned.spec, report=report)
+    if paths.mesh.is_dir():
+        from pommel.app import mesh
+
+        mesh.begin_with(workspace, paths.name, report=report)
 
 
 def _recover(paths: MachinePaths, report: Report) -> None:

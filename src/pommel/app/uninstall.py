@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pommel.app import clip, console, helpers, host_checks, machines, setup, starting
+from pommel.app import clip, console, helpers, host_checks, machines, mesh, setup, starting
 from pommel.app.workspace import Workspace
 from pommel.host import commands, desktop, modules
 from pommel.progress import Report, ignore, note
@@ -34,6 +34,7 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
         console.stop(workspace, name)
     for guest in clip.running(workspace):
         clip.stop(guest)
+    mesh.end(workspace)
     for path, _ in plan(workspace):
         if path.is_symlink():  # somebody put it elsewhere by hand: the link is what we know of
             note(report, f"{path} was a link: {path.resolve()} stays")
@@ -56,7 +57,15 @@ def _ours(workspace: Workspace) -> list[Path]:
     # Where there is no runtime directory for this user, the sockets are in HOME/run, which goes as a whole.
     names = [*home.names(), home.clip("").runtime.name]
     sockets = [] if home.runtime == home.root / "run" else [home.runtime / name for name in names]
-    kept = [home.machines, home.trial, home.root / "upstream", home.recovery, home.opencore, home.clips]
+    kept = [
+        home.machines,
+        home.trial,
+        home.root / "upstream",
+        home.recovery,
+        home.opencore,
+        home.clips,
+        home.mesh.directory,
+    ]
     return [*kept, home.root / "run", *sockets, home.cache]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel.app import clip, machines, making, needs, setup, starting
+from pommel.app import clip, machines, making, mesh, needs, setup, starting
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
 from pommel.errors import DeadlineError, MachineError, StateError
@@ -80,6 +80,7 @@ def up(
     if state.observe(paths).alive:
         if spec.clipboard:
             clip.begin_with(workspace, spec, report=report)
+        mesh.begin_with(workspace, name, report=report)
     else:
         try:
             starting.start(name, workspace=workspace, flags=flags, report=report)

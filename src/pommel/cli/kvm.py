@@ -8,7 +8,7 @@ import click
 
 from pommel.app import kvm
 from pommel.cli.common import json_option
-from pommel.cli.kvm_session import COMMANDS
+from pommel.cli.kvm_session import COMMANDS, msh_option, ticket_of
 from pommel.cli.output import print_json
 from pommel.cli.running import open_browser, until_signal
 
@@ -29,6 +29,7 @@ def kvm_command() -> None:
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
 @click.option("--view-only", is_flag=True, help="Show it, and take no keys and no mouse.")
+@msh_option
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @json_option
 def serve_command(
@@ -37,6 +38,7 @@ def serve_command(
     listen: str | None,
     allow_host: tuple[str, ...],
     view_only: bool,
+    msh: str | None,
     browse: bool,
     as_json: bool,
 ) -> None:
@@ -70,6 +72,8 @@ def serve_command(
                 listen=kvm.parse_listen(listen) if listen else None,
                 view_only=view_only,
                 allowed_hosts=allow_host,
+                ticket=ticket_of(msh),
+                on_mesh=lambda line: click.echo(line, err=True),
                 on_ready=ready,
             )
         )

@@ -6,13 +6,16 @@ import asyncio
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pommel.cli.common import dry_run_option, json_option
 from pommel.cli.output import print_json, print_pairs, print_table, reporter
 from pommel.cli.running import open_browser, until_signal
+
+if TYPE_CHECKING:
+    from pommel.app.mesh_ticket import Ticket
 
 id_option = click.option("--id", "service_id", default="pommel", show_default=True, help="The service's name.")
 run_option = click.option("--run", type=click.Path(path_type=Path), hidden=True)
@@ -27,6 +30,9 @@ page_option = click.option("--page/--no-page", default=None, help="Serve a page.
 listen_option = click.option(
     "--listen", metavar="HOST:PORT", help="Where the page listens.  [default: 127.0.0.1, the next free port from 8600]"
 )
+msh_option = click.option(
+    "--msh", metavar="FILE|URL", help="Be a device of a MeshCentral server too: its device group's settings file."
+)
 
 
 @click.command("daemon")
@@ -38,9 +44,11 @@ listen_option = click.option(
 @socket_user_option
 @click.option("--uid", type=int, help="Whose session it is, where no logind says so; its agent is started by hand.")
 @click.option("--requirement", default="", help="The code requirement that an agent meets (macOS).")
+@msh_option
 @run_option
 @json_option
 def daemon_command(
+    msh: str | None,
     listen: str | None,
     allow_host: tuple[str, ...],
     page: bool | None,
@@ -61,6 +69,7 @@ def daemon_command(
         port=port,
         allowed_hosts=allow_host,
         socket_uid=_uid_of(socket_user),
+        ticket=ticket_of(msh),
         **told,
     )
 
@@ -96,6 +105,7 @@ def agent_command(service_id: str, daemon_uid: int, run: Path | None) -> None:
 @page_option
 @socket_option
 @socket_user_option
+@msh_option
 @click.option("--program", type=click.Path(path_type=Path), hidden=True)
 @dry_run_option
 @json_option
@@ -105,9 +115,9 @@ def install_command(
     page: bool | None,
     socket: Path | None,
     socket_user: str | None,
-    program: Path | None,
     dry_run: bool,
     as_json: bool,
+    **files: Any,
 ) -> None:
     """Have this system start the daemon, and every login session its agent when somebody looks."""
     from pommel.app import kvm_install
@@ -117,7 +127,9 @@ def install_command(
     words += [] if page is None else ["--page" if page else "--no-page"]
     _listen(listen)
     _uid_of(socket_user)
-    wanted = kvm_install.Wanted(service_id, tuple(words), (str(program),) if program else ())
+    program, ticket = files["program"], ticket_of(files["msh"])
+    data = ticket.data if ticket is not None else None
+    wanted = kvm_install.Wanted(service_id, tuple(words), (str(program),) if program else (), data)
     if dry_run:
         _show_plan(kvm_install.install_plan(wanted), as_json)
         return
@@ -221,6 +233,15 @@ COMMANDS = (
 )
 
 
+def ticket_of(msh: str | None) -> Ticket | None:
+    """Read the .msh file that is named, if one is."""
+    if msh is None:
+        return None
+    from pommel.app.mesh_ticket import read_ticket
+
+    return read_ticket(msh)
+
+
 def _log(line: str) -> None:
     click.echo(line, err=True)
 
@@ -231,6 +252,8 @@ def _show_plan(steps: tuple[Any, ...], as_json: bool) -> None:
         return
     for step in steps:
         click.echo(str(step))
+        if getattr(step, "mode", 0o644) & 0o077 == 0:
+            continue  # what is for root alone is not for whoever reads this
         for line in getattr(step, "data", b"").decode().splitlines():
             click.echo(f"    {line}".rstrip())
 

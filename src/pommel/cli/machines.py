@@ -96,6 +96,7 @@ def _spelled(seen: machines.Status) -> dict[str, str]:
         "disk": _disk(seen),
         "ssh": f"127.0.0.1:{seen.ssh_port} as {seen.ssh_user}" if seen.pid else "",
         "console": (seen.url or "") + (f" ({seen.viewers} looking)" if seen.url and seen.viewers else ""),
+        "mesh": seen.mesh or "",
         "folder": seen.directory or "",
         "hint": f"pommel up {seen.name}" if seen.state in ("absent", "stopped", "asleep", "crashed") else "",
     }

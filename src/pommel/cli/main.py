@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "scp": ("ssh", "Copy files to or from a machine.", "Screen and hands"),
     "ssh-config": ("ssh", "Print what `ssh NAME` and its kin need to know.", "Screen and hands"),
     "guest": ("guest", "Bring into a guest what shows its own login session.", "Screen and hands"),
+    "mesh": ("mesh", "Show machines on a MeshCentral server.", "Screen and hands"),
     "kvm": ("kvm", "Reach into a login session of this system: screen and hands.", "Screen and hands"),
     "init": ("overlay", "Write a config repo: settings, patches and files of your own.", "macOS"),
     "bootstrap": ("bootstrap", "Clone the upstream, lay the config repo over it, set up.", "macOS"),

@@ -1,4 +1,4 @@
-"""The web server of one console: the page, its files, the status, the clipboard and the KVM WebSocket. Band: shell.
+"""The web server of one console: the page, its files, status, clipboard, audience and the KVM WebSocket. Band: shell.
 
 Who may come in is `guard`'s business, what a viewer is served is the caller's (`serve_viewer`). The server binds
 the loopback address unless told otherwise, and everything it answers needs the token.
@@ -18,6 +18,8 @@ from importlib import resources
 from aiohttp import web
 
 from pommel.console import guard, pages
+from pommel.console.audience import Audience
+from pommel.console.audience_api import AudienceApi
 from pommel.console.clipboard import ConsoleClipboard
 from pommel.console.clipboard_api import ClipboardApi
 from pommel.console.guard import new_token
@@ -51,7 +53,7 @@ class ConsoleInfo:
 
 
 class ConsoleServer:
-    """Serve one console until `stop`. `port`, `url` and `ws` hold after `start`."""
+    """Serve one console until `stop`. `port`, `url` and `ws` hold after `start`; `audience` has the page open."""
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class ConsoleServer:
         self._wanted_port = DEFAULT_PORT if port is None else port
         self._allowed = (*allowed_hosts, *(() if guard.is_address(host) else (host,)))
         self._clipboard = ClipboardApi(clipboard) if clipboard is not None else None
+        self.audience = Audience()
         self._files = _static_files()
         self._viewers: set[WebSocketStream] = set()
         self._runner: web.AppRunner | None = None
@@ -100,6 +103,7 @@ class ConsoleServer:
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/kvm", self._kvm)
         app.router.add_get("/api/status", self._answer_status)
+        AudienceApi(self.audience).add_to(app.router)
         if self._clipboard is not None:
             app.router.add_get("/api/clipboard", self._clipboard.get, allow_head=False)
             app.router.add_put("/api/clipboard", self._clipboard.put)
@@ -119,6 +123,7 @@ class ConsoleServer:
         if runner is None:
             return
         goodbyes = (viewer.close(GOING_AWAY, "the console is closing") for viewer in tuple(self._viewers))
+        await self.audience.close()
         await asyncio.gather(*goodbyes, return_exceptions=True)
         await runner.cleanup()
 
@@ -205,7 +210,10 @@ class ConsoleServer:
         self._viewers.add(viewer)
         try:
             # Our own page asks for it; other viewers get what MeshCentral's know and nothing else.
-            async with self._telling(viewer, wanted="clipboard" in request.query):
+            async with (
+                self._attending(viewer, wanted="audience" in request.query),
+                self._telling(viewer, wanted="clipboard" in request.query),
+            ):
                 goodbye = await self._serve(viewer)
             await viewer.close(*goodbye)
         finally:
@@ -222,6 +230,15 @@ class ConsoleServer:
             telling = tasks.create_task(self._clipboard.tell(viewer))
             yield
             telling.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _attending(self, viewer: WebSocketStream, *, wanted: bool) -> AsyncIterator[None]:
+        """Count the viewer meanwhile among those who can be asked."""
+        if not wanted:
+            yield
+            return
+        async with self.audience.with_page(viewer):
+            yield
 
     async def _serve(self, viewer: WebSocketStream) -> tuple[int, str]:
         """Serve one viewer to its end; return how to say goodbye."""

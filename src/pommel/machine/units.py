@@ -1,4 +1,4 @@
-"""The systemd user units that keep a machine running, and a clipboard synced. Band: core, no I/O.
+"""The systemd user units that keep a machine running, a clipboard synced, machines online. Band: core, no I/O.
 
 Text only; the commands are the caller's. A unit's main process is one that lasts as long as the machine does
 (`start --foreground`), or the sync (`clip sync --foreground`), so systemd sees it end, and why.
@@ -42,6 +42,44 @@ class SyncService:
     words: Sequence[str]
     start: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+MESH_UNIT = "pommel_mesh.service"  # no machine's unit is called so
+
+
+@dataclass(frozen=True, slots=True)
+class MeshService:
+    """What keeps a home's machines on their MeshCentral servers, as a service. `start` runs until it is told to end."""
+
+    start: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def mesh_unit_text(service: MeshService) -> str:
+    """The unit file of what keeps the machines on their MeshCentral servers.
+
+    Raises:
+        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+    """
+    return f"""\
+# Written by `pommel mesh service install`, which writes it anew; `pommel mesh service remove` takes it away.
+[Unit]
+Description=Machines on their MeshCentral servers (Pommel)
+# One that was started in the background goes first, and ends by itself.
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+{_environment(service.environment)}ExecStart={command_line(service.start)}
+# The machines that it was asked to start are not its own, and live on.
+KillMode=process
+Restart=on-failure
+RestartSec={_RESTART_S}
+RestartPreventExitStatus=2
+
+[Install]
+WantedBy=default.target
+"""
 
 
 def sync_unit_name(key: str) -> str:

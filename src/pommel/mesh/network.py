@@ -3,6 +3,9 @@
 A MeshCentral server signs its own certificate as a rule, so there is no authority to ask: the control connection takes
 any and the handshake then proves it, a relay's must be one that is known from there. That is looked at before the first
 byte of a request, for a relay's address is the ticket to it.
+
+What ends here ends at once: aiohttp forgets a connection when it closes it, and TLS then waits for its peer's goodbye,
+half a minute if need be, with the socket open and nobody who knows of it.
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket as sockets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from pommel.errors import PommelError, ProtocolError
@@ -23,10 +29,36 @@ CONNECT_S = 20.0
 HEARTBEAT_S = 90.0  # with its answer's 45 s it is within the 150 s after which a server gives up on a silent agent
 _MOST_MESSAGE = 4 << 20
 _CLOSE_S = 2.0
+_CUT_S = 1.0
+_TURN_S = 0.001
 
 
 class ServerUnreachable(PommelError):
     """The server cannot be connected to now."""
+
+
+class Cable:
+    """A TCP connection beneath whatever is spoken on it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        # Asked for now: a TLS transport that was closed twice knows nothing any more, and cannot be aborted either.
+        self._socket = transport.get_extra_info("socket")
+
+    @property
+    def is_open(self) -> bool:
+        """Is there a socket still?"""
+        return self._socket is not None and self._socket.fileno() >= 0
+
+    async def cut(self) -> None:
+        """End it without a goodbye, and wait until its socket is closed."""
+        self.transport.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CUT_S):
+                while self._socket is not None and self._socket.fileno() >= 0:
+                    with contextlib.suppress(OSError):
+                        self._socket.shutdown(sockets.SHUT_RDWR)
+                    await asyncio.sleep(_TURN_S)
 
 
 class _Certificate(aiohttp.Fingerprint):
@@ -36,18 +68,43 @@ class _Certificate(aiohttp.Fingerprint):
         super().__init__(bytes(32))
         self._known = known
         self.shown = b""
+        self.cables: list[Cable] = []  # all that were looked at; the last is the one in use
 
     def check(self, transport: asyncio.Transport) -> None:
         """Raise if it is none of the known ones."""
-        self.transport: asyncio.Transport = transport
+        self.cables.append(Cable(transport))
         tls = transport.get_extra_info("ssl_object")
         self.shown = (tls.getpeercert(binary_form=True) if tls is not None else None) or b""
         if self._known is not None and sha384(self.shown) not in self._known:
-            transport.abort()  # aiohttp does so for errors of its own only
             raise ProtocolError(
                 "the relay shows another TLS certificate than the server did: it was not connected to",
                 hint="something is between this host and the server, or its relay has a certificate of its own",
             )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps in mind what it has opened until that is closed, whoever has closed it."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=0, keepalive_timeout=1.0)
+        self._cables: list[Cable] = []
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        """Open a connection for a request."""
+        connection = await super().connect(req, traces, timeout)
+        self._cables = [one for one in self._cables if one.is_open]
+        if connection.transport is not None:
+            self._cables.append(Cable(connection.transport))
+        return connection
+
+    async def cut(self) -> None:
+        """End all that is open still."""
+        await asyncio.gather(*(one.cut() for one in self._cables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +118,13 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def network() -> AsyncIterator[aiohttp.ClientSession]:
-    """What all connections of a process share."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=1.0)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield session
+    """Give what all connections of a process share; when it ends no socket of theirs is open any more."""
+    connector = _Connector()
+    try:
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield session
+    finally:
+        await connector.cut()
 
 
 @contextlib.asynccontextmanager
@@ -76,16 +136,17 @@ async def opened(session: aiohttp.ClientSession, url: str, known: Iterable[bytes
         ProtocolError: its certificate is none of the `known` ones (SHA-384).
     """
     certificate = _Certificate(None if known is None else frozenset(known))
-    socket = await _connected(session, url, certificate)
     try:
-        yield Line(socket, certificate.shown, certificate.transport)
-    finally:
+        socket = await _connected(session, url, certificate)
         try:
+            yield Line(socket, certificate.shown, certificate.cables[-1].transport)
+        finally:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_CLOSE_S):
                     await socket.close()
-        finally:
-            certificate.transport.abort()  # with bytes unsent it would wait for a dead peer to take them
+    finally:
+        for cable in certificate.cables:
+            await cable.cut()  # with bytes unsent it would wait for a dead peer to take them
 
 
 async def _connected(

@@ -9,6 +9,8 @@ open in /tmp. Who may own and write to these places is `directory`'s.
       viewers                       where viewers come in, for root or the one user that the daemon was told of
       daemon.json                   where the daemon serves, its page's token among it; root's
       daemon.lock                   held by the daemon for as long as it lives
+    STATE/ID-kvm/                   what outlives a boot; root's
+      group.msh mesh/               the way to a MeshCentral server, and what is kept of having joined it
 
 On Linux the directories end in `-kvm`: /run/pommel itself holds the sockets of root's own machines (`paths`).
 """
@@ -27,6 +29,7 @@ DEFAULT_ID = "pommel"
 # sockaddr_un.sun_path less its NUL: unix(7) on Linux, unix(4) on macOS
 SOCKET_PATH_MAX: dict[System, int] = {"linux": 107, "macos": 103}
 _RUN: dict[System, str] = {"linux": "/run", "macos": "/var/run"}
+_STATE: dict[System, str] = {"linux": "/var/lib", "macos": "/var/db"}
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z")
 _LONGEST_UID = 2**32 - 1
 
@@ -91,6 +94,22 @@ class Places:
     def record(self) -> PurePosixPath:
         """Where the daemon serves (JSON, 0600)."""
         return self.sockets / "daemon.json"
+
+    @property
+    def state(self) -> PurePosixPath:
+        """The directory of what outlives a boot; where `run` is not the system's own, neither is this."""
+        base = _STATE[self.system] if str(self.run) == _RUN[self.system] else self.run / "state"
+        return PurePosixPath(base) / f"{self.service_id}-kvm"
+
+    @property
+    def ticket(self) -> PurePosixPath:
+        """The .msh file that the service was installed with."""
+        return self.state / "group.msh"
+
+    @property
+    def mesh(self) -> PurePosixPath:
+        """The directory of what is kept of having joined a MeshCentral server."""
+        return self.state / "mesh"
 
     def socket(self, uid: int) -> PurePosixPath:
         """Where the agent of `uid`'s session connects to."""

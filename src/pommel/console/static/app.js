@@ -1,6 +1,7 @@
 // The page: wires the connection, the picture and the hands to the toolbar. Nothing is exported and nothing is global;
 // body[data-state] and body[data-frames] tell the tests what is going on.
 
+import { Audience } from "./audience.js";
 import { Clipboard } from "./clipboard.js";
 import { CURSORS, decode, encode } from "./codec.js";
 import { Displays } from "./displays.js";
@@ -36,6 +37,7 @@ const picture = new Picture($("screen"), $("stage"), { drawn, broken, videoBroke
 const link = new Link({ onState: showState, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
 const notes = new Notes($("note"));
 const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
+const audience = new Audience($("question"), $("shared"), { say: toast, leave: () => focusScreen() });
 const displays = new Displays($("displays"), $("displays-menu"), { choose: chooseDisplay });
 const hands = new Hands(picture, $("field"), {
   send: (bytes) => link.send(bytes),
@@ -49,6 +51,7 @@ async function begin() {
   picture.reset();
   hands.forget();
   clipboard.begin();
+  audience.begin();
   displays.list([], 0);
   acknowledged = arrived = 0;
   await videoKnown; // pictures come meanwhile
@@ -88,6 +91,7 @@ function receiveText(text) {
   if (String(said?.ctrlChannel) !== CONTROL_CHANNEL) return;
   if (said.type === "console") notes.say(said.msg);
   if (said.type === "clipboard") clipboard.told(said);
+  audience.told(said);
 }
 
 function drawn(count, shown) {
@@ -139,6 +143,7 @@ function broken() {
 function ended(reason) {
   hands.release();
   hands.forget();
+  audience.ended();
   if (reason) notes.say(reason, { parting: true });
 }
 

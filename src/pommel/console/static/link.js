@@ -37,7 +37,7 @@ export class Link {
     clearTimeout(this.#timer);
     if (this.#state !== "reconnecting") this.#enter("connecting", "Connecting…");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/kvm?clipboard`);
+    const socket = new WebSocket(`${scheme}://${location.host}/kvm?clipboard&audience`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#received(data);

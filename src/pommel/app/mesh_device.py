@@ -1,0 +1,165 @@
+"""A machine of this home as a device of a MeshCentral server. Band: app.
+
+Its screen is QEMU's own display, so it is there from the boot picker on. Whoever is at the machine is whoever has its
+console page open here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from pommel import __version__, locks
+from pommel.app import starting
+from pommel.app.clip_target import find_guest
+from pommel.app.mesh_lines import Lines
+from pommel.app.mesh_page import ConsolePage
+from pommel.app.mesh_screen import MeshScreen
+from pommel.app.workspace import TRIAL, Workspace
+from pommel.errors import MachineError, PommelError, StateError
+from pommel.machine import qmp, record
+from pommel.machine.events import note_event
+from pommel.machine.record import MachineRecord
+from pommel.mesh.agent import Facts
+from pommel.mesh.device import Notice, Question, ViewerStream
+from pommel.mesh.orders import Person, Power
+from pommel.paths import MachinePaths
+from pommel.recovery import catalog
+
+if TYPE_CHECKING:
+    from pommel.console.clipboard import ConsoleClipboard
+
+_QMP_S = 5.0
+log = logging.getLogger(__name__)
+Wake = Callable[[Sequence[str]], Awaitable[None]]
+
+
+def described(kept: MachineRecord) -> str:
+    """What runs in a machine, as the server shows it."""
+    if kept.upstream == TRIAL:
+        system = "Debian, the trial machine"
+    elif kept.macos is not None:
+        system = f"macOS {catalog.find(kept.macos).title} {kept.macos}"
+    else:
+        system = "a virtual machine"
+    return f"{system} (Pommel {__version__})"
+
+
+class MachineDevice:
+    """Machine `name`, for `mesh.connection`; made by `machine_device`, which runs what it is made of."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        name: str,
+        screen: MeshScreen,
+        page: ConsolePage,
+        clipboard: ConsoleClipboard,
+        *,
+        wake: Wake,
+        watched: Callable[[], None],
+    ) -> None:
+        self._workspace, self._name, self._paths = workspace, name, workspace.paths(name)
+        self._screen, self._page, self._clipboard = screen, page, clipboard
+        self._wake, self._watched = wake, watched
+        self._lines = Lines(workspace, name)
+
+    def facts(self) -> Facts:
+        """See Device. MachineError: the machine's record cannot be read."""
+        kept = record.load(self._paths.record)
+        return Facts(self._name, described(kept), __version__, has_console=True, macs=(kept.mac.lower(),))
+
+    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+        """See Device. A fault of ours ends this one session, not the connection with all others."""
+        try:
+            await self._screen.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+        except (PommelError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("showing the screen of %s failed", self._name)
+            raise MachineError(f"showing the screen failed; {self._workspace.home.mesh.log} says why") from None
+
+    async def power(self, action: Power) -> None:
+        """See Device. What has begun goes on when the connection is lost: a machine that stops loses it."""
+        match action:
+            case Power.OFF:
+                await asyncio.to_thread(starting.stop, self._name, workspace=self._workspace)
+            case Power.RESET:
+                await asyncio.to_thread(_reset, self._paths)
+            case Power.SLEEP:
+                await asyncio.to_thread(starting.sleep, self._name, workspace=self._workspace)
+
+    async def wake(self, macs: Sequence[str]) -> None:
+        """See Device."""
+        await self._wake(macs)
+
+    async def ask(self, question: Question) -> bool | None:
+        """See Device."""
+        return await self._page.ask(question)
+
+    async def notify(self, notice: Notice) -> None:
+        """See Device."""
+        await self._page.notify(notice)
+
+    def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
+        """See Device."""
+        del people  # how many there are, the connection knows
+        self._page.show_bar(bar)
+        self._watched()
+
+    async def get_clipboard(self) -> str:
+        """See Device."""
+        return (await self._clipboard.get()).text or ""
+
+    async def set_clipboard(self, text: str) -> None:
+        """See Device."""
+        from pommel.console.clipboard import Clip
+
+        await self._clipboard.set(Clip(text=text))
+
+    async def console(self, line: str) -> str:
+        """See Device."""
+        return await self._lines.answer(line)
+
+
+@contextlib.asynccontextmanager
+async def machine_device(
+    workspace: Workspace, name: str, http: aiohttp.ClientSession, *, wake: Wake, watched: Callable[[], None]
+) -> AsyncIterator[MachineDevice]:
+    """Have machine `name` as a device for the time of the block. `watched` is called when viewers come and go."""
+    from pommel.app.console_clipboard import machine_clipboard
+
+    paths, whose = workspace.paths(name), find_guest(workspace, name)
+    screen, page = MeshScreen(paths), ConsolePage(paths, http)
+    async with (
+        machine_clipboard(partial(whose.argv, workspace), key_hint=whose.key_hint) as clipboard,
+        _running(screen.run(), page.run()),
+    ):
+        yield MachineDevice(workspace, name, screen, page, clipboard, wake=wake, watched=watched)
+
+
+@contextlib.asynccontextmanager
+async def _running(*works: Coroutine[object, None, None]) -> AsyncIterator[None]:
+    """Have these run for the time of the block; one that fails ends it."""
+    async with asyncio.TaskGroup() as tasks:
+        made = [tasks.create_task(work) for work in works]
+        yield
+        for task in made:
+            task.cancel()
+
+
+def _reset(paths: MachinePaths) -> None:
+    if locks.holder(paths.pidfile) is None:
+        raise StateError(f"{paths.name} is not running", hint=f"pommel start {paths.name}")
+
+    async def press(monitor: qmp.Qmp) -> None:
+        await monitor.execute("system_reset")
+
+    qmp.run(qmp.within(paths.qmp, _QMP_S, press))
+    note_event(paths, "reset", "by its MeshCentral server")

@@ -1,0 +1,91 @@
+"""Who sits at a machine's console page: asked, told, shown a bar, from another process than the page's. Band: app.
+
+By the small API that the console has for it (console.audience_api), behind the token that is in the console's record.
+No console, or none with a page open, is nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+from pommel.app import console
+from pommel.errors import StateError
+from pommel.mesh.device import Notice, Question
+from pommel.paths import MachinePaths
+
+BAR_S = 15.0  # for which a bar stands that nobody says again: we may be killed
+_AGAIN_S = BAR_S / 3
+_PATIENCE_S = 5.0
+
+
+class ConsolePage:
+    """Whoever has the console page of machine `paths.name` open. Somebody has to `run` it for the bar's sake."""
+
+    def __init__(self, paths: MachinePaths, http: aiohttp.ClientSession) -> None:
+        self._paths, self._http = paths, http
+        self._bar: str | None = None
+        self._changed = asyncio.Event()
+
+    async def ask(self, question: Question) -> bool | None:
+        """Ask them; None: nobody is there, or nobody has answered. Cancelled, the question is taken back."""
+        said = {"title": question.title, "text": question.text, "timeout_s": question.timeout_s}
+        answer = await self._say("POST", "question", question.timeout_s + _PATIENCE_S, said)
+        allowed = answer.get("allowed")
+        return allowed if isinstance(allowed, bool) else None
+
+    async def notify(self, notice: Notice) -> None:
+        """Tell them.
+
+        Raises:
+            StateError: nobody is there.
+        """
+        said = {"title": notice.title, "text": notice.text, "must_close": notice.must_close}
+        if not (await self._say("POST", "notice", _PATIENCE_S, said)).get("pages"):
+            raise StateError(f"nobody has the console page of {self._paths.name} open")
+
+    def show_bar(self, text: str | None) -> None:
+        """Have a bar over the screen say this from now on, or nothing any more."""
+        self._bar = text
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep the bar as it is to be, on consoles that open later too, until cancelled."""
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                while (shown := self._bar) is not None:
+                    await self._put_bar(shown)
+                    await self._changes()
+                await self._put_bar(None)
+        finally:
+            if self._bar is not None:
+                self._bar = None
+                await self._put_bar(None)
+
+    async def _changes(self) -> None:
+        try:
+            async with asyncio.timeout(_AGAIN_S):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    async def _put_bar(self, text: str | None) -> None:
+        await self._say("PUT", "bar", _PATIENCE_S, {"text": text, "for_s": BAR_S})
+
+    async def _say(self, method: str, what: str, patience_s: float, said: dict[str, Any]) -> dict[str, Any]:
+        """Call the console's API; {} where there is none that answers."""
+        found = await asyncio.to_thread(console.find, self._paths)
+        if found is None:
+            return {}
+        url = found.url.replace("/?", f"/api/{what}?", 1)
+        try:
+            async with asyncio.timeout(patience_s), self._http.request(method, url, json=said) as answer:
+                told = await answer.json() if answer.status == 200 else {}
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}

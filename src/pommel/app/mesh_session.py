@@ -1,0 +1,193 @@
+"""A login session's screen as a device of a MeshCentral server, beside the page that shows it. Band: app.
+
+Whoever is at the session is whoever has that page open. What is there of a session is its screen, its hands and, where
+its page has one, its clipboard: nothing of the computer's power.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pommel import __version__, locks
+from pommel.app.mesh_ticket import Ticket
+from pommel.errors import PommelError, StateError, UsageError
+from pommel.mesh.agent import Facts
+from pommel.mesh.connection import Connection, Standing
+from pommel.mesh.device import Notice, Question, ViewerStream
+from pommel.mesh.membership import join
+from pommel.mesh.network import network
+from pommel.mesh.orders import Person, Power
+
+if TYPE_CHECKING:
+    from pommel.console.audience import Audience
+    from pommel.console.clipboard import ConsoleClipboard
+
+HELP = """\
+help    this
+status  who looks on"""
+
+log = logging.getLogger(__name__)
+
+
+class Serve(Protocol):
+    """Serves one viewer of a session, as `Endpoint.serve`."""
+
+    def __call__(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> Awaitable[None]:
+        """Serve it until it leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is shown: its name for people, how viewers are served, who has its page open, and its clipboard."""
+
+    name: str
+    serve: Serve
+    audience: Audience | None = None
+    clipboard: ConsoleClipboard | None = None
+
+
+def described() -> str:
+    """Say what system this is."""
+    if sys.platform == "darwin":
+        system = f"macOS {platform.mac_ver()[0]}"
+    else:
+        try:
+            system = platform.freedesktop_os_release()["PRETTY_NAME"]
+        except (OSError, KeyError):
+            system = platform.system()
+    return f"{system} (Pommel {__version__})"
+
+
+class SessionDevice:
+    """A session, for `mesh.connection`. Somebody has to `run` it for the bar's sake."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._facts = Facts(session.name, described(), __version__, has_console=True)
+        self._people: tuple[Person, ...] = ()
+        self._bar: str | None = None
+        self._changed = asyncio.Event()
+
+    def facts(self) -> Facts:
+        """See Device."""
+        return self._facts
+
+    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+        """See Device. A fault of ours ends this one viewer's session, not the connection with all others."""
+        try:
+            await self._session.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+        except (PommelError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("showing %s failed", self._session.name)
+            raise PommelError("showing the screen failed; its process says why") from None
+
+    async def power(self, action: Power) -> None:
+        """See Device. It is a session's screen alone that is shown here."""
+        del action
+        raise StateError(f"{self._session.name} is a session that is shown: its computer's power is not in our hands")
+
+    async def wake(self, macs: Sequence[str]) -> None:
+        """See Device. Nothing here can be started."""
+
+    async def ask(self, question: Question) -> bool | None:
+        """See Device."""
+        if self._session.audience is None:
+            return None
+        return await self._session.audience.ask(question.title, question.text, question.timeout_s)
+
+    async def notify(self, notice: Notice) -> None:
+        """See Device."""
+        audience = self._session.audience
+        said = {"title": notice.title, "text": notice.text, "must_close": notice.must_close}
+        if audience is None or not await audience.notify(**said):  # type: ignore[arg-type]
+            raise StateError(f"nobody has the page of {self._session.name} open")
+
+    def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
+        """See Device."""
+        self._people, self._bar = tuple(people), bar
+        self._changed.set()
+
+    async def get_clipboard(self) -> str:
+        """See Device."""
+        return (await self._clipboard().get()).text or ""
+
+    async def set_clipboard(self, text: str) -> None:
+        """See Device."""
+        from pommel.console.clipboard import Clip
+
+        await self._clipboard().set(Clip(text=text))
+
+    async def console(self, line: str) -> str:
+        """See Device."""
+        match line.split():
+            case [] | ["help"]:
+                return HELP
+            case ["status"]:
+                names = ", ".join(person.name for person in self._people)
+                return f"{self._session.name}: {names or 'nobody'} looking"
+        raise UsageError(f"there is no command {line.split()[0]!r} here", hint="help lists them")
+
+    async def run(self) -> None:
+        """Keep the bar of the page as it is to be, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._session.audience is not None:
+                await self._session.audience.show_bar(self._bar)
+
+    def _clipboard(self) -> ConsoleClipboard:
+        if self._session.clipboard is None:
+            raise StateError(f"{self._session.name} has no clipboard that can be had here")
+        return self._session.clipboard
+
+
+@contextlib.asynccontextmanager
+async def on_server(
+    folder: Path, ticket: Ticket, session: Session, told: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[None]:
+    """Have a session online on its server for the time of the block; what is kept of that is in `folder`.
+
+    `told` hears how it stands there, in a line for people.
+
+    Raises:
+        BusyError: another process has it online.
+        ProtocolError: the ticket is none.
+        StateError, NotPermitted: the identity of before cannot be used.
+    """
+    with locks.hold(folder / "lock", busy=f"another process has {session.name} on its MeshCentral server"):
+        member = await asyncio.to_thread(join, folder, ticket.data)
+        device = SessionDevice(session)
+        async with network() as http:
+            works = [
+                _logged(Connection(member, device, http, lambda standing: told(_spelled(standing))).run()),
+                _logged(device.run()),
+            ]
+            tasks = [asyncio.ensure_future(work) for work in works]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _spelled(standing: Standing) -> str:
+    why = f": {standing.why}" if standing.why else ""
+    hint = f" ({standing.hint})" if standing.hint else ""
+    return f"MeshCentral: {standing.phase.value}{why}{hint}"
+
+
+async def _logged(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception:  # the session is shown all the same
+        log.exception("keeping the session online failed")

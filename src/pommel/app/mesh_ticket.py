@@ -1,0 +1,52 @@
+"""A .msh file, read from where a person says that it is. Band: app. Light: a guest's own daemon needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.errors import MissingProgram, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A .msh file, read: its bytes, and what they say. `servers` are addresses, in the order they are tried."""
+
+    data: bytes
+    group: str
+    servers: tuple[str, ...]
+
+
+def read_ticket(where: str) -> Ticket:
+    """Read a .msh file, by its name or its https address.
+
+    Raises:
+        UsageError: there is no such file, or it is no address.
+        FetchError: it could not be downloaded, or not safely.
+        ProtocolError: it is no .msh file.
+        MissingProgram: this Pommel is the part of it that runs in a guest.
+    """
+    try:
+        from pommel.mesh.fetching import fetch_msh
+        from pommel.mesh.msh import parse_msh
+    except ModuleNotFoundError:  # as `guest install` brings it into a guest
+        raise MissingProgram(
+            "this Pommel has not all that a MeshCentral server takes", hint="install Pommel itself here"
+        ) from None
+    data = asyncio.run(fetch_msh(where)) if "://" in where else _file(where)
+    msh = parse_msh(data)
+    return Ticket(data, msh.mesh_name, tuple(server.url for server in msh.servers))
+
+
+def _file(where: str) -> bytes:
+    from pommel.mesh.msh import MOST_BYTES
+
+    try:
+        with Path(where).expanduser().open("rb") as file:
+            return file.read(MOST_BYTES + 1)  # the parser says what is wrong with one that is longer
+    except OSError as failure:
+        raise UsageError(
+            f"{where} cannot be read: {failure.strerror}",
+            hint="name the .msh file that the server's page gives: My Devices, the device group, Add Agent",
+        ) from None

@@ -1,0 +1,62 @@
+"""Waking machines by the network cards they would have. Band: app.
+
+A server has every device that is online look for the sleeper, so one request comes many times. Only what has joined
+that same server is woken: who may ask there has no say over the machines of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
+
+from pommel import locks
+from pommel.app import mesh_status, starting
+from pommel.app.workspace import Workspace
+from pommel.errors import PommelError
+from pommel.machine import record
+from pommel.mesh.membership import Membership, load
+
+log = logging.getLogger(__name__)
+
+
+class Waker:
+    """Starts machines of one home, each once at a time."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._starting: set[str] = set()
+
+    async def wake(self, macs: Sequence[str], asker: Membership) -> None:
+        """Start what has one of these cards and has joined the asker's server.
+
+        Raises:
+            PommelError: it could not be started.
+        """
+        for name in await asyncio.to_thread(self._sleepers, macs, asker):
+            if name in self._starting:
+                continue
+            self._starting.add(name)
+            try:
+                log.warning("%s is woken by its server", name)
+                # Anew: a machine's pommel.toml may have changed since this process began.
+                now = Workspace(self._workspace.home, self._workspace.cwd, self._workspace.env)
+                await asyncio.to_thread(starting.start, name, workspace=now)
+            finally:
+                self._starting.discard(name)
+
+    def _sleepers(self, macs: Iterable[str], asker: Membership) -> list[str]:
+        wanted, found = {mac.lower() for mac in macs}, []
+        home = self._workspace.home
+        for paths in map(home.machine, home.names()):
+            if not mesh_status.has_joined(paths) or locks.holder(paths.pidfile) is not None:
+                continue
+            with contextlib.suppress(PommelError):  # one that cannot be read is not woken
+                if record.load(paths.record).mac.lower() in wanted and _same_server(load(paths.mesh), asker):
+                    found.append(paths.name)
+        return found
+
+
+def _same_server(one: Membership, other: Membership) -> bool:
+    return bool({server.server_id for server in one.msh.servers} & {server.server_id for server in other.msh.servers})

@@ -1,0 +1,247 @@
+"""`pommel mesh join|leave|status|list|run|service`. Band: face."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import click
+from click.shell_completion import CompletionItem
+
+from pommel.app import mesh, service
+from pommel.app.machines import spell_duration
+from pommel.app.mesh_status import MeshStatus
+from pommel.app.mesh_ticket import Ticket, read_ticket
+from pommel.app.workspace import Workspace
+from pommel.cli.common import dry_run_option, json_option, name_argument
+from pommel.cli.output import print_json, print_pairs, print_table, reporter
+from pommel.cli.running import until_signal
+from pommel.errors import PommelError
+
+
+def _complete_joined(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of the machines that have joined a server, for a shell's completion."""
+    try:
+        names = [one.name for one in mesh.list_joined()]
+    except PommelError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+@click.group("mesh")
+def mesh_command() -> None:
+    """Machines as devices of a MeshCentral server: each one's own console, from its boot picker on, as a Desktop.
+
+    A machine that has joined is online there while it runs; `up`, `start` and `stop` see to that.
+    """
+
+
+@mesh_command.command("join")
+@name_argument()
+@click.option(
+    "--msh",
+    required=True,
+    metavar="FILE|URL",
+    help="The settings file of the device group: on the server's page, My Devices, the group, Add Agent.",
+)
+@click.option(
+    "--agent-id",
+    type=int,
+    metavar="ID",
+    help="What to pass for: 10005 (has a Clipboard button), 16 (Intel Mac) or 29 (ARM Mac).  [default: 10005]",
+)
+@dry_run_option
+@json_option
+def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool, as_json: bool) -> int:
+    """Have machine NAME join a MeshCentral server. One that runs comes online at once."""
+    workspace = Workspace.current()
+    workspace.made(name)
+    if agent_id is not None:
+        mesh.check_agent_id(agent_id)
+    ticket = read_ticket(msh)
+    if dry_run:
+        _show_ticket(name, ticket, as_json=as_json)
+        return 0
+    seen = mesh.join(name, ticket, agent_id=agent_id, workspace=workspace, report=reporter())
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        click.echo(f"{name} has joined {_place(seen)}; {sentence(seen)}")
+        if seen.hint:
+            click.echo(f"hint: {seen.hint}", err=True)
+    return 1 if seen.standing in ("refused", "failed") else 0
+
+
+@mesh_command.command("leave")
+@click.argument("name", shell_complete=_complete_joined)
+@json_option
+def leave_command(name: str, as_json: bool) -> None:
+    """Have machine NAME leave its server, and forget who it was there.
+
+    The server keeps it in its list, offline, until somebody removes it there.
+    """
+    mesh.leave(name)
+    if as_json:
+        print_json({"name": name, "left": True})
+    else:
+        click.echo(f"{name} has left its MeshCentral server")
+
+
+@mesh_command.command("status")
+@click.argument("name", required=False, shell_complete=_complete_joined)
+@json_option
+def status_command(name: str | None, as_json: bool) -> None:
+    """Say how machine NAME stands with its server; without NAME, how all do that have joined one."""
+    if name is None:
+        _list(as_json=as_json)
+        return
+    seen = mesh.status(name)
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        print_pairs(_pairs(seen))
+
+
+@mesh_command.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the machines that have joined a server."""
+    _list(as_json=as_json)
+
+
+@mesh_command.command("run")
+@click.option("--serve", is_flag=True, hidden=True)
+@json_option
+def run_command(serve: bool, as_json: bool) -> None:
+    """Keep the machines that have joined a server online while they run, and say what happens. Ctrl-C ends it.
+
+    `up` and `start` do the same in the background; then there is nothing left to do here.
+    """
+    from pommel.app import mesh_running
+
+    said: dict[str, MeshStatus] = {}
+
+    def tell(status: MeshStatus) -> None:
+        before = said.get(status.name)
+        said[status.name] = status
+        if serve or (before is not None and replace(before, since=None) == replace(status, since=None)):
+            return
+        if as_json:
+            print_json(status.as_dict())
+        elif before is None or sentence(before) != sentence(status):
+            click.echo(f"{status.name}: {sentence(status)}", err=True)
+
+    workspace = Workspace.current()
+    mesh.refuse_second(workspace)
+    linger_s = mesh_running.LINGER_S if serve else None
+    if not serve and not as_json:
+        click.echo("keeping the machines online that have joined a MeshCentral server; Ctrl-C ends it", err=True)
+    reason = asyncio.run(until_signal(mesh_running.serve(workspace, linger_s=linger_s, on_change=tell)))
+    if reason and not serve:
+        click.echo(reason, err=True)
+
+
+@mesh_command.group("service")
+def mesh_service_command() -> None:
+    """What keeps the machines online, started when you log in, by systemd."""
+
+
+@mesh_service_command.command("install")
+@click.option("--no-enable", is_flag=True, help="Only write the unit.")
+@dry_run_option
+@json_option
+def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
+    """Write a systemd user unit that keeps the machines online, and have it start with your session."""
+    workspace = Workspace.current()
+    if dry_run:
+        path, text = service.mesh_unit_path(workspace), service.mesh_text(workspace)
+        if as_json:
+            print_json({"unit": str(path), "text": text})
+        else:
+            click.echo(f"would write {path}:", err=True)
+            click.echo(text, nl=False)
+        return
+    made = service.install_mesh(workspace, enable=not no_enable, report=reporter())
+    if as_json:
+        print_json({"unit": str(made.path), "enabled": made.enabled})
+    else:
+        click.echo(made.path)
+
+
+@mesh_service_command.command("remove")
+@dry_run_option
+@json_option
+def remove_command(dry_run: bool, as_json: bool) -> None:
+    """Take the unit away, and end what it runs."""
+    workspace = Workspace.current()
+    if dry_run:
+        done, path = "would remove", service.mesh_unit_path(workspace)
+    else:
+        done, path = "removed", service.remove_mesh(workspace, report=reporter())
+    if as_json:
+        print_json({done.replace(" ", "_"): str(path)})
+    else:
+        click.echo(f"{done} {path}")
+
+
+@mesh_service_command.command("status")
+@json_option
+def service_status_command(as_json: bool) -> None:
+    """Say whether the unit is there, and whether systemd runs it."""
+    path = service.mesh_unit_path(Workspace.current())
+    there = path.exists()
+    active = service.mesh_active() if there else "inactive"
+    if as_json:
+        print_json({"unit": str(path), "installed": there, "active": active})
+    else:
+        print_pairs({"unit": str(path), "installed": "yes" if there else "no", "systemd": active})
+
+
+def sentence(seen: MeshStatus) -> str:
+    """How a machine stands, in a line."""
+    if seen.standing == "online":
+        looking = "" if not seen.viewers else f", {seen.viewers} looking"
+        return f"online{looking}"
+    return f"{seen.standing}{': ' + seen.why if seen.why else ''}"
+
+
+def _place(seen: MeshStatus) -> str:
+    group = f"the group {seen.group} on " if seen.group else ""
+    return f"{group}{seen.server}"
+
+
+def _list(*, as_json: bool) -> None:
+    seen = mesh.list_joined()
+    if as_json:
+        print_json({"machines": [each.as_dict() for each in seen]})
+    elif seen:
+        rows = [(one.name, one.standing, str(one.viewers), one.group or "-", one.server, one.why) for one in seen]
+        print_table(("NAME", "STANDING", "VIEWERS", "GROUP", "SERVER", "WHY"), rows)
+    else:
+        click.echo("no machine has joined a MeshCentral server; begin with: pommel mesh join NAME --msh FILE", err=True)
+
+
+def _pairs(seen: MeshStatus) -> dict[str, str]:
+    since = "" if seen.since is None else f" for {spell_duration(max(0.0, time.time() - seen.since))}"
+    found = {
+        "name": seen.name,
+        "standing": f"{seen.standing}{since}",
+        "why": seen.why,
+        "hint": seen.hint or "",
+        "server": seen.server,
+        "group": seen.group,
+        "node": seen.node_id,
+        "agent id": str(seen.agent_id or ""),
+        "viewers": str(seen.viewers) if seen.standing == "online" else "",
+        "pid": str(seen.pid or ""),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _show_ticket(name: str, ticket: Ticket, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": name, "group": ticket.group, "servers": list(ticket.servers)})
+    else:
+        group = f"the group {ticket.group} on " if ticket.group else ""
+        click.echo(f"{name} would join {group}{', '.join(ticket.servers)}")

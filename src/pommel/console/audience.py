@@ -1,0 +1,144 @@
+"""Whoever has the page open: asked, told, shown a bar. Band: shell.
+
+It speaks by control texts beside the pictures, so to a page alone that says it understands them; answers come back by
+HTTP (`audience_api`). Any open page may answer, and the first answer counts. Who asks, and why, is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from pommel.console.stream import CONTROL_CHANNEL, ViewerStream
+
+_SEND_S = 2.0  # a page that does not read holds up nobody
+_LOOK_S = 0.2
+_LATE_S = 2.0  # who asked has a clock too, and takes its question back itself: that is another end than no answer
+_GONE_S = 5.0  # in which a page that is loaded anew comes back
+MOST_TEXT = 4000
+
+
+class _Question:
+    def __init__(self, number: int, said: dict[str, Any], ends_at: float) -> None:
+        self.number, self._said, self._ends_at = number, said, ends_at
+        self.allowed: bool | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        left_s = max(0.0, self._ends_at - time.monotonic())
+        return {"type": "question", "id": self.number, **self._said, "left_s": round(left_s, 1)}
+
+
+class Audience:
+    """The open pages of one console."""
+
+    def __init__(self) -> None:
+        self._pages: set[ViewerStream] = set()
+        self._numbers = itertools.count(1)
+        self._questions: dict[int, _Question] = {}
+        self._bar: str | None = None
+        self._bar_ends: asyncio.TimerHandle | None = None
+        self._hiding: asyncio.Future[None] | None = None
+
+    @property
+    def present(self) -> int:
+        """How many pages are open."""
+        return len(self._pages)
+
+    @contextlib.asynccontextmanager
+    async def with_page(self, page: ViewerStream) -> AsyncIterator[None]:
+        """Count a page as open for the time of the block; it is told what the others have been told."""
+        self._pages.add(page)
+        try:
+            for question in tuple(self._questions.values()):
+                await _send(page, question.told)
+            if self._bar is not None:
+                await _send(page, {"type": "bar", "text": self._bar})
+            yield
+        finally:
+            self._pages.discard(page)
+
+    async def ask(
+        self, title: str, text: str, timeout_s: float, *, wanted: Callable[[], bool] = lambda: True
+    ) -> bool | None:
+        """Ask whoever has a page open, to allow or refuse; None: nobody is there who could.
+
+        Cancelled, or once it is `wanted` no more, it is taken back; left alone, a little after `timeout_s`: None.
+        """
+        if not self._pages:
+            return None
+        asked = {"title": title[:MOST_TEXT], "text": text[:MOST_TEXT]}
+        question = _Question(next(self._numbers), asked, time.monotonic() + timeout_s)
+        self._questions[question.number] = question
+        try:
+            await self._tell(question.told)
+            async with asyncio.timeout(timeout_s + _LATE_S):
+                return await self._answered(question, wanted)
+        except TimeoutError:
+            return None
+        finally:
+            del self._questions[question.number]
+            await self._tell({"type": "answered", "id": question.number})
+
+    def answer(self, number: int, *, allowed: bool) -> bool:
+        """Take an answer from a page; False: that question is over, or has been answered."""
+        question = self._questions.get(number)
+        if question is None or question.allowed is not None:
+            return False
+        question.allowed = allowed
+        return True
+
+    async def notify(self, title: str, text: str, *, must_close: bool) -> int:
+        """Tell whoever has a page open; with `must_close` it stays there until they close it. Return on how many."""
+        said = {"title": title[:MOST_TEXT], "text": text[:MOST_TEXT], "must_close": must_close}
+        return await self._tell({"type": "notice", **said})
+
+    async def show_bar(self, text: str | None, for_s: float | None = None) -> None:
+        """Have all pages, later ones too, show a line over the screen; None takes it away. At most for `for_s`."""
+        if self._bar_ends is not None:
+            self._bar_ends.cancel()
+            self._bar_ends = None
+        if text is not None and for_s is not None:
+            self._bar_ends = asyncio.get_running_loop().call_later(for_s, self._hide_bar)
+        text = None if text is None else text[:MOST_TEXT]
+        if text != self._bar:
+            self._bar = text
+            await self._tell({"type": "bar", "text": text})
+
+    async def close(self) -> None:
+        """Let go of what waits for its time."""
+        await self.show_bar(None)
+        if self._hiding is not None:
+            await asyncio.gather(self._hiding, return_exceptions=True)
+
+    def _hide_bar(self) -> None:
+        self._bar_ends = None
+        self._hiding = asyncio.ensure_future(self.show_bar(None))
+
+    async def _answered(self, question: _Question, wanted: Callable[[], bool]) -> bool | None:
+        """Wait for the answer; for nothing any more once nobody wants it or nobody can give it."""
+        seen_at = time.monotonic()
+        while question.allowed is None:
+            now = time.monotonic()
+            seen_at = now if self._pages else seen_at
+            if now - seen_at >= _GONE_S or not wanted():
+                return None
+            await asyncio.sleep(_LOOK_S)
+        return question.allowed
+
+    async def _tell(self, said: dict[str, Any]) -> int:
+        return sum(await asyncio.gather(*(_send(page, said) for page in tuple(self._pages))))
+
+
+async def _send(page: ViewerStream, said: dict[str, Any]) -> bool:
+    try:
+        async with asyncio.timeout(_SEND_S):
+            await page.send_text(json.dumps({"ctrlChannel": CONTROL_CHANNEL, **said}))
+    except (ConnectionError, TimeoutError):
+        return False
+    return True
