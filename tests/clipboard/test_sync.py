@@ -165,20 +165,56 @@ async def test_any_process_may_be_killed(
         assert sync.snapshot.connections > 1
 
 
+def python_of_the_guest(tmp_path: Path, before: str) -> None:
+    """Have a guest's python do something first, once."""
+    python, done = tmp_path / "bin" / "python3", tmp_path / "done"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\n[ -e {done} ] || {{ {before}; }}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+
+
+def watches(guest: Sshd) -> list[int]:
+    assert guest.daemon is not None
+    return [pid for pid in descendants(guest.daemon.pid) if b"Says when" in command_of(pid)]
+
+
 async def test_a_python_killed_at_its_first_word_is_not_a_missing_one(
     tmp_path: Path, posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip
 ) -> None:
     """Or the guest would be looked at four times a second for as long as that connection lasts."""
-    python, killed = tmp_path / "bin" / "python3", tmp_path / "killed"
-    python.unlink()
-    python.write_text(f'#!/bin/sh\n[ -e {killed} ] || {{ : >{killed}; kill -9 $$; }}\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    daemon = posix_guest.daemon
-    assert daemon is not None
+    python_of_the_guest(tmp_path, f": >{tmp_path}/done; kill -9 $$")
     async with syncing(posix_guest, x11) as sync:
         await pasted(guest_clip, b"at the beginning")
-        await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)))
-        assert killed.exists() and sync.snapshot.connections == 2
+        await until(lambda: watches(posix_guest))
+        assert sync.snapshot.connections == 2
+
+
+async def test_a_watch_whose_parent_is_killed_before_it_has_looked_for_it(
+    tmp_path: Path, posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip
+) -> None:
+    only_the_watch = f'case $2 in *"Says when"*) : >{tmp_path}/done; kill -9 $PPID; sleep 0.1;; esac'
+    python_of_the_guest(tmp_path, only_the_watch)
+    async with syncing(posix_guest, x11) as sync:
+        await pasted(guest_clip, b"at the beginning")
+        await until(lambda: sync.snapshot.connections == 2)
+        await until(lambda: watches(posix_guest))
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_nothing_stays_on_the_guest_when_the_process_that_hears_us_is_killed(
+    posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip
+) -> None:
+    async with syncing(posix_guest, x11) as sync:
+        await until(lambda: watches(posix_guest))
+        (watch,) = watches(posix_guest)
+        hearer = parent_of(parent_of(watch))
+        speaker = parent_of(hearer)
+        os.kill(hearer, signal.SIGKILL)
+        await until(lambda: sync.snapshot.connections == 2)
+        await until(lambda: not any(command_of(pid) for pid in (watch, speaker)))
 
 
 def our_ssh() -> list[int]:

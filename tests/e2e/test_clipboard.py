@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser
 
 from clipboard.conftest import Clip, x_server
 from driver import Shell, wait_until
+from pommel.clipboard.uris import paths_of, uri_list
 
 from .conftest import Trial
 from .test_page import click_screen, is_live
@@ -67,6 +69,16 @@ def test_once(trial: Trial, clip: Clip) -> None:
     trial.guest("printf pulled | pbcopy")
     assert trial.shell.run("clip", "pull", "trial").stdout == "trial: pulled (text, 6 bytes)\n"
     assert clip.paste() == b"pulled"
+    mine = trial.shell.cwd / "mine"
+    mine.write_text("carried\n")
+    clip.copy(uri_list([os.fsencode(mine)]), "text/uri-list")
+    assert trial.shell.run("clip", "push", "trial").stdout == "trial: pushed (1 file, 8 B)\n"
+    assert trial.guest("cat ~/.cache/pommel-clipboard/*/*/mine") == "carried\n"
+    offer = "printf 'file:///etc/hostname\\r\\n' | DISPLAY=:0 xclip -selection clipboard -t text/uri-list"
+    trial.guest(f"{offer} >/dev/null 2>&1")
+    assert "(1 file, " in trial.shell.run("clip", "pull", "trial").stdout
+    (here,) = paths_of(clip.paste("text/uri-list") or b"")
+    assert Path(os.fsdecode(here)).read_text() == trial.guest("cat /etc/hostname")
 
 
 def test_a_key_of_ones_own_is_let_in(trial: Trial) -> None:

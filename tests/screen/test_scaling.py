@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.jpeg import JpegEncoder
 from pommel.screen.scaling import Scaling
 
 sizes = st.builds(Size, st.integers(1, 150), st.integers(1, 150))
@@ -96,3 +98,14 @@ def test_growing_repeats() -> None:
     frame = Frame.blank(Size(2, 1))
     frame.pixels[0, 1] = 7
     assert Scaling(Size(2, 1), 2048).render(frame, Rect(0, 0, 4, 2))[:, :, 0].tolist() == [[0, 0, 7, 7]] * 2
+
+
+@pytest.mark.parametrize("scaling", [64, 512, 1024, 1500])
+def test_what_is_rendered_can_be_encoded(scaling: int) -> None:
+    frame = Frame.blank(Size(200, 120))
+    frame.pixels[:60, :] = (255, 0, 0, 0)
+    made = Scaling(frame.size, scaling)
+    shown = made.render(frame, made.cover(whole(frame.size)))
+    decoded = simplejpeg.decode_jpeg(JpegEncoder().encode(shown, 90), "BGR")
+    assert decoded.shape[:2] == shown.shape[:2]
+    assert np.abs(decoded.astype(int) - shown[:, :, :3]).mean() < 3

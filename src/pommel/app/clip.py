@@ -28,6 +28,7 @@ from pommel.machine.spec import MachineSpec
 from pommel.paths import write_atomic
 from pommel.process import Detached, spawn_detached
 from pommel.progress import Progress, Report, ignore, warn
+from pommel.settings import format_size
 
 if TYPE_CHECKING:
     from pommel.app.clip_once import Moved
@@ -89,7 +90,7 @@ def begin_with(workspace: Workspace, spec: MachineSpec, *, report: Report = igno
         warn(report, f"the clipboard of {spec.name} is not synced: {why}")
 
 
-def push(workspace: Workspace, guest: Guest, options: ClipOptions) -> str:
+def push(workspace: Workspace, guest: Guest, options: ClipOptions, *, report: Report = ignore) -> str:
     """Give the guest what this desktop's clipboard has, by the sync that runs or without; say what was done.
 
     Raises:
@@ -100,10 +101,10 @@ def push(workspace: Workspace, guest: Guest, options: ClipOptions) -> str:
         return _ordered(guest, "push")
     from pommel.app import clip_once
 
-    return _moved(asyncio.run(clip_once.push(workspace, guest, options)))
+    return _moved(asyncio.run(clip_once.push(workspace, guest, options, report)))
 
 
-def pull(workspace: Workspace, guest: Guest, options: ClipOptions) -> str:
+def pull(workspace: Workspace, guest: Guest, options: ClipOptions, *, report: Report = ignore) -> str:
     """Put what the guest's clipboard has on this desktop's; say what was done. Raises as `push`.
 
     Without a sync a small process keeps it there until something else is copied.
@@ -113,7 +114,7 @@ def pull(workspace: Workspace, guest: Guest, options: ClipOptions) -> str:
     guest.paths.make()
     child = _spawn(workspace, guest, "pull", options)
     try:
-        return _await_pulled(guest, child)
+        return _await_pulled(guest, child, report)
     except BaseException:
         child.kill()
         raise
@@ -129,7 +130,13 @@ def pull_here(workspace: Workspace, guest: Guest, options: ClipOptions) -> None:
         write_atomic(guest.paths.pulled, json.dumps({"pid": os.getpid(), **document}), mode=0o600)
 
     try:
-        keeping = clip_once.pull_and_keep(workspace, guest, options, lambda moved: tell({"told": _moved(moved)}))
+        keeping = clip_once.pull_and_keep(
+            workspace,
+            guest,
+            options,
+            lambda moved: tell({"told": _moved(moved)}),
+            lambda progress: tell({"progress": asdict(progress)}),
+        )
         asyncio.run(keeping)
     except PommelError as error:
         tell(clip_control.told_of(error))
@@ -202,6 +209,8 @@ def _ordered(guest: Guest, way: str) -> str:
 
 
 def _moved(moved: Moved) -> str:
+    if moved.files:
+        return f"{moved.files} file{'' if moved.files == 1 else 's'}, {format_size(moved.size_bytes)}"
     words = {"text/plain;charset=utf-8": "text", "text/html": "HTML", "text/rtf": "RTF"}
     kinds = dict.fromkeys(words.get(form, "a picture") for form in moved.forms)
     return f"{', '.join(kinds)}, {moved.size_bytes} bytes"
@@ -239,18 +248,28 @@ def _failure(guest: Guest, status: ClipStatus) -> PommelError:
     return PommelError(f"the sync of {guest.label} ended at once", hint=f"look at {guest.paths.log}")
 
 
-def _await_pulled(guest: Guest, child: Detached) -> str:
+def _await_pulled(guest: Guest, child: Detached, report: Report) -> str:
+    heard: dict[str, Any] = {}
     deadline = time.monotonic() + HAND_OVER_S + START_S
     while time.monotonic() < deadline:
         gone = child.exit_status() is not None
-        try:
-            told = json.loads(guest.paths.pulled.read_text())
-        except (OSError, ValueError):
-            told = {}
-        if told.get("pid") == child.pid:
+        told = _told_by(guest, child)
+        if "progress" in told and told != heard:
+            report(Progress(**told["progress"]))
+            heard, deadline = told, time.monotonic() + HAND_OVER_S
+        elif told and "progress" not in told:
             guest.paths.pulled.unlink(missing_ok=True)
             return str(clip_control.answer_of(told)["told"])
-        if gone:
+        elif gone:
             raise PommelError(f"the pull from {guest.label} ended at once", hint=f"look at {guest.paths.log}")
         time.sleep(0.02)
     raise DeadlineError(f"{guest.label} did not say what it has", hint=f"look at {guest.paths.log}")
+
+
+def _told_by(guest: Guest, child: Detached) -> dict[str, Any]:
+    """What that process has written down; nothing yet, or of another, is {}."""
+    try:
+        told = json.loads(guest.paths.pulled.read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) and told.get("pid") == child.pid else {}

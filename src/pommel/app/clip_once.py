@@ -11,65 +11,102 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
+from pommel.app.clip_files import Files
 from pommel.app.clip_options import HAND_OVER_S, ClipOptions
 from pommel.app.clip_target import Guest
 from pommel.app.workspace import Workspace
-from pommel.clipboard.content import PORTABLE, Content
-from pommel.clipboard.frames import Copied, Done
+from pommel.clipboard.content import FORMS, PORTABLE, URIS, Content
+from pommel.clipboard.frames import Copied, Done, Hello
 from pommel.clipboard.guest import GuestError, GuestLink, guest_link
 from pommel.clipboard.host import HostGone, find_desktop, host_clipboard
-from pommel.clipboard.images import with_png
+from pommel.clipboard.images import fitted, with_png
 from pommel.errors import DeadlineError, PommelError, StateError
+from pommel.progress import Report, ignore
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What was moved: its forms by MIME type, and its size."""
+    """What was moved: its forms by MIME type, and its size; or how many `files`, and their size."""
 
     forms: tuple[str, ...]
     size_bytes: int
+    files: int = 0
 
 
-async def push(workspace: Workspace, guest: Guest, options: ClipOptions) -> Moved:
+async def push(workspace: Workspace, guest: Guest, options: ClipOptions, report: Report = ignore) -> Moved:
     """Give the guest what this desktop's clipboard has.
 
     Raises:
         StateError: there is no desktop, nothing on its clipboard, or what is there may not travel.
         GuestError, DeadlineError: the guest cannot be reached, or does not take it.
+        PommelError: files could not be copied.
     """
-    limit, selection = options.limit_bytes, options.selection.upper()
-    async with host_clipboard(find_desktop(workspace.env), selection=selection, limit=limit, forms=PORTABLE) as host:
+    selection, limit = options.selection.upper(), options.limit_bytes
+    desktop = find_desktop(workspace.env)
+    async with host_clipboard(desktop, selection=selection, limit=limit, forms=frozenset(FORMS)) as host:
         content = _movable((await host.next_change()).content, "this desktop's clipboard")
+    files = Files(workspace, guest, report)
     with _refusals(guest):
-        async with guest_link(guest.argv(workspace), limit=limit) as (link, hello), _in_time("take it"):
-            content = _movable(content.only(hello.forms & PORTABLE), "this desktop's clipboard")
-            await link.write(1, content)
-            if not await _done(link):
-                raise PommelError(f"{guest.label} could not take it: its pasteboard refused")
-    return Moved(content.names, content.size)
+        async with guest_link(guest.argv(workspace), limit=limit) as (link, hello):
+            made = await _for_guest(content, hello, files, limit)
+            async with _in_time("take it"):
+                await link.write(1, made)
+                if not await _done(link):
+                    raise PommelError(f"{guest.label} could not take it: its pasteboard refused")
+    return _moved(made, files)
 
 
 async def pull_and_keep(
-    workspace: Workspace, guest: Guest, options: ClipOptions, on_moved: Callable[[Moved], None]
+    workspace: Workspace,
+    guest: Guest,
+    options: ClipOptions,
+    on_moved: Callable[[Moved], None],
+    report: Report = ignore,
 ) -> None:
     """Put what the guest's clipboard has on this desktop's, call `on_moved`, and keep it there until the next copy.
 
     Raises:
         StateError: there is no desktop, nothing on the guest's clipboard, or what is there may not travel.
         GuestError, DeadlineError: the guest cannot be reached, or does not say what it has.
+        PommelError: files could not be copied.
     """
-    limit, selection = options.limit_bytes, options.selection.upper()
-    async with host_clipboard(find_desktop(workspace.env), selection=selection, limit=limit, forms=PORTABLE) as host:
+    selection, limit = options.selection.upper(), options.limit_bytes
+    desktop = find_desktop(workspace.env)
+    files = Files(workspace, guest, report)
+    async with host_clipboard(desktop, selection=selection, limit=limit, forms=PORTABLE | {URIS}) as host:
         with _refusals(guest):
-            async with guest_link(guest.argv(workspace), limit=limit) as (link, _), _in_time("say what it has"):
-                content = _movable((await _copied(link)).only(PORTABLE), f"the clipboard of {guest.label}")
-        content = await asyncio.to_thread(with_png, content, limit)
+            async with guest_link(guest.argv(workspace), limit=limit) as (link, hello):
+                async with _in_time("say what it has"):
+                    copied = _movable(await _copied(link), f"the clipboard of {guest.label}")
+                made = await _for_host(copied, hello, files, limit)
         before = await host.next_change()
-        if not await host.write(content, before.sequence):
+        if not await host.write(made, before.sequence):
             raise StateError("something was copied here in the same moment, and stays", hint="pull again")
-        on_moved(Moved(content.names, content.size))
+        on_moved(_moved(made, files))
         with contextlib.suppress(HostGone):
             await host.next_change()
+
+
+async def _for_guest(content: Content, hello: Hello, files: Files, limit: int) -> Content:
+    """The same copy as the guest may have it."""
+    if URIS in content.names:
+        return await files.push(content, hello)
+    content = await asyncio.to_thread(fitted, content, hello.forms, limit)
+    return _movable(content.only(hello.forms & PORTABLE), "this desktop's clipboard")
+
+
+async def _for_host(content: Content, hello: Hello, files: Files, limit: int) -> Content:
+    """The same copy as this desktop may have it."""
+    if URIS in content.names:
+        return await files.pull(content, hello)
+    content = await asyncio.to_thread(with_png, content, limit)
+    return _movable(content.only(PORTABLE), "the guest's clipboard")
+
+
+def _moved(made: Content, files: Files) -> Moved:
+    if files.last is None:
+        return Moved(made.names, made.size)
+    return Moved(made.names, files.last.total or 0, files.last.files)
 
 
 async def _done(link: GuestLink) -> bool:

@@ -127,7 +127,8 @@ def push_command(
     """Give NAME what this desktop's clipboard has, once."""
     workspace = Workspace.current()
     guest = _meant(workspace, name, host)
-    clip_verbs.moved(guest, "pushed", clip.push(workspace, guest, _options(options)), as_json=as_json)
+    told = clip.push(workspace, guest, _options(options), report=reporter())
+    clip_verbs.moved(guest, "pushed", told, as_json=as_json)
 
 
 @clip_command.command("pull")
@@ -143,7 +144,8 @@ def pull_command(
         clip.pull_here(workspace, guest, _options(json.loads(serve)))
     else:
         guest = _meant(workspace, name, host)
-        clip_verbs.moved(guest, "pulled", clip.pull(workspace, guest, _options(options)), as_json=as_json)
+        told = clip.pull(workspace, guest, _options(options), report=reporter())
+        clip_verbs.moved(guest, "pulled", told, as_json=as_json)
 
 
 @clip_command.command("stop")

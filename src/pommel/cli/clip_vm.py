@@ -17,6 +17,7 @@ from pommel.app.clip_target import Guest, find_guest
 from pommel.app.workspace import Workspace
 from pommel.cli import clip_verbs
 from pommel.cli.common import json_option
+from pommel.cli.output import reporter
 from pommel.errors import ConfigError
 from pommel.settings import parse_port, parse_seconds
 from pommel.ssh import SshAddress
@@ -37,9 +38,11 @@ def vm_clip_command(verb: str, as_json: bool) -> None:
         case "sync":
             clip_verbs.sync(workspace, guest, _options(workspace.env), as_json=as_json)
         case "push":
-            clip_verbs.moved(guest, "pushed", clip.push(workspace, guest, _options(workspace.env)), as_json=as_json)
+            told = clip.push(workspace, guest, _options(workspace.env), report=reporter())
+            clip_verbs.moved(guest, "pushed", told, as_json=as_json)
         case "pull":
-            clip_verbs.moved(guest, "pulled", clip.pull(workspace, guest, _options(workspace.env)), as_json=as_json)
+            told = clip.pull(workspace, guest, _options(workspace.env), report=reporter())
+            clip_verbs.moved(guest, "pulled", told, as_json=as_json)
         case "stop":
             clip_verbs.stop([guest], every=False, as_json=as_json)
         case _:

@@ -214,7 +214,7 @@ class Carrier:
         limit = self._limits[transfer.side]
         weighed = replace(transfer, files=plan.files, total=plan.total, left_out=plan.left_out)
         if plan.total > limit:
-            more = f"more than the {format_size(limit)} that are copied {_WHEN[transfer.side]}"
+            more = f"more than the {format_size(limit)} that a clipboard takes to the {transfer.side.value}"
             weighed = replace(
                 weighed,
                 stage=Stage.REFUSED,
@@ -238,9 +238,6 @@ class Carrier:
         """A list of a side's own files goes back to it as it came."""
         uris = content.get(form)
         return content if uris is None else _list(paths_of(uris))
-
-
-_WHEN = {Side.GUEST: "as soon as they are on the clipboard", Side.HOST: "by pasting"}
 
 
 class _Meter:

@@ -94,6 +94,7 @@ def _averaged(pixels: Pixels, rows: _Ints, columns: _Ints) -> Pixels:
     words = pixels.view(np.uint32)[:, :, 0]
     last_rows, last_columns = np.maximum(rows[1:] - 1, rows[:-1]), np.maximum(columns[1:] - 1, columns[:-1])
     lines = _mean(words[rows[:-1]], words[last_rows])
+    # `take`, not an index: that would leave columns, not rows, next to each other in memory.
     shown = _mean(np.take(lines, columns[:-1], axis=1), np.take(lines, last_columns, axis=1))
     return shown[:, :, None].view(np.uint8)
 

@@ -69,11 +69,18 @@ copy() {
     esac
 }
 
+# The pid of this very shell, where that can be had: $$ is the first one's, in all that it forks. Else 0.
+this_process() { { IFS=' ' read -r this _ </proc/self/stat; } 2>/dev/null || this=0; }
+
 # A line "look" whenever the clipboard may have changed, and "end" if nobody watches any more.
 watch() {
     python3 -c pass >/dev/null 2>&1
     case $? in
-    0) python3 -c "$watcher" "$every" ;;
+    0)
+        # Its parent may be killed before it can ask who that is.
+        this_process
+        python3 -c "$watcher" "$every" "$this"
+        ;;
     # Not there, or a stand-in that only says how to install it. One that was killed tells nothing: begin anew.
     [0-9] | [0-9][0-9] | 12[0-7]) while sleep "$every" && kill -0 $$ 2>/dev/null; do echo look; done ;;
     esac
@@ -98,8 +105,13 @@ publish() {
     unwatched=0
     last_form=
     told=0
+    hearer=0
     while read -r verb token; do
         case $verb in
+        hearer)
+            hearer=$token
+            continue
+            ;;
         pong)
             echo "pong $token"
             # Should the watch have been killed before it could say so.
@@ -107,7 +119,11 @@ publish() {
             [ "$unwatched" -lt 20 ] || exit 1
             continue
             ;;
-        look) unwatched=0 ;;
+        look)
+            unwatched=0
+            # Should who hears the host have been killed: nothing would come any more, not even the end.
+            [ "$hearer" = 0 ] || kill -0 "$hearer" 2>/dev/null || exit 1
+            ;;
         end) exit 1 ;;
         "done" | failed)
             echo "$verb $token"
@@ -146,6 +162,8 @@ exec 3<&0
 {
     watch </dev/null 3<&- &
     watching=$!
+    this_process
+    echo "hearer $this"
     echo look
     commands <&3
     kill "$watching" 2>/dev/null

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 EVERY_S = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
-PARENT = os.getppid()
+PARENT = int(sys.argv[2]) if sys.argv[2:] and sys.argv[2] != "0" else os.getppid()
 ALONE_S = 0.5
 NOW_AND_THEN_S = 5.0  # should pbpaste look at another display than we do
 
