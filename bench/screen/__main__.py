@@ -3,7 +3,8 @@
     python bench/screen [--mesh FOLDER] [--runs 3] [--seconds 8] [--cases look,slow,bytes,crowd,input,idle]
 
 It takes Xvfb, and what of the rivals is there: TigerVNC's X0tigervnc, and with --mesh the real MeshAgent through its
-server (FOLDER is where `npm install meshcentral` was run). Python packages: pip install -e '.[bench]'.
+server, and Pommel through the same one (FOLDER is where `npm install meshcentral` was run). Python packages:
+pip install -e '.[bench]'.
 Every figure is the median over the runs; the servers take turns, so that the machine's noise hits all of them.
 """
 
@@ -113,8 +114,8 @@ def all_there(mesh: Path | None) -> Iterator[list[Rival]]:
             found.append(stack.enter_context(tigervnc()))
         if mesh is not None:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            found.append(stack.enter_context(relayed(found[0])))
-            found.append(stack.enter_context(mesh_agent(mesh, work)))
+            agent = stack.enter_context(mesh_agent(mesh, work))
+            found += [stack.enter_context(relayed(agent, work)), agent]
         yield found
 
 

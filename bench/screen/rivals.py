@@ -67,12 +67,16 @@ def pommel() -> Iterator[Rival]:
 
 
 @contextlib.contextmanager
-def relayed(ours: Rival) -> Iterator[Rival]:
-    """The same Pommel as `ours`, with a relay between it and its viewer, which is where MeshAgent's always has one."""
-    words = [sys.executable, str(Path(__file__).with_name("relay.py")), ours.where]
-    with process(words, stdout=subprocess.PIPE) as child:
+def relayed(agent: Rival, work: Path) -> Iterator[Rival]:
+    """Pommel as a device beside `agent` on the same server, which relays what both send; `work` is `mesh_agent`'s."""
+    words = [sys.executable, "-m", "pommel", "kvm", "serve", "--json", "--listen", f"127.0.0.1:{free_port()}"]
+    words += ["--msh", str(work / "agent" / "meshagent.msh")]
+    server = agent.where.rpartition(",")[0]
+    with process(words, stdout=subprocess.PIPE, env={**os.environ, "POMMEL_HOME": str(work / "pommel")}) as child:
         assert child.stdout is not None
-        yield Rival("Pommel, relayed", "kvm.py", child.stdout.readline().strip(), ours.pids)
+        json.loads(child.stdout.readline())
+        name = f"{socket.gethostname()} {os.environ['DISPLAY']}"
+        yield Rival("Pommel, relayed", "kvm.py", f"{server},{name}", [child.pid])
 
 
 @contextlib.contextmanager
