@@ -51,12 +51,21 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 
 
 def play(
-    scene: str, seconds: float, fps: float, corner: Corner, received: Callable[[], int], pids: Sequence[int]
+    scene: str,
+    seconds: float,
+    fps: float,
+    corner: Corner,
+    received: Callable[[], int],
+    pids: Sequence[int],
+    drawn: dict[int, float] | None = None,
 ) -> dict[str, Any]:
-    """Play a scene on DISPLAY in a process of its own; return what came of it. Blocks: call it beside the viewer."""
+    """Play a scene on DISPLAY in a process of its own; return what came of it. Blocks: call it beside the viewer.
+
+    When each frame was drawn is put into `drawn`.
+    """
+    drawn = {} if drawn is None else drawn
     time.sleep(_SETTLE_S)
     words = [sys.executable, str(Path(__file__).with_name("scene.py")), scene, str(seconds), str(fps)]
-    drawn: dict[int, float] = {}
     begun, bytes_before, cpu_before = 0.0, 0, 0.0
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         assert child.stdout is not None

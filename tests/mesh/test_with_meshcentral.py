@@ -42,7 +42,7 @@ from pommel.mesh.network import Cable
 from pommel.mesh.orders import Power
 from pommel.process import which
 from pommel.screen.endpoint import Endpoint
-from pommel.screen.geometry import Rect
+from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.sources.x11 import connect_x11
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode
@@ -413,28 +413,35 @@ def recording(file: Path) -> list[bytes]:
     return found
 
 
-async def test_through_the_desktop_multiplexer_and_recorded(
-    server: MeshCentral, screen: XServer, tmp_path: Path
-) -> None:
-    async with joined_in(server, SHARED, screen, tmp_path / "mesh") as (user, node):
-        with painter(screen) as paint:
-            paint.fill(Rect(0, 0, 640, 480), 0x404040)
-            scribble(paint)
-            one = await user.viewer(node)
-            await until_shown(one, paint)
-            paint.fill(Rect(100, 100, 300, 60), 0xFF0000)
-            paint.display.sync()
-            await until_shown(one, paint)
-            late = await user.viewer(node)  # served by the server, from what it has kept
-            await until_shown(late, paint)
-            for viewer, at_x in ((one, 201), (late, 77)):
-                assert next(filter(is_screen, viewer.commands)) == wire.Screen(640, 480)
-                await viewer.does(wire.Mouse(at_x, 99))
-                await until(lambda at_x=at_x: paint.root.query_pointer().root_x == at_x)
-            for viewer in (one, late):
-                await viewer.leave()
-        (recorded,) = await until(lambda: server.recordings(SHARED))
-        assert await until(lambda: recorded.read_bytes().count(b"\xff\xd8\xff"))  # JPEGs
+async def test_through_the_desktop_multiplexer_and_recorded(server: MeshCentral, tmp_path: Path) -> None:
+    """On a screen whose sides are no multiples of 16 all, in which the multiplexer counts."""
+    size = Size(1280, 600)
+    with x_server(screen=f"{size.width}x{size.height}x24") as screen:
+        async with joined_in(server, SHARED, screen, tmp_path / "mesh") as (user, node):
+            with painter(screen) as paint:
+                await through_the_multiplexer(user, node, paint, size)
+            (recorded,) = await until(lambda: server.recordings(SHARED))
+            assert await until(lambda: recorded.read_bytes().count(b"\xff\xd8\xff"))  # JPEGs
+
+
+async def through_the_multiplexer(user: User, node: str, paint: Painter, size: Size) -> None:
+    paint.fill(whole(size), 0x404040)
+    one = await user.viewer(node)
+    await until_shown(one, paint)
+    # The last row piece by piece, but for its end: the picture of all of it is still needed then. The multiplexer counts
+    # what of it is, and would be wrong about blocks that are not whole.
+    for x in range(0, size.width - 128, 64):
+        paint.fill(Rect(x + 8, size.height - 20, 40, 16), x * 0x3579)
+        paint.display.sync()
+        await until_shown(one, paint)
+        await asyncio.sleep(0.1)
+    late = await user.viewer(node)  # served by the server, from what it has kept
+    await until_shown(late, paint)
+    for viewer, at_x in ((one, 201), (late, 77)):
+        assert next(filter(is_screen, viewer.commands)) == wire.Screen(*size)
+        await viewer.does(wire.Mouse(at_x, 99))
+        await until(lambda at_x=at_x: paint.root.query_pointer().root_x == at_x)
+        await viewer.leave()
 
 
 async def test_a_wrong_msh_is_refused_with_the_reason(admin: User, tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ class Onlooker:
         self._room = asyncio.Event()
         self._inbound: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._acknowledges = acknowledges
+        self.past_the_edge = False  # may a picture reach there?
         if acknowledges:
             self.say(wire.Abilities(wire.ACKNOWLEDGES))
 
@@ -264,7 +265,9 @@ class Onlooker:
                 width, height = struct.unpack(">II", image[:8])
                 assert self.canvas.size, "a Screen comes before the first Picture"
                 pixels = np.frombuffer(image, np.uint8, offset=8).reshape(height, width, 4)
-                self.canvas[y : y + height, x : x + width] = pixels
+                place = self.canvas[y : y + height, x : x + width]
+                assert self.past_the_edge or place.shape == pixels.shape
+                place[:] = pixels[: place.shape[0], : place.shape[1]]
 
 
 def _only_command(data: bytes) -> wire.Command:

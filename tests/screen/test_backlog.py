@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pommel.screen import tiles
 from pommel.screen.backlog import MAX_PICTURE_PIXELS, REFINED_PIXELS, REST_S, Backlog, Round
+from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, total_area
+from pommel.screen.tiles import Changes
 from pommel.wire import messages as wire
 
 SIZE = Size(640, 480)
@@ -25,7 +30,7 @@ def take(backlog: Backlog, now_s: float, pixels: int | None = None) -> Round:
 
 
 def mark(backlog: Backlog, *rects: Rect) -> None:
-    backlog.mark(tiles.touched(backlog.size, rects), backlog.size, 0.0)
+    backlog.mark(Changes.throughout(tiles.touched(backlog.size, rects)), backlog.size, 0.0)
 
 
 def test_a_new_viewer_gets_the_screen_and_everything() -> None:
@@ -117,7 +122,7 @@ def test_the_timer_is_kept_within_its_bounds(asked: int, kept: int) -> None:
 
 def test_a_resize_announces_and_gives_everything() -> None:
     backlog = started()
-    backlog.mark(tiles.empty_map(Size(800, 600)), Size(800, 600), 0.0)
+    backlog.mark(Changes.throughout(tiles.empty_map(Size(800, 600))), Size(800, 600), 0.0)
     serving = take(backlog, 9.0)
     assert serving.commands == (wire.Screen(800, 600),) and total_area(serving.areas) == 800 * 600
 
@@ -144,7 +149,7 @@ def test_areas_of_another_size_are_not_put_back() -> None:
     backlog = started(Size(1920, 1080))
     mark(backlog, Rect(0, 0, 1920, 1080))
     serving = take(backlog, 9.0)
-    backlog.mark(tiles.empty_map(Size(64, 64)), Size(64, 64), 0.0)
+    backlog.mark(Changes.throughout(tiles.empty_map(Size(64, 64))), Size(64, 64), 0.0)
     take(backlog, 19.0)
     backlog.put_back(serving, len(serving.areas))
     assert backlog.due_in(29.0) is None
@@ -235,7 +240,7 @@ def rough(quality: int = 50) -> Backlog:
     backlog = started()
     backlog.obey(wire.Compression(1, quality))
     take(backlog, 1.0)
-    backlog.mark(tiles.touched(SIZE, [Rect(0, 0, 100, 100)]), SIZE, 2.0)
+    backlog.mark(Changes.throughout(tiles.touched(SIZE, [Rect(0, 0, 100, 100)])), SIZE, 2.0)
     backlog.take(2.0)  # and it is not said to be fine
     return backlog
 
@@ -263,7 +268,7 @@ def test_refinement_is_taken_little_by_little() -> None:
 
 def test_a_change_comes_before_refinement_and_makes_it_wait() -> None:
     backlog = rough()
-    backlog.mark(tiles.touched(SIZE, [Rect(300, 300, 1, 1)]), SIZE, 2.2)
+    backlog.mark(Changes.throughout(tiles.touched(SIZE, [Rect(300, 300, 1, 1)])), SIZE, 2.2)
     serving = backlog.take(9.0)
     assert not serving.style.best and serving.areas == (Rect(256, 256, 64, 64),)
 
@@ -273,7 +278,7 @@ def test_who_wants_few_bytes_is_not_refined_for(quality: int, bits: int, refined
     backlog = started()
     backlog.obey(wire.Abilities(bits))
     backlog.obey(wire.Compression(1, quality))
-    backlog.mark(tiles.touched(SIZE, [Rect(0, 0, 100, 100)]), SIZE, 2.0)
+    backlog.mark(Changes.throughout(tiles.touched(SIZE, [Rect(0, 0, 100, 100)])), SIZE, 2.0)
     backlog.take(2.0)
     assert (backlog.due_in(9.0) is not None) == refined
 
@@ -286,3 +291,89 @@ def test_bytes_count_more_than_time_only_for_who_is_held_up() -> None:
     style = backlog.take(1.2, 1, tight=True).style
     assert style.tight and style.quality < 50
     assert not backlog.take(1.2, 1).style.tight
+
+
+# --- what is sent ends where the change ends ---
+
+
+def change(backlog: Backlog, *rects: Rect, now_s: float = 0.0) -> None:
+    backlog.mark(Changes.inside(rects, backlog.size), backlog.size, now_s)
+
+
+def test_what_is_clean_at_the_edges_is_not_sent() -> None:
+    backlog = started()
+    change(backlog, Rect(70, 130, 20, 15), Rect(300, 270, 320, 180))
+    assert take(backlog, 1.0).areas == (Rect(70, 130, 20, 15), Rect(300, 270, 320, 180))
+    assert backlog.is_shown and not backlog.take(9.0).areas
+
+
+def test_two_changes_of_one_tile_are_sent_with_all_that_is_between_them() -> None:
+    backlog = started()
+    change(backlog, Rect(1, 2, 3, 4))
+    change(backlog, Rect(40, 30, 20, 20))
+    assert backlog.take(1.0).areas == (Rect(1, 2, 59, 48),)
+
+
+def test_what_was_sent_before_is_not_sent_along_but_what_could_not_be_is_sent_again() -> None:
+    backlog = started()
+    change(backlog, Rect(1, 2, 3, 4))
+    lost = backlog.take(1.0)
+    change(backlog, Rect(40, 30, 20, 20))
+    backlog.put_back(lost, 1)
+    again = backlog.take(2.0)
+    assert all(any(area.contains(rect) for area in again.areas) for rect in (*lost.areas, Rect(40, 30, 20, 20)))
+    change(backlog, Rect(5, 5, 2, 2))
+    assert backlog.take(3.0).areas == (Rect(5, 5, 2, 2),)
+
+
+def test_a_part_that_was_sent_exactly_does_not_make_its_tile_exact() -> None:
+    backlog = started()
+    change(backlog, Rect(0, 0, 64, 64))
+    backlog.take(1.0)  # not exactly
+    change(backlog, Rect(10, 10, 8, 8))
+    take(backlog, 2.0)
+    refined = backlog.take(2.0 + REST_S + 0.01)
+    assert refined.style.best and refined.areas == (Rect(0, 0, 64, 64),)
+    change(backlog, Rect(10, 10, 8, 8), now_s=3.0)
+    take(backlog, 4.0)
+    assert backlog.due_in(9.0) is None  # what was exact around it still is
+
+
+small = Size(200, 150)
+boxes = st.builds(Rect, st.integers(0, 199), st.integers(0, 149), st.integers(1, 200), st.integers(1, 150))
+works = st.lists(
+    st.one_of(
+        st.tuples(st.just("draw"), boxes),
+        st.tuples(st.just("send"), st.sampled_from([None, 1, 4096, 9000])),
+        st.tuples(st.just("fail"), st.integers(1, 4)),
+        st.tuples(st.just("better"), st.integers(51, 99)),
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(works)
+def test_whatever_is_drawn_and_sent_the_viewer_ends_with_every_pixel(script) -> None:
+    screen, seen, backlog, now = np.zeros((150, 200), np.int64), np.full((150, 200), -1), Backlog(small), 0.0
+    for number, (what, how) in enumerate([*script, ("end", 0)], 1):
+        now += 0.1
+        if what == "draw":
+            before, part = Frame.blank(small), how.clipped(small)
+            after = before.copy()
+            screen[part.y : part.bottom, part.x : part.right] = number
+            after.view(part)[:] = 1
+            backlog.mark(tiles.changed(before, after, ~tiles.empty_map(small)), small, now)
+        elif what == "better":
+            backlog.obey(wire.Compression(1, how, 1024, 20))
+        while what in ("send", "fail", "end") and not backlog.is_shown:
+            serving = backlog.take(now, how if what == "send" else None)
+            lost = min(how, len(serving.areas)) if what == "fail" else 0
+            for area in serving.areas[: len(serving.areas) - lost]:
+                box = np.s_[area.y : area.bottom, area.x : area.right]
+                seen[box] = screen[box]
+            backlog.put_back(serving, lost)
+            now += 0.1
+            if what != "end":
+                break
+    assert (seen == screen).all()

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+import threading
 from collections.abc import Callable
+
+import numpy as np
 
 from pommel.screen.backlog import REST_S
 from pommel.screen.delivery import Delivery
+from pommel.screen.frame import Pixels
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.pace import FIRST_BYTES, LEAST_BYTES
-from pommel.screen.pictures import Format
+from pommel.screen.pictures import Format, Image, Style
+from pommel.screen.scaling import Scaling
 from pommel.wire import messages as wire
 
 from .doubles import HIGH_WATER, Onlooker, until
@@ -229,3 +235,94 @@ async def test_a_first_change_after_rest_goes_at_once() -> None:
         stage.source.paint(whole(SIZE), 3)
         async with asyncio.timeout(1.0):
             await until(lambda: stage.shows(viewer))
+
+
+async def test_what_is_little_of_a_serving_is_encoded_here_and_a_thread_has_the_rest() -> None:
+    async with staged() as stage:
+        stage.source.resize(LARGE, 1)
+        viewer = await shown(stage)
+        where: dict[tuple[int, ...], bool] = {}
+        encode = stage.encoder.encode
+
+        def noted(pixels: Pixels, style: Style) -> Image:
+            where[pixels.shape[:2]] = threading.current_thread() is threading.main_thread()
+            return encode(pixels, style)
+
+        stage.encoder.encode = noted
+        stage.source.paint(Rect(10, 10, 30, 20), 2)
+        stage.source.paint(Rect(200, 200, 400, 300), 2)
+        await until(lambda: stage.shows(viewer))
+        assert where.pop((20, 30))
+        assert not any(here for (height, width), here in where.items() if height * width > 20 * 1024)
+        assert any(height >= 64 for height, _ in where)
+
+
+def edges_of(viewer: Onlooker) -> set[int]:
+    """Where its pictures begin and end, in pixels."""
+    found = set()
+    for picture in viewer.of(wire.Picture):
+        assert isinstance(picture, wire.Picture)
+        width, height = struct.unpack(">II", picture.image[:8])
+        found |= {picture.x, picture.y, picture.x + width, picture.y + height}
+    return found
+
+
+async def test_who_wants_whole_blocks_gets_no_others_and_past_the_edge_its_last_pixels() -> None:
+    async with staged() as stage:
+        viewer = Onlooker()
+        viewer.past_the_edge = True
+        viewer.say(wire.Abilities(wire.WANTS_BLOCKS))
+        stage.join(viewer)
+        await until(lambda: stage.shows(viewer))
+        other = await shown(stage)
+        for seed, rect in enumerate((Rect(3, 5, 7, 9), Rect(150, 100, 50, 40), Rect(199, 139, 1, 1))):
+            stage.source.paint(rect, seed)
+            await until(lambda: stage.shows(viewer) and stage.shows(other))
+        assert not any(edge % wire.BLOCK for edge in edges_of(viewer))
+        assert {208, 144} <= edges_of(viewer) and max(edges_of(other)) == SIZE.width
+        last = viewer.of(wire.Picture)[-1]
+        assert isinstance(last, wire.Picture)
+        beyond = np.frombuffer(last.image, np.uint8, offset=8).reshape(16, 16, 4)[SIZE.height % 16 - 1 :, 7:]
+        assert (beyond == stage.source.frame.pixels[-1, -1]).all()
+
+
+async def test_whole_blocks_of_a_scaled_picture() -> None:
+    async with staged() as stage:
+        viewer = Onlooker()
+        viewer.past_the_edge = True
+        viewer.say(wire.Abilities(wire.WANTS_BLOCKS), wire.Compression(1, 50, 512, 20))
+        stage.join(viewer)
+        await until(lambda: viewer.canvas.shape[:2] == (70, 100) and viewer.canvas.any())
+        stage.source.paint(Rect(190, 130, 10, 10), 5)
+        count = len(viewer.of(wire.Picture))
+        await until(lambda: len(viewer.of(wire.Picture)) > count)
+        assert not any(edge % wire.BLOCK for edge in edges_of(viewer))
+
+
+async def test_who_says_late_that_it_wants_whole_blocks_gets_all_anew() -> None:
+    async with staged() as stage:
+        viewer = await shown(stage)
+        viewer.past_the_edge = True
+        viewer.commands.clear()
+        viewer.canvas[:] = 0
+        viewer.say(wire.Abilities(wire.WANTS_BLOCKS))
+        await until(lambda: stage.shows(viewer))
+        assert not any(edge % wire.BLOCK for edge in edges_of(viewer))
+
+
+async def test_a_scaled_block_that_reaches_into_what_was_exact_is_made_exact_again() -> None:
+    async with staged(lossy=True) as stage:
+        viewer = Onlooker()
+        viewer.past_the_edge = True
+        scaling = Scaling(SIZE, 700)
+        viewer.say(wire.Abilities(wire.WANTS_BLOCKS), wire.Compression(1, 50, 700, 20))
+        stage.join(viewer)
+
+        def is_exact() -> bool:
+            shown = scaling.render(stage.source.frame, whole(scaling.picture))
+            return viewer.canvas.shape == shown.shape and bool((viewer.canvas == shown).all())
+
+        await until(is_exact)
+        for seed, x in enumerate((60, 64, 124, 128, 190)):
+            stage.source.paint(Rect(x, 62, 4, 4), seed)
+            await until(is_exact)

@@ -71,7 +71,7 @@ async def test_a_viewer_gets_screen_pointer_and_picture_then_what_changes() -> N
         stage.source.paint(Rect(70, 10, 5, 5), 2)
         await until(lambda: stage.shows(viewer))
         (picture,) = viewer.commands[seen:]
-        assert isinstance(picture, wire.Picture) and (picture.x, picture.y) == (64, 0)
+        assert isinstance(picture, wire.Picture) and (picture.x, picture.y) == (70, 10)
 
 
 async def test_one_encode_serves_all_who_want_the_same() -> None:

@@ -15,6 +15,7 @@ from pommel.screen.backlog import FILM_REST_S, Backlog, Round
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.frame import Pixels
 from pommel.screen.geometry import Rect, Size
+from pommel.screen.tiles import Changes
 from pommel.screen.video import Chunk, VideoError
 from pommel.screen.videos import EncoderFor
 from pommel.wire import messages as wire
@@ -163,7 +164,7 @@ def test_whatever_was_shown_as_video_is_sent_exactly_when_it_rests(script) -> No
             exact[:], changed_s[:] = False, 0.0
         elif what == "change":
             changed = tiles.touched(SIZE, [how])
-            backlog.mark(changed, SIZE, now)
+            backlog.mark(Changes.throughout(changed), SIZE, now)
             exact[changed], changed_s[changed] = False, now
         else:
             serving = backlog.take(now, film=how)
@@ -204,7 +205,7 @@ def test_a_still_part_of_a_film_waits_for_the_whole_film_to_rest() -> None:
     moving = tiles.touched(SIZE, [Rect(64, 0, 64, 64)])
     now = 1.0
     while now < 2.0:
-        backlog.mark(moving, SIZE, now)
+        backlog.mark(Changes.throughout(moving), SIZE, now)
         assert backlog.take(now, film=FILM).film == FILM
         later = backlog.take(now + 0.015)
         assert not any(_meets(area, FILM) for area in later.areas)

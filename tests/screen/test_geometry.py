@@ -37,3 +37,12 @@ def test_within_is_exact() -> None:
     assert not Rect(0, 0, 11, 10).within(size)
     assert not Rect(-1, 0, 5, 5).within(size)
     assert Rect(10, 10, 0, 0).within(size)
+
+
+@given(small, small, small, small, st.sampled_from([1, 16, 64]))
+def test_outward_is_the_smallest_around_it(x, y, width, height, step) -> None:
+    rect = Rect(x, y, width, height)
+    around = rect.outward(step)
+    assert around.contains(rect)
+    assert not any(edge % step for edge in (around.x, around.y, around.right, around.bottom))
+    assert around.width < width + 2 * step and around.height < height + 2 * step

@@ -41,6 +41,7 @@ def test_text_keeps_its_colours_and_photographs_halve_them() -> None:
     text = Frame.blank(Size(400, 300))
     text.pixels[10:200:7, 5:300, :3] = (200, 40, 40)
     assert looks_drawn(text.pixels) and not looks_drawn(photo(400, 300).pixels)
+    assert looks_drawn(photo(7, 7).pixels)  # so little of anything is drawn
     encoder = JpegEncoder()
     assert simplejpeg.decode_jpeg_header(encoder.encode(text.pixels, 50))[3] == "444"
     assert simplejpeg.decode_jpeg_header(encoder.encode(photo(400, 300).pixels, 50))[3] == "420"

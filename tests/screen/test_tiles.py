@@ -25,7 +25,7 @@ def test_exactly_the_tiles_that_differ_within_the_damage_are_found(size, points,
         if x < size.width and y < size.height:
             new.pixels[y, x, 1] = 9
             expected[y // TILE, x // TILE] = where[y // TILE, x // TILE]
-    assert (tiles.changed(old, new, where) == expected).all()
+    assert (tiles.changed(old, new, where).tiles == expected).all()
 
 
 @settings(deadline=None)
@@ -74,3 +74,46 @@ def test_columns_above_each_other_become_one_rectangle() -> None:
     dirty = np.zeros((3, 4), bool)
     dirty[:, 1:3] = True
     assert tiles.rects(dirty, size) == [Rect(TILE, 0, TILE * 2, TILE * 3)]
+
+
+@settings(deadline=None)
+@given(sizes, st.lists(places, max_size=8))
+def test_what_differs_is_never_in_a_margin_and_a_lone_change_is_trimmed_to_itself(size, points) -> None:
+    old, new = Frame.blank(size), Frame.blank(size)
+    drawn = [(x, y) for x, y in points if x < size.width and y < size.height]
+    for x, y in drawn:
+        new.pixels[y, x, 0] = 9
+    found = tiles.changed(old, new, ~tiles.empty_map(size))
+    sent = [tiles.trimmed(rect, found.clean) for rect in tiles.rects(found.tiles, size)]
+    assert all(any(rect.contains(Rect(x, y, 1, 1)) for rect in sent) for x, y in drawn)
+    assert all(rect.area and rect.within(size) for rect in sent)
+    if len(set(drawn)) == 1:
+        (x, y), (only,) = drawn[0], sent
+        assert only.y == y and only.height == 1 and only.width <= 2 and only.contains(Rect(x, y, 1, 1))
+    assert (found.clean[~found.tiles] == TILE).all()
+
+
+@settings(deadline=None)
+@given(sizes, st.lists(places, max_size=8), st.lists(rects, max_size=3))
+def test_what_is_taken_over_is_all_that_differs_and_is_told_to_the_pixel(size, points, damage) -> None:
+    shown, source = Frame.blank(size), Frame.blank(size)
+    for x, y in points:
+        if x < size.width and y < size.height:
+            source.pixels[y, x, 2] = 9
+    where = tiles.touched(size, damage)
+    before = tiles.changed(shown, source, where)
+    changes = tiles.take_over(shown, source, where)
+    assert (changes.tiles >= before.tiles).all() and (changes.clean <= before.clean)[before.tiles].all()
+    told = [tiles.trimmed(rect, changes.clean) for rect in tiles.rects(changes.tiles, size)]
+    here = shown.pixels.any(axis=2)
+    for rect in told:
+        here[rect.y : rect.bottom, rect.x : rect.right] = False
+    assert not here.any()
+    assert not tiles.changed(shown, source, where).tiles.any()
+
+
+def test_changes_inside_rectangles_end_where_they_do() -> None:
+    size = Size(300, 200)
+    lone = [Rect(70, 3, 10, 5), Rect(130, 70, 170, 130)]
+    changes = tiles.Changes.inside(lone, size)
+    assert [tiles.trimmed(rect, changes.clean) for rect in tiles.rects(changes.tiles, size)] == lone

@@ -52,7 +52,7 @@ class Theatre:
         for _ in range(max(round(seconds / FRAME_S), 1)):
             self.now += FRAME_S
             self.source.pixels += 1
-            self.videos.note(self.engine.update(self.source, [ALL]), SIZE, self.now)
+            self.videos.note(self.engine.update(self.source, [ALL]).tiles, SIZE, self.now)
 
     async def show(self, seat: Seat) -> list[wire.Video] | None:
         """What a viewer is sent now; None if it gets pictures."""

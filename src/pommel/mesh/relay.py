@@ -20,7 +20,7 @@ from pommel.mesh import control
 from pommel.mesh.network import Line
 from pommel.mesh.rights import is_within_limits
 from pommel.wire.codec import Decoder, encode
-from pommel.wire.messages import Direction
+from pommel.wire.messages import WANTS_BLOCKS, Abilities, Direction
 
 JOIN_S = 30.0  # the relay itself gives up after 15
 CHOOSE_S = 60.0
@@ -91,7 +91,11 @@ class Relay:
         return waiting
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield what the viewer sends until it leaves. WireError: a limited one sent what is no KVM command."""
+        """Yield what the viewer sends until it leaves. WireError: a limited one sent what is no KVM command.
+
+        First what it does not know to say: it may be the server's multiplexer, which many look through.
+        """
+        yield encode(Abilities(WANTS_BLOCKS))
         decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
         with contextlib.suppress(ConnectionError):
             while True:

@@ -22,7 +22,7 @@ from pommel.screen.geometry import Rect, Size, split
 from pommel.screen.grade import Grade
 from pommel.screen.pictures import Format, Style
 from pommel.screen.scaling import Scaling
-from pommel.screen.tiles import TILE, TileMap
+from pommel.screen.tiles import TILE, Changes, Margins, TileMap
 from pommel.wire import messages as wire
 
 # MeshCentral's page begins with a canvas of this size and takes a Screen that says so for no news (it then never
@@ -62,6 +62,7 @@ class Round:
     scaling: Scaling
     style: Style
     film: Rect | None = None
+    blocks: bool = False  # the viewer wants pictures of whole `wire.BLOCK`s
 
 
 @dataclass(slots=True)
@@ -79,7 +80,9 @@ class Backlog:
     _scaling: int = wire.SCALE_ONE
     _missing: TileMap = field(init=False)
     _due: TileMap = field(init=False)  # what is left of the round
+    _clean: Margins = field(init=False)  # of what is missing or due
     _rough: TileMap = field(init=False)  # was sent, and not exactly
+    _was_rough: TileMap = field(init=False)  # before it was last taken
     _filmed: Rect | None = None
     _changed_s: npt.NDArray[np.float64] = field(init=False)
     _commands: dict[type, wire.Command] = field(default_factory=dict)
@@ -101,21 +104,23 @@ class Backlog:
         """Tell whether what moves may be sent to this viewer as video now."""
         return bool(self._abilities & wire.TAKES_VIDEO) and not self.paused and self.announced.is_identity
 
-    def mark(self, changed: TileMap, size: Size, now_s: float) -> None:
-        """Note that the tiles of `changed` have a newer picture, in a frame of `size`."""
+    def mark(self, changes: Changes, size: Size, now_s: float) -> None:
+        """Note that there is a newer picture where `changes` say, in a frame of `size`."""
         if size != self.size:
             self.size = size
             self.refresh()
         else:
-            self._missing |= changed
-            self._changed_s[changed] = now_s
+            self._missing |= changes.tiles
+            self._changed_s[changes.tiles] = now_s
+            np.minimum(self._clean, changes.clean, out=self._clean)
 
     def refresh(self) -> None:
         """Note that the viewer is to hear of the size again and lacks everything."""
         self.era += 1
         self._announce = True
-        self._missing, self._due, self._rough = (tiles.empty_map(self.size) for _ in range(3))
-        self._missing[:] = True
+        self._missing, self._due, self._rough, self._was_rough = (tiles.empty_map(self.size) for _ in range(4))
+        self._clean = Changes.throughout(self._missing).clean
+        self._miss_all()
         self._changed_s = np.zeros(self._missing.shape)
         self._filmed = None
 
@@ -136,6 +141,8 @@ class Backlog:
             case wire.Compression():
                 self._compress(command)
             case wire.Abilities(bits):
+                if bits & ~self._abilities & wire.WANTS_BLOCKS:
+                    self._miss_all()
                 self._abilities = bits
             case _:
                 return False
@@ -178,7 +185,7 @@ class Backlog:
             areas = self._take_fresh(now_s, pixels)
             if film is None and not areas and not self._missing.any() and self._refines:
                 areas, best = self._take_rough(now_s, pixels), True
-        return Round(self.era, commands, areas, self.announced, self._style(tight, best), film)
+        return Round(self.era, commands, areas, self.announced, self._style(tight, best), film, self._blocks)
 
     def put_back(self, serving: Round, left: int) -> None:
         """Note that the last `left` areas of a serving were not sent after all."""
@@ -188,16 +195,19 @@ class Backlog:
                 self._rough |= back
             else:
                 self._due |= back
+                self._clean[back] = 0
 
     def put_back_film(self, serving: Round) -> None:
         """Note that the film's frame was not sent after all."""
         if serving.film is not None and serving.scaling.frame == self.size:
             self._due[tiles.cells(serving.film)] = True
+            self._clean[tiles.cells(serving.film)] = 0
 
     def is_fine(self, area: Rect, serving: Round) -> None:
         """Note that `area` was sent exactly as it was."""
         if serving.scaling.frame == self.size:
-            self._rough[tiles.cells(area)] = False
+            cells = tiles.cells(area)
+            self._rough[cells] = self._was_rough[cells] & ~tiles.covered(self.size, [area])[cells]
 
     def end_serving(self, now_s: float) -> None:
         """Note that a serving has been sent; if that was all of the round, the next may look better."""
@@ -218,7 +228,11 @@ class Backlog:
 
     @property
     def _refines(self) -> bool:
-        return bool(self._abilities) or self.grade.asked >= REFINED_FROM_QUALITY
+        return bool(self._abilities & ~wire.WANTS_BLOCKS) or self.grade.asked >= REFINED_FROM_QUALITY
+
+    @property
+    def _blocks(self) -> bool:
+        return bool(self._abilities & wire.WANTS_BLOCKS)
 
     def _style(self, tight: bool, best: bool) -> Style:
         quality = self.grade.asked if best else self.grade.quality
@@ -239,7 +253,7 @@ class Backlog:
         """Take what is due of `film` as a frame of video."""
         if film is None or not self._due[cells := tiles.cells(film)].any():
             return None
-        self._due[cells] = self._missing[cells] = False
+        self._taken(cells)
         self._rough[cells] = True  # all of it: a frame is drawn over what was exact, too
         self._filmed = film
         return film
@@ -261,12 +275,21 @@ class Backlog:
             self.grade.begin(now_s)
 
     def _take_fresh(self, now_s: float, pixels: int | None) -> tuple[Rect, ...]:
-        areas = self._first_of(self._due, pixels, MAX_PICTURE_PIXELS)
+        areas = self._first_of(self._due, pixels, MAX_PICTURE_PIXELS, self._clean)
         for area in areas:
             cells = tiles.cells(area)
-            self._due[cells] = self._missing[cells] = False
+            self._taken(cells)
+            self._was_rough[cells] = self._rough[cells]
             self._rough[cells] = True
         return areas
+
+    def _taken(self, cells: tuple[slice, slice]) -> None:
+        self._due[cells] = self._missing[cells] = False
+        self._clean[cells] = TILE
+
+    def _miss_all(self) -> None:
+        self._missing[:] = True
+        self._clean[:] = 0
 
     def _take_rough(self, now_s: float, pixels: int | None) -> tuple[Rect, ...]:
         at_rest = self._rough & (self._rests_s(now_s) <= now_s)
@@ -276,19 +299,24 @@ class Backlog:
             self._rough[tiles.cells(area)] = False
         return areas
 
-    def _first_of(self, wanted: TileMap, pixels: int | None, most: int) -> tuple[Rect, ...]:
-        """Return the first areas of `wanted`, up to about `pixels` of the frame, each of at most `most` shown."""
+    def _first_of(
+        self, wanted: TileMap, pixels: int | None, most: int, clean: Margins | None = None
+    ) -> tuple[Rect, ...]:
+        """Return the first areas of `wanted`, up to about `pixels` of the frame, each of at most `most` shown.
+
+        They are of whole tiles but for what is `clean`.
+        """
         shown, here = self.announced.picture, self.size.width * self.size.height
         most = most * here // max(shown.width * shown.height, 1)
         if pixels is not None and pixels < here:
             most = min(most, max(_rounded(pixels), LEAST_PICTURE_PIXELS))
-        areas = _areas(wanted.tobytes(), self.size, max(most, 1))
+        areas = _areas(wanted.tobytes(), b"" if clean is None else clean.tobytes(), self.size, max(most, 1))
         return areas if pixels is None else tuple(_up_to(areas, pixels))
 
     def _compress(self, command: wire.Compression) -> None:
         quality = min(max(command.quality, 1), 100)
         if quality > self.grade.asked:  # what is on the screen can be better now
-            self._missing[:] = True
+            self._miss_all()
         self.grade.ask(quality)
         self._asked_format = command.format
         if command.frame_timer_ms is not None:
@@ -303,10 +331,15 @@ class Backlog:
 
 
 @lru_cache(maxsize=64)
-def _areas(wanted: bytes, size: Size, most: int) -> tuple[Rect, ...]:
+def _areas(wanted: bytes, clean: bytes, size: Size, most: int) -> tuple[Rect, ...]:
     # Many viewers lack the same after each change: the rectangles are found once for all of them.
-    map_ = np.frombuffer(wanted, np.bool_).reshape(tiles.empty_map(size).shape)
-    return tuple(piece for rect in tiles.rects(map_, size) for piece in split(rect, most, TILE))
+    shape = tiles.empty_map(size).shape
+    found = tiles.rects(np.frombuffer(wanted, np.bool_).reshape(shape), size)
+    pieces = (piece for rect in found for piece in split(rect, most, TILE))
+    if not clean:
+        return tuple(pieces)
+    margins = np.frombuffer(clean, np.uint8).reshape(*shape, 4)
+    return tuple(area for piece in pieces if (area := tiles.trimmed(piece, margins)).area)
 
 
 def _up_to(areas: Iterable[Rect], pixels: int) -> Iterable[Rect]:

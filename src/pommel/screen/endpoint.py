@@ -178,9 +178,9 @@ class Endpoint:
         self._old = False
         news = self._news(update)
         self._facts |= {type(fact): fact for fact in news}
-        if news or changed.any():
+        if news or changed.tiles.any():
             now_s = asyncio.get_running_loop().time()
-            self._videos.note(changed, self._engine.size, now_s)
+            self._videos.note(changed.tiles, self._engine.size, now_s)
             for viewer in self._viewers:
                 viewer.delivery.backlog.mark(changed, self._engine.size, now_s)
                 for fact in news:

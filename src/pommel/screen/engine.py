@@ -18,7 +18,7 @@ import numpy as np
 from pommel.screen import tiles
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
-from pommel.screen.tiles import TILE, TileMap
+from pommel.screen.tiles import TILE, Changes
 
 
 class Engine:
@@ -35,11 +35,11 @@ class Engine:
         """Width and height of the picture in pixels."""
         return self.frame.size
 
-    def update(self, source: Frame, damage: Iterable[Rect], changed: TileMap | None = None) -> TileMap:
-        """Take over what is new in `source`, and return the tiles that changed.
+    def update(self, source: Frame, damage: Iterable[Rect], changed: Changes | None = None) -> Changes:
+        """Take over what is new in `source`, and return what changed.
 
-        With `changed`, the tiles in which it differs from the frame before, `source` is shown as it is. Else those
-        that differ are looked for within `damage` and copied. A picture of another size is new in all its tiles.
+        With `changed`, where it differs from the frame before, `source` is shown as it is. Else that
+        is looked for within `damage` and copied. A picture of another size is new in all its tiles.
         """
         if source.size != self.size or (changed is None and not self._is_own):
             return self._replace(source, own=changed is None)
@@ -47,9 +47,9 @@ class Engine:
             changed = tiles.take_over(self.frame, source, tiles.touched(self.size, damage))
         else:
             self.frame, self._is_own = source, False
-        if changed.any():
+        if changed.tiles.any():
             self.version += 1
-            self._since[changed] = self.version
+            self._since[changed.tiles] = self.version
         return changed
 
     def version_of(self, rect: Rect) -> int:
@@ -58,9 +58,9 @@ class Engine:
         columns = slice(rect.x // TILE, -(-rect.right // TILE))
         return int(self._since[rows, columns].max(initial=0))
 
-    def _replace(self, source: Frame, *, own: bool) -> TileMap:
+    def _replace(self, source: Frame, *, own: bool) -> Changes:
         self.frame, self._is_own = source.copy() if own else source, own
         self.version += 1
         everything = tiles.touched(self.size, [whole(self.size)])
         self._since = np.full(everything.shape, self.version, np.int64)
-        return everything
+        return Changes.throughout(everything)

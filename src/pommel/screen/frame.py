@@ -59,3 +59,9 @@ class Frame:
         """Tell whether all of `rect` has one colour (an empty one has)."""
         colours = self.view(rect)[:, :, :3]
         return colours.size == 0 or bool((colours == colours[0, 0]).all())
+
+
+def grown(pixels: Pixels, size: Size) -> Pixels:
+    """Return `pixels` with their last column and row repeated up to `size`; themselves if they have it."""
+    right, below = size.width - pixels.shape[1], size.height - pixels.shape[0]
+    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if right or below else pixels

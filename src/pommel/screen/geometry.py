@@ -44,6 +44,11 @@ class Rect(NamedTuple):
         """Tell whether no part of `other` is outside this one."""
         return self.x <= other.x and self.y <= other.y and other.right <= self.right and other.bottom <= self.bottom
 
+    def outward(self, step: int) -> Rect:
+        """Return the smallest rectangle around it whose edges are all at multiples of `step`."""
+        x, y = self.x // step * step, self.y // step * step
+        return Rect(x, y, -(-self.right // step) * step - x, -(-self.bottom // step) * step - y)
+
     def clipped(self, size: Size) -> Rect:
         """Return the part of it that is inside a picture of `size`; it may be empty."""
         x, y = min(max(self.x, 0), size.width), min(max(self.y, 0), size.height)

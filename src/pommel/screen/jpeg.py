@@ -13,6 +13,7 @@ from pommel.screen.frame import Pixels
 
 _SAMPLES = 32  # a side: 1024 pixels are looked at
 _FEW_COLOURS = 256
+_FEWER_COLOURS = 64  # a word's worth of pixels is drawn, if only as it is small
 
 
 class JpegEncoder:
@@ -33,4 +34,4 @@ def looks_drawn(pixels: Pixels) -> bool:
     step_y, step_x = max(pixels.shape[0] // _SAMPLES, 1), max(pixels.shape[1] // _SAMPLES, 1)
     sample = pixels[::step_y, ::step_x, :3].astype(np.uint32)
     colours = sample[:, :, 0] | sample[:, :, 1] << np.uint32(8) | sample[:, :, 2] << np.uint32(16)
-    return bool(np.unique(colours).size < min(_FEW_COLOURS, max(colours.size // 4, 2)))
+    return bool(np.unique(colours).size < min(_FEW_COLOURS, max(colours.size // 4, _FEWER_COLOURS)))

@@ -15,7 +15,7 @@ from pommel.screen.actions import Action
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect
 from pommel.screen.pictures import Image, Style
-from pommel.screen.tiles import TileMap
+from pommel.screen.tiles import Changes
 from pommel.wire.messages import ALL_DISPLAYS, CursorShape, Display
 
 
@@ -34,9 +34,9 @@ class Update:
     `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor` and `displays` are None when they did not
     change. A source that knows the pointer's shape says so in `cursor`, any other in `pointer_visible`.
 
-    `changed` is the tiles in which `frame` differs from the frame of the update before, when the source has compared
+    `changed` is where `frame` differs from the frame of the update before, when the source has compared
     them itself (whole when the size is another). The engine shows `frame` without a copy then; once the next update
-    was asked for, it is written to only in tiles that this or a later update names in `changed`.
+    was asked for, it is written to only where this or a later update says so in `changed`.
     None: the engine compares and copies.
     """
 
@@ -46,7 +46,7 @@ class Update:
     lock_keys: int | None = None
     cursor: CursorShape | None = None
     displays: Displays | None = None
-    changed: TileMap | None = None
+    changed: Changes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,16 @@
 Change is looked for on a grid of 64×64 pixels; what is sent are runs of tiles, because a JPEG has 623 bytes of
 tables however small it is, and a browser pays for each picture, not for each pixel. A `TileMap` is the
 set of tiles that something is true of: booleans, (rows, columns).
+
+The grid is for finding; what is sent ends where the change ends. `Margins` say how far that is from each tile's edges,
+as far as comparing tells for nothing: the columns of each tile, but the rows of all tiles beside each other as one.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +22,46 @@ from pommel.screen.geometry import Rect, Size
 
 TILE = 64
 TileMap = npt.NDArray[np.bool_]
+Margins = npt.NDArray[np.uint8]  # (rows, columns, 4): unchanged pixels at a tile's left, top, right and bottom
 Words = npt.NDArray[np.uint64]
 
 # Of the C library, called without letting go of the interpreter lock: to get that back may take longer than comparing.
-_memcmp = ctypes.PyDLL(None).memcmp
-_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+# Much is compared without the lock, or the event loop would wait for a whole screen of it: 9 ms at 3840×2160.
+_memcmp, _long_memcmp = ctypes.PyDLL(None).memcmp, ctypes.CDLL(None).memcmp
+_memcmp.argtypes = _long_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_LONG_BYTES = 512 * 1024
 
 # A clean tile between two changed ones costs less when it is sent along than a second picture's header does.
 _GAP = 1
 # More pictures than this for one change and the rows are sent from their first changed tile to their last.
 _MAX_RECTS = 24
+
+
+class Changes(NamedTuple):
+    """The tiles that changed, and how much at their edges did not; of any other tile, `TILE` pixels at each."""
+
+    tiles: TileMap
+    clean: Margins
+
+    @classmethod
+    def throughout(cls, tiles: TileMap) -> Changes:
+        """Make changes of whole tiles."""
+        clean = np.full((*tiles.shape, 4), TILE, np.uint8)
+        clean[tiles] = 0
+        return cls(tiles, clean)
+
+    @classmethod
+    def inside(cls, rects: Iterable[Rect], size: Size) -> Changes:
+        """Make changes of all pixels of `rects`, no two of which touch one tile, in a picture of `size`."""
+        changes = cls.throughout(empty_map(size))
+        for rect in rects:
+            rows, columns = cells(rect)
+            changes.tiles[rows, columns] = True
+            inside = changes.clean[rows, columns]
+            inside[:] = 0
+            inside[:, 0, 0], inside[0, :, 1] = rect.x % TILE, rect.y % TILE
+            inside[:, -1, 2], inside[-1, :, 3] = -rect.right % TILE, -rect.bottom % TILE
+        return changes
 
 
 def empty_map(size: Size) -> TileMap:
@@ -65,9 +99,9 @@ def covered(size: Size, rects: Iterable[Rect]) -> TileMap:
     return tiles
 
 
-def changed(old: Frame, new: Frame, where: TileMap) -> TileMap:
-    """Return the map of the tiles of `where` in which two frames of one size differ."""
-    found = np.zeros_like(where)
+def changed(old: Frame, new: Frame, where: TileMap) -> Changes:
+    """Return the tiles of `where` in which two frames of one size differ."""
+    found = Changes.throughout(np.zeros_like(where))
     a, b = _words(old.pixels), _words(new.pixels)
     per_tile = TILE * BYTES_PER_PIXEL // a.itemsize
     room = np.empty((TILE, a.shape[1]), np.bool_)
@@ -78,28 +112,64 @@ def changed(old: Frame, new: Frame, where: TileMap) -> TileMap:
         if last - first == where.shape[1] and _are_equal(a[lines], b[lines]):
             continue
         words = slice(first * per_tile, last * per_tile)
-        found[row, first:last] = _changed_columns(a[lines, words], b[lines, words], per_tile, room)
-    return found & where
+        differs = np.not_equal(a[lines, words], b[lines, words], out=room[: a[lines].shape[0], : a[0, words].size])
+        here = np.s_[row, first:last]
+        _note(differs, per_tile, where[here], Changes(found.tiles[here], found.clean[here]))
+    return found
 
 
-def take_over(shown: Frame, source: Frame, where: TileMap) -> TileMap:
-    """Copy to `shown` the tiles of `where` in which `source` differs from it, and return which those are."""
-    differing = changed(shown, source, where)
-    for rect in rects(differing, shown.size):
+def take_over(shown: Frame, source: Frame, where: TileMap) -> Changes:
+    """Copy to `shown` what differs from it in the tiles of `where` in `source`, and return what that is.
+
+    Somebody may write to `source` meanwhile: all that was copied is told to have changed, and nothing else is copied.
+    """
+    changes = changed(shown, source, where)
+    copied = [trimmed(rect, changes.clean) for rect in rects(changes.tiles, shown.size)]
+    for rect in copied:
         shown.view(rect)[:] = source.view(rect)
-    return differing
+    return Changes.inside(copied, shown.size)
+
+
+def trimmed(area: Rect, clean: Margins) -> Rect:
+    """Return `area`, which is of whole tiles, without what is clean at its edges; there may be nothing left."""
+    rows, columns = cells(area)
+    inside = clean[rows, columns]
+    x, y = area.x + int(inside[:, 0, 0].min()), area.y + int(inside[0, :, 1].min())
+    right = min(columns.stop * TILE - int(inside[:, -1, 2].min()), area.right)
+    bottom = min(rows.stop * TILE - int(inside[-1, :, 3].min()), area.bottom)
+    return Rect(x, y, max(right - x, 0), max(bottom - y, 0))
 
 
 def _are_equal(a: Words, b: Words) -> bool:
     """Compare whole lines, stopping at the first difference: half the time of looking at all of them."""
-    return not _memcmp(a.ctypes.data, b.ctypes.data, a.nbytes)
+    compare = _memcmp if a.nbytes < _LONG_BYTES else _long_memcmp
+    return not compare(a.ctypes.data, b.ctypes.data, a.nbytes)
 
 
-def _changed_columns(a: Words, b: Words, per_tile: int, room: TileMap) -> TileMap:
+def _note(differs: TileMap, per_tile: int, where: TileMap, found: Changes) -> None:
+    """Find which tiles of `where` changed, all in one row, in which words differ as `differs` says."""
     # Whole columns first: or-ing rows together runs at memory speed, comparing tile by tile does not.
-    differs = np.not_equal(a, b, out=room[: a.shape[0], : a.shape[1]])
-    columns = np.logical_or.reduce(differs, axis=0)
-    return np.logical_or.reduceat(columns, np.arange(0, columns.size, per_tile))
+    columns = np.zeros((where.size, per_tile), np.bool_)
+    np.logical_or.reduce(differs, axis=0, out=columns.reshape(-1)[: differs.shape[1]])
+    here = np.logical_or.reduce(columns, axis=1)
+    here &= where
+    if not here.any():
+        return
+    found.tiles[here] = True
+    clean = np.zeros((where.size, 4), np.uint8)
+    if not columns.all():
+        clean[:, 0] = columns.argmax(axis=1) * (TILE // per_tile)
+        clean[:, 2] = columns[:, ::-1].argmax(axis=1) * (TILE // per_tile)
+    clean[:, 1], clean[:, 3] = _clean_rows(differs)
+    found.clean[here] = clean[here]
+
+
+def _clean_rows(differs: TileMap) -> tuple[int, int]:
+    """Return how many rows at the top and at the bottom of a row of tiles are equal; some row is not."""
+    if differs.shape[0] == TILE and differs[0].any() and differs[-1].any():
+        return 0, 0
+    rows = np.logical_or.reduce(differs, axis=1)
+    return int(rows.argmax()), TILE - differs.shape[0] + int(rows[::-1].argmax())
 
 
 def _words(pixels: Pixels) -> Words:

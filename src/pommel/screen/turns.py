@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pommel.screen import tiles
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect
-from pommel.screen.tiles import TileMap
+from pommel.screen.tiles import Changes
 
 
 class Turns:
@@ -33,11 +33,11 @@ class Turns:
         self._lacking[:] = False
         self._written |= tiles.touched(size, rects)
 
-    def turn(self) -> TileMap:
-        """Show what was written; return the tiles in which it differs from what was shown before."""
+    def turn(self) -> Changes:
+        """Show what was written; return where it differs from what was shown before."""
         changed = tiles.changed(self.front, self.back, self._written)
         self._written[:] = False
-        if changed.any():
+        if changed.tiles.any():
             self.front, self.back = self.back, self.front
-            self._lacking = changed.copy()
+            self._lacking = changed.tiles.copy()
         return changed

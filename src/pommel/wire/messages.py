@@ -43,7 +43,8 @@ ALL_DISPLAYS = 0xFFFF
 NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
 
 # Abilities.bits
-ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO = 1, 2, 4, 8
+ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO, WANTS_BLOCKS = 1, 2, 4, 8, 16
+BLOCK = 16
 
 # Video.codec and Video.flags
 H264_ANNEX_B = 2
@@ -323,7 +324,8 @@ class MouseCursor:
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`;
-    TAKES_VIDEO.
+    TAKES_VIDEO. WANTS_BLOCKS: of pictures whose edges are all at multiples of BLOCK pixels, even if they reach past the
+    screen's: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js).
     """
 
     bits: int

@@ -305,7 +305,7 @@ async def test_what_is_shown_is_whole_while_more_is_being_received(tmp_path: Pat
     async with says.serving(tmp_path / "s", dribbles):
         connection = await connect_vnc(tmp_path / "s")
         first = await next_update(connection)
-        assert first.changed is not None and first.changed.all()
+        assert first.changed is not None and first.changed.tiles.all()
         async with asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(connection.source.next_update())
             await until(lambda: connection._link.client.frame.pixels[0, 0, 0] == 2)
@@ -319,7 +319,7 @@ async def test_what_is_shown_is_whole_while_more_is_being_received(tmp_path: Pat
             assert connection.source._comparing is not None
             waiting.cancel()  # while it is compared
         second = await next_update(connection)
-        assert second.changed is not None and second.changed.all() and (second.frame.pixels == 2).all()
+        assert second.changed is not None and second.changed.tiles.all() and (second.frame.pixels == 2).all()
         await connection.close()
 
 

@@ -25,7 +25,7 @@ from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.rfb_link import RfbLink, open_link
 from pommel.screen.seams import Ended, Update
 from pommel.screen.sinks.vnc import VncSink
-from pommel.screen.tiles import take_over, touched
+from pommel.screen.tiles import Changes, take_over, touched
 from pommel.wire.keymap import find_key
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK
 
@@ -189,7 +189,8 @@ class VncSource:
 
 def _taken_over(shown: Frame, source: Frame, damage: tuple[Rect, ...]) -> Update:
     if shown.size != source.size:
-        return Update(source.copy(), damage, changed=touched(source.size, [whole(source.size)]))
+        everything = Changes.throughout(touched(source.size, [whole(source.size)]))
+        return Update(source.copy(), damage, changed=everything)
     return Update(shown, damage, changed=take_over(shown, source, touched(source.size, damage)))
 
 

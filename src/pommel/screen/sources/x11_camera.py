@@ -33,14 +33,14 @@ from pommel.screen.sources.x11_server import (
     tell_of_lamps,
 )
 from pommel.screen.sources.x11_shapes import shape_of
-from pommel.screen.tiles import touched
+from pommel.screen.tiles import Changes, touched
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK, CursorShape
 
 # The first change after a rest is shown at once. What a program draws in several requests follows it: not sooner than
 # this, so that it comes in few pictures, and in the long run not more often than every `GAP_S`.
 BURST_S = 0.004
 GAP_S = 1 / 60
-POLL_S, LONGEST_POLL_S = 0.03, 0.25
+POLL_S, LONGEST_POLL_S = 0.03, 0.4
 _MANY_RECTS = 16
 _TRIES = 5
 _LAMPS = (("Num Lock", NUM_LOCK), ("Scroll Lock", SCROLL_LOCK), ("Caps Lock", CAPS_LOCK))
@@ -175,7 +175,7 @@ class Camera:
         self._broken = False
         return Update(
             picture.frame, drawn, lock_keys=self._lock_keys(), cursor=self._cursor(), displays=self._displays(),
-            changed=touched(picture.frame.size, drawn) if fresh else changed,
+            changed=Changes.throughout(touched(picture.frame.size, drawn)) if fresh else changed,
         )  # fmt: skip
 
     def _grab(self, picture: Picture, *, everything: bool) -> tuple[Rect, ...]:
@@ -248,7 +248,7 @@ class Camera:
 
 def _says_something(update: Update) -> bool:
     news = update.lock_keys, update.cursor, update.displays
-    return any(one is not None for one in news) or (update.changed is not None and bool(update.changed.any()))
+    return any(one is not None for one in news) or (update.changed is not None and bool(update.changed.tiles.any()))
 
 
 def _within(rect: Rect, place: Rect) -> Rect:

@@ -20,7 +20,7 @@ from pommel.screen.frame import BYTES_PER_PIXEL, Frame
 from pommel.screen.geometry import Rect, Size, split
 from pommel.screen.sources import x11_requests as ask
 from pommel.screen.sources.x11_memory import SharedMemory
-from pommel.screen.tiles import TileMap
+from pommel.screen.tiles import Changes
 from pommel.screen.turns import Turns
 
 # What one plain reply may carry: python-xlib gathers a reply by appending, which takes the square of its length.
@@ -39,8 +39,8 @@ class Picture(Protocol):
     def grab(self, rects: Sequence[Rect]) -> None:
         """Take what `rects` (of the frame, none overlapping) show now. XError: the root is smaller."""
 
-    def turn(self) -> TileMap:
-        """Make `frame` what was grabbed since the last turn, and return the tiles in which it is another now."""
+    def turn(self) -> Changes:
+        """Make `frame` what was grabbed since the last turn, and return where it is another now."""
 
     def close(self) -> None:
         """Have the server forget it. The frame stays readable."""
@@ -103,7 +103,7 @@ class SharedPicture:
             pixels = self._room[at : at + rect.area * BYTES_PER_PIXEL]
             back.view(rect)[:] = pixels.reshape(rect.height, rect.width, BYTES_PER_PIXEL)
 
-    def turn(self) -> TileMap:
+    def turn(self) -> Changes:
         """See `Picture`."""
         return self._turns.turn()
 
@@ -143,7 +143,7 @@ class SentPicture:
                 pixels = np.frombuffer(bytes(image.data), np.uint8, count=piece.area * BYTES_PER_PIXEL)
                 self._turns.back.view(piece)[:] = pixels.reshape(piece.height, piece.width, BYTES_PER_PIXEL)
 
-    def turn(self) -> TileMap:
+    def turn(self) -> Changes:
         """See `Picture`."""
         return self._turns.turn()
 
