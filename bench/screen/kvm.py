@@ -54,6 +54,8 @@ class Viewer:
                 await self._take(message)
                 if self.options.rate:
                     await asyncio.sleep(len(message) / self.options.rate)
+            elif json.loads(message).get("type") == "ping":  # as MeshCentral's page does
+                await self.socket.send('{"ctrlChannel":"102938","type":"pong"}')
 
     async def _take(self, message: bytes) -> None:
         at = 0

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from pommel.errors import StateError
 from pommel.mesh.agent import Facts
 from pommel.mesh.device import Notice, Question, ViewerStream
 from pommel.mesh.keys import Identity, new_identity
 from pommel.mesh.orders import Person, Power
+from pommel.mesh.pings import is_picture
 from pommel.screen.endpoint import Endpoint
+from pommel.wire import messages as wire
+from pommel.wire.codec import Decoder
 
 FACTS = Facts("mac-one", "macOS 15.1", "0.1", has_console=True, macs=("52:54:00:12:34:56",))
 
@@ -22,6 +26,30 @@ def identity(number: int = 0) -> Identity:
     """An identity, made once for all tests: a key takes its time."""
     del number
     return new_identity()
+
+
+class Overheard:
+    """A viewer's stream, and a memory of what passed through it."""
+
+    def __init__(self, stream: ViewerStream) -> None:
+        self._stream = stream
+        self.sent = self.pictures = 0  # bytes, and how many pictures are in them
+        self.said: list[wire.Command] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def send(self, data: bytes) -> None:
+        self.sent += len(data)
+        self.pictures += is_picture(data)
+        await self._stream.send(data)
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        decoder = Decoder(wire.Direction.TO_ENDPOINT)
+        async for data in self._stream.messages():
+            decoder.receive_data(data)
+            self.said.extend(decoder.events())
+            yield data
 
 
 @dataclass
@@ -36,6 +64,7 @@ class Desk:
     done: list[object] = field(default_factory=list)
     watched: list[tuple[tuple[Person, ...], str | None]] = field(default_factory=list)
     served: list[bool] = field(default_factory=list)
+    streams: list[Overheard] = field(default_factory=list)
 
     def rename(self, name: str) -> None:
         self.now = replace(self.now, name=name)
@@ -47,7 +76,8 @@ class Desk:
         self.served.append(view_only)
         if self.endpoint is None:
             raise StateError("mac-one is not running")
-        await self.endpoint.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+        self.streams.append(Overheard(stream))
+        await self.endpoint.serve(self.streams[-1], view_only=view_only, wheel_notch=wheel_notch)
 
     async def power(self, action: Power) -> None:
         self.done.append(action)

@@ -261,6 +261,9 @@ async def logged_in(server: MeshCentral, name: str = ADMIN, domain: str = "") ->
             await control.close()
 
 
+PING = {"ctrlChannel": "102938", "type": "ping"}
+
+
 class Viewer:
     """A desktop session, as the page has it: what it was shown, and its hands."""
 
@@ -324,6 +327,8 @@ class Viewer:
                 message = await self.stream.receive()
                 if message.type is aiohttp.WSMsgType.TEXT:
                     self.texts.append(message.data)
+                    if self._control()[-1:] == [PING] and message.data.startswith("{"):  # as the page does
+                        await self.stream.send_str(json.dumps(PING | {"type": "pong"}))
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     self._take(message.data)
                 else:

@@ -11,7 +11,7 @@ from mesh.fake_server import FakeServer
 from mesh.joined import Joined, until
 from pommel.mesh.device import ViewerStream
 from pommel.wire import messages as wire
-from pommel.wire.codec import encode
+from pommel.wire.codec import Decoder, encode
 
 
 async def test_a_viewer_that_never_comes_is_given_up(
@@ -95,3 +95,33 @@ async def test_commands_that_nobody_knows_pass_a_limited_viewer_whole(
     await until(lambda: len(got) == 5)
     blocks = wire.Abilities(wire.WANTS_BLOCKS)  # said for the server's multiplexer
     assert got == [encode(one) for one in (blocks, *harmless, wire.Refresh())]
+
+
+async def test_a_viewers_answers_to_pings_become_acknowledgements(
+    fake: FakeServer, online: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[wire.Command] = []
+    picture = encode(wire.Picture(0, 0, bytes(100)))
+
+    async def show(stream: ViewerStream, **_: object) -> None:
+        decoder = Decoder(wire.Direction.TO_ENDPOINT)
+        async for data in stream.messages():
+            decoder.receive_data(data)
+            got.extend(decoder.events())
+            if got[-1] in (wire.Shown(0), wire.Refresh()):
+                for one in (encode(wire.Screen(64, 64)), picture, picture):
+                    await stream.send(one)
+
+    monkeypatch.setattr(online.desk, "serve", show)
+    viewer = await fake.opens_tunnel(rights=0x1008)  # a limited viewer's answers count too
+    await viewer.begin()
+    for _ in range(3):  # before the first picture, behind it, and behind the second once that is answered
+        assert (await viewer.told("ping")) == {"ctrlChannel": "102938", "type": "ping"}
+        await viewer.socket.send_str('{"ctrlChannel":"102938","type":"pong"}')
+    blocks, acknowledges = wire.Abilities(wire.WANTS_BLOCKS), wire.Abilities(wire.WANTS_BLOCKS | wire.ACKNOWLEDGES)
+    await until(lambda: len(got) == 5)
+    assert got == [blocks, acknowledges, wire.Shown(0), wire.Shown(1), wire.Shown(2)]
+    await viewer.socket.send_bytes(encode(wire.Refresh()))
+    await viewer.told("ping")
+    await viewer.socket.send_str('{"ctrlChannel":"102938","type":"pong"}')
+    await until(lambda: got[-1] == wire.Shown(3))

@@ -162,12 +162,15 @@ async def test_meshcentrals_own_page_shows_the_screen_and_has_hands(
             await page.mouse.wheel(0, -120)
             seen: list[tuple[int, int]] = []
             await until(lambda: has_seen(paint, seen, 5))
+            (stream,) = joined.desk.streams
+            await until(lambda: wire.Shown(stream.pictures) in stream.said)  # the page has answered our last ping
         at = paint.root.query_pointer()
         assert (abs(at.root_x - 320) <= 2, abs(at.root_y - 240) <= 2) == (True, True)
         keys = [paint.display.keycode_to_keysym(one, 0) for kind, one in seen if kind == X.KeyPress]
         assert [key for key in keys if key < 0xFF00] == [ord("a"), ord("b")]
         buttons = [one for kind, one in seen if kind == X.ButtonPress]
         assert buttons == [1, 4]  # the wheel by one notch
+        assert wire.Abilities(wire.WANTS_BLOCKS | wire.ACKNOWLEDGES) in stream.said
         assert joined.stood[-1].phase is Phase.ONLINE
 
 
@@ -323,13 +326,32 @@ async def test_two_viewers_share_one_capture_and_quality_and_scaling_change_what
         await other.leave()
 
 
+async def test_a_viewer_that_does_not_read_has_little_waiting_for_it_in_the_server(
+    admin: User, joined: Joined, screen: XServer
+) -> None:
+    """The server would take in megabytes; only the answers to our pings say that nobody reads them."""
+    node = (await admin.node(joined.member.identity.node_id))["_id"]
+    with painter(screen) as paint:
+        viewer = await admin.viewer(node)
+        await until_shown(viewer, paint)
+        (stream,) = joined.desk.streams
+        assert wire.Abilities(wire.WANTS_BLOCKS | wire.ACKNOWLEDGES) in stream.said
+        before = stream.sent
+        for seed in range(40):  # while it does not read
+            scribble(paint, seed)
+            await asyncio.sleep(0.05)
+        assert 0 < stream.sent - before < 2 << 20  # of more than 6 MB that were drawn
+        await until_shown(viewer, paint)
+        await viewer.leave()
+
+
 def is_screen(command: wire.Command) -> bool:
     return isinstance(command, wire.Screen)
 
 
-def scribble(paint: Painter) -> None:
+def scribble(paint: Painter, seed: int = 7) -> None:
     """Draw what is hard to compress."""
-    dice = random.Random(7)
+    dice = random.Random(seed)
     for _ in range(3000):
         paint.fill(Rect(dice.randrange(640), dice.randrange(480), dice.randrange(24), 2), dice.randrange(1 << 24))
     paint.display.sync()

@@ -273,7 +273,13 @@ def test_a_change_comes_before_refinement_and_makes_it_wait() -> None:
     assert not serving.style.best and serving.areas == (Rect(256, 256, 64, 64),)
 
 
-@pytest.mark.parametrize(("quality", "bits", "refined"), [(29, 0, False), (30, 0, True), (1, wire.ACKNOWLEDGES, True)])
+@pytest.mark.parametrize(
+    ("quality", "bits", "refined"),
+    [
+        (29, 0, False), (30, 0, True), (1, wire.ACKNOWLEDGES, True),
+        (29, wire.WANTS_BLOCKS | wire.ACKNOWLEDGES, False), (30, wire.WANTS_BLOCKS | wire.ACKNOWLEDGES, True),
+    ],
+)  # fmt: skip
 def test_who_wants_few_bytes_is_not_refined_for(quality: int, bits: int, refined: bool) -> None:
     backlog = started()
     backlog.obey(wire.Abilities(bits))

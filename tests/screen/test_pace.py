@@ -65,6 +65,19 @@ def test_news_that_does_not_come_is_not_waited_for_for_ever() -> None:
     assert pace.in_flight == 0
 
 
+def test_the_longer_a_viewer_is_silent_the_less_is_sent_after_it() -> None:
+    pace, now_s = Pace(), 0.0
+    for silence_s in (1, 2, 4, 8, 16, 16):
+        pace.send(now_s, 100)
+        assert not pace.is_silent(now_s + silence_s - 0.1)
+        now_s += silence_s
+        assert pace.is_silent(now_s)
+        pace.forget(now_s)
+    pace.shown(now_s, 1)  # late, but news
+    pace.send(now_s, 100)
+    assert pace.is_silent(now_s + 1)
+
+
 @dataclass
 class Link:
     """A line of some rate and round trip, with a queue before it, and a viewer that shows and says so."""

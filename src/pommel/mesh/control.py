@@ -40,11 +40,16 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to `PING`. Servers send some unasked, to keep the connection alive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The viewer leaves."""
 
 
-def parse_control(text: str) -> Wants | Options | Echo | Bye | None:
+def parse_control(text: str) -> Wants | Options | Echo | Pong | Bye | None:
     """Read a text from the viewer; None is one that is not for us."""
     if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER:
         return Wants(int(text))
@@ -60,12 +65,14 @@ def parse_control(text: str) -> Wants | Options | Echo | Bye | None:
     return _answered(said, text) if str(said.get("ctrlChannel")) == CHANNEL else None
 
 
-def _answered(said: Mapping[str, Any], text: str) -> Echo | Bye | None:
+def _answered(said: Mapping[str, Any], text: str) -> Echo | Pong | Bye | None:
     match said.get("type"):
         case "rtt":
             return Echo(text)
         case "ping":
             return Echo(_control("pong"))
+        case "pong":
+            return Pong()
         case "close":
             return Bye()
     return None
@@ -85,6 +92,7 @@ def _control(kind: str, **said: Any) -> str:
     return json.dumps({"ctrlChannel": CHANNEL, "type": kind} | said)
 
 
+PING = _control("ping")
 WAITING = message("Waiting for user to grant access...", 1)
 GRANTED = message(None, 0)
 DENIED = message("Denied", 2)

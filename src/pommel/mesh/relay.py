@@ -18,9 +18,10 @@ from aiohttp import WSMsgType
 from pommel.errors import DeadlineError
 from pommel.mesh import control
 from pommel.mesh.network import Line
+from pommel.mesh.pings import Pings
 from pommel.mesh.rights import is_within_limits
 from pommel.wire.codec import Decoder, encode
-from pommel.wire.messages import WANTS_BLOCKS, Abilities, Direction
+from pommel.wire.messages import ACKNOWLEDGES, WANTS_BLOCKS, Abilities, Command, Direction, Shown
 
 JOIN_S = 30.0  # the relay itself gives up after 15
 CHOOSE_S = 60.0
@@ -38,6 +39,7 @@ class Relay:
         self._transports = _transports(line)
         self.consent = 0  # bits that the viewer itself has asked for
         self.limited = False
+        self._pings: Pings | None = None  # once it is the engine's
 
     async def joined(self) -> bool:
         """Wait until both ends are there; tell whether what passes is recorded.
@@ -72,6 +74,8 @@ class Relay:
     async def send(self, data: bytes) -> None:
         """Send one KVM command."""
         await self._socket.send_bytes(data)
+        if self._pings is not None and self._pings.sent(data):
+            await self._socket.send_str(control.PING)
 
     async def send_text(self, text: str) -> None:
         """Send a control text."""
@@ -93,22 +97,28 @@ class Relay:
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield what the viewer sends until it leaves. WireError: a limited one sent what is no KVM command.
 
-        First what it does not know to say: it may be the server's multiplexer, which many look through.
+        And what it does not know to say: that it may be the server's multiplexer, which many look through, and from its
+        answers to our pings what it has shown.
         """
         yield encode(Abilities(WANTS_BLOCKS))
+        self._pings = Pings(_now())
+        await self.tell(control.PING)
         decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
         with contextlib.suppress(ConnectionError):
             while True:
                 said = await self._said()
-                if isinstance(said, str):
+                if isinstance(said, control.Pong):
+                    for shown in await self._answered(self._pings):
+                        yield encode(shown)
+                elif isinstance(said, str):
                     continue
-                if not self.limited:
+                elif not self.limited:
                     yield said
-                    continue
-                decoder.receive_data(said)
-                for command in decoder.events():
-                    if is_within_limits(command):
-                        yield encode(command)
+                else:
+                    decoder.receive_data(said)
+                    for command in decoder.events():
+                        if is_within_limits(command):
+                            yield encode(command)
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye; a relay that does not read it is cut off."""
@@ -120,7 +130,16 @@ class Relay:
         finally:
             self._transport.abort()
 
-    async def _said(self) -> str | bytes:
+    async def _answered(self, pings: Pings) -> tuple[Command, ...]:
+        news = not pings.answers
+        if (said := pings.answered(_now())) is None:
+            return ()
+        shown, more = said
+        if more:
+            await self._socket.send_str(control.PING)
+        return (*((Abilities(WANTS_BLOCKS | ACKNOWLEDGES),) if news else ()), Shown(shown))
+
+    async def _said(self) -> str | bytes | control.Pong:
         """Return the next message that is not answered here. ConnectionError: the viewer has left."""
         while True:
             message = await self._socket.receive()
@@ -133,6 +152,8 @@ class Relay:
                     await self._socket.send_str(text)
                 case control.Bye():
                     raise ConnectionResetError("the viewer has left")
+                case control.Pong() as pong:
+                    return pong
                 case _:
                     return str(message.data)
 
@@ -144,6 +165,10 @@ async def _within(seconds: float, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise DeadlineError(f"{what} within {seconds:g} s") from None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _transports(line: Line) -> tuple[asyncio.WriteTransport, ...]:

@@ -228,7 +228,8 @@ class Backlog:
 
     @property
     def _refines(self) -> bool:
-        return bool(self._abilities & ~wire.WANTS_BLOCKS) or self.grade.asked >= REFINED_FROM_QUALITY
+        ours = self._abilities and not self._blocks  # who wants blocks is spoken for by `mesh`
+        return bool(ours) or self.grade.asked >= REFINED_FROM_QUALITY
 
     @property
     def _blocks(self) -> bool:

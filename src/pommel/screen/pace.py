@@ -24,6 +24,7 @@ _QUICKEST_FOR_S = 10.0  # a route changes: no round trip counts for longer than 
 _SHORTEST_S = 1e-4
 _MEASURE_S = 0.1
 _COUNTS = 1 << 32
+_MOST_SILENCES = 4
 
 
 class _Flight(NamedTuple):
@@ -47,6 +48,7 @@ class Pace:
     _busy: tuple[float, int] = (0.0, 0)  # since when bytes have been waiting, and how many had been delivered then
     _gone: int = 0  # pictures that are not on their way any more
     _base: int = 0  # what the viewer had counted before the first of ours
+    _silences: int = 0  # in a row
     _flights: deque[_Flight] = field(default_factory=deque)
     _quickest: tuple[float, float] | None = None  # of this period and of the one before
     _period_s: float = 0.0
@@ -70,8 +72,8 @@ class Pace:
 
     @property
     def silence_s(self) -> float:
-        """How long no news at all still means that news is on its way."""
-        return max(1.0, 4 * self.round_trip_s)
+        """How long no news at all still means that news is on its way: longer each time there was none."""
+        return max(1.0, 4 * self.round_trip_s) * (1 << self._silences)
 
     @property
     def is_slow(self) -> bool:
@@ -103,6 +105,7 @@ class Pace:
         An old count says nothing new. One that is ahead of us counts what others sent it before us on the same
         connection: then it has shown all of ours.
         """
+        self._silences = 0
         more = (count - self._base - self._gone) % _COUNTS
         if more >= _COUNTS // 2:
             return
@@ -122,6 +125,7 @@ class Pace:
     def forget(self, now_s: float) -> None:
         """Take what is on its way for lost to us: no news came for `silence_s`, and the transport is empty."""
         self._gone += len(self._flights)
+        self._silences = min(self._silences + 1, _MOST_SILENCES)
         self._flights.clear()
         self._delivered, self._news_s = self._sent, now_s
 
