@@ -17,7 +17,7 @@ from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Command, Direction, Unknown
 
 _VECTORS = Path(__file__).parents[1] / "tests" / "wire" / "vectors.json"
-_NOTABLE = (0, 1, 2, 3, 4, 5, 7, 8, 0x0E, 27, 0x55, 0x7F, 0x80, 0xC8, 0xC9, 0xFE, 0xFF)
+_NOTABLE = (0, 1, 2, 3, 4, 5, 7, 8, 0x0E, 27, 0x55, 0x7F, 0x80, 0xC8, 0xC9, 0xCA, 0xCB, 0xFE, 0xFF)
 _LIMIT = 1 << 16
 _Outcome = tuple[list[Command], str | None]
 

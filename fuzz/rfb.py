@@ -113,9 +113,9 @@ def check_event(client: RfbClient, event: Event) -> None:
             expect(max(size) <= LIMITS.side and size.width * size.height <= LIMITS.pixels, "a picture too large")
         case Updated(damage):
             expect(all(max(rect.right, rect.bottom) <= LIMITS.side for rect in damage), "damage outside")
-        case Cursor(width, height, _, _, pixels):
-            small = max(width, height) <= LIMITS.cursor_side
-            expect(small and len(pixels) == width * height * 4, "a pointer too large")
+        case Cursor(_, picture):
+            small = max(picture.width, picture.height) <= LIMITS.cursor_side
+            expect(small and len(picture.rgba) == picture.width * picture.height * 4, "a pointer too large")
 
 
 def check_it_stays(client: RfbClient, refusal: str) -> None:

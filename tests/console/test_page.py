@@ -171,7 +171,7 @@ async def test_what_the_endpoint_says_while_pictures_come_can_be_read(open_page:
 async def test_the_page_says_what_it_can_before_anything_else(open_page: Open, desk: Desk) -> None:
     await open_page()
     await desk.until(lambda: m.Pause(False) in desk.seen)
-    assert desk.seen[0] == m.Abilities(m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.TAKES_VIDEO)
+    assert desk.seen[0] == m.Abilities(m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.TAKES_VIDEO | m.SHOWS_POINTER)
     assert [type(command) for command in desk.seen] == [m.Abilities, m.Compression, m.GetDisplays, m.Pause]
 
 
@@ -213,7 +213,8 @@ async def test_an_older_picture_that_is_covered_is_neither_waited_for_nor_drawn(
           const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 });
           const counts = [];
           const picture = new Picture(canvas, document.getElementById("stage"), {
-            drawn: (count, shown) => counts.push([count, shown]), broken: () => counts.push("broken") });
+            drawn: (count, shown) => counts.push([count, shown]), broken: () => counts.push("broken"),
+            laidOut: () => {} });
           const solid = async (width, height, colour) => {
             const one = Object.assign(new OffscreenCanvas(width, height));
             const context = one.getContext("2d");

@@ -27,6 +27,7 @@ DECODED = {
     "DisplayList",
     "SetDisplay",
     "Video",
+    "Pointer",
 }
 ENCODED = {
     "Key", "KeyUnicode", "Mouse", "MouseWheel", "Compression", "Refresh", "Pause", "GetDisplays", "SetDisplay", "Abilities",
@@ -45,6 +46,7 @@ DECODE = """async (vectors) => {
     buffer.set([0, 18, 0, 5, 4], 7 + bytes.length);
     const found = [...decode(buffer.subarray(7, 7 + bytes.length + 5))];
     if (found[0].is === "Video") found[0].chunk = hex(found[0].chunk);
+    if (found[0].rgba) found[0].rgba = hex(found[0].rgba);
     if (found[0].image) found[0].image = hex(found[0].image);
     if (found[0].body) found[0].body = hex(found[0].body);
     return found;
@@ -78,7 +80,7 @@ async def test_vectors_decode_in_the_page(open_page: Open) -> None:
     for vector, found in zip(vectors, known, strict=True):
         wanted = dict(vector["message"])
         if "fill" in vector:
-            wanted["image"] += vector["fill"][0] * vector["fill"][1]
+            wanted["rgba" if wanted["is"] == "Pointer" else "image"] += vector["fill"][0] * vector["fill"][1]
         assert found[1:] == [{"is": "KeyState", "bits": 4}], vector["name"]
         if found[0]["is"] == "Unknown":
             assert found[0]["type"] == int(vector["hex"][:4], 16)
@@ -87,6 +89,8 @@ async def test_vectors_decode_in_the_page(open_page: Open) -> None:
             if wanted["is"] == "Video":
                 flags = wanted.pop("flags")
                 wanted |= {"key": bool(flags & KEY_FRAME), "begins": bool(flags & STREAM_BEGINS)}
+            if wanted["is"] == "Pointer":
+                wanted |= {"hotX": wanted.pop("hot_x"), "hotY": wanted.pop("hot_y")}
             assert found[0] == wanted, vector["name"]
             seen.add(wanted["is"])
     assert seen == DECODED
@@ -97,6 +101,8 @@ async def test_vectors_encode_in_the_page(open_page: Open) -> None:
     vectors = [v for v in VECTORS if v["message"]["is"] in ENCODED and v["direction"] == "to_endpoint"]
     # The page always says scaling and timer; the shorter forms are other viewers'.
     vectors = [v for v in vectors if v["message"].get("frame_timer_ms", 1) is not None]
+    # Nor does it say less than it can.
+    vectors = [v for v in vectors if v["message"].get("bits", 39) & 39 == 39]
     assert {v["message"]["is"] for v in vectors} == ENCODED
     assert await page.evaluate(ENCODE, [v["message"] for v in vectors]) == [v["hex"] for v in vectors]
 
@@ -115,6 +121,10 @@ async def test_bytes_that_the_page_refuses(open_page: Open) -> None:
         "001b 0004 00000008 0003 0000": "a JUMBO has no header",
         "001b 0008 00000008 001b 0000 00000000": "a JUMBO in a JUMBO",
         "001b 0008 00000009 0003 0000 00000000": "not true",
+        "00cb 000a 0001 0001 0000": "cannot be 10 bytes",
+        "00cb 000c 0101 0000 0000 0000": "a pointer of 257×0 pixels",
+        "00cb 000f 0001 0001 0000 0000 ffffff": "a pointer's length",
+        "00cb 0011 0001 0001 0000 0000 ffffffffff": "a pointer's length",
     }
     decode = """async (hex) => {
       const { decode, WireError } = await import("/static/codec.js");

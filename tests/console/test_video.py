@@ -16,7 +16,7 @@ from .test_page import colour_at, frames
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIDTH, HEIGHT = 256, 128
-PICTURES, VIDEO = m.Abilities(7), m.Abilities(15)
+PICTURES, VIDEO = m.Abilities(7 | m.SHOWS_POINTER), m.Abilities(15 | m.SHOWS_POINTER)
 BEGINS = m.KEY_FRAME | m.STREAM_BEGINS
 
 

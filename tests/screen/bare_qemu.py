@@ -25,6 +25,27 @@ _BOOT = bytes.fromhex(
     "01104583fd1e72d4c3bace01ef89f042efc301"
 )
 
+# Another one, for `-vga vmware`, whose adapter has a pointer of its own. It makes that 32×4 pixels with the hot spot at
+# 5, 3: the pixel at n (0 to 127, row after row) is 0x030201 × n (24 bits of it), and transparent where `command` below has a bit. Each
+# key makes the factor's red greater by 1. In `as` syntax, shortened (registers and commands: VMware's svga_reg.h):
+#   mov $0x10,%al; call bar; and $~3,%al; mov %ax,ports        PCI 00:02.0, BAR0: a register's number, then its value
+#   mov $0x18,%al; call bar; and $~15,%al; mov %eax,%ebp       BAR2: the FIFO, with %fs of 4 GiB (protected mode and back)
+#   ID 0x90000002, WIDTH 640, HEIGHT 480, BITS_PER_PIXEL 32, ENABLE 1; fifo MIN 16, MAX 0x10000, NEXT_CMD, STOP 16;
+#   CONFIG_DONE 1; mov $0x030201,%ebx
+#   define: 12 words of command; xor %eax,%eax; 128 times: put %eax, add %ebx,%eax; NEXT_CMD; SYNC 1
+#   mov $'R',%al; out %al,$0xe9; sti; mov $0,%ah; int $0x16; cli; add $0x010000,%ebx; jmp define
+#   command: .long 19 (DEFINE_CURSOR), 0, 5, 3, 32, 4, 1, 32, 0xffffff0f, 0, 0x000000ff, 0xff00ff00
+POINTER_BOOT = bytes.fromhex(
+    "ea057c000031c08ed88ed0bc007cb010e8c60024fca3747db018e8bc0024f06689c5be287dac3cff740b660fb6c866ad"
+    "e89500ebf0e8b600646766c7450010000000646766c745040000010067668d7d10e85b00b9140066b801000000e86800"
+    "66bb01020300e88500be447db90c0066ade83100e2f96631c0b98000e826006601d8e2f8e82800b9150066b801000000"
+    "e83500b052e6e9fbb400cd166681c300000100ebc164676689076683c704c36689f86629e86467668945086683f81075"
+    "0664676689450cc366508b16747d6689c866ef42665866efc3baf80c660fb6c0660d0010008066efbafc0c66edc3fa66"
+    "500f0116107d0f20c00c010f22c0ba08008ee224fe0f22c031d28ee26658c3900f00187d000066900000000000000000"
+    "ffff00000092cf000002000090028002000003e001000007200000000101000000ff6690130000000000000005000000"
+    "03000000200000000400000001000000200000000fffffff00000000ff00000000ff00ff0000"
+)
+
 
 class BareQemu:
     """One that runs. `vnc` is its socket; what it tells is what happened since `forget`."""
@@ -72,11 +93,11 @@ class BareQemu:
 
 
 @contextlib.contextmanager
-def bare_qemu(*, paused: bool = False) -> Iterator[BareQemu]:
+def bare_qemu(*, paused: bool = False, boot: bytes = _BOOT, vga: str = "std") -> Iterator[BareQemu]:
     """Start one, wait until its guest listens (unless it is to stay paused), and kill it in the end."""
     folder = Path(tempfile.mkdtemp(prefix="pm-"))
-    (folder / "boot").write_bytes(_BOOT.ljust(510, b"\0") + b"\x55\xaa")
-    words = ["qemu-system-x86_64", "-accel", "tcg", "-m", "16", "-nodefaults", "-vga", "std", "-display", "none"]
+    (folder / "boot").write_bytes(boot.ljust(510, b"\0") + b"\x55\xaa")
+    words = ["qemu-system-x86_64", "-accel", "tcg", "-m", "16", "-nodefaults", "-vga", vga, "-display", "none"]
     words += ["-vnc", f"unix:{folder}/vnc.sock", "-debugcon", f"file:{folder}/typed", "-boot", "a"]
     words += ["-drive", f"file={folder}/boot,format=raw,if=floppy,snapshot=on", "-trace", "input_event_*"]
     with (folder / "log").open("wb") as log:

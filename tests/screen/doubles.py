@@ -14,6 +14,7 @@ from pommel.screen.actions import Action, TypeText
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.pictures import Image, Style
+from pommel.screen.pointer import PointerPicture
 from pommel.screen.seams import Displays, Ended, Update
 from pommel.screen.video import Chunk
 from pommel.wire import messages as wire
@@ -32,6 +33,7 @@ class PaintedSource:
         self.asked = 0
         self._damage: list[Rect] | None = [whole(size)]
         self._pointer: bool | None = None
+        self._picture: PointerPicture | None = None
         self._lock_keys: int | None = None
         self._all_displays: tuple[wire.Display, ...] = ()
         self._displays: Displays | None = None
@@ -55,6 +57,10 @@ class PaintedSource:
         self._pointer = visible
         self._news.set()
 
+    def set_picture(self, picture: PointerPicture) -> None:
+        self._picture = picture
+        self._news.set()
+
     def set_lock_keys(self, bits: int) -> None:
         self._lock_keys = bits
         self._news.set()
@@ -65,7 +71,9 @@ class PaintedSource:
 
     async def next_update(self) -> Update | Ended:
         self.asked += 1
-        while all(news is None for news in (self._damage, self._pointer, self._lock_keys, self._displays)):
+        while all(
+            news is None for news in (self._damage, self._pointer, self._picture, self._lock_keys, self._displays)
+        ):
             if isinstance(self._ended, Exception):
                 raise self._ended
             if self._ended is not None:
@@ -73,8 +81,10 @@ class PaintedSource:
             self._news.clear()
             await self._news.wait()
         damage = tuple(self._damage or ())
-        update = Update(self.frame, damage, self._pointer, self._lock_keys, displays=self._displays)
-        self._damage = self._pointer = self._lock_keys = self._displays = None
+        update = Update(
+            self.frame, damage, self._pointer, self._lock_keys, pointer=self._picture, displays=self._displays
+        )
+        self._damage = self._pointer = self._picture = self._lock_keys = self._displays = None
         return update
 
     def watch(self, watched: bool) -> None:

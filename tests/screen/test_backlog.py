@@ -177,6 +177,54 @@ def test_one_round_takes_it_all_however_much_was_marked() -> None:
     assert backlog.due_in(19.0) is None
 
 
+# --- what the pointer looks like ---
+
+UNKNOWN_POINTER = wire.Pointer(0, 0, 0, 0, b"")
+
+
+def pointer(n: int) -> wire.Pointer:
+    return wire.Pointer(1, 1, 0, 0, bytes((n, n, n, 255)))
+
+
+def test_of_pointers_the_newest_is_told_and_only_to_who_shows_it() -> None:
+    shows, does_not = started(), started()
+    shows.obey(wire.Abilities(wire.ACKNOWLEDGES | wire.SHOWS_POINTER))
+    does_not.obey(wire.Abilities(0xFFFF & ~wire.SHOWS_POINTER))
+    for backlog in (shows, does_not):
+        take(backlog, 1.0)
+        for n in range(200):
+            backlog.say(pointer(n))
+    assert shows.due_in(2.0) == 0.0 and not shows.is_shown
+    assert shows.take(2.0).commands == (pointer(199),)
+    assert shows.due_in(2.0) is None and shows.is_shown and shows.take(3.0).commands == ()
+    assert does_not.due_in(2.0) is None and does_not.is_shown and does_not.take(2.0).commands == ()
+
+
+def test_who_says_later_that_it_shows_pointers_is_told_the_newest_then() -> None:
+    backlog = started()
+    backlog.say(UNKNOWN_POINTER)
+    backlog.say(wire.MouseCursor(wire.CursorShape.NONE))
+    assert backlog.take(1.0).commands == (wire.MouseCursor(wire.CursorShape.NONE),)
+    backlog.say(pointer(7))
+    backlog.obey(wire.Abilities(wire.SHOWS_POINTER))
+    assert backlog.due_in(2.0) == 0.0 and backlog.take(2.0).commands == (pointer(7),)
+    backlog.obey(wire.Abilities(wire.SHOWS_POINTER | wire.ACKNOWLEDGES))
+    assert backlog.take(3.0).commands == ()
+    backlog.obey(wire.Abilities(0))
+    backlog.say(pointer(8))
+    assert backlog.take(4.0).commands == ()
+    backlog.obey(wire.Abilities(wire.SHOWS_POINTER))
+    assert backlog.take(5.0).commands == (pointer(8),)
+
+
+def test_a_scaled_picture_has_the_pointer_as_it_is() -> None:
+    backlog = started()
+    backlog.obey(wire.Abilities(wire.SHOWS_POINTER))
+    backlog.obey(wire.Compression(1, 50, 512, 20))
+    backlog.say(pointer(1))
+    assert take(backlog, 1.0).commands == (wire.Screen(320, 240), pointer(1))
+
+
 # --- rounds in several servings ---
 
 

@@ -12,6 +12,7 @@ from pommel.errors import DeadlineError, MachineError, RfbError, WireError
 from pommel.screen.actions import MovePointer, PressKey, TypeText
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.scaling import Scaling
 from pommel.screen.seams import Ended
 from pommel.wire import messages as wire
@@ -129,6 +130,41 @@ async def test_pointer_and_lock_keys_are_told_to_all_and_to_who_comes_later() ->
         for one in (viewer, late):
             assert one.of(wire.MouseCursor)[-1] == wire.MouseCursor(wire.CursorShape.NONE)
             assert one.of(wire.KeyState)[-1] == wire.KeyState(wire.CAPS_LOCK)
+
+
+PICTURE = PointerPicture(2, 1, 1, 0, b"\xff\x00\x00\x80\x00\x00\x00\x00")
+POINTER, NO_POINTER = wire.Pointer(2, 1, 1, 0, PICTURE.rgba), wire.Pointer(0, 0, 0, 0, b"")
+
+
+async def test_what_the_pointer_looks_like_is_told_to_who_shows_it_whenever_it_comes() -> None:
+    async with staged() as stage:
+        viewer, other = stage.join(Onlooker()), await shown(stage)
+        viewer.say(wire.Abilities(wire.SHOWS_POINTER))
+        await until(lambda: viewer.of(wire.Pointer))
+        assert viewer.of(wire.Pointer) == [NO_POINTER]  # and nothing of an endpoint before
+        stage.source.set_picture(PICTURE)
+        stage.source.set_pointer(True)
+        await until(lambda: len(viewer.of(wire.Pointer)) == 2)
+        late = stage.join(Onlooker())
+        late.say(wire.Abilities(wire.SHOWS_POINTER))
+        await until(lambda: late.of(wire.Pointer))
+        assert late.of(wire.Pointer) == [POINTER] and viewer.of(wire.Pointer) == [NO_POINTER, POINTER]
+        stage.source.set_picture(UNKNOWN)
+        await until(lambda: len(late.of(wire.Pointer)) == 2)
+        assert late.of(wire.Pointer)[1] == NO_POINTER
+        assert other.of(wire.Pointer) == [] and other.of(wire.MouseCursor)
+
+
+async def test_the_same_pointer_again_is_no_news() -> None:
+    async with staged() as stage:
+        viewer = await shown(stage)
+        viewer.say(wire.Abilities(wire.SHOWS_POINTER))
+        for _ in range(3):
+            stage.source.set_picture(PICTURE)
+            await asyncio.sleep(0.01)
+        stage.source.set_lock_keys(wire.CAPS_LOCK)
+        await until(lambda: viewer.of(wire.KeyState))
+        assert viewer.of(wire.Pointer)[-1] == POINTER and viewer.of(wire.Pointer).count(POINTER) == 1
 
 
 async def test_questions_are_answered() -> None:

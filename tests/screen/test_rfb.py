@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pommel.errors import RfbError
 from pommel.screen import rfb_requests as ask
 from pommel.screen.geometry import Rect, Size
+from pommel.screen.pointer import UNKNOWN
 from pommel.screen.rfb import Bell, Cursor, Event, ExtendedKeys, Leds, Limits, Ready, Resized, RfbClient, Updated
 
 from . import rfb_bytes as says
@@ -147,8 +148,9 @@ def test_the_same_size_and_a_refused_one_are_no_news() -> None:
 def test_a_masked_pointer_has_its_mask_as_alpha() -> None:
     (heard,) = connected().receive_data(says.update(says.cursor(9, 2, bytes(9 * 2 * 4), b"\x80\x80\x00\x00")))
     assert isinstance(heard, Cursor) and heard.visible
-    assert [i for i, alpha in enumerate(heard.pixels[3::4]) if alpha] == [0, 8]
-    assert (heard.width, heard.height, heard.hot_x, heard.hot_y) == (9, 2, 1, 2)
+    picture = heard.picture
+    assert [i for i, alpha in enumerate(picture.rgba[3::4]) if alpha] == [0, 8]
+    assert (picture.width, picture.height, picture.hot_x, picture.hot_y) == (9, 2, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,54 @@ def test_a_masked_pointer_has_its_mask_as_alpha() -> None:
 def test_a_pointer_is_visible_if_any_of_it_is(pointer: bytes, visible: bool) -> None:
     (heard,) = connected().receive_data(says.update(pointer))
     assert isinstance(heard, Cursor) and heard.visible is visible
+
+
+def pixels_of(*said: bytes) -> list[bytes]:
+    """Each pixel of the pointer that is told last."""
+    heard = connected().receive_data(says.update(*said))[-1]
+    assert isinstance(heard, Cursor)
+    rgba = heard.picture.rgba
+    return [rgba[at : at + 4] for at in range(0, len(rgba), 4)]
+
+
+def test_a_masked_pointer_is_blue_first_as_all_pixels_are() -> None:
+    # ui/vnc.c, vnc_write_pixels_generic: in the format that we set; then cursor_get_mono_mask.
+    orange, white = b"\x00\x80\xff\x00", b"\xff\xff\xff\x00"
+    assert pixels_of(says.cursor(2, 1, orange + white, b"\x80")) == [b"\xff\x80\x00\xff", bytes(4)]
+
+
+def test_an_alpha_pointer_is_blue_first_whatever_the_specification_says() -> None:
+    # ui/vnc.c, vnc_cursor_define: words 0xAARRGGBB as they lie in the memory of a little-endian host. Multiplied in, as
+    # virtio-gpu has it from Linux.
+    words = struct.pack("<4I", 0xFFFF8000, 0x80804000, 0x01010000, 0x00000000)
+    wanted = [b"\xff\x80\x00\xff", b"\xff\x80\x00\x80", b"\xff\x00\x00\x01", bytes(4)]
+    assert pixels_of(says.alpha_cursor(2, 2, words)) == wanted
+
+
+def test_what_qemu_says_of_a_linux_guests_pointer() -> None:
+    # Recorded from QEMU 7.2 with virtio-vga, Linux 6.1 and Xorg's modesetting driver: the first 16 pixels of a pointer
+    # whose file (Xcursor) has the colour ff8000 everywhere, and alpha 17 more from one to the next.
+    told = bytes.fromhex(
+        "00000000 00091111 00112222 001a3333 00224444 002b5555 00336666 003c7777"
+        "00448888 004d9999 0055aaaa 005ebbbb 0066cccc 006fdddd 0077eeee 0080ffff"
+    )
+    found = pixels_of(says.alpha_cursor(16, 1, told))
+    assert [pixel[3] for pixel in found] == list(range(0, 256, 17))
+    for red, green, blue, alpha in found[1:]:
+        assert (red, blue) == (0xFF, 0) and abs(green - 0x80) <= 0.5 + 127.5 / alpha
+
+
+def test_alpha_that_cannot_be_multiplied_in_is_not_taken_out_again() -> None:
+    words = struct.pack("<4I", 0xFFFF8000, 0x80FF8000, 0x01202020, 0x00FFFFFF)
+    wanted = [b"\xff\x80\x00\xff", b"\xff\x80\x00\x80", b"\x20\x20\x20\x01", bytes(4)]
+    assert pixels_of(says.alpha_cursor(4, 1, words)) == wanted
+
+
+@pytest.mark.parametrize(("side", "told"), [(256, True), (257, False), (512, False)])
+def test_a_pointer_too_large_for_viewers_is_seen_but_its_picture_is_unknown(side: int, told: bool) -> None:
+    (heard,) = connected().receive_data(says.update(says.alpha_cursor(side, 1, pixels(side))))
+    assert isinstance(heard, Cursor) and heard.visible
+    assert (heard.picture != UNKNOWN) == told
 
 
 def test_the_rest_is_told_or_skipped() -> None:

@@ -12,6 +12,13 @@ point = st.builds(m.TouchPoint, u8, u32, u16, u16)
 display = st.builds(m.Display, u16, u16, u16, u16, u16)
 image = st.one_of(st.binary(max_size=200), st.integers(65_500, 65_560).map(lambda n: b"\xa5" * n))
 
+side = st.integers(0, 12)
+pointer = st.tuples(side, side, u16, u16).flatmap(
+    lambda one: st.builds(
+        m.Pointer, *map(st.just, one), st.binary(min_size=4 * one[0] * one[1], max_size=4 * one[0] * one[1])
+    )
+)
+
 _compression = st.one_of(
     st.builds(m.Compression, u8, u8),
     st.builds(m.Compression, u8, u8, u16),
@@ -57,4 +64,5 @@ to_viewer = st.one_of(
     st.builds(m.Alert, text),
     st.builds(m.DisplayInfo, st.lists(display, max_size=5).map(tuple)),
     st.builds(m.MouseCursor, st.sampled_from(m.CursorShape)),
+    pointer,
 )

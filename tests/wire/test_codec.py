@@ -149,11 +149,36 @@ def test_viewer_bytes_that_are_refused(data: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["0003 0006 0000", "0007 0006 0500", "000b 000a 0002 0001 0001", "0052 0009 0001000000"]
+    "data",
+    [
+        "0003 0006 0000",
+        "0007 0006 0500",
+        "000b 000a 0002 0001 0001",
+        "0052 0009 0001000000",
+        "00cb 000a 0001 0001 0000",
+    ],
 )
 def test_endpoint_bytes_that_are_refused(data: str) -> None:
     with pytest.raises(WireError, match="cannot be"):
         decode(TO_VIEWER, [bytes.fromhex(data)])
+
+
+@pytest.mark.parametrize(
+    ("pointer", "said"),
+    [
+        (m.Pointer(257, 0, 0, 0, b""), "a pointer of 257×0 pixels; the most is 256×256"),
+        (m.Pointer(1, 65535, 0, 0, b""), "a pointer of 1×65535 pixels; the most"),
+        (m.Pointer(2, 2, 0, 0, bytes(15)), "a pointer of 2×2 pixels in 15 bytes"),
+        (m.Pointer(2, 2, 0, 0, bytes(20)), "a pointer of 2×2 pixels in 20 bytes"),
+        (m.Pointer(0, 0, 0, 0, bytes(4)), "a pointer of 0×0 pixels in 4 bytes"),
+    ],
+)
+def test_a_pointer_that_is_too_large_or_not_whole_is_refused_both_ways(pointer: m.Pointer, said: str) -> None:
+    body = b"".join(n.to_bytes(2, "big") for n in (pointer.width, pointer.height, 0, 0)) + pointer.rgba
+    with pytest.raises(WireError, match=said):
+        decode(TO_VIEWER, [encode(m.Unknown(203, body))])
+    with pytest.raises(WireError, match=said):
+        encode(pointer)
 
 
 def test_a_failed_decoder_gives_the_good_part_once_and_stays_failed() -> None:

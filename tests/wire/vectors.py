@@ -40,7 +40,7 @@ def _message(raw: dict[str, Any], fill: bytes) -> Command:
 
 
 def _field(key: str, value: Any, fill: bytes) -> Any:
-    if key in ("image", "body", "chunk"):
+    if key in ("image", "body", "chunk", "rgba"):
         return bytes.fromhex(value) + fill
     if key == "point":
         return messages.TouchPoint(**value)

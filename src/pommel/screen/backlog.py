@@ -125,7 +125,10 @@ class Backlog:
         self._filmed = None
 
     def say(self, command: wire.Command) -> None:
-        """Have `command` sent with the next round; a newer one of its kind takes its place."""
+        """Have `command` sent with the next round; a newer one of its kind takes its place.
+
+        What the pointer looks like is kept from a viewer that does not show it, and sent once it says that it does.
+        """
         self._commands[type(command)] = command
 
     def obey(self, command: wire.Command) -> bool:
@@ -150,7 +153,7 @@ class Backlog:
 
     def due_in(self, now_s: float) -> float | None:
         """Return the seconds until there is something to send and it may be sent; None if there is nothing."""
-        if self._announce or self._commands:
+        if self._announce or self._sayable:
             return 0.0
         if self.paused:
             return None
@@ -165,7 +168,7 @@ class Backlog:
     @property
     def is_shown(self) -> bool:
         """Tell whether the viewer has been sent all that changed: what is due then can wait for everything else."""
-        return not (self._announce or self._commands or self._due.any() or self._missing.any())
+        return not (self._announce or self._sayable or self._due.any() or self._missing.any())
 
     def take(self, now_s: float, pixels: int | None = None, *, tight: bool = False, film: Rect | None = None) -> Round:
         """Take what is due at `now_s` out of the backlog, some `pixels` of it; at least one picture.
@@ -173,8 +176,10 @@ class Backlog:
         `tight` asks for few bytes rather than little work, once the viewer gets less than it asked for; what is due of
         `film` leaves as a frame of video, on top.
         """
-        commands = (*self._screens(), *self._commands.values())
-        self._commands.clear()
+        said = self._sayable
+        commands = (*self._screens(), *said)
+        for command in said:
+            del self._commands[type(command)]
         areas: tuple[Rect, ...] = ()
         best = False
         if self.paused:
@@ -213,6 +218,11 @@ class Backlog:
         """Note that a serving has been sent; if that was all of the round, the next may look better."""
         if not self._due.any():
             self.grade.done(now_s)
+
+    @property
+    def _sayable(self) -> tuple[wire.Command, ...]:
+        shows = self._abilities & wire.SHOWS_POINTER
+        return tuple(one for one in self._commands.values() if shows or not isinstance(one, wire.Pointer))
 
     @property
     def _allowed_s(self) -> float:

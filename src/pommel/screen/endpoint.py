@@ -20,11 +20,12 @@ from pommel.screen.geometry import Size
 from pommel.screen.hold import Hold
 from pommel.screen.intake import NOTCH, Intake
 from pommel.screen.pictures import PictureEncoder
+from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update, ViewerStream
 from pommel.screen.videos import EncoderFor, Videos
 from pommel.screen.viewer import Viewer
 from pommel.wire import messages as wire
-from pommel.wire.messages import ALL_DISPLAYS, CursorShape, DisplayInfo, DisplayList, KeyState, MouseCursor
+from pommel.wire.messages import ALL_DISPLAYS, CursorShape, DisplayInfo, DisplayList, KeyState, MouseCursor, Pointer
 
 STALL_S = 30.0
 
@@ -58,7 +59,10 @@ class Endpoint:
         self._reason = ""
         self._displays = Displays()
         # What a viewer is told once it comes, and when it changes: the newest of each kind.
-        self._facts: dict[type, wire.Command] = {MouseCursor: MouseCursor(CursorShape.ARROW)}
+        self._facts: dict[type, wire.Command] = {
+            MouseCursor: MouseCursor(CursorShape.ARROW),
+            Pointer: _looks(UNKNOWN),  # said too: a viewer may still have an earlier endpoint's
+        }
 
     @property
     def viewers(self) -> int:
@@ -194,6 +198,8 @@ class Endpoint:
             news.append(MouseCursor(update.cursor))
         elif update.pointer_visible is not None:
             news.append(MouseCursor(CursorShape.ARROW if update.pointer_visible else CursorShape.NONE))
+        if update.pointer is not None and (pointer := _looks(update.pointer)) != self._facts[Pointer]:
+            news.append(pointer)
         if update.lock_keys is not None:
             news.append(KeyState(update.lock_keys))
         if update.displays is not None:
@@ -206,6 +212,10 @@ class Endpoint:
         """Wake who waits for the next update."""
         now, self._next = self._next, asyncio.Event()
         now.set()
+
+
+def _looks(picture: PointerPicture) -> Pointer:
+    return Pointer(picture.width, picture.height, picture.hot_x, picture.hot_y, picture.rgba)
 
 
 def _choice(displays: Displays) -> tuple[int, ...]:

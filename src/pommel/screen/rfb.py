@@ -19,8 +19,9 @@ import numpy as np
 
 from pommel.errors import RfbError
 from pommel.screen import rfb_requests as ask
-from pommel.screen.frame import BYTES_PER_PIXEL, Frame
+from pommel.screen.frame import BYTES_PER_PIXEL, Frame, Pixels
 from pommel.screen.geometry import Rect, Size
+from pommel.screen.pointer import PointerPicture, may_be_multiplied, picture_of
 
 _STAGE_SIZE = 1 << 16
 
@@ -60,18 +61,10 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The guest's pointer has this shape now, its point at `hot_x`, `hot_y`; four bytes a pixel, alpha last."""
+    """The guest's pointer looks like this now; `visible` if any pixel of it is not wholly transparent."""
 
-    width: int
-    height: int
-    hot_x: int
-    hot_y: int
-    pixels: bytes
-
-    @property
-    def visible(self) -> bool:
-        """Tell whether any pixel of it is not wholly transparent."""
-        return any(self.pixels[3::4])
+    visible: bool
+    picture: PointerPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,19 +287,27 @@ class RfbClient:
         mask = yield from self._read_large(stride * rect.height)
         bits = np.unpackbits(np.frombuffer(mask, np.uint8).reshape(rect.height, stride), axis=1)
         pixels[:, :, 3] = bits[:, : rect.width] * 255
-        self._add_cursor(rect, pixels.tobytes())
+        self._add_cursor(rect, pixels, multiplied=False)
 
     def _alpha_cursor(self, rect: Rect) -> _Steps:
+        """Read a pointer as QEMU writes it, which is not as rfbproto (Cursor With Alpha) has it.
+
+        That wants red first, and alpha multiplied in. QEMU (ui/vnc.c, vnc_cursor_define, since 6.0) writes its words
+        0xAARRGGBB as they lie in memory, blue first on every host that we run on, and alpha as its display adapter had
+        it: virtio-gpu and qxl pass on what the guest gave (hw/display/virtio-gpu.c, qxl-render.c), multiplied in by
+        Linux; vmware-svga and ati-vga know 0 and 255 only (cursor_set_mono in ui/cursor.c), where it is all the same.
+        """
         (encoding,) = yield from self._unpack("i")
         if encoding != ask.RAW:
             raise RfbError(f"the VNC server sent a pointer in encoding {encoding}, which was not asked for")
         pixels = yield from self._cursor_pixels(rect)
-        self._add_cursor(rect, pixels.tobytes())
+        self._add_cursor(rect, pixels, multiplied=may_be_multiplied(pixels))
 
-    def _add_cursor(self, rect: Rect, pixels: bytes) -> None:
-        self._events.append(Cursor(rect.width, rect.height, rect.x, rect.y, pixels))
+    def _add_cursor(self, rect: Rect, pixels: Pixels, *, multiplied: bool) -> None:
+        picture = picture_of(pixels, rect.x, rect.y, multiplied=multiplied)
+        self._events.append(Cursor(bool(pixels[:, :, 3].any()), picture))
 
-    def _cursor_pixels(self, rect: Rect) -> Generator[None, None, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    def _cursor_pixels(self, rect: Rect) -> Generator[None, None, Pixels]:
         if max(rect.width, rect.height) > self._limits.cursor_side:
             raise RfbError(f"the VNC server sent a pointer of {rect.width}×{rect.height} pixels")
         data = yield from self._read_large(rect.area * BYTES_PER_PIXEL)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pommel.errors import DeadlineError, RfbError, StateError
-from pommel.screen.rfb import Event, ExtendedKeys, Ready, RfbClient
+from pommel.screen.rfb import Cursor, Event, ExtendedKeys, Leds, Ready, RfbClient
 
 # How long a server may take to say that it knows QEMU's key events. QEMU says so in its first breath.
 _EXTENSION_WAIT_S = 0.5
@@ -31,9 +31,15 @@ class RfbLink(asyncio.BufferedProtocol):
         self.on_end: Callable[[], None] = lambda: None
         self.on_input: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
+        self._told: dict[type[Event], Event] = {}
         self._ready, self._extended, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+
+    @property
+    def told(self) -> tuple[Event, ...]:
+        """The newest of what a server tells only when it changes: QEMU says it in its first breath, with `Ready`."""
+        return tuple(self._told.values())
 
     async def until_ready(self) -> None:
         """Wait for the handshake, and a moment longer for the server's extensions.
@@ -123,6 +129,8 @@ class RfbLink(asyncio.BufferedProtocol):
         elif isinstance(event, ExtendedKeys):
             self.extended_keys = True
             self._extended.set()
+        elif isinstance(event, Cursor | Leds):
+            self._told[type(event)] = event
 
     def _fail(self, failure: RfbError) -> None:
         self.failure = failure

@@ -15,6 +15,7 @@ from pommel.screen.actions import Action
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect
 from pommel.screen.pictures import Image, Style
+from pommel.screen.pointer import PointerPicture
 from pommel.screen.tiles import Changes
 from pommel.wire.messages import ALL_DISPLAYS, CursorShape, Display
 
@@ -31,8 +32,9 @@ class Displays:
 class Update:
     """What is new since the last update. `frame` is the source's own, written to again after the next request.
 
-    `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor` and `displays` are None when they did not
-    change. A source that knows the pointer's shape says so in `cursor`, any other in `pointer_visible`.
+    `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor`, `pointer` and `displays` are None when they
+    did not change. A source that knows the pointer's shape says so in `cursor`, any other in `pointer_visible`. One
+    that knows what it looks like says so in `pointer`, and UNKNOWN when it no longer does; the same again is no news.
 
     `changed` is where `frame` differs from the frame of the update before, when the source has compared
     them itself (whole when the size is another). The engine shows `frame` without a copy then; once the next update
@@ -45,6 +47,7 @@ class Update:
     pointer_visible: bool | None = None
     lock_keys: int | None = None
     cursor: CursorShape | None = None
+    pointer: PointerPicture | None = None
     displays: Displays | None = None
     changed: Changes | None = None
 

@@ -43,12 +43,14 @@ ALL_DISPLAYS = 0xFFFF
 NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
 
 # Abilities.bits
-ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO, WANTS_BLOCKS = 1, 2, 4, 8, 16
+ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO, WANTS_BLOCKS, SHOWS_POINTER = 1, 2, 4, 8, 16, 32
 BLOCK = 16
 
 # Video.codec and Video.flags
 H264_ANNEX_B = 2
 KEY_FRAME, STREAM_BEGINS = 1, 2
+
+POINTER_SIDE = 256  # the most of Pointer.width and Pointer.height
 
 # InputLock.state; the last is only ever a viewer's question
 UNLOCKED, LOCKED, QUERY_LOCK = 0, 1, 2
@@ -325,7 +327,8 @@ class MouseCursor:
 class Abilities:
     """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`;
     TAKES_VIDEO. WANTS_BLOCKS: of pictures whose edges are all at multiples of BLOCK pixels, even if they reach past the
-    screen's: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js).
+    screen's: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js). SHOWS_POINTER: it
+    wants to be told `Pointer`.
     """
 
     bits: int
@@ -355,6 +358,21 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Pointer:
+    """203: what the pointer looks like; the pixel at `hot_x`, `hot_y` is the one that it points with.
+
+    Rows from top to bottom, four bytes a pixel: red, green, blue, alpha, which is not multiplied into the others.
+    Of 0×0: that is not known, and the shape of `MouseCursor` counts. Whatever the picture, a shape of NONE hides it.
+    """
+
+    width: int
+    height: int
+    hot_x: int
+    hot_y: int
+    rgba: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A command we do not know in this direction: to be ignored, or passed on."""
 
@@ -363,37 +381,8 @@ class Unknown:
 
 
 Command = (
-    Nop
-    | Key
-    | Mouse
-    | MouseWheel
-    | Picture
-    | Copy
-    | Compression
-    | Refresh
-    | Screen
-    | Pause
-    | CtrlAltDel
-    | GetDisplays
-    | DisplayList
-    | SetDisplay
-    | FrameRateTimer
-    | InitTouch
-    | TouchReady
-    | Touch
-    | MultiTouch
-    | ResetTouches
-    | Message
-    | KeyState
-    | Disconnect
-    | Debug
-    | Alert
-    | DisplayInfo
-    | KeyUnicode
-    | InputLock
-    | MouseCursor
-    | Abilities
-    | Shown
-    | Video
-    | Unknown
-)
+    Nop | Key | Mouse | MouseWheel | Picture | Copy | Compression | Refresh | Screen | Pause | CtrlAltDel
+    | GetDisplays | DisplayList | SetDisplay | FrameRateTimer | InitTouch | TouchReady | Touch | MultiTouch
+    | ResetTouches | Message | KeyState | Disconnect | Debug | Alert | DisplayInfo | KeyUnicode | InputLock
+    | MouseCursor | Abilities | Shown | Video | Pointer | Unknown
+)  # fmt: skip

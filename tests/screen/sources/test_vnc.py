@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from pommel.errors import DeadlineError, RfbError, StateError
+from pommel.screen import rfb_requests as ask
 from pommel.screen.actions import PressKey, TypeText
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import Ended, Update
 from pommel.screen.sources.vnc import VncConnection, connect_vnc
 from pommel.wire import messages as wire
 from screen import rfb_bytes as says
-from screen.bare_qemu import BareQemu, bare_qemu
+from screen.bare_qemu import POINTER_BOOT, BareQemu, bare_qemu
 from screen.doubles import Onlooker, RawEncoder, until
 
 F1, F2, F3, F4 = (PressKey(vk, False, True) for vk in (0x70, 0x71, 0x72, 0x73))
@@ -67,6 +69,30 @@ async def test_another_mode_is_another_frame_shown_when_it_is_whole(qemu: BareQe
             update = await next_update(connection)
         assert update.damage == (whole(Size(*size)),)
     await connection.close()
+
+
+def vmware_pointer(factor: int) -> PointerPicture:
+    """What POINTER_BOOT makes."""
+    transparent = "00001111 11111111 11111111 11111111" + "0" * 32 + "11111111" + "0" * 24 + "00000000 11111111" * 2
+    rgba = b""
+    for n, hidden in enumerate(transparent.replace(" ", "")):
+        rgba += bytes(4) if hidden == "1" else (factor * n & 0xFFFFFF).to_bytes(3, "big") + b"\xff"
+    return PointerPicture(32, 4, 5, 3, rgba)
+
+
+@pytest.mark.parametrize("encoding", [ask.ALPHA_CURSOR, ask.CURSOR])
+async def test_an_adapters_own_pointer_is_told_as_it_is(encoding: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tuple(one for one in ask.ENCODINGS if one == encoding or one not in (ask.ALPHA_CURSOR, ask.CURSOR))
+    wish = ask.set_encodings(asked)
+    monkeypatch.setattr(ask, "set_encodings", lambda: wish)
+    with bare_qemu(boot=POINTER_BOOT, vga="vmware") as qemu:
+        connection = await connect_vnc(qemu.vnc)
+        for factor in (0x030201, 0x040201):
+            async with asyncio.timeout(10):
+                while (await next_update(connection)).pointer != vmware_pointer(factor):
+                    connection.source.watch(True)
+            await tap(connection, F1)
+        await connection.close()
 
 
 async def test_two_connections_see_the_same_pixels(qemu: BareQemu) -> None:
@@ -216,6 +242,48 @@ async def test_a_server_that_ends_is_an_end_and_one_that_talks_nonsense_an_error
         connection = await connect_vnc(tmp_path / "b")
         with pytest.raises(RfbError, match="unknown type 238"):
             await asyncio.wait_for(connection.source.next_update(), 5)
+        await connection.close()
+
+
+async def test_what_the_pointer_looks_like_is_told_once(tmp_path: Path) -> None:
+    red, half_white = struct.pack("<I", 0xFFFF0000), struct.pack("<I", 0x80808080)
+
+    async def points(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2)
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32))))
+        for pointer in (says.alpha_cursor(2, 1, red + half_white), says.alpha_cursor(512, 1, red * 512)):
+            await reader.readexactly(10)
+            writer.write(says.update(pointer))
+        await reader.read()
+
+    async with says.serving(tmp_path / "s", points):
+        connection = await connect_vnc(tmp_path / "s")
+        update = await next_update(connection)
+        assert update.pointer is None and update.pointer_visible is None
+        update = await next_update(connection)
+        assert update.pointer == PointerPicture(2, 1, 1, 2, b"\xff\x00\x00\xff\xff\xff\xff\x80")
+        assert update.pointer_visible is True and not update.damage
+        connection.source.watch(True)
+        update = await next_update(connection)
+        assert update.pointer == UNKNOWN and update.pointer_visible is True
+        await connection.close()
+
+
+async def test_what_is_told_with_the_greeting_is_not_lost(tmp_path: Path) -> None:
+    async def tells(reader, writer) -> None:
+        await says.greet(reader, writer, 4, 2, extended=False)
+        pointers = (says.alpha_cursor(1, 1, bytes((n, n, n, 255))) for n in (1, 2))
+        writer.write(says.update(says.EXTENDED_KEYS, says.leds(4), *pointers))
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32))))
+        await reader.read()
+
+    async with says.serving(tmp_path / "s", tells):
+        connection = await connect_vnc(tmp_path / "s")
+        update = await next_update(connection)
+        assert update.lock_keys == wire.CAPS_LOCK and update.pointer_visible is True
+        assert update.pointer == PointerPicture(1, 1, 1, 2, b"\x02\x02\x02\xff")
         await connection.close()
 
 

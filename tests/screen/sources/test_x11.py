@@ -22,12 +22,14 @@ from pommel.screen.actions import MovePointer, PressKey
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.engine import Engine
 from pommel.screen.geometry import Rect, Size, total_area, whole
+from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import Displays, Ended, Update
 from pommel.screen.sources.x11 import X11Connection, connect_x11
 from pommel.screen.sources.x11_camera import POLL_S
 from pommel.wire import messages as wire
 from pommel.wire.messages import ALL_DISPLAYS, CAPS_LOCK, CursorShape, Display
 from screen.doubles import Onlooker, RawEncoder, until
+from screen.x_cursors import show_image
 from screen.x_server import Painter, XServer, painter, x_server
 
 SIZE = Size(320, 240)
@@ -372,6 +374,71 @@ async def test_the_pointers_shape_is_known_by_its_name(x11: X11Connection, paint
     assert (await cursor_of(x11)) == CursorShape.NONE
     show_cursor(paint, "")
     assert (await cursor_of(x11)) == CursorShape.ARROW
+
+
+async def pointer_of(connection: X11Connection) -> PointerPicture:
+    while (pointer := (await next_update(connection)).pointer) is None:
+        pass
+    return pointer
+
+
+async def test_the_pointers_pixels_are_told_as_they_are(x11: X11Connection, paint: Painter) -> None:
+    words = np.array([[0xFFFF8000, 0x80804000, 0x40000000], [0x00000000, 0x01010000, 0xFFFFFFFF]], np.uint32)
+    show_image(paint, words, 2, 1)
+    rgba = bytes.fromhex("ff8000ff ff800080 00000040  00000000 ff000001 ffffffff")
+    assert (await pointer_of(x11)) == PointerPicture(3, 2, 2, 1, rgba)
+
+
+async def test_another_pointer_is_told_with_its_shape_and_alone(x11: X11Connection, paint: Painter) -> None:
+    show_image(paint, np.full((3, 5), 0xFF102030, np.uint32), 0, 0)
+    assert (await pointer_of(x11)).rgba == b"\x10\x20\x30\xff" * 15
+    show_cursor(paint, "xterm")
+    update = await next_update(x11)
+    assert update.cursor == CursorShape.TEXT and not update.damage
+    assert update.pointer == PointerPicture(8, 8, 0, 0, b"\x00\x00\x00\xff" * 64)
+    paint.fill(Rect(0, 0, 5, 5), 0x010203)
+    paint.display.flush()
+    update = await next_update(x11)
+    assert update.damage and update.pointer is None and update.cursor is None
+
+
+async def test_a_pointer_of_the_cursor_font_is_black_with_a_white_edge(x11: X11Connection, paint: Painter) -> None:
+    font = paint.display.open_font("cursor")
+    crosshair = 34  # cursorfont.h; its mask is the glyph after it
+    cursor = font.create_glyph_cursor(font, crosshair, crosshair + 1, (0, 0, 0), (65535, 65535, 65535))
+    paint.root.change_attributes(cursor=cursor)
+    paint.display.sync()
+    pointer = await pointer_of(x11)
+    pixels = np.frombuffer(pointer.rgba, np.uint8).reshape(pointer.height, pointer.width, 4)
+    black, white, nothing = (0, 0, 0, 255), (255, 255, 255, 255), (0, 0, 0, 0)
+    assert {tuple(pixel) for pixel in pixels.reshape(-1, 4).tolist()} == {black, white, nothing}
+    assert tuple(pixels[pointer.hot_y, 0]) in (black, white)  # the bar across is where it points
+    assert tuple(pixels[0, 0]) == nothing
+
+
+async def test_a_pointer_whose_maker_has_left_is_unknown(x11: X11Connection, paint: Painter, server: XServer) -> None:
+    show_cursor(paint, "xterm")
+    assert (await next_update(x11)).cursor == CursorShape.TEXT
+    server.run("xsetroot", "-cursor_name", "watch")
+    update = await next_update(x11)
+    assert update.cursor == CursorShape.ARROW and update.pointer == UNKNOWN
+
+
+async def test_a_pointer_nobody_sees_and_one_too_large(x11: X11Connection, paint: Painter) -> None:
+    show_image(paint, np.zeros((4, 4), np.uint32), 0, 0)
+    update = await next_update(x11)
+    assert update.cursor == CursorShape.NONE and update.pointer == PointerPicture(4, 4, 0, 0, bytes(64))
+    show_image(paint, np.full((257, 20), 0xFFFFFFFF, np.uint32), 0, 0)
+    update = await next_update(x11)
+    assert update.cursor == CursorShape.ARROW and update.pointer == UNKNOWN
+
+
+async def test_a_server_without_xfixes_says_nothing_of_the_pointer() -> None:
+    with x_server("-extension", "XFIXES") as other:
+        connection = await connect_x11(other.name)
+        update = await next_update(connection)
+        assert update.pointer is None and update.cursor is None
+        await connection.close()
 
 
 async def test_the_lamps_are_told_of(x11: X11Connection) -> None:

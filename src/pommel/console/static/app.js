@@ -3,13 +3,14 @@
 
 import { Audience } from "./audience.js";
 import { Clipboard } from "./clipboard.js";
-import { CURSORS, decode, encode } from "./codec.js";
+import { decode, encode } from "./codec.js";
 import { Displays } from "./displays.js";
 import { Hands } from "./hands.js";
 import { onMac } from "./keys.js";
 import { Link } from "./link.js";
 import { Notes } from "./notes.js";
 import { Picture } from "./picture.js";
+import { Pointer } from "./pointer.js";
 import { takesVideo } from "./video.js";
 
 const JPEG = 1;
@@ -33,7 +34,9 @@ const body = document.body;
 const $ = (id) => document.getElementById(id);
 const settings = stored();
 
-const picture = new Picture($("screen"), $("stage"), { drawn, broken, videoBroken });
+const pointer = new Pointer($("screen"));
+const laidOut = (scale) => pointer.fit(scale);
+const picture = new Picture($("screen"), $("stage"), { drawn, broken, videoBroken, laidOut });
 const link = new Link({ onState: showState, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
 const notes = new Notes($("note"));
 const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
@@ -49,6 +52,7 @@ const hands = new Hands(picture, $("field"), {
 
 async function begin() {
   picture.reset();
+  pointer.forget();
   hands.forget();
   clipboard.begin();
   audience.begin();
@@ -68,7 +72,8 @@ const ACTIONS = {
   },
   Picture: ({ x, y, image }) => picture.add(x, y, image),
   Video: (command) => picture.addVideo(command),
-  MouseCursor: ({ shape }) => ($("screen").style.cursor = CURSORS[shape]),
+  MouseCursor: ({ shape }) => pointer.shape(shape),
+  Pointer: (command) => pointer.picture(command),
   KeyState: ({ bits }) => ($("caps").hidden = !(bits & CAPS_LOCK)),
   DisplayList: ({ ids, selected }) => displays.list(ids, selected),
   DisplayInfo: (info) => displays.place(info.displays),

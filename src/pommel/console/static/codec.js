@@ -16,11 +16,16 @@ export const BUTTONS = { 1: { down: 0x02, up: 0x04 }, 2: { down: 0x08, up: 0x10 
 /** The id of all displays together. */
 export const ALL_DISPLAYS = 0xffff;
 
-/** ABILITIES.bits: what this page can do. */
+/** ABILITIES.bits: what this page can do, and what it can in some browsers only. */
 const ACKNOWLEDGES = 1;
 const TAKES_WEBP = 2;
 const TAKES_PNG = 4;
 const TAKES_VIDEO = 8;
+const SHOWS_POINTER = 32;
+const ABILITIES = ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | SHOWS_POINTER;
+
+/** The most of POINTER's width and height. */
+const POINTER_SIDE = 256;
 
 export class WireError extends Error {}
 
@@ -68,6 +73,7 @@ const READERS = {
   65: { fits: any, read: (_, body) => ({ is: "Alert", text: latin1(body) }) },
   82: { fits: (n) => n % 10 === 0, read: (u16, body) => ({ is: "DisplayInfo", displays: displays(u16, body.length) }) },
   202: { fits: (n) => n >= 10, read: video },
+  203: { fits: (n) => n >= 8, read: pointer },
   88: { fits: exactly(1), read: (_, body) => ({ is: "MouseCursor", shape: body[0] < CURSORS.length ? body[0] : 0 }) },
 };
 
@@ -80,6 +86,13 @@ function video(u16, body) {
   const [codec, flags] = body.subarray(8);
   const [key, begins] = [KEY_FRAME, STREAM_BEGINS].map((flag) => (flags & flag) !== 0);
   return { is: "Video", x, y, width, height, codec, key, begins, chunk: body.subarray(10) };
+}
+
+function pointer(u16, body) {
+  const [width, height, hotX, hotY] = [0, 1, 2, 3].map(u16);
+  need(Math.max(width, height) <= POINTER_SIDE, `a pointer of ${width}×${height} pixels is too large`);
+  need(body.length === 8 + 4 * width * height, "a pointer's length is not true");
+  return { is: "Pointer", width, height, hotX, hotY, rgba: body.subarray(8) };
 }
 
 function displayList(u16, body) {
@@ -119,6 +132,6 @@ export const encode = {
   pause: (paused) => framed(8, paused ? 1 : 0),
   getDisplays: () => framed(11),
   setDisplay: (id) => framed(12, ...split(id)),
-  abilities: (video) => framed(200, ...split(ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | (video ? TAKES_VIDEO : 0))),
+  abilities: (video) => framed(200, ...split(ABILITIES | (video ? TAKES_VIDEO : 0))),
   shown: (count) => framed(201, ...split(count >>> 16), ...split(count)),
 };

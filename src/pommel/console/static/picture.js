@@ -14,9 +14,10 @@ export class Picture {
   /**
    * `drawn` is called with how many pictures are done with, and how many of them were drawn. Each that came counts once, in
    * order, also one that a newer one covers and one that could not be decoded; for the latter `broken` is called too.
+   * `laidOut` is called with how many CSS pixels wide one of the machine's is, each time that may have changed.
    */
-  constructor(canvas, stage, { drawn, broken, videoBroken }) {
-    Object.assign(this, { canvas, stage, drawn, broken, videoBroken });
+  constructor(canvas, stage, { drawn, broken, videoBroken, laidOut }) {
+    Object.assign(this, { canvas, stage, drawn, broken, videoBroken, laidOut });
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#size = { width: canvas.width, height: canvas.height };
     new ResizeObserver(() => this.layout()).observe(stage);
@@ -79,6 +80,7 @@ export class Picture {
     const scale = this.#mode === "fit" ? fit : 1 / window.devicePixelRatio;
     this.canvas.style.width = `${width * scale}px`;
     this.canvas.style.height = `${height * scale}px`;
+    this.laidOut(scale);
   }
 
   #decoded(job, bitmap) {

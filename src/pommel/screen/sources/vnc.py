@@ -22,6 +22,7 @@ from pommel.screen import rfb
 from pommel.screen import rfb_requests as ask
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, total_area, whole
+from pommel.screen.pointer import PointerPicture
 from pommel.screen.rfb_link import RfbLink, open_link
 from pommel.screen.seams import Ended, Update
 from pommel.screen.sinks.vnc import VncSink
@@ -47,6 +48,7 @@ class VncSource:
         self._damage: list[Rect] = []
         self._covered = 0  # pixels of this frame that have come; until all have, it is not shown
         self._pointer_visible: bool | None = None
+        self._pointer: PointerPicture | None = None
         self._lock_keys: int | None = None
         self._asked = False
         self._shown = Frame.blank(Size(0, 0))
@@ -57,6 +59,8 @@ class VncSource:
         link.on_end = self._ended
         link.on_input = self._expect_change
         self._expecting_until_s = 0.0
+        for event in link.told:
+            self._heard(event)
 
     async def next_update(self) -> Update | Ended:
         """Wait for the next update, asking for it first (see `FrameSource`).
@@ -159,8 +163,8 @@ class VncSource:
 
     def _take(self, update: Update) -> Update:
         self._shown = update.frame
-        told = replace(update, pointer_visible=self._pointer_visible, lock_keys=self._lock_keys)
-        self._pointer_visible, self._lock_keys = None, None
+        told = replace(update, pointer_visible=self._pointer_visible, pointer=self._pointer, lock_keys=self._lock_keys)
+        self._pointer_visible, self._pointer, self._lock_keys = None, None, None
         return told
 
     def _heard(self, event: rfb.Event) -> None:
@@ -174,8 +178,8 @@ class VncSource:
                 self._damage += damage
                 if len(self._damage) > _MANY_RECTS:
                     self._damage = [whole(self._link.client.frame.size)]
-            case rfb.Cursor():
-                self._pointer_visible = event.visible
+            case rfb.Cursor(visible, picture):
+                self._pointer_visible, self._pointer = visible, picture
             case rfb.Leds(bits):
                 self._lock_keys = sum(ours for theirs, ours in _LEDS if bits & theirs)
             case _:

@@ -20,6 +20,7 @@ from Xlib.ext import damage, randr, xfixes, xtest
 
 from pommel.errors import StateError
 from pommel.screen.geometry import Rect, Size, total_area, whole
+from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import Displays, Update
 from pommel.screen.sources import x11_requests as ask
 from pommel.screen.sources.x11_displays import Desktop
@@ -173,8 +174,10 @@ class Camera:
         drawn = self._grab(picture, everything=fresh or self.polls)
         changed = picture.turn()
         self._broken = False
+        cursor, pointer = self._pointer()
         return Update(
-            picture.frame, drawn, lock_keys=self._lock_keys(), cursor=self._cursor(), displays=self._displays(),
+            picture.frame, drawn, lock_keys=self._lock_keys(), cursor=cursor, pointer=pointer,
+            displays=self._displays(),
             changed=Changes.throughout(touched(picture.frame.size, drawn)) if fresh else changed,
         )  # fmt: skip
 
@@ -209,12 +212,15 @@ class Camera:
         self._told = now
         return now if now != before else None
 
-    def _cursor(self) -> CursorShape | None:
+    def _pointer(self) -> tuple[CursorShape | None, PointerPicture | None]:
         changed, self._pointer_changed = self._pointer_changed, False
         if not (changed and self._has_xfixes):
-            return None
-        image = ask.cursor_image(self._display)
-        return shape_of(image.name, image.visible)
+            return None, None
+        try:
+            image = ask.cursor_image(self._display)
+        except XError:  # the server shows nobody a pointer whose maker has left, as xsetroot does (Xext/security.c)
+            return CursorShape.ARROW, UNKNOWN
+        return shape_of(image.name, image.visible), image.picture
 
     def _lock_keys(self) -> int | None:
         changed, self._lamps_changed = self._lamps_changed, False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from Xlib import X
 from Xlib.display import Display
 from Xlib.ext import damage, xfixes
@@ -17,6 +18,7 @@ from Xlib.protocol import rq
 from Xlib.xobject.drawable import Window
 
 from pommel.screen.geometry import Rect
+from pommel.screen.pointer import PointerPicture, picture_of
 
 SHM, XKB = "MIT-SHM", "XKEYBOARD"
 ALL_PLANES = 0xFFFFFFFF
@@ -96,10 +98,11 @@ class GetCursorImageAndName(rq.ReplyRequest):
 
 @dataclass(frozen=True, slots=True)
 class CursorImage:
-    """The pointer's picture. `name` is "" if whoever made it gave none; `visible` if any of its pixels is."""
+    """The pointer's image. `name` is "" if whoever made it gave none; `visible` if any of its pixels is."""
 
     name: str
     visible: bool
+    picture: PointerPicture
 
 
 def create_region(display: Display) -> int:
@@ -130,12 +133,15 @@ def _rects(data: bytes) -> Iterator[Rect]:
 
 
 def cursor_image(display: Display) -> CursorImage:
-    """Ask what the pointer looks like now."""
+    """Ask what the pointer looks like now. XError: we may not know."""
     got = GetCursorImageAndName(display=display.display, opcode=display.display.get_extension_major(xfixes.extname))
     data = bytes(got.image_and_name)
-    pixels = 4 * got.width * got.height
-    alpha = data[3:pixels:4]  # premultiplied ARGB words, low byte first
-    return CursorImage(data[pixels : pixels + got.name_bytes].decode("latin-1"), any(alpha))
+    count = 4 * got.width * got.height
+    name = data[count : count + got.name_bytes].decode("latin-1")
+    # ARGB words, low byte first; alpha is multiplied in (fixesproto.txt, GetCursorImage; Render's formats).
+    pixels = np.frombuffer(data, np.uint8, count).reshape(got.height, got.width, 4)
+    picture = picture_of(pixels, got.xhot, got.yhot, multiplied=True)
+    return CursorImage(name, bool(pixels[:, :, 3].any()), picture)
 
 
 # --- XKB ---
