@@ -16,6 +16,12 @@ LARGE = encode(wire.Picture(0, 0, bytes(70_000)))
 OTHER = encode(wire.Screen(640, 480))
 
 
+def begun() -> Pings:
+    pings = Pings()
+    pings.begin(0.0)
+    return pings
+
+
 def test_pictures_are_told_from_what_else_is_sent() -> None:
     assert is_picture(SMALL)
     assert is_picture(LARGE), "in a JUMBO"
@@ -27,7 +33,7 @@ def test_pictures_are_told_from_what_else_is_sent() -> None:
 def test_through_a_relay_it_is_known_of_each_picture_once_it_is_there_and_never_before(
     steps: list[bytes | None],
 ) -> None:
-    pings = Pings(0.0)
+    pings = begun()
     under_way: deque[bytes] = deque([b""])  # a ping is nothing; what is sent comes in order
     there = known = 0
 
@@ -54,23 +60,23 @@ def test_through_a_relay_it_is_known_of_each_picture_once_it_is_there_and_never_
 
 
 def test_many_small_pictures_share_a_ping() -> None:
-    pings = Pings(0.0)
+    pings = begun()
     pings.answered(0.0)
     asked = sum(pings.sent(SMALL) for _ in range(100))
     assert asked == 1 + 99 * len(SMALL) // ASK_AFTER_BYTES
 
 
 def test_of_a_viewer_that_never_answers_nothing_more_is_asked() -> None:
-    pings = Pings(0.0)
+    pings = begun()
     assert not any(pings.sent(LARGE) for _ in range(100))
     assert not pings.answers
 
 
 def test_what_a_server_says_unasked_is_not_taken_for_an_answer() -> None:
-    pings = Pings(0.0)
+    pings = begun()
     assert pings.answered(ANSWERS_WITHIN_S) is None
     assert not pings.answers
-    pings = Pings(0.0)
+    pings = begun()
     assert pings.answered(0.2) == (0, False)
     assert pings.answered(60.0) is None, "nothing was asked"
     assert pings.sent(LARGE)
@@ -80,7 +86,17 @@ def test_what_a_server_says_unasked_is_not_taken_for_an_answer() -> None:
     assert pings.answered(62.0) == (3, False)
 
 
+def test_pictures_that_were_sent_before_the_first_ping_count() -> None:
+    pings = Pings()
+    assert not pings.sent(LARGE)
+    assert pings.answered(0.0) is None, "nothing was asked"
+    pings.begin(3.0)
+    assert not pings.sent(SMALL)
+    assert pings.answered(3.5) == (1, True)
+    assert pings.answered(3.6) == (2, False)
+
+
 def test_a_viewer_that_falls_silent_costs_no_memory() -> None:
-    pings = Pings(0.0)
+    pings = begun()
     pings.answered(0.0)
     assert sum(pings.sent(LARGE) for _ in range(3 * MOST_ASKED)) == MOST_ASKED

@@ -13,7 +13,7 @@ from collections import deque
 
 from pommel.wire.codec import JUMBO
 
-# A server may be set to say pong every so often, unasked (its agentPong: meshrelay.js). The first ping goes before all
+# A server may be set to say pong every so often, unasked (its agentPong: meshrelay.js). The first ping goes before the
 # pictures, so that who answers at all does so in one round trip.
 ANSWERS_WITHIN_S = 5.0
 ASK_AFTER_BYTES = 32 << 10
@@ -24,14 +24,19 @@ _INNER_AT = 8
 
 
 class Pings:
-    """One viewer's pings; the first is sent at `now_s`, when this is made."""
+    """One viewer's pings. Of all that is sent to it `sent` is told, from the first on."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self) -> None:
         self.answers = False  # has it ever answered?
-        self._begun_s = now_s
+        self._begun_s = 0.0
         self._pictures = 0
         self._unasked = 0  # bytes of pictures since the last ping
-        self._asked: deque[int] = deque([0])  # how many pictures were before each ping that is on its way
+        self._asked: deque[int] = deque()  # how many pictures were before each ping that is on its way
+
+    def begin(self, now_s: float) -> None:
+        """Note that the first ping is sent now."""
+        self._begun_s = now_s
+        self._ask()
 
     def sent(self, command: bytes) -> bool:
         """Note that a command was sent; tell whether a ping is to follow it."""

@@ -39,7 +39,7 @@ class Relay:
         self._transports = _transports(line)
         self.consent = 0  # bits that the viewer itself has asked for
         self.limited = False
-        self._pings: Pings | None = None  # once it is the engine's
+        self._pings = Pings()
 
     async def joined(self) -> bool:
         """Wait until both ends are there; tell whether what passes is recorded.
@@ -74,7 +74,7 @@ class Relay:
     async def send(self, data: bytes) -> None:
         """Send one KVM command."""
         await self._socket.send_bytes(data)
-        if self._pings is not None and self._pings.sent(data):
+        if self._pings.sent(data):
             await self._socket.send_str(control.PING)
 
     async def send_text(self, text: str) -> None:
@@ -101,14 +101,14 @@ class Relay:
         answers to our pings what it has shown.
         """
         yield encode(Abilities(WANTS_BLOCKS))
-        self._pings = Pings(_now())
+        self._pings.begin(_now())
         await self.tell(control.PING)
         decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
         with contextlib.suppress(ConnectionError):
             while True:
                 said = await self._said()
                 if isinstance(said, control.Pong):
-                    for shown in await self._answered(self._pings):
+                    for shown in await self._answered():
                         yield encode(shown)
                 elif isinstance(said, str):
                     continue
@@ -130,9 +130,9 @@ class Relay:
         finally:
             self._transport.abort()
 
-    async def _answered(self, pings: Pings) -> tuple[Command, ...]:
-        news = not pings.answers
-        if (said := pings.answered(_now())) is None:
+    async def _answered(self) -> tuple[Command, ...]:
+        news = not self._pings.answers
+        if (said := self._pings.answered(_now())) is None:
             return ()
         shown, more = said
         if more:
