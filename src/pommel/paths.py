@@ -23,7 +23,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pommel.errors import ConfigError, NotPermitted, UsageError
+from pommel.trees import remove_tree
 
 SOCKET_PATH_MAX = 107  # bytes: sockaddr_un.sun_path is 108 with its NUL (unix(7))
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
@@ -386,15 +386,15 @@ def build_aside(target: Path) -> Iterator[Path]:
             old = aside.with_name(aside.name + ".old")
             target.rename(old)
             aside.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old)
         else:
             aside.rename(target)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_tree(aside)
         raise
 
 
 def sweep_aside(target: Path) -> None:
     """Remove what killed builds of `target` left. Call it with the build's lock held."""
     for left in target.parent.glob(f".{target.name}.building.*"):
-        shutil.rmtree(left, ignore_errors=True)
+        remove_tree(left)
