@@ -100,7 +100,7 @@ async def test_what_the_host_copies_is_sent_to_a_mac(
         assert told.files == len(NAMES) + 2 and told.done == told.total and not told.left_out and not told.cut
         folder = guest_files(mac.sshd)
         assert folder is not None and stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert sync.snapshot.to_guest == 2
+        await until(lambda: sync.snapshot.to_guest == 2)  # the confirmation comes after
         # And it stays there: the guest does not send it back.
         await asyncio.sleep(0.2)
         assert sync.snapshot.to_host == 0
