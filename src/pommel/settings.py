@@ -129,6 +129,30 @@ def parse_flags(raw: Any) -> tuple[str, ...]:
     return tuple(words)
 
 
+def parse_table(raw: Any) -> Mapping[str, str]:
+    """A table of variables and their values; from the environment or a flag, words such as `RAM=8192 DEBUG=1`."""
+    if isinstance(raw, str):
+        raw = dict(word.partition("=")[::2] for word in raw.split())
+    if not isinstance(raw, Mapping) or not all(
+        isinstance(key, str) and re.fullmatch(r"[A-Za-z_]\w*", key) and isinstance(value, str) and "\0" not in value
+        for key, value in raw.items()
+    ):
+        raise ValueError('a table of variables and texts, such as { RAM = "8192" }')
+    return dict(raw)
+
+
+def parse_words_of(*allowed: str) -> Callable[[Any], tuple[str, ...]]:
+    """A list of a few known words; a string may separate them by commas or blanks."""
+
+    def parse(raw: Any) -> tuple[str, ...]:
+        words = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+        if not isinstance(words, list | tuple) or not all(word in allowed for word in words):
+            raise ValueError("a list of " + ", ".join(allowed))
+        return tuple(dict.fromkeys(words))
+
+    return parse
+
+
 def parse_positive(raw: Any) -> int:
     """A whole number from 1 up."""
     number = _number(raw)

@@ -76,6 +76,8 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
         "upstream": "/u", "boot_script": "b.sh", "accel": "tcg", "cpu": "Penryn", "cpu_flags": "+avx,-hle", "memory": "1G",
         "sockets": "2", "cores": "2", "threads": "4", "disk": "9G", "ssh_port": "23", "ssh_user": "u", "console_port": "24",
         "stop_timeout": "1.5", "qemu_args": "-S -s", "macos": "14", "boot_disk": "/b", "topology": "as-asked", "clipboard": "yes",
+        "qemu": "/q", "boot_args": "-i", "boot_env": "RAM=1", "boot_input": "y", "boot_timeout": "3", "disk_file": "own",
+        "upstream_drives": "none", "network": "tap:t0", "mac": "52:54:00:12:34:56", "ssh_host": "h", "keep": "gdb vnc",
     }  # fmt: skip
     assert set(texts) == {setting.key for setting in SETTINGS}
     none = read_file(None)
@@ -87,6 +89,7 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
 
 def test_the_table_and_the_spec_name_the_same_things() -> None:
     renamed = {"memory": "memory_bytes", "disk": "disk_bytes", "stop_timeout": "stop_timeout_s"}
+    renamed["boot_timeout"] = "boot_timeout_s"
     keys = {renamed.get(setting.key, setting.key) for setting in SETTINGS}
     assert keys | {"name", "reasons"} == {field.name for field in dataclasses.fields(MachineSpec)}
     assert all(setting.help and setting.help[-1] != "." for setting in SETTINGS)
@@ -96,3 +99,29 @@ def test_the_table_and_the_spec_name_the_same_things() -> None:
 def test_a_cpu_model_is_a_name_without_flags(model: str) -> None:
     with pytest.raises(ConfigError, match="--cpu must be a CPU model's name without flags"):
         spec_of(read_file(None), flags={"cpu": model})
+
+
+@pytest.mark.parametrize("mac", ["52:54:00:12:34", "53:54:00:12:34:56", "52-54-00-12-34-56", "52:54:00:12:34:5g", ""])
+def test_a_mac_address_is_six_bytes_of_one_card(mac: str) -> None:
+    with pytest.raises(ConfigError, match="--mac must be a MAC address of one card"):
+        spec_of(read_file(None), flags={"mac": mac})
+
+
+@pytest.mark.parametrize(
+    "network", ["bridge", "bridge:", "tap:a/b", "bridge:a,b", "bridge:abcdefghijklmnop", "slirp", "user:x"]
+)
+def test_a_network_is_a_known_word_or_a_device(network: str) -> None:
+    with pytest.raises(ConfigError, match="--network must be"):
+        spec_of(read_file(None), flags={"network": network})
+
+
+@pytest.mark.parametrize("env", [{"1A": "x"}, {"A": 1}, {"A B": "x"}, ["A=1"], {"A": "\0"}])
+def test_variables_of_the_boot_script_are_a_table_of_texts(env: object) -> None:
+    with pytest.raises(ConfigError, match="--boot-env must be a table"):
+        spec_of(read_file(None), flags={"boot_env": env})
+
+
+def test_what_is_kept_open_is_named_by_known_words() -> None:
+    assert spec_of(read_file(None), flags={"keep": "gdb, gdb vnc"}).keep == ("gdb", "vnc")
+    with pytest.raises(ConfigError, match="--keep must be a list of gdb"):
+        spec_of(read_file(None), flags={"keep": "gdb ssh"})

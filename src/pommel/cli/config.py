@@ -40,10 +40,12 @@ def config_command(name: str, as_json: bool, **options: Any) -> None:
 
 
 def _shown(key: str, value: Any) -> str:
-    if value is None or value == ():
+    if value in (None, (), {}):
         return "-"
     if key in _SIZES:
         return format_size(value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={text}" for name, text in value.items())
     if isinstance(value, tuple):
         return " ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

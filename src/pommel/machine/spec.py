@@ -20,12 +20,18 @@ from pommel.settings import (
     parse_positive,
     parse_seconds,
     parse_size,
+    parse_table,
     parse_text,
     parse_texts,
+    parse_words_of,
 )
 
 GIB = 1 << 30
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+# The name of a network device: up to 15 bytes (IFNAMSIZ), no slash, no colon, no blank.
+_NETWORK = re.compile(r"(user|upstream|passt|none|(bridge|tap):[^/:\s,=]{1,15})\Z")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
+KEPT = ("gdb", "monitor", "qmp", "vnc", "spice", "serial")  # what `keep` may name
 
 
 def _parse_model(raw: Any) -> str:
@@ -33,6 +39,20 @@ def _parse_model(raw: Any) -> str:
     if not isinstance(raw, str) or not _MODEL.match(raw):
         raise ValueError("a CPU model's name without flags, such as Haswell-noTSX (flags go in cpu_flags)")
     return raw
+
+
+def _parse_network(raw: Any) -> str:
+    """A way to the network: one of five words, or `bridge:` or `tap:` with the name of a device of the host."""
+    if not isinstance(raw, str) or not _NETWORK.match(raw):
+        raise ValueError('"user", "upstream", "bridge:NAME", "tap:NAME", "passt" or "none"')
+    return raw
+
+
+def _parse_mac(raw: Any) -> str:
+    """A network card's address: six bytes, and of one card (the lowest bit of the first is for groups)."""
+    if not isinstance(raw, str) or not _MAC.match(raw) or int(raw[:2], 16) & 1:
+        raise ValueError("a MAC address of one card, such as 52:54:00:12:34:56")
+    return raw.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +79,24 @@ class MachineSpec:
     boot_disk: str | None = None  # a boot disk to use in place of the upstream's
     topology: str = "checked"  # checked | as-asked
     clipboard: bool = False  # synced with this host's for as long as the machine runs
+    qemu: str | None = None  # the program to start; None: the one that the boot script starts
+    boot_args: tuple[str, ...] = ()  # what the boot script is called with
+    boot_env: Mapping[str, str] = field(default_factory=dict)  # variables for the boot script
+    boot_input: tuple[str, ...] = ()  # lines that answer the boot script's questions
+    boot_timeout_s: float = 10.0  # how long the boot script may take until it starts QEMU
+    disk_file: str | None = None  # own | upstream | a path; None: own, unless the upstream's disk is in use already
+    upstream_drives: str = "copy"  # copy | upstream | none: the upstream's further drives
+    network: str | None = None  # user | upstream | bridge:NAME | tap:NAME | passt | none; None: user
+    mac: str | None = None  # the network card's address; None: the record's
+    ssh_host: str | None = None  # where the guest answers SSH, if not by a forward on 127.0.0.1
+    keep: tuple[str, ...] = ()  # which of the upstream's open ports stay, by KEPT's names
     reasons: Mapping[str, str] = field(default_factory=dict)  # key -> why, where it is Pommel that chose the value
 
     @classmethod
     def from_values(cls, name: str, values: Mapping[str, Any]) -> MachineSpec:
         """Build the spec from one plain value a key."""
         renamed = {"memory": "memory_bytes", "disk": "disk_bytes", "stop_timeout": "stop_timeout_s"}
+        renamed |= {"boot_timeout": "boot_timeout_s"}
         return cls(name=name, **{renamed.get(key, key): value for key, value in values.items()})
 
 
@@ -73,6 +105,11 @@ SETTINGS: tuple[Setting, ...] = (
         "upstream", parse_text, "osx-kvm", "what to boot: `osx-kvm`, `trial`, or a folder with a boot script in it"
     ),
     Setting("boot_script", parse_text, "OpenCore-Boot.sh", "the boot script's name inside the upstream"),
+    Setting("boot_args", parse_texts, (), 'arguments for the boot script, such as ["-i"]'),
+    Setting("boot_env", parse_table, {}, 'variables for the boot script, such as { RAM = "8192" }'),
+    Setting("boot_input", parse_texts, (), 'lines that answer the boot script\'s questions, such as ["2", "y"]'),
+    Setting("boot_timeout", parse_seconds, 10.0, "how many seconds the boot script may take until it starts QEMU"),
+    Setting("qemu", parse_text, None, "the QEMU to start: a path, or a program's name; else the boot script's own"),
     Setting(
         "macos", parse_text, None, "which macOS: a name or number, such as sonoma or 14; none for the trial machine"
     ),
@@ -86,6 +123,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("threads", parse_positive, None, "vCPUs in all"),
     Setting("topology", choice("checked", "as-asked"), "checked", "as-asked takes vCPUs that macOS may hang on"),
     Setting("disk", parse_size, 80 * GIB, "size of a new disk, such as 80G; it grows as it is used"),
+    Setting("disk_file", parse_text, None, "the machine's disk: own (a new one), upstream (the boot script's), a path"),
+    Setting(
+        "upstream_drives",
+        choice("copy", "upstream", "none"),
+        "copy",
+        "the boot script's further drives: copied to the machine, used in place, or left out",
+    ),
+    Setting(
+        "network", _parse_network, None, "user, upstream (the boot script's), bridge:NAME, tap:NAME, passt or none"
+    ),
+    Setting("mac", _parse_mac, None, "the network card's address; else one of its own that never changes"),
+    Setting("keep", parse_words_of(*KEPT), (), "open ports of the boot script to keep: " + ", ".join(KEPT)),
+    Setting("ssh_host", parse_text, None, "the guest's own address, for a network without a port forward"),
     Setting("ssh_port", parse_port, None, "host port for the guest's SSH, on 127.0.0.1"),
     Setting("ssh_user", parse_text, None, "who to be in the guest"),
     Setting("console_port", parse_port, None, "host port of the console page"),
