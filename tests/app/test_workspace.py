@@ -70,12 +70,12 @@ def made(workspace: Workspace, name: str, **facts: str) -> None:
     save(path, dataclasses.replace(kept, **facts))
 
 
-def test_a_macs_version_comes_from_its_setting_its_record_its_name_or_the_recommended(tmp_path: Path) -> None:
+def test_a_macs_version_comes_from_its_setting_its_record_or_its_name_and_is_else_unknown(tmp_path: Path) -> None:
     workspace = here(tmp_path, '[machine.a]\nmacos = "Sequoia"\n[machine.b]\n[machine.ventura]\n')
     made(workspace, "c", macos="12")
     found = {name: workspace.settings(name)["macos"] for name in ("a", "b", "c", "ventura", "tahoe")}
     assert {name: value.value for name, value in found.items()} == {
-        "a": "15", "b": "14", "c": "12", "ventura": "13", "tahoe": "26",
+        "a": "15", "b": None, "c": "12", "ventura": "13", "tahoe": "26",
     }  # fmt: skip
     assert [value.source for value in found.values()] == ["file", "default", "record", "name", "name"]
     with pytest.raises(ConfigError, match=r"pommel\.toml:2: there is no macOS called 'sonomma'"):

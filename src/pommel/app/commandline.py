@@ -7,20 +7,22 @@ allots the SSH port and makes the machine's own NVRAM.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app import boot_disk
+from pommel.app import boot_disk, origins
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel
 from pommel.host.qemu_version import qemu_version
-from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record
+from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record, user_words
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
+from pommel.machine.origins import Difference
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles, upstream_files
@@ -45,7 +47,8 @@ class Planned:
     firmware: firmware.Choice
     boot_disk: boot_disk.BootDisk
     overlaid: Overlaid
-    warnings: tuple[str, ...] = ()  # of the vCPUs
+    warnings: tuple[str, ...] = ()  # what to know before it starts
+    differences: tuple[Difference, ...] = ()  # the user's own text to the pristine upstream's
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class _Upstream:
     captured: Captured
     line: CommandLine
     files: UpstreamFiles
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
 
 
 def command_line(
@@ -131,9 +136,26 @@ def _read(workspace: Workspace, spec: MachineSpec) -> _Upstream:
     elif not folder.is_dir():
         get = "pommel bootstrap --no-setup" if spec.upstream == OSX_KVM else f"pommel config {spec.name}"
         raise UpstreamError(f"there is no upstream at {folder}", hint=get)
-    captured = capture(folder, spec.boot_script)
-    line = CommandLine.parse(captured.program, captured.argv)
-    return _Upstream(folder, captured, line, upstream_files(line, str(captured.cwd)))
+    captured = _capture(spec, folder)
+    followed = origins.follow(workspace, spec, folder, captured, partial(_capture, spec))
+    line = followed.traced.line
+    files = upstream_files(line, str(captured.cwd))
+    return _Upstream(folder, captured, line, files, followed.traced.differences, followed.notes)
+
+
+def followed(workspace: Workspace, spec: MachineSpec) -> origins.Followed:
+    """The upstream's own command line for `spec`, with who wrote each argument.
+
+    Raises:
+        UpstreamError: the boot script cannot be used as data.
+    """
+    folder = workspace.upstream_folder(spec)
+    captured = _capture(spec, folder)
+    return origins.follow(workspace, spec, folder, captured, partial(_capture, spec))
+
+
+def _capture(spec: MachineSpec, folder: Path) -> Captured:
+    return capture(folder, spec.boot_script)
 
 
 def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, choice: BootChoice) -> Planned:
@@ -141,6 +163,7 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
     qemu = which(QEMU, hint=QEMU_HINT)
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
     upstream = _read(workspace, spec)
+    own = user_words.warnings(upstream.line, spec, host_limits(), chosen.kind)
     spec, warnings = _tuned(spec, chosen.kind, upstream.line)
     pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
     boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice)
@@ -173,7 +196,14 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
         qemu_version=qemu_version(qemu, workspace.home.cache),
     )
     overlaid = apply_rules(upstream.line, spec, facts, placement)
-    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings)
+    warnings = (*upstream.notes, *own, *warnings)
+    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings, upstream.differences)
+
+
+def host_limits() -> user_words.HostLimits:
+    """What this host has of memory and of processors."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return user_words.HostLimits(memory, os.cpu_count() or 1)
 
 
 def _tuned(spec: MachineSpec, kind: str, line: CommandLine) -> tuple[MachineSpec, tuple[str, ...]]:
@@ -206,7 +236,7 @@ def explained(planned: Planned) -> list[tuple[str, str, str]]:
     """Rows of argument, origin and reason; removed arguments last, marked so."""
     return [
         (("removed: " if row.state == "removed" else "") + row.argument, row.origin, row.reason)
-        for row in explain.explain(planned.overlaid)
+        for row in explain.explain(planned.overlaid, planned.differences)
     ]
 
 
@@ -225,5 +255,5 @@ def as_dict(planned: Planned) -> dict[str, Any]:
         "sandboxed": planned.captured.sandboxed,
         "argv": list(planned.overlaid.command_line.argv),
         "warnings": list(planned.warnings),
-        "arguments": explain.as_json(explain.explain(planned.overlaid)),
+        "arguments": explain.as_json(explain.explain(planned.overlaid, planned.differences)),
     }

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pommel.app import commandline, upstreams
+from pommel.app import commandline, origins, upstreams
 from pommel.app.workspace import OSX_KVM, Workspace
-from pommel.errors import StateError
+from pommel.errors import PommelError, StateError
 from pommel.machine.explain import Row, explain
+from pommel.machine.origins import Difference
+from pommel.machine.spec import MachineSpec
 from pommel.overlay import laying, upstream
 from pommel.overlay.laying import OverlayState
 from pommel.overlay.patches import PatchState
 from pommel.overlay.upstream import UpstreamState
+
+
+@dataclass(frozen=True, slots=True)
+class ArgvChanges:
+    """What patches, files and edits change in the argv that one boot script gives QEMU; or why that is not known."""
+
+    script: str
+    differences: tuple[Difference, ...] = ()
+    unknown: str = ""
+
+    def of(self, origin: str) -> list[Difference]:
+        """The differences that `origin` ("patches/ram.patch") made."""
+        return [each for each in self.differences if each.origin == origin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,7 @@ class Standing:
     url: str
     upstream: UpstreamState
     overlay: OverlayState | None
+    argv: tuple[ArgvChanges, ...] = ()
 
     @property
     def conflicts(self) -> list[PatchState]:
@@ -48,6 +64,7 @@ class Standing:
             "url": self.url,
             **asdict(self.upstream),
             "as_planned": self.as_planned,
+            "argv": [asdict(changes) for changes in self.argv],
             "patches": [_patch(patch) for patch in told.patches] if told else [],
             "files": [{**asdict(file), "state": file.state.value} for file in told.files] if told else [],
         }
@@ -72,6 +89,21 @@ def status(workspace: Workspace | None = None, *, name: str | None = None, fetch
     return Standing(checkout, workspace.config_repo(file), pin.url, found, state)
 
 
+def with_argv(workspace: Workspace, standing: Standing) -> Standing:
+    """Add what patches, files and edits change in the argv, for each boot script that pommel.toml uses."""
+    if standing.overlay is None:
+        return standing
+    return replace(standing, argv=tuple(_changes(workspace, spec) for spec in origins.scripts(workspace)))
+
+
+def _changes(workspace: Workspace, spec: MachineSpec) -> ArgvChanges:
+    try:
+        followed = commandline.followed(workspace, spec)
+    except PommelError as failure:
+        return ArgvChanges(spec.boot_script, unknown=failure.message)
+    return ArgvChanges(spec.boot_script, followed.traced.differences, "; ".join(followed.notes))
+
+
 def argv_diff(workspace: Workspace, name: str) -> tuple[commandline.Planned, list[Row]]:
     """What our rules change in the upstream's command line for machine `name`: the rows that differ.
 
@@ -84,7 +116,7 @@ def argv_diff(workspace: Workspace, name: str) -> tuple[commandline.Planned, lis
     if spec.upstream == OSX_KVM and not folder.is_dir():
         raise StateError(f"there is no checkout at {folder}", hint="pommel bootstrap --no-setup")
     planned = commandline.command_line(workspace, name)
-    return planned, [row for row in explain(planned.overlaid) if row.state != "kept"]
+    return planned, [row for row in explain(planned.overlaid, planned.differences) if row.state != "kept"]
 
 
 def _patch(patch: PatchState) -> dict[str, Any]:

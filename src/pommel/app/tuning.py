@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pommel.app.workspace import TRIAL
+from pommel.errors import ConfigError
 from pommel.host.cpu import Cpu, read_cpu
+from pommel.machine import user_words
 from pommel.machine.commandline import CommandLine
-from pommel.machine.rules.processor import read_topology, wanted_topology
+from pommel.machine.rules.processor import Topology, read_topology, wanted_topology
 from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import SubOptions
 from pommel.machine.tuning import HostProcessor, check_model, check_topology, choose, oversubscription
 
 _FIELDS = {"memory": "memory_bytes"}
+_TOPOLOGY = ("sockets", "cores", "threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ def tuned(spec: MachineSpec, accel: str, upstream: CommandLine) -> Tuned:
     host = host_processor()
     models = upstream.find("cpu")
     tuning = choose(host, spec.macos, accel, models[-1].sub.head if models else None)
-    chosen = tuning.beside(_asked(spec))
+    # What the user's own text says stands as if it had been asked for; it needs no value to stand before a choice.
+    theirs = dict.fromkeys(user_words.decided(upstream))
+    chosen = tuning.beside({**theirs, **_asked(spec)})
     values: dict[str, Any] = {_FIELDS.get(key, key): found.value for key, found in chosen.items()}
     spec = replace(spec, **values, reasons={key: found.reason for key, found in chosen.items()})
     return Tuned(spec, _vcpus(spec, host, upstream))
@@ -62,17 +67,29 @@ def tuned(spec: MachineSpec, accel: str, upstream: CommandLine) -> Tuned:
 
 def _asked(spec: MachineSpec) -> dict[str, Any]:
     found = {key: getattr(spec, _FIELDS.get(key, key)) for key in ("cpu", "cpu_flags", "memory")}
-    found |= {key: getattr(spec, key) for key in ("sockets", "cores", "threads")}
+    found |= {key: getattr(spec, key) for key in _TOPOLOGY}
     return {key: value for key, value in found.items() if value not in (None, ())}
 
 
 def _vcpus(spec: MachineSpec, host: HostProcessor, upstream: CommandLine) -> tuple[str, ...]:
     said = upstream.find("smp")
     own = read_topology(said[-1].sub if said else SubOptions("1"))
+    asked = any(getattr(spec, key) for key in _TOPOLOGY)
     new = wanted_topology(own, spec.sockets, spec.cores, spec.threads)
-    told = [oversubscription(new.total, host.threads)]
-    if spec.cpu and spec.macos:
-        told.append(check_model(spec.cpu, spec.macos))
+    told = [oversubscription(new.total, host.threads)] if asked else []
+    models = upstream.find("cpu")
+    if (model := spec.cpu or (models[-1].sub.head if models else None)) and spec.macos:
+        told.append(check_model(model, spec.macos))
     if spec.topology == "checked" and spec.macos:
-        told.append(check_topology(new.sockets, new.cores, new.total, macos=spec.macos))
+        told.append(_checked(spec, new, said[-1].written if said and not asked else ""))
     return tuple(line for line in told if line)
+
+
+def _checked(spec: MachineSpec, new: Topology, written: str) -> str | None:
+    """Refuse vCPUs that macOS hangs on; where the user's own text says them, they stand with a warning."""
+    try:
+        return check_topology(new.sockets, new.cores, new.total, macos=spec.macos)
+    except ConfigError as wrong:
+        if not written:
+            raise
+        return f"{written}: {wrong.message}; it stays as it is written. To change it: {wrong.hint}"

@@ -191,7 +191,7 @@ class Workspace:
             raise ConfigError(f"{file.path}: {wrong.message}", hint=wrong.hint) from None
 
     def _macos(self, name: str, found: Mapping[str, Value], kept: record.MachineRecord | None) -> Value:
-        """The guest's version as a number: as said, else by the machine's name, else the recommended one."""
+        """The guest's version as a number: as said, else by the record, else by the machine's name; else not known."""
         said, place = found["macos"], found["macos"].where
         if said.value is not None:
             try:
@@ -203,9 +203,7 @@ class Workspace:
             return Value(kept.macos, "record", str(self.paths(name).record))
         if (called := version_called(name)) is not None:
             return Value(called.number, "name", f"the machine is called {name}")
-        if found["upstream"].value == OSX_KVM:
-            return Value(catalog.find(RECOMMENDED).number, "default")
-        return said
+        return said  # not known: nothing is chosen for a macOS that may be another
 
     def _kept(self, name: str) -> record.MachineRecord | None:
         path = self.paths(name).record

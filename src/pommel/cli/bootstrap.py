@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pommel.app import bootstrap, setup
+from pommel.app import bootstrap, overlay, setup
 from pommel.app.setup import Outcome
 from pommel.app.workspace import Workspace
 from pommel.cli.common import complete_name, consent_to, dry_run_option, json_option, offline_option, yes_option
@@ -39,13 +39,14 @@ def bootstrap_command(
         return
     report = reporter()
     done = bootstrap.bootstrap(workspace, update=update, consent=consent_to(yes), report=report)
+    standing = overlay.with_argv(workspace, done.standing)
     if not as_json:
-        print_standing(done.standing)
+        print_standing(standing)
         for line in done.changes or ("nothing had to change",):
             click.echo(f"  {line}", err=True)
     outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, **_how(yes, offline)), as_json)
     if as_json:
-        told = {**done.standing.as_dict(), "changes": list(done.changes)}
+        told = {**standing.as_dict(), "changes": list(done.changes)}
         print_json({**told, "setup": [outcome.as_dict() for outcome in outcomes]})
     _finish(outcomes)
 

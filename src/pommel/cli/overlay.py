@@ -48,7 +48,8 @@ def overlay_command() -> None:
 @json_option
 def status_command(fetch: bool, as_json: bool) -> None:
     """Say where the upstream's checkout stands, and every patch and file with its state."""
-    standing = overlay.status(fetch=fetch)
+    workspace = Workspace.current()
+    standing = overlay.with_argv(workspace, overlay.status(workspace, fetch=fetch))
     if as_json:
         print_json(standing.as_dict())
     else:
@@ -89,6 +90,7 @@ def print_standing(standing: overlay.Standing) -> None:
     for patch in standing.overlay.patches:
         said = patch.state.value + (", changed since" if patch.outdated else ", dropped since" if patch.dropped else "")
         click.echo(f"  {_state(said)}  patches/{patch.name}")
+        _print_argv(standing, f"patches/{patch.name}")
         for place in patch.places:
             click.echo(f"      {place.file}" + (f":{place.line}" if place.line else "") + f": {place.why}")
         if patch.three_way is not None:
@@ -96,6 +98,28 @@ def print_standing(standing: overlay.Standing) -> None:
     for file in standing.overlay.files:
         replaces = " (upstream has one too)" if file.replaces else ""
         click.echo(f"  {_state(file.state.value)}  files/{file.name}{replaces}")
+        _print_argv(standing, f"files/{file.name}")
+    _print_edits(standing)
+
+
+def _print_argv(standing: overlay.Standing, origin: str) -> None:
+    """Print what a patch or a file changes in QEMU's arguments, for each script where it changes any."""
+    for changes in standing.argv:
+        for each in changes.of(origin):
+            click.echo(f"      {changes.script}: {each}")
+    known = [changes for changes in standing.argv if not changes.unknown]
+    if known and not any(changes.of(origin) for changes in known):
+        click.echo("      changes nothing in QEMU's arguments")
+
+
+def _print_edits(standing: overlay.Standing) -> None:
+    """Print what changes the arguments beside patches and files, and the scripts of which that is not known."""
+    for changes in standing.argv:
+        laid = ("patches/", "files/")
+        for each in (each for each in changes.differences if not each.origin.startswith(laid)):
+            click.echo(f"  {coloured('edited  ', fg='yellow')}  {each.origin}\n      {changes.script}: {each}")
+        if changes.unknown:
+            click.echo(f"  {coloured('unknown ', fg='yellow')}  {changes.script}: {changes.unknown}")
 
 
 def _commits(seen: Any) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Argument:
     born: str = UPSTREAM
     notes: tuple[Note, ...] = ()
     was: str | None = None  # its text before the first change, if there was one
+    written: str = ""  # what of the user's own text wrote it, such as a patch; empty for the pristine upstream's
 
     @property
     def name(self) -> str:
@@ -58,8 +59,9 @@ class Argument:
 
     @property
     def origin(self) -> str:
-        """Where it was born and what changed it: `upstream`, `network`, `upstream + disks`."""
-        rules = dict.fromkeys([self.born, *(note.rule for note in self.notes)])
+        """Who wrote it and what changed it: `upstream`, `network`, `patches/ram.patch`, `upstream + disks`."""
+        first = self.written if self.born == UPSTREAM and self.written else self.born
+        rules = dict.fromkeys([first, *(note.rule for note in self.notes)])
         return " + ".join(rules)
 
     @property

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pommel.machine.commandline import UPSTREAM, CommandLine
+from pommel.machine.origins import Difference
 from pommel.machine.rules import Overlaid
 
 _AS_IT_IS = "as the upstream has it"
+_TAKEN_OUT = "the pristine upstream has it, and your own text does not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,20 @@ class Row:
     before: str | None = None
 
 
-def explain(overlaid: Overlaid) -> tuple[Row, ...]:
-    """Tell every argument of the finished line in its order, then those that were removed."""
+def explain(overlaid: Overlaid, differences: Sequence[Difference] = ()) -> tuple[Row, ...]:
+    """Tell every argument of the finished line in its order, then those that were removed.
+
+    `differences` are the user's own to the pristine upstream: what these took out is told among the removed.
+    """
     rows = []
     for argument in overlaid.command_line.arguments:
         born_upstream = argument.born == UPSTREAM
         state = ("changed" if argument.notes else "kept") if born_upstream else "added"
         before = argument.was if born_upstream else None
-        rows.append(Row(argument.text, argument.origin, argument.reason or _AS_IT_IS, state, before))
+        as_it_is = f"as {argument.written} has it" if born_upstream and argument.written else _AS_IT_IS
+        rows.append(Row(argument.text, argument.origin, argument.reason or as_it_is, state, before))
+    out = ((each.origin, each.before) for each in differences if each.before is not None and each.after is None)
+    rows += [Row(before, origin, _TAKEN_OUT, "removed", before) for origin, before in out]
     gone = (change for change in overlaid.changes if change.kind == "removed")
     rows += [Row(change.before or "", change.rule, change.reason, "removed", change.before) for change in gone]
     return tuple(rows)

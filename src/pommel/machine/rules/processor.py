@@ -58,7 +58,7 @@ def cpu(sheet: Sheet, given: Given) -> Sheet:
     sheet = sheet.remove_all(found[:-1], "QEMU reads the last -cpu only")
     asked = _with_flags(_with_model(found[-1].sub, spec.cpu), spec.cpu_flags)
     sheet = sheet.change(found[-1], asked, _why_cpu(spec))
-    return _for_tcg(sheet) if given.facts.accel == "tcg" else sheet
+    return _for_tcg(sheet, spec) if given.facts.accel == "tcg" else sheet
 
 
 def _new_cpu(sheet: Sheet, given: Given) -> Sheet:
@@ -71,7 +71,7 @@ def _new_cpu(sheet: Sheet, given: Given) -> Sheet:
             )
         return sheet
     sheet = sheet.add("-cpu", _with_flags(SubOptions(spec.cpu), spec.cpu_flags).render(), _why_cpu(spec))
-    return _for_tcg(sheet) if given.facts.accel == "tcg" else sheet
+    return _for_tcg(sheet, spec) if given.facts.accel == "tcg" else sheet
 
 
 def _with_model(value: SubOptions, model: str | None) -> SubOptions:
@@ -101,15 +101,25 @@ def _feature(pair: Pair) -> str:
     return pair[0].removeprefix("+").removeprefix("-").replace("_", "-")
 
 
-def _for_tcg(sheet: Sheet) -> Sheet:
+def is_kvm_only(pair: Pair) -> bool:
+    """Whether an item of -cpu means something under KVM only."""
+    return _KVM_ONLY.fullmatch(_feature(pair)) is not None
+
+
+def _for_tcg(sheet: Sheet, spec: MachineSpec) -> Sheet:
     (found,) = sheet.line.find("cpu")
-    value = found.sub.with_pairs(p for p in found.sub.pairs if not _KVM_ONLY.fullmatch(_feature(p)))
-    sheet = sheet.change(found, value, "flags that only KVM has are left out under TCG")
-    instead = _TCG_MODELS_INSTEAD.get(value.head or "")
+    # The user's own words stand: QEMU takes them under TCG, with a warning of its own at most.
+    asked = set() if "cpu_flags" in spec.reasons else {_feature((flag, None)) for flag in spec.cpu_flags}
+    pairs = [p for p in found.sub.pairs if found.written or _feature(p) in asked or not is_kvm_only(p)]
+    sheet = sheet.change(found, found.sub.with_pairs(pairs), "flags that only KVM has are left out under TCG")
+    (found,) = sheet.line.find("cpu")
+    pairs = [("check", None) if _feature(p) == "enforce" else p for p in found.sub.pairs]
+    sheet = sheet.change(found, found.sub.with_pairs(pairs), "TCG lacks CPU features, and `enforce` would end QEMU")
+    instead = _TCG_MODELS_INSTEAD.get(found.sub.head or "")
     if instead is None:
         return sheet
     (found,) = sheet.line.find("cpu")
-    return sheet.change(found, found.sub.with_head(instead), f"TCG has no `{value.head}` model")
+    return sheet.change(found, found.sub.with_head(instead), f"TCG has no `{found.sub.head}` model")
 
 
 def _why(spec: MachineSpec, said: Mapping[str, str]) -> str:

@@ -1,0 +1,172 @@
+"""What of an upstream's command line is the user's own text: patches, files, edits in the checkout. Band: app.
+
+The user's own text is what differs between the command line of the pristine upstream, captured from a copy of its
+commit without anything laid over it, and that of the tree as it lies. Each patch and file is put on that copy in turn,
+so that every difference has the one that made it. In an upstream folder of the user's own, all of it is the user's.
+
+The captures are kept in the cache by all that goes into them: the commit, patches, files and the script's input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.app import upstreams
+from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
+from pommel.errors import CommandFailed, UpstreamError
+from pommel.machine.origins import PRISTINE, Stage, Traced, trace
+from pommel.machine.spec import MachineSpec
+from pommel.overlay import files, patches, pristine, undo, upstream
+from pommel.overlay.capture import Captured
+from pommel.overlay.journal import AppliedPatch
+from pommel.overlay.laying import Overlay
+from pommel.paths import write_atomic
+
+_FORMAT = 1  # raise it when the same input gives other stages
+_KEPT = 64  # captures that the cache holds at most
+_EDITED = "the checkout"  # what an edit is called where git names no file
+
+Capture = Callable[[Path], Captured]
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The command line with who wrote each argument, and what to tell of how that was found out."""
+
+    traced: Traced
+    notes: tuple[str, ...] = ()
+
+
+def follow(workspace: Workspace, spec: MachineSpec, folder: Path, found: Captured, capture: Capture) -> Followed:
+    """Say who wrote each argument of `found`, which was captured from the upstream's `folder`.
+
+    `capture` runs the same script with the same input in another folder.
+
+    Raises:
+        UpstreamError: `found` ends where QEMU wants a value.
+        ConfigError: something in the config repo cannot be used.
+    """
+    if spec.upstream == TRIAL:
+        return Followed(trace(found.program, [Stage(PRISTINE, found.argv)]))
+    if spec.upstream != OSX_KVM or not (folder / ".git").is_dir():
+        return Followed(trace(found.program, [Stage(spec.boot_script, found.argv)]))
+    stages, notes = _stages(workspace, spec, folder, capture)
+    if not stages or stages[-1].words != found.argv:
+        stages.append(Stage(_edited(workspace, spec, folder), found.argv))
+    return Followed(trace(found.program, stages), notes)
+
+
+def _stages(
+    workspace: Workspace, spec: MachineSpec, checkout: Path, capture: Capture
+) -> tuple[list[Stage], tuple[str, ...]]:
+    """The pristine upstream's stage and one for each patch and file that is laid over the checkout."""
+    overlay = upstreams.overlay_of(workspace, workspace.file_of(spec.name))
+    commit = undo.head(checkout)
+    kept = workspace.home.cache / "origins" / f"{_key(spec, checkout, commit, overlay)}.json"
+    if (stages := _load(kept)) is not None:
+        return stages, ()
+    stages, notes = _captured(spec, checkout, commit, overlay, capture)
+    if not notes:  # what failed once may work the next time
+        _save(kept, stages)
+    return stages, notes
+
+
+def _captured(
+    spec: MachineSpec, checkout: Path, commit: str, overlay: Overlay, capture: Capture
+) -> tuple[list[Stage], tuple[str, ...]]:
+    stages: list[Stage] = []
+    notes: list[str] = []
+    try:
+        with pristine.laid_out(checkout, commit) as folder:
+            for origin in _laid(folder, checkout, overlay):
+                try:
+                    stages.append(Stage(origin, _words(capture(folder), folder, checkout)))
+                except UpstreamError as failure:
+                    if origin == PRISTINE:
+                        notes.append(_unreadable(spec, failure.message))
+    except (CommandFailed, OSError) as failure:
+        return [], (_unreadable(spec, str(failure)),)
+    return stages, tuple(notes)
+
+
+def _laid(folder: Path, checkout: Path, overlay: Overlay) -> Iterator[str]:
+    """Put on the pristine `folder` what lies over the checkout, one after the other; yield the origin of each state."""
+    yield PRISTINE
+    for patch in _applied(checkout, overlay):
+        if pristine.apply(folder, patch):
+            yield f"{patches.FOLDER}/{patch.name}"
+    wanted = overlay.files or {}
+    for state in files.status(checkout, wanted):
+        if state.state is files.State.PLACED:
+            pristine.put(folder, state.name, wanted[state.name])
+            yield f"{files.FOLDER}/{state.name}"
+
+
+def _applied(checkout: Path, overlay: Overlay) -> list[AppliedPatch]:
+    """The patches that are in the checkout, in order, by whichever hand they were applied."""
+    states = {each.name: each.state for each in patches.status(checkout, overlay.patches)}
+    return [patch for patch in overlay.patches if states[patch.name] is patches.State.APPLIED]
+
+
+def _words(found: Captured, folder: Path, checkout: Path) -> tuple[str, ...]:
+    """The arguments with the checkout's path in the place of the pristine copy's."""
+    return tuple(word.replace(str(folder), str(checkout.resolve())) for word in found.argv)
+
+
+def _unreadable(spec: MachineSpec, why: str) -> str:
+    return (
+        f"{spec.boot_script} of the upstream without your patches and files gives no command line, "
+        f"so every word counts as yours and nothing is chosen in its place: {why}"
+    )
+
+
+def _edited(workspace: Workspace, spec: MachineSpec, checkout: Path) -> str:
+    """What to call an edit that is neither a patch nor a file of the config repo's: by the file that git names."""
+    with contextlib.suppress(UpstreamError, CommandFailed):
+        seen = upstream.status(checkout, workspace.pin(workspace.file_of(spec.name)))
+        if seen.modified or seen.missing:
+            named = spec.boot_script if spec.boot_script in seen.modified else [*seen.modified, *seen.missing][0]
+            return f"{named} as edited in the checkout"
+    return _EDITED
+
+
+def _key(spec: MachineSpec, checkout: Path, commit: str, overlay: Overlay) -> str:
+    """All that the stages depend on, in 32 hexadecimal digits. A script may count the processors."""
+    touched = sorted({*patches.touched_by(overlay.patches), *(overlay.files or {})})
+    inputs: list[Any] = [_FORMAT, str(checkout), commit, spec.boot_script, os.cpu_count()]
+    inputs += [list(spec.boot_args), sorted(spec.boot_env.items()), list(spec.boot_input)]
+    inputs += [[patch.name, patch.text] for patch in overlay.patches]
+    inputs += [[name, wanted.sha256, wanted.mode] for name, wanted in sorted((overlay.files or {}).items())]
+    inputs += [[name, undo.digest(checkout / name)] for name in touched]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
+
+
+def _load(path: Path) -> list[Stage] | None:
+    try:
+        kept: Mapping[str, Any] = json.loads(path.read_text())
+        return [Stage(str(origin), tuple(map(str, words))) for origin, words in kept["stages"]]
+    except (OSError, ValueError, KeyError, TypeError):  # absent, or damaged: capture again
+        return None
+
+
+def _save(path: Path, stages: list[Stage]) -> None:
+    with contextlib.suppress(OSError):  # a full disk costs time, no more
+        write_atomic(path, json.dumps({"stages": [[stage.origin, list(stage.words)] for stage in stages]}))
+        by_age = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
+        for old in by_age[_KEPT:]:
+            old.unlink(missing_ok=True)
+
+
+def scripts(workspace: Workspace) -> list[MachineSpec]:
+    """A machine for each boot script, with its arguments, that this pommel.toml boots of the managed upstream."""
+    named = [name for name in workspace.file.machines if name != TRIAL] or [workspace.default_name()]
+    specs = [spec for spec in map(workspace.spec, named) if spec.upstream == OSX_KVM]
+    scripts = {(s.boot_script, s.boot_args, tuple(sorted(s.boot_env.items())), s.boot_input): s for s in specs}
+    return list(scripts.values())
