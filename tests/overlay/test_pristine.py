@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pommel.errors import CommandFailed
 from pommel.overlay import pristine
 from pommel.overlay.files import Wanted
 from pommel.overlay.journal import AppliedPatch
@@ -52,3 +53,16 @@ def test_patches_and_files_go_on_the_copy_alone(checkout: Path) -> None:
         assert (folder / "deep" / "new.sh").stat().st_mode & 0o777 == 0o755
     assert (checkout / "a.txt").read_text() == "one\n"
     assert not (checkout / "deep" / "new.sh").exists()
+
+
+def test_a_file_whose_contents_are_not_here_is_left_out(checkout: Path) -> None:
+    object_id = sh(checkout, "rev-parse", "HEAD:deep/b.txt")
+    (checkout / ".git" / "objects" / object_id[:2] / object_id[2:]).unlink()
+    with pristine.laid_out(checkout, head(checkout)) as folder:
+        assert (folder / "a.txt").exists()
+        assert not (folder / "deep" / "b.txt").exists()
+
+
+def test_what_cannot_be_laid_out_is_an_error(checkout: Path) -> None:
+    with pytest.raises(CommandFailed), pristine.laid_out(checkout, "0" * 40):
+        pass

@@ -7,16 +7,20 @@ checkout itself is only read.
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pommel.errors import CommandFailed
 from pommel.overlay.files import Wanted
 from pommel.overlay.git import git
 from pommel.overlay.journal import AppliedPatch
 from pommel.overlay.undo import place
 
 __all__ = ["apply", "laid_out", "put"]
+
+_LACKS = re.compile(r"error: unable to read sha1 file of ")
 
 
 @contextlib.contextmanager
@@ -35,8 +39,19 @@ def laid_out(checkout: Path, commit: str) -> Iterator[Path]:
         # An index of its own: the checkout's is not touched, and nothing is fetched that is not here.
         env = {"GIT_INDEX_FILE": str(folder.parent / "index"), "GIT_NO_LAZY_FETCH": "1"}
         git(checkout, "read-tree", commit, env=env)
-        git(checkout, "checkout-index", "--all", "--force", f"--prefix={folder}/", env=env)
+        done = git(checkout, "checkout-index", "--all", "--force", f"--prefix={folder}/", env=env, check=False)
+        if done.returncode != 0 and not _only_lacks_objects(done.output):
+            raise CommandFailed(done.argv, done.returncode, done.output)
         yield folder
+
+
+def _only_lacks_objects(output: str) -> bool:
+    """Whether all that failed is files whose contents are not in the repository, as in a clone that was cut short.
+
+    The others are laid out then. A script that needs one of these files fails, and says so.
+    """
+    lines = output.splitlines()
+    return bool(lines) and all(_LACKS.match(line) for line in lines)
 
 
 def apply(folder: Path, patch: AppliedPatch) -> bool:
