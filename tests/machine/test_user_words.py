@@ -100,3 +100,11 @@ def test_with_kvm_a_users_cpu_stays_word_for_word() -> None:
     line = trace("qemu", [Stage("own.sh", (*upstream_words("code_4m"), "-cpu", "host,+invtsc,enforce"))]).line
     (cpu,) = apply_rules(line, spec(), KVM, placement()).command_line.find("cpu")
     assert cpu.value == "host,+invtsc,enforce"
+
+
+def test_a_name_and_a_uuid_of_the_users_stand() -> None:
+    words = ("-name", "mine", "-uuid", "666a2830-0000-4000-8000-000000000001")
+    for origin, kept in ((PRISTINE, False), ("own.sh", True)):
+        line = trace("qemu", [Stage(origin, (*upstream_words("code_4m"), *words))]).line
+        done = apply_rules(line, spec(), KVM, placement()).command_line
+        assert ([done.find("name")[0].value, done.find("uuid")[0].value] == [words[1], words[3]]) is kept

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.commandline import Argument, Note, parse_words
-from pommel.machine.rules.sheet import Change, Given, Sheet
+from pommel.machine.rules.sheet import Change, Given, Placement, Sheet
 from pommel.machine.suboptions import escape
 from pommel.machine.upstream_files import absolute
 
@@ -39,12 +39,20 @@ def process(sheet: Sheet, given: Given) -> Sheet:
 
 
 def identity(sheet: Sheet, given: Given) -> Sheet:
-    """Name the machine to itself and to the host's process list."""
+    """Name the machine to itself and to the host's process list; a name and a UUID of the user's own text stand."""
     place = given.placement
+    named, numbered = (any(a.written for a in sheet.line.find(option)) for option in ("name", "uuid"))
+    if not named:
+        sheet = _name(sheet, place)
+    if numbered:
+        return sheet
+    return sheet.put("uuid", place.uuid, "an identity of its own, the same at every start")
+
+
+def _name(sheet: Sheet, place: Placement) -> Sheet:
     process_name = f"vm:{place.guest_name}".encode()[:_PROCESS_NAME_MAX].decode(errors="ignore")
     value = f"guest={escape(place.guest_name)},process={escape(process_name)}"
-    sheet = sheet.put("name", value, "the machine's name, in messages and in the host's process list")
-    return sheet.put("uuid", place.uuid, "an identity of its own, the same at every start")
+    return sheet.put("name", value, "the machine's name, in messages and in the host's process list")
 
 
 def paths(sheet: Sheet, given: Given) -> Sheet:
