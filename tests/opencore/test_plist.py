@@ -23,10 +23,12 @@ TAIL = b"\n</dict></plist>"
         (b"<string>a</strin>", "mismatched tag: line 5, column 11"),
         (b"<string>&</string>", "line 5, column 9"),
         (b"<key>B</key>", "line 5"),
-        (b"<integer>12a</integer>", "line 5, column 12: <integer>12a</integer> is not a number"),
-        (b"\n<real>one</real>", "line 6, column 9: <real>one</real> is not a number"),
-        (b"<data>AAA</data>", "line 5, column 9: <data>AAA</data> is not base64"),
-        (b"<date>today</date>", "line 5, column 11: <date>today</date> is not a date"),
+        (b"<integer>12a</integer>", "line 5: <integer>12a</integer> is not a number (after the key A)"),
+        (b"\n<real>one</real>", "line 6: <real>one</real> is not a number"),
+        (b"<data>AAA</data>", "line 5: <data>AAA</data> is not base64"),
+        (b"<date>today</date>", "line 5: <date>today</date> is not a date"),
+        (b"<data>***REMOVED***</data>", "line 5: <data>***REMOVED***</data> is not base64 (after the key A)"),
+        (b"<true/></dict>\n<key>B</key><dict>", "line 6: a key stands outside every dictionary"),
         (b"<integer>99999999999999999999999</integer>", "A is a number of more than 64 bits"),
     ],
 )
@@ -34,6 +36,14 @@ def test_what_is_wrong_has_its_line_or_key(middle: bytes, said: str) -> None:
     with pytest.raises(UpstreamError, match=r"^config\.plist is not a property list") as refusal:
         plist.read(HEAD + middle + TAIL, "config.plist")
     assert said in refusal.value.message
+
+
+@pytest.mark.parametrize("before", [b"  ", b"\n", b"<!-- from <elsewhere> -->\n<!-- two\nlines --> "])
+def test_blanks_and_comments_before_the_declaration_do_not_matter(before: bytes) -> None:
+    assert plist.read(before + HEAD + b"<true/>" + TAIL, "config.plist") == {"A": True}
+    line = 5 + before.count(b"\n")
+    with pytest.raises(UpstreamError, match=f"line {line}: <integer>x</integer>"):
+        plist.read(before + HEAD + b"<integer>x</integer>" + TAIL, "config.plist")
 
 
 @pytest.mark.parametrize(

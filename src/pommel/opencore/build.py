@@ -58,7 +58,8 @@ def build(
     """Pack the folder `efi` with `config` as its EFI/OC/config.plist into the qcow2 disk `target`, whole or not at all.
 
     Symbolic links are followed as far as `root` goes, the upstream's folder (default: `efi` itself). A `target` that is
-    there is replaced; who has it open keeps the old one. A killed build leaves what `paths.sweep_aside(target)` removes.
+    there is replaced; who has it open keeps the old one. `paths.sweep_aside(target)` removes what
+    a killed build leaves.
 
     Raises:
         UpstreamError: a file of OpenCore is missing, a link leads out of `root`, or the configuration cannot be used.

@@ -5,6 +5,7 @@ plistlib reads; this says what it does not. Whatever comes back can be copied, c
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import plistlib
 import re
@@ -17,6 +18,9 @@ from pommel.errors import UpstreamError
 
 _DEPTH_MAX = 64  # OpenCore's own configurations have seven levels
 _VALUES_MAX = 500_000  # a binary list may name one value many times, and be endless once it is written out
+_BINARY = b"bplist00"
+_DECLARATION = re.compile(rb"((?:\s|<!--.*?-->)+)(<\?xml [^>]*\?>)", re.DOTALL)
+_OUTSIDE: dict[type[Exception], str] = {IndexError: "a key stands outside every dictionary"}  # as plistlib meets it
 _LFS = b"version https://git-lfs"
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _INTEGERS = range(-(1 << 63), 1 << 64)  # what plistlib writes
@@ -43,12 +47,41 @@ def read(data: bytes, where: str) -> Any:
             f"{where} is not a property list but git-lfs's note of where it is", hint="git lfs pull, in its folder"
         )
     try:
-        found = plistlib.loads(data)
+        found = _loads(data)
     except Exception as failure:  # plistlib documents none; it raises whatever its parsers do
-        reason = _wrong_value(data) or str(failure) or type(failure).__name__
-        raise UpstreamError(f"{where} is not a property list: {reason}") from failure
+        reason = _wrong_value(data) or _OUTSIDE.get(type(failure)) or str(failure) or type(failure).__name__
+        line = "" if "line " in reason or data.startswith(_BINARY) else f"line {_line_of(data, failure)}: "
+        raise UpstreamError(f"{where} is not a property list: {line}{reason}") from failure
     _check(found, where)
     return found
+
+
+def _loads(data: bytes) -> Any:
+    if data.startswith(_BINARY):
+        return plistlib.loads(data)
+    return plistlib.loads(_as_xml(data), fmt=plistlib.FMT_XML)
+
+
+def _as_xml(data: bytes) -> bytes:
+    """The same bytes for an XML parser: OpenCore takes blanks and comments before the declaration, XML does not."""
+    declared = _DECLARATION.match(data)
+    if declared is None:
+        return data
+    return declared[1] + b" " * len(declared[2]) + data[declared.end() :]
+
+
+def _line_of(data: bytes, failure: Exception) -> int:
+    """The line at which `failure` comes: the fewest lines of `data` that make plistlib fail in the same way."""
+    lines = data.splitlines(keepends=True)
+
+    def fails_so(count: int) -> bool:
+        try:
+            _loads(b"".join(lines[:count]))
+        except Exception as found:  # as above
+            return type(found) is type(failure) and str(found) == str(failure)
+        return False
+
+    return bisect.bisect_left(range(1, len(lines)), True, key=fails_so) + 1
 
 
 def kind(value: Any) -> str:
@@ -99,27 +132,35 @@ _CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
 
 
 def _wrong_value(data: bytes) -> str | None:
-    """Where the first value stands that is not what its tag says; plistlib has no line for those."""
-    parser, text, found = expat.ParserCreate(), [""], list[str]()
+    """Line and key of the first value that is not what its tag says; plistlib tells neither."""
+    parser, found = expat.ParserCreate(), list[str]()
+    now = {"text": "", "key": ""}
 
     def start(_: str, __: object) -> None:
-        text[0] = ""
+        now["text"] = ""
 
     def end(tag: str) -> None:
-        if tag in _CHECKS and not found:
-            check, wanted = _CHECKS[tag]
-            try:
-                check(text[0].strip())
-            except Exception:  # as plistlib.loads has it
-                found.append(
-                    f"line {parser.CurrentLineNumber}, column {parser.CurrentColumnNumber}: "
-                    f"<{tag}>{text[0].strip()[:40]}</{tag}> is not {wanted}"
-                )
+        text = now["text"].strip()
+        if tag == "key":
+            now["key"] = text
+        elif not found and not _is_a(tag, text):
+            line, after = parser.CurrentLineNumber, f" (after the key {now['key']})" if now["key"] else ""
+            found.append(f"line {line}: <{tag}>{text[:40]}</{tag}> is not {_CHECKS[tag][1]}{after}")
 
     def more(part: str) -> None:
-        text[0] += part
+        now["text"] += part
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, more
     with contextlib.suppress(Exception):  # plistlib has met it too, and expat's own message has line and column
-        parser.Parse(data, True)
+        parser.Parse(_as_xml(data), True)
     return found[0] if found else None
+
+
+def _is_a(tag: str, text: str) -> bool:
+    if tag not in _CHECKS:
+        return True
+    try:
+        _CHECKS[tag][0](text)
+    except Exception:  # whatever plistlib raises
+        return False
+    return True
