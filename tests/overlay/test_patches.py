@@ -191,6 +191,49 @@ def test_changed_in_the_config_repo_since(repo: Repo) -> None:
     assert [each.text for each in journal.read_patches(repo.checkout).applied] == [patch.format("II")]
 
 
+def test_an_edit_in_the_checkout_is_not_blamed_on_the_upstream(repo: Repo) -> None:
+    repo.change("notes", two="2")
+    repo.keep_as("1.patch")
+    repo.change("notes", two="my own")
+    before = repo.snapshot()
+    (state,) = status(repo.checkout, repo.read())
+    assert (state.state, state.edited) == (State.CONFLICT, ("notes",))
+    with pytest.raises(
+        StateError, match=r"has edits that a patch does not fit.*\n.*1\.patch: notes line 1: .*notes was edited"
+    ) as caught:
+        apply_all(repo.checkout, repo.read())
+    hint = caught.value.hint or ""
+    assert f"git -C {repo.checkout} diff -- notes" in hint
+    assert repo.snapshot() == before
+    assert "work them into patches/1.patch" in hint
+    sh(repo.checkout, *hint.split("undo them here: ")[1].split()[3:])  # as typed, without git -C CHECKOUT
+    apply_all(repo.checkout, repo.read())
+    assert repo.text() == "one\n2\nthree\n"
+
+
+def test_an_edit_beside_a_real_conflict_and_one_of_a_file_of_ones_own(repo: Repo) -> None:
+    new = "--- /dev/null\n+++ b/extra\n@@ -0,0 +1 @@\n+theirs\n"
+    (repo.config / "patches" / "1.patch").write_text(new)
+    (repo.checkout / "extra").write_text("mine\n")
+    (state,) = status(repo.checkout, repo.read())
+    assert (state.state, state.edited) == (State.CONFLICT, ("extra",))
+    with pytest.raises(StateError, match=r"extra was edited in the checkout") as refused:
+        apply_all(repo.checkout, repo.read())
+    assert refused.value.hint == f"move your own file away: mv {repo.checkout}/extra {repo.checkout}/extra.mine"
+    (repo.config / "patches" / "2.patch").write_text("--- a/notes\n+++ b/notes\n@@ -1 +1 @@\n-eins\n+1\n")
+    assert [each.edited for each in status(repo.checkout, repo.read())] == [("extra",), ()]
+    with pytest.raises(UpstreamError, match=r"conflicts with the upstream") as caught:
+        apply_all(repo.checkout, repo.read())
+    assert "rm patches/2.patch" in (caught.value.hint or "")
+
+
+def test_an_edit_that_a_patch_fits_is_no_conflict_and_one_of_a_conflicting_file_no_excuse(repo: Repo) -> None:
+    (repo.config / "patches" / "1.patch").write_text("--- a/notes\n+++ b/notes\n@@ -1 +1 @@\n-eins\n+1\n")
+    repo.change("notes", three="my own")
+    (state,) = status(repo.checkout, repo.read())
+    assert (state.state, state.edited) == (State.CONFLICT, ())
+
+
 def test_dropped_from_the_config_repo(repo: Repo) -> None:
     repo.change("notes", two="2")
     repo.keep_as("1.patch")
