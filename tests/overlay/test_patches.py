@@ -251,9 +251,15 @@ def test_edited_on_top_is_not_lost(repo: Repo) -> None:
     repo.keep_as("1.patch")
     apply_all(repo.checkout, repo.read())
     repo.change("notes", **{"2": "my own"})
-    with pytest.raises(StateError, match=r"1\.patch does not come off .* notes line 1"):
+    with pytest.raises(StateError, match=r"1\.patch does not come off .* notes line 1") as caught:
         roll_back(repo.checkout)
     assert "my own" in repo.text()
+    hint = caught.value.hint or ""
+    assert f"git -C {repo.checkout} diff -- notes shows how" in hint
+    sh(repo.checkout, "checkout", "--", "notes")  # what the hint says
+    assert roll_back(repo.checkout) == ["1.patch"]
+    assert repo.text() == "one\ntwo\nthree\n"
+    assert status(repo.checkout, repo.read())[0].state is State.PENDING
 
 
 def test_files_that_come_and_go(repo: Repo) -> None:

@@ -148,12 +148,14 @@ def roll_back(checkout: Path) -> list[str]:
     with _scratch(checkout, applied) as scratch:
         for patch in reversed(applied):
             done = _apply(scratch, patch, "--reverse")
-            if done.returncode != 0:
-                where = "; ".join(_told(each) for each in _places(done))
+            # One that was undone by hand (git checkout -- FILE) is off already.
+            if done.returncode != 0 and _apply(scratch, patch, "--check").returncode != 0:
+                places = _places(done)
+                files = shlex.join(dict.fromkeys(each.file for each in places))
                 raise StateError(
-                    f"{FOLDER}/{patch.name} does not come off {checkout}: {where}",
-                    hint=f"its file was edited since: git -C {checkout} diff shows how, and "
-                    f"git -C {checkout} checkout -- FILE undoes it",
+                    f"{FOLDER}/{patch.name} does not come off {checkout}: {'; '.join(map(_told, places))}",
+                    hint=f"it was edited since: git -C {checkout} diff -- {files} shows how, and "
+                    f"git -C {checkout} checkout -- {files} undoes that and the patch",
                 )
         _write(checkout, scratch, applied, Patches())
     return [patch.name for patch in reversed(applied)]
