@@ -77,8 +77,11 @@ def test_the_key_stands_for_all_that_goes_in(tmp_path: Path) -> None:
         (lambda efi, plist: (efi / "BOOT" / "BOOTx64.efi").unlink(), "there is no EFI/BOOT/BOOTx64.efi"),
         (lambda efi, plist: (efi / "OC" / "OpenCore.efi").unlink(), "there is no EFI/OC/OpenCore.efi"),
         (lambda efi, plist: shutil.rmtree(efi), "is no folder of OpenCore"),
-        (lambda efi, plist: (efi / "OC" / "link").symlink_to("/etc/passwd"), "is no plain file"),
-        (lambda efi, plist: os.mkfifo(efi / "OC" / "pipe"), "is no plain file"),
+        (
+            lambda efi, plist: (efi / "OC" / "link").symlink_to("/etc/passwd"),
+            "OC/link is a symbolic link that leads outside",
+        ),
+        (lambda efi, plist: os.mkfifo(efi / "OC" / "pipe"), "is no file and no folder"),
         (lambda efi, plist: plist.unlink(), "config.plist cannot be read"),
         (lambda efi, plist: plist.write_bytes(b"<plist>"), "is not a property list"),
         (lambda efi, plist: plist.write_bytes(bytes((16 << 20) + 1)), "more than 16 MiB"),
@@ -97,6 +100,27 @@ def test_what_cannot_be_packed_is_said_and_an_older_disk_stays(harm: object, sai
     assert isinstance(refusal.value, PommelError)
     assert target.read_bytes() == b"older"
     assert os.listdir(target.parent) == ["disk"]
+
+
+def test_links_are_packed_as_what_they_lead_to(tmp_path: Path) -> None:
+    efi, plist = lay(tmp_path)
+    (efi / "OC" / "OpenCore.efi").rename(tmp_path / "OpenCore-1.0.efi")
+    (efi / "OC" / "OpenCore.efi").symlink_to("../../OpenCore-1.0.efi")
+    (efi / "OC" / "Kexts").rename(tmp_path / "kexts")
+    (efi / "OC" / "Kexts").symlink_to(tmp_path / "kexts")
+    with pytest.raises(UpstreamError, match=r"OC/Kexts is a symbolic link that leads outside .*/EFI"):
+        build(efi, plist, tmp_path / "disk")
+    before = key(efi, plist, root=tmp_path)
+    out = unpacked(build(efi, plist, tmp_path / "disk", root=tmp_path).path, tmp_path)
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert set(files) == {*FILES, "OC/config.plist"}
+    assert all(files[name] == name.encode() for name in FILES)
+    (tmp_path / "OpenCore-1.0.efi").write_bytes(b"newer")
+    assert key(efi, plist, root=tmp_path) != before
+    link = tmp_path / "linked.plist"
+    link.symlink_to("/etc/passwd")
+    with pytest.raises(UpstreamError, match=r"linked.plist is a symbolic link that leads outside"):
+        build(efi, link, tmp_path / "disk", root=tmp_path)
 
 
 def test_upstreams_spelling_of_the_loader_does_not_matter(tmp_path: Path) -> None:

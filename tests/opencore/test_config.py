@@ -113,15 +113,70 @@ def test_added_boot_args_take_the_place_of_their_key() -> None:
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        ({"ACPI": []}, "ACPI/Add is not a list"),
-        ({"Kernel": {"Add": {}}}, "Kernel/Add is not a list"),
-        ({"Kernel": {"Add": ["Lilu.kext"]}}, "Kernel/Add is not a list of dictionaries"),
-        ({"UEFI": {"Drivers": [1]}}, "UEFI/Drivers is not a list of dictionaries"),
+        ({"ACPI": []}, "ACPI is not a dictionary but a list"),
+        ({"Kernel": {"Add": {}}}, "Kernel/Add is not a list but a dictionary"),
+        ({"Kernel": {"Add": [kext("Lilu.kext"), "Lilu.kext"]}}, "Kernel/Add/1 is not a dictionary but a text"),
+        ({"UEFI": {"Drivers": [1]}}, "UEFI/Drivers/0 is not a dictionary but a number"),
+        ({"UEFI": {"Drivers": [{"Enabled": 1}]}}, "UEFI/Drivers/0/Enabled is not true or false but a number"),
+        ({"Misc": {"Tools": [{"Enabled": True, "Path": b"x"}]}}, "Misc/Tools/0/Path is not a text but data"),
+        (
+            {"Kernel": {"Add": [{"Enabled": True, "BundlePath": []}]}},
+            "Kernel/Add/0/BundlePath is not a text but a list",
+        ),
+        ({"Kernel": {"Add": [kext("A.kext", 7)]}}, "Kernel/Add/0/ExecutablePath is not a text but a number"),
     ],
 )
-def test_a_list_that_is_none_is_named(odd: dict[str, Any], said: str) -> None:
-    with pytest.raises(UpstreamError, match=said):
+def test_a_value_of_another_type_is_named_by_its_key(odd: dict[str, Any], said: str) -> None:
+    with pytest.raises(UpstreamError, match=f"cannot be used: {said}$"):
         plist.disable_missing(odd, [])
+
+
+def test_what_is_off_is_not_looked_at_and_no_enabled_is_off() -> None:
+    odd = {"Kernel": {"Add": [{"BundlePath": 1}, {"Enabled": False, "BundlePath": b""}]}, "ACPI": {"Add": [{}]}}
+    assert plist.disable_missing(odd, []) == (odd, ())
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (
+            {"NVRAM": {"Add": {BOOT_ARGS: {"boot-args": 5}}}},
+            f"NVRAM/Add/{BOOT_ARGS}/boot-args is not a text but a number",
+        ),
+        ({"NVRAM": {"Add": {BOOT_ARGS: {"boot-args": b"\xff"}}}}, "boot-args is not a text but data"),
+        ({"NVRAM": {"Delete": {BOOT_ARGS: "boot-args"}}}, f"NVRAM/Delete/{BOOT_ARGS} is not a list but a text"),
+        ({"NVRAM": []}, "NVRAM is not a dictionary but a list"),
+    ],
+)
+def test_boot_args_that_cannot_be_added_to_are_named(odd: dict[str, Any], said: str) -> None:
+    with pytest.raises(UpstreamError, match=said):
+        plist.adjust(odd, Options(add_boot_args="-v"))
+
+
+KEYS = st.sampled_from(("ACPI", "Kernel", "Misc", "UEFI", "NVRAM", "Add", "Delete", "Drivers", "Tools", "Boot", BOOT_ARGS,
+    "Enabled", "Path", "BundlePath", "ExecutablePath", "boot-args", "Generic", "PlatformInfo"))  # fmt: skip
+
+
+def structures(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    inner = st.recursive(
+        leaves, lambda more: st.lists(more, max_size=3) | st.dictionaries(KEYS, more, max_size=4), max_leaves=20
+    )
+    return st.dictionaries(
+        KEYS, st.dictionaries(KEYS, st.lists(inner, max_size=3) | inner, max_size=3) | inner, max_size=5
+    )
+
+
+@given(structures(st.booleans() | st.integers(-9, 9) | st.binary(max_size=3) | st.text("a#/\\", max_size=3)))
+@settings(max_examples=200, deadline=None)
+def test_any_structure_is_a_result_or_an_upstreams_error(odd: dict[str, Any]) -> None:
+    options = Options(timeout_s=1, resolution="Max", add_boot_args="-v", smbios=Smbios(rom=b"123456"))
+    try:
+        given = plist.read(plistlib.dumps(odd, fmt=plistlib.FMT_BINARY), "config.plist")
+        fitting, _ = plist.disable_missing(given, ["Kexts/a/Contents/Info.plist"])
+        changed, _ = plist.adjust(fitting, options)
+    except UpstreamError:
+        return
+    assert plist.read(plist.write(changed), "config.plist") == changed
 
 
 def test_a_section_that_is_none_is_named() -> None:

@@ -191,6 +191,49 @@ def test_changed_in_the_config_repo_since(repo: Repo) -> None:
     assert [each.text for each in journal.read_patches(repo.checkout).applied] == [patch.format("II")]
 
 
+def test_an_edit_in_the_checkout_is_not_blamed_on_the_upstream(repo: Repo) -> None:
+    repo.change("notes", two="2")
+    repo.keep_as("1.patch")
+    repo.change("notes", two="my own")
+    before = repo.snapshot()
+    (state,) = status(repo.checkout, repo.read())
+    assert (state.state, state.edited) == (State.CONFLICT, ("notes",))
+    with pytest.raises(
+        StateError, match=r"has edits that a patch does not fit.*\n.*1\.patch: notes line 1: .*notes was edited"
+    ) as caught:
+        apply_all(repo.checkout, repo.read())
+    hint = caught.value.hint or ""
+    assert f"git -C {repo.checkout} diff -- notes" in hint
+    assert repo.snapshot() == before
+    assert "work them into patches/1.patch" in hint
+    sh(repo.checkout, *hint.split("undo them here: ")[1].split()[3:])  # as typed, without git -C CHECKOUT
+    apply_all(repo.checkout, repo.read())
+    assert repo.text() == "one\n2\nthree\n"
+
+
+def test_an_edit_beside_a_real_conflict_and_one_of_a_file_of_ones_own(repo: Repo) -> None:
+    new = "--- /dev/null\n+++ b/extra\n@@ -0,0 +1 @@\n+theirs\n"
+    (repo.config / "patches" / "1.patch").write_text(new)
+    (repo.checkout / "extra").write_text("mine\n")
+    (state,) = status(repo.checkout, repo.read())
+    assert (state.state, state.edited) == (State.CONFLICT, ("extra",))
+    with pytest.raises(StateError, match=r"extra was edited in the checkout") as refused:
+        apply_all(repo.checkout, repo.read())
+    assert refused.value.hint == f"move your own file away: mv {repo.checkout}/extra {repo.checkout}/extra.mine"
+    (repo.config / "patches" / "2.patch").write_text("--- a/notes\n+++ b/notes\n@@ -1 +1 @@\n-eins\n+1\n")
+    assert [each.edited for each in status(repo.checkout, repo.read())] == [("extra",), ()]
+    with pytest.raises(UpstreamError, match=r"conflicts with the upstream") as caught:
+        apply_all(repo.checkout, repo.read())
+    assert "rm patches/2.patch" in (caught.value.hint or "")
+
+
+def test_an_edit_that_a_patch_fits_is_no_conflict_and_one_of_a_conflicting_file_no_excuse(repo: Repo) -> None:
+    (repo.config / "patches" / "1.patch").write_text("--- a/notes\n+++ b/notes\n@@ -1 +1 @@\n-eins\n+1\n")
+    repo.change("notes", three="my own")
+    (state,) = status(repo.checkout, repo.read())
+    assert (state.state, state.edited) == (State.CONFLICT, ())
+
+
 def test_dropped_from_the_config_repo(repo: Repo) -> None:
     repo.change("notes", two="2")
     repo.keep_as("1.patch")
@@ -208,9 +251,15 @@ def test_edited_on_top_is_not_lost(repo: Repo) -> None:
     repo.keep_as("1.patch")
     apply_all(repo.checkout, repo.read())
     repo.change("notes", **{"2": "my own"})
-    with pytest.raises(StateError, match=r"1\.patch does not come off .* notes line 1"):
+    with pytest.raises(StateError, match=r"1\.patch does not come off .* notes line 1") as caught:
         roll_back(repo.checkout)
     assert "my own" in repo.text()
+    hint = caught.value.hint or ""
+    assert f"git -C {repo.checkout} diff -- notes shows how" in hint
+    sh(repo.checkout, "checkout", "--", "notes")  # what the hint says
+    assert roll_back(repo.checkout) == ["1.patch"]
+    assert repo.text() == "one\ntwo\nthree\n"
+    assert status(repo.checkout, repo.read())[0].state is State.PENDING
 
 
 def test_files_that_come_and_go(repo: Repo) -> None:

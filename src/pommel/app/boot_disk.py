@@ -33,6 +33,7 @@ class BootDisk:
     reason: str = ""
     packed: Path | None = None
     options: Options | None = None
+    root: Path | None = None  # the upstream's folder, which links in `packed` may lead into
 
 
 def choose(
@@ -66,8 +67,8 @@ def choose(
     from pommel.opencore.build import Options, key  # most starts pack nothing
 
     options = Options(add_boot_args="-v" if choice.verbose else "", smbios=_smbios(apple))
-    path = workspace.home.opencore / key(efi, config, options) / NAME
-    return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", efi, options)
+    path = workspace.home.opencore / key(efi, config, options, root=folder) / NAME
+    return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", efi, options, folder)
 
 
 def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
@@ -83,7 +84,7 @@ def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
         sweep_aside(folder)
         with build_aside(folder) as aside:
             config = chosen.packed.parent / "config.plist"
-            build(chosen.packed, config, aside / NAME, options=chosen.options, report=report)
+            build(chosen.packed, config, aside / NAME, root=chosen.root, options=chosen.options, report=report)
 
 
 def _why_packed(files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice) -> list[str]:

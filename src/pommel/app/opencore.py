@@ -33,12 +33,14 @@ def pack(
     workspace = workspace or Workspace.current()
     if target.exists() and not force:
         raise StateError(f"{target} exists already", hint="--force replaces it")
+    root = efi  # of a folder that is named, nothing outside it was offered
     if efi is None or config is None:
-        folder = workspace.upstream_folder(workspace.spec(name or workspace.default_name())) / "OpenCore"
-        efi, config = efi or folder / "EFI", config or folder / "config.plist"
+        upstream = workspace.upstream_folder(workspace.spec(name or workspace.default_name()))
+        root = efi or upstream
+        efi, config = efi or upstream / "OpenCore" / "EFI", config or upstream / "OpenCore" / "config.plist"
     for path in (efi, config):
         if not path.exists():
             raise StateError(
                 f"there is no {path}", hint="pommel bootstrap --no-setup, or name it with --efi and --config"
             )
-    return build(efi, config, target.absolute(), options=Options(**(options or {})), report=report)
+    return build(efi, config, target.absolute(), root=root, options=Options(**(options or {})), report=report)

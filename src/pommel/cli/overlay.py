@@ -93,7 +93,9 @@ def print_standing(standing: overlay.Standing) -> None:
         _print_argv(standing, f"patches/{patch.name}")
         for place in patch.places:
             click.echo(f"      {place.file}" + (f":{place.line}" if place.line else "") + f": {place.why}")
-        if patch.three_way is not None:
+        for name in patch.edited:
+            click.echo(f"      {name} was edited in the checkout: git -C {standing.checkout} diff -- {name}")
+        if patch.three_way is not None and not patch.edited:
             click.echo(f"      three-way: {patch.three_way.value}")
     for file in standing.overlay.files:
         replaces = " (upstream has one too)" if file.replaces else ""

@@ -18,6 +18,7 @@ from pommel import process
 from pommel.errors import BuildError, CommandFailed, UpstreamError
 from pommel.fat import make_fat
 from pommel.opencore import config as plist
+from pommel.opencore import tree
 from pommel.opencore.config import Change, Missing
 from pommel.opencore.options import Options
 from pommel.opencore.own_disk import needs_build
@@ -45,41 +46,50 @@ class Built:
     changes: tuple[Change, ...]
 
 
-def build(efi: Path, config: Path, target: Path, *, options: Options = _DEFAULT, report: Report = ignore) -> Built:
+def build(
+    efi: Path,
+    config: Path,
+    target: Path,
+    *,
+    root: Path | None = None,
+    options: Options = _DEFAULT,
+    report: Report = ignore,
+) -> Built:
     """Pack the folder `efi` with `config` as its EFI/OC/config.plist into the qcow2 disk `target`, whole or not at all.
 
-    A `target` that is there is replaced; who has it open keeps the old one. A killed build leaves what
-    `paths.sweep_aside(target)` removes.
+    Symbolic links are followed as far as `root` goes, the upstream's folder (default: `efi` itself). A `target` that is
+    there is replaced; who has it open keeps the old one. `paths.sweep_aside(target)` removes what
+    a killed build leaves.
 
     Raises:
-        UpstreamError: a file of OpenCore is missing, or the configuration cannot be used.
+        UpstreamError: a file of OpenCore is missing, a link leads out of `root`, or the configuration cannot be used.
         BuildError: no room, or a file that cannot be packed.
         MissingProgram: mkfs.vfat, mtools or qemu-img is not installed.
     """
     process.which("qemu-img", hint=_IMG_HINT)
     report(Progress(_STEP, "packing OpenCore's boot disk"))
-    tree = _read_tree(efi)
-    given = plist.read(_read_config(config), str(config))
-    fitting, disabled = plist.disable_missing(given, _below_oc(tree))
+    files = _read_tree(efi, root or efi)
+    given = plist.read(_read_config(config, root or efi), str(config))
+    fitting, disabled = plist.disable_missing(given, _below_oc(files))
     changed, changes = plist.adjust(fitting, options)
     for missing in disabled:
         warn(report, f"switched off in OpenCore's configuration, or it would stop there: {missing}")
     for change in changes:
         note(report, f"OpenCore's {change}")
-    _pack({**tree, _CONFIG: plist.write(changed)}, target)
+    _pack({**files, _CONFIG: plist.write(changed)}, target)
     report(Progress(_STEP, finished=True))
     return Built(target, disabled, changes)
 
 
-def key(efi: Path, config: Path, options: Options = _DEFAULT) -> str:
+def key(efi: Path, config: Path, options: Options = _DEFAULT, *, root: Path | None = None) -> str:
     """Name the disk that `build` would make by all that goes into it: 16 hexadecimal digits.
 
     Raises:
-        UpstreamError: a file of OpenCore is missing or cannot be read.
+        UpstreamError: a file of OpenCore is missing or cannot be read, or a link leads out of `root`.
     """
     inputs = hashlib.sha256(f"{_BUILDER}\0{json.dumps(options.as_values(), sort_keys=True)}\0".encode())
-    inputs.update(hashlib.sha256(_read_config(config)).digest())
-    for name, path in sorted(_read_tree(efi).items()):
+    inputs.update(hashlib.sha256(_read_config(config, root or efi)).digest())
+    for name, path in sorted(_read_tree(efi, root or efi).items()):
         inputs.update(name.encode() + b"\0" + _digest(path))
     return inputs.hexdigest()[:16]
 
@@ -97,28 +107,25 @@ def _pack(files: Mapping[str, Path | bytes], target: Path) -> None:
         raise BuildError(f"{target} cannot be made: {failure}") from failure
 
 
-def _read_tree(efi: Path) -> dict[str, Path]:
+def _read_tree(efi: Path, root: Path) -> dict[str, Path]:
     """Every file of the folder by its path on the disk, but for the config.plist that will be replaced."""
-    found: dict[str, Path] = {}
-    for path in sorted(efi.rglob("*")):
-        name = f"EFI/{path.relative_to(efi).as_posix()}"
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise UpstreamError(f"{path} is no plain file", hint="put the file itself there")
-        if path.is_file() and name.upper() != _CONFIG.upper():
-            found[name] = path
-    there = {name.upper() for name in found}
+    there = {f"EFI/{name}": path for name, path in tree.read(efi, root).items()}
+    found = {name: path for name, path in there.items() if name.upper() != _CONFIG.upper()}
+    known = {name.upper() for name in found}
     for name in _NEEDED:
-        if name.upper() not in there:
+        if name.upper() not in known:
             raise UpstreamError(f"{efi} is no folder of OpenCore: there is no {name}", hint="it must hold BOOT and OC")
     return found
 
 
-def _below_oc(tree: Mapping[str, Path]) -> list[str]:
+def _below_oc(files: Mapping[str, Path]) -> list[str]:
     start = "EFI/OC/"
-    return [name[len(start) :] for name in tree if name.upper().startswith(start)]
+    return [name[len(start) :] for name in files if name.upper().startswith(start)]
 
 
-def _read_config(config: Path) -> bytes:
+def _read_config(config: Path, root: Path) -> bytes:
+    if config.absolute().is_relative_to(root.absolute()):
+        tree.inside(config, root)
     try:
         with config.open("rb") as file:
             data = file.read(_CONFIG_MAX + 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pommel.errors import UpstreamError
+from pommel.opencore import plist
 from pommel.opencore.options import Options
 
 _SECTIONS = ("ACPI", "Kernel", "Misc", "UEFI")  # a plist that has none of them is something else
@@ -55,13 +56,9 @@ def read(data: bytes, where: str) -> dict[str, Any]:
     """Parse a config.plist; `where` is what to call it.
 
     Raises:
-        UpstreamError: it is no property list, or not one of OpenCore's.
+        UpstreamError: it is no property list (with the line or the key), or not one of OpenCore's.
     """
-    try:
-        found = plistlib.loads(data)
-    except Exception as failure:  # plistlib documents none; it raises whatever its parsers do
-        reason = str(failure) or type(failure).__name__
-        raise UpstreamError(f"{where} is not a property list: {reason}") from failure
+    found = plist.read(data, where)
     if not isinstance(found, dict) or not any(section in found for section in _SECTIONS):
         raise UpstreamError(f"{where} is not a configuration of OpenCore: it has none of {', '.join(_SECTIONS)}")
     return found
@@ -78,15 +75,16 @@ def disable_missing(original: Mapping[str, Any], files: Iterable[str]) -> tuple[
     `files` are paths below EFI/OC, such as `Kexts/Lilu.kext/Contents/Info.plist`. Case does not count, as on FAT.
 
     Raises:
-        UpstreamError: a list of entries is not as OpenCore has them.
+        UpstreamError: what must be read is not of the type that OpenCore has there; the message names the key.
     """
     config = copy.deepcopy(dict(original))
     there = {name.upper() for name in files}
     found = []
     for section, kind, needed in _LISTS:
         entries = _list_at(config, section)
-        for index, entry in enumerate(entries):
-            name, wanted = needed(kind, _checked(entry, section))
+        for index, given in enumerate(entries):
+            entry = _checked(given, section, index)
+            name, wanted = needed(kind, entry, "/".join((*section, str(index))))
             lacking = [file for file in wanted if file.upper() not in there]
             if name is None or not lacking:
                 continue
@@ -102,7 +100,7 @@ def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any
     """Change what `options` ask for; say what was something else before.
 
     Raises:
-        UpstreamError: where a section should be, there is something else.
+        UpstreamError: where a section or boot-args should be, there is something else; the message names the key.
     """
     config = copy.deepcopy(dict(original))
     changes = []
@@ -125,8 +123,8 @@ def _wanted(config: dict[str, Any], options: Options) -> Iterator[tuple[tuple[st
         yield ("UEFI", "Output", "Resolution"), options.resolution
     if options.boot_args is not None or options.add_boot_args:
         place = ("NVRAM", "Add", _APPLE_BOOT)
-        old = options.boot_args if options.boot_args is not None else _table_at(config, place).get("boot-args", "")
-        yield (*place, "boot-args"), _with_words(_text(old), options.add_boot_args)
+        old = options.boot_args if options.boot_args is not None else _boot_args(_table_at(config, place), place)
+        yield (*place, "boot-args"), _with_words(old, options.add_boot_args)
     for name, key in _SMBIOS_KEYS.items():
         if (value := getattr(options.smbios, name)) is not None:
             yield ("PlatformInfo", "Generic", key), value
@@ -138,16 +136,22 @@ def _with_words(text: str, added: str) -> str:
     return " ".join([*(word for word in text.split() if word.partition("=")[0] not in keys), *added.split()])
 
 
-def _text(value: Any) -> str:
-    """A boot-args value, which may be a string or (rarely) data."""
-    return value.decode("ascii", "replace").rstrip("\0") if isinstance(value, bytes) else str(value)
+def _boot_args(table: dict[str, Any], place: tuple[str, ...]) -> str:
+    """The boot-args that are there, which may be a text or (rarely) data."""
+    value = table.get("boot-args", "")
+    if isinstance(value, bytes) and value.isascii():
+        return value.decode("ascii").rstrip("\0")
+    if not isinstance(value, str):
+        raise _wrong("/".join((*place, "boot-args")), "a text", value)
+    return value
 
 
 def _let_boot_args_win(config: dict[str, Any]) -> None:
     """OpenCore leaves a variable alone that NVRAM has already, unless it is to be deleted first."""
-    table = _table_at(config, ("NVRAM", "Delete"))
-    names = table.setdefault(_APPLE_BOOT, [])
-    if isinstance(names, list) and "boot-args" not in names:
+    names = _table_at(config, ("NVRAM", "Delete")).setdefault(_APPLE_BOOT, [])
+    if not isinstance(names, list):
+        raise _wrong(f"NVRAM/Delete/{_APPLE_BOOT}", "a list", names)
+    if "boot-args" not in names:
         names.append("boot-args")
 
 
@@ -156,24 +160,40 @@ Entry = dict[str, Any] | str
 Needed = tuple[str | None, list[str]]
 
 
-def _of_path(folder: str, entry: Entry) -> Needed:
+def _of_path(folder: str, entry: Entry, place: str) -> Needed:
     if isinstance(entry, str):  # UEFI/Drivers before OpenCore 0.7.3
         return (None if entry.startswith("#") else entry), [_joined(folder, entry)]
-    name = str(entry.get("Path", ""))
-    on = entry.get("Enabled") is True and not name.startswith("#")
-    return (name or "an entry without Path" if on else None), [_joined(folder, name)]
+    if not _is_on(entry, place):
+        return None, []
+    name = _text(entry, "Path", place)
+    return (None if name.startswith("#") else name or "an entry without Path"), [_joined(folder, name)]
 
 
-def _of_bundle(folder: str, entry: Entry) -> Needed:
-    if isinstance(entry, str):
-        return entry, []
-    name = str(entry.get("BundlePath", ""))
-    inside = [str(entry[key]) for key in ("PlistPath", "ExecutablePath") if entry.get(key)]
+def _of_bundle(folder: str, entry: Entry, place: str) -> Needed:
+    if isinstance(entry, str) or not _is_on(entry, place):
+        return None, []
+    name = _text(entry, "BundlePath", place)
+    inside = [file for key in ("PlistPath", "ExecutablePath") if (file := _text(entry, key, place))]
     files = [_joined(folder, name, file) for file in inside or ["Contents/Info.plist"]]
-    return (name or "an entry without BundlePath" if entry.get("Enabled") is True else None), files
+    return name or "an entry without BundlePath", files
 
 
-_LISTS: tuple[tuple[tuple[str, ...], str, Callable[[str, Entry], Needed]], ...] = (
+def _is_on(entry: dict[str, Any], place: str) -> bool:
+    """OpenCore takes an entry without the key for one that is off."""
+    value = entry.get("Enabled", False)
+    if not isinstance(value, bool):
+        raise _wrong(f"{place}/Enabled", "true or false", value)
+    return value
+
+
+def _text(entry: dict[str, Any], key: str, place: str) -> str:
+    value = entry.get(key, "")
+    if not isinstance(value, str):
+        raise _wrong(f"{place}/{key}", "a text", value)
+    return value
+
+
+_LISTS: tuple[tuple[tuple[str, ...], str, Callable[[str, Entry, str], Needed]], ...] = (
     (("ACPI", "Add"), "ACPI", _of_path),
     (("Kernel", "Add"), "Kexts", _of_bundle),
     (("UEFI", "Drivers"), "Drivers", _of_path),
@@ -185,17 +205,23 @@ def _joined(*parts: str) -> str:
     return posixpath.normpath("/".join(parts).replace("\\", "/"))
 
 
-def _checked(entry: Any, section: tuple[str, ...]) -> Entry:
+def _checked(entry: Any, section: tuple[str, ...], index: int) -> Entry:
     if isinstance(entry, dict) or (isinstance(entry, str) and section == ("UEFI", "Drivers")):
         return entry
-    raise _wrong("/".join(section), "a list of dictionaries")
+    raise _wrong("/".join((*section, str(index))), "a dictionary", entry)
 
 
 def _list_at(config: dict[str, Any], place: tuple[str, ...]) -> list[Any]:
-    outer = config.get(place[0], {})
-    found = outer.get(place[1], []) if isinstance(outer, dict) else None
+    found = _outer(config, place[0]).get(place[1], [])
     if not isinstance(found, list):
-        raise _wrong("/".join(place), "a list")
+        raise _wrong("/".join(place), "a list", found)
+    return found
+
+
+def _outer(config: dict[str, Any], section: str) -> dict[str, Any]:
+    found = config.get(section, {})
+    if not isinstance(found, dict):
+        raise _wrong(section, "a dictionary", found)
     return found
 
 
@@ -205,12 +231,15 @@ def _table_at(config: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
     for depth, key in enumerate(place, 1):
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise _wrong("/".join(place[:depth]), "a dictionary")
+            raise _wrong("/".join(place[:depth]), "a dictionary", table)
     return table
 
 
-def _wrong(place: str, wanted: str) -> UpstreamError:
-    return UpstreamError(f"OpenCore's configuration cannot be used: {place} is not {wanted}")
+def _wrong(place: str, wanted: str, found: Any) -> UpstreamError:
+    return UpstreamError(
+        f"OpenCore's configuration cannot be used: {place} is not {wanted} but {plist.kind(found)}",
+        hint="put that key right in config.plist; OpenCore's Configuration.pdf says what it takes",
+    )
 
 
 def _shown(value: Any) -> str:

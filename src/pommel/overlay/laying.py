@@ -66,7 +66,7 @@ def lay(checkout: Path, overlay: Overlay, *, report: Report) -> OverlayState:
 
     Raises:
         UpstreamError: a patch conflicts, or something cannot be placed.
-        StateError: a placed file was edited in the checkout.
+        StateError: a placed file, or one that a patch is for, was edited in the checkout.
         BusyError: another Pommel is at work on the checkout.
     """
     with at_work(checkout, wait_s=_WAIT_S):

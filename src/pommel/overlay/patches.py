@@ -13,10 +13,11 @@ import contextlib
 import enum
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pommel.errors import ConfigError, StateError, UpstreamError
@@ -63,6 +64,7 @@ class Place:
 class PatchState:
     """A patch and its state. `places` and `three_way` say more of a conflict.
 
+    `edited` names the files that somebody changed in the checkout, where the patch fits the upstream without that.
     `outdated` tells that another text of it is applied than the config repo has; `dropped` that it has none any more.
     """
 
@@ -72,6 +74,7 @@ class PatchState:
     three_way: ThreeWay | None = None
     outdated: bool = False
     dropped: bool = False
+    edited: tuple[str, ...] = ()
 
 
 def read(config: Path) -> list[AppliedPatch]:
@@ -99,12 +102,14 @@ def status(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
     dropped = [patch for patch in known.values() if patch.name not in {each.name for each in wanted}]
     with _scratch(checkout, [*current, *dropped]) as scratch:
         states = _try_all(checkout, scratch, [*dropped, *current], known)
+    if any(each.state is State.CONFLICT for each in states.values()):
+        states = _with_edits(checkout, states, current)
     told = []
     for patch in wanted:
         state = states[patch.name]
         outdated = patch.name in known and known[patch.name].text != patch.text
-        told.append(PatchState(patch.name, state.state, state.places, state.three_way, outdated=outdated))
-    return told + [PatchState(p.name, states[p.name].state, states[p.name].places, dropped=True) for p in dropped]
+        told.append(replace(state, outdated=outdated))
+    return told + [replace(states[patch.name], three_way=None, dropped=True) for patch in dropped]
 
 
 def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
@@ -114,6 +119,7 @@ def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState
 
     Raises:
         UpstreamError: one conflicts, or needs to be written where it may not; nothing was changed.
+        StateError: one would fit, but for an edit in the checkout; nothing was changed.
     """
     known = journal.read_patches(checkout).applied
     now = status(checkout, wanted)
@@ -123,7 +129,7 @@ def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState
             roll_back(checkout)
             apply_all(checkout, wanted)
         return now
-    _refuse_conflicts(now)
+    _refuse_conflicts(checkout, now)
     pending = {each.name for each in now if each.state is State.PENDING}
     if pending or len(known) != len(wanted):
         _put_on(checkout, wanted, pending)
@@ -142,12 +148,14 @@ def roll_back(checkout: Path) -> list[str]:
     with _scratch(checkout, applied) as scratch:
         for patch in reversed(applied):
             done = _apply(scratch, patch, "--reverse")
-            if done.returncode != 0:
-                where = "; ".join(_told(each) for each in _places(done))
+            # One that was undone by hand (git checkout -- FILE) is off already.
+            if done.returncode != 0 and _apply(scratch, patch, "--check").returncode != 0:
+                places = _places(done)
+                files = shlex.join(dict.fromkeys(each.file for each in places))
                 raise StateError(
-                    f"{FOLDER}/{patch.name} does not come off {checkout}: {where}",
-                    hint=f"its file was edited since: git -C {checkout} diff shows how, and "
-                    f"git -C {checkout} checkout -- FILE undoes it",
+                    f"{FOLDER}/{patch.name} does not come off {checkout}: {'; '.join(map(_told, places))}",
+                    hint=f"it was edited since: git -C {checkout} diff -- {files} shows how, and "
+                    f"git -C {checkout} checkout -- {files} undoes that and the patch",
                 )
         _write(checkout, scratch, applied, Patches())
     return [patch.name for patch in reversed(applied)]
@@ -202,20 +210,75 @@ def _try_all(
     return states
 
 
-def _refuse_conflicts(states: Sequence[PatchState]) -> None:
+def _with_edits(
+    checkout: Path, states: dict[str, PatchState], patches: Sequence[AppliedPatch]
+) -> dict[str, PatchState]:
+    """Tell a conflict with the upstream from one with an edit: the latter is gone on the files as upstream has them."""
+    edited = {name for name in touched_by(patches) if _is_edited(checkout, name)}
+    if not edited:
+        return states
+    with _scratch(checkout, patches, pristine=True) as scratch:
+        fits = {patch.name for patch in patches if _apply(scratch, patch).returncode == 0}
+    found = dict(states)
+    for patch in patches:
+        if states[patch.name].state is State.CONFLICT and patch.name in fits:
+            # One that is for other files fails since one before it, for an edited file, did not go on.
+            blamed = touched_by([patch]) & edited or edited
+            found[patch.name] = replace(states[patch.name], edited=tuple(sorted(blamed)))
+    return found
+
+
+def _is_edited(checkout: Path, name: str) -> bool:
+    """Whether the file is neither as the upstream has it nor as we left it."""
+    left = journal.left_by_us(checkout)
+    if journal.untouched_since(checkout, name, left):
+        return False
+    upstreams = _as_upstream_has(checkout, name)
+    path = checkout / name
+    return (path.read_bytes() if path.is_file() else None) != upstreams
+
+
+def _as_upstream_has(checkout: Path, name: str) -> bytes | None:
+    env = {"GIT_NO_LAZY_FETCH": "1"}
+    found = git(checkout, "cat-file", "blob", f"HEAD:{name}", env=env, check=False)
+    return found.stdout if found.returncode == 0 else None
+
+
+def _refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
     found = [each for each in states if each.state is State.CONFLICT]
-    if found:
-        told = "".join(
-            f"\n  {FOLDER}/{each.name}: "
-            + "; ".join(_told(where) for where in each.places)
-            + (f" (a three-way merge: {each.three_way.value})" if each.three_way else "")
-            for each in found
+    if not found:
+        return
+    told = "".join(f"\n  {FOLDER}/{each.name}: {_why(each)}" for each in found)
+    if all(each.edited for each in found):
+        raise StateError(
+            f"{checkout} has edits that a patch does not fit, so none was applied:{told}", hint=_undo(checkout, found)
         )
-        raise UpstreamError(
-            f"a patch conflicts with the upstream, so none was applied:{told}",
-            hint=f"rewrite it for this upstream, or delete it; settings in pommel.toml do the same on any upstream: "
-            f"rm {FOLDER}/{found[0].name}",
+    ours = next(each for each in found if not each.edited)
+    raise UpstreamError(
+        f"a patch conflicts with the upstream, so none was applied:{told}",
+        hint=f"rewrite it for this upstream, or delete it; settings in pommel.toml do the same on any upstream: "
+        f"rm {FOLDER}/{ours.name}",
+    )
+
+
+def _undo(checkout: Path, found: Sequence[PatchState]) -> str:
+    """What to type to keep or undo the edits that are in the way."""
+    names = sorted({name for each in found for name in each.edited})
+    own = [name for name in names if _as_upstream_has(checkout, name) is None]
+    said = [f"move your own file away: mv {checkout / name} {checkout / name}.mine" for name in own]
+    if files := shlex.join(name for name in names if name not in own):
+        said.append(
+            f"see the edits: git -C {checkout} diff -- {files}; to keep them, work them into {FOLDER}/{found[0].name}; "
+            f"then undo them here: git -C {checkout} checkout -- {files}"
         )
+    return "; ".join(said)
+
+
+def _why(state: PatchState) -> str:
+    where = "; ".join(_told(each) for each in state.places)
+    if state.edited:
+        return f"{where} ({', '.join(state.edited)} was edited in the checkout; the patch fits the upstream as it is)"
+    return where + (f" (a three-way merge: {state.three_way.value})" if state.three_way else "")
 
 
 def _told(where: Place) -> str:
@@ -223,16 +286,19 @@ def _told(where: Place) -> str:
 
 
 @contextlib.contextmanager
-def _scratch(checkout: Path, patches: Sequence[AppliedPatch]) -> Iterator[Path]:
-    """Yield a folder with copies of the files that `patches` touch."""
+def _scratch(checkout: Path, patches: Sequence[AppliedPatch], *, pristine: bool = False) -> Iterator[Path]:
+    """Yield a folder with copies of the files that `patches` touch; `pristine` ones are as the upstream has them."""
     with tempfile.TemporaryDirectory(prefix="pommel-patches.") as made:
         folder = Path(made).resolve() / "tree"
         folder.mkdir()
         for name in touched_by(patches):
-            path = inside(checkout, name)
-            if path.is_file():
-                copy = folder / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
+            path, copy = inside(checkout, name), folder / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if pristine:
+                data = _as_upstream_has(checkout, name)
+                if data is not None:
+                    copy.write_bytes(data)
+            elif path.is_file():
                 shutil.copy(path, copy)
         yield folder
 
