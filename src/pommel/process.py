@@ -128,6 +128,39 @@ def stream(
         raise CommandFailed(words, returncode, "\n".join(tail), hint=hint)
 
 
+class Watched:
+    """A program that is looked at while it runs. Made by `watched`, which also ends it."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self.pid = child.pid
+
+    def exit_status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._child.poll()
+
+
+@contextlib.contextmanager
+def watched(
+    argv: Sequence[str | Path], *, stdin: int, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Watched]:
+    """Run a program for the time of the block, its input from the descriptor `stdin` and its output dropped.
+
+    At the block's end it is killed with its process group, whatever it is doing.
+
+    Raises:
+        MissingProgram: the program is not there.
+    """
+    words = [str(word) for word in argv]
+    null = subprocess.DEVNULL
+    with _started(words, stdin=stdin, stdout=null, stderr=null, env=env, cwd=cwd) as child:
+        try:
+            yield Watched(child)
+        finally:
+            end_group(child.pid, signal.SIGKILL)
+            child.wait()
+
+
 def attach(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> int:
     """Run a program on our own terminal (ssh, sudo) and return its exit status.
 

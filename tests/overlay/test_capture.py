@@ -50,7 +50,7 @@ def write(upstream: Path, body: str | bytes, *, name: str = "boot.sh", shebang: 
 
 
 def try_capture(upstream: Path, scratch: Path, *, timeout_s: float = 5.0) -> Captured:
-    return capture(upstream, "boot.sh", scratch=scratch, timeout_s=timeout_s)
+    return capture(upstream, "boot.sh", scratch=scratch, timeout_s=timeout_s, unsandboxed=True)
 
 
 def sleepers(seconds: str) -> list[int]:
@@ -68,7 +68,7 @@ def sleepers(seconds: str) -> list[int]:
 
 @pytest.mark.parametrize("layout", ["code_2m", "code_4m"])
 def test_both_layouts(layout: str, way: str, scratch: Path) -> None:
-    found = capture(UPSTREAMS / layout, "OpenCore-Boot.sh", scratch=scratch)
+    found = capture(UPSTREAMS / layout, "OpenCore-Boot.sh", scratch=scratch, unsandboxed=True)
     assert found.program == "qemu-system-x86_64"
     assert found.cwd == UPSTREAMS / layout
     assert found.argv[0] == "-enable-kvm"
@@ -108,12 +108,11 @@ def test_clean_environment_and_no_terminal(
     way: str, upstream: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "leak")
-    write(upstream, 'qemu-system-x86_64 "[$SECRET_TOKEN]" "$HOME" "$(cat)"; tty; : < /dev/tty')
-    with pytest.raises(UpstreamError, match="not a tty") as told:
-        try_capture(upstream, scratch)
-    assert "/dev/tty" in told.value.message
-    write(upstream, 'qemu-system-x86_64 "[$SECRET_TOKEN]" "$HOME" "$(cat)"')
-    assert try_capture(upstream, scratch).argv == ("[]", os.environ["HOME"], "")
+    write(upstream, 'tty; (: < /dev/tty); qemu-system-x86_64 "[$SECRET_TOKEN]" "$HOME"')
+    found = try_capture(upstream, scratch)
+    assert found.argv == ("[]", os.environ["HOME"])
+    assert "not a tty" in found.output
+    assert "/dev/tty" in found.output
 
 
 def test_output_is_kept(way: str, upstream: Path, scratch: Path) -> None:
@@ -138,22 +137,23 @@ def test_never_calls_qemu(way: str, upstream: Path, scratch: Path) -> None:
 
 
 def test_calls_it_twice(way: str, upstream: Path, scratch: Path) -> None:
-    write(upstream, "qemu-system-x86_64 --version; qemu-system-x86_64 -S")
-    with pytest.raises(UpstreamError, match=r"more than once:\n.*--version\n.*-S"):
+    write(upstream, "qemu-system-x86_64 -m 1; qemu-system-x86_64 -S")
+    with pytest.raises(UpstreamError, match=r"more than once:\n.*-m 1\n.*-S"):
         try_capture(upstream, scratch)
 
 
-def test_a_restart_loop_ends_at_once(way: str, upstream: Path, scratch: Path) -> None:
+def test_a_restart_loop_is_one_machine(way: str, upstream: Path, scratch: Path) -> None:
     write(upstream, "while true; do qemu-system-x86_64 -S; done")
     before = time.monotonic()
-    with pytest.raises(UpstreamError, match="more than once"):
-        try_capture(upstream, scratch, timeout_s=60)
+    found = try_capture(upstream, scratch, timeout_s=60)
     assert time.monotonic() - before < 30, "it was not left to its deadline"
+    assert found.argv == ("-S",)
+    assert "starts QEMU again when it ends" in found.notes[0]
 
 
 def test_loops(way: str, upstream: Path, scratch: Path) -> None:
     write(upstream, "echo waiting; sleep 4711.1")
-    with pytest.raises(UpstreamError, match=r"did not end in 0.5 s; it printed:\nwaiting"):
+    with pytest.raises(UpstreamError, match=r"did not start QEMU in 0.5 s; it printed:\nwaiting"):
         try_capture(upstream, scratch, timeout_s=0.5)
     assert sleepers("4711.1") == []
     assert list(scratch.iterdir()) == []
@@ -174,8 +174,9 @@ def test_fails(way: str, upstream: Path, scratch: Path) -> None:
 
 def test_fails_after_qemu(way: str, upstream: Path, scratch: Path) -> None:
     write(upstream, "qemu-system-x86_64 -S; false")
-    with pytest.raises(UpstreamError, match="failed with exit status 1; it printed nothing"):
-        try_capture(upstream, scratch)
+    found = try_capture(upstream, scratch)
+    assert found.argv == ("-S",)
+    assert found.notes == ("after the start of QEMU boot.sh failed with exit status 1",)
 
 
 def test_is_killed(way: str, upstream: Path, scratch: Path) -> None:
@@ -199,7 +200,7 @@ def test_children_are_ended(way: str, upstream: Path, scratch: Path) -> None:
 
 def test_children_of_a_script_that_loops_are_ended(way: str, upstream: Path, scratch: Path) -> None:
     write(upstream, "setsid sleep 4711.4 & trap '' TERM; while :; do sleep 0.1; done")
-    with pytest.raises(UpstreamError, match="did not end"):
+    with pytest.raises(UpstreamError, match="did not start QEMU"):
         try_capture(upstream, scratch, timeout_s=0.5)
     assert sleepers("4711.4") == []
 
@@ -222,7 +223,7 @@ def test_concurrent_captures(way: str, upstream: Path, scratch: Path) -> None:
     for number in range(8):
         write(upstream, f"sleep 0.0{number}; qemu-system-x86_64 -name {number}", name=f"{number}.sh")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda n: capture(upstream, f"{n}.sh", scratch=scratch), range(8)))
+        found = list(pool.map(lambda n: capture(upstream, f"{n}.sh", scratch=scratch, unsandboxed=True), range(8)))
     assert [one.argv for one in found] == [("-name", str(n)) for n in range(8)]
     assert list(scratch.iterdir()) == []
 
@@ -248,14 +249,6 @@ def test_is_a_folder(upstream: Path) -> None:
         capture(upstream, "boot.sh")
 
 
-def test_is_not_executable(upstream: Path) -> None:
-    write(upstream, "qemu-system-x86_64")
-    (upstream / "boot.sh").chmod(0o644)
-    with pytest.raises(UpstreamError, match="not executable") as told:
-        capture(upstream, "boot.sh")
-    assert (told.value.hint or "").startswith("chmod +x ")
-
-
 def test_has_windows_line_ends(upstream: Path) -> None:
     write(upstream, "qemu-system-x86_64\r", shebang="#!/bin/bash\r")
     with pytest.raises(UpstreamError, match="Windows line ends"):
@@ -266,16 +259,17 @@ def test_the_disk_is_read_only_in_the_sandbox(upstream: Path, scratch: Path) -> 
     write(upstream, "touch evil; touch ~/evil-pommel; touch /tmp/fine && qemu-system-x86_64 -S")
     found = try_capture(upstream, scratch)
     assert found.sandboxed
-    assert found.output.count("Read-only file system") == 2
+    assert found.output.count("Read-only file system") == 1
     assert not (upstream / "evil").exists()
     assert not Path("/tmp/fine").exists()
+    assert found.created == ("evil",)
 
 
-def test_a_script_that_wants_to_write_is_told_why_it_cannot(upstream: Path, scratch: Path) -> None:
-    write(upstream, "set -e; touch vars.fd; qemu-system-x86_64 -S")
+def test_a_script_that_must_write_outside_its_folder_is_told_why_it_cannot(upstream: Path, scratch: Path) -> None:
+    write(upstream, "set -e; touch ~/evil-pommel; qemu-system-x86_64 -S")
     with pytest.raises(UpstreamError, match="Read-only file system") as told:
         try_capture(upstream, scratch)
-    assert "by hand" in (told.value.hint or "")
+    assert "outside its folder" in (told.value.hint or "")
 
 
 def test_programs_on_the_users_path_are_found(
@@ -341,8 +335,8 @@ def test_without_a_sandbox_what_passes_by_the_stand_in_is_refused(
 def test_without_a_sandbox_a_folder_that_is_noexec_is_refused(
     upstream: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plant(folder: Path) -> Path:
-        binaries = real_plant(folder)
+    def plant(folder: Path, real: Path | None) -> Path:
+        binaries = real_plant(folder, real)
         for name in standin.NAMES:
             (binaries / name).chmod(0o644)  # what access(2) says of a file on a noexec mount
         return binaries

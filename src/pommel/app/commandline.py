@@ -17,7 +17,7 @@ from typing import Any
 from pommel.app import boot_disk, origins
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
-from pommel.host import accel
+from pommel.host import accel, qemu_binary
 from pommel.host.qemu_version import qemu_version
 from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record, user_words
 from pommel.machine.boot_choices import BootChoice, choose_installer
@@ -26,13 +26,10 @@ from pommel.machine.origins import Difference
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles, upstream_files
-from pommel.overlay.capture import Captured, capture
-from pommel.process import which
+from pommel.overlay.capture import Captured, Given, capture
 from pommel.progress import Report, warn
 from pommel.trial import upstream as trial_upstream
 
-QEMU = "qemu-system-x86_64"
-QEMU_HINT = "pommel up NAME installs what is missing"
 _USUAL = BootChoice()
 NOT_YET = bytes(identity.RANDOM_BYTES)  # the identity that a machine which does not exist is shown with
 
@@ -49,6 +46,7 @@ class Planned:
     overlaid: Overlaid
     warnings: tuple[str, ...] = ()  # what to know before it starts
     differences: tuple[Difference, ...] = ()  # the user's own text to the pristine upstream's
+    qemu: qemu_binary.Binary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,14 @@ class _Upstream:
 
 
 def command_line(
-    workspace: Workspace, name: str, flags: Mapping[str, Any] | None = None, *, choice: BootChoice = _USUAL
+    workspace: Workspace,
+    name: str,
+    flags: Mapping[str, Any] | None = None,
+    *,
+    choice: BootChoice = _USUAL,
+    starting: bool = False,
 ) -> Planned:
-    """Work out the command line of machine `name` without changing anything.
+    """Work out the command line of machine `name` without changing anything; `starting` is said before a start.
 
     Raises:
         UpstreamError: the boot script cannot be used as data.
@@ -75,7 +78,7 @@ def command_line(
     """
     spec, paths = workspace.spec(name, flags), workspace.paths(name)
     kept = record.load(paths.record) if paths.record.exists() else new_record(spec, NOT_YET)
-    return _plan(workspace, replace(kept, ssh_port=spec.ssh_port or kept.ssh_port), spec, choice)
+    return _plan(workspace, replace(kept, ssh_port=spec.ssh_port or kept.ssh_port), spec, choice, starting=starting)
 
 
 def prepare(
@@ -100,7 +103,7 @@ def prepare(
         keep=lambda port: record.save(paths.record, replace(kept, ssh_port=port)),
         report=report,
     )
-    planned = _plan(workspace, replace(kept, ssh_port=port), spec, choice)
+    planned = _plan(workspace, replace(kept, ssh_port=port), spec, choice, starting=True)
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
@@ -109,7 +112,7 @@ def prepare(
 
 def own_installer(workspace: Workspace, spec: MachineSpec) -> str | None:
     """The installer image that lies in the upstream's own folder, if one does."""
-    installer = _read(workspace, spec).files.installer
+    installer = _read(workspace, spec, starting=True).files.installer
     return installer if installer and Path(installer).exists() else None
 
 
@@ -129,15 +132,16 @@ def new_record(
     )
 
 
-def _read(workspace: Workspace, spec: MachineSpec) -> _Upstream:
+def _read(workspace: Workspace, spec: MachineSpec, *, starting: bool = False) -> _Upstream:
     folder = workspace.upstream_folder(spec)
     if spec.upstream == TRIAL and not folder.is_dir():
         folder = trial_upstream.EMBEDDED  # not made yet: enough to look at
     elif not folder.is_dir():
         get = "pommel bootstrap --no-setup" if spec.upstream == OSX_KVM else f"pommel config {spec.name}"
         raise UpstreamError(f"there is no upstream at {folder}", hint=get)
-    captured = _capture(spec, folder)
-    followed = origins.follow(workspace, spec, folder, captured, partial(_capture, spec))
+    again = partial(_capture, spec, starting=starting)
+    captured = again(folder)
+    followed = origins.follow(workspace, spec, folder, captured, again)
     line = followed.traced.line
     files = upstream_files(line, str(captured.cwd))
     return _Upstream(folder, captured, line, files, followed.traced.differences, followed.notes)
@@ -154,15 +158,26 @@ def followed(workspace: Workspace, spec: MachineSpec) -> origins.Followed:
     return origins.follow(workspace, spec, folder, captured, partial(_capture, spec))
 
 
-def _capture(spec: MachineSpec, folder: Path) -> Captured:
-    return capture(folder, spec.boot_script)
+def _capture(spec: MachineSpec, folder: Path, *, starting: bool = False) -> Captured:
+    """Run the boot script; without a sandbox only for a start, and for the trial machine, whose script is ours."""
+    return capture(
+        folder,
+        spec.boot_script,
+        given=Given(spec.boot_args, spec.boot_env, spec.boot_input),
+        timeout_s=spec.boot_timeout_s,
+        unsandboxed=starting or spec.upstream == TRIAL,
+        real=qemu_binary.host_qemu(spec.qemu),
+    )
 
 
-def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, choice: BootChoice) -> Planned:
+def _plan(
+    workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, choice: BootChoice, *, starting: bool
+) -> Planned:
     paths = workspace.paths(spec.name)
-    qemu = which(QEMU, hint=QEMU_HINT)
+    upstream = _read(workspace, spec, starting=starting)
+    binary = qemu_binary.choose(upstream.captured.program, upstream.captured.cwd, spec.qemu)
+    qemu = str(binary.path)
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
-    upstream = _read(workspace, spec)
     own = user_words.warnings(upstream.line, spec, host_limits(), chosen.kind)
     spec, warnings = _tuned(spec, chosen.kind, upstream.line)
     pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
@@ -195,9 +210,18 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
         accel_reason=chosen.reason,
         qemu_version=qemu_version(qemu, workspace.home.cache),
     )
-    overlaid = apply_rules(upstream.line, spec, facts, placement)
-    warnings = (*upstream.notes, *own, *warnings)
-    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings, upstream.differences)
+    overlaid = apply_rules(replace(upstream.line, program=binary.program), spec, facts, placement)
+    warnings = (*upstream.notes, *filter(None, [binary.warning]), *_script_warnings(upstream.captured), *own, *warnings)
+    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings, upstream.differences, binary)
+
+
+def _script_warnings(captured: Captured) -> list[str]:
+    """What the boot script does beside starting QEMU, and what Pommel therefore does not."""
+    found = [
+        f"the boot script does this to the host, and Pommel does not; if you want it: {effect}"
+        for effect in captured.facts.effects
+    ]
+    return found + [f"left out, as it stands around the start of QEMU: {words}" for words in captured.facts.left_out]
 
 
 def host_limits() -> user_words.HostLimits:
@@ -253,6 +277,11 @@ def as_dict(planned: Planned) -> dict[str, Any]:
         "accel_reason": planned.accel.reason,
         "upstream": str(planned.captured.cwd),
         "sandboxed": planned.captured.sandboxed,
+        "qemu": {"path": str(planned.qemu.path), "reason": planned.qemu.reason} if planned.qemu else None,
+        "host_effects": list(planned.captured.facts.effects),
+        "environment": dict(planned.captured.facts.environment),
+        "left_out": list(planned.captured.facts.left_out),
+        "notes": list(planned.captured.notes),
         "argv": list(planned.overlaid.command_line.argv),
         "warnings": list(planned.warnings),
         "arguments": explain.as_json(explain.explain(planned.overlaid, planned.differences)),

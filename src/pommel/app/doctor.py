@@ -20,12 +20,12 @@ from pommel.app.making import MACOS_TAKES
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.clipboard.host import find_desktop
 from pommel.errors import PommelError
-from pommel.host import packages
+from pommel.host import packages, qemu_binary
 from pommel.host.needs import MACOS_NEEDS, RUN_NEEDS
 from pommel.host.qemu_version import qemu_version
 from pommel.machine import disk, record, state
 from pommel.machine.spec import MachineSpec
-from pommel.process import run, which
+from pommel.process import run
 from pommel.recovery import catalog
 from pommel.settings import format_size
 
@@ -129,7 +129,7 @@ def _packages(workspace: Workspace, spec: MachineSpec) -> Found:
             yield need.name, level, f"missing; it {need.why}", plan.as_text if plan else f"install {need.name}"
     if not lacking:
         yield "programs", "ok", ", ".join(Path(need.name).name for need in wanted), None
-    version = qemu_version(which(commandline.QEMU, hint=commandline.QEMU_HINT), workspace.home.cache)
+    version = qemu_version(str(qemu_binary.installed()), workspace.home.cache)
     text = ".".join(map(str, version))
     yield "QEMU", "ok" if version >= _QEMU_WANTED else "warn", text, "a newer QEMU: macOS was tried with 7.2 and later"
 

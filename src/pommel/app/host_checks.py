@@ -10,16 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from pommel.app import tuning
-from pommel.app.commandline import QEMU, QEMU_HINT
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import PommelError
-from pommel.host import accel
+from pommel.host import accel, qemu_binary
 from pommel.host.cpu import read_cpu
 from pommel.host.qemu_version import qemu_version
 from pommel.machine import disk
 from pommel.machine.spec import MachineSpec
 from pommel.machine.tuning import Problem, problems
-from pommel.process import which
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def processor(workspace: Workspace, spec: MachineSpec) -> Processor:
         kind = accelerator(workspace, spec).kind
     except PommelError:
         kind = "kvm" if cpu.virtualization else "tcg"
-    version = qemu_version(which(QEMU, hint=QEMU_HINT), workspace.home.cache) if kind == "tcg" else ()
+    version = qemu_version(str(qemu_binary.installed(spec.qemu)), workspace.home.cache) if kind == "tcg" else ()
     host = tuning.host_processor(cpu)
     return Processor(
         text, tuple(problems(host, spec.macos, kind, memory_bytes=spec.memory_bytes, qemu_version=version))
@@ -55,7 +53,7 @@ def accelerator(workspace: Workspace, spec: MachineSpec) -> accel.Accel:
         MissingProgram: QEMU is not installed.
         NotPermitted, MachineError: accel is kvm, and it cannot be.
     """
-    qemu = which(QEMU, hint=QEMU_HINT)
+    qemu = str(qemu_binary.installed(spec.qemu))
     return accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
 
 

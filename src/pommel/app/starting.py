@@ -246,7 +246,14 @@ def _launch(
     if planned.accel.hint:
         note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
     argv = [*planned.overlaid.command_line.argv, *more]
-    lifecycle.start(paths, argv, accel=planned.accel.kind, cwd=planned.captured.cwd, report=report)
+    lifecycle.start(
+        paths,
+        argv,
+        accel=planned.accel.kind,
+        cwd=planned.captured.cwd,
+        env=planned.captured.facts.environment,
+        report=report,
+    )
     _remember_start(paths, flags, choice)
     try:
         if then is not None:

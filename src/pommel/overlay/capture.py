@@ -1,26 +1,28 @@
 """An upstream's boot script, read by running it: its QEMU arguments are data. Band: shell.
 
-The script runs with a stand-in for QEMU first on PATH, in a clean environment, without a terminal. Nothing is parsed
-here and nothing is judged but this: the script called QEMU exactly once, and ended well.
+The script runs with a stand-in for QEMU first on PATH, in a clean environment, without a terminal, in a copy of its
+folder. Nothing is parsed here and nothing is judged but this: the first whole call of QEMU is the answer. What comes
+after it (exit status, `pkill`, `sleep`) is a note at most. The script gets a moment for that, and is ended then.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import fcntl
 import os
 import shutil
-import signal
+import struct
 import tempfile
+import termios
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from pommel.errors import DeadlineError, UpstreamError
-from pommel.overlay import standin
-from pommel.overlay.sandbox import any_left, bubblewrap, end_leftovers, isolated, what_escapes
-from pommel.process import run
+from pommel.errors import BuildError, UpstreamError
+from pommel.overlay import complaints, layer, standin
+from pommel.overlay.facts import Call, Facts, facts_of
+from pommel.overlay.sandbox import bubblewrap, end_leftovers, isolated, left, qemus_named, what_escapes, write_filter
+from pommel.process import watched
 
 _KEPT = ("HOME", "USER", "LOGNAME")  # a script may build its paths from these; nothing else of ours is its business
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,37 +31,106 @@ _OUTPUT_MAX = 64 << 10  # bytes of output that are read back
 _FILE_MAX_BLOCKS = 64 << 11  # 64 MiB in blocks of 512: a script that prints forever must not fill the disk
 # Output goes to a file, since a pipe would stay open for as long as anything that the script left in the background.
 # timeout(1) is for the case that Pommel itself is killed meanwhile: a script that loops ends all the same.
-_SHELL = 'ulimit -f "$2"; out=$1 limit=$3; shift 3; exec timeout -s KILL "$limit" "$@" > "$out" 2>&1'
+_SHELL = 'ulimit -f "$2"; out=$1 limit=$3; shift 3; {filter} exec timeout -s KILL "$limit" "$@" > "$out" 2>&1'
 _GRACE_S = 2.0
+_AFTER_S = 0.5  # that a script goes on for once it has started QEMU: for what it does to the host then, and for notes
+_LAST_S = 1.0  # that the processes of a script which failed have for starting QEMU
+_ROUNDS = 6  # times that a script is run again because it looked for a QEMU where there is none
+_POLL_S = 0.005
+_ASKS_EVERY, _ASKS_SEEN = 6, 3  # looks at whether the script waits for input: every so many, and seen so often
+_READ_CALL = {"x86_64": "0", "aarch64": "63"}  # read(2), as /proc/PID/syscall names it
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What a boot script wanted to run. `argv` is without the program; `cwd` is where its relative paths start."""
+    """What a boot script wanted to run. `argv` is without the program; `cwd` is where its relative paths start.
+
+    `created` are files that the script made in its folder, relative to it: they were thrown away. `facts` is what else
+    it would have done to the host and around QEMU; `notes` is what followed.
+    """
 
     argv: tuple[str, ...]
     program: str
     cwd: Path
     output: str
     sandboxed: bool
+    created: tuple[str, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()
 
 
-def capture(upstream: Path, script: str, *, scratch: Path | None = None, timeout_s: float = 5.0) -> Captured:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a script is called with: arguments, variables, and the lines that answer its questions."""
+
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    input: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    upstream: Path
+    script: str
+    text: str
+    given: Given
+    timeout_s: float
+    real: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of the script: its exit status (None: it was ended), and whether it waits for an answer."""
+
+    calls: list[Call]
+    status: int | None
+    output: str
+    asks: bool
+    created: tuple[str, ...]
+    facts: Facts
+
+
+_NOTHING = Given()
+
+
+def capture(
+    upstream: Path,
+    script: str,
+    *,
+    given: Given = _NOTHING,
+    timeout_s: float = 10.0,
+    unsandboxed: bool = False,
+    real: Path | None = None,
+    scratch: Path | None = None,
+) -> Captured:
     """Run the upstream's boot script and return the QEMU command line that it would have run.
 
+    `real` is the QEMU that answers its questions. Without bubblewrap it is run only if `unsandboxed` allows it.
     `scratch` is a folder to work in (default: the system's for temporary files); nothing stays in it.
 
     Raises:
-        UpstreamError: the script is missing, cannot run, fails, loops, or does not call QEMU exactly once.
+        UpstreamError: the script is missing, may not or cannot be run, or ends, waits or loops without a whole call.
+        BuildError: there is no room for the copy that it runs in.
     """
     upstream = upstream.resolve()
-    text = _checked(upstream, script)
-    folder = Path(tempfile.mkdtemp(prefix="pommel-capture.", dir=scratch)).resolve()
-    try:
-        return _captured(upstream, script, text, folder, timeout_s)
-    finally:
-        end_leftovers(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    request = _Request(upstream, script, _checked(upstream, script), given, timeout_s, real)
+    bwrap = bubblewrap()
+    if bwrap is None and not unsandboxed:
+        raise UpstreamError(
+            f"{upstream / script} is a program of somebody's, and there is no bubblewrap to run it in safely",
+            hint="install bubblewrap, and allow user namespaces; a start alone runs the script without it",
+        )
+    invented: list[Path] = []
+    for _ in range(_ROUNDS):
+        done = _in_scratch(request, bwrap, invented, scratch)
+        looked_for = [] if done.calls or bwrap is None else _looked_for(done.output, upstream, invented)
+        if not looked_for:
+            break
+        invented += looked_for
+    _judge(request, done)
+    call = done.calls[0]
+    notes = _notes(request, done)
+    return Captured(call.argv, call.program, call.cwd, done.output, bwrap is not None, done.created, done.facts, notes)
 
 
 def _checked(upstream: Path, script: str) -> str:
@@ -77,30 +148,153 @@ def _checked(upstream: Path, script: str) -> str:
         raise UpstreamError(f"{path} cannot be read: {failure.strerror}") from failure
     if data.split(b"\n", 1)[0].endswith(b"\r"):
         raise UpstreamError(f"{path} has Windows line ends", hint=f"sed -i 's/\\r$//' {path}")
-    if not os.access(path, os.X_OK):
-        raise UpstreamError(f"{path} is not executable", hint=f"chmod +x {path}")
     return data.decode(errors="replace")
 
 
-def _captured(upstream: Path, script: str, text: str, folder: Path, timeout_s: float) -> Captured:
-    binaries = standin.plant(folder)
-    bwrap = bubblewrap()
+def _in_scratch(request: _Request, bwrap: str | None, invented: list[Path], scratch: Path | None) -> _Run:
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="pommel-capture.", dir=scratch)).resolve()
+        try:
+            return _run(request, bwrap, invented, folder)
+        finally:
+            end_leftovers(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as failure:
+        raise BuildError(f"the boot script cannot be run in a copy of its folder: {failure}") from failure
+
+
+def _run(request: _Request, bwrap: str | None, invented: list[Path], folder: Path) -> _Run:
+    """Run the script once, with all that it is to meet in `folder`."""
+    inside = folder / "real" if bwrap is not None and request.real is not None else request.real
+    binaries = standin.plant(folder, inside)
     if bwrap is None:
-        _refuse_escapes(upstream / script, text, binaries)
-    command = [str(upstream / script)]
+        _refuse_escapes(request.upstream / request.script, request.text, binaries)
+    copy = layer.lay(request.upstream, folder / "copy", request.script)
+    _invent(copy.folder, request.upstream, invented, binaries / standin.QEMU)
+    command = [*_interpreter(request.text), _place(request, bwrap, copy.folder), *request.given.args]
     if bwrap is not None:
-        command = isolated(bwrap, command, upstream=upstream, scratch=folder, text=text)
-    limits = (str(_FILE_MAX_BLOCKS), f"{timeout_s + _GRACE_S:g}")
-    command = ["/bin/sh", "-c", _SHELL, "sh", str(folder / "output"), *limits, *command]
-    deadline = time.monotonic() + timeout_s
-    status = None
-    with contextlib.suppress(DeadlineError):
-        env = _environment(binaries)
-        status = run(command, cwd=upstream, env=env, timeout_s=timeout_s, check=False).returncode
-    _wait_for_background(folder, status, deadline)
+        write_filter(folder)
+        outside = [path for path in invented if not path.is_relative_to(request.upstream)]
+        command = isolated(
+            bwrap,
+            command,
+            upstream=request.upstream,
+            layer=copy.folder,
+            scratch=folder,
+            text=request.text,
+            invented=outside,
+            real=request.real,
+        )
+    status, asks = _watch(request, command, copy.folder, folder, _environment(binaries, request.given.env))
     calls, output = standin.calls(folder), _output(folder)
-    _judge(script, calls, status, output, timeout_s)
-    return Captured(calls[0].argv, calls[0].program, calls[0].cwd, output, bwrap is not None)
+    facts = facts_of(
+        calls[:1], standin.notes(folder, "effect"), standin.notes(folder, "wrapper"), output, request.given.env
+    )
+    return _as_named(_Run(calls, status, output, asks, copy.created(), facts), copy.folder, request.upstream)
+
+
+def _watch(
+    request: _Request, command: Sequence[str], cwd: Path, folder: Path, env: Mapping[str, str]
+) -> tuple[int | None, bool]:
+    """Run the script until it ends, its time is over, it waits for input, or QEMU was called a while ago."""
+    limits = (str(_FILE_MAX_BLOCKS), f"{request.timeout_s + _GRACE_S:g}")
+    shell = _SHELL.format(filter=f"exec 9<'{folder}/seccomp';" if (folder / "seccomp").exists() else "")
+    words = ["/bin/sh", "-c", shell, "sh", str(folder / "output"), *limits, *command]
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, "".join(f"{line}\n" for line in request.given.input).encode())
+        with watched(words, stdin=reading, env=env, cwd=cwd) as script:
+            return _until(request, folder, reading, script.exit_status)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _until(
+    request: _Request, folder: Path, reading: int, exit_status: Callable[[], int | None]
+) -> tuple[int | None, bool]:
+    began = time.monotonic()
+    called, ended, asked, looks = None, None, 0, 0
+    while (now := time.monotonic()) - began < request.timeout_s:
+        status = exit_status()
+        if called is None and (folder / "call.1").exists():
+            called = now
+        # A script may start QEMU in the background and end before the stand-in has written its record.
+        ended = now if status is not None and ended is None else ended
+        if ended is not None and (called is not None or not left(folder) or (status and now - ended > _LAST_S)):
+            return status, False
+        if called is not None and now - called > _AFTER_S:
+            return None, False
+        looks += 1
+        if called is None and looks % _ASKS_EVERY == 0:
+            # Seen waiting more than once: a look may come between two reads of what is there.
+            asked = asked + 1 if _waits_for_input(folder, reading) else 0
+            if asked >= _ASKS_SEEN:
+                return None, True
+        time.sleep(_POLL_S)
+    return None, False
+
+
+def _waits_for_input(folder: Path, reading: int) -> bool:
+    """Whether all that was given is read, and a process of the script's reads on from its standard input."""
+    unread = struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, bytes(4)))[0]
+    return unread == 0 and any(_reads(pid, os.fstat(reading).st_ino) for pid in left(folder))
+
+
+def _reads(pid: int, pipe: int) -> bool:
+    """Whether the process is in read(2) on descriptor 0, and that is our pipe."""
+    try:
+        words = Path(f"/proc/{pid}/syscall").read_text().split()
+        return (
+            words[:2] == [_READ_CALL.get(os.uname().machine), "0x0"] and Path(f"/proc/{pid}/fd/0").stat().st_ino == pipe
+        )
+    except OSError:
+        return False
+
+
+def _interpreter(text: str) -> list[str]:
+    """How a script without `#!` is run: by bash, as at the prompt where people type its name."""
+    if text.startswith("#!"):
+        return []
+    return [shutil.which("bash") or "/bin/sh"]
+
+
+def _place(request: _Request, bwrap: str | None, copy: Path) -> str:
+    return str((request.upstream if bwrap is not None else copy) / request.script)
+
+
+def _invent(copy: Path, upstream: Path, invented: Sequence[Path], program: Path) -> None:
+    """Put the stand-in where the script looks for a QEMU in its own folder."""
+    for path in (path for path in invented if path.is_relative_to(upstream)):
+        place = copy / path.relative_to(upstream)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            shutil.copy(program, place)
+
+
+def _looked_for(output: str, upstream: Path, known: Sequence[Path]) -> list[Path]:
+    """The paths where the script looked for a QEMU in vain, by what it printed."""
+    named = [Path(path) for path in qemus_named(output)]
+    named += [upstream / word for word in _relative(output)]
+    return [path for path in dict.fromkeys(named) if path not in known and not path.exists()]
+
+
+def _relative(output: str) -> list[str]:
+    words = (word.strip("‘’'\"`:") for word in output.split())
+    return [w for w in words if "/" in w and not w.startswith("/") and Path(w).name in standin.NAMES]
+
+
+def _as_named(done: _Run, copy: Path, upstream: Path) -> _Run:
+    """Say the upstream's own paths where a script that ran in the copy named the copy's."""
+
+    def named(text: str) -> str:
+        return text.replace(str(copy), str(upstream))
+
+    calls = [
+        replace(call, program=named(call.program), cwd=Path(named(str(call.cwd))), argv=tuple(map(named, call.argv)))
+        for call in done.calls
+    ]
+    return replace(done, calls=calls, output=named(done.output))
 
 
 def _refuse_escapes(path: Path, text: str, binaries: Path) -> None:
@@ -110,54 +304,60 @@ def _refuse_escapes(path: Path, text: str, binaries: Path) -> None:
             f"{path} does not take QEMU from PATH, so running it could start a machine: {line}",
             hint="install bubblewrap, and allow user namespaces; then it can be run safely",
         )
-    if not os.access(binaries / standin.NAMES[0], os.X_OK):
+    if not os.access(binaries / standin.QEMU, os.X_OK):
         raise UpstreamError(
             f"nothing can be run from {binaries.parent.parent}, which is mounted noexec",
             hint="set TMPDIR to a folder that programs may run from",
         )
 
 
-def _environment(binaries: Path) -> Mapping[str, str]:
+def _environment(binaries: Path, given: Mapping[str, str]) -> Mapping[str, str]:
     kept = {key: value for key in _KEPT if (value := os.environ.get(key)) is not None}
     # The user's own PATH after ours: on NixOS, for one, there is nothing in the usual folders.
     users = [folder for folder in os.environ.get("PATH", "").split(":") if folder.startswith("/")]
     path = dict.fromkeys([str(binaries), *users, *_USUAL_PATH.split(":")])
-    return {**kept, "PATH": ":".join(path), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    found = {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", **given}
+    first = [str(binaries), *given["PATH"].split(":")] if "PATH" in given else path
+    return {**found, "PATH": ":".join(first)}
 
 
-def _wait_for_background(folder: Path, status: int | None, deadline: float) -> None:
-    """A script may start QEMU in the background and end before the stand-in has written its record."""
-    while status == 0 and not standin.calls(folder) and time.monotonic() < deadline and any_left(folder):
-        time.sleep(0.01)
-
-
-def _judge(script: str, calls: list[standin.Call], status: int | None, output: str, timeout_s: float) -> None:
-    if len(calls) > 1:
-        both = "".join(f"\n  {call.program} {' '.join(call.argv)[:200]}" for call in calls)
-        raise UpstreamError(f"{script} calls QEMU more than once:{both}{_told(output)}")
-    if status is None:
-        raise UpstreamError(f"{script} did not end in {timeout_s:g} s{_told(output)}")
-    if status != 0:
-        raise UpstreamError(f"{script} {_ending(status)}{_told(output)}", hint=_why(output))
-    if not calls:
+def _judge(request: _Request, done: _Run) -> None:
+    script = request.script
+    if len(done.calls) > 1 and done.calls[0].argv != done.calls[1].argv:
+        both = "".join(f"\n  {call.program} {' '.join(call.argv)[:200]}" for call in done.calls)
+        raise UpstreamError(f"{script} calls QEMU more than once:{both}{_told(done.output)}")
+    if done.calls:
+        name = PurePosixPath(done.calls[0].program).name
+        if name in standin.FOREIGN:
+            raise UpstreamError(f"{script} starts {name}, and macOS machines are made with {standin.QEMU}")
+        return
+    if done.asks:
+        told = _told(done.output)
+        prompt = complaints.prompt_of(request.text)
+        if prompt is not None and prompt not in done.output:
+            told = f" to: {prompt.strip()}{told}"
+        raise UpstreamError(f"{script} asks a question and waits for the answer{told}", hint=complaints.prompt_hint())
+    if done.status is None:
         raise UpstreamError(
-            f"{script} never calls {standin.NAMES[0]}{_told(output)}",
-            hint="set boot_script to the upstream's script that starts the machine",
+            f"{script} did not start QEMU in {request.timeout_s:g} s{_told(done.output)}",
+            hint=complaints.timeout_hint(request.timeout_s),
         )
+    hint = complaints.hint(done.output, request.text, request.given.args)
+    if done.status != 0:
+        raise UpstreamError(f"{script} {complaints.ending(done.status)}{_told(done.output)}", hint=hint)
+    raise UpstreamError(
+        f"{script} never calls {standin.QEMU}{_told(done.output)}",
+        hint=hint or "set boot_script to the upstream's script that starts the machine",
+    )
 
 
-def _why(output: str) -> str | None:
-    if os.strerror(errno.EROFS) not in output:
-        return None
-    return "it is run on a read-only view of the disk: what it prepares, prepare by running it by hand once"
-
-
-def _ending(status: int) -> str:
-    # A shell, and bubblewrap, report a death by signal N as 128 + N.
-    number = -status if status < 0 else status - 128
-    if number in {known.value for known in signal.Signals}:
-        return f"was killed by {signal.Signals(number).name}"
-    return f"failed with exit status {status}"
+def _notes(request: _Request, done: _Run) -> tuple[str, ...]:
+    found = []
+    if done.status:
+        found.append(f"after the start of QEMU {request.script} {complaints.ending(done.status)}")
+    if len(done.calls) > 1:
+        found.append(f"{request.script} starts QEMU again when it ends; Pommel does that with: pommel start --watch")
+    return tuple(found)
 
 
 def _output(folder: Path) -> str:

@@ -1,9 +1,9 @@
 """A place to run an upstream's script where it can do no harm. Band: shell.
 
-With bubblewrap: the disk read-only, a /tmp of its own, no network, no other processes, and the stand-in laid over every
-QEMU of the host, so that a script that names one by its path is recorded too. Where bubblewrap is missing or the kernel
-forbids user namespaces (containers), the script runs as it is, found by PATH alone; what would then start a real
-QEMU is refused beforehand.
+With bubblewrap: the disk read-only, a copy of the upstream's folder in its place, an empty /tmp, /run and /var/tmp, no
+network, no sockets, no other processes. The stand-in is laid over every QEMU of the host, and put where the script
+looks for one that is not there. Where bubblewrap is missing or the kernel forbids user namespaces (containers), a
+script is run for a start alone, in the copy, found by PATH; what would then start a real QEMU is refused beforehand.
 """
 
 from __future__ import annotations
@@ -11,22 +11,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import platform
 import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram
-from pommel.overlay.standin import NAMES
+from pommel.overlay import seccomp
+from pommel.overlay.standin import NAMES, QEMU
 from pommel.process import run, which
 
 _PROBE_TIMEOUT_S = 5.0
 _ROUNDS = 200  # some fork while we look; one that hangs in the kernel is not waited for longer than a second
 _USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin", "/usr/libexec", "/bin")
-_ISOLATED = ("--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")  # noqa: S108
+_ISOLATED = ("--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+_EMPTY = ("/tmp", "/run", "/var/tmp")  # noqa: S108 (they are made empty)
+# NixOS has its programs there.
+_OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver")
 # A path that ends in one of QEMU's names, and what would take our folder off the front of PATH.
-_BY_PATH = re.compile(r"(/[\w./+-]*)?/qemu-(?:system-x86_64|kvm)\b")
+_QEMUS = "|".join(re.escape(name) for name in sorted(NAMES, key=len, reverse=True) if name != "qemu")
+_BY_PATH = re.compile(rf"(/[\w./+-]*)?/(?:{_QEMUS})(?![\w.-])")
+_ABSOLUTE = re.compile(rf"(?<![\w.~$}}\"'])/(?:[\w.+-]+/)*(?:{_QEMUS})(?![\w.-])")
 _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s+-p\b)")
 
 
@@ -41,14 +48,90 @@ def bubblewrap() -> str | None:
     return found
 
 
-def isolated(bwrap: str, command: Iterable[str], *, upstream: Path, scratch: Path, text: str) -> list[str]:
-    """The command that runs `command` isolated; `text` is the script's, searched for QEMUs by path."""
-    words = [bwrap, *_ISOLATED, "--dev-bind-try", "/dev/kvm", "/dev/kvm"]
-    # After the empty /tmp: both may lie below it.
-    words += ["--ro-bind", str(upstream), str(upstream), "--bind", str(scratch), str(scratch)]
-    for real in _real_qemus(text, upstream):
-        words += ["--ro-bind", str(scratch / "bin" / NAMES[0]), str(real)]
+def isolated(
+    bwrap: str,
+    command: Iterable[str],
+    *,
+    upstream: Path,
+    layer: Path,
+    scratch: Path,
+    text: str,
+    invented: Sequence[Path] = (),
+    real: Path | None = None,
+) -> list[str]:
+    """The command that runs `command` isolated, with `layer` in the place of the folder `upstream`.
+
+    `text` is the script's, searched for QEMUs by path; `invented` are paths without a file where the stand-in shall
+    be; `real` is the QEMU that answers questions, put at `scratch`/real.
+    """
+    opened = {base: f"/run/pommel-lower/{number}" for number, base in enumerate(_bases(invented))}
+    words = [bwrap, *(_ISOLATED if Path("/") not in opened else _own_root())]
+    for folder in _EMPTY:
+        words += ["--tmpfs", folder]
+    for folder in (folder for folder in _OF_RUN if Path(folder).exists()):
+        words += ["--ro-bind", folder, folder]
+    words += ["--dev-bind-try", "/dev/kvm", "/dev/kvm"]
+    for base, lower in opened.items():
+        if base != Path("/"):
+            words += ["--ro-bind", str(base), lower, "--tmpfs", str(base)]
+            words += [word for entry in _links(base, lower, (upstream, scratch)) for word in entry]
+    # After what was emptied: both may lie below it.
+    words += ["--bind", str(scratch), str(scratch), "--bind", str(layer), str(upstream)]
+    if real is not None:
+        words += ["--ro-bind", str(real), str(scratch / "real")]
+    standin = str(scratch / "bin" / QEMU)
+    for path in sorted(_real_qemus(text, upstream)):
+        words += ["--ro-bind", standin, _seen_at(path, opened)]
+    for path in invented:
+        words += ["--ro-bind", standin, str(path)]
+    if (scratch / "seccomp").exists():
+        words += ["--seccomp", "9"]
     return [*words, "--chdir", str(upstream), "--", *command]
+
+
+def write_filter(scratch: Path) -> None:
+    """Put the filter of system calls where `isolated` looks for it, if one is known for this processor."""
+    if (filter_ := seccomp.program(platform.machine())) is not None:
+        (scratch / "seccomp").write_bytes(filter_)
+
+
+def _bases(invented: Sequence[Path]) -> list[Path]:
+    """The folders of the host in which a path has to be put that is not there; they are made anew, with all in them."""
+    found = []
+    for path in invented:
+        base = next(parent for parent in path.parents if parent.is_dir()).resolve()
+        if not any(base.is_relative_to(folder) for folder in _EMPTY):
+            found.append(base)
+    return list(dict.fromkeys(found))
+
+
+def _own_root() -> list[str]:
+    """As `_ISOLATED`, with a root folder in which others can be made."""
+    words = [word for word in _ISOLATED if word not in ("--ro-bind", "/")]
+    for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
+        if entry.is_symlink():
+            words += ["--symlink", str(Path(entry.path).readlink()), entry.path]
+        elif entry.name not in ("dev", "proc"):
+            words += ["--ro-bind", entry.path, entry.path]
+    return words
+
+
+def _seen_at(path: Path, opened: Mapping[Path, str]) -> str:
+    """Where a file lies in the sandbox: a folder that was made anew has only links to what was in it."""
+    base = next((base for base in opened if base != Path("/") and path.is_relative_to(base)), None)
+    return f"{opened[base]}/{path.relative_to(base)}" if base is not None else str(path)
+
+
+def _links(base: Path, lower: str, kept: Sequence[Path]) -> Iterator[list[str]]:
+    """Links from `base` to the same names in `lower`; what leads to a path in `kept` is a folder of its own."""
+    for entry in sorted(os.scandir(base), key=lambda entry: entry.name):
+        here = base / entry.name
+        if any(path == here or here in path.parents for path in kept):
+            yield ["--dir", str(here)]
+            if entry.is_dir(follow_symlinks=False) and here not in kept:
+                yield from _links(here, f"{lower}/{entry.name}", kept)
+        else:
+            yield ["--symlink", f"{lower}/{entry.name}", str(here)]
 
 
 def what_escapes(text: str) -> str | None:
@@ -60,6 +143,11 @@ def what_escapes(text: str) -> str | None:
     return None
 
 
+def qemus_named(text: str) -> list[str]:
+    """The absolute paths of QEMUs in a text, such as an error of a script's that did not find one."""
+    return list(dict.fromkeys(match[0] for match in _ABSOLUTE.finditer(text)))
+
+
 def end_leftovers(scratch: Path) -> int:
     """Kill every process that was started with `scratch` in its environment, and say how many there were.
 
@@ -69,7 +157,7 @@ def end_leftovers(scratch: Path) -> int:
     ended = 0
     for _ in range(_ROUNDS):
         found = _inheritors(scratch)
-        for handle in found:
+        for handle, _pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
             os.close(handle)
@@ -80,16 +168,16 @@ def end_leftovers(scratch: Path) -> int:
     return ended
 
 
-def any_left(scratch: Path) -> bool:
-    """Whether a process that the script started is still there."""
+def left(scratch: Path) -> list[int]:
+    """The pids of the processes that the script started and that are still there."""
     found = _inheritors(scratch)
-    for handle in found:
+    for handle, _ in found:
         os.close(handle)
-    return bool(found)
+    return [pid for _, pid in found]
 
 
-def _inheritors(scratch: Path) -> list[int]:
-    """Handles (pidfds) of the processes that inherited `scratch`; the caller closes them."""
+def _inheritors(scratch: Path) -> list[tuple[int, int]]:
+    """Handles (pidfds) and pids of the processes that inherited `scratch`; the caller closes the handles."""
     mark = os.fsencode(scratch)
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -99,7 +187,7 @@ def _inheritors(scratch: Path) -> list[int]:
         except OSError:
             continue
         if _has_mark(entry, mark):
-            found.append(handle)
+            found.append((handle, int(entry.name)))
         else:
             os.close(handle)
     return found
@@ -115,7 +203,7 @@ def _has_mark(process: Path, mark: bytes) -> bool:
 def _real_qemus(text: str, upstream: Path) -> set[Path]:
     """Every QEMU that the script might reach by a path: the host's usual ones, and those that it names."""
     folders = [*os.environ.get("PATH", os.defpath).split(":"), *_USUAL_FOLDERS]
-    named = [match[0] for match in _BY_PATH.finditer(text) if match[0].startswith("/")]
     paths = [Path(folder, name) for folder in folders if folder for name in NAMES]
+    named = [match[0] for match in _BY_PATH.finditer(text) if match[0].startswith("/")]
     paths += [path for word in named for path in (Path(word), upstream / word.lstrip("/"))]
     return {path.resolve() for path in paths if path.is_file()}

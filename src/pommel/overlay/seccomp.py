@@ -1,0 +1,56 @@
+"""A filter of system calls for a stranger's script: no Unix sockets, no new namespaces. Band: core, no I/O.
+
+A read-only view of the disk does not keep a script from connecting to the Unix sockets that lie on it (Docker's, the
+QMP of another machine), which is as good as running a program outside. So it gets none, nor a vsock; what is left are
+sockets of its own empty network.
+
+The filter is a classic BPF program over `struct seccomp_data` (seccomp(2), linux/seccomp.h, linux/filter.h).
+"""
+
+from __future__ import annotations
+
+import struct
+
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6, AF_NETLINK (linux/socket.h)
+# linux/audit.h, and the system call tables of the kernel (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h)
+_ARCHITECTURES = {
+    "x86_64": (
+        0xC000003E,
+        {"ptrace": 101, "unshare": 272, "setns": 308, "mount": 165,
+         "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
+         "io_uring_setup": 425, "process_vm_writev": 311, "open_by_handle_at": 304, "kexec_load": 246,
+         "init_module": 175, "finit_module": 313, "pidfd_getfd": 438, "move_mount": 429, "fsopen": 430},
+    ),
+    "aarch64": (
+        0xC00000B7,
+        {"ptrace": 117, "unshare": 97, "setns": 268, "mount": 40,
+         "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282,
+         "io_uring_setup": 425, "process_vm_writev": 271, "open_by_handle_at": 265, "kexec_load": 104,
+         "init_module": 105, "finit_module": 273, "pidfd_getfd": 438, "move_mount": 429, "fsopen": 430},
+    ),
+}  # fmt: skip
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|JGE|BPF_K, BPF_RET
+_NUMBER, _ARCH, _FIRST = 0, 4, 16  # offsets in struct seccomp_data; of an argument, its low half
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _ENOSYS = 1, 38
+_X32 = 0x40000000  # calls of the x32 ABI pass under the same architecture
+
+
+def program(machine: str) -> bytes | None:
+    """The filter for the processor `machine` (as uname(1) says it), ready for `bwrap --seccomp`; None: none is known.
+
+    What is forbidden fails with EPERM. A call by another architecture's numbers ends the process.
+    """
+    if machine not in _ARCHITECTURES:
+        return None
+    arch, calls = _ARCHITECTURES[machine]
+    lines = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
+    if machine == "x86_64":
+        lines += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERRNO | _ENOSYS)]
+    for number in sorted(calls.values()):
+        lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+    allowed = [(_EQUAL, len(_FAMILIES) - place, 0, family) for place, family in enumerate(_FAMILIES)]
+    lines += [(_EQUAL, 0, len(_FAMILIES) + 2, _SOCKET[machine]), (_LOAD, 0, 0, _FIRST), *allowed]
+    lines += [(_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)]
+    return b"".join(struct.pack("=HBBI", *line) for line in lines)
