@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pommel.config import environment, find_file, read_file
 from pommel.errors import ConfigError, PommelError, StateError, UsageError
-from pommel.machine import cloning, record
+from pommel.machine import record
 from pommel.machine.spec import GIB, SETTINGS, MachineSpec
 from pommel.overlay.pins import Pin, pin_of
 from pommel.paths import Home, MachinePaths
@@ -118,19 +118,6 @@ class Workspace:
         paths = self.paths(name)
         if not paths.record.exists():
             raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
-        return paths
-
-    def made_to_write(self, name: str, done: str) -> MachinePaths:
-        """The paths of machine `name`, whose disk is about to be `done` ("resized"), as a base's may not be.
-
-        Raises:
-            UsageError, StateError: as `made`; or the machine is golden, or linked clones lie over it.
-        """
-        paths = self.made(name)
-        if record.load(paths.record).golden:
-            hint = f"pommel clone {name} NEW, or first: pommel golden {name} --off"
-            raise StateError(f"{name} is golden and cannot be {done}: it stays as its clones found it", hint=hint)
-        cloning.refuse_if_base(self.home.machines, name, done)
         return paths
 
     def file_of(self, name: str) -> ConfigFile:

@@ -19,6 +19,7 @@ from pommel.errors import BusyError, MachineError, PommelError
 from pommel.machine.ending import note_crash
 from pommel.machine.events import Word, note_event
 from pommel.machine.exclusive import serialised, sweep
+from pommel.machine.permission import sleeps
 from pommel.machine.pinned import Pinned, pin_holder
 from pommel.machine.runstate import NO_ROOM, can_power_down, let_go_command
 from pommel.paths import MachinePaths
@@ -81,7 +82,8 @@ def stop(
         how = "already stopped"
         if qemu is not None:
             ladder = _Ladder(paths, qemu, report, patience, ask_guest)
-            how = _climbed(paths, ladder, 0.0 if force else timeout_s)
+            # The guest of one that was cut off as it fell asleep or woke up must not run: it would wake up once more.
+            how = _climbed(paths, ladder, 0.0 if force or sleeps(paths) else timeout_s)
             note_event(paths, Word.STOPPED, _SAID[how])  # before the sweep: whoever watches then knows what it sees
     try:
         with serialised(paths):
