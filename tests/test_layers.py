@@ -11,7 +11,20 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "pommel"
 FILES = sorted(SRC.rglob("*.py"))
 
-GROUND = {"errors", "progress", "process", "paths", "locks", "ssh", "config", "settings", "fat", "systemd", "trees"}
+GROUND = {
+    "errors",
+    "progress",
+    "process",
+    "paths",
+    "locks",
+    "ssh",
+    "config",
+    "settings",
+    "fat",
+    "sockets",
+    "systemd",
+    "trees",
+}
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",
     "session", "mesh",

@@ -43,7 +43,7 @@ def holder(path: Path) -> int | None:
 
     A holder in another pid namespace is reported by the kernel as pid 0 or -1; it still counts as alive.
     """
-    if path.absolute() in _held:
+    if _key(path) in _held:
         return os.getpid()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # asking takes no more, whatever fcntl(2) says of F_WRLCK
@@ -58,7 +58,7 @@ def holder(path: Path) -> int | None:
 
 def ours(path: Path) -> bool:
     """Whether the caller is inside a `hold` of `path`. Another thread's hold of it is not the caller's."""
-    return path.absolute() in _ours.get()
+    return _key(path) in _ours.get()
 
 
 def question(system: str = sys.platform) -> bytes:
@@ -85,7 +85,7 @@ def hold(path: Path, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         BusyError: somebody else holds it after `wait_s` seconds. The message is `busy` and the holder's pid.
     """
-    path = path.absolute()
+    path = _key(path)
     deadline = time.monotonic() + wait_s
     _claim(path, busy, deadline)
     try:
@@ -126,6 +126,11 @@ def _locked(path: Path, busy: str, deadline: float) -> Iterator[None]:
     finally:
         _held.discard(path)
         os.close(fd)
+
+
+def _key(path: Path) -> Path:
+    """The file itself, however its path is spelled: to open and close it under another name would drop its lock."""
+    return Path(os.path.realpath(path))
 
 
 def _opened(path: Path) -> int:

@@ -259,12 +259,16 @@ def _clipboard(workspace: Workspace, spec: MachineSpec) -> Found:
 
 def _console(workspace: Workspace, spec: MachineSpec) -> Found:
     paths = workspace.paths(spec.name)
-    try:
-        paths.make_runtime()
-    except PommelError as wrong:
-        yield "sockets", "fail", wrong.message, wrong.hint
-        return
-    yield "sockets", "ok", str(paths.runtime), None
+    if state.observe(paths).state is state.State.RUNNING and not paths.qmp.exists():
+        mend = f"shut {spec.name} down from inside (pommel ssh {spec.name}), then: pommel start {spec.name}"
+        yield "sockets", "fail", f"{spec.name} runs, but {state.sockets_gone(paths)}", mend
+    else:
+        try:
+            paths.make_runtime()
+        except PommelError as wrong:
+            yield "sockets", "fail", wrong.message, wrong.hint
+            return
+        yield "sockets", "ok", str(paths.runtime), None
     served = console.find(paths) if paths.record.exists() else None
     if served is None:
         yield "page", "ok", "not served now", None

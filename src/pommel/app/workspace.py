@@ -163,6 +163,11 @@ class Workspace:
         repo = self.config_repo(file)
         if repo is None:
             return self.home.upstream(OSX_KVM)
+        whole, spelled = (self._checkout_of(path) for path in (Path(os.path.realpath(repo)), repo))
+        # One that was made while the spelling of its path still counted stays where it is.
+        return spelled if spelled.is_dir() and not whole.is_dir() else whole
+
+    def _checkout_of(self, repo: Path) -> Path:
         name = re.sub(r"[^a-z0-9._-]+", "-", repo.name.lower()).strip("-.") or "repo"
         return self.home.upstream(f"{name[:40]}-{hashlib.sha256(os.fsencode(repo)).hexdigest()[:8]}")
 

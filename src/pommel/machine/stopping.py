@@ -1,6 +1,7 @@
 """The ladder that stops a machine: a word to its guest, ACPI, QMP quit, SIGTERM, SIGKILL. Band: shell.
 
-Each rung is tried only when the one before did not end QEMU. All but the last let QEMU write its disk out.
+Each rung is tried only when the one before did not end QEMU. All but the last let QEMU write its disk out. A guest that
+could not be asked, neither from inside nor by QMP, is left running unless it is to be forced: it is at work, perhaps.
 The process is pinned, so no rung ever meets a stranger. The machine's lock is held for the tidying alone: a second
 `stop --force` can overtake a patient one.
 """
@@ -75,7 +76,7 @@ def stop(
     Raises:
         BusyError: it is not running, and somebody else is at work on it.
         NotPermitted: its QEMU belongs to another user or container.
-        MachineError: not even SIGKILL ends it (the host's disk hangs).
+        MachineError: its guest cannot be asked, and it is not to be forced; or not even SIGKILL ends it.
     """
     began = time.monotonic()
     with pin_holder(paths.pidfile) as qemu:
@@ -131,8 +132,10 @@ class _Ladder:
 
     def climb(self, timeout_s: float) -> str:
         """Try rung after rung, the guest's own only if it gets time; return the name of the one that did it."""
-        if timeout_s > 0 and (how := self._guests_own(timeout_s)):
-            return how
+        if timeout_s > 0:
+            if how := self._guests_own(timeout_s):
+                return how
+            self._must_have_asked()
         self._asked = "QEMU"
         if self._ask(_quit) and self._wait("waiting for QEMU to quit", self._patience.quit_s):
             return "quit"
@@ -148,6 +151,16 @@ class _Ladder:
             hint="its storage may hang: see dmesg",
         )
 
+    def _must_have_asked(self) -> None:
+        if not self._heard and not self._asked:
+            name = self._paths.name
+            note_event(self._paths, Word.STOP_OFF, "its guest cannot be asked")
+            raise MachineError(
+                f"{name} still runs: its guest cannot be asked to shut down, since QEMU's monitor does not answer"
+                + ("" if self._paths.qmp.exists() else f" (its sockets are gone from {self._paths.runtime})"),
+                hint=f"shut it down from inside, or end it as a power cut would: pommel stop --force {name}",
+            )
+
     def standing(self) -> str:
         """How the machine is when nobody waits any longer."""
         if self._qemu.ended():
@@ -158,6 +171,8 @@ class _Ladder:
         used = 0.0
         if self._ask_guest is not None:
             used = timeout_s / 2 if self._inside(self._ask_guest) else 0.0
+            # It was told, and no button can be pressed: then all the time is its own.
+            used = timeout_s if used and not self._heard else used
             if self._wait("waiting for the guest to shut down", used, 0.0, timeout_s):
                 return "guest"
         if not self._acpi(used, timeout_s):
