@@ -21,6 +21,7 @@ GROUND = {
     "config",
     "settings",
     "fat",
+    "marks",
     "sockets",
     "systemd",
     "trees",

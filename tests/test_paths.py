@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.errors import ConfigError, NotPermitted, UsageError
-from pommel.paths import ClipPaths, Home, MachinePaths, build_aside, check_name, sweep_aside, write_atomic
+from pommel.paths import ClipPaths, Home, MachinePaths, build_aside, check_name, is_aside, sweep_aside, write_atomic
 
 
 @pytest.mark.parametrize("name", ["a", "trial", "sonoma-2", "14.6_x", "0" * 40])
@@ -230,6 +230,22 @@ def test_a_build_that_is_killed_is_swept_up(tmp_path: Path) -> None:
     sweep_aside(target)
     assert not left.exists()
     assert (tmp_path / ".other.building.x").exists()  # not ours to sweep
+
+
+def test_a_sweep_takes_nothing_of_a_machine_whose_name_looks_like_a_build(tmp_path: Path) -> None:
+    """`a.building.x` is a machine's name: its lock and its own builds are not what a build of `a` left."""
+    check_name("a.building.x")
+    theirs = Home(tmp_path, tmp_path, tmp_path).machine("a.building.x")
+    kept = theirs.lock.with_name(".a.building.x.building.q_1")
+    for path in (theirs.directory, kept, kept.with_name(kept.name + ".old"), tmp_path / "machines" / ".a.building.A"):
+        path.mkdir(parents=True)
+    theirs.lock.touch()
+    before = sorted(path.name for path in theirs.directory.parent.iterdir())
+    gone = theirs.lock.with_name(".a.building.q_1")
+    gone.mkdir()
+    sweep_aside(theirs.directory.with_name("a"))
+    assert sorted(path.name for path in theirs.directory.parent.iterdir()) == before
+    assert is_aside(kept) and not is_aside(theirs.lock) and not is_aside(theirs.directory)
 
 
 def test_what_a_kill_left_of_an_old_target_is_no_obstacle(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every path once, and the two ways a file comes to be: written whole, or built aside. Band: shared ground.
 
     HOME/                           POMMEL_HOME, default the XDG data directory of pommel
+      .pommel-home                  says that it is one, and what was in it before; see `marks`
       trial/KEY/                    the trial machine's base images, named after what went into them
       upstream/NAME/                upstream checkouts
       recovery/                     recovery images, shared by all machines (see recovery.store)
@@ -30,6 +31,8 @@ from pommel import locks, sockets
 from pommel.errors import UsageError
 from pommel.trees import remove_tree
 
+# What follows the target's name. No dots but before "old": `a.building.x` is a machine's name too.
+_ASIDE = r"\.building\.[a-z0-9_]+(\.old)?\Z"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
 
 
@@ -368,6 +371,13 @@ def build_aside(target: Path) -> Iterator[Path]:
 
 
 def sweep_aside(target: Path) -> None:
-    """Remove what killed builds of `target` left. Call it with the build's lock held."""
-    for left in target.parent.glob(f".{target.name}.building.*"):
-        remove_tree(left)
+    """Remove what killed builds of `target` left, and nothing else's. Call it with the build's lock held."""
+    left = re.compile(rf"\.{re.escape(target.name)}{_ASIDE}")
+    for path in target.parent.glob(".*.building.*"):
+        if left.match(path.name) and path.is_dir():
+            remove_tree(path)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether it is what `build_aside` makes and a kill leaves, of whatever target."""
+    return re.match(rf"\..+{_ASIDE}", path.name) is not None and path.is_dir()

@@ -34,6 +34,7 @@ def provide(workspace: Workspace, spec: MachineSpec, *, report: Report) -> None:
 
 def lay(workspace: Workspace, file: ConfigFile, *, report: Report) -> tuple[UpstreamState, OverlayState]:
     """Clone, check out, verify, and lay the overlay on; return the upstream's state and the overlay's before."""
+    workspace.mark()
     checkout = workspace.checkout(file)
     overlay = overlay_of(workspace, file)
     found = upstream.ensure(checkout, workspace.pin(file), report=report)

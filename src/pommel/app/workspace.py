@@ -18,8 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pommel import marks
 from pommel.config import environment, find_file, read_file
-from pommel.errors import ConfigError, PommelError, StateError, UsageError
+from pommel.errors import ConfigError, NotPermitted, PommelError, StateError, UsageError
 from pommel.machine import record
 from pommel.machine.spec import GIB, SETTINGS, MachineSpec
 from pommel.overlay.pins import Pin, pin_of
@@ -106,6 +107,20 @@ class Workspace:
             UsageError: it is no name for a machine.
         """
         return self.home.machine(name)
+
+    def mark(self) -> None:
+        """Say that the home is Pommel's, before anything is made in it.
+
+        Raises:
+            NotPermitted: nothing can be made there.
+        """
+        try:
+            marks.mark(self.home)
+        except OSError as refusal:
+            raise NotPermitted(
+                f"{self.home.root} cannot be written to: {refusal.strerror or refusal}",
+                hint="set POMMEL_HOME to a folder that you can write to",
+            ) from refusal
 
     def made(self, name: str) -> MachinePaths:
         """The paths of machine `name`, which exists.
