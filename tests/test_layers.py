@@ -25,6 +25,7 @@ GROUND = {
     "sockets",
     "systemd",
     "trees",
+    "writable",
 }
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",

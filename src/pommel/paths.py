@@ -20,6 +20,7 @@ HOME is one place however its path is spelled: links in it are resolved.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -33,6 +34,7 @@ from pommel.trees import remove_tree
 
 # What follows the target's name. No dots but before "old": `a.building.x` is a machine's name too.
 _ASIDE = r"\.building\.[a-z0-9_]+(\.old)?\Z"
+_SYNCS_NO_FOLDER = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems of other systems; theirs to keep names
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
 
 
@@ -331,7 +333,7 @@ class Home:
 
 
 def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: beside, synced, then renamed over."""
+    """Write a file whole or not at all, over a power cut too: beside, synced, renamed over, its folder synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -340,10 +342,23 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
             out.flush()
             os.fchmod(out.fileno(), mode)
             os.fsync(out.fileno())
-        Path(aside).replace(path)
+        put_in_place(Path(aside), path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename `aside` to `target`, and have that last: the name is in the folder, which is synced for itself."""
+    aside.replace(target)
+    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as refusal:
+        if refusal.errno not in _SYNCS_NO_FOLDER:
+            raise
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -361,10 +376,10 @@ def build_aside(target: Path) -> Iterator[Path]:
         if target.exists():
             old = aside.with_name(aside.name + ".old")
             target.rename(old)
-            aside.rename(target)
+            put_in_place(aside, target)
             remove_tree(old)
         else:
-            aside.rename(target)
+            put_in_place(aside, target)
     except BaseException:
         remove_tree(aside)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pommel.errors import BusyError, StateError
+from pommel import process
+from pommel.errors import BuildError, BusyError, NotPermitted, StateError
 from pommel.machine import cloning, disk, lifecycle, permission, record, resizing, savestate, snapshots
 from pommel.machine.permission import Work, must_allow, working_on
 from pommel.machine.record import MachineRecord
@@ -143,6 +145,23 @@ def test_a_clone_that_is_made_while_one_waits_for_the_lock_counts(
         link(home, paths)
     other.join()
     assert said == ["m cannot be put back to a snapshot: the disks of its linked clones lie over its own (c)"]
+
+
+def test_a_disk_that_is_full_or_read_only_is_told_before_the_work(paths: MachinePaths) -> None:
+    paths.disk.rename(kept := paths.directory.with_name("disk"))
+    process.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", paths.directory])
+    try:
+        shutil.copyfile(kept, paths.disk)
+        snapshots.save(paths, "one")
+        (paths.directory / "ballast").write_bytes(bytes(20 << 20))
+        with pytest.raises(BuildError, match="the disk is full"):
+            snapshots.save(paths, "two")
+        snapshots.delete(paths, "one")  # which makes room
+        process.run(["mount", "-o", "remount,ro", paths.directory])
+        with pytest.raises(NotPermitted, match="mounted read-only"):
+            snapshots.save(paths, "two")
+    finally:
+        process.run(["umount", paths.directory])
 
 
 def test_a_machine_that_was_deleted_meanwhile_is_not_there_any_more(home: Home) -> None:

@@ -60,14 +60,15 @@ def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None
         BusyError: another process has been making it for a quarter of an hour.
     """
     paths = workspace.paths(spec.name)
-    workspace.mark()
     if spec.upstream == TRIAL:
         if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
             return False  # its disk is its own: it needs no base any more
+        workspace.mark()
         return _make_trial(workspace, spec, report)
     upstreams.provide(workspace, spec, report=report)
     if paths.record.exists():
         return False
+    workspace.mark()
     return _make_mac(workspace, spec, offline, report)
 
 

@@ -73,6 +73,8 @@ def up(
     workspace = workspace or Workspace.current()
     spec = workspace.spec(name, flags)
     paths = workspace.paths(name)
+    if not state.observe(paths).alive:
+        workspace.mark()
     needs.provide(spec, made=paths.record.exists(), consent=consent, report=report)
     if not state.observe(paths).alive:
         setup.ready_kernel(workspace, spec, consent=consent, report=report)

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pommel import marks
+from pommel import marks, writable
 from pommel.config import environment, find_file, read_file
 from pommel.errors import ConfigError, NotPermitted, PommelError, StateError, UsageError
 from pommel.machine import record
@@ -109,11 +109,13 @@ class Workspace:
         return self.home.machine(name)
 
     def mark(self) -> None:
-        """Say that the home is Pommel's, before anything is made in it.
+        """See that the home can be written to, before anything is made in it, and say that it is Pommel's.
 
         Raises:
             NotPermitted: nothing can be made there.
+            BuildError: its disk is full.
         """
+        writable.must_take(self.home.root)
         try:
             marks.mark(self.home)
         except OSError as refusal:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pommel import locks
+from pommel import locks, writable
 from pommel.errors import StateError
 from pommel.machine import record, snapshot_store
 from pommel.machine.exclusive import serialised
@@ -37,6 +37,7 @@ class Work:
     golden: bool = False
     base: bool = False
     golden_hint: str = _CLONE_IT
+    takes_room: bool = True  # else it may be what a full disk needs
 
 
 STARTED = Work(
@@ -49,9 +50,9 @@ STARTED = Work(
 STARTED_THROWAWAY = Work("started", running=True)  # nothing of it is written
 LOADED = Work("put back to a snapshot", asleep=True, golden=True, base=True)
 SAVED = Work("saved as a snapshot")
-SNAPSHOT_DELETED = Work("rid of a snapshot")
+SNAPSHOT_DELETED = Work("rid of a snapshot", takes_room=False)
 RESIZED = Work("resized", asleep=True, golden=True, base=True)
-COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True)
+COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True, takes_room=False)  # looks itself
 CHECKED = Work("checked", running=True)
 DISK_ADDED = Work("given another disk", asleep=True)
 CLONED = Work("cloned", running=True, asleep=True)
@@ -68,8 +69,11 @@ def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, repor
     Raises:
         BusyError: somebody else is at work on it, for longer than `wait_s`.
         StateError: it is gone by now, or a state that it is in forbids the work; the hint says what ends that state.
+        NotPermitted, BuildError: its folder cannot be written to, or the disk is full.
         BuildError, MachineError: what a killed load or save left cannot be put right; or its record cannot be read.
     """
+    room_bytes, mend = writable.LEAST_BYTES if work.takes_room else 0, writable.take_it(paths.directory)
+    writable.must_take(paths.directory, room_bytes=room_bytes, hint=mend)
     with serialised(paths, wait_s=wait_s):
         if not paths.directory.is_dir():
             raise StateError(f"there is no machine {paths.name} any more", hint="pommel list shows the machines")
