@@ -14,7 +14,6 @@ from pommel.overlay.upstream import UpstreamState
 from pommel.progress import Report
 from pommel.settings import ConfigFile
 
-
 _FOLDERS = ("*", ".git", ".git/*", ".git/objects/*")
 
 
