@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ PATH_MAX = 107  # bytes: sockaddr_un.sun_path is 108 with its NUL (unix(7))
 _SSH_ASIDE = 17  # ssh binds a shared connection's socket under a longer name first (OpenSSH: mux.c, muxserver_listen)
 MACHINE_TAIL = len("/ssh") + _SSH_ASIDE  # the longest that is made in a machine's folder
 CLIP_TAIL = len("/.ssh") + _SSH_ASIDE  # beside the key, in the folder of the syncs
+_QMP = re.compile(rb"unix:(/.+)/qmp\.sock(,|\Z)")
 # What a file system says that holds no sockets: FAT and exFAT, CIFS, shared folders of other hypervisors.
 _HOLDS_NONE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENXIO)
 
@@ -68,11 +70,21 @@ def of_running(directory: Path, made: Path, former: Iterable[Path]) -> Path:
         kept = run.get("runtime")
     except (OSError, ValueError, AttributeError):  # it does not run, or nobody can say since when
         return made
-    if kept == str(made) or locks.holder(directory / "qemu.pid") is None:
+    if kept == str(made) or (pid := locks.holder(directory / "qemu.pid")) is None:
         return made
     if isinstance(kept, str) and kept.startswith("/"):
         return Path(kept)
-    return next((folder for folder in former if (folder / "qmp.sock").exists()), made)
+    return _in_argv(pid) or next((folder for folder in former if (folder / "qmp.sock").exists()), made)
+
+
+def _in_argv(pid: int) -> Path | None:
+    """Where a QEMU has its sockets by its own command line (proc_pid_cmdline(5)); None: it cannot be read."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    found = (_QMP.match(word) for word in words)
+    return next((Path(os.fsdecode(told[1].replace(b",,", b","))) for told in found if told), None)
 
 
 def make_private(directory: Path) -> None:
