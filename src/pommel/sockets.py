@@ -95,7 +95,8 @@ def make_private(directory: Path) -> None:
     """
     top = _own_tmp()
     for folder in (top, directory) if directory.is_relative_to(top) else (directory,):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in (folder.parent, folder):  # whatever the umask says, which the mode of `parents` goes by alone
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
             raise NotPermitted(

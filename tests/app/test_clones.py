@@ -60,26 +60,43 @@ BASE_KEEPS: dict[str, Callable[[Workspace], object]] = {
 }
 
 
+def at_the_last_moment(monkeypatch: pytest.MonkeyPatch, paths: MachinePaths, act: Callable[[], object]) -> None:
+    """Have somebody else act just before the machine's lock is had, which they can."""
+    real, acted = locks.hold, list[bool]()
+
+    @contextlib.contextmanager
+    def hold(path: Path, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
+        if path == paths.lock and not acted:
+            acted.append(True)
+            act()
+        with real(path, busy=busy, wait_s=wait_s):
+            yield
+
+    monkeypatch.setattr(locks, "hold", hold)
+
+
 @pytest.mark.parametrize("done", BASE_KEEPS)
 def test_a_linked_clone_made_before_the_lock_is_had_counts(
     workspace: Workspace, base: MachinePaths, done: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshots.save("trial", "old", workspace=workspace)
     set_count(base.disk, 2)
-    real, made = locks.hold, list[str]()
-
-    @contextlib.contextmanager
-    def hold(path: Path, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
-        if path == base.lock and not made:  # the last moment at which somebody else may have it
-            made.append("c1")
-            clones.clone("trial", "c1", linked=True, workspace=workspace)
-        with real(path, busy=busy, wait_s=wait_s):
-            yield
-
-    monkeypatch.setattr(locks, "hold", hold)
+    at_the_last_moment(monkeypatch, base, lambda: clones.clone("trial", "c1", linked=True, workspace=workspace))
     with pytest.raises(StateError, match=rf"trial cannot be {done}: .*linked clones.*\(c1\)"):
         BASE_KEEPS[done](workspace)
-    assert made == ["c1"] and count_on_disk(workspace.paths("c1").disk) == 2
+    assert count_on_disk(workspace.paths("c1").disk) == 2
+
+
+@pytest.mark.parametrize("done", ["put back to a snapshot", "resized", "compacted", "started"])
+def test_a_machine_made_golden_before_the_lock_is_had_is_golden(
+    workspace: Workspace, base: MachinePaths, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots.save("trial", "old", workspace=workspace)
+    before = base.disk.read_bytes()
+    at_the_last_moment(monkeypatch, base, lambda: clones.golden("trial", workspace=workspace))
+    with pytest.raises(StateError, match=f"trial is golden and cannot be {done}"):
+        BASE_KEEPS[done](workspace)
+    assert base.disk.read_bytes() == before
 
 
 def test_no_linked_clone_is_made_while_its_base_is_worked_on(workspace: Workspace, base: MachinePaths) -> None:
@@ -121,7 +138,7 @@ def test_a_sleeping_machine_says_no_and_how_to_wake_it(workspace: Workspace, bas
 def test_a_sleeping_machine_may_be_looked_at_saved_and_renamed(workspace: Workspace, base: MachinePaths) -> None:
     sleeps(base, workspace)
     assert disks.check("trial", workspace=workspace).sound
-    snapshots.save("trial", "more", workspace=workspace)
+    assert "the machine sleeps" in snapshots.save("trial", "more", workspace=workspace).note
     snapshots.delete("trial", "more", workspace=workspace)
     clones.rename("trial", "other", workspace=workspace)
     assert machines.status("other", workspace=workspace).state == "asleep"

@@ -30,6 +30,7 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
 
     Raises:
         StateError: a machine is being worked on by another Pommel.
+        MachineError: one runs, and its guest cannot be asked to shut down; nothing is removed.
     """
     for name in machines.running(workspace=workspace):
         how = starting.stop(name, workspace=workspace, report=report)
