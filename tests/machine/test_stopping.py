@@ -159,6 +159,7 @@ def test_with_its_sockets_gone_qemu_is_ended_by_force_alone(paths: MachinePaths)
     lifecycle.start(paths, argv(paths))
     shutil.rmtree(paths.runtime)
     assert f"its sockets are gone from {paths.runtime}" in left_running(paths, timeout_s=30)
+    left_running(paths, timeout_s=0)  # no time is no force
     assert "its sockets are gone" in state.observe(paths, ask_s=5).detail
     assert stop(paths, force=True).how == "term"
     nothing_is_left(paths)

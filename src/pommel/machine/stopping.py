@@ -84,7 +84,8 @@ def stop(
         if qemu is not None:
             ladder = _Ladder(paths, qemu, report, patience, ask_guest)
             # The guest of one that was cut off as it fell asleep or woke up must not run: it would wake up once more.
-            how = _climbed(paths, ladder, 0.0 if force or sleeps(paths) else timeout_s)
+            force = force or sleeps(paths)
+            how = _climbed(paths, ladder, 0.0 if force else timeout_s, force)
             note_event(paths, Word.STOPPED, _SAID[how])  # before the sweep: whoever watches then knows what it sees
     try:
         with serialised(paths):
@@ -110,10 +111,10 @@ _SAID = {
 }
 
 
-def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float) -> str:
+def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float, force: bool) -> str:
     note_event(paths, Word.STOP, f"the guest has {timeout_s:g} s" if timeout_s > 0 else "at once")
     try:
-        return ladder.climb(timeout_s)
+        return ladder.climb(timeout_s, force)
     except KeyboardInterrupt:
         note_event(paths, Word.STOP_OFF, "by Ctrl-C")
         warn(ladder.report, f"no longer waiting: {paths.name} {ladder.standing()}")
@@ -130,14 +131,15 @@ class _Ladder:
         self._asked = ""  # who has been asked to end it
         self._pressed = False
 
-    def climb(self, timeout_s: float) -> str:
+    def climb(self, timeout_s: float, force: bool) -> str:
         """Try rung after rung, the guest's own only if it gets time; return the name of the one that did it."""
-        if timeout_s > 0:
-            if how := self._guests_own(timeout_s):
-                return how
+        if timeout_s > 0 and (how := self._guests_own(timeout_s)):
+            return how
+        quits = self._ask(_quit)
+        if not force and not quits:
             self._must_have_asked()
         self._asked = "QEMU"
-        if self._ask(_quit) and self._wait("waiting for QEMU to quit", self._patience.quit_s):
+        if quits and self._wait("waiting for QEMU to quit", self._patience.quit_s):
             return "quit"
         self._qemu.send(signal.SIGTERM)
         if self._wait("waiting for QEMU to end", self._patience.term_s):
@@ -152,7 +154,7 @@ class _Ladder:
         )
 
     def _must_have_asked(self) -> None:
-        if not self._heard and not self._asked:
+        if not self._heard and not self._asked and not self._qemu.ended(_ENDING_S):
             name = self._paths.name
             note_event(self._paths, Word.STOP_OFF, "its guest cannot be asked")
             raise MachineError(
