@@ -11,7 +11,22 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "pommel"
 FILES = sorted(SRC.rglob("*.py"))
 
-GROUND = {"errors", "progress", "process", "paths", "locks", "ssh", "config", "settings", "fat", "systemd", "trees"}
+GROUND = {
+    "errors",
+    "progress",
+    "process",
+    "paths",
+    "locks",
+    "ssh",
+    "config",
+    "settings",
+    "fat",
+    "marks",
+    "sockets",
+    "systemd",
+    "trees",
+    "writable",
+}
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",
     "session", "mesh",

@@ -75,6 +75,17 @@ def test_our_own_lock_is_ours_and_asking_does_not_lose_it(tmp_path: Path, monkey
     assert locks.holder(tmp_path / "lock") is None
 
 
+def test_another_spelling_of_its_path_does_not_lose_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with locks.hold(tmp_path / "real" / "lock", busy="busy"):
+        assert locks.holder(tmp_path / "link" / "lock") == os.getpid() and locks.ours(tmp_path / "link" / "lock")
+        done = subprocess.run(
+            [sys.executable, "-c", HOLD, tmp_path / "real" / "lock"], capture_output=True, stdin=subprocess.DEVNULL
+        )
+        assert b"BusyError" in done.stderr and done.stdout == b""
+
+
 def test_somebody_elses_lock_is_busy_and_says_whose(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path / "lock") as child:
         at_work = rf"^at work \(pid {child.pid}\)$"
@@ -117,6 +128,21 @@ def test_two_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
         assert locks.holder(tmp_path / "lock") == os.getpid()
     second()
     assert ends == ["busy (this process)", "entered"]
+
+
+def test_a_thread_waits_for_another_of_its_process(tmp_path: Path) -> None:
+    ends: list[str] = []
+
+    def second() -> None:
+        with locks.hold(tmp_path / "lock", busy="busy", wait_s=30):
+            ends.append("second")
+
+    with locks.hold(tmp_path / "lock", busy="busy"):
+        other = threading.Thread(target=second)
+        other.start()
+        ends.append("first")
+    other.join()
+    assert ends == ["first", "second"]
 
 
 def test_an_error_in_the_block_lets_go(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
-import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel import paths
 from pommel.errors import ConfigError, NotPermitted, UsageError
-from pommel.paths import ClipPaths, Home, MachinePaths, build_aside, check_name, sweep_aside, write_atomic
+from pommel.paths import ClipPaths, Home, MachinePaths, build_aside, check_name, is_aside, sweep_aside, write_atomic
 
 
 @pytest.mark.parametrize("name", ["a", "trial", "sonoma-2", "14.6_x", "0" * 40])
@@ -76,7 +77,7 @@ def test_a_clipboard_sync_has_folders_of_its_own_that_nobody_else_may_enter(tmp_
     clip.make()
     assert clip.directory.stat().st_mode & 0o777 == clip.runtime.stat().st_mode & 0o777 == 0o700
     with pytest.raises(ConfigError, match="socket paths under"):
-        Home(tmp_path / "h", tmp_path / ("r" * 90), tmp_path / "c").clip("m").make()
+        ClipPaths("m", tmp_path / "h", tmp_path / ("r" * 90)).make()
 
 
 def test_no_machine_is_called_as_the_folder_of_the_syncs_sockets() -> None:
@@ -84,30 +85,12 @@ def test_no_machine_is_called_as_the_folder_of_the_syncs_sockets() -> None:
         check_name(Home(Path("/h"), Path("/r"), Path("/c")).clip("m").runtime.name)
 
 
-def test_the_longest_name_fits_under_the_usual_runtime_folders() -> None:
-    for runtime in ("/run/user/4294967295/pommel/01234567", "/run/pommel/01234567"):
-        longest = Home(Path("/h"), Path(runtime), Path("/c")).machine("x" * 40).qmp_watch
-        assert len(os.fsencode(longest)) <= paths.SOCKET_PATH_MAX
-        shared = Home(Path("/h"), Path(runtime), Path("/c")).clip("x" * 40).shared
-        assert len(os.fsencode(shared)) + 17 <= paths.SOCKET_PATH_MAX  # ssh's own name for it, at first
-
-
-def test_the_limit_is_the_kernels(tmp_path: Path) -> None:
-    path = str(tmp_path) + "/" + "x" * (paths.SOCKET_PATH_MAX - len(str(tmp_path)) - 1)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-    with socket.socket(socket.AF_UNIX) as server, pytest.raises(OSError, match="too long"):
-        server.bind(path + "x")
-
-
 def test_homes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    runtime = tmp_path / "runtime"
-    runtime.mkdir()
-    env = {"XDG_RUNTIME_DIR": str(runtime)}
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
     usual = Home.find(env)
-    assert usual == Home(tmp_path / "data/pommel", runtime / "pommel", tmp_path / "cache/pommel")
+    assert usual == Home(tmp_path / "data/pommel", tmp_path / "data/pommel/run", tmp_path / "cache/pommel")
     other = Home.find(env | {"POMMEL_HOME": str(tmp_path / "other")})
     another = Home.find(env | {"POMMEL_HOME": str(tmp_path / "another")})
     assert other.root == tmp_path / "other"
@@ -117,8 +100,14 @@ def test_homes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Home.find(env | {"POMMEL_HOME": "~/other"}) == other
     assert Home.find(env | {"POMMEL_HOME": ""}) == usual
-    gone = Home.find({"XDG_RUNTIME_DIR": str(tmp_path / "none")})
-    assert not gone.runtime.is_relative_to(tmp_path / "none")
+    assert Home.find({}) == Home.find({"XDG_RUNTIME_DIR": str(tmp_path / "none")}) == usual  # cron has none
+
+
+def test_a_home_is_one_home_however_its_path_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "link").symlink_to("big")
+    ways = (tmp_path / "big", tmp_path / "link", tmp_path / "link" / ".." / "big")
+    assert len({Home.find({"POMMEL_HOME": str(way)}) for way in ways}) == 1
 
 
 def test_the_folder_is_the_list_of_machines(tmp_path: Path) -> None:
@@ -145,7 +134,7 @@ def test_the_sockets_folder_is_private(machine: MachinePaths) -> None:
         machine.make_runtime()
     finally:
         os.umask(old)
-    assert machine.runtime.stat().st_mode & 0o777 == 0o700
+    assert machine.runtime.stat().st_mode & 0o777 == machine.runtime.parent.stat().st_mode & 0o777 == 0o700
     machine.runtime.chmod(0o755)  # others may look, nobody may write: ours, and made private again
     machine.make_runtime()
     assert machine.runtime.stat().st_mode & 0o777 == 0o700
@@ -167,7 +156,7 @@ def test_a_sockets_folder_with_too_long_a_name(tmp_path: Path) -> None:
     deep = MachinePaths("m", tmp_path, tmp_path / ("x" * 100))
     with pytest.raises(ConfigError, match="107 are allowed") as refusal:
         deep.make_runtime()
-    assert refusal.value.hint and "XDG_RUNTIME_DIR" in refusal.value.hint
+    assert refusal.value.hint and "POMMEL_HOME" in refusal.value.hint
     assert not deep.runtime.exists()
 
 
@@ -193,6 +182,42 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_renamed_into_place_is_synced_and_then_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut may not undo: the file's bytes, then its name."""
+    synced: list[tuple[bool, bool]] = []
+    target = tmp_path / "file"
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(fd).st_mode), target.exists()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(target, "text")
+    assert synced == [(False, False), (True, True)]
+    synced.clear()
+    target.unlink()
+    with build_aside(target):
+        pass
+    assert synced == [(True, True)]
+
+
+@pytest.mark.parametrize(("number", "told"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_file_system_that_syncs_no_folders_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: bool
+) -> None:
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="error") if told else contextlib.nullcontext():
+        write_atomic(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_build_aside_then_there(tmp_path: Path) -> None:
@@ -244,6 +269,22 @@ def test_a_build_that_is_killed_is_swept_up(tmp_path: Path) -> None:
     sweep_aside(target)
     assert not left.exists()
     assert (tmp_path / ".other.building.x").exists()  # not ours to sweep
+
+
+def test_a_sweep_takes_nothing_of_a_machine_whose_name_looks_like_a_build(tmp_path: Path) -> None:
+    """`a.building.x` is a machine's name: its lock and its own builds are not what a build of `a` left."""
+    check_name("a.building.x")
+    theirs = Home(tmp_path, tmp_path, tmp_path).machine("a.building.x")
+    kept = theirs.lock.with_name(".a.building.x.building.q_1")
+    for path in (theirs.directory, kept, kept.with_name(kept.name + ".old"), tmp_path / "machines" / ".a.building.A"):
+        path.mkdir(parents=True)
+    theirs.lock.touch()
+    before = sorted(path.name for path in theirs.directory.parent.iterdir())
+    gone = theirs.lock.with_name(".a.building.q_1")
+    gone.mkdir()
+    sweep_aside(theirs.directory.with_name("a"))
+    assert sorted(path.name for path in theirs.directory.parent.iterdir()) == before
+    assert is_aside(kept) and not is_aside(theirs.lock) and not is_aside(theirs.directory)
 
 
 def test_what_a_kill_left_of_an_old_target_is_no_obstacle(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from pommel.errors import BusyError
@@ -27,11 +28,14 @@ from pommel.errors import BusyError
 _LINUX = struct.Struct("hhqqi4x")
 # struct flock of macOS: off_t l_start, off_t l_len, pid_t l_pid, short l_type, short l_whence
 _MACOS = struct.Struct("qqihh")
+_POLL_S = 0.05
 _WHOLE_FILE = (os.SEEK_SET, 0, 0)  # l_whence, l_start, l_len
 _held: set[Path] = set()
 # The kernel lets every thread of a process take the process's locks; these two keep our own threads apart.
 _claimed: set[Path] = set()
 _guard = threading.Lock()
+# Whose they are among our own threads and tasks: of the caller, and of what it begins meanwhile.
+_ours: ContextVar[frozenset[Path]] = ContextVar("_ours", default=frozenset())
 
 
 def holder(path: Path) -> int | None:
@@ -39,7 +43,7 @@ def holder(path: Path) -> int | None:
 
     A holder in another pid namespace is reported by the kernel as pid 0 or -1; it still counts as alive.
     """
-    if path.absolute() in _held:
+    if _key(path) in _held:
         return os.getpid()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # asking takes no more, whatever fcntl(2) says of F_WRLCK
@@ -50,6 +54,11 @@ def holder(path: Path) -> int | None:
     finally:
         os.close(fd)
     return None if kind == fcntl.F_UNLCK else pid
+
+
+def ours(path: Path) -> bool:
+    """Whether the caller is inside a `hold` of `path`. Another thread's hold of it is not the caller's."""
+    return _key(path) in _ours.get()
 
 
 def question(system: str = sys.platform) -> bytes:
@@ -76,23 +85,36 @@ def hold(path: Path, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         BusyError: somebody else holds it after `wait_s` seconds. The message is `busy` and the holder's pid.
     """
-    path = path.absolute()
-    with _guard:
-        if path in _claimed:
-            raise BusyError(f"{busy} (this process)")
-        _claimed.add(path)
+    path = _key(path)
+    deadline = time.monotonic() + wait_s
+    _claim(path, busy, deadline)
     try:
-        with _locked(path, busy, wait_s):
-            yield
+        with _locked(path, busy, deadline):
+            _ours.set(_ours.get() | {path})
+            try:
+                yield
+            finally:
+                _ours.set(_ours.get() - {path})
     finally:
         _claimed.discard(path)
 
 
+def _claim(path: Path, busy: str, deadline: float) -> None:
+    """Keep our other threads from `path`, once none of them is at it."""
+    while True:
+        with _guard:
+            if path not in _claimed:
+                _claimed.add(path)
+                return
+        if time.monotonic() >= deadline or ours(path):  # who waits for itself waits in vain
+            raise BusyError(f"{busy} (this process)")
+        time.sleep(_POLL_S)
+
+
 @contextlib.contextmanager
-def _locked(path: Path, busy: str, wait_s: float) -> Iterator[None]:
+def _locked(path: Path, busy: str, deadline: float) -> Iterator[None]:
     fd = _opened(path)
     try:
-        deadline = time.monotonic() + wait_s
         _take(fd, path, busy, deadline)
         while not _is_at(fd, path):
             # While we waited, the holder deleted the file or moved it away (`delete` does): our lock is on a ghost.
@@ -104,6 +126,11 @@ def _locked(path: Path, busy: str, wait_s: float) -> Iterator[None]:
     finally:
         _held.discard(path)
         os.close(fd)
+
+
+def _key(path: Path) -> Path:
+    """The file itself, however its path is spelled: to open and close it under another name would drop its lock."""
+    return Path(os.path.realpath(path))
 
 
 def _opened(path: Path) -> int:
@@ -129,6 +156,6 @@ def _take(fd: int, path: Path, busy: str, deadline: float) -> None:
                 # Not holder(): a second descriptor of the file, closed, would be harmless here, but only
                 # because we hold nothing yet.
                 raise BusyError(f"{busy} (pid {holder(path) or 'unknown'})") from None
-            time.sleep(0.05)
+            time.sleep(_POLL_S)
         else:
             return

@@ -1,6 +1,7 @@
 """Every path once, and the two ways a file comes to be: written whole, or built aside. Band: shared ground.
 
     HOME/                           POMMEL_HOME, default the XDG data directory of pommel
+      .pommel-home                  says that it is one, and what was in it before; see `marks`
       trial/KEY/                    the trial machine's base images, named after what went into them
       upstream/NAME/                upstream checkouts
       recovery/                     recovery images, shared by all machines (see recovery.store)
@@ -8,31 +9,32 @@
       machines/NAME/                one machine; see MachinePaths
       clip/KEY/                     one clipboard sync; see ClipPaths
       mesh/                         what keeps the machines on their MeshCentral servers; see MeshPaths
-    RUNTIME/                        XDG_RUNTIME_DIR/pommel[/HASH of a HOME that is not the default]
+    RUNTIME/                        HOME/run, where nobody empties it; or another place, see `sockets`
       NAME/                         the machine's sockets
       .clip/                        the clipboard syncs' sockets; no machine's name begins with a dot
     CACHE/                          XDG cache directory of pommel: answers that may be asked again
 
-The pidfile that QEMU locks lives in machines/NAME, not in the runtime directory: systemd removes the
-latter when its user logs out, and the machine lives on.
+HOME is one place however its path is spelled: links in it are resolved.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pommel.errors import ConfigError, NotPermitted, UsageError
+from pommel import locks, sockets
+from pommel.errors import UsageError
 from pommel.trees import remove_tree
 
-SOCKET_PATH_MAX = 107  # bytes: sockaddr_un.sun_path is 108 with its NUL (unix(7))
+# What follows the target's name. No dots but before "old": `a.building.x` is a machine's name too.
+_ASIDE = r"\.building\.[a-z0-9_]+(\.old)?\Z"
+_SYNCS_NO_FOLDER = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems of other systems; theirs to keep names
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
 
 
@@ -160,8 +162,8 @@ class MachinePaths:
             NotPermitted: somebody else owns it or may write to it.
             ConfigError: a socket path would be longer than the kernel allows.
         """
-        _check_lengths(self.runtime, max(len(os.fsencode(p)) for p in (self.qmp, self.qmp_watch, self.vnc)))
-        _make_private(self.runtime)
+        sockets.check_length(self.runtime, len(os.fsencode(self.runtime)) + sockets.MACHINE_TAIL)
+        sockets.make_private(self.runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +215,9 @@ class ClipPaths:
         Raises:
             NotPermitted, ConfigError: as MachinePaths.make_runtime.
         """
-        _make_private(self.directory)
-        # ssh binds it under another name first, 17 bytes longer (OpenSSH: mux.c, muxserver_listen).
-        _check_lengths(self.runtime, len(os.fsencode(self.shared)) + 17)
-        _make_private(self.runtime)
+        sockets.make_private(self.directory)
+        sockets.check_length(self.runtime, len(os.fsencode(self.runtime / self.key)) + sockets.CLIP_TAIL)
+        sockets.make_private(self.runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +243,17 @@ class MeshPaths:
 
     def make(self) -> None:
         """Make the folder, private to this user. NotPermitted: somebody else owns it or may write to it."""
-        _make_private(self.directory)
+        sockets.make_private(self.directory)
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where Pommel keeps what it keeps."""
+    """Where Pommel keeps what it keeps. `former` is where earlier versions had sockets, for those that live there."""
 
     root: Path
     runtime: Path
     cache: Path
+    former: tuple[Path, ...] = field(default=(), compare=False)
 
     @classmethod
     def find(cls, env: dict[str, str] | None = None) -> Home:
@@ -261,11 +263,10 @@ class Home:
         env = dict(os.environ) if env is None else env
         dirs = PlatformDirs("pommel", appauthor=False)
         default = Path(dirs.user_data_dir)
-        root = Path(env["POMMEL_HOME"]).expanduser().absolute() if env.get("POMMEL_HOME") else default
-        runtime = _runtime_base(env, root)
-        if root != default:
-            runtime /= hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
-        return cls(root=root, runtime=runtime, cache=Path(dirs.user_cache_dir))
+        spelled = Path(env["POMMEL_HOME"]).expanduser().absolute() if env.get("POMMEL_HOME") else default
+        root = Path(os.path.realpath(spelled))
+        former = sockets.former_bases(env, spelled, root, usual=spelled == default)
+        return cls(root=root, runtime=sockets.base(root), cache=Path(dirs.user_cache_dir), former=former)
 
     @property
     def machines(self) -> Path:
@@ -298,11 +299,19 @@ class Home:
             UsageError: it is no name for a machine.
         """
         check_name(name)
-        return MachinePaths(name, self.machines / name, self.runtime / name)
+        made = sockets.place(self.runtime / name, sockets.spare(self.root) / name, sockets.MACHINE_TAIL)
+        directory = self.machines / name
+        runtime = sockets.of_running(directory, made, [base / name for base in self.former])
+        return MachinePaths(name, directory, runtime)
 
     def clip(self, key: str) -> ClipPaths:
         """The paths of the clipboard sync `key`."""
-        return ClipPaths(key, self.clips / key, self.runtime / ".clip")
+        own, more = self.runtime / ".clip", len(os.fsencode(key)) + 1 + sockets.CLIP_TAIL
+        made = ClipPaths(key, self.clips / key, sockets.place(own, sockets.spare(self.root) / ".clip", more))
+        if made.socket.exists() or locks.holder(made.lock) is None:
+            return made
+        before = (replace(made, runtime=base / ".clip") for base in self.former)
+        return next((each for each in before if each.socket.exists()), made)
 
     @property
     def mesh(self) -> MeshPaths:
@@ -323,39 +332,8 @@ class Home:
         )
 
 
-def _runtime_base(env: dict[str, str], root: Path) -> Path:
-    given = env.get("XDG_RUNTIME_DIR")
-    if given and Path(given).is_dir():
-        return Path(given) / "pommel"
-    user = Path(f"/run/user/{os.getuid()}")
-    if user.is_dir() and os.access(user, os.W_OK):
-        return user / "pommel"
-    if os.getuid() == 0 and os.access("/run", os.W_OK):
-        return Path("/run/pommel")
-    return root / "run"
-
-
-def _check_lengths(runtime: Path, longest: int) -> None:
-    if longest > SOCKET_PATH_MAX:
-        raise ConfigError(
-            f"socket paths under {runtime} are {longest} bytes, {SOCKET_PATH_MAX} are allowed",
-            hint="set XDG_RUNTIME_DIR or POMMEL_HOME to a shorter path",
-        )
-
-
-def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise NotPermitted(
-            f"{directory} is not a directory that only you can write to",
-            hint=f"look at it, then: rm -r {directory}",
-        )
-    directory.chmod(0o700)
-
-
 def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: beside, synced, then renamed over."""
+    """Write a file whole or not at all, over a power cut too: beside, synced, renamed over, its folder synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -364,10 +342,23 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
             out.flush()
             os.fchmod(out.fileno(), mode)
             os.fsync(out.fileno())
-        Path(aside).replace(path)
+        put_in_place(Path(aside), path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename `aside` to `target`, and have that last: the name is in the folder, which is synced for itself."""
+    aside.replace(target)
+    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as refusal:
+        if refusal.errno not in _SYNCS_NO_FOLDER:
+            raise
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -385,16 +376,23 @@ def build_aside(target: Path) -> Iterator[Path]:
         if target.exists():
             old = aside.with_name(aside.name + ".old")
             target.rename(old)
-            aside.rename(target)
+            put_in_place(aside, target)
             remove_tree(old)
         else:
-            aside.rename(target)
+            put_in_place(aside, target)
     except BaseException:
         remove_tree(aside)
         raise
 
 
 def sweep_aside(target: Path) -> None:
-    """Remove what killed builds of `target` left. Call it with the build's lock held."""
-    for left in target.parent.glob(f".{target.name}.building.*"):
-        remove_tree(left)
+    """Remove what killed builds of `target` left, and nothing else's. Call it with the build's lock held."""
+    left = re.compile(rf"\.{re.escape(target.name)}{_ASIDE}")
+    for path in target.parent.glob(".*.building.*"):
+        if left.match(path.name) and path.is_dir():
+            remove_tree(path)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether it is what `build_aside` makes and a kill leaves, of whatever target."""
+    return re.match(rf"\..+{_ASIDE}", path.name) is not None and path.is_dir()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,22 @@ def test_unknown_machines_and_names_are_refused(tmp_path: Path) -> None:
     assert "did you mean blue?" in str(refusal.value.hint)
     with pytest.raises(UsageError):
         workspace.spec("../blue")
+
+
+def test_a_config_repo_has_one_checkout_however_its_path_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "repo" / "patches").mkdir(parents=True)
+    (tmp_path / "repo" / "pommel.toml").touch()
+    (tmp_path / "link").symlink_to("repo")
+    home = Home(tmp_path / "h", tmp_path / "r", tmp_path / "c")
+
+    def checkout(folder: str) -> Path:
+        said = Workspace(home, tmp_path, {"POMMEL_CONFIG": str(tmp_path / folder / "pommel.toml")})
+        return said.checkout(said.file)
+
+    assert checkout("link") == checkout("repo")
+    old = home.upstream(f"link-{hashlib.sha256(os.fsencode(tmp_path / 'link')).hexdigest()[:8]}")
+    old.mkdir(parents=True)  # by an earlier version, which went by the spelling
+    assert checkout("link") == old
 
 
 def test_a_bad_environment_names_the_variable(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def test_uninstall_of_nothing(shell: Shell) -> None:
 
 def test_uninstall_removes_only_what_pommel_made(shell: Shell) -> None:
     (shell.home / "keep.me").write_text("not Pommel's")
-    (shell.home / "trial" / "abc").mkdir(parents=True)
-    (shell.home / "trial" / "abc" / "root.img").write_bytes(b"x" * 5000)
+    (shell.home / "trial" / ("a" * 16)).mkdir(parents=True)
+    (shell.home / "trial" / ("a" * 16) / "root.img").write_bytes(b"x" * 5000)
     told = shell.run("uninstall", "--dry-run").stdout
     assert str(shell.home / "trial") in told
     assert (shell.home / "trial").exists()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -96,12 +98,24 @@ def test_force_asks_no_guest(paths: MachinePaths) -> None:
     nothing_is_left(paths)
 
 
-def test_a_hung_qemu_is_killed(paths: MachinePaths) -> None:
+def left_running(paths: MachinePaths, **options: Any) -> str:
+    """See that a stop says no, names --force and leaves the machine alone; return what it says."""
+    pid = state.observe(paths).pid
+    with pytest.raises(MachineError, match="m still runs: its guest cannot be asked") as refusal:
+        stop(paths, **options)
+    assert refusal.value.exit_code == 1 and "pommel stop --force m" in str(refusal.value.hint)
+    assert (state.observe(paths).state, state.observe(paths).pid) == (State.RUNNING, pid)
+    assert words(paths)[-2:] == ["stop", "stop called off"]
+    return refusal.value.message
+
+
+def test_a_hung_qemu_is_killed_by_force_alone(paths: MachinePaths) -> None:
     pid = lifecycle.start(paths, argv(paths)).pid
     os.kill(pid, signal.SIGSTOP)
     events: list[Progress] = []
-    assert stop(paths, timeout_s=60, patience=HURRIED, report=events.append).how == "kill"
+    left_running(paths, timeout_s=60, patience=HURRIED, report=events.append)
     assert any(event.warning and "did not answer" in event.text for event in events)
+    assert stop(paths, force=True, patience=HURRIED).how == "kill"
     nothing_is_left(paths)
 
 
@@ -115,6 +129,16 @@ def occupied(*sockets: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def qmp_open(paths: MachinePaths) -> Iterator[Callable[[], None]]:
+    """A connection from before the sockets went, and what presses the power button over it."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(paths.qmp))
+        client.recv(4096)
+        client.sendall(b'{"execute": "qmp_capabilities"}\n')
+        yield lambda: client.sendall(b'{"execute": "system_powerdown"}\n')
+
+
 def test_a_busy_monitor_is_gone_round(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths, *obedient(paths)))
     listens(paths)
@@ -123,19 +147,35 @@ def test_a_busy_monitor_is_gone_round(paths: MachinePaths) -> None:
     nothing_is_left(paths)
 
 
-def test_with_both_monitors_busy_qemu_is_ended_by_a_signal(paths: MachinePaths) -> None:
+def test_with_both_monitors_busy_qemu_is_ended_by_force_alone(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
     with occupied(str(paths.qmp), str(paths.qmp_watch)):
-        assert stop(paths, timeout_s=30, patience=Patience(qmp_s=0.3)).how == "term"
+        left_running(paths, timeout_s=30, patience=Patience(qmp_s=0.3))
+        assert stop(paths, force=True, patience=Patience(qmp_s=0.3)).how == "term"
     nothing_is_left(paths)
 
 
-def test_with_its_sockets_gone_qemu_is_ended_by_a_signal(paths: MachinePaths) -> None:
+def test_with_its_sockets_gone_qemu_is_ended_by_force_alone(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
-    for path in paths.runtime.iterdir():
-        path.unlink()
-    paths.runtime.rmdir()
-    assert stop(paths, timeout_s=30).how == "term"
+    shutil.rmtree(paths.runtime)
+    assert f"its sockets are gone from {paths.runtime}" in left_running(paths, timeout_s=30)
+    left_running(paths, timeout_s=0)  # no time is no force
+    assert "its sockets are gone" in state.observe(paths, ask_s=5).detail
+    assert stop(paths, force=True).how == "term"
+    nothing_is_left(paths)
+
+
+def test_with_its_sockets_gone_a_guest_that_is_told_from_inside_has_all_the_time(paths: MachinePaths) -> None:
+    lifecycle.start(paths, argv(paths, *obedient(paths)))
+    listens(paths)
+    with qmp_open(paths) as press:
+        shutil.rmtree(paths.runtime)
+
+        def tell() -> bool:
+            threading.Timer(1.2, press).start()  # it takes longer than half of the time
+            return True
+
+        assert stop(paths, timeout_s=2, ask_guest=tell, patience=HURRIED).how == "guest"
     nothing_is_left(paths)
 
 

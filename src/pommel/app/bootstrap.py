@@ -82,9 +82,11 @@ def bootstrap(
         UpstreamError: the upstream cannot be reached or verified, or a patch conflicts with it.
         StateError: something edited in the checkout would be lost.
         ConfigError: the config repo cannot be used.
-        NotPermitted: git is missing and may not be installed.
+        NotPermitted: git is missing and may not be installed; or the checkout cannot be written to.
+        BuildError: the disk is full.
     """
     workspace = workspace or Workspace.current()
+    upstreams.must_take(workspace, workspace.file)
     needs.install(needs.plan_git(), consent=consent, report=report)
     before = overlay.status(workspace)
     try:

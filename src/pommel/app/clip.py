@@ -217,6 +217,7 @@ def _moved(moved: Moved) -> str:
 
 
 def _spawn(workspace: Workspace, guest: Guest, verb: str, options: ClipOptions) -> Detached:
+    workspace.mark()
     guest.paths.make()
     log = guest.paths.log
     if log.exists() and log.stat().st_size > _LOG_MAX:

@@ -53,6 +53,7 @@ async def serve(
         StateError: there is no desktop here.
         PommelError: the desktop ended, or a program is missing.
     """
+    workspace.mark()
     guest.paths.make()
     with only_sync(guest.paths.lock, guest.label):
         running = _Running(workspace, guest, options, on_change)

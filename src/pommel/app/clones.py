@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pommel import locks
 from pommel.app import console
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError, UsageError
-from pommel.machine import cloning, identity, ports, record, smbios, state
+from pommel.machine import cloning, identity, ports, record, smbios
+from pommel.machine.exclusive import serialised
+from pommel.machine.permission import CLONED, GILDED, RENAMED, UNGILDED, working_on
 from pommel.machine.record import MachineRecord
 from pommel.paths import MachinePaths, build_aside, sweep_aside, write_atomic
 from pommel.progress import Report, ignore
@@ -41,22 +42,21 @@ def clone(
 
     Raises:
         UsageError: `target` cannot be a name, or the SMBIOS model is unknown.
-        StateError: `source` is not there or runs, or `target` is there.
+        StateError: `source` is not there, runs or sleeps, or `target` is there.
         BuildError: there is too little room.
     """
     workspace = workspace or Workspace.current()
     base, paths = workspace.made(source), workspace.paths(target)
     if paths.directory.exists():
         raise StateError(f"{target} exists already", hint="pommel list shows the machines")
-    kept = record.load(base.record)
-    linked = kept.golden if linked is None else linked
-    made = _record_of_clone(workspace, kept, target, keep_identity, model)
-    with _both(workspace, source, target), contextlib.ExitStack() as held:
+    with _both(workspace, source, target), working_on(base, CLONED, report=report), contextlib.ExitStack() as held:
+        kept = record.load(base.record)
+        made = _record_of_clone(workspace, kept, target, keep_identity, model)
         if paths.directory.exists():
             raise StateError(f"{target} exists already", hint="pommel list shows the machines")
         sweep_aside(paths.directory)
         aside = held.enter_context(build_aside(paths.directory))
-        cloning.clone_disks(base, aside, linked=linked, report=report)
+        cloning.clone_disks(base, aside, linked=kept.golden if linked is None else linked, report=report)
         _copy_keys(base, aside, target)
         ports.allot_port(
             workspace.home,
@@ -79,12 +79,9 @@ def rename(name: str, new: str, *, workspace: Workspace | None = None) -> None:
 
     workspace = workspace or Workspace.current()
     old, paths = workspace.made(name), workspace.paths(new)
-    with _both(workspace, name, new):
+    with _both(workspace, name, new), working_on(old, RENAMED):
         if paths.directory.exists():
             raise StateError(f"{new} exists already", hint="pommel list shows the machines")
-        if state.observe(old).alive:
-            raise StateError(f"{name} is running", hint=f"pommel stop {name}")
-        cloning.refuse_if_base(workspace.home.machines, name, "renamed")
         console.stop(workspace, name)
         kept = record.load(old.record)
         # The new name is in the record before the folder has it: a machine is found by its folder, and the name in
@@ -100,13 +97,11 @@ def golden(name: str, on: bool = True, *, workspace: Workspace | None = None) ->
     """Mark the stopped machine `name` as a base for clones, which is never started itself; or take the mark off.
 
     Raises:
-        StateError: it runs or is not there.
+        StateError: it runs, sleeps or is not there.
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
-        if on and state.observe(paths).alive:
-            raise StateError(f"{name} is running", hint=f"pommel stop {name}")
+    with working_on(paths, GILDED if on else UNGILDED):
         record.save(paths.record, replace(record.load(paths.record), golden=on))
 
 
@@ -156,7 +151,7 @@ def _both(workspace: Workspace, one: str, other: str) -> Iterator[None]:
         raise UsageError(f"{one} and {other} are the same name")
     with contextlib.ExitStack() as held:
         for name in sorted((one, other)):
-            held.enter_context(locks.hold(workspace.paths(name).lock, busy=f"another pommel is at work on {name}"))
+            held.enter_context(serialised(workspace.paths(name)))
         yield
 
 

@@ -65,7 +65,9 @@ def copy_id(workspace: Workspace, name: str, public: Path | None = None) -> list
         PommelError: the guest did not let us in, or could not keep a key.
     """
     target, shared = guest.ssh_target(workspace, name), multiplexed(guest.shared_socket(workspace, name))
-    workspace.paths(name).make_runtime()  # it goes when its user logs out, and the machine does not
+    workspace.paths(
+        name
+    ).make_runtime()  # that of a machine which an earlier Pommel started goes when its user logs out
     paths = [target.key.with_name(f"{target.key.name}.pub"), *([public] if public else [])]
     keys = [read_public(path) for path in paths]
     # The first connection asks what there is to ask, and stays for the second to ride on.

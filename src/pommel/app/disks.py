@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel import locks
 from pommel.app import guest
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError
 from pommel.machine import copying, disk, own_disks, resizing, state, usage
 from pommel.machine.copying import Compacted
+from pommel.machine.exclusive import serialised
+from pommel.machine.permission import CHECKED, COMPACTED, DISK_ADDED, RESIZED, must_allow, working_on
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
@@ -72,14 +73,13 @@ def resize(name: str, size_bytes: int, *, called: str = MAIN, workspace: Workspa
     """Make a disk of machine `name` larger; it may run. The guest must then grow its own partition.
 
     Raises:
-        StateError: it would become smaller; there is no such disk; linked clones lie over it.
+        StateError: it would become smaller; there is no such disk; it sleeps, or linked clones lie over it.
         BuildError, MachineError: qemu-img or QEMU refuses.
     """
     workspace = workspace or Workspace.current()
-    paths = workspace.made_to_write(name, "resized")
-    path = _path(paths, called)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
-        resizing.resize(paths, path, size_bytes)
+    paths = workspace.made(name)
+    with working_on(paths, RESIZED):
+        resizing.resize(paths, _path(paths, called), size_bytes)
     return next(each for each in listed(name, workspace=workspace) if each.name == called)
 
 
@@ -87,15 +87,13 @@ def compact(name: str, *, called: str = MAIN, workspace: Workspace | None = None
     """Write a disk of the stopped machine `name` anew, without what the guest has freed.
 
     Raises:
-        StateError: it runs, the disk holds snapshots, or linked clones lie over it.
+        StateError: it runs or sleeps, the disk holds snapshots, or linked clones lie over it.
         BuildError: there is too little room for the copy.
     """
     workspace = workspace or Workspace.current()
-    paths = workspace.made_to_write(name, "compacted")
-    path = _path(paths, called)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
-        own_disks.must_be_stopped(paths, "compacted")
-        return copying.compact(path, report=report)
+    paths = workspace.made(name)
+    with working_on(paths, COMPACTED, report=report):
+        return copying.compact(_path(paths, called), report=report)
 
 
 def add(name: str, called: str, size_bytes: int, *, workspace: Workspace | None = None) -> Listed:
@@ -103,11 +101,11 @@ def add(name: str, called: str, size_bytes: int, *, workspace: Workspace | None 
 
     Raises:
         UsageError: a disk cannot be called so.
-        StateError: there is one, or no such machine.
+        StateError: there is one, or no such machine; or it sleeps.
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
+    with working_on(paths, DISK_ADDED):
         own_disks.add(paths, called, size_bytes)
     return next(each for each in listed(name, workspace=workspace) if each.name == called)
 
@@ -120,8 +118,9 @@ def check(name: str, *, called: str = MAIN, workspace: Workspace | None = None) 
         BuildError: qemu-img cannot read it.
     """
     paths = (workspace or Workspace.current()).made(name)
-    own_disks.must_be_stopped(paths, "checked")
-    return disk.check(_path(paths, called))
+    with serialised(paths):  # whatever is to be put right in it, this puts nothing right
+        must_allow(paths, CHECKED)
+        return disk.check(_path(paths, called))
 
 
 def _path(paths: MachinePaths, called: str) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from pommel import writable
 from pommel.app import clip_status, commandline, console, guest, host_checks, needs, overlay, recovery, setup, upstreams
 from pommel.app.making import MACOS_TAKES
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
@@ -101,6 +102,10 @@ def _host(workspace: Workspace, spec: MachineSpec) -> Found:
     )
     level: Level = "fail" if free < 1 << 30 else "warn" if low else "ok"
     yield "space", level, text, f"make room (df -h {home}), or set POMMEL_HOME to a larger disk"
+    for folder in (home, workspace.home.machines, workspace.paths(spec.name).directory):
+        if folder.exists() and (why := writable.why_not(folder)) is not None:
+            mend = writable.take_it(folder) if folder != home else "set POMMEL_HOME to a folder that you can write to"
+            yield "home", "fail", f"{folder} cannot be written: {why}", mend
     config = workspace.file.path
     yield "settings", "ok", str(config) if config else "no pommel.toml here: defaults", None
 
@@ -167,6 +172,8 @@ def _checkout(workspace: Workspace, spec: MachineSpec) -> Found:
         yield "checkout", "warn", f"not cloned yet ({standing.checkout})", "pommel bootstrap --no-setup"
         upstreams.overlay_of(workspace, file)
         return
+    if (wrong := upstreams.not_ours(standing.checkout)) is not None:
+        yield "checkout", "fail", wrong.message, wrong.hint
     text = f"{seen.commit[:12]} in {standing.checkout}"
     if seen.at_pin:
         yield "checkout", "ok", text + ", as pinned", None
@@ -259,12 +266,16 @@ def _clipboard(workspace: Workspace, spec: MachineSpec) -> Found:
 
 def _console(workspace: Workspace, spec: MachineSpec) -> Found:
     paths = workspace.paths(spec.name)
-    try:
-        paths.make_runtime()
-    except PommelError as wrong:
-        yield "sockets", "fail", wrong.message, wrong.hint
-        return
-    yield "sockets", "ok", str(paths.runtime), None
+    if state.observe(paths).state is state.State.RUNNING and not paths.qmp.exists():
+        mend = f"shut {spec.name} down from inside (pommel ssh {spec.name}), then: pommel start {spec.name}"
+        yield "sockets", "fail", f"{spec.name} runs, but {state.sockets_gone(paths)}", mend
+    else:
+        try:
+            paths.make_runtime()
+        except PommelError as wrong:
+            yield "sockets", "fail", wrong.message, wrong.hint
+            return
+        yield "sockets", "ok", str(paths.runtime), None
     served = console.find(paths) if paths.record.exists() else None
     if served is None:
         yield "page", "ok", "not served now", None

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pommel import locks
 from pommel.app import console, mesh_status
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
-from pommel.machine import cloning, installation, logs, own_disks, record, snapshot_store, state, usage
-from pommel.machine.snapshot_record import SLEEP_TAG
+from pommel.machine import installation, logs, own_disks, record, state, usage
+from pommel.machine.exclusive import serialised
+from pommel.machine.permission import DELETED, must_allow, sleeps
 from pommel.paths import MachinePaths
 
 ASK_S = 0.3  # how long a living QEMU may take to say whether its guest is paused
@@ -94,7 +94,7 @@ def _word(paths: MachinePaths, kept: record.MachineRecord, seen: state.Observed)
     """The state for a person: a running Mac that has no macOS yet is installing, a stopped one may be asleep."""
     if seen.state is state.State.RUNNING and kept.macos and not installation.installed(paths, kept)[0]:
         return "installing"
-    if seen.state is state.State.STOPPED and SLEEP_TAG in snapshot_store.tags(paths):
+    if seen.state is state.State.STOPPED and sleeps(paths):
         return "asleep"
     return str(seen.state)
 
@@ -147,7 +147,7 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
     """Delete machine `name`: its disk, NVRAM, keys, logs. Its console is ended. There is no way back.
 
     Raises:
-        StateError: it does not exist, or it is running.
+        StateError: it does not exist, it is running, or linked clones lie over it.
     """
     from pommel.app.host_checks import data_home
     from pommel.host import desktop
@@ -158,10 +158,8 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
         if name not in workspace.names():
             raise UsageError(f"there is no machine called {name!r}", hint="pommel list shows them")
         raise StateError(f"{name} does not exist")
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}"):
-        if state.observe(paths).alive:
-            raise StateError(f"{name} is running", hint=f"pommel stop {name}")
-        cloning.refuse_if_base(workspace.home.machines, name, "deleted")
+    with serialised(paths):  # nothing is put right in what is to go
+        must_allow(paths, DELETED)
         console.stop(workspace, name)
         # Out of sight in one step: a delete that is cut off leaves no half machine.
         desktop.remove(name, data_home=data_home(workspace.env))

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pommel import locks, ssh
+from pommel import ssh
 from pommel.app import recovery, upstreams
 from pommel.app.commandline import new_record, own_installer
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import ConfigError, StateError
 from pommel.machine import disk, identity, ports, record
+from pommel.machine.exclusive import serialised
 from pommel.machine.spec import GIB, MachineSpec
 from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Progress, Report, warn
@@ -62,10 +63,12 @@ def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None
     if spec.upstream == TRIAL:
         if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
             return False  # its disk is its own: it needs no base any more
+        workspace.mark()
         return _make_trial(workspace, spec, report)
     upstreams.provide(workspace, spec, report=report)
     if paths.record.exists():
         return False
+    workspace.mark()
     return _make_mac(workspace, spec, offline, report)
 
 
@@ -124,7 +127,7 @@ def _make(
     workspace: Workspace, spec: MachineSpec, fill: Callable[[Path], None], made: record.MachineRecord, report: Report
 ) -> bool:
     paths = workspace.paths(spec.name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {spec.name}", wait_s=BUSY_WAIT_S):
+    with serialised(paths, wait_s=BUSY_WAIT_S):
         if paths.record.exists():
             return False
         sweep_aside(paths.directory)

@@ -19,6 +19,7 @@ from pommel.app.mesh_status import FAILED, MeshStatus
 from pommel.app.mesh_ticket import Ticket
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, PommelError, StateError
+from pommel.machine.exclusive import serialised
 from pommel.machine.pinned import pin_holder
 from pommel.paths import MachinePaths
 from pommel.process import spawn_detached
@@ -56,7 +57,7 @@ def join(
 
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=_LOCK_S):
+    with serialised(paths, wait_s=_LOCK_S):
         member = membership.join(paths.mesh, ticket.data, agent_id=agent_id or MACOS_UNIVERSAL)
     if locks.holder(paths.pidfile) is None:
         return status(name, workspace=workspace)
@@ -79,7 +80,7 @@ def leave(name: str, *, workspace: Workspace | None = None) -> None:
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=_LOCK_S):
+    with serialised(paths, wait_s=_LOCK_S):
         _refuse_stranger(paths)
         from pommel.mesh import membership
 

@@ -51,6 +51,7 @@ def fetch(
     """
     workspace = workspace or Workspace.current()
     wanted, store = catalog.find(version), store_of(workspace)
+    workspace.mark()
     if offline is not None:
         return store.take(offline, version=wanted, origin=workspace.origin, report=report)
     return asyncio.run(

@@ -7,6 +7,7 @@ from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.machine import snapshots, state
 from pommel.machine.events import Word, note_event
+from pommel.machine.permission import LOADED, working_on
 from pommel.machine.snapshots import Snapshot
 from pommel.progress import Report, ignore, note
 
@@ -45,21 +46,23 @@ def load(
     `ram=False` takes the disks alone, for a machine that is stopped.
 
     Raises:
-        StateError: there is no such snapshot; it has no RAM, and the machine runs; linked clones lie over the disks.
+        StateError: there is no such snapshot; it has no RAM, and the machine runs; it sleeps; linked clones lie over
+            the disks.
         MachineError: QEMU cannot load it; what was there before is there again.
     """
-    from pommel.app.starting import start_from
+    from pommel.app.starting import START_WAIT_S, start_from
 
     workspace = workspace or Workspace.current()
-    paths = workspace.made_to_write(name, "put back to a snapshot")
-    found = next((each for each in snapshots.list_snapshots(paths) if each.tag == tag), None)
-    if found is None:
-        raise StateError(f"{name} has no snapshot {tag}", hint=f"pommel snapshot list {name}")
-    guest.end_shared(workspace, name)  # the guest is about to forget it: our end would hang
-    if found.ram and ram is not False and not state.observe(paths).alive:
-        start_from(workspace, name, tag, report=report)
-    else:
-        found = snapshots.load(paths, tag, ram=ram, report=report).snapshot
+    paths = workspace.made(name)
+    with working_on(paths, LOADED, wait_s=START_WAIT_S, report=report):
+        found = next((each for each in snapshots.list_snapshots(paths) if each.tag == tag), None)
+        if found is None:
+            raise StateError(f"{name} has no snapshot {tag}", hint=f"pommel snapshot list {name}")
+        guest.end_shared(workspace, name)  # the guest is about to forget it: our end would hang
+        if found.ram and ram is not False and not state.observe(paths).alive:
+            start_from(workspace, name, tag, report=report)
+        else:
+            found = snapshots.load(paths, tag, ram=ram, report=report).snapshot
     note_event(paths, Word.SNAPSHOT_LOADED, tag)
     return found
 

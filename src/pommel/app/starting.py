@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from pommel import locks
 from pommel.app import console, guest
 from pommel.app.machines import Status, status
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError
-from pommel.machine import cloning, lifecycle, record, snapshot_store, state, stopping
+from pommel.machine import lifecycle, record, snapshot_store, state, stopping
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.events import note_event
+from pommel.machine.exclusive import serialised
+from pommel.machine.permission import STARTED, STARTED_THROWAWAY, must_not_sleep, sleeps, working_on
 from pommel.machine.runstate import Ended
-from pommel.machine.snapshot_record import SLEEP_TAG
 from pommel.paths import MachinePaths, write_atomic
 from pommel.progress import Report, ignore, note, warn
 
@@ -49,16 +49,15 @@ def start(
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
-        _may_start(workspace, paths, choice, report)
-        if installed:
-            record.save(paths.record, replace(record.load(paths.record), installed=True))
-        sleeping = SLEEP_TAG in snapshot_store.tags(paths)
-        if sleeping and choice != _USUAL:
+    with _starting(paths, choice, report):
+        sleeping = sleeps(paths)
+        if sleeping and (installed or choice != _USUAL):
             raise StateError(
                 f"{name} sleeps, and would wake up as it was: the choices for this start would be lost",
                 hint=f"pommel start {name}, or pommel wake {name} --forget and start it anew",
             )
+        if installed:
+            record.save(paths.record, replace(record.load(paths.record), installed=True))
         wake = partial(_wake, paths, report) if sleeping else None
         _launch(workspace, paths, flags, choice, _HELD if sleeping else (), wake, report)
     return status(name, workspace=workspace, ask=False)
@@ -74,8 +73,7 @@ def start_from(workspace: Workspace, name: str, tag: str, *, report: Report = ig
     from pommel.machine import snapshots
 
     paths = workspace.made(name)
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {name}", wait_s=START_WAIT_S):
-        _may_start(workspace, paths, _USUAL, report)
+    with _starting(paths, _USUAL, report):
         loaded = snapshots.load(paths, tag, report=report)
         resume_it = partial(snapshots.resume, paths, tag, report=report) if loaded.start_args else None
         _launch(workspace, paths, None, _USUAL, loaded.start_args, resume_it, report)
@@ -213,18 +211,15 @@ def _wake(paths: MachinePaths, report: Report) -> None:
     note_event(paths, "awake")
 
 
-def _may_start(workspace: Workspace, paths: MachinePaths, choice: BootChoice, report: Report) -> None:
-    if (seen := state.observe(paths)).alive:
-        raise StateError(f"{paths.name} is already running (pid {seen.pid})", hint=f"pommel console {paths.name}")
-    _recover(paths, report)
-    if choice.throwaway:  # nothing is written
-        return
-    if record.load(paths.record).golden:
-        raise StateError(
-            f"{paths.name} is golden: it is cloned, and never started",
-            hint=f"pommel clone {paths.name} NEW; or start it with --throwaway; or pommel golden {paths.name} --off",
-        )
-    cloning.refuse_if_base(workspace.home.machines, paths.name, "started")
+@contextlib.contextmanager
+def _starting(paths: MachinePaths, choice: BootChoice, report: Report) -> Iterator[None]:
+    """Hold the machine's lock for the block, in which it may be started."""
+    with serialised(paths, wait_s=START_WAIT_S):
+        if (seen := state.observe(paths)).alive:
+            must_not_sleep(paths)
+            raise StateError(f"{paths.name} is already running (pid {seen.pid})", hint=f"pommel console {paths.name}")
+        with working_on(paths, STARTED_THROWAWAY if choice.throwaway else STARTED, report=report):
+            yield
 
 
 def _launch(

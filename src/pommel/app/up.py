@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pommel import writable
 from pommel.app import clip, machines, making, mesh, needs, setup, starting
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
@@ -73,6 +74,8 @@ def up(
     workspace = workspace or Workspace.current()
     spec = workspace.spec(name, flags)
     paths = workspace.paths(name)
+    if not state.observe(paths).alive:
+        writable.must_take(workspace.home.root)
     needs.provide(spec, made=paths.record.exists(), consent=consent, report=report)
     if not state.observe(paths).alive:
         setup.ready_kernel(workspace, spec, consent=consent, report=report)

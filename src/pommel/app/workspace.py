@@ -18,9 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pommel import marks, writable
 from pommel.config import environment, find_file, read_file
-from pommel.errors import ConfigError, PommelError, StateError, UsageError
-from pommel.machine import cloning, record
+from pommel.errors import ConfigError, NotPermitted, PommelError, StateError, UsageError
+from pommel.machine import record
 from pommel.machine.spec import GIB, SETTINGS, MachineSpec
 from pommel.overlay.pins import Pin, pin_of
 from pommel.paths import Home, MachinePaths
@@ -107,6 +108,22 @@ class Workspace:
         """
         return self.home.machine(name)
 
+    def mark(self) -> None:
+        """See that the home can be written to, before anything is made in it, and say that it is Pommel's.
+
+        Raises:
+            NotPermitted: nothing can be made there.
+            BuildError: its disk is full.
+        """
+        writable.must_take(self.home.root)
+        try:
+            marks.mark(self.home)
+        except OSError as refusal:
+            raise NotPermitted(
+                f"{self.home.root} cannot be written to: {refusal.strerror or refusal}",
+                hint="set POMMEL_HOME to a folder that you can write to",
+            ) from refusal
+
     def made(self, name: str) -> MachinePaths:
         """The paths of machine `name`, which exists.
 
@@ -118,19 +135,6 @@ class Workspace:
         paths = self.paths(name)
         if not paths.record.exists():
             raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
-        return paths
-
-    def made_to_write(self, name: str, done: str) -> MachinePaths:
-        """The paths of machine `name`, whose disk is about to be `done` ("resized"), as a base's may not be.
-
-        Raises:
-            UsageError, StateError: as `made`; or the machine is golden, or linked clones lie over it.
-        """
-        paths = self.made(name)
-        if record.load(paths.record).golden:
-            hint = f"pommel clone {name} NEW, or first: pommel golden {name} --off"
-            raise StateError(f"{name} is golden and cannot be {done}: it stays as its clones found it", hint=hint)
-        cloning.refuse_if_base(self.home.machines, name, done)
         return paths
 
     def file_of(self, name: str) -> ConfigFile:
@@ -176,6 +180,11 @@ class Workspace:
         repo = self.config_repo(file)
         if repo is None:
             return self.home.upstream(OSX_KVM)
+        whole, spelled = (self._checkout_of(path) for path in (Path(os.path.realpath(repo)), repo))
+        # One that was made while the spelling of its path still counted stays where it is.
+        return spelled if spelled.is_dir() and not whole.is_dir() else whole
+
+    def _checkout_of(self, repo: Path) -> Path:
         name = re.sub(r"[^a-z0-9._-]+", "-", repo.name.lower()).strip("-.") or "repo"
         return self.home.upstream(f"{name[:40]}-{hashlib.sha256(os.fsencode(repo)).hexdigest()[:8]}")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pommel.errors import BuildError, StateError
 from pommel.machine import copying, disk
-from pommel.machine.exclusive import serialised
-from pommel.machine.own_disks import all_disks, must_be_stopped
+from pommel.machine.own_disks import all_disks
+from pommel.machine.permission import CLONED, working_on
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
@@ -42,12 +42,11 @@ def clone_disks(
     relative path. Hold the lock of `source` until `target` has its final name, lest the base be deleted meanwhile.
 
     Raises:
-        StateError: the machine runs or has no disk, or `target` has such files already.
+        StateError: the machine runs, sleeps or has no disk, or `target` has such files already.
         BusyError: somebody else is at work on it.
         BuildError: there is too little room, or qemu-img fails.
     """
-    with serialised(source):
-        must_be_stopped(source, "cloned")
+    with working_on(source, CLONED, report=report):
         wanted = list(disks) if disks is not None else all_disks(source)
         shared = [_clone(path, target / path.name, linked, report) for path in wanted]
         _copy_nvram(source.nvram, target / source.nvram.name)

@@ -19,6 +19,7 @@ from pathlib import Path
 from pommel import process
 from pommel.errors import BuildError, CommandFailed, StateError
 from pommel.machine import disk
+from pommel.paths import put_in_place
 from pommel.progress import Progress, Report, ignore
 
 _POLL_S = 0.2
@@ -125,7 +126,7 @@ def _made_beside(path: Path, takes_bytes: int) -> Iterator[Path]:
         try:
             yield aside
             _sync(aside)
-            aside.rename(path)
+            put_in_place(aside, path)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as failure:
@@ -178,7 +179,7 @@ def _reflink(source: Path, target: Path) -> bool:
             fcntl.ioctl(fd, _FICLONE, old.fileno())
         os.fchmod(fd, 0o644)
         os.fsync(fd)
-        Path(aside).rename(target)
+        put_in_place(Path(aside), target)
     except OSError as refusal:
         if refusal.errno in _NO_REFLINK:
             return False

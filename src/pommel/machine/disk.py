@@ -17,6 +17,7 @@ from typing import Any
 from pommel import process
 from pommel.errors import BuildError, CommandFailed, StateError
 from pommel.machine import qcow2
+from pommel.paths import put_in_place
 
 _HINT = "install qemu-img (Debian: qemu-utils)"
 _TIMEOUT_S = 60.0
@@ -195,6 +196,6 @@ def _make(path: Path, size_bytes: int | None, backing: list[str]) -> None:
         size = [str(size_bytes)] if size_bytes is not None else []
         qemu_img("create", "-q", "-f", "qcow2", *backing, aside, *size)
         Path(aside).chmod(0o644)
-        Path(aside).rename(path)
+        put_in_place(Path(aside), path)
     finally:
         Path(aside).unlink(missing_ok=True)

@@ -6,7 +6,6 @@ Starts and ends nothing: `lifecycle` and `stopping` do.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from pommel import locks
@@ -16,12 +15,12 @@ from pommel.paths import MachinePaths
 
 @contextlib.contextmanager
 def serialised(paths: MachinePaths, *, wait_s: float = 2.0) -> Iterator[None]:
-    """Hold the machine's lock for the block, unless the caller's process holds it already.
+    """Hold the machine's lock for the block, unless the caller does so already.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds it, or another thread of this one.
     """
-    if locks.holder(paths.lock) == os.getpid():
+    if locks.ours(paths.lock):
         yield
         return
     with locks.hold(paths.lock, busy=f"another pommel is at work on {paths.name}", wait_s=wait_s):

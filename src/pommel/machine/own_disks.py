@@ -1,12 +1,11 @@
-"""Which files are a machine's disks, and whether they may be touched. Band: shell."""
+"""Which files are a machine's disks, and what they are called. Band: shell."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from pommel import locks
-from pommel.errors import StateError, UsageError
+from pommel.errors import UsageError
 from pommel.machine import disk
 from pommel.paths import MachinePaths
 
@@ -47,13 +46,3 @@ def add(paths: MachinePaths, name: str, size_bytes: int) -> disk.DiskInfo:
         BuildError, MissingProgram: as `disk.create` does.
     """
     return disk.create(data_path(paths, name), size_bytes)
-
-
-def must_be_stopped(paths: MachinePaths, done: str) -> None:
-    """See that no QEMU has the machine's disks.
-
-    Raises:
-        StateError: one has; the message says that the machine cannot be `done` ("cloned") now.
-    """
-    if (pid := locks.holder(paths.pidfile)) is not None:
-        raise StateError(f"{paths.name} is running (pid {pid}) and cannot be {done}", hint=f"pommel stop {paths.name}")

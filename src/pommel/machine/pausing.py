@@ -12,6 +12,7 @@ from pommel import locks
 from pommel.errors import StateError
 from pommel.machine import qmp
 from pommel.machine.events import Word, note_event
+from pommel.machine.permission import must_not_sleep
 from pommel.machine.qmp import Qmp
 from pommel.machine.runstate import FULL, NO_ROOM, can_power_down, let_go_command, read_status
 from pommel.machine.state import is_disk_full
@@ -44,10 +45,12 @@ def resume(paths: MachinePaths) -> None:
     """Let the vCPUs of a machine that stands go on: one that was paused, one that sleeps, one whose disk was full.
 
     Raises:
-        StateError: it is not there, it runs, its guest is past going on, or there is still no room for its disk.
+        StateError: it is not there, it runs, its guest is past going on, or there is still no room for its disk; or
+            falling asleep or waking up was cut off.
         DeadlineError, MachineError: QEMU does not answer, or refuses.
     """
     _must_live(paths)
+    must_not_sleep(paths)
     qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: _go_on(monitor, paths.name, paths.directory)))
     note_event(paths, Word.RESUMED)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pommel import locks
 from pommel.errors import BuildError, StateError, UsageError
 from pommel.machine import disk, qmp
-from pommel.machine.exclusive import serialised
+from pommel.machine.permission import RESIZED, working_on
 from pommel.machine.qmp import Qmp
 from pommel.machine.snapshot_live import node_of
 from pommel.paths import MachinePaths
@@ -25,11 +25,11 @@ def resize(paths: MachinePaths, path: Path, size_bytes: int) -> disk.DiskInfo:
 
     Raises:
         UsageError: it would become shorter, or the size is no multiple of 512 bytes.
-        StateError: there is no such disk, or the machine runs without it.
+        StateError: there is no such disk, or the machine runs without it; or sleeps, is golden, or a base of clones.
         BusyError: somebody else is at work on the machine.
         BuildError, MachineError: qemu-img or QEMU refuses.
     """
-    with serialised(paths):
+    with working_on(paths, RESIZED):
         before = disk.info(path)
         _may_become(before, size_bytes)
         if size_bytes == before.virtual_bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pommel.errors import DeadlineError, StateError
 from pommel.machine import qmp, snapshot_store, snapshots
 from pommel.machine.exclusive import serialised, sweep
+from pommel.machine.permission import sleeps
 from pommel.machine.pinned import pin_holder
 from pommel.machine.qmp import Qmp
 from pommel.machine.snapshot_record import SLEEP_TAG, Snapshot
@@ -38,6 +39,8 @@ def sleep(paths: MachinePaths, *, report: Report = ignore) -> Snapshot:
         try:
             saved = snapshots.save_as(paths, SLEEP_TAG, live=True, note=_NOTE, report=report)
         except BaseException:  # Ctrl-C too
+            if sleeps(paths):  # saved all the same: the guest must not run before that is gone
+                snapshots.delete(paths, SLEEP_TAG)
             if ran:
                 qmp.run(qmp.within(paths.qmp, _QMP_S, _go_on))
             raise
@@ -55,7 +58,7 @@ def asleep(paths: MachinePaths) -> Snapshot | None:
     Raises:
         MachineError: the record cannot be used.
     """
-    return snapshot_store.read(paths, SLEEP_TAG) if SLEEP_TAG in snapshot_store.tags(paths) else None
+    return snapshot_store.read(paths, SLEEP_TAG) if sleeps(paths) else None
 
 
 def wake(paths: MachinePaths, *, report: Report = ignore) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pommel.errors import BuildError, MachineError, StateError
 from pommel.machine import qmp, snapshot_cold, snapshot_live, snapshot_store
 from pommel.machine.exclusive import serialised
+from pommel.machine.permission import LOADED, working_on
 from pommel.machine.snapshot_keeping import drop, files_of, keep, remover, runs
 from pommel.machine.snapshot_record import Snapshot, automatic_tag
 from pommel.machine.snapshot_saving import Wanted
@@ -36,12 +37,12 @@ def load(paths: MachinePaths, tag: str, *, ram: bool | None = None, report: Repo
     is left out of it: the guest will find its disk as after a power cut.
 
     Raises:
-        StateError: there is no such snapshot, its disks lack it, or the machine runs and it holds no RAM.
+        StateError: there is no such snapshot, its disks lack it, or the machine runs and it holds no RAM; or the
+            machine sleeps, is golden, or linked clones lie over it.
         BusyError: somebody else is at work on the machine.
         BuildError, MachineError: it cannot be loaded; the machine is as it was.
     """
-    with serialised(paths):
-        recover(paths, report=report)
+    with working_on(paths, LOADED, report=report):
         snapshot = snapshot_store.read(paths, tag)
         _may_be_loaded(paths, snapshot, ram)
         report(Progress("load", f"{paths.name} goes back to {tag}"))

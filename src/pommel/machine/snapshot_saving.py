@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pommel.errors import MachineError, PommelError, StateError
-from pommel.machine import disk, qmp, snapshot_cold, snapshot_live
+from pommel.machine import disk, qmp, snapshot_cold, snapshot_live, snapshot_store
 from pommel.machine.qmp import Qmp
 from pommel.machine.snapshot_live import Drives
-from pommel.machine.snapshot_record import Snapshot
+from pommel.machine.snapshot_record import SLEEP_TAG, Snapshot
 from pommel.paths import MachinePaths, write_atomic
 from pommel.progress import Progress, Report
 
@@ -67,7 +67,9 @@ def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report
         )
     nvram = _keep_nvram(aside, paths, _nvram(paths))
     snapshot_cold.save(wanted.disks, tag)
-    return Saved(wanted.disks, ram=False, nvram=nvram, note=wanted.note)
+    slept = _FALLS_BACK + "the machine sleeps, and its memory is kept for when it wakes up"
+    note = wanted.note or (slept if SLEEP_TAG in snapshot_store.tags(paths) else "")
+    return Saved(wanted.disks, ram=False, nvram=nvram, note=note)
 
 
 def save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pommel.errors import StateError
 from pommel.machine import snapshot_store
-from pommel.machine.exclusive import serialised
+from pommel.machine.permission import SAVED, SNAPSHOT_DELETED, working_on
 from pommel.machine.snapshot_keeping import drop, keep, own_files
 from pommel.machine.snapshot_loading import Loaded, load, recover, resume
 from pommel.machine.snapshot_record import Snapshot, check_tag
@@ -59,8 +59,7 @@ def save_as(
     report: Report = ignore,
 ) -> Snapshot:
     """Save as `save` does, under any tag, those that Pommel keeps for itself among them; `note` says what for."""
-    with serialised(paths):
-        recover(paths, report=report)
+    with working_on(paths, SAVED, report=report):
         return keep(paths, tag, Wanted(tuple(disks or own_files(paths)), live, note), report)
 
 
@@ -82,8 +81,7 @@ def delete(paths: MachinePaths, tag: str, *, report: Report = ignore) -> None:
         BusyError: somebody else is at work on the machine.
         BuildError, MachineError: qemu-img or QEMU refuses.
     """
-    with serialised(paths):
-        recover(paths, report=report)
+    with working_on(paths, SNAPSHOT_DELETED, report=report):
         if tag not in snapshot_store.tags(paths):
             raise StateError(f"{paths.name} has no snapshot {tag}", hint=f"pommel snapshot list {paths.name}")
         drop(paths, tag)

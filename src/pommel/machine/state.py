@@ -41,6 +41,7 @@ class Run:
     start_ticks: int
     boot_id: str
     accel: str | None = None
+    runtime: str | None = None  # where its sockets were made (`pommel.sockets` reads it); earlier versions did not say
 
 
 def observe(paths: MachinePaths, *, ask_s: float = 0.0) -> Observed:
@@ -125,9 +126,16 @@ async def _asked(paths: MachinePaths, seen: Observed, ask_s: float) -> Observed:
         status = await qmp.query_status(paths.qmp, timeout_s=ask_s)
         full = status == NO_ROOM and await qmp.within(paths.qmp, ask_s, is_disk_full)
     except PommelError:
+        if not paths.qmp.exists():
+            return replace(seen, detail=sockets_gone(paths))
         return replace(seen, detail="QEMU's monitor is busy or does not answer")
     state, detail = read_status(status)
     return replace(seen, state=state, detail=FULL.format(name=paths.name, folder=paths.directory) if full else detail)
+
+
+def sockets_gone(paths: MachinePaths) -> str:
+    """What to say of a QEMU that lives and cannot be reached any more."""
+    return f"its sockets are gone from {paths.runtime}: until it is started anew there is no console and no monitor"
 
 
 async def is_disk_full(monitor: Qmp) -> bool:
@@ -138,7 +146,7 @@ async def is_disk_full(monitor: Qmp) -> bool:
 def _save(paths: MachinePaths, phase: str, pid: int, accel: str | None) -> None:
     ticks = _start_ticks(pid)
     if ticks is not None:  # None: it is gone, and there is nothing to record
-        write_atomic(run_file(paths), json.dumps(asdict(Run(phase, pid, ticks, _boot_id(), accel))))
+        write_atomic(run_file(paths), json.dumps(asdict(Run(phase, pid, ticks, _boot_id(), accel, str(paths.runtime)))))
 
 
 def _load(path: Path) -> Run | None:

@@ -1,6 +1,7 @@
 """The ladder that stops a machine: a word to its guest, ACPI, QMP quit, SIGTERM, SIGKILL. Band: shell.
 
-Each rung is tried only when the one before did not end QEMU. All but the last let QEMU write its disk out.
+Each rung is tried only when the one before did not end QEMU. All but the last let QEMU write its disk out. A guest that
+could not be asked, neither from inside nor by QMP, is left running unless it is to be forced: it is at work, perhaps.
 The process is pinned, so no rung ever meets a stranger. The machine's lock is held for the tidying alone: a second
 `stop --force` can overtake a patient one.
 """
@@ -19,6 +20,7 @@ from pommel.errors import BusyError, MachineError, PommelError
 from pommel.machine.ending import note_crash
 from pommel.machine.events import Word, note_event
 from pommel.machine.exclusive import serialised, sweep
+from pommel.machine.permission import sleeps
 from pommel.machine.pinned import Pinned, pin_holder
 from pommel.machine.runstate import NO_ROOM, can_power_down, let_go_command
 from pommel.paths import MachinePaths
@@ -74,14 +76,16 @@ def stop(
     Raises:
         BusyError: it is not running, and somebody else is at work on it.
         NotPermitted: its QEMU belongs to another user or container.
-        MachineError: not even SIGKILL ends it (the host's disk hangs).
+        MachineError: its guest cannot be asked, and it is not to be forced; or not even SIGKILL ends it.
     """
     began = time.monotonic()
     with pin_holder(paths.pidfile) as qemu:
         how = "already stopped"
         if qemu is not None:
             ladder = _Ladder(paths, qemu, report, patience, ask_guest)
-            how = _climbed(paths, ladder, 0.0 if force else timeout_s)
+            # The guest of one that was cut off as it fell asleep or woke up must not run: it would wake up once more.
+            force = force or sleeps(paths)
+            how = _climbed(paths, ladder, 0.0 if force else timeout_s, force)
             note_event(paths, Word.STOPPED, _SAID[how])  # before the sweep: whoever watches then knows what it sees
     try:
         with serialised(paths):
@@ -107,10 +111,10 @@ _SAID = {
 }
 
 
-def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float) -> str:
+def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float, force: bool) -> str:
     note_event(paths, Word.STOP, f"the guest has {timeout_s:g} s" if timeout_s > 0 else "at once")
     try:
-        return ladder.climb(timeout_s)
+        return ladder.climb(timeout_s, force)
     except KeyboardInterrupt:
         note_event(paths, Word.STOP_OFF, "by Ctrl-C")
         warn(ladder.report, f"no longer waiting: {paths.name} {ladder.standing()}")
@@ -127,12 +131,15 @@ class _Ladder:
         self._asked = ""  # who has been asked to end it
         self._pressed = False
 
-    def climb(self, timeout_s: float) -> str:
+    def climb(self, timeout_s: float, force: bool) -> str:
         """Try rung after rung, the guest's own only if it gets time; return the name of the one that did it."""
         if timeout_s > 0 and (how := self._guests_own(timeout_s)):
             return how
+        quits = self._ask(_quit)
+        if not force and not quits:
+            self._must_have_asked()
         self._asked = "QEMU"
-        if self._ask(_quit) and self._wait("waiting for QEMU to quit", self._patience.quit_s):
+        if quits and self._wait("waiting for QEMU to quit", self._patience.quit_s):
             return "quit"
         self._qemu.send(signal.SIGTERM)
         if self._wait("waiting for QEMU to end", self._patience.term_s):
@@ -146,6 +153,16 @@ class _Ladder:
             hint="its storage may hang: see dmesg",
         )
 
+    def _must_have_asked(self) -> None:
+        if not self._heard and not self._asked and not self._qemu.ended(_ENDING_S):
+            name = self._paths.name
+            note_event(self._paths, Word.STOP_OFF, "its guest cannot be asked")
+            raise MachineError(
+                f"{name} still runs: its guest cannot be asked to shut down, since QEMU's monitor does not answer"
+                + ("" if self._paths.qmp.exists() else f" (its sockets are gone from {self._paths.runtime})"),
+                hint=f"shut it down from inside, or end it as a power cut would: pommel stop --force {name}",
+            )
+
     def standing(self) -> str:
         """How the machine is when nobody waits any longer."""
         if self._qemu.ended():
@@ -156,6 +173,8 @@ class _Ladder:
         used = 0.0
         if self._ask_guest is not None:
             used = timeout_s / 2 if self._inside(self._ask_guest) else 0.0
+            # It was told, and no button can be pressed: then all the time is its own.
+            used = timeout_s if used and not self._heard else used
             if self._wait("waiting for the guest to shut down", used, 0.0, timeout_s):
                 return "guest"
         if not self._acpi(used, timeout_s):

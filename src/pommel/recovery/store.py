@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pommel.errors import BusyError, RecoveryError
 from pommel.locks import hold
-from pommel.paths import build_aside, sweep_aside
+from pommel.paths import build_aside, is_aside, sweep_aside
 from pommel.progress import Report, ignore, note, warn
 from pommel.recovery import stored as entries
 from pommel.recovery.catalog import VERSIONS, Board, Version
@@ -287,7 +287,7 @@ class Store:
     def _sweep(self, own: str) -> None:
         """Remove what killed makers of any entry left; `own` is locked by us."""
         sweep_aside(self.root / own)
-        for left in self.root.glob(f".{PREFIX}*.building.*"):
+        for left in filter(is_aside, self.root.glob(f".{PREFIX}*.building.*")):
             key = left.name.removeprefix(".").partition(".")[0]
             if key != own:
                 with contextlib.suppress(BusyError), hold(self._lock(key), busy=key):

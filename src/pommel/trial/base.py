@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pommel import locks, process
 from pommel.errors import BuildError, CommandFailed, MissingProgram
-from pommel.paths import build_aside
+from pommel.paths import build_aside, is_aside
 from pommel.progress import Progress, Report, note
 from pommel.trial import apt, picker, recipe, steps
 from pommel.trial.privilege import Privilege, build_environment, build_privilege
@@ -198,7 +198,7 @@ def _check_space(directory: Path, wanted: int) -> None:
 
 def _sweep(cache: Path, privilege: Privilege) -> None:
     """Remove what killed builds left, of this base or another. The build's lock is held, so nobody is at it."""
-    for left in cache.glob(".*.building.*"):
+    for left in filter(is_aside, cache.glob(".*.building.*")):
         link = left / "scratch"
         if link.is_symlink():
             scratch = link.readlink()

@@ -1,0 +1,135 @@
+"""What may be done to a machine as it is now, asked with its lock held. Band: shell.
+
+Whoever writes a machine's disks, NVRAM or record does it inside `working_on`. It takes the lock, puts right what a
+killed load or save left, and looks then; what was seen before the lock was had may have changed meanwhile. Which states
+forbid which work stands in the table below, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pommel import locks, writable
+from pommel.errors import StateError
+from pommel.machine import record, snapshot_store
+from pommel.machine.exclusive import serialised
+from pommel.machine.snapshot_record import SLEEP_TAG
+from pommel.paths import MachinePaths
+from pommel.progress import Report, ignore
+
+WAIT_S = 2.0
+_CLONE_IT = "pommel clone {name} NEW, or first: pommel golden {name} --off"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something that is done to a machine, as in "cannot be `done`", and the states that forbid it.
+
+    `asleep`: the memory on its disk would wake up over what has changed. `golden` and `base`: its disks are to stay as
+    its clones found them, or linked clones lie over them.
+    """
+
+    done: str
+    running: bool = False
+    asleep: bool = False
+    golden: bool = False
+    base: bool = False
+    golden_hint: str = _CLONE_IT
+    takes_room: bool = True  # else it may be what a full disk needs
+
+
+STARTED = Work(
+    "started",
+    running=True,
+    golden=True,
+    base=True,
+    golden_hint="pommel clone {name} NEW; or start it with --throwaway; or pommel golden {name} --off",
+)
+STARTED_THROWAWAY = Work("started", running=True)  # nothing of it is written
+LOADED = Work("put back to a snapshot", asleep=True, golden=True, base=True)
+SAVED = Work("saved as a snapshot")
+SNAPSHOT_DELETED = Work("rid of a snapshot", takes_room=False)
+RESIZED = Work("resized", asleep=True, golden=True, base=True)
+COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True, takes_room=False)  # looks itself
+CHECKED = Work("checked", running=True)
+DISK_ADDED = Work("given another disk", asleep=True)
+CLONED = Work("cloned", running=True, asleep=True)
+GILDED = Work("made golden", running=True, asleep=True)
+UNGILDED = Work("made a machine like any other")
+RENAMED = Work("renamed", running=True, base=True)  # memory that sleeps knows no name and no path
+DELETED = Work("deleted", running=True, base=True)
+
+
+@contextlib.contextmanager
+def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, report: Report = ignore) -> Iterator[None]:
+    """Hold the machine's lock for the block, in which `work` is done to it.
+
+    Raises:
+        BusyError: somebody else is at work on it, for longer than `wait_s`.
+        StateError: it is gone by now, or a state that it is in forbids the work; the hint says what ends that state.
+        NotPermitted, BuildError: its folder cannot be written to, or the disk is full.
+        BuildError, MachineError: what a killed load or save left cannot be put right; or its record cannot be read.
+    """
+    room_bytes, mend = writable.LEAST_BYTES if work.takes_room else 0, writable.take_it(paths.directory)
+    writable.must_take(paths.directory, room_bytes=room_bytes, hint=mend)
+    with serialised(paths, wait_s=wait_s):
+        if not paths.directory.is_dir():
+            raise StateError(f"there is no machine {paths.name} any more", hint="pommel list shows the machines")
+        if snapshot_store.folder(paths).is_dir():
+            from pommel.machine import snapshot_loading  # not for a machine that never had a snapshot
+
+            snapshot_loading.recover(paths, report=report)
+        must_allow(paths, work)
+        yield
+
+
+def must_allow(paths: MachinePaths, work: Work) -> None:
+    """See that no state of the machine forbids `work`. Call it with the lock held.
+
+    Raises:
+        StateError: one does.
+        MachineError: its record cannot be read.
+    """
+    from pommel.machine import cloning  # which clones inside `working_on`
+
+    pid = locks.holder(paths.pidfile)
+    if work.running and pid is not None:
+        hint = f"pommel stop {paths.name}"
+        raise StateError(f"{paths.name} is running (pid {pid}) and cannot be {work.done}", hint=hint)
+    if work.asleep and sleeps(paths):
+        raise _asleep(paths, work, runs=pid is not None)
+    if work.golden and paths.record.exists() and record.load(paths.record).golden:
+        raise StateError(
+            f"{paths.name} is golden and cannot be {work.done}: it stays as its clones found it",
+            hint=work.golden_hint.format(name=paths.name),
+        )
+    if work.base:
+        cloning.refuse_if_base(paths.directory.parent, paths.name, work.done)
+
+
+def sleeps(paths: MachinePaths) -> bool:
+    """Whether the machine has memory on its disk that it would wake up to. Its guest must not run while it has."""
+    return SLEEP_TAG in snapshot_store.tags(paths)
+
+
+def must_not_sleep(paths: MachinePaths) -> None:
+    """See that a QEMU that lives may let its guest go on.
+
+    Raises:
+        StateError: falling asleep or waking up was cut off, and the guest's memory is on disk still.
+    """
+    if sleeps(paths):
+        raise StateError(
+            f"{paths.name} was cut off as it fell asleep or woke up, and its guest must not run before it has woken up",
+            hint=f"pommel stop --force {paths.name}, then: pommel start {paths.name}; it goes on where it slept",
+        )
+
+
+def _asleep(paths: MachinePaths, work: Work, *, runs: bool) -> StateError:
+    wake = f"pommel start {paths.name}" if not runs else f"pommel stop --force {paths.name}; pommel start {paths.name}"
+    return StateError(
+        f"{paths.name} sleeps and cannot be {work.done}: it is to wake up to its disks as they are",
+        hint=f"wake it: {wake}; or let its memory go: pommel wake {paths.name} --forget",
+    )

@@ -1,0 +1,58 @@
+"""Whether work may begin in a folder: that it can be written to, and has room. Band: shared ground.
+
+Asked before work begins, so that a full disk or a read-only one does not end it half-way. Nothing is written to find
+out.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from pommel.errors import BuildError, NotPermitted
+
+LEAST_BYTES = 32 << 20  # records, logs, and the first blocks of a disk that grows
+_MIB = 1 << 20
+_ELSEWHERE = "set POMMEL_HOME to a folder that you can write to"
+
+
+def must_take(folder: Path, *, room_bytes: int = LEAST_BYTES, hint: str = _ELSEWHERE) -> None:
+    """See that files can be made in `folder`, or made where it is to be, `room_bytes` of them.
+
+    Raises:
+        NotPermitted: they cannot; the message says why, and the hint is `hint`.
+        BuildError: there is too little room.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if why := why_not(there):
+        raise NotPermitted(f"{there} cannot be written: {why}", hint=hint)
+    free = shutil.disk_usage(there).free
+    if free < room_bytes:
+        raise BuildError(
+            f"the disk is full: {there} has {free // _MIB} MiB left, and {-(-room_bytes // _MIB)} MiB are needed",
+            hint=f"make room there (df -h {there}), or set POMMEL_HOME to a larger disk",
+        )
+
+
+def why_not(path: Path) -> str | None:
+    """Why this user cannot write to `path`, as in "PATH cannot be written: …"; None: they can."""
+    if os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0), effective_ids=True):
+        return None
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "its file system is mounted read-only"
+    owner = path.stat().st_uid
+    return "its mode forbids it" if owner == os.geteuid() else f"it belongs to {_name(owner)}"
+
+
+def take_it(path: Path) -> str:
+    """What makes a folder of Pommel's own this user's again, as one has to be after a `sudo pommel`."""
+    return f"if it is to be yours: sudo chown -R {os.geteuid()} {path}; if it is read-only: findmnt -T {path}"
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
