@@ -105,7 +105,7 @@ def test_a_copy_that_is_not_equal_is_thrown_away(tmp_path: Path, monkeypatch: py
 
     def spoils(*words: str, timeout_s: float = 60.0) -> str:
         if words[0] == "compare":
-            run(["qemu-io", "-c", "write -P 1 0 512", words[2]])
+            run(["qemu-io", "-c", "write -P 1 0 512", words[-1]])
         return ran(*words, timeout_s=timeout_s)
 
     monkeypatch.setattr(disk, "qemu_img", spoils)

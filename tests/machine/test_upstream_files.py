@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
-from pommel.errors import UpstreamError
 from pommel.machine.commandline import CommandLine
 from pommel.machine.upstream_files import UpstreamFiles, absolute, upstream_files
 
@@ -16,6 +13,9 @@ def test_files_of_both_layouts() -> None:
         disk="/up/mac_hdd_ng.img",
         boot_disk="/up/OpenCore/OpenCore.qcow2",
         installer="/up/BaseSystem.img",
+        disk_format="qcow2",
+        disk_drive="MacHDD",
+        boot_disk_format="qcow2",
     )
     assert upstream_files(upstream_line("code_2m"), "/up").firmware_code == "/up/OVMF_CODE.fd"
 
@@ -26,9 +26,9 @@ def test_files_that_are_not_there() -> None:
     assert found.boot_disk is found.installer is None
 
 
-def test_an_empty_line() -> None:
-    with pytest.raises(UpstreamError, match=r"no firmware pair.* nothing of the kind"):
-        upstream_files(CommandLine.parse("qemu", []), "/up")
+def test_an_empty_line_names_nothing() -> None:
+    found = upstream_files(CommandLine.parse("qemu", []), "/up")
+    assert found == UpstreamFiles(None, None, None, None, None)
 
 
 def test_absolute() -> None:

@@ -10,6 +10,8 @@ from pommel import locks
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.machine.boot_choices import BootChoice
+from pommel.machine.disk_contents import facts_of
+from pommel.machine.disk_facts import DiskFacts, Facts
 from pommel.machine.smbios import AppleIdentity
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles
@@ -31,6 +33,7 @@ class BootDisk:
 
     path: Path | None = None
     reason: str = ""
+    format: str = "qcow2"
     packed: Path | None = None
     options: Options | None = None
 
@@ -42,8 +45,10 @@ def choose(
     files: UpstreamFiles,
     apple: AppleIdentity | None = None,
     choice: BootChoice = _USUAL,
+    *,
+    facts: Facts | None = None,
 ) -> BootDisk:
-    """Say which boot disk machine `spec.name` starts from; changes nothing.
+    """Say which boot disk machine `spec.name` starts from; changes nothing. `facts` is what is in the upstream's.
 
     Raises:
         StateError: the one that is asked for is not there; or what is asked for takes packing, and there is nothing to
@@ -54,9 +59,9 @@ def choose(
         path = workspace.beside(spec.name, spec.boot_disk)
         if not path.is_file():
             raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
-        return BootDisk(path, "asked for: boot_disk")
+        return BootDisk(path, "asked for: boot_disk", facts_of(str(path)).format or "qcow2")
     efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
-    why = _why_packed(files, apple, choice)
+    why = _why_packed(files, apple, choice, (facts or {}).get(files.boot_disk or ""))
     if not why:
         return BootDisk()
     if not efi.is_dir():
@@ -67,7 +72,7 @@ def choose(
 
     options = Options(add_boot_args="-v" if choice.verbose else "", smbios=_smbios(apple))
     path = workspace.home.opencore / key(efi, config, options) / NAME
-    return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", efi, options)
+    return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", "qcow2", efi, options)
 
 
 def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
@@ -86,10 +91,13 @@ def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
             build(chosen.packed, config, aside / NAME, options=chosen.options, report=report)
 
 
-def _why_packed(files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice) -> list[str]:
+def _why_packed(
+    files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice, seen: DiskFacts | None
+) -> list[str]:
     if files.boot_disk is None:
         return []
-    missing = needs_build(Path(files.boot_disk))
+    boots = seen is not None and (seen.loader is not None or seen.kind in ("device", "network"))
+    missing = None if boots else needs_build(Path(files.boot_disk))  # a raw one is as good, if it boots
     found = [missing] if missing else []
     found += [f"with this machine's own numbers ({apple.model}, {apple.serial})"] if apple else []
     return found + (["asked for: verbose"] if choice.verbose else [])

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app import boot_disk
+from pommel.app import boot_disk, machine_disk
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel
@@ -21,9 +21,10 @@ from pommel.host.qemu_version import qemu_version
 from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
+from pommel.machine.disk_facts import DiskFacts
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
-from pommel.machine.upstream_files import UpstreamFiles, upstream_files
+from pommel.machine.upstream_files import Named, UpstreamFiles, upstream_files
 from pommel.overlay.capture import Captured, capture
 from pommel.process import which
 from pommel.progress import Report, warn
@@ -42,10 +43,11 @@ class Planned:
     spec: MachineSpec
     captured: Captured
     accel: accel.Accel
-    firmware: firmware.Choice
+    firmware: firmware.Choice | firmware.Unpaired
     boot_disk: boot_disk.BootDisk
     overlaid: Overlaid
-    warnings: tuple[str, ...] = ()  # of the vCPUs
+    warnings: tuple[str, ...] = ()  # of the vCPUs, of the firmware, of a disk that is there already
+    copies: tuple[Named, ...] = ()  # the upstream's further drives that the machine has copies of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,17 @@ class _Upstream:
     captured: Captured
     line: CommandLine
     files: UpstreamFiles
+    facts: dict[str, DiskFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """What keeps: `words` are the placement's, by name."""
+
+    firmware: firmware.Choice | firmware.Unpaired
+    copies: tuple[Named, ...]
+    warnings: tuple[str, ...]
+    words: dict[str, Any]
 
 
 def command_line(
@@ -99,6 +112,7 @@ def prepare(
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
+    machine_disk.copy_missing(paths, list(planned.copies), report=report)
     return planned
 
 
@@ -106,6 +120,20 @@ def own_installer(workspace: Workspace, spec: MachineSpec) -> str | None:
     """The installer image that lies in the upstream's own folder, if one does."""
     installer = _read(workspace, spec).files.installer
     return installer if installer and Path(installer).exists() else None
+
+
+def disk_plan(
+    workspace: Workspace, spec: MachineSpec, upstream: _Upstream | None = None
+) -> tuple[machine_disk.DiskPlan, list[Named]]:
+    """The disk that machine `spec.name` has or will have, and the upstream's further drives that it has copies of.
+
+    Raises:
+        UpstreamError, StateError: as `command_line`; `machine_disk.plan` and `copies` say the rest.
+    """
+    upstream, paths = upstream or _read(workspace, spec), workspace.paths(spec.name)
+    kept = record.load(paths.record) if paths.record.exists() else None
+    planned = machine_disk.plan(workspace, spec, upstream.files, upstream.facts, kept)
+    return planned, machine_disk.copies(spec, paths, upstream.files, upstream.facts)
 
 
 def new_record(
@@ -132,8 +160,11 @@ def _read(workspace: Workspace, spec: MachineSpec) -> _Upstream:
         get = "pommel bootstrap --no-setup" if spec.upstream == OSX_KVM else f"pommel config {spec.name}"
         raise UpstreamError(f"there is no upstream at {folder}", hint=get)
     captured = capture(folder, spec.boot_script)
-    line = CommandLine.parse(captured.program, captured.argv)
-    return _Upstream(folder, captured, line, upstream_files(line, str(captured.cwd)))
+    line, cwd = CommandLine.parse(captured.program, captured.argv), str(captured.cwd)
+    line = machine_disk.read_configs(line, captured.cwd)
+    facts, drive = machine_disk.look(line, cwd), machine_disk.drive_named(workspace, spec, line, cwd)
+    files = upstream_files(line, cwd, facts, drive)
+    return _Upstream(folder, captured, line, files, facts)
 
 
 def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, choice: BootChoice) -> Planned:
@@ -142,16 +173,14 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
     upstream = _read(workspace, spec)
     spec, warnings = _tuned(spec, chosen.kind, upstream.line)
-    pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
-    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice)
+    files, facts = upstream.files, upstream.facts
+    storage = _storage(workspace, spec, upstream)
+    boot = boot_disk.choose(workspace, spec, upstream.folder, files, kept.apple, choice, facts=facts)
     installer, installer_reason = _installer(workspace, spec, kept, upstream.files, choice)
     placement = Placement(
         guest_name=spec.name,
         upstream=str(upstream.captured.cwd),
-        disk=str(paths.disk),
         nvram=str(paths.nvram),
-        firmware_code=str(pair.pair.code),
-        firmware_reason=pair.reason,
         vnc=str(paths.vnc),
         qmp=str(paths.qmp),
         qmp_watch=str(paths.qmp_watch),
@@ -162,18 +191,44 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
         ssh_port=kept.ssh_port,
         installer=installer,
         installer_reason=installer_reason,
-        data_disks=tuple(map(str, own_disks.data_disks(paths).values())),
         choice=choice,
         boot_disk=str(boot.path) if boot.path else None,
         boot_disk_reason=boot.reason,
+        boot_disk_format=boot.format,
+        **storage.words,
     )
-    facts = HostFacts(
+    host = HostFacts(
         accel="kvm" if chosen.kind == "kvm" else "tcg",
         accel_reason=chosen.reason,
         qemu_version=qemu_version(qemu, workspace.home.cache),
     )
-    overlaid = apply_rules(upstream.line, spec, facts, placement)
-    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings)
+    overlaid = apply_rules(upstream.line, spec, host, placement)
+    said = (*warnings, *storage.warnings)
+    return Planned(spec, upstream.captured, chosen, storage.firmware, boot, overlaid, said, storage.copies)
+
+
+def _storage(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> _Storage:
+    """What the machine's firmware, its disk and its copies of the upstream's drives are."""
+    paths, files, facts = workspace.paths(spec.name), upstream.files, upstream.facts
+    chips = firmware.choose(files.firmware_code, files.firmware_variables, files.bios)
+    paired = isinstance(chips, firmware.Choice)
+    disk, copies = disk_plan(workspace, spec, upstream)
+    copied = machine_disk.copy_paths(paths, copies)
+    said = [f"{disk.refusal.message}; {disk.refusal.hint}"] if disk.refusal else []
+    if isinstance(chips, firmware.Unpaired) and chips.whole is None:
+        said.append(f"firmware: {chips.reason}")
+    words = {
+        "disk": disk.path,
+        "disk_format": disk.format,
+        "disk_reason": disk.reason,
+        "disk_drive": files.disk_drive,
+        "facts": facts,
+        "firmware_code": str(chips.pair.code) if isinstance(chips, firmware.Choice) else files.firmware_code,
+        "firmware_reason": chips.reason if paired else "",
+        "data_disks": tuple(p for p in map(str, own_disks.data_disks(paths).values()) if p not in copied.values()),
+        "drive_copies": copied,
+    }
+    return _Storage(chips, tuple(copies), tuple(said), words)
 
 
 def _tuned(spec: MachineSpec, kind: str, line: CommandLine) -> tuple[MachineSpec, tuple[str, ...]]:

@@ -28,7 +28,7 @@ def explain(overlaid: Overlaid) -> tuple[Row, ...]:
     rows = []
     for argument in overlaid.command_line.arguments:
         born_upstream = argument.born == UPSTREAM
-        state = ("changed" if argument.notes else "kept") if born_upstream else "added"
+        state = ("changed" if argument.was else "kept") if born_upstream else "added"
         before = argument.was if born_upstream else None
         rows.append(Row(argument.text, argument.origin, argument.reason or _AS_IT_IS, state, before))
     gone = (change for change in overlaid.changes if change.kind == "removed")

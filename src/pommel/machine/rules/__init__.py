@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pommel.machine.commandline import CommandLine
-from pommel.machine.rules import display, network, process, processor, storage
+from pommel.machine.rules import display, firmware, memory, network, process, processor, storage
 from pommel.machine.rules.sheet import Change, Given, HostFacts, Placement, Sheet
 from pommel.machine.spec import MachineSpec
 
@@ -19,9 +19,10 @@ __all__ = ["RULES", "Change", "HostFacts", "Overlaid", "Placement", "apply_rules
 RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
     ("accelerator", processor.accelerator),
     ("cpu", processor.cpu),
-    ("memory", processor.memory),
+    ("memory", memory.memory),
     ("topology", processor.topology),
-    ("firmware", storage.firmware),
+    ("spelling", storage.spelling),
+    ("firmware", firmware.firmware),
     ("disks", storage.disks),
     ("network", network.network),
     ("display", display.display),
