@@ -12,6 +12,7 @@ from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.commandline import CommandLine
 from pommel.machine.rules import RULES
+from pommel.machine.rules.memory import bytes_of
 from pommel.machine.rules.processor import Topology, read_topology, wanted_topology
 from pommel.machine.suboptions import SubOptions
 
@@ -193,6 +194,67 @@ def test_memory(upstream: tuple[str, ...], wanted: str) -> None:
     line = line_with(*upstream, without=("-m ",))
     assert values(overlaid(line, memory=8 << 30).command_line, "m") == [wanted]
     assert values(overlaid(line).command_line, "m") == list(upstream[1:])
+
+
+NODE = ("-numa", "node,memdev=a")
+BACKEND = "memory-backend-memfd,id=a,size=4G,share=on"
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("-m", "4G", "-machine", "q35,memory-backend=a", "-object", BACKEND), [BACKEND.replace("4G", "8192M")]),
+        (("-m", "4G", *NODE, "-object", BACKEND), [BACKEND.replace("4G", "8192M")]),
+        (
+            ("-m", "4G", *NODE, "-object", '{"qom-type":"memory-backend-ram","id":"a","size":4294967296,"prealloc":true}'),
+            ['{"qom-type":"memory-backend-ram","id":"a","size":8589934592,"prealloc":true}'],
+        ),
+        (
+            ("-m", "4G", *NODE, "-numa", "type=node,memdev=b", "-object", "memory-backend-ram,id=a,size=3G",
+             "-object", "memory-backend-file,id=b,size=1024M,mem-path=/x"),
+            ["memory-backend-ram,id=a,size=6144M", "memory-backend-file,id=b,size=2048M,mem-path=/x"],
+        ),
+        # A backend that is no RAM of the machine's stays.
+        (("-m", "4G", "-object", BACKEND), [BACKEND]),
+        (("-m", "4G", *NODE, "-object", "rng-random,id=a"), ["rng-random,id=a"]),
+    ],
+)  # fmt: skip
+def test_memory_follows_into_its_backends(words: tuple[str, ...], wanted: list[str]) -> None:
+    line = line_with(*words, without=("-m ", "-machine"))
+    done = overlaid(line, memory=8 << 30).command_line
+    assert values(done, "object") == wanted and values(done, "m") == ["8192"]
+    assert values(overlaid(line).command_line, "object") == [a.value for a in line.find("object")]
+
+
+@given(st.lists(st.integers(1, 1 << 14), min_size=1, max_size=6), st.integers(64, 1 << 16))
+def test_memory_of_several_nodes_adds_up(sizes: list[int], total: int) -> None:
+    words = [w for n, size in enumerate(sizes) for w in (
+        "-object", f"memory-backend-ram,id=m{n},size={size}M", "-numa", f"node,memdev=m{n}")]  # fmt: skip
+    done = overlaid(line_with(*words, without=("-m ",)), memory=total << 20).command_line
+    parts = [int((a.sub.get("size") or "").removesuffix("M")) for a in done.find("object")]
+    assert sum(parts) == total and all(part > 0 for part in parts)
+
+
+def test_memory_beyond_what_can_be_plugged_in() -> None:
+    line = line_with("-m", "4G,slots=2,maxmem=8G", without=("-m ",))
+    (changed,) = overlaid(line, memory=8 << 30).command_line.find("m")
+    assert changed.value == "8192" and "maxmem=8G" in changed.reason
+
+
+def test_memory_that_cannot_follow() -> None:
+    with pytest.raises(UpstreamError, match="size of their own"):
+        overlaid(line_with("-numa", "node,mem=2G"), memory=8 << 30)
+    words = (*NODE, "-numa", "node,memdev=b", "-object", "memory-backend-ram,id=b", "-object", BACKEND)
+    with pytest.raises(ConfigError, match="size that cannot be read"):
+        overlaid(line_with(*words), memory=8 << 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("4096", 4 << 30), ("8G", 8 << 30), ("1.5g", 3 << 29), ("512M", 512 << 20), ("x", 0), ("infG", 0), ("", 0)],
+)
+def test_sizes_as_qemu_reads_them(text: str, wanted: int) -> None:
+    assert bytes_of(text) == wanted
 
 
 # --- topology --------------------------------------------------------------------------------------------------------
@@ -518,6 +580,88 @@ def test_throwaway_leaves_a_cdrom_alone() -> None:
     line = line_with("-drive", "file=x.iso,media=cdrom")
     text = words_of(overlaid(line, place=placement(choice=BootChoice(throwaway=True))))
     assert " file=/upstream/x.iso,media=cdrom " in text
+
+
+def test_snapshot_of_the_machines_own_disk_goes_with_its_reason() -> None:
+    line = line_with(
+        "-drive", "id=MacHDD,file=x.img,snapshot=on", without=("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+    )
+    (own,) = [a for a in overlaid(line).command_line.find("drive") if a.sub.get("id") == "MacHDD"]
+    assert not own.sub.has("snapshot") and "writes would be lost at every stop" in own.reason
+    assert " id=OpenCoreBoot,if=none,snapshot=on," in words_of(overlaid(line))
+
+
+def test_detect_zeroes_wants_discard() -> None:
+    line = line_with("-drive", "id=MacHDD,file=x.img,discard=ignore", without=("-drive id=MacHDD",))
+    assert ",discard=ignore,cache=writeback,aio=threads " in words_of(overlaid(line)).replace(",format=qcow2", "")
+
+
+WITHOUT_DISK = ("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+
+
+@pytest.mark.parametrize("word", ["own", "/other.img"])
+def test_a_disk_where_the_upstream_has_none(word: str) -> None:
+    done = overlaid(line_with(without=WITHOUT_DISK), disk_file=word)
+    assert " -drive id=MacHDD,if=none,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2," in words_of(done)
+    assert " -device ide-hd,bus=sata.4,drive=MacHDD,rotation_rate=1 " in words_of(done)
+    with pytest.raises(UpstreamError, match="no disk for the machine") as told:
+        overlaid(line_with(without=WITHOUT_DISK))
+    assert 'disk_file = "own"' in (told.value.hint or "")
+
+
+def test_the_disk_that_was_chosen_takes_its_drives_place() -> None:
+    line = line_with("-drive", "id=Other,file=o.img,format=raw", "-drive", "id=mac_hdd_2,file=x.img")
+    place = placement(disk_drive="Other", disk="/d.raw", disk_format="raw", disk_reason="asked for")
+    done = overlaid(line, place=place)
+    (own,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "Other"]
+    assert (own.sub.get("file"), own.sub.get("format"), own.reason) == ("/d.raw", "raw", "asked for")
+    assert " id=MacHDD,if=none,file=/upstream/mac_hdd_ng.img,format=qcow2 " in words_of(done)
+
+
+MORE = ("-drive", "id=Data,if=none,file=data.raw,format=raw,cache=none", "-device", "virtio-blk-pci,drive=Data")
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("copy", " -drive id=Data,if=none,file=/m/disk-upstream-data.qcow2,format=qcow2,cache=none "),
+        ("upstream", " -drive id=Data,if=none,file=/upstream/data.raw,format=raw,cache=none "),
+        ("none", ""),
+    ],
+)
+def test_further_drives_of_the_upstream(word: str, wanted: str) -> None:
+    place = placement(drive_copies={"upstream-data": "/m/disk-upstream-data.qcow2"} if word == "copy" else {})
+    done = overlaid(line_with(*MORE, "-cdrom", "x.iso"), place=place, upstream_drives=word)
+    assert wanted in words_of(done)
+    assert ("drive=Data" in words_of(done)) == ("x.iso" in words_of(done)) == (word != "none")
+    if word != "none":
+        (drive,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "Data"]
+        assert ("own copy" if word == "copy" else "upstream_drives") in drive.reason
+
+
+def test_a_drive_of_several_nodes_is_left_out_whole() -> None:
+    nodes = (
+        "-blockdev",
+        "file,node-name=f,filename=x",
+        "-blockdev",
+        "raw,node-name=d,file=f",
+        "-device",
+        "nvme,drive=d",
+    )
+    done = overlaid(line_with(*nodes), upstream_drives="none")
+    assert not done.command_line.find("blockdev") and "nvme" not in words_of(done)
+
+
+def test_the_configuration_is_written_nowhere() -> None:
+    assert not overlaid(line_with("-writeconfig", "x.cfg")).command_line.find("writeconfig")
+
+
+def test_the_upstreams_own_installer_keeps_its_format_and_ours_is_raw() -> None:
+    line = line_with("-drive", "id=InstallMedia,if=none,file=Install.qcow2,format=qcow2", without=("-drive id=Inst",))
+    own = words_of(overlaid(line, place=placement(installer="/upstream/Install.qcow2")))
+    assert " id=InstallMedia,if=none,file=/upstream/Install.qcow2,format=qcow2,snapshot=on " in own
+    ours = words_of(overlaid(line, place=placement(installer="/cache/Base.img")))
+    assert " id=InstallMedia,if=none,file=/cache/Base.img,format=raw,snapshot=on " in ours
 
 
 # --- network ---------------------------------------------------------------------------------------------------------

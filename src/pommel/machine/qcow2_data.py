@@ -18,6 +18,7 @@ _OFFSET_BITS = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED, _ZERO = 1 << 62, 1
 _EXTERNAL_DATA, _COMPRESSION, _WIDE_ENTRIES = 1 << 2, 1 << 3, 1 << 4
 _L1_MAX = 4 << 20  # entries: 2 PiB in clusters of 64 KiB
+_ENTRIES_MAX = 8 << 20  # that are gone through to find data: 512 GiB in clusters of 64 KiB, holes left out
 _SECTOR = 512
 
 
@@ -63,16 +64,18 @@ class Qcow2Data:
         """The guest offsets of the first `most` clusters that the image holds data for.
 
         Raises:
-            ValueError: the image is damaged.
+            ValueError: the image is damaged, or has more tables than anybody wants to wait for.
         """
         per_table = self._cluster // 8
-        found = 0
+        found, left = 0, _ENTRIES_MAX
         for start in range(0, self._l1_size, 4096):
             count = min(4096, self._l1_size - start)
             tables = self._numbers(self._l1_at + 8 * start, count)
             for place, entry in enumerate(tables):
                 if not (at := entry & _OFFSET_BITS):
                     continue
+                if (left := left - per_table) < 0:
+                    raise ValueError("it takes too long to look into it")
                 for index, cluster in enumerate(self._numbers(at, per_table)):
                     if found >= most:
                         return
