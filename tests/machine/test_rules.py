@@ -836,6 +836,10 @@ def test_identity() -> None:
             ("-blockdev", "raw,file.driver=file,file.filename=x"),
             "-blockdev raw,file.driver=file,file.filename=/upstream/x",
         ),
+        (
+            ("-blockdev", '{"driver":"raw","file":{"driver":"file","filename":"x"}}'),
+            '-blockdev {"driver":"raw","file":{"driver":"file","filename":"/upstream/x"}}',
+        ),
         (("-chardev", "socket,id=c,path=s,server=on"), "-chardev socket,id=c,path=/upstream/s,server=on"),
         (("-smbios", "file=s.bin"), "-smbios file=/upstream/s.bin"),
         (("-bios", "bios.bin"), "-bios bios.bin"),

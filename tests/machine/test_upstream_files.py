@@ -107,6 +107,9 @@ def parts(words: tuple[str, ...], wanted: str | None = None, **seen: DiskFacts) 
         ((*drive("a"), *drive("opencore"), *drive("m")), {"a": OC, "opencore": OC, "m": NEW},
          ("m", "opencore", "-", "a")),
         ((*drive("esp", plug="ide-hd,drive={}"), *drive("m")), {"esp": MAC, "m": NEW}, ("esp", "-", "-", "m")),
+        # A folder shown as a disk is nobody's own.
+        ((*drive("m"), "-drive", "file=fat:rw:x"), {}, ("m", "-", "-", "fat:rw:x")),
+        (("-drive", "file=fat:x"), {}, ("-", "-", "-", "fat:x")),
         ((), {}, ("-", "-", "-")),
     ],
 )  # fmt: skip
@@ -133,10 +136,19 @@ def test_the_order_of_drives_does_not_matter(drives: list[tuple[str, ...]]) -> N
 
 
 def test_further_drives_have_names_of_their_own() -> None:
-    words = (*drive("MacHDD"), *drive("Data_1!"), *drive("data-1"), *drive("ro", "readonly=on"), "-hdd", "/x/..")
+    words = (
+        *drive("MacHDD"),
+        *drive("Data_1!"),
+        *drive("data-1"),
+        *drive("ro", "readonly=on"),
+        "-hdd",
+        "/x/..",
+        "-hda",
+        "fat:x",
+    )
     found = upstream_files(CommandLine.parse("q", words), "/up").further
     assert [(each.key, each.needs_copy) for each in found] == [
-        ("upstream-data_1", True), ("upstream-data-1", True), ("upstream-ro", False), ("upstream-drive", True),
+        ("upstream-data_1", True), ("upstream-data-1", True), ("upstream-ro", False), ("upstream-drive", True), ("upstream-fat-x", False),
     ]  # fmt: skip
     assert own_disks_can_be_called(found)
 

@@ -46,7 +46,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
         StateError: there is none, it is no qcow2, or it holds snapshots, which a new copy would lose.
         BuildError: there is too little room, a QEMU has it open, or the copy is not equal.
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # a disk that is used where it lies is a link, and stays one
     before = disk.info(path)
     _may_be_compacted(before)
     header = disk.header(path)

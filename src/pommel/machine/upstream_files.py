@@ -23,6 +23,7 @@ _BOOT = re.compile(r"opencore.*|esp|clover.*|bootloader", re.IGNORECASE)
 _INSTALLER = re.compile(r"installmedia|install.*|basesystem.*|recovery.*", re.IGNORECASE)
 _CODE, _VARIABLES = re.compile(r"code", re.IGNORECASE), re.compile(r"vars", re.IGNORECASE)
 _URL_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # nbd://…, fat:rw:…, json:…: QEMU's block protocols
+_FOLDER = re.compile(r"fat:((floppy|rw|12|16|32):)*")
 _SYSTEM_BYTES = 20 << 30  # no macOS of these days is installed on less
 _FLASHES_MAX = 2
 _DRIVE_WORDS = ("drive", "blockdev", "hda", "hdb", "hdc", "hdd")
@@ -173,7 +174,7 @@ def find_disks(line: CommandLine, folder: str = "", facts: Facts | None = None, 
 
 def is_kept(drive: Drive) -> bool:
     """Whether what the guest writes to a drive stays there."""
-    return not (drive.is_readonly or drive.discards or drive.is_removable)
+    return not (drive.is_readonly or drive.discards or drive.is_removable or _is_folder(drive, writable=False))
 
 
 def keys_of(further: Sequence[Drive]) -> dict[str, Drive]:
@@ -253,6 +254,12 @@ def _boot(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) ->
     return first if found.only_boots and not _is_called(first, _MACHINE) else None
 
 
+def _is_folder(drive: Drive, *, writable: bool | None = None) -> bool:
+    """Whether it is a folder of the host that QEMU shows as a disk (`fat:`, writable with `rw:`)."""
+    kind = _FOLDER.match(drive.file)
+    return kind is not None and writable in (None, "rw:" in kind[0])
+
+
 def _is_a_system(drive: Drive, seen: DiskFacts) -> bool:
     """Whether it is called the machine's disk and is as large as one: its boot loader was put onto it afterwards."""
     return _is_called(drive, _MACHINE) and not _is_called(drive, _BOOT) and seen.virtual_bytes >= _SYSTEM_BYTES
@@ -260,7 +267,7 @@ def _is_a_system(drive: Drive, seen: DiskFacts) -> bool:
 
 def _machine(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) -> list[Drive]:
     """The drives that could be the machine's disk: one, if it can be told."""
-    disks = [drive for drive in drives if not drive.is_removable]
+    disks = [drive for drive in drives if not drive.is_removable and not _is_folder(drive)]
     named = [d for d in disks if _MACHINE.fullmatch(d.name or "")] or [d for d in disks if _is_called(d, _MACHINE)]
     found = named or [d for d in disks if is_kept(d) and not ((f := fact(d)) and f.boots_macs)]
     narrower: tuple[Callable[[Drive], bool], ...] = (
