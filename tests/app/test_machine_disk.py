@@ -234,6 +234,14 @@ def test_a_raw_boot_disk_is_as_good_as_a_qcow2(place: Place) -> None:
     assert f"format=raw,file={place.upstream}/my.raw" in value(place.workspace(), "OpenCoreBoot")
 
 
+def test_a_boot_disk_elsewhere_is_not_swapped_for_one_that_is_packed(place: Place) -> None:
+    (place.upstream / "OpenCore" / "EFI").mkdir(parents=True)
+    place.script(LINE.replace("file=OpenCore.qcow2", "file=/elsewhere/OpenCore.qcow2") + DISK.format("qcow2"))
+    with pytest.raises(StateError, match=r"boots from /elsewhere/OpenCore.qcow2, and there is no such file") as told:
+        commandline.command_line(place.workspace(), "mac")
+    assert "boot_disk" in (told.value.hint or "")
+
+
 def test_a_configuration_file_is_read(place: Place) -> None:
     (place.upstream / "mac.cfg").write_text('[drive "MacHDD"]\nif = "none"\nfile = "mac_hdd_ng.img"\n')
     place.script(LINE + "-readconfig mac.cfg -device ide-hd,bus=sata.4,drive=MacHDD")

@@ -488,7 +488,7 @@ def test_boot_disk_is_never_written() -> None:
 @pytest.mark.parametrize(
     ("words", "without", "place", "said"),
     [
-        ((), ("-drive id=MacHDD",), {}, "no disk for the machine; looked for one -drive with id=MacHDD"),
+        ((), ("-drive id=", "-device ide-hd"), {}, "no disk for the machine; looked for one -drive with id=MacHDD"),
         (("-drive", "id=mac_hdd_2,file=x.img"), (), {}, "more than one disk"),
         (
             (),
@@ -506,7 +506,7 @@ def test_disks_that_cannot_be_told(
     with pytest.raises(UpstreamError, match=said) as told:
         overlaid(line_with(*words, without=without), place=placement(**place))
     assert ":\n  -d" in told.value.message, "it shows what is there"
-    assert ("disk_file" if "more than" in said else "boot_script") in (told.value.hint or "")
+    assert ("disk_file" if "for the machine" in said or "more" in said else "boot_script") in (told.value.hint or "")
 
 
 def test_no_boot_disk_and_no_installer_may_be() -> None:
@@ -596,17 +596,54 @@ def test_detect_zeroes_wants_discard() -> None:
     assert ",discard=ignore,cache=writeback,aio=threads " in words_of(overlaid(line)).replace(",format=qcow2", "")
 
 
-WITHOUT_DISK = ("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+NO_DISK = ("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+NOTHING = ("-drive id=", "-device ide-hd")
+NEW = " -drive id=MacHDD,if=none,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2,"
 
 
-@pytest.mark.parametrize("word", ["own", "/other.img"])
-def test_a_disk_where_the_upstream_has_none(word: str) -> None:
-    done = overlaid(line_with(without=WITHOUT_DISK), disk_file=word)
-    assert " -drive id=MacHDD,if=none,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2," in words_of(done)
-    assert " -device ide-hd,bus=sata.4,drive=MacHDD,rotation_rate=1 " in words_of(done)
+@pytest.mark.parametrize(
+    ("word", "without", "words"),
+    [("own", NO_DISK, ()), ("/x.img", NO_DISK, ()), ("own", NOTHING, ()), (None, NO_DISK, ()),
+     ("own", NO_DISK, ("-device", "vfio-pci,host=01:00.0"))],
+)  # fmt: skip
+def test_a_disk_where_the_upstream_has_none(word: str | None, without: tuple[str, ...], words: tuple[str, ...]) -> None:
+    done = overlaid(line_with(*words, without=without), disk_file=word)
+    port = 0 if without is NOTHING else 4
+    assert NEW in words_of(done) and f" -device ide-hd,bus=sata.{port},drive=MacHDD,rotation_rate=1 " in words_of(done)
+    (drive,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "MacHDD"]
+    assert ("asked for" in drive.reason) == (word is not None)
+
+
+@pytest.mark.parametrize(("without", "words"), [(NOTHING, ()), (NO_DISK, ("-device", "vfio-pci,host=01:00.0"))])
+def test_no_disk_is_made_where_one_may_come_from_elsewhere(without: tuple[str, ...], words: tuple[str, ...]) -> None:
     with pytest.raises(UpstreamError, match="no disk for the machine") as told:
-        overlaid(line_with(without=WITHOUT_DISK))
+        overlaid(line_with(*words, without=without))
+    hint = told.value.hint or ""
+    assert 'disk_file = "own"' in hint and 'disk_file = "none"' in hint
+    line = line_with(*words, without=without)
+    done = overlaid(line, disk_file="none")
+    assert "mac_hdd_ng.img" not in words_of(done)
+    with pytest.raises(ConfigError, match='disk_file is "none", and the boot script has the disk -drive id=MacHDD'):
+        overlaid(disk_file="none")
+
+
+def test_a_device_that_waits_for_its_drive_gets_it_by_the_users_word() -> None:
+    line = line_with(without=("-drive id=MacHDD",))
+    with pytest.raises(UpstreamError, match=r"-device ide-hd,bus=sata\.4,drive=MacHDD wants the drive MacHDD") as told:
+        overlaid(line)
     assert 'disk_file = "own"' in (told.value.hint or "")
+    text = words_of(overlaid(line, disk_file="own"))
+    assert NEW in text and text.count("drive=MacHDD ") == 1
+
+
+def test_a_drive_whose_file_the_script_leaves_empty_is_the_machines() -> None:
+    line = line_with("-drive", "id=HDD,if=none,file=,format=qcow2", "-device", "ide-hd,drive=HDD", without=NO_DISK)
+    assert " id=HDD,if=none,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2," in words_of(overlaid(line))
+
+
+def test_two_drives_of_one_name() -> None:
+    with pytest.raises(UpstreamError, match="two drives called OpenCoreBoot"):
+        overlaid(line_with("-drive", "id=OpenCoreBoot,if=none,file=x"))
 
 
 def test_the_disk_that_was_chosen_takes_its_drives_place() -> None:

@@ -64,6 +64,7 @@ def choose(
     why = _why_packed(files, apple, choice, (facts or {}).get(files.boot_disk or ""))
     if not why:
         return BootDisk()
+    _refuse_other_than_said(files, folder, facts or {})
     if not efi.is_dir():
         if choice.verbose:
             raise StateError(f"--verbose takes OpenCore's folder, and there is no {efi}")
@@ -101,6 +102,17 @@ def _why_packed(
     found = [missing] if missing else []
     found += [f"with this machine's own numbers ({apple.model}, {apple.serial})"] if apple else []
     return found + (["asked for: verbose"] if choice.verbose else [])
+
+
+def _refuse_other_than_said(files: UpstreamFiles, folder: Path, facts: Facts) -> None:
+    """See that what is packed from the upstream's folder takes the place of a disk in that folder only."""
+    said = Path(files.boot_disk or "")
+    seen = facts.get(str(said))
+    if seen is not None and seen.kind == "missing" and not said.is_relative_to(folder.resolve()):
+        raise StateError(
+            f"the boot script boots from {said}, and there is no such file",
+            hint="put it there, or set boot_disk to the one to use",
+        )
 
 
 def _smbios(apple: AppleIdentity | None) -> Smbios:

@@ -71,7 +71,7 @@ def read_configs(line: CommandLine, folder: Path) -> CommandLine:
 
 def look(line: CommandLine, folder: str) -> dict[str, DiskFacts]:
     """What is in the files that the line's drives name."""
-    return {path: facts_of(path, form) for path, form in files_in(line, folder).items()}
+    return {path: facts_of(path, form) for path, form in files_in(line, folder).items() if path}
 
 
 def drive_named(workspace: Workspace, spec: MachineSpec, line: CommandLine, folder: str) -> str | None:
@@ -135,9 +135,11 @@ def copy_missing(paths: MachinePaths, wanted: list[Named], *, report: Report) ->
     for each in wanted:
         if _is_copied(paths, each):
             continue
-        if not Path(each.file).exists():
+        if not each.file or not Path(each.file).exists():
             hint = 'put it there, or set upstream_drives = "none" to leave it out'
-            raise StateError(f"the boot script's drive {each.text} is {each.file}, which is not there", hint=hint)
+            raise StateError(
+                f"the boot script's drive {each.text} is {each.file or 'empty'}, which is not there", hint=hint
+            )
         copy_whole(Path(each.file), own_disks.data_path(paths, each.key), form=each.format, report=report)
 
 
@@ -173,7 +175,7 @@ def _target(workspace: Workspace, spec: MachineSpec, wanted: WantedDisk, files: 
         return _path(workspace, spec, wanted)
     if wanted.kind != "upstream":
         return None
-    if files.disk is None:
+    if not files.disk:
         raise StateError('disk_file is "upstream", and the boot script has no disk for the machine')
     if not files.disk.startswith("/"):
         raise StateError(

@@ -17,7 +17,7 @@ from typing import Literal
 class WantedDisk:
     """The user's word on the machine's disk. `drive` names the boot script's drive whose place it takes."""
 
-    kind: Literal["unsaid", "own", "upstream", "path"]
+    kind: Literal["unsaid", "own", "upstream", "none", "path"]
     drive: str | None = None
     path: str | None = None
 
@@ -26,6 +26,8 @@ def wanted_disk(said: str | None) -> WantedDisk:
     """Read `disk_file`."""
     if said is None:
         return WantedDisk("unsaid")
+    if said == "none":
+        return WantedDisk("none")
     word, colon, drive = said.partition(":")
     if word in ("own", "upstream") and (not colon or drive):
         return WantedDisk("own" if word == "own" else "upstream", drive or None)

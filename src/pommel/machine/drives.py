@@ -173,6 +173,12 @@ def plugs_of(line: CommandLine, name: str | None, key: str = "drive") -> tuple[A
     return line.find("device", where=lambda a: name is not None and _keyed(a).get(key) == name)
 
 
+def without_drive(line: CommandLine) -> tuple[Argument, ...]:
+    """The devices that want a drive which nothing on the line makes."""
+    made = {_keyed(a).get("node-name" if a.name == "blockdev" else "id") for a in line.find("drive", "blockdev")}
+    return line.find("device", where=lambda a: (name := _keyed(a).get("drive")) is not None and name not in made)
+
+
 def children_of(line: CommandLine, drive: Drive) -> tuple[Argument, ...]:
     """The further -blockdev arguments that a drive is made of."""
     named = _named(line)
@@ -229,7 +235,7 @@ def _levels(argument: Argument, named: dict[str, Argument]) -> Iterator[Node]:
 
 
 def _file(nodes: tuple[Node, ...]) -> str | None:
-    """What the lowest level names, or None where there is nothing to read and write."""
+    """What the lowest level names, "" where the script leaves it empty; None where nothing is read or written."""
     last = nodes[-1]
     driver = last.get("driver")
     if driver in _NOTHING:
@@ -237,7 +243,7 @@ def _file(nodes: tuple[Node, ...]) -> str | None:
     named = last.get("filename") or (last.get("file") if last.argument.name == "drive" else None)
     if driver not in _LOCAL and driver not in FORMATS:
         return f"{driver}:{named or ''}"
-    return named or None
+    return named or ("" if last.get("file") == "" and last.get("media") != "cdrom" else None)
 
 
 def _flash_units(line: CommandLine) -> dict[str, int]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pommel.errors import UpstreamError
 from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.disk_facts import DiskFacts, Facts
-from pommel.machine.drives import Drive, drives_in, plugs_of, with_drives_spelled_out
+from pommel.machine.drives import Drive, drives_in, plugs_of, with_drives_spelled_out, without_drive
 from pommel.machine.keyed import Keyed
 
 _MACHINE = re.compile(r"machdd|mac_?hdd.*|systemdisk", re.IGNORECASE)
@@ -120,7 +120,7 @@ def files_in(line: CommandLine, folder: str) -> dict[str, str | None]:
 def absolute(path: str, folder: str) -> str:
     """Make a path absolute, unless it is one of QEMU's block protocols rather than a path."""
     path = path.removeprefix("file:")
-    if _URL_LIKE.match(path):
+    if not path or _URL_LIKE.match(path):
         return path
     return posixpath.normpath(posixpath.join(folder, path))
 
@@ -158,6 +158,7 @@ def find_disks(line: CommandLine, folder: str = "", facts: Facts | None = None, 
         return _fact(drive, folder, facts)
 
     drives = [drive for drive in drives_in(line) if drive.flash is None]
+    _refuse_twins(drives)
     said = [d for d in drives if wanted in (d.name, d.file, absolute(d.file, folder))] if wanted else []
     if wanted and len(said) != 1:
         raise _not_called(wanted, drives)
@@ -197,22 +198,31 @@ def unreadable(line: CommandLine, what: str, wanted: str, *names: str, hint: str
     """The error for an upstream that cannot be read: what was looked for, and what is there."""
     found = [argument.text for argument in line.find(*names)]
     there = "".join(f"\n  {text}" for text in found) or " nothing of the kind"
-    other = "another boot script of the upstream may fit: set boot_script in pommel.toml"
     return UpstreamError(
         f"the upstream's command line has {what}; looked for {wanted}, found:{there}",
-        hint=f"{hint}; {other}" if hint else other,
+        hint=hint or "another boot script of the upstream may fit: set boot_script in pommel.toml",
     )
 
 
 def no_disk(line: CommandLine) -> UpstreamError:
     """The error for an upstream that has no disk for the machine."""
+    hint = (
+        'disk_file = "own" in pommel.toml gives the machine a disk of its own, and disk_file = "none" leaves it without'
+    )
+    if lost := without_drive(line):
+        name = Keyed.parse("device", lost[0].value or "").get("drive")
+        return UpstreamError(
+            f"the upstream's command line has no disk for the machine: {lost[0].text} wants the drive {name}, which "
+            "nothing makes",
+            hint=f"write its -drive id={name} into the boot script; or {hint}",
+        )
     return unreadable(
         line,
         "no disk for the machine",
         "one -drive with id=MacHDD or a file called mac_hdd*, or the only disk that keeps what is written",
         *_DRIVE_WORDS,
         "cdrom",
-        hint='disk_file = "own" in pommel.toml gives the machine a disk of its own',
+        hint=hint,
     )
 
 
@@ -281,6 +291,15 @@ def _machine(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None])
         if len(found) > 1 and fitting:
             found = fitting
     return found
+
+
+def _refuse_twins(drives: Sequence[Drive]) -> None:
+    names = [drive.name for drive in drives if drive.name is not None]
+    if twin := next((name for name in names if names.count(name) > 1), None):
+        raise UpstreamError(
+            f"the upstream's command line has two drives called {twin}, and QEMU refuses to start with them",
+            hint="give one of them another id in the boot script, or take it out",
+        )
 
 
 def _several(drives: Sequence[Drive]) -> UpstreamError:

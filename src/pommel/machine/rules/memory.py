@@ -79,8 +79,8 @@ def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
             hint="leave memory out of pommel.toml, or give the backends sizes such as size=4G",
         )
     parts = {name: max(1, total * size // (whole or 1) // MIB) * MIB for name, size in sizes.items()}
-    last = list(sizes)[-1]
-    return {**parts, last: total - sum(part for name, part in parts.items() if name != last)}
+    largest = max(parts, key=lambda name: parts[name])
+    return {**parts, largest: parts[largest] + total - sum(parts.values())}  # what rounding left over
 
 
 def _backend(line: CommandLine, name: str) -> Argument | None:

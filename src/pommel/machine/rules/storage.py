@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pommel.errors import ConfigError
 from pommel.machine.commandline import CommandLine
 from pommel.machine.disk_choice import wanted_disk
 from pommel.machine.drive_edits import kept_well, placed
-from pommel.machine.drives import Drive, drives_in, spelled_out
+from pommel.machine.drives import Drive, drives_in, spelled_out, without_drive
 from pommel.machine.keyed import Keyed
 from pommel.machine.rules.drives import THROWAWAY, discarding, edited, keeping, taken_out
 from pommel.machine.rules.sheet import Given, Sheet
@@ -36,20 +37,37 @@ def spelling(sheet: Sheet, given: Given) -> Sheet:
 
 
 def disks(sheet: Sheet, given: Given) -> Sheet:
-    """Give the machine its own disk; attach the boot disk and the installer without writing to them."""
+    """Give the machine its own disk; attach the boot disk and the installer without writing to them.
+
+    Raises:
+        UpstreamError: it cannot be told which drive is which, or there is no disk for the machine.
+        ConfigError: `disk_file` says that there is none, and there is one.
+    """
     sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine keeps what it writes")
     ports = free_ports(sheet.line)  # before the installer leaves: its port stays free for when it comes back
     place = given.placement
     found = find_disks(sheet.line, place.upstream, place.facts, place.disk_drive)
-    if found.machine is not None:
-        sheet = _machine_disk(sheet, found.machine, given)
-    elif wanted_disk(given.spec.disk_file).kind in ("own", "path"):
-        sheet, ports = _new_disk(sheet, given, ports)
-    else:
-        raise no_disk(sheet.line)
+    sheet, ports = _own_disk(sheet, found, given, ports)
     sheet = _further(_installer(_boot_disk(sheet, found.boot, given), found.installer, given), found, given)
     sheet = _data_disks(sheet, place.data_disks, ports)
     return _throwaway(sheet) if place.choice.throwaway else sheet
+
+
+def _own_disk(sheet: Sheet, found: Disks, given: Given, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
+    """Put the machine's disk where the upstream has one, or add it; give back the ports that are left."""
+    none = wanted_disk(given.spec.disk_file).kind == "none"
+    if found.machine is not None:
+        if none:
+            raise ConfigError(
+                f'disk_file is "none", and the boot script has the disk {found.machine.text}',
+                hint='disk_file = "own" gives the machine a new one in its place, "upstream" uses that very disk',
+            )
+        return _machine_disk(sheet, found.machine, given), ports
+    if none:
+        return sheet, ports
+    if not _may_have_a_new_disk(sheet.line, found, given):
+        raise no_disk(sheet.line)
+    return _new_disk(sheet, given, ports)
 
 
 def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
@@ -69,13 +87,27 @@ def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
     return sheet
 
 
+def _may_have_a_new_disk(line: CommandLine, found: Disks, given: Given) -> bool:
+    """By the user's word; or where the script only has what to boot from, and no disk that it could get elsewhere."""
+    if wanted_disk(given.spec.disk_file).kind in ("own", "path"):
+        return True
+    devices = [Keyed.parse("device", argument.value or "") for argument in line.find("device")]
+    passed_through = any((device.get("driver") or "").startswith("vfio-") for device in devices)
+    return bool(found.boot or found.installer) and not passed_through and not without_drive(line)
+
+
 def _new_disk(sheet: Sheet, given: Given, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
-    """Add a disk where the upstream has none, to the first free port."""
-    place, reason = given.placement, "asked for: disk_file; the boot script names no disk for the machine"
-    value = _DATA_DISK.with_value("id", _NEW_DISK).with_value("file", place.disk)
-    sheet = sheet.add("-drive", value.with_value("format", place.disk_format).render(), reason)
+    """Add a disk where the upstream has none: to the device that waits for one, else to the first free port."""
+    place, waiting = given.placement, without_drive(sheet.line)
+    said = wanted_disk(given.spec.disk_file).kind
+    reason = ("asked for: disk_file; " if said != "unsaid" else "") + "the boot script names no disk for the machine"
+    name = (Keyed.parse("device", waiting[0].value or "").get("drive") if waiting else None) or _NEW_DISK
+    value = _DATA_DISK.with_value("id", name).with_value("file", place.disk)
+    sheet = sheet.add("-drive", value.with_value("format", place.disk_format).render(), place.disk_reason or reason)
+    if waiting:
+        return sheet, ports
     port = f"bus={ports[0]}," if ports else ""
-    return sheet.add("-device", f"ide-hd,{port}drive={_NEW_DISK},rotation_rate=1", reason), ports[1:]
+    return sheet.add("-device", f"ide-hd,{port}drive={name},rotation_rate=1", reason), ports[1:]
 
 
 def _boot_disk(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
