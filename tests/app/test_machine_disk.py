@@ -137,6 +137,9 @@ def test_a_disk_is_used_where_it_lies_by_the_users_word(word: str, place: Place)
     for other in ("own", "another.img"):
         with pytest.raises(StateError, match="was made with the disk"):
             commandline.command_line(place.workspace(f'disk_file = "{other}"'), "mac")
+    target.unlink()
+    with pytest.raises(StateError, match="where it lies, and it is not there"):
+        commandline.command_line(place.workspace(), "mac")
 
 
 def test_a_relative_backing_file_is_found_from_where_the_disk_lies(place: Place) -> None:

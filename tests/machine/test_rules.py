@@ -451,6 +451,20 @@ def test_installer_is_attached_only_when_there_is_one() -> None:
     assert " ide-hd,bus=sata.3,drive=InstallMedia " in text
 
 
+@pytest.mark.parametrize(
+    "without", [("-drive id=InstallMedia",), ("-drive id=InstallMedia", "-device ide-hd,bus=sata.3")]
+)
+def test_installer_gets_a_drive_where_the_upstream_has_none(without: tuple[str, ...]) -> None:
+    done = overlaid(line_with(without=without), place=placement(installer="/i", data_disks=DATA))
+    text = words_of(done)
+    assert " -drive id=InstallMedia,if=none,file=/i,format=raw,snapshot=on " in text
+    assert text.count("drive=InstallMedia ") == 1
+    buses = [bus for a in done.command_line.find("device") if (bus := a.sub.get("bus") or "").startswith("sata.")]
+    assert len(set(buses)) == len(buses) == 5
+    (drive,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "InstallMedia"]
+    assert "no drive for it" in drive.reason
+
+
 def test_disk_settings_of_the_upstream_stay() -> None:
     line = line_with("-drive", "id=MacHDD,file=x.img,format=raw,cache=none,aio=native", without=("-drive id=MacHDD",))
     wanted = "id=MacHDD,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2,cache=none,aio=native,discard=unmap"
@@ -497,7 +511,6 @@ def test_boot_disk_is_never_written() -> None:
             "no device shows to the guest; looked for a -device with drive=MacHDD",
         ),
         ((), ("-drive id=OpenCoreBoot",), {"boot_disk": "/b"}, "no boot disk"),
-        ((), ("-drive id=InstallMedia",), {"installer": "/i"}, "no installer drive"),
     ],
 )
 def test_disks_that_cannot_be_told(

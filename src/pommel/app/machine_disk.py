@@ -198,6 +198,11 @@ def _of_made(paths: MachinePaths, kept: MachineRecord, wanted: WantedDisk, targe
             f"{paths.name} was made with the disk {there}, and disk_file now says {said}",
             hint="take disk_file out of pommel.toml, or give the other disk a machine of its own: pommel adopt",
         )
+    if linked and not there.exists():
+        raise StateError(
+            f"{paths.name} uses the disk {there} where it lies, and it is not there",
+            hint=f"plug it in or put it back; or let the machine go: pommel delete {paths.name}",
+        )
     reason = f"the disk {there}, used where it lies" if linked else ""
     # Through the link, a backing file's relative name would start from the wrong folder.
     return DiskPlan(

@@ -22,7 +22,7 @@ _DATA_DISK = SubOptions.parse(
     "id=,if=none,file=,format=qcow2,cache=writeback,aio=threads,discard=unmap,detect-zeroes=unmap"
 )
 _SOLID_STATE = ("ide-hd", "scsi-hd")  # the devices that can tell the guest how fast they spin
-_NEW_DISK = "MacHDD"
+_NEW_DISK, _INSTALLER = "MacHDD", "InstallMedia"
 
 
 def spelling(sheet: Sheet, given: Given) -> Sheet:
@@ -48,7 +48,12 @@ def disks(sheet: Sheet, given: Given) -> Sheet:
     place = given.placement
     found = find_disks(sheet.line, place.upstream, place.facts, place.disk_drive)
     sheet, ports = _own_disk(sheet, found, given, ports)
-    sheet = _further(_installer(_boot_disk(sheet, found.boot, given), found.installer, given), found, given)
+    sheet = _boot_disk(sheet, found.boot, given)
+    if found.installer is not None:
+        sheet = _installer(sheet, found.installer, given)
+    elif place.installer is not None:
+        sheet = _new_installer(sheet, place.installer, given, ports[len(place.data_disks) :])
+    sheet = _further(sheet, found, given)
     sheet = _data_disks(sheet, place.data_disks, ports)
     return _throwaway(sheet) if place.choice.throwaway else sheet
 
@@ -122,24 +127,33 @@ def _boot_disk(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
     return discarding(sheet, drive, "writes are discarded: the boot disk stays as upstream made it")[0]
 
 
-def _installer(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
+def _installer(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
     place = given.placement
     image = place.installer
-    if drive is None:
-        if image is None:
-            return sheet
-        raise unreadable(
-            sheet.line, "no installer drive", "a -drive with id=InstallMedia or a file BaseSystem*", "drive"
-        )
     if image is None:
         why = place.installer_reason or "there is no recovery image to attach, and QEMU would not start"
         return taken_out(sheet, drive, why)
     form = drive.format if image == absolute(drive.file, place.upstream) else "raw"
-    reason = "the recovery image; writes are discarded: machines share the one image"
-    if place.installer_reason:
-        reason += f"; {place.installer_reason}"
+    reason = _why_installer(given)
     sheet, drive = edited(sheet, drive, placed(drive, image, form or "raw"), reason)
     return discarding(sheet, drive, reason)[0]
+
+
+def _new_installer(sheet: Sheet, image: str, given: Given, ports: tuple[str, ...]) -> Sheet:
+    """Add a drive for the recovery image where the upstream has none: to the port that a data disk takes last."""
+    reason = f"{_why_installer(given)}; the boot script has no drive for it"
+    value = SubOptions.parse(f"id={_INSTALLER},if=none,file=,format=raw,snapshot=on").with_value("file", image)
+    waits = any(Keyed.parse("device", d.value or "").get("drive") == _INSTALLER for d in without_drive(sheet.line))
+    sheet = sheet.add("-drive", value.render(), reason)
+    if waits:
+        return sheet
+    port = f"bus={ports[-1]}," if ports else ""
+    return sheet.add("-device", f"ide-hd,{port}drive={_INSTALLER}", reason)
+
+
+def _why_installer(given: Given) -> str:
+    why = given.placement.installer_reason
+    return "the recovery image; writes are discarded: machines share the one image" + (f"; {why}" if why else "")
 
 
 def _further(sheet: Sheet, found: Disks, given: Given) -> Sheet:
