@@ -7,6 +7,7 @@ import pytest
 from pommel.errors import StateError
 from pommel.machine.boot_choices import INSTALLED_BYTES, BootChoice, choose_installer, judge_installed
 
+NO_IMAGE = "there is no recovery image to attach, and QEMU would not start without the file"
 THERE, NOT_THERE = (True, "there it is"), (False, "not yet")
 
 
@@ -27,7 +28,8 @@ def test_the_growth_is_told() -> None:
     [
         ("auto", "/i", NOT_THERE, "/i", "not yet"),
         ("auto", "/i", THERE, None, "left out, as there it is; start --recovery attaches it"),
-        ("auto", None, NOT_THERE, None, "not yet"),
+        ("auto", None, NOT_THERE, None, NO_IMAGE),
+        ("auto", None, THERE, None, "left out, as there it is; start --recovery attaches it"),
         ("yes", "/i", THERE, "/i", "asked for: start with the installer"),
         ("no", "/i", NOT_THERE, None, "asked for: start without the installer"),
         ("no", None, NOT_THERE, None, "asked for: start without the installer"),

@@ -129,3 +129,11 @@ def test_a_machine_without_a_disk_is_not_cloned(home: Home) -> None:
     made = make(home, "bare")
     with pytest.raises(StateError, match="there is no disk"):
         cloning.clone_disks(made, home.machines / "new", linked=True)
+
+
+def test_a_base_whose_disk_lies_elsewhere_is_a_base_all_the_same(home: Home, base: MachinePaths) -> None:
+    elsewhere = base.disk.rename(home.root / "elsewhere.qcow2")
+    base.disk.symlink_to(elsewhere)
+    set_count(base.disk, 5)
+    new = clone(home, base, "new")
+    assert cloning.linked_clones(home.machines, "base") == ["new"] and count_on_disk(new.disk) == 5

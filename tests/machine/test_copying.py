@@ -105,7 +105,7 @@ def test_a_copy_that_is_not_equal_is_thrown_away(tmp_path: Path, monkeypatch: py
 
     def spoils(*words: str, timeout_s: float = 60.0) -> str:
         if words[0] == "compare":
-            run(["qemu-io", "-c", "write -P 1 0 512", words[2]])
+            run(["qemu-io", "-c", "write -P 1 0 512", words[-1]])
         return ran(*words, timeout_s=timeout_s)
 
     monkeypatch.setattr(disk, "qemu_img", spoils)
@@ -208,3 +208,23 @@ def test_a_reflink_that_fails_otherwise_is_told(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(BuildError, match="No space left"):
         copying.copy_whole(source, tmp_path / "b.img")
     assert [path.name for path in tmp_path.iterdir()] == ["a.img"]
+
+
+def test_a_disk_that_lies_elsewhere_is_compacted_there(tmp_path: Path) -> None:
+    path = wasteful(tmp_path / "elsewhere.img")
+    link = tmp_path / "a.img"
+    link.symlink_to(path)
+    done = copying.compact(link)
+    assert link.is_symlink() and done.after_bytes < done.before_bytes
+    assert disk.info(path).actual_bytes == done.after_bytes
+
+
+def test_a_copy_is_read_in_the_format_that_is_said(tmp_path: Path) -> None:
+    """What a guest wrote to the start of its raw disk may look like another image."""
+    secret, source = tmp_path / "secret", tmp_path / "raw"
+    secret.write_bytes(b"s" * 65536)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", source])
+    whole = source.read_bytes()
+    assert copying.copy_whole(source, tmp_path / "copy", form="raw") is False
+    run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", tmp_path / "copy", tmp_path / "back"])
+    assert (tmp_path / "back").read_bytes()[: len(whole)] == whole

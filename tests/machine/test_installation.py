@@ -75,3 +75,9 @@ def test_a_trial_machine_has_no_installer(paths: MachinePaths) -> None:
 
 def test_a_disk_that_is_not_there(home: Home) -> None:
     assert grown_bytes(home.machine("nobody")) == 0
+
+
+def test_a_machine_that_has_no_disk_yet_says_so(home: Home) -> None:
+    nobody = home.machine("nobody")
+    assert installed(nobody, MAC) == (False, "it has no disk yet, so nothing is installed")
+    assert installed(nobody, replace(MAC, installed=True)) == (True, "you said that macOS is installed")

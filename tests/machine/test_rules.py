@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.commandline import CommandLine
+from pommel.machine.origins import Stage, trace
 from pommel.machine.rules import RULES
+from pommel.machine.rules.memory import bytes_of
+from pommel.machine.rules.network import derived_mac
 from pommel.machine.rules.processor import Topology, read_topology, wanted_topology
 from pommel.machine.suboptions import SubOptions
 
@@ -195,6 +198,67 @@ def test_memory(upstream: tuple[str, ...], wanted: str) -> None:
     assert values(overlaid(line).command_line, "m") == list(upstream[1:])
 
 
+NODE = ("-numa", "node,memdev=a")
+BACKEND = "memory-backend-memfd,id=a,size=4G,share=on"
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("-m", "4G", "-machine", "q35,memory-backend=a", "-object", BACKEND), [BACKEND.replace("4G", "8192M")]),
+        (("-m", "4G", *NODE, "-object", BACKEND), [BACKEND.replace("4G", "8192M")]),
+        (
+            ("-m", "4G", *NODE, "-object", '{"qom-type":"memory-backend-ram","id":"a","size":4294967296,"prealloc":true}'),
+            ['{"qom-type":"memory-backend-ram","id":"a","size":8589934592,"prealloc":true}'],
+        ),
+        (
+            ("-m", "4G", *NODE, "-numa", "type=node,memdev=b", "-object", "memory-backend-ram,id=a,size=3G",
+             "-object", "memory-backend-file,id=b,size=1024M,mem-path=/x"),
+            ["memory-backend-ram,id=a,size=6144M", "memory-backend-file,id=b,size=2048M,mem-path=/x"],
+        ),
+        # A backend that is no RAM of the machine's stays.
+        (("-m", "4G", "-object", BACKEND), [BACKEND]),
+        (("-m", "4G", *NODE, "-object", "rng-random,id=a"), ["rng-random,id=a"]),
+    ],
+)  # fmt: skip
+def test_memory_follows_into_its_backends(words: tuple[str, ...], wanted: list[str]) -> None:
+    line = line_with(*words, without=("-m ", "-machine"))
+    done = overlaid(line, memory=8 << 30).command_line
+    assert values(done, "object") == wanted and values(done, "m") == ["8192"]
+    assert values(overlaid(line).command_line, "object") == [a.value for a in line.find("object")]
+
+
+@given(st.lists(st.integers(1, 1 << 14), min_size=1, max_size=6), st.integers(64, 1 << 16))
+def test_memory_of_several_nodes_adds_up(sizes: list[int], total: int) -> None:
+    words = [w for n, size in enumerate(sizes) for w in (
+        "-object", f"memory-backend-ram,id=m{n},size={size}M", "-numa", f"node,memdev=m{n}")]  # fmt: skip
+    done = overlaid(line_with(*words, without=("-m ",)), memory=total << 20).command_line
+    parts = [int((a.sub.get("size") or "").removesuffix("M")) for a in done.find("object")]
+    assert sum(parts) == total and all(part > 0 for part in parts)
+
+
+def test_memory_beyond_what_can_be_plugged_in() -> None:
+    line = line_with("-m", "4G,slots=2,maxmem=8G", without=("-m ",))
+    (changed,) = overlaid(line, memory=8 << 30).command_line.find("m")
+    assert changed.value == "8192" and "maxmem=8G" in changed.reason
+
+
+def test_memory_that_cannot_follow() -> None:
+    with pytest.raises(UpstreamError, match="size of their own"):
+        overlaid(line_with("-numa", "node,mem=2G"), memory=8 << 30)
+    words = (*NODE, "-numa", "node,memdev=b", "-object", "memory-backend-ram,id=b", "-object", BACKEND)
+    with pytest.raises(ConfigError, match="size that cannot be read"):
+        overlaid(line_with(*words), memory=8 << 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("4096", 4 << 30), ("8G", 8 << 30), ("1.5g", 3 << 29), ("512M", 512 << 20), ("x", 0), ("infG", 0), ("", 0)],
+)
+def test_sizes_as_qemu_reads_them(text: str, wanted: int) -> None:
+    assert bytes_of(text) == wanted
+
+
 # --- topology --------------------------------------------------------------------------------------------------------
 
 
@@ -290,11 +354,84 @@ def test_firmware_in_the_old_spelling() -> None:
     assert " if=pflash,format=raw,readonly=on,file=/upstream/OVMF_CODE.fd " in words_of(overlaid(line))
 
 
-@pytest.mark.parametrize("words", [(), ("-bios", "OVMF.fd"), ("-drive", "if=pflash,readonly=on,file=C.fd")])
-def test_firmware_that_cannot_be_told(words: tuple[str, ...]) -> None:
-    with pytest.raises(UpstreamError, match="no firmware pair; looked for one -drive if=pflash") as told:
-        overlaid(line_with(*words, without=("-drive if=pflash",)))
-    assert (" ".join(words) or "id=MacHDD") in told.value.message
+@pytest.mark.parametrize(
+    ("words", "wanted", "said"),
+    [
+        ((), "", ""),
+        (("-bios", "OVMF.fd"), " -bios OVMF.fd ", "the machine remembers no boot entries"),
+        (
+            ("-drive", "if=pflash,readonly=on,file=C.fd"),
+            " if=pflash,readonly=on,file=/upstream/OVMF_CODE.fd,format=raw ",
+            "the machine remembers no boot entries",
+        ),
+        (
+            ("-drive", "if=pflash,file=OVMF.fd"),
+            " if=pflash,file=/machines/sonoma/nvram.fd,format=raw ",
+            "copy of the firmware, variables and all",
+        ),
+        (("-pflash", "OVMF.fd"), " -drive file=/machines/sonoma/nvram.fd,if=pflash,format=raw ", "variables and all"),
+    ],
+)
+def test_firmware_in_one_piece_or_none(words: tuple[str, ...], wanted: str, said: str) -> None:
+    done = overlaid(line_with(*words, without=("-drive if=pflash",)))
+    assert wanted in words_of(done)
+    reasons = [a.reason for a in done.command_line.find("bios", "drive") if "pflash" in a.text or a.name == "bios"]
+    assert len(reasons) == bool(words) and all(said in reason for reason in reasons)
+
+
+OWN_CODE = " if=pflash,format=raw,readonly=on,file=/upstream/OVMF_CODE.fd "
+OWN_VARIABLES = " if=pflash,format=raw,file=/machines/sonoma/nvram.fd "
+NODES = (
+    "-blockdev",
+    "node-name=c,driver=file,filename=C.fd,read-only=on",
+    "-blockdev",
+    "node-name=v,driver=file,filename=V.fd",
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "variables"),
+    [
+        (("-pflash", "C.fd", "-pflash", "V.fd"), "-drive file=/upstream/OVMF_CODE.fd,if=pflash,format=raw,readonly=on",
+         "-drive file=/machines/sonoma/nvram.fd,if=pflash,format=raw"),
+        (("-drive", "if=pflash,format=raw,unit=1,file=A", "-drive", "if=pflash,format=raw,unit=0,file=B"),
+         "if=pflash,format=raw,unit=0,file=/upstream/OVMF_CODE.fd,readonly=on",
+         "if=pflash,format=raw,unit=1,file=/machines/sonoma/nvram.fd"),
+        (("-drive", "if=pflash,file=OVMF_VARS.fd", "-drive", "if=pflash,file=OVMF_CODE.fd"),
+         "if=pflash,file=/upstream/OVMF_CODE.fd,format=raw,readonly=on",
+         "if=pflash,file=/machines/sonoma/nvram.fd,format=raw"),
+        (("-drive", "if=pflash,format=raw,readonly=on,file=C", "-drive", "if=pflash,format=raw,snapshot=on,file=V"),
+         "if=pflash,format=raw,readonly=on,file=/upstream/OVMF_CODE.fd",
+         "if=pflash,format=raw,file=/machines/sonoma/nvram.fd"),
+        (("-machine", "pflash0=c,pflash1=v", *NODES),
+         "-blockdev node-name=c,read-only=on,driver=raw,file.driver=file,file.filename=/upstream/OVMF_CODE.fd",
+         "-blockdev node-name=v,driver=raw,file.driver=file,file.filename=/machines/sonoma/nvram.fd"),
+        (("-machine", "pflash0=c,pflash1=v",
+          "-blockdev", '{"driver":"raw","node-name":"c","file":{"driver":"file","filename":"C.fd","locking":"off"}}',
+          "-blockdev", '{"driver":"raw","node-name":"v","file":{"driver":"file","filename":"V.fd"}}'),
+         '{"driver":"raw","node-name":"c","file":{"driver":"file","filename":"/upstream/OVMF_CODE.fd",'
+         '"locking":"off"},"read-only":true}',
+         '{"driver":"raw","node-name":"v","file":{"driver":"file","filename":"/machines/sonoma/nvram.fd"}}'),
+    ],
+)  # fmt: skip
+def test_firmware_pair_in_every_spelling(words: tuple[str, ...], code: str, variables: str) -> None:
+    text = words_of(overlaid(line_with(*words, without=("-drive if=pflash", "-machine"))))
+    assert f"{code} " in text and f"{variables} " in text
+    assert text.count("OVMF_CODE.fd") == text.count("nvram.fd") == 1
+
+
+def test_firmware_says_why_its_code_is_not_written_to_and_its_variables_are_kept() -> None:
+    line = line_with(
+        "-drive", "if=pflash,format=raw,file=C.fd", "-drive", "if=pflash,format=raw,snapshot=on,file=V.fd",
+        without=("-drive if=pflash",),
+    )  # fmt: skip
+    code, variables = overlaid(line).command_line.find("drive")[-2:]
+    assert "nobody writes to" in code.reason and "lost at every stop" in variables.reason
+
+
+def test_more_flash_drives_than_a_pc_has() -> None:
+    with pytest.raises(UpstreamError, match="more flash drives than a PC has"):
+        overlaid(line_with("-pflash", "x.fd"))
 
 
 # --- disks -----------------------------------------------------------------------------------------------------------
@@ -314,6 +451,20 @@ def test_installer_is_attached_only_when_there_is_one() -> None:
     text = words_of(overlaid(place=placement(installer="/cache/Base.img")))
     assert " id=InstallMedia,if=none,file=/cache/Base.img,format=raw,snapshot=on " in text
     assert " ide-hd,bus=sata.3,drive=InstallMedia " in text
+
+
+@pytest.mark.parametrize(
+    "without", [("-drive id=InstallMedia",), ("-drive id=InstallMedia", "-device ide-hd,bus=sata.3")]
+)
+def test_installer_gets_a_drive_where_the_upstream_has_none(without: tuple[str, ...]) -> None:
+    done = overlaid(line_with(without=without), place=placement(installer="/i", data_disks=DATA))
+    text = words_of(done)
+    assert " -drive id=InstallMedia,if=none,file=/i,format=raw,snapshot=on " in text
+    assert text.count("drive=InstallMedia ") == 1
+    buses = [bus for a in done.command_line.find("device") if (bus := a.sub.get("bus") or "").startswith("sata.")]
+    assert len(set(buses)) == len(buses) == 5
+    (drive,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "InstallMedia"]
+    assert "no drive for it" in drive.reason
 
 
 def test_disk_settings_of_the_upstream_stay() -> None:
@@ -353,8 +504,8 @@ def test_boot_disk_is_never_written() -> None:
 @pytest.mark.parametrize(
     ("words", "without", "place", "said"),
     [
-        ((), ("-drive id=MacHDD",), {}, "no disk for the machine; looked for one -drive with id=MacHDD"),
-        (("-drive", "if=none,id=two,file=mac_hdd_ng.img"), (), {}, "more than one disk"),
+        ((), ("-drive id=", "-device ide-hd"), {}, "no disk for the machine; looked for one -drive with id=MacHDD"),
+        (("-drive", "id=mac_hdd_2,file=x.img"), (), {}, "more than one disk"),
         (
             (),
             ("-device ide-hd,bus=sata.4",),
@@ -362,7 +513,6 @@ def test_boot_disk_is_never_written() -> None:
             "no device shows to the guest; looked for a -device with drive=MacHDD",
         ),
         ((), ("-drive id=OpenCoreBoot",), {"boot_disk": "/b"}, "no boot disk"),
-        ((), ("-drive id=InstallMedia",), {"installer": "/i"}, "no installer drive"),
     ],
 )
 def test_disks_that_cannot_be_told(
@@ -370,8 +520,8 @@ def test_disks_that_cannot_be_told(
 ) -> None:
     with pytest.raises(UpstreamError, match=said) as told:
         overlaid(line_with(*words, without=without), place=placement(**place))
-    assert "found:\n  -d" in told.value.message, "it shows what is there"
-    assert "boot_script" in (told.value.hint or "")
+    assert ":\n  -d" in told.value.message, "it shows what is there"
+    assert ("disk_file" if "for the machine" in said or "more" in said else "boot_script") in (told.value.hint or "")
 
 
 def test_no_boot_disk_and_no_installer_may_be() -> None:
@@ -447,6 +597,125 @@ def test_throwaway_leaves_a_cdrom_alone() -> None:
     assert " file=/upstream/x.iso,media=cdrom " in text
 
 
+def test_snapshot_of_the_machines_own_disk_goes_with_its_reason() -> None:
+    line = line_with(
+        "-drive", "id=MacHDD,file=x.img,snapshot=on", without=("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+    )
+    (own,) = [a for a in overlaid(line).command_line.find("drive") if a.sub.get("id") == "MacHDD"]
+    assert not own.sub.has("snapshot") and "writes would be lost at every stop" in own.reason
+    assert " id=OpenCoreBoot,if=none,snapshot=on," in words_of(overlaid(line))
+
+
+def test_detect_zeroes_wants_discard() -> None:
+    line = line_with("-drive", "id=MacHDD,file=x.img,discard=ignore", without=("-drive id=MacHDD",))
+    assert ",discard=ignore,cache=writeback,aio=threads " in words_of(overlaid(line)).replace(",format=qcow2", "")
+
+
+NO_DISK = ("-drive id=MacHDD", "-device ide-hd,bus=sata.4")
+NOTHING = ("-drive id=", "-device ide-hd")
+NEW = " -drive id=MacHDD,if=none,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2,"
+
+
+@pytest.mark.parametrize(
+    ("word", "without", "words"),
+    [("own", NO_DISK, ()), ("/x.img", NO_DISK, ()), ("own", NOTHING, ()), (None, NO_DISK, ()),
+     ("own", NO_DISK, ("-device", "vfio-pci,host=01:00.0"))],
+)  # fmt: skip
+def test_a_disk_where_the_upstream_has_none(word: str | None, without: tuple[str, ...], words: tuple[str, ...]) -> None:
+    done = overlaid(line_with(*words, without=without), disk_file=word)
+    port = 0 if without is NOTHING else 4
+    assert NEW in words_of(done) and f" -device ide-hd,bus=sata.{port},drive=MacHDD,rotation_rate=1 " in words_of(done)
+    (drive,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "MacHDD"]
+    assert ("asked for" in drive.reason) == (word is not None)
+
+
+@pytest.mark.parametrize(("without", "words"), [(NOTHING, ()), (NO_DISK, ("-device", "vfio-pci,host=01:00.0"))])
+def test_no_disk_is_made_where_one_may_come_from_elsewhere(without: tuple[str, ...], words: tuple[str, ...]) -> None:
+    with pytest.raises(UpstreamError, match="no disk for the machine") as told:
+        overlaid(line_with(*words, without=without))
+    hint = told.value.hint or ""
+    assert 'disk_file = "own"' in hint and 'disk_file = "none"' in hint
+    line = line_with(*words, without=without)
+    done = overlaid(line, disk_file="none")
+    assert "mac_hdd_ng.img" not in words_of(done)
+    with pytest.raises(ConfigError, match='disk_file is "none", and the boot script has the disk -drive id=MacHDD'):
+        overlaid(disk_file="none")
+
+
+def test_a_device_that_waits_for_its_drive_gets_it_by_the_users_word() -> None:
+    line = line_with(without=("-drive id=MacHDD",))
+    with pytest.raises(UpstreamError, match=r"-device ide-hd,bus=sata\.4,drive=MacHDD wants the drive MacHDD") as told:
+        overlaid(line)
+    assert 'disk_file = "own"' in (told.value.hint or "")
+    text = words_of(overlaid(line, disk_file="own"))
+    assert NEW in text and text.count("drive=MacHDD ") == 1
+
+
+def test_a_drive_whose_file_the_script_leaves_empty_is_the_machines() -> None:
+    line = line_with("-drive", "id=HDD,if=none,file=,format=qcow2", "-device", "ide-hd,drive=HDD", without=NO_DISK)
+    assert " id=HDD,if=none,file=/machines/sonoma/mac_hdd_ng.img,format=qcow2," in words_of(overlaid(line))
+
+
+def test_two_drives_of_one_name() -> None:
+    with pytest.raises(UpstreamError, match="two drives called OpenCoreBoot"):
+        overlaid(line_with("-drive", "id=OpenCoreBoot,if=none,file=x"))
+
+
+def test_the_disk_that_was_chosen_takes_its_drives_place() -> None:
+    line = line_with("-drive", "id=Other,file=o.img,format=raw", "-drive", "id=mac_hdd_2,file=x.img")
+    place = placement(disk_drive="Other", disk="/d.raw", disk_format="raw", disk_reason="asked for")
+    done = overlaid(line, place=place)
+    (own,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "Other"]
+    assert (own.sub.get("file"), own.sub.get("format"), own.reason) == ("/d.raw", "raw", "asked for")
+    assert " id=MacHDD,if=none,file=/upstream/mac_hdd_ng.img,format=qcow2 " in words_of(done)
+
+
+MORE = ("-drive", "id=Data,if=none,file=data.raw,format=raw,cache=none", "-device", "virtio-blk-pci,drive=Data")
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("copy", " -drive id=Data,if=none,file=/m/disk-upstream-data.qcow2,format=qcow2,cache=none "),
+        ("upstream", " -drive id=Data,if=none,file=/upstream/data.raw,format=raw,cache=none "),
+        ("none", ""),
+    ],
+)
+def test_further_drives_of_the_upstream(word: str, wanted: str) -> None:
+    place = placement(drive_copies={"upstream-data": "/m/disk-upstream-data.qcow2"} if word == "copy" else {})
+    done = overlaid(line_with(*MORE, "-cdrom", "x.iso"), place=place, upstream_drives=word)
+    assert wanted in words_of(done)
+    assert ("drive=Data" in words_of(done)) == ("x.iso" in words_of(done)) == (word != "none")
+    if word != "none":
+        (drive,) = [a for a in done.command_line.find("drive") if a.sub.get("id") == "Data"]
+        assert ("own copy" if word == "copy" else "upstream_drives") in drive.reason
+
+
+def test_a_drive_of_several_nodes_is_left_out_whole() -> None:
+    nodes = (
+        "-blockdev",
+        "file,node-name=f,filename=x",
+        "-blockdev",
+        "raw,node-name=d,file=f",
+        "-device",
+        "nvme,drive=d",
+    )
+    done = overlaid(line_with(*nodes), upstream_drives="none")
+    assert not done.command_line.find("blockdev") and "nvme" not in words_of(done)
+
+
+def test_the_configuration_is_written_nowhere() -> None:
+    assert not overlaid(line_with("-writeconfig", "x.cfg")).command_line.find("writeconfig")
+
+
+def test_the_upstreams_own_installer_keeps_its_format_and_ours_is_raw() -> None:
+    line = line_with("-drive", "id=InstallMedia,if=none,file=Install.qcow2,format=qcow2", without=("-drive id=Inst",))
+    own = words_of(overlaid(line, place=placement(installer="/upstream/Install.qcow2")))
+    assert " id=InstallMedia,if=none,file=/upstream/Install.qcow2,format=qcow2,snapshot=on " in own
+    ours = words_of(overlaid(line, place=placement(installer="/cache/Base.img")))
+    assert " id=InstallMedia,if=none,file=/cache/Base.img,format=raw,snapshot=on " in ours
+
+
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
@@ -487,22 +756,151 @@ def test_network_in_one_word() -> None:
     ]
 
 
+FORWARD = "hostfwd=tcp:127.0.0.1:2201-:22"
+MAC = "mac=52:54:00:0a:0b:0c"
+
+
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "came", "warned"),
     [
-        ((), "no user-mode network; looked for -netdev user"),
-        (("-netdev", "tap,id=n", "-device", "e1000,netdev=n"), "no user-mode network.*\n  -netdev tap,id=n"),
-        (("-netdev", "user,id=n"), "no network card; looked for one -device with netdev=n"),
         (
-            ("-netdev", "user,id=n", "-device", "e1000,netdev=n", "-device", "e1000,netdev=n"),
-            "more than one network card",
+            "-netdev tap,id=n,ifname=tap0,script=no,downscript=no -device vmxnet3,netdev=n,bus=pcie.0",
+            [f"-netdev user,id=n,{FORWARD}", f"-device vmxnet3,netdev=n,bus=pcie.0,{MAC}"],
+            'network = "tap:tap0"',
         ),
-        (("-netdev", "user,id=n,hostfwd=unix:/x-:22", "-device", "e1000,netdev=n"), "cannot be read .unix:/x-:22."),
+        (
+            "-netdev bridge,id=n,br=virbr0 -device e1000,netdev=n",
+            [f"-netdev user,id=n,{FORWARD}", f"-device e1000,netdev=n,{MAC}"],
+            'network = "bridge:virbr0"',
+        ),
+        (
+            "-nic tap,ifname=tap0,script=no,model=virtio-net-pci",
+            [f"-nic user,model=virtio-net-pci,{FORWARD},{MAC}"],
+            'network = "tap:tap0"',
+        ),
+        (
+            "-nic bridge,br=br0,mac=52:54:00:00:00:99",
+            [f"-nic user,{MAC},{FORWARD}"],
+            'network = "bridge:br0"',
+        ),
+        (
+            "-netdev vde,id=n,sock=/tmp/vde -device e1000,netdev=n",
+            [f"-netdev user,id=n,{FORWARD}", f"-device e1000,netdev=n,{MAC}"],
+            'network = "upstream"',
+        ),
+        (
+            "-net nic,model=vmxnet3 -net user,hostfwd=tcp::2222-:22",
+            [f"-device vmxnet3,netdev=legacy0,{MAC}", f"-netdev user,id=legacy0,{FORWARD}"],
+            "",
+        ),
+        (
+            "-net nic,model=virtio,macaddr=52:54:00:00:00:98 -net tap,ifname=tap3,script=no",
+            [f"-device virtio-net-pci,netdev=legacy0,{MAC}", f"-netdev user,id=legacy0,{FORWARD}"],
+            'network = "tap:tap3"',
+        ),
+        (
+            "-netdev bridge,id=b,br=br0 -net nic,model=e1000,netdev=b",
+            [f"-netdev user,id=b,{FORWARD}", f"-device e1000,netdev=b,{MAC}"],
+            'network = "bridge:br0"',
+        ),
+        ("", [f"-netdev user,id=net-own,{FORWARD}", f"-device virtio-net-pci,netdev=net-own,{MAC}"], ""),
+        ("-device vfio-pci,host=03:00.0", [f"-netdev user,id=net-own,{FORWARD}", f"-device virtio-net-pci,netdev=net-own,{MAC}"], ""),
+        ("-netdev user,id=n", [f"-netdev user,id=n,{FORWARD}", f"-device virtio-net-pci,netdev=n,{MAC}"], ""),
+        ("-net user", [f"-netdev user,id=legacy0,{FORWARD}", f"-device virtio-net-pci,netdev=legacy0,{MAC}"], ""),
+        ("-device e1000,netdev=gone", [f"-device e1000,netdev=gone,{MAC}", f"-netdev user,id=gone,{FORWARD}"], ""),
+        (
+            "-netdev tap,id=n,ifname=tap0 -netdev user,id=n -device e1000,netdev=n",
+            [f"-netdev user,id=n,{FORWARD}", f"-device e1000,netdev=n,{MAC}"],
+            "left out: -netdev tap",
+        ),
+        (
+            '-netdev {"type":"user","id":"n"} -device {"driver":"e1000","netdev":"n"}',
+            [f"-netdev user,id=n,{FORWARD}", '-device {"driver": "e1000", "netdev": "n", "mac": "52:54:00:0a:0b:0c"}'],
+            "",
+        ),
+        (
+            "-netdev user,id=n,hostfwd=unix:/x-:22 -device e1000,netdev=n",
+            [f"-netdev user,id=n,hostfwd=unix:/x-:22,{FORWARD}", f"-device e1000,netdev=n,{MAC}"],
+            "",
+        ),
+        ("-nic none", ["-nic none"], "the boot script gives the machine no network"),
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_network_gives_a_machine(words: str, came: list[str], warned: str) -> None:
+    line = line_with(*words.split(), without=("-netdev", "-device virtio-net"))
+    done = overlaid(line)
+    names = ("netdev", "nic", "net", "device")
+    found = [a.text for a in done.command_line.find(*names) if "net" in a.text or a.name == "nic"]
+    assert [text.replace('":"', '": "').replace('","', '", "') for text in found] == came
+    assert (warned in " ".join(done.warnings)) if warned else done.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("network", "came"),
+    [
+        ("bridge:br7", ["-netdev bridge,id=n,br=br7", f"-device e1000,netdev=n,{MAC}"]),
+        ("tap:t1", ["-netdev tap,id=n,ifname=t1,script=no,downscript=no", f"-device e1000,netdev=n,{MAC}"]),
+        ("upstream", ["-netdev tap,id=n,ifname=tap0", f"-device e1000,netdev=n,{MAC}"]),
+        ("user", [f"-netdev user,id=n,{FORWARD}", f"-device e1000,netdev=n,{MAC}"]),
+        ("none", ["-nic none"]),
     ],
 )
-def test_network_that_cannot_be_told(words: tuple[str, ...], said: str) -> None:
-    with pytest.raises(UpstreamError, match=said):
-        network_of(*words)
+def test_a_network_that_is_set_is_had(network: str, came: list[str]) -> None:
+    words = ("-netdev", "tap,id=n,ifname=tap0", "-device", "e1000,netdev=n")
+    done = overlaid(line_with(*words, without=("-netdev", "-device virtio-net")), network=network)
+    assert [
+        a.text for a in done.command_line.find("netdev", "nic", "device") if "net" in a.text or a.name == "nic"
+    ] == came
+    if network not in ("user", "none"):
+        assert "no forward leads into this network" in " ".join(done.warnings)
+
+
+def test_a_forward_of_the_upstreams_network_stays_as_written_if_that_is_set() -> None:
+    words = ("-netdev", "user,id=n,hostfwd=tcp::8080-:80,hostfwd=tcp::22-:22", "-device", "e1000,netdev=n")
+    line = line_with(*words, without=("-netdev", "-device virtio-net"))
+    backend, _ = (
+        a.text for a in overlaid(line, network="upstream").command_line.find("netdev", "device") if "net" in a.text
+    )
+    assert backend == f"-netdev user,id=n,hostfwd=tcp::8080-:80,{FORWARD}"
+
+
+def test_two_cards_on_one_network_are_refused() -> None:
+    with pytest.raises(UpstreamError, match="more than one network card"):
+        network_of("-netdev", "user,id=n", "-device", "e1000,netdev=n", "-device", "e1000,netdev=n")
+
+
+def test_each_card_has_an_address_of_its_own() -> None:
+    words = [
+        "-netdev",
+        "user,id=a",
+        "-device",
+        "e1000,netdev=a",
+        "-netdev",
+        "user,id=b",
+        "-device",
+        "e1000,netdev=b,mac=52:54:00:c9:18:27",
+    ]
+    found = [text.rpartition("mac=")[2] for text in network_of(*words) if "mac=" in text]
+    assert found[0] == "52:54:00:0a:0b:0c"
+    assert found[1] == derived_mac("52:54:00:0a:0b:0c", 1)
+    assert len({derived_mac("52:54:00:0a:0b:0c", number) for number in range(100)}) == 100
+
+
+def own_mac(taken: dict[str, str], **values: Any) -> tuple[str, str]:
+    words = ("-netdev", "user,id=n", "-device", "e1000,netdev=n,mac=52:54:00:C9:18:27")
+    line = line_with(*words, without=("-netdev", "-device virtio-net"))
+    line = trace(line.program, [Stage("own.sh", line.words)]).line
+    done = overlaid(line, place=placement(taken_macs=taken), **values)
+    (card,) = done.command_line.find("device", where=lambda a: a.sub.has("mac"))
+    return card.sub.get("mac") or "", " ".join(done.warnings)
+
+
+def test_an_address_of_the_users_own_text_stands_unless_another_machine_has_it() -> None:
+    assert own_mac({}) == ("52:54:00:C9:18:27", "")
+    mac, said = own_mac({"52:54:00:c9:18:27": "first"})
+    assert mac == "52:54:00:0a:0b:0c"
+    assert "belongs to the machine first" in said
+    assert own_mac({}, mac="52:54:00:11:22:33")[0] == "52:54:00:11:22:33"
 
 
 # --- display, audio, monitor, serial ---------------------------------------------------------------------------------
@@ -610,14 +1008,18 @@ def test_identity() -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        (("-cdrom", "os.iso"), "-cdrom /upstream/os.iso"),
-        (("-cdrom", "/os.iso"), "-cdrom /os.iso"),
+        (("-cdrom", "os.iso"), "-drive file=/upstream/os.iso,index=2,media=cdrom"),
+        (("-cdrom", "/os.iso"), "-drive file=/os.iso,index=2,media=cdrom"),
         (("-kernel", "./k/../vmlinuz"), "-kernel /upstream/vmlinuz"),
         (("-drive", "id=x,readonly=on,file=a,,b.img"), "-drive id=x,readonly=on,file=/upstream/a,,b.img"),
         (("-drive", "id=x,readonly=on,file=nbd://h/x"), "-drive id=x,readonly=on,file=nbd://h/x"),
         (
             ("-blockdev", "raw,file.driver=file,file.filename=x"),
             "-blockdev raw,file.driver=file,file.filename=/upstream/x",
+        ),
+        (
+            ("-blockdev", '{"driver":"raw","file":{"driver":"file","filename":"x"}}'),
+            '-blockdev {"driver":"raw","file":{"driver":"file","filename":"/upstream/x"}}',
         ),
         (("-chardev", "socket,id=c,path=s,server=on"), "-chardev socket,id=c,path=/upstream/s,server=on"),
         (("-smbios", "file=s.bin"), "-smbios file=/upstream/s.bin"),

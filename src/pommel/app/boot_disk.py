@@ -10,6 +10,8 @@ from pommel import locks
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.machine.boot_choices import BootChoice
+from pommel.machine.disk_contents import facts_of
+from pommel.machine.disk_facts import DiskFacts, Facts
 from pommel.machine.smbios import AppleIdentity
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles
@@ -31,6 +33,7 @@ class BootDisk:
 
     path: Path | None = None
     reason: str = ""
+    format: str = "qcow2"
     packed: Path | None = None
     options: Options | None = None
     root: Path | None = None  # the upstream's folder, which links in `packed` may lead into
@@ -43,8 +46,10 @@ def choose(
     files: UpstreamFiles,
     apple: AppleIdentity | None = None,
     choice: BootChoice = _USUAL,
+    *,
+    facts: Facts | None = None,
 ) -> BootDisk:
-    """Say which boot disk machine `spec.name` starts from; changes nothing.
+    """Say which boot disk machine `spec.name` starts from; changes nothing. `facts` is what is in the upstream's.
 
     Raises:
         StateError: the one that is asked for is not there; or what is asked for takes packing, and there is nothing to
@@ -55,11 +60,12 @@ def choose(
         path = workspace.beside(spec.name, spec.boot_disk)
         if not path.is_file():
             raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
-        return BootDisk(path, "asked for: boot_disk")
+        return BootDisk(path, "asked for: boot_disk", facts_of(str(path)).format or "qcow2")
     efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
-    why = _why_packed(files, apple, choice)
+    why = _why_packed(files, apple, choice, (facts or {}).get(files.boot_disk or ""))
     if not why:
         return BootDisk()
+    _refuse_other_than_said(files, folder, facts or {})
     if not efi.is_dir():
         if choice.verbose:
             raise StateError(f"--verbose takes OpenCore's folder, and there is no {efi}")
@@ -68,7 +74,8 @@ def choose(
 
     options = Options(add_boot_args="-v" if choice.verbose else "", smbios=_smbios(apple))
     path = workspace.home.opencore / key(efi, config, options, root=folder) / NAME
-    return BootDisk(path, f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}", efi, options, folder)
+    reason = f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}"
+    return BootDisk(path, reason, packed=efi, options=options, root=folder)
 
 
 def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
@@ -87,13 +94,27 @@ def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
             build(chosen.packed, config, aside / NAME, root=chosen.root, options=chosen.options, report=report)
 
 
-def _why_packed(files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice) -> list[str]:
+def _why_packed(
+    files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice, seen: DiskFacts | None
+) -> list[str]:
     if files.boot_disk is None:
         return []
-    missing = needs_build(Path(files.boot_disk))
+    boots = seen is not None and (seen.loader is not None or seen.kind in ("device", "network"))
+    missing = None if boots else needs_build(Path(files.boot_disk))  # a raw one is as good, if it boots
     found = [missing] if missing else []
     found += [f"with this machine's own numbers ({apple.model}, {apple.serial})"] if apple else []
     return found + (["asked for: verbose"] if choice.verbose else [])
+
+
+def _refuse_other_than_said(files: UpstreamFiles, folder: Path, facts: Facts) -> None:
+    """See that what is packed from the upstream's folder takes the place of a disk in that folder only."""
+    said = Path(files.boot_disk or "")
+    seen = facts.get(str(said))
+    if seen is not None and seen.kind == "missing" and not said.is_relative_to(folder.resolve()):
+        raise StateError(
+            f"the boot script boots from {said}, and there is no such file",
+            hint="put it there, or set boot_disk to the one to use",
+        )
 
 
 def _smbios(apple: AppleIdentity | None) -> Smbios:

@@ -56,7 +56,8 @@ def clone(
             raise StateError(f"{target} exists already", hint="pommel list shows the machines")
         sweep_aside(paths.directory)
         aside = held.enter_context(build_aside(paths.directory))
-        cloning.clone_disks(base, aside, linked=kept.golden if linked is None else linked, report=report)
+        linked = kept.golden if linked is None else linked
+        cloning.clone_disks(base, aside, linked=linked, form=kept.disk_format, report=report)
         _copy_keys(base, aside, target)
         ports.allot_port(
             workspace.home,
@@ -128,6 +129,7 @@ def _record_of_clone(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         clone_of=kept.name,
         golden=False,
+        disk_format=None,  # whatever was copied, the copy is a qcow2
         config=str(config.absolute()) if config else kept.config,
     )
     if keep_identity:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app import boot_disk, origins
+from pommel.app import boot_disk, machine_disk, origins
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel, qemu_binary
@@ -22,11 +22,13 @@ from pommel.host.qemu_version import qemu_version
 from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record, user_words
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
+from pommel.machine.disk_facts import DiskFacts
 from pommel.machine.origins import Difference
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
-from pommel.machine.upstream_files import UpstreamFiles, upstream_files
+from pommel.machine.upstream_files import Named, UpstreamFiles, upstream_files
 from pommel.overlay.capture import Captured, Given, capture
+from pommel.paths import MachinePaths
 from pommel.progress import Report, warn
 from pommel.trial import upstream as trial_upstream
 
@@ -41,12 +43,13 @@ class Planned:
     spec: MachineSpec
     captured: Captured
     accel: accel.Accel
-    firmware: firmware.Choice
+    firmware: firmware.Choice | firmware.Unpaired
     boot_disk: boot_disk.BootDisk
     overlaid: Overlaid
     warnings: tuple[str, ...] = ()  # what to know before it starts
     differences: tuple[Difference, ...] = ()  # the user's own text to the pristine upstream's
     qemu: qemu_binary.Binary | None = None
+    copies: tuple[Named, ...] = ()  # the upstream's further drives that the machine has copies of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,19 @@ class _Upstream:
     captured: Captured
     line: CommandLine
     files: UpstreamFiles
+    facts: dict[str, DiskFacts]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """What keeps: `words` are the placement's, by name."""
+
+    firmware: firmware.Choice | firmware.Unpaired
+    copies: tuple[Named, ...]
+    warnings: tuple[str, ...]
+    words: dict[str, Any]
 
 
 def command_line(
@@ -107,6 +121,7 @@ def prepare(
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
+    machine_disk.copy_missing(paths, list(planned.copies), report=report)
     return planned
 
 
@@ -114,6 +129,20 @@ def own_installer(workspace: Workspace, spec: MachineSpec) -> str | None:
     """The installer image that lies in the upstream's own folder, if one does."""
     installer = _read(workspace, spec, starting=True).files.installer
     return installer if installer and Path(installer).exists() else None
+
+
+def disk_plan(
+    workspace: Workspace, spec: MachineSpec, upstream: _Upstream | None = None
+) -> tuple[machine_disk.DiskPlan, list[Named]]:
+    """The disk that machine `spec.name` has or will have, and the upstream's further drives that it has copies of.
+
+    Raises:
+        UpstreamError, StateError: as `command_line`; `machine_disk.plan` and `copies` say the rest.
+    """
+    upstream, paths = upstream or _read(workspace, spec), workspace.paths(spec.name)
+    kept = record.load(paths.record) if paths.record.exists() else None
+    planned = machine_disk.plan(workspace, spec, upstream.files, upstream.facts, kept)
+    return planned, machine_disk.copies(spec, paths, upstream.files, upstream.facts)
 
 
 def new_record(
@@ -142,9 +171,11 @@ def _read(workspace: Workspace, spec: MachineSpec, *, starting: bool = False) ->
     again = partial(_capture, spec, starting=starting)
     captured = again(folder)
     followed = origins.follow(workspace, spec, folder, captured, again)
-    line = followed.traced.line
-    files = upstream_files(line, str(captured.cwd))
-    return _Upstream(folder, captured, line, files, followed.traced.differences, followed.notes)
+    cwd = str(captured.cwd)
+    line = machine_disk.read_configs(followed.traced.line, captured.cwd)
+    facts, drive = machine_disk.look(line, cwd), machine_disk.drive_named(workspace, spec, line, cwd)
+    files = upstream_files(line, cwd, facts, drive)
+    return _Upstream(folder, captured, line, files, facts, followed.traced.differences, followed.notes)
 
 
 def followed(workspace: Workspace, spec: MachineSpec) -> origins.Followed:
@@ -173,23 +204,49 @@ def _capture(spec: MachineSpec, folder: Path, *, starting: bool = False) -> Capt
 def _plan(
     workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, choice: BootChoice, *, starting: bool
 ) -> Planned:
-    paths = workspace.paths(spec.name)
     upstream = _read(workspace, spec, starting=starting)
     binary = qemu_binary.choose(upstream.captured.program, upstream.captured.cwd, spec.qemu)
-    qemu = str(binary.path)
-    chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
+    chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=str(binary.path)))
     own = user_words.warnings(upstream.line, spec, host_limits(), chosen.kind)
     spec, warnings = _tuned(spec, chosen.kind, upstream.line)
-    pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
-    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice)
-    installer, installer_reason = _installer(workspace, spec, kept, upstream.files, choice)
-    placement = Placement(
-        guest_name=spec.name,
+    storage = _storage(workspace, spec, upstream)
+    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice, facts=upstream.facts)
+    installer, why = _installer(workspace, spec, kept, upstream.files, choice)
+    placement = replace(
+        _placement(workspace.paths(spec.name), kept, upstream, storage),
+        installer=installer,
+        installer_reason=why,
+        choice=choice,
+        boot_disk=str(boot.path) if boot.path else None,
+        boot_disk_reason=boot.reason,
+        boot_disk_format=boot.format,
+    )
+    host = HostFacts(
+        accel="kvm" if chosen.kind == "kvm" else "tcg",
+        accel_reason=chosen.reason,
+        qemu_version=qemu_version(str(binary.path), workspace.home.cache),
+    )
+    overlaid = apply_rules(replace(upstream.line, program=binary.program), spec, host, placement)
+    said = (*upstream.notes, *filter(None, [binary.warning]), *_script_warnings(upstream.captured))
+    return Planned(
+        spec,
+        upstream.captured,
+        chosen,
+        storage.firmware,
+        boot,
+        overlaid,
+        (*said, *own, *warnings, *storage.warnings, *overlaid.warnings),
+        upstream.differences,
+        binary,
+        storage.copies,
+    )
+
+
+def _placement(paths: MachinePaths, kept: record.MachineRecord, upstream: _Upstream, storage: _Storage) -> Placement:
+    return Placement(
+        guest_name=paths.name,
         upstream=str(upstream.captured.cwd),
-        disk=str(paths.disk),
         nvram=str(paths.nvram),
-        firmware_code=str(pair.pair.code),
-        firmware_reason=pair.reason,
         vnc=str(paths.vnc),
         qmp=str(paths.qmp),
         qmp_watch=str(paths.qmp_watch),
@@ -198,21 +255,8 @@ def _plan(
         uuid=kept.uuid,
         mac=kept.mac,
         ssh_port=kept.ssh_port,
-        installer=installer,
-        installer_reason=installer_reason,
-        data_disks=tuple(map(str, own_disks.data_disks(paths).values())),
-        choice=choice,
-        boot_disk=str(boot.path) if boot.path else None,
-        boot_disk_reason=boot.reason,
+        **storage.words,
     )
-    facts = HostFacts(
-        accel="kvm" if chosen.kind == "kvm" else "tcg",
-        accel_reason=chosen.reason,
-        qemu_version=qemu_version(qemu, workspace.home.cache),
-    )
-    overlaid = apply_rules(replace(upstream.line, program=binary.program), spec, facts, placement)
-    warnings = (*upstream.notes, *filter(None, [binary.warning]), *_script_warnings(upstream.captured), *own, *warnings)
-    return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings, upstream.differences, binary)
 
 
 def _script_warnings(captured: Captured) -> list[str]:
@@ -228,6 +272,30 @@ def host_limits() -> user_words.HostLimits:
     """What this host has of memory and of processors."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return user_words.HostLimits(memory, os.cpu_count() or 1)
+
+
+def _storage(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> _Storage:
+    """What the machine's firmware, its disk and its copies of the upstream's drives are."""
+    paths, files, facts = workspace.paths(spec.name), upstream.files, upstream.facts
+    chips = firmware.choose(files.firmware_code, files.firmware_variables, files.bios)
+    paired = isinstance(chips, firmware.Choice)
+    disk, copies = disk_plan(workspace, spec, upstream)
+    copied = machine_disk.copy_paths(paths, copies)
+    said = [f"{disk.refusal.message}; {disk.refusal.hint}"] if disk.refusal else []
+    if isinstance(chips, firmware.Unpaired) and chips.whole is None:
+        said.append(f"firmware: {chips.reason}")
+    words = {
+        "disk": disk.path,
+        "disk_format": disk.format,
+        "disk_reason": disk.reason,
+        "disk_drive": files.disk_drive,
+        "facts": facts,
+        "firmware_code": str(chips.pair.code) if isinstance(chips, firmware.Choice) else files.firmware_code,
+        "firmware_reason": chips.reason if paired else "",
+        "data_disks": tuple(p for p in map(str, own_disks.data_disks(paths).values()) if p not in copied.values()),
+        "drive_copies": copied,
+    }
+    return _Storage(chips, tuple(copies), tuple(said), words)
 
 
 def _tuned(spec: MachineSpec, kind: str, line: CommandLine) -> tuple[MachineSpec, tuple[str, ...]]:

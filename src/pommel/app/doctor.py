@@ -24,7 +24,7 @@ from pommel.errors import PommelError
 from pommel.host import packages, qemu_binary
 from pommel.host.needs import MACOS_NEEDS, RUN_NEEDS
 from pommel.host.qemu_version import qemu_version
-from pommel.machine import disk, record, state
+from pommel.machine import disk, firmware, record, state
 from pommel.machine.spec import MachineSpec
 from pommel.process import run
 from pommel.recovery import catalog
@@ -153,15 +153,14 @@ def _upstream(workspace: Workspace, spec: MachineSpec) -> Found:
     yield "boot script", "ok", f"{spec.boot_script}: read, {count} words, every rule found its place", None
     if not planned.captured.sandboxed:
         yield "sandbox", "warn", "the boot script is run without bubblewrap", "install bubblewrap"
-    yield (
-        "firmware",
-        "ok",
-        planned.firmware.reason or f"{planned.firmware.pair.code.name}, code and variables match",
-        None,
-    )
+    chosen = planned.firmware
+    if isinstance(chosen, firmware.Choice):
+        yield "firmware", "ok", chosen.reason or f"{chosen.pair.code.name}, code and variables match", None
+    else:
+        yield "firmware", "ok" if chosen.whole else "warn", chosen.reason, None
     yield "boot disk", "ok", planned.boot_disk.reason or "the upstream's own", None
     for line in planned.warnings:
-        yield "vCPUs", "warn", line, f"pommel config {spec.name}"
+        yield "start", "warn", line, f"pommel config {spec.name}"
 
 
 def _checkout(workspace: Workspace, spec: MachineSpec) -> Found:

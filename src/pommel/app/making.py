@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pommel import ssh
-from pommel.app import recovery, upstreams
-from pommel.app.commandline import new_record, own_installer
+from pommel.app import machine_disk, recovery, upstreams
+from pommel.app.commandline import disk_plan, new_record, own_installer
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import ConfigError, StateError
 from pommel.machine import disk, identity, ports, record
 from pommel.machine.exclusive import serialised
 from pommel.machine.spec import GIB, MachineSpec
+from pommel.machine.upstream_files import Named
 from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Progress, Report, warn
 from pommel.settings import format_size
@@ -31,7 +32,11 @@ MACOS_DISK_MIN = 40 * GIB
 
 
 def steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]]:
-    """What `make` would do: what, why, and whether it is still to do."""
+    """What `make` would do: what, why, and whether it is still to do.
+
+    Raises:
+        StateError, UpstreamError: as `make` about the machine's disk, once its upstream is there.
+    """
     paths = workspace.paths(spec.name)
     made = paths.record.exists()
     found = []
@@ -43,17 +48,24 @@ def steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]
         pin = workspace.pin(workspace.file_of(spec.name))
         what = f"clone {pin.url} at {pin.commit[:12]}"
         found.append((what, str(checkout), not (checkout / ".git").is_dir()))
-    if spec.macos is not None:
+    disk_there, copies = machine_disk.DiskPlan(str(paths.disk)), list[Named]()
+    if spec.upstream != TRIAL and workspace.upstream_folder(spec).is_dir():
+        disk_there, copies = disk_plan(workspace, spec)
+        if disk_there.refusal and not made:
+            raise disk_there.refusal
+    if spec.macos is not None and not disk_there.has_macos:
         found.append(recovery.step(workspace, spec.macos, made=made))
-    found.append((f"make {spec.name} with a disk of {format_size(spec.disk_bytes)}", str(paths.directory), not made))
-    return found
+    what = f"the disk {disk_there.target}" if disk_there.target else f"a disk of {format_size(spec.disk_bytes)}"
+    found.append((f"make {spec.name} with {what}", str(paths.directory), not made))
+    return [*found, *machine_disk.steps(paths, copies)]
 
 
 def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None, report: Report) -> bool:
     """Make machine `spec.name` unless it is there; say whether it was made. `offline` is a recovery image at hand.
 
     Raises:
-        StateError: its upstream is a folder of which we do not know what it boots.
+        StateError: its upstream is a folder of which we do not know what it boots; or the upstream's disk has data on
+            it, and nobody said whether to use it.
         ConfigError: its disk is too small for macOS.
         UpstreamError, RecoveryError: upstream or recovery image cannot be had or trusted.
         BuildError, NotPermitted: the trial machine's base cannot be built here; or there is too little room.
@@ -84,18 +96,42 @@ def _make_trial(workspace: Workspace, spec: MachineSpec, report: Report) -> bool
 
 def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, report: Report) -> bool:
     paths = workspace.paths(spec.name)
+    planned, _ = disk_plan(workspace, spec)
+    if planned.refusal is not None:
+        raise planned.refusal
     image = None
-    if spec.macos is not None:
-        if spec.disk_bytes < MACOS_DISK_MIN:
-            raise ConfigError(
-                f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
-                hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
-            )
+    if planned.target is None:
+        _check_room(workspace, spec, report)
+    if spec.macos is not None and not planned.has_macos:
         image = recovery.provide(workspace, spec.macos, offline=offline, report=report)
-    elif own_installer(workspace, spec) is None:
+    elif planned.target is None and own_installer(workspace, spec) is None:
         raise StateError(
             f"{spec.name} boots from {workspace.upstream_folder(spec)}, and nothing says which macOS goes on it",
             hint=f'set macos = "sonoma" in [machine.{spec.name}], or put a BaseSystem.img into that folder',
+        )
+
+    def fill(aside: Path) -> None:
+        if planned.target is not None:
+            machine_disk.link(aside, paths, planned.target)
+        else:
+            report(Progress("disk", f"{format_size(spec.disk_bytes)}, grows as it is used"))
+            disk.create(aside / paths.disk.name, spec.disk_bytes)
+        (aside / "ssh").mkdir(mode=0o700)
+        ssh.make_key(aside / "ssh" / "id_ed25519", f"pommel {spec.name}")
+        report(Progress("disk", finished=True))
+
+    made = replace(_record(workspace, spec), macos=spec.macos, recovery=image.key if image else None)
+    if planned.target is not None:
+        made = replace(made, disk_format=planned.format)
+    return _make(workspace, spec, fill, made, report)
+
+
+def _check_room(workspace: Workspace, spec: MachineSpec, report: Report) -> None:
+    """See that macOS can be installed on the disk that is asked for."""
+    if spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
+        raise ConfigError(
+            f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
+            hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
         )
     workspace.home.machines.mkdir(parents=True, exist_ok=True)
     if (free := disk.free_bytes(workspace.home.machines)) < MACOS_TAKES:
@@ -104,16 +140,6 @@ def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, rep
             f"{workspace.home.machines} has {format_size(free)} free, and an installed macOS takes "
             f"{format_size(MACOS_TAKES)}; when it is full, the machine pauses",
         )
-
-    def fill(aside: Path) -> None:
-        report(Progress("disk", f"{format_size(spec.disk_bytes)}, grows as it is used"))
-        disk.create(aside / paths.disk.name, spec.disk_bytes)
-        (aside / "ssh").mkdir(mode=0o700)
-        ssh.make_key(aside / "ssh" / "id_ed25519", f"pommel {spec.name}")
-        report(Progress("disk", finished=True))
-
-    made = replace(_record(workspace, spec), macos=spec.macos, recovery=image.key if image else None)
-    return _make(workspace, spec, fill, made, report)
 
 
 def _record(workspace: Workspace, spec: MachineSpec) -> record.MachineRecord:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pommel.app import host_checks, making, needs, recovery
+from pommel.app import commandline, host_checks, making, needs, recovery
 from pommel.app.consent import Consent, Request
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import CommandFailed, MissingProgram, NotPermitted, PommelError
@@ -247,6 +247,12 @@ def _look_disk(workspace: Workspace, spec: MachineSpec) -> Look:
     if paths.record.exists():
         return Look("done", str(paths.disk))
     size = format_size(spec.disk_bytes)
+    if spec.upstream != TRIAL and workspace.upstream_folder(spec).is_dir():
+        planned, _ = commandline.disk_plan(workspace, spec)
+        if planned.refusal is not None:
+            return Look("fail", planned.refusal.message, hint=planned.refusal.hint)
+        if planned.target is not None:
+            return Look("todo", f"make {spec.name} with the disk {planned.target}", (planned.reason,))
     free = host_checks.free_bytes(workspace)
     said = f"{format_size(free)} free there"
     if spec.upstream != TRIAL and free < making.MACOS_TAKES:

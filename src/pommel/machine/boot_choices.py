@@ -54,4 +54,6 @@ def choose_installer(choice: BootChoice, image: str | None, installed: tuple[boo
     there, why = installed
     if there:
         return None, f"left out, as {why}; start --recovery attaches it"
+    if image is None:
+        return None, "there is no recovery image to attach, and QEMU would not start without the file"
     return image, why

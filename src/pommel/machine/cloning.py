@@ -34,12 +34,19 @@ class ClonedDisks:
 
 
 def clone_disks(
-    source: MachinePaths, target: Path, *, linked: bool, disks: Sequence[Path] | None = None, report: Report = ignore
+    source: MachinePaths,
+    target: Path,
+    *,
+    linked: bool,
+    disks: Sequence[Path] | None = None,
+    form: str | None = None,
+    report: Report = ignore,
 ) -> ClonedDisks:
     """Clone the disks (default: all of them) and the NVRAM of the stopped machine `source` into the folder `target`.
 
     `target` is a folder beside `source.directory`, perhaps still in the making: a linked disk names its base by a
-    relative path. Hold the lock of `source` until `target` has its final name, lest the base be deleted meanwhile.
+    relative path. `form` is the format of the machine's own disk, where it is no qcow2. Hold the lock of `source` until
+    `target` has its final name, lest the base be deleted meanwhile.
 
     Raises:
         StateError: the machine runs, sleeps or has no disk, or `target` has such files already.
@@ -48,7 +55,8 @@ def clone_disks(
     """
     with working_on(source, CLONED, report=report):
         wanted = list(disks) if disks is not None else all_disks(source)
-        shared = [_clone(path, target / path.name, linked, report) for path in wanted]
+        own = {source.disk: form}
+        shared = [_clone(path, target / path.name, linked, own.get(path), report) for path in wanted]
         _copy_nvram(source.nvram, target / source.nvram.name)
     return ClonedDisks(tuple(target / path.name for path in wanted), linked, not linked and all(shared))
 
@@ -89,11 +97,10 @@ def backing_of(path: Path) -> Path | None:
     return Path(os.path.realpath(path.parent / backing))
 
 
-def _clone(source: Path, target: Path, linked: bool, report: Report) -> bool:
+def _clone(source: Path, target: Path, linked: bool, form: str | None, report: Report) -> bool:
     if not linked:
-        return copying.copy_whole(source, target, report=report)
-    found = disk.info(source)
-    disk.create(target, backing=source, backing_format=found.format, relative=True)
+        return copying.copy_whole(source, target, form=form, report=report)
+    disk.create(target, backing=source, backing_format=form or disk.info(source).format, relative=True)
     return False
 
 
@@ -108,7 +115,9 @@ def _copy_nvram(source: Path, target: Path) -> None:
 
 def _lies_over(folder: Path, base: Path) -> bool:
     home = Path(os.path.realpath(base))
-    return any(backing is not None and backing.parent == home for backing in map(backing_of, _images(folder)))
+    disks = {Path(os.path.realpath(disk)) for disk in _images(base)}  # one that is used where it lies is a link
+    backings = (backing for backing in map(backing_of, _images(folder)) if backing is not None)
+    return any(backing.parent == home or backing in disks for backing in backings)
 
 
 def _images(folder: Path) -> Iterator[Path]:

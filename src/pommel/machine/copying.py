@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pommel import process
@@ -47,7 +47,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
         StateError: there is none, it is no qcow2, or it holds snapshots, which a new copy would lose.
         BuildError: there is too little room, a QEMU has it open, or the copy is not equal.
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # a disk that is used where it lies is a link, and stays one
     before = disk.info(path)
     _may_be_compacted(before)
     header = disk.header(path)
@@ -63,9 +63,10 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     return done
 
 
-def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
+def copy_whole(source: Path, target: Path, *, form: str | None = None, report: Report = ignore) -> bool:
     """Make the qcow2 disk `target` from all that `source` and what it lies over hold; return whether it was a reflink.
 
+    `form` is the source's format where it is known; a guest may have written anything at the start of a raw disk.
     A reflink takes no time and no room until one of the two changes; where the file system has none, or the source
     holds snapshots or lies over another file, all is copied.
 
@@ -77,6 +78,8 @@ def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
     if target.exists():
         raise StateError(f"{target} exists already")
     found = disk.info(source)
+    if form is not None and form != found.format:
+        found = replace(found, format=form, backing=None)
     disk.qemu_img("info", str(source))  # without --force-share: it says no while a QEMU writes to it
     target.parent.mkdir(parents=True, exist_ok=True)
     if _is_plain(found) and _reflink(source, target):
@@ -85,7 +88,7 @@ def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
     takes = sum(part.actual_bytes for part in _chain(found))
     with _made_beside(target, takes) as aside:
         _convert(["-f", found.format, "-O", "qcow2"], source, aside, takes, "copy", report)
-        _compare(source, aside, report)
+        _compare(source, aside, report, found.format)
     report(Progress("copy", f"{target.name} is copied", finished=True))
     return False
 
@@ -143,10 +146,10 @@ def _convert(words: Sequence[str], source: Path, target: Path, takes: int, step:
     _watched(["convert", *words, str(source), str(target)], target, takes, step, text, report)
 
 
-def _compare(one: Path, other: Path, report: Report) -> None:
+def _compare(one: Path, other: Path, report: Report, form: str = "qcow2") -> None:
     report(Progress("verify", f"comparing {one.name} with its copy"))
     try:
-        disk.qemu_img("compare", str(one), str(other), timeout_s=_LONG_S)
+        disk.qemu_img("compare", "-f", form, "-F", "qcow2", str(one), str(other), timeout_s=_LONG_S)
     except BuildError as failure:
         raise BuildError(f"the copy of {one} is not equal to it and was thrown away: {failure}") from failure
     report(Progress("verify", "the copy is equal", finished=True))

@@ -34,7 +34,7 @@ def explain(overlaid: Overlaid, differences: Sequence[Difference] = ()) -> tuple
     rows = []
     for argument in overlaid.command_line.arguments:
         born_upstream = argument.born == UPSTREAM
-        state = ("changed" if argument.notes else "kept") if born_upstream else "added"
+        state = ("changed" if argument.was else "kept") if born_upstream else "added"
         before = argument.was if born_upstream else None
         as_it_is = f"as {argument.written} has it" if born_upstream and argument.written else _AS_IT_IS
         rows.append(Row(argument.text, argument.origin, argument.reason or as_it_is, state, before))

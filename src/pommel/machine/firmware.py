@@ -58,6 +58,17 @@ class Choice:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """Firmware that comes in one piece, or none that is named; `reason` says which.
+
+    `whole` is a flash image with code and variables, of which the machine writes a copy of its own.
+    """
+
+    reason: str
+    whole: Path | None = None
+
+
 def matches(code_size: int, variables_size: int) -> bool:
     """Say whether code and variables of these sizes (bytes) are cut from one flash device."""
     return 0 < variables_size < code_size and code_size + variables_size in _FLASH_SIZES
@@ -97,7 +108,27 @@ def find_pair(
     return choose_pair(upstream, found, _size_of)
 
 
-def prepare_nvram(choice: Choice, nvram: Path) -> str | None:
+def choose(code: str | None, variables: str | None, bios: str | None = None) -> Choice | Unpaired:
+    """Choose the firmware of a machine by what its upstream names: flash drives with code and variables, or -bios.
+
+    Raises:
+        FirmwareError: a pair does not match, and neither does anything else; or the one flash image is not there.
+    """
+    if code is not None and variables is not None:
+        return find_pair(Path(code), Path(variables))
+    if variables is not None:
+        if _size_of(Path(variables)) is None:
+            raise FirmwareError(f"{variables}, the boot script's firmware, is not there", hint=_INSTALL)
+        return Unpaired(f"{Path(variables).name}, code and variables in one image", Path(variables))
+    forgets = "without variables of its own, so the machine remembers no boot entries"
+    if code is not None:
+        return Unpaired(f"{Path(code).name}, {forgets}")
+    if bios is not None:
+        return Unpaired(f"-bios {bios}, {forgets}")
+    return Unpaired("the boot script names no firmware, so QEMU starts its own (SeaBIOS), which boots no macOS")
+
+
+def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
     """Make the machine's own copy of the variables, once; return a line for the user when an old one is set aside.
 
     A copy that the machine already has is kept, as long as it fits the code. One that does not (the code is of
@@ -106,18 +137,28 @@ def prepare_nvram(choice: Choice, nvram: Path) -> str | None:
     Raises:
         FirmwareError: a file cannot be read or written.
     """
+    source = choice.pair.variables if isinstance(choice, Choice) else choice.whole
+    if source is None:
+        return None
     try:
-        if nvram.exists() and matches(choice.pair.code.stat().st_size, nvram.stat().st_size):
+        if nvram.exists() and _fits(choice, nvram.stat().st_size):
             return None
         aside = _set_aside(nvram) if nvram.exists() else None
-        write_atomic(nvram, choice.pair.variables.read_bytes(), mode=0o600)
+        write_atomic(nvram, source.read_bytes(), mode=0o600)
     except OSError as failure:
         raise FirmwareError(
             f"the machine's firmware variables cannot be prepared: {failure.strerror}: {failure.filename}"
         ) from failure
     if aside is None:
         return None
-    return f"{nvram.name} did not fit {choice.pair.code.name} and is kept as {aside.name}; the machine starts afresh"
+    fitted = choice.pair.code if isinstance(choice, Choice) else source
+    return f"{nvram.name} did not fit {fitted.name} and is kept as {aside.name}; the machine starts afresh"
+
+
+def _fits(choice: Choice | Unpaired, size: int) -> bool:
+    if isinstance(choice, Choice):
+        return matches(choice.pair.code.stat().st_size, size)
+    return choice.whole is not None and choice.whole.stat().st_size == size
 
 
 def _problem(pair: Pair, size_of: SizeOf) -> str:

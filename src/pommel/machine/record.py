@@ -18,7 +18,7 @@ from pommel.paths import check_name, write_atomic
 
 FORMAT = 1
 _APPLE = ("model", "serial", "mlb", "rom")
-_OPTIONAL = {"base", "macos", "recovery", "config", *_APPLE, "clone_of", "golden", "installed"}
+_OPTIONAL = {"base", "macos", "recovery", "config", *_APPLE, "clone_of", "golden", "installed", "disk_format"}
 _MODEL = re.compile(r"[A-Za-z]+\d+,\d+\Z")
 _ROM = re.compile(r"[0-9A-F]{12}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
@@ -32,7 +32,8 @@ class MachineRecord:
     `created` is ISO 8601 in UTC; `base` is the trial base image's key; `recovery` the recovery image's; `macos` the
     version's number; `config` the pommel.toml that it was made under. `model` to `rom` are what the Mac is told of
     itself: all of them or none. `clone_of` names the machine that it was cloned from, `golden` one that is only cloned
-    and never written to; `installed` is the user's word on whether macOS is, None when nothing was said.
+    and never written to; `installed` is the user's word on whether macOS is, None when nothing was said. `disk_format`
+    is QEMU's name for the format of a disk that was there before the machine; None: qcow2.
     """
 
     name: str
@@ -52,6 +53,7 @@ class MachineRecord:
     clone_of: str | None = None
     golden: bool = False
     installed: bool | None = None
+    disk_format: str | None = None
 
     @property
     def apple(self) -> AppleIdentity | None:

@@ -123,7 +123,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("threads", parse_positive, None, "vCPUs in all"),
     Setting("topology", choice("checked", "as-asked"), "checked", "as-asked takes vCPUs that macOS may hang on"),
     Setting("disk", parse_size, 80 * GIB, "size of a new disk, such as 80G; it grows as it is used"),
-    Setting("disk_file", parse_text, None, "the machine's disk: own (a new one), upstream (the boot script's), a path"),
+    Setting(
+        "disk_file",
+        parse_text,
+        None,
+        "the machine's disk: own (a new one), upstream (the boot script's), none, or a path",
+    ),
     Setting(
         "upstream_drives",
         choice("copy", "upstream", "none"),

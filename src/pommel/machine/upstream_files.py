@@ -1,157 +1,330 @@
 """Which of the upstream's arguments names which file. Band: core, no I/O.
 
-The rules need it to put the machine's own files there, and the app asks it what to look for on the disk. Drives are
-known by the ids that OSX-KVM gives them, else by their file's name, else by being the only one left.
+The rules need it to put the machine's own files there, and the app asks it what to look for on the disk. A boot disk
+is told by what is on it; the machine's disk by its id, its use, what is on it and its size; names are what is left
+where nobody could look. Two drives that could both be the machine's are an error: a wrong guess would cost a disk.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from pommel.errors import UpstreamError
 from pommel.machine.commandline import Argument, CommandLine
+from pommel.machine.disk_facts import DiskFacts, Facts
+from pommel.machine.drives import Drive, drives_in, plugs_of, with_drives_spelled_out, without_drive
+from pommel.machine.keyed import Keyed
 
-_MACHINE = re.compile(r"machdd|mac_?hdd.*", re.IGNORECASE)
-_BOOT = re.compile(r"opencore.*|esp", re.IGNORECASE)
+_MACHINE = re.compile(r"machdd|mac_?hdd.*|systemdisk", re.IGNORECASE)
+_BOOT = re.compile(r"opencore.*|esp|clover.*|bootloader", re.IGNORECASE)
 _INSTALLER = re.compile(r"installmedia|install.*|basesystem.*|recovery.*", re.IGNORECASE)
+_CODE, _VARIABLES = re.compile(r"code", re.IGNORECASE), re.compile(r"vars", re.IGNORECASE)
 _URL_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # nbd://…, fat:rw:…, json:…: QEMU's block protocols
+_FOLDER = re.compile(r"fat:((floppy|rw|12|16|32):)*")
+_SYSTEM_BYTES = 20 << 30  # no macOS of these days is installed on less
+_FLASHES_MAX = 2
+_DRIVE_WORDS = ("drive", "blockdev", "hda", "hdb", "hdc", "hdd")
 
 
 @dataclass(frozen=True, slots=True)
-class Pflash:
-    """The two flash drives of a firmware pair."""
+class Firmware:
+    """Where the firmware comes from: a pair of flash drives, one flash drive, -bios, or nothing said.
 
-    code: Argument
-    variables: Argument
+    One flash drive is `code` when nobody can write to it, else `variables`: it holds both.
+    """
+
+    code: Drive | None = None
+    variables: Drive | None = None
+    bios: Argument | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """The drives of a macOS machine, by their part."""
+    """The drives of a macOS machine, by their part. `further` are those that the guest sees beside them."""
 
-    machine: Argument
-    boot: Argument | None
-    installer: Argument | None
+    machine: Drive | None
+    boot: Drive | None = None
+    installer: Drive | None = None
+    further: tuple[Drive, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One of the upstream's further drives: what the machine calls its copy, the file, and whether one is needed."""
+
+    key: str
+    file: str
+    format: str | None
+    needs_copy: bool
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFiles:
-    """The files that the upstream names, as absolute paths."""
+    """The files that the upstream names, as absolute paths. `disk_drive` is what tells its disk's drive from others."""
 
-    firmware_code: str
-    firmware_variables: str
-    disk: str
+    firmware_code: str | None
+    firmware_variables: str | None
+    disk: str | None
     boot_disk: str | None
     installer: str | None
+    bios: str | None = None
+    disk_format: str | None = None
+    disk_drive: str | None = None
+    boot_disk_format: str | None = None
+    further: tuple[Named, ...] = field(default=())
 
 
-def upstream_files(line: CommandLine, folder: str) -> UpstreamFiles:
+def upstream_files(
+    line: CommandLine, folder: str, facts: Facts | None = None, wanted: str | None = None
+) -> UpstreamFiles:
     """Say which files the upstream's command line names; `folder` is where its relative paths start.
 
+    `wanted` names the drive that is the machine's, by id or file, where the user has said so.
+
     Raises:
-        UpstreamError: firmware or machine disk cannot be told.
+        UpstreamError: it cannot be told what the firmware is, or which drive is the machine's.
     """
-    pflash, disks = find_pflash(line), find_disks(line)
+    line = with_drives_spelled_out(line)
+    firmware = find_firmware(line, folder, facts)
+    disks = find_disks(line, folder, facts, wanted)
+
+    def path(drive: Drive | None) -> str | None:
+        return absolute(drive.file, folder) if drive else None
+
     return UpstreamFiles(
-        firmware_code=file_of(pflash.code, folder),
-        firmware_variables=file_of(pflash.variables, folder),
-        disk=file_of(disks.machine, folder),
-        boot_disk=file_of(disks.boot, folder) if disks.boot else None,
-        installer=file_of(disks.installer, folder) if disks.installer else None,
+        firmware_code=path(firmware.code),
+        firmware_variables=path(firmware.variables),
+        disk=path(disks.machine),
+        boot_disk=path(disks.boot),
+        installer=path(disks.installer),
+        bios=firmware.bios.value if firmware.bios else None,
+        disk_format=disks.machine.format if disks.machine else None,
+        disk_drive=disks.machine.name or disks.machine.file if disks.machine else None,
+        boot_disk_format=disks.boot.format if disks.boot else None,
+        further=tuple(
+            Named(key, absolute(drive.file, folder), drive.format, is_kept(drive), drive.text)
+            for key, drive in keys_of(disks.further).items()
+        ),
     )
 
 
-def file_of(drive: Argument, folder: str) -> str:
-    """The absolute path of a drive's file."""
-    return absolute(drive.sub.get("file") or "", folder)
+def files_in(line: CommandLine, folder: str) -> dict[str, str | None]:
+    """Every file that a drive names, as an absolute path, with the format that is said for it."""
+    return {absolute(d.file, folder): d.format for d in drives_in(with_drives_spelled_out(line))}
 
 
 def absolute(path: str, folder: str) -> str:
     """Make a path absolute, unless it is one of QEMU's block protocols rather than a path."""
-    if _URL_LIKE.match(path):
+    path = path.removeprefix("file:")
+    if not path or _URL_LIKE.match(path):
         return path
     return posixpath.normpath(posixpath.join(folder, path))
 
 
-def find_pflash(line: CommandLine) -> Pflash:
-    """Find the firmware's code (read-only) and variables.
+def find_firmware(line: CommandLine, folder: str = "", facts: Facts | None = None) -> Firmware:
+    """Find the firmware's code and variables, in whatever way they are given.
 
     Raises:
-        UpstreamError: there is not exactly one of each.
+        UpstreamError: there are more flash drives than a PC has.
     """
-    drives = line.find("drive", where=lambda a: a.sub.get("if") == "pflash" and a.sub.has("file"))
-    code = [drive for drive in drives if _is_readonly(drive)]
-    variables = [drive for drive in drives if not _is_readonly(drive)]
-    if len(code) != 1 or len(variables) != 1:
-        raise unreadable(
-            line,
-            "no firmware pair",
-            "one -drive if=pflash with readonly=on (code) and one without (variables)",
-            "drive",
-            "pflash",
-            "bios",
-        )
-    return Pflash(code[0], variables[0])
+    flashes = sorted((d for d in drives_in(line) if d.flash is not None), key=lambda d: d.flash or 0)
+    if len(flashes) > _FLASHES_MAX:
+        what = "more flash drives than a PC has"
+        raise unreadable(line, what, "one with the firmware's code and one with its variables", "drive", "pflash")
+    if len(flashes) == 1:
+        only = flashes[0]
+        return Firmware(code=only) if only.is_readonly else Firmware(variables=only)
+    if not flashes:
+        bios = line.find("bios")
+        return Firmware(bios=bios[-1] if bios else None)
+    code = _code_of(flashes, lambda d: _fact(d, folder, facts))
+    return Firmware(code, next(drive for drive in flashes if drive is not code))
 
 
-def find_disks(line: CommandLine) -> Disks:
-    """Find the machine's own disk, and the boot disk and the installer where there are any.
+def find_disks(line: CommandLine, folder: str = "", facts: Facts | None = None, wanted: str | None = None) -> Disks:
+    """Find the machine's own disk, the boot disk, the installer, and what else the guest sees.
+
+    `wanted` is the id or the file of the drive that is the machine's.
 
     Raises:
-        UpstreamError: there is no disk for the machine, or more than one.
+        UpstreamError: more than one drive could be the machine's, or none is called as wanted.
     """
-    drives = list(line.find("drive", where=lambda a: a.sub.get("if") != "pflash" and a.sub.has("file")))
-    boot, installer = _first(drives, _BOOT), _first(drives, _INSTALLER)
+
+    def fact(drive: Drive) -> DiskFacts | None:
+        return _fact(drive, folder, facts)
+
+    drives = [drive for drive in drives_in(line) if drive.flash is None]
+    _refuse_twins(drives)
+    said = [d for d in drives if wanted in (d.name, d.file, absolute(d.file, folder))] if wanted else []
+    if wanted and len(said) != 1:
+        raise _not_called(wanted, drives)
+    rest = [drive for drive in drives if drive not in said]
+    boot = _boot(rest, fact)
+    installer = _first([d for d in rest if d is not boot], _INSTALLER)
     rest = [drive for drive in drives if drive is not boot and drive is not installer]
-    machine = [drive for drive in rest if _is_called(drive, _MACHINE)] or [d for d in rest if _is_kept(d)]
-    if len(machine) != 1:
-        raise unreadable(
-            line,
-            "no disk for the machine" if not machine else "more than one disk that could be the machine's",
-            "one -drive with id=MacHDD or a file called mac_hdd*",
-            "drive",
-            "blockdev",
-            "hda",
-            "hdb",
-            "hdc",
-            "hdd",
-        )
-    return Disks(machine[0], boot, installer)
+    machine = said or _machine(rest, fact)
+    if len(machine) > 1:
+        raise _several(machine)
+    further = tuple(d for d in rest if d not in machine and d.is_shown)
+    return Disks(machine[0] if machine else None, boot, installer, further)
+
+
+def is_kept(drive: Drive) -> bool:
+    """Whether what the guest writes to a drive stays there."""
+    return not (drive.is_readonly or drive.discards or drive.is_removable or _is_folder(drive, writable=False))
+
+
+def keys_of(further: Sequence[Drive]) -> dict[str, Drive]:
+    """The upstream's further drives by the names that the machine's copies of them get."""
+    found: dict[str, Drive] = {}
+    for drive in further:
+        stem = re.sub(r"[^a-z0-9_-]+", "-", (drive.name or posixpath.basename(drive.file)).lower()).strip("-")
+        key = f"upstream-{stem[:20].strip('-') or 'drive'}"
+        number = next(n for n in range(1, 99) if (key if n == 1 else f"{key}-{n}") not in found)
+        found[key if number == 1 else f"{key}-{number}"] = drive
+    return found
 
 
 def devices_of(line: CommandLine, backend: Argument, key: str) -> tuple[Argument, ...]:
     """The devices that are plugged into a backend, by `drive=ID` or `netdev=ID`."""
-    name = backend.sub.get("id")
-    return line.find("device", where=lambda a: name is not None and a.sub.get(key) == name)
+    return plugs_of(line, Keyed.parse(backend.name, backend.value or "").get("id"), key)
 
 
-def unreadable(line: CommandLine, what: str, wanted: str, *names: str) -> UpstreamError:
+def unreadable(line: CommandLine, what: str, wanted: str, *names: str, hint: str | None = None) -> UpstreamError:
     """The error for an upstream that cannot be read: what was looked for, and what is there."""
     found = [argument.text for argument in line.find(*names)]
     there = "".join(f"\n  {text}" for text in found) or " nothing of the kind"
     return UpstreamError(
         f"the upstream's command line has {what}; looked for {wanted}, found:{there}",
-        hint="another boot script of the upstream may fit: set boot_script in pommel.toml",
+        hint=hint or "another boot script of the upstream may fit: set boot_script in pommel.toml",
     )
 
 
-def _first(drives: list[Argument], names: re.Pattern[str]) -> Argument | None:
-    by_id = (d for d in drives if names.fullmatch(d.sub.get("id") or ""))
+def no_disk(line: CommandLine) -> UpstreamError:
+    """The error for an upstream that has no disk for the machine."""
+    hint = (
+        'disk_file = "own" in pommel.toml gives the machine a disk of its own, and disk_file = "none" leaves it without'
+    )
+    if lost := without_drive(line):
+        name = Keyed.parse("device", lost[0].value or "").get("drive")
+        return UpstreamError(
+            f"the upstream's command line has no disk for the machine: {lost[0].text} wants the drive {name}, which "
+            "nothing makes",
+            hint=f"write its -drive id={name} into the boot script; or {hint}",
+        )
+    return unreadable(
+        line,
+        "no disk for the machine",
+        "one -drive with id=MacHDD or a file called mac_hdd*, or the only disk that keeps what is written",
+        *_DRIVE_WORDS,
+        "cdrom",
+        hint=hint,
+    )
+
+
+def _fact(drive: Drive, folder: str, facts: Facts | None) -> DiskFacts | None:
+    return (facts or {}).get(absolute(drive.file, folder))
+
+
+def _code_of(flashes: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) -> Drive:
+    """Of two flash drives, the one with the code: the read-only one, else by size, by name, by QEMU's order."""
+    locked = [drive for drive in flashes if drive.is_readonly]
+    if len(locked) == 1:
+        return locked[0]
+    sizes = [seen.virtual_bytes if (seen := fact(drive)) else 0 for drive in flashes]
+    if all(sizes) and sizes[0] != sizes[1]:
+        return flashes[sizes.index(max(sizes))]
+    names = [posixpath.basename(drive.file) for drive in flashes]
+    called = [bool(_CODE.search(name)) and not _VARIABLES.search(name) for name in names]
+    return flashes[called.index(True)] if sum(called) == 1 else flashes[0]
+
+
+def _boot(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) -> Drive | None:
+    """The boot disk: by its contents, by its name, or a small disk with a loader that the firmware tries first."""
+    disks = [drive for drive in drives if not drive.is_removable]
+    seen = {id(drive): fact(drive) for drive in disks}
+
+    def order(drive: Drive) -> tuple[bool, int]:
+        by_name = _is_called(drive, _BOOT)
+        return not by_name, drive.boot_index if drive.boot_index is not None else 1 << 16
+
+    sure = [d for d in disks if (f := seen[id(d)]) and f.boots_macs and not _is_a_system(d, f)]
+    if sure:
+        return min(sure, key=order)
+    named = _first([d for d in disks if not ((f := seen[id(d)]) and f.apple)], _BOOT)
+    if named is not None:
+        return named
+    first = min(disks, key=order, default=None)
+    if first is None or first.boot_index is None or not (found := seen[id(first)]):
+        return None
+    return first if found.only_boots and not _is_called(first, _MACHINE) else None
+
+
+def _is_folder(drive: Drive, *, writable: bool | None = None) -> bool:
+    """Whether it is a folder of the host that QEMU shows as a disk (`fat:`, writable with `rw:`)."""
+    kind = _FOLDER.match(drive.file)
+    return kind is not None and writable in (None, "rw:" in kind[0])
+
+
+def _is_a_system(drive: Drive, seen: DiskFacts) -> bool:
+    """Whether it is called the machine's disk and is as large as one: its boot loader was put onto it afterwards."""
+    return _is_called(drive, _MACHINE) and not _is_called(drive, _BOOT) and seen.virtual_bytes >= _SYSTEM_BYTES
+
+
+def _machine(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) -> list[Drive]:
+    """The drives that could be the machine's disk: one, if it can be told."""
+    disks = [drive for drive in drives if not drive.is_removable and not _is_folder(drive)]
+    named = [d for d in disks if _MACHINE.fullmatch(d.name or "")] or [d for d in disks if _is_called(d, _MACHINE)]
+    found = named or [d for d in disks if is_kept(d) and not ((f := fact(d)) and f.boots_macs)]
+    narrower: tuple[Callable[[Drive], bool], ...] = (
+        lambda d: d.is_shown,
+        lambda d: not d.is_on_usb,
+        lambda d: bool((f := fact(d)) and f.apple),
+        lambda d: bool((f := fact(d)) and f.virtual_bytes >= _SYSTEM_BYTES),
+    )
+    for fits in narrower:
+        fitting = [drive for drive in found if fits(drive)]
+        if len(found) > 1 and fitting:
+            found = fitting
+    return found
+
+
+def _refuse_twins(drives: Sequence[Drive]) -> None:
+    names = [drive.name for drive in drives if drive.name is not None]
+    if twin := next((name for name in names if names.count(name) > 1), None):
+        raise UpstreamError(
+            f"the upstream's command line has two drives called {twin}, and QEMU refuses to start with them",
+            hint="give one of them another id in the boot script, or take it out",
+        )
+
+
+def _several(drives: Sequence[Drive]) -> UpstreamError:
+    there = "".join(f"\n  {drive.text}" for drive in drives)
+    name = drives[0].name or drives[0].file
+    return UpstreamError(
+        f"the upstream's command line has more than one disk that could be the machine's:{there}",
+        hint=f'name it in pommel.toml: disk_file = "own:{name}" (a new disk in its place), or "upstream:{name}" '
+        "(that very disk); the others are copied",
+    )
+
+
+def _not_called(wanted: str, drives: Sequence[Drive]) -> UpstreamError:
+    there = "".join(f"\n  {drive.text}" for drive in drives) or " nothing of the kind"
+    return UpstreamError(
+        f"disk_file names the drive {wanted}, and the upstream's command line has:{there}",
+        hint="name one of them by its id or its file",
+    )
+
+
+def _first(drives: Sequence[Drive], names: re.Pattern[str]) -> Drive | None:
+    by_id = (d for d in drives if names.fullmatch(d.name or ""))
     by_file = (d for d in drives if _is_called(d, names) and not _is_called(d, _MACHINE))
     return next(by_id, None) or next(by_file, None)
 
 
-def _is_called(drive: Argument, names: re.Pattern[str]) -> bool:
-    called = drive.sub.get("id") or "", posixpath.basename(drive.sub.get("file") or "")
-    return any(names.fullmatch(name) for name in called)
-
-
-def _is_readonly(drive: Argument) -> bool:
-    return drive.sub.is_on("readonly") or drive.sub.is_on("read-only")
-
-
-def _is_kept(drive: Argument) -> bool:
-    sub = drive.sub
-    return not _is_readonly(drive) and not sub.is_on("snapshot") and sub.get("media") != "cdrom"
+def _is_called(drive: Drive, names: re.Pattern[str]) -> bool:
+    return any(names.fullmatch(name) for name in (drive.name or "", posixpath.basename(drive.file)))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pommel.machine.commandline import CommandLine
-from pommel.machine.rules import display, network, process, processor, storage
+from pommel.machine.rules import display, firmware, memory, network, process, processor, storage
 from pommel.machine.rules.sheet import Change, Given, HostFacts, Placement, Sheet
 from pommel.machine.spec import MachineSpec
 
@@ -19,9 +19,10 @@ __all__ = ["RULES", "Change", "HostFacts", "Overlaid", "Placement", "apply_rules
 RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
     ("accelerator", processor.accelerator),
     ("cpu", processor.cpu),
-    ("memory", processor.memory),
+    ("memory", memory.memory),
     ("topology", processor.topology),
-    ("firmware", storage.firmware),
+    ("spelling", storage.spelling),
+    ("firmware", firmware.firmware),
     ("disks", storage.disks),
     ("network", network.network),
     ("display", display.display),
@@ -41,6 +42,7 @@ class Overlaid:
 
     command_line: CommandLine
     changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def apply_rules(captured: CommandLine, spec: MachineSpec, facts: HostFacts, placement: Placement) -> Overlaid:
@@ -54,4 +56,4 @@ def apply_rules(captured: CommandLine, spec: MachineSpec, facts: HostFacts, plac
     sheet = Sheet(captured)
     for name, rule in RULES:
         sheet = rule(replace(sheet, rule=name), given)
-    return Overlaid(sheet.line, sheet.changes)
+    return Overlaid(sheet.line, sheet.changes, sheet.warnings)

@@ -1,60 +1,224 @@
-"""Rules for the network card: its address, and the way in by SSH. Band: core, no I/O."""
+"""Rules for the network: its backend, the card's address, and the way in by SSH. Band: core, no I/O.
+
+By default a machine has QEMU's user-mode network, which needs no rights and is reached by a forward. What the boot
+script had instead is told, with the setting that keeps it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 
+from pommel.errors import ConfigError
 from pommel.machine.commandline import Argument
+from pommel.machine.keyed import Keyed
+from pommel.machine.networks import (
+    CARD,
+    cards_of,
+    id_of,
+    kind_of,
+    lacking,
+    links,
+    netdev_of,
+    spelled_out,
+    wants_none,
+    with_kind,
+)
 from pommel.machine.rules.sheet import Given, Sheet
-from pommel.machine.suboptions import Pair
-from pommel.machine.upstream_files import devices_of, unreadable
+from pommel.machine.suboptions import Pair, SubOptions, escape
+from pommel.machine.upstream_files import unreadable
 
 _FORWARD = re.compile(r"(?P<proto>tcp|udp|):(?P<host>[^:]*|\[.*\]):(?P<port>\d+)-(?P<guest>.*):(?P<to>\d+)")
 _LOOPBACK = "127.0.0.1"
 _SSH = "22"
+_OWN = "net-own"
+_MODERN = "-net in the spelling that can be forwarded to"
+_NO_WAY_IN = "ssh, clip and guest have no way into it"
 
 
 def network(sheet: Sheet, given: Given) -> Sheet:
-    """Give the machine's network card its own address, and forward SSH to it from 127.0.0.1 only."""
-    backend = _user_network(sheet)
-    cards = (backend,) if backend.name == "nic" else devices_of(sheet.line, backend, "netdev")
-    if len(cards) != 1:
-        raise unreadable(
-            sheet.line,
-            "no network card" if not cards else "more than one network card on one network",
-            f"one -device with netdev={backend.sub.get('id')}",
-            "device",
-            "netdev",
-            "nic",
-        )
-    mac = given.placement.mac
-    reason = "an address of its own: upstream gives every machine the same"
-    sheet = sheet.change(cards[0], cards[0].sub.with_value("mac", mac), reason)
-    return _forwards(sheet, _user_network(sheet), given.placement.ssh_port)
+    """Give the machine the network that is set, by default user-mode, and each of its cards an address of its own."""
+    asked = given.spec.network
+    if asked == "none":
+        return _none(sheet)
+    if wants_none(sheet.line):
+        if asked in (None, "upstream"):
+            return sheet.warn(
+                f'the boot script gives the machine no network: {_NO_WAY_IN}; network = "user" changes that'
+            )
+        sheet = sheet.remove_all(sheet.line.find("nic", "net"), f"asked for: network = {asked}")
+    sheet = _without_doubles(_spelled_out(sheet))
+    sheet = _first(sheet, given) if links(sheet.line) else _added(sheet, given)
+    sheet = _others(sheet, asked)
+    return _addresses(_forwards(sheet, given), given)
 
 
-def _user_network(sheet: Sheet) -> Argument:
-    found = sheet.line.find("netdev", "nic", where=lambda a: a.sub.head == "user")
-    if not found:
-        raise unreadable(sheet.line, "no user-mode network", "-netdev user,id=… or -nic user", "netdev", "nic", "net")
-    return found[0]
+def derived_mac(mac: str, number: int) -> str:
+    """The address of a machine's further card, the same at every start: of its own, and never `mac` itself."""
+    if number == 0:
+        return mac
+    digest = hashlib.sha256(f"{mac}/{number}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, *digest[:4]))
 
 
-def _forwards(sheet: Sheet, backend: Argument, port: int) -> Sheet:
-    pairs: list[Pair] = []
-    ssh: Pair = ("hostfwd", f"tcp:{_LOOPBACK}:{port}-:{_SSH}")
-    for key, value in backend.sub.pairs:
-        if key != "hostfwd":
-            pairs.append((key, value))
-            continue
-        rule = _FORWARD.fullmatch(value or "")
-        if rule is None:
-            raise unreadable(sheet.line, f"a port forward that cannot be read ({value})", "hostfwd", "netdev")
-        if rule["to"] == _SSH and rule["proto"] != "udp":
-            pairs += [] if ssh in pairs else [ssh]
+def _none(sheet: Sheet) -> Sheet:
+    reason = "asked for: network = none"
+    cards = [card for card in sheet.line.find("device") if netdev_of(card) is not None]
+    sheet = sheet.remove_all([*cards, *sheet.line.find("netdev", "nic", "net")], reason)
+    return sheet.add("-nic", "none", reason)
+
+
+def _spelled_out(sheet: Sheet) -> Sheet:
+    for old, new in spelled_out(sheet.line):
+        if new is None:
+            sheet = sheet.remove(old, "one network a card").warn(f"left out: {old.text} has no card of its own")
         else:
-            pairs.append((key, f"{rule['proto']}:{_LOOPBACK}:{rule['port']}-{rule['guest']}:{rule['to']}"))
-    if ssh not in pairs:
-        pairs.append(ssh)
-    reason = f"the guest's SSH on {_LOOPBACK}:{port}; no forward is open to other hosts"
+            sheet = sheet.change(old, new[1], _MODERN, option=new[0])
+    return sheet
+
+
+def _without_doubles(sheet: Sheet) -> Sheet:
+    """QEMU refuses two backends of one id: the user-mode one stays, or else the first."""
+    by_id: dict[str, list[Argument]] = {}
+    for backend in sheet.line.find("netdev"):
+        by_id.setdefault(id_of(backend), []).append(backend)
+    for name, same in by_id.items():
+        keep = next((each for each in same if kind_of(each) == "user"), same[0])
+        for each in same:
+            if each is not keep:
+                sheet = sheet.remove(each, f"QEMU takes one backend with the id {name}")
+                sheet = sheet.warn(f"left out: {each.text}; QEMU refuses two backends with the id {name}")
+        if len(cards_of(sheet.line, name)) > 1:
+            what, wanted = "more than one network card on one network", f"one -device with netdev={name}"
+            raise unreadable(sheet.line, what, wanted, "device", "netdev", "nic")
+    return sheet
+
+
+def _added(sheet: Sheet, given: Given) -> Sheet:
+    """A network where the script has no word of one: QEMU would add a card of its own choice."""
+    kind, pairs, reason = _wanted(given)
+    if given.spec.network == "upstream":
+        return sheet
+    sheet = sheet.add("-netdev", SubOptions(kind, (("id", _OWN), *pairs)).render(), reason)
+    return sheet.add("-device", f"{CARD},netdev={_OWN}", "a card that macOS has a driver for")
+
+
+def _first(sheet: Sheet, given: Given) -> Sheet:
+    """Make the first network the one that is wanted. One that the script has as it is wanted stays as it is."""
+    for name in lacking(sheet.line):  # a card without a backend, and QEMU would not start
+        if given.spec.network != "upstream":
+            sheet = sheet.add("-netdev", f"user,id={escape(name)}", "the card's backend is not in the script")
+    link = next((each for each in links(sheet.line) if each.kind == "user" and each.card), links(sheet.line)[0])
+    if link.card is None and link.backend is not None:
+        sheet = sheet.add("-device", f"{CARD},netdev={escape(id_of(link.backend))}", "a network needs a card")
+    kind, pairs, reason = _wanted(given)
+    backend = link.backend
+    if given.spec.network == "upstream" or backend is None or (kind == "user" and link.kind == "user"):
+        return sheet
+    if kind == "user":
+        sheet = sheet.warn(_instead(backend))
+    return sheet.change(backend, with_kind(backend, kind, pairs), reason)
+
+
+def _wanted(given: Given) -> tuple[str, tuple[Pair, ...], str]:
+    """Type, keys and reason of the first network."""
+    asked = given.spec.network
+    if asked is None or asked in ("user", "upstream"):
+        return "user", (), "asked for: network = user" if asked else "user-mode: it needs no rights on the host"
+    kind, _, name = asked.partition(":")
+    reason = f"asked for: network = {asked}"
+    if kind == "bridge":
+        return "bridge", (("br", name),), reason
+    if kind == "tap":
+        return "tap", (("ifname", name), ("script", "no"), ("downscript", "no")), reason
+    if given.placement.passt is None:
+        raise ConfigError("network = passt is not possible here", hint='set network = "user"')
+    pairs = (("server", "off"), ("addr.type", "unix"), ("addr.path", given.placement.passt))
+    return "stream", pairs, reason
+
+
+def _others(sheet: Sheet, asked: str | None) -> Sheet:
+    """Make the further networks user-mode, unless all is to be as the script has it."""
+    if asked == "upstream":
+        return sheet
+    for link in links(sheet.line):
+        backend = link.backend
+        if backend is None or link.kind == "user" or any(note.reason.startswith("asked for") for note in backend.notes):
+            continue
+        reason = "user-mode: it needs no rights on the host"
+        sheet = sheet.warn(_instead(backend)).change(backend, with_kind(backend, "user"), reason)
+    return sheet
+
+
+def _instead(backend: Argument) -> str:
+    """What the script had, and the setting that keeps it."""
+    said = Keyed.parse(backend.name, backend.value or "") if backend.name == "netdev" else None
+    kind = kind_of(backend)
+    key = {"bridge": "br", "tap": "ifname"}.get(kind, "")
+    device = (said.get(key) if said else backend.sub.get(key)) if key else None
+    setting = f'network = "{kind}:{device}" or network = "upstream"' if device else 'network = "upstream"'
+    return f"user-mode network in place of {backend.text}; {setting} keeps it"
+
+
+def _forwards(sheet: Sheet, given: Given) -> Sheet:
+    """Forward SSH to the first user-mode network, from 127.0.0.1 only; other forwards stay, on 127.0.0.1 too."""
+    found = [each.backend for each in links(sheet.line) if each.kind == "user" and each.backend is not None]
+    if not found:
+        return sheet.warn(
+            f"no forward leads into this network: {_NO_WAY_IN} but by the guest's own address (pommel ip, ssh_host)"
+        )
+    backend, upstream = found[0], given.spec.network == "upstream"
+    said = Keyed.parse(backend.name, backend.value or "") if backend.name == "netdev" else None
+    if said is not None and said.plain is None:  # JSON: lists have no place in our rendering of keys
+        backend_text = SubOptions("user", tuple((k, v) for k, v in said.pairs() if k != "type")).render()
+        sheet = sheet.change(backend, backend_text, "in the spelling that takes forwards")
+        backend = next(a for a in sheet.line.find("netdev") if id_of(a) == (said.get("id") or ""))
+    pairs, moved = _forwarded(backend.sub.pairs, given.placement.ssh_port, keep_hosts=upstream)
+    for forward in moved if backend.written else []:
+        sheet = sheet.warn(f'hostfwd={forward} is on {_LOOPBACK} only; network = "upstream" keeps it as written')
+    reason = f"the guest's SSH on {_LOOPBACK}:{given.placement.ssh_port}"
+    reason += "" if upstream else "; no forward is open to other hosts"
     return sheet.change(backend, backend.sub.with_pairs(pairs), reason)
+
+
+def _forwarded(before: Iterable[Pair], port: int, *, keep_hosts: bool) -> tuple[list[Pair], list[str]]:
+    """The pairs with one SSH forward, and the forwards that were open to other hosts."""
+    pairs: list[Pair] = []
+    moved: list[str] = []
+    ssh: Pair = ("hostfwd", f"tcp:{_LOOPBACK}:{port}-:{_SSH}")
+    for key, value in before:
+        rule = _FORWARD.fullmatch(value or "") if key == "hostfwd" else None
+        if rule is None:
+            pairs.append((key, value))
+        elif rule["to"] == _SSH and rule["proto"] != "udp":
+            pairs += [] if ssh in pairs else [ssh]
+        elif keep_hosts or rule["host"] == _LOOPBACK:
+            pairs.append((key, value))
+        else:
+            moved.append(value or "")
+            pairs.append((key, f"{rule['proto']}:{_LOOPBACK}:{rule['port']}-{rule['guest']}:{rule['to']}"))
+    return pairs if ssh in pairs else [*pairs, ssh], moved
+
+
+def _addresses(sheet: Sheet, given: Given) -> Sheet:
+    """Give each card its address: as set, as the user's own text has it, else the machine's own."""
+    place, taken = given.placement, set[str]()
+    for number, link in enumerate(each for each in links(sheet.line) if each.card is not None):
+        card = link.card
+        if card is None:
+            continue
+        said = Keyed.parse("device", card.value or "") if card.name == "device" else None
+        before = (said.get("mac") if said else card.sub.get("mac")) or ""
+        mac, reason = derived_mac(place.mac, number), "an address of its own: upstream gives every machine the same"
+        if number == 0 and given.spec.mac:
+            mac, reason = given.spec.mac, f"asked for: mac = {given.spec.mac}"
+        elif before and card.written and before.lower() not in taken:
+            if (owner := place.taken_macs.get(before.lower())) is None:
+                taken.add(before.lower())
+                continue
+            sheet = sheet.warn(f"mac={before} of the boot script belongs to the machine {owner}: this one has {mac}")
+        taken.add(mac)
+        value = said.with_value("mac", mac).render() if said else card.sub.with_value("mac", mac).render()
+        sheet = sheet.change(card, value, reason)
+    return sheet

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.commandline import Argument, Note, parse_words
+from pommel.machine.keyed import Keyed
 from pommel.machine.rules.sheet import Change, Given, Placement, Sheet
 from pommel.machine.suboptions import escape
 from pommel.machine.upstream_files import absolute
@@ -14,8 +15,8 @@ from pommel.machine.upstream_files import absolute
 # by name (-bios, -L, romfile=) is no path of the upstream's and stays.
 _PATH_OPTIONS = ("hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "kernel", "initrd", "dtb", "pflash", "D")
 _PATH_KEYS = {
-    "drive": ("file",),
-    "blockdev": ("filename", "file.filename"),
+    "drive": ("file", "filename"),
+    "blockdev": ("filename",),
     "chardev": ("path", "logfile"),
     "fsdev": ("path",),
     "virtfs": ("path",),
@@ -61,9 +62,9 @@ def paths(sheet: Sheet, given: Given) -> Sheet:
     for argument in sheet.line.find(*_PATH_OPTIONS):
         sheet = sheet.change(argument, absolute(argument.value or "", folder), reason)
     for argument in sheet.line.find(*_PATH_KEYS):
-        value = argument.sub
-        for key in _PATH_KEYS[argument.name]:
-            if path := value.get(key):
+        value = Keyed.parse(argument.name, argument.value or "")
+        for key, path in list(value.pairs()):
+            if path and (key in _PATH_KEYS[argument.name] or key.endswith(".filename")):
                 value = value.with_value(key, absolute(path, folder))
         sheet = sheet.change(argument, value, reason)
     return sheet

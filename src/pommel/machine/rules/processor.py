@@ -1,4 +1,4 @@
-"""Rules for what computes: accelerator, CPU, memory, topology. Band: core, no I/O."""
+"""Rules for what computes: accelerator, CPU, topology. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pommel.machine.rules.sheet import Given, Sheet
 from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import Pair, SubOptions
 
-MIB = 1 << 20
 # CPU properties that only mean something under KVM (target/i386/cpu.c and kvm/): its own paravirtual leaves, the
 # invariant TSC and VMware's frequency leaf that describe the host's clock, Hyper-V's enlightenments.
 _KVM_ONLY = re.compile(r"kvm|kvm-.*|kvmclock.*|invtsc|vmware-cpuid-freq|migratable|pmu|hv-.*|hyperv.*")
@@ -122,7 +121,7 @@ def _for_tcg(sheet: Sheet, spec: MachineSpec) -> Sheet:
     return sheet.change(found, found.sub.with_head(instead), f"TCG has no `{found.sub.head}` model")
 
 
-def _why(spec: MachineSpec, said: Mapping[str, str]) -> str:
+def why(spec: MachineSpec, said: Mapping[str, str]) -> str:
     """Who wanted the settings whose keys `said` has: the user, in the words of `said`, or Pommel, and its reason."""
     asked = [text for key, text in said.items() if key not in spec.reasons]
     chosen = dict.fromkeys(spec.reasons[key] for key in said if key in spec.reasons)  # several may share one
@@ -134,21 +133,7 @@ def _why(spec: MachineSpec, said: Mapping[str, str]) -> str:
 def _why_cpu(spec: MachineSpec) -> str:
     said = {"cpu": f"cpu = {spec.cpu}"} if spec.cpu else {}
     said |= {"cpu_flags": f"cpu_flags = {' '.join(spec.cpu_flags)}"} if spec.cpu_flags else {}
-    return _why(spec, said)
-
-
-def memory(sheet: Sheet, given: Given) -> Sheet:
-    """Set the RAM, in MiB as upstream writes it."""
-    size = given.spec.memory_bytes
-    if size is None:
-        return sheet
-    reason, text = _why(given.spec, {"memory": "memory"}), str(size // MIB)
-    found = sheet.line.find("m")
-    if not found:
-        return sheet.add("-m", text, reason)
-    last = found[-1].sub
-    value = last.with_value("size", f"{text}M") if last.has("size") else last.with_head(text)
-    return sheet.change(found[-1], value, reason)
+    return why(spec, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +156,7 @@ def topology(sheet: Sheet, given: Given) -> Sheet:
     asked = {k: v for k in ("sockets", "cores", "threads") if (v := getattr(spec, k)) is not None}
     if not asked:
         return sheet
-    reason = _why(spec, {key: f"{key} = {value}" for key, value in asked.items()})
+    reason = why(spec, {key: f"{key} = {value}" for key, value in asked.items()})
     upstream = found[-1].sub if found else SubOptions("1")
     new = wanted_topology(read_topology(upstream), spec.sockets, spec.cores, spec.threads)
     value = _smp(upstream, new).render()

@@ -6,12 +6,14 @@ no argument can change without saying why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pommel.machine.boot_choices import ORDINARY, BootChoice
 from pommel.machine.commandline import Argument, CommandLine, Note
+from pommel.machine.disk_facts import Facts
+from pommel.machine.keyed import Keyed
 from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import SubOptions
 
@@ -33,7 +35,7 @@ class Placement:
     upstream: str  # the folder that the script's relative paths start from
     disk: str
     nvram: str
-    firmware_code: str
+    firmware_code: str | None  # None: the upstream has no flash drive with code of its own
     vnc: str
     qmp: str
     qmp_watch: str
@@ -49,7 +51,14 @@ class Placement:
     disk_format: str = "qcow2"
     firmware_reason: str = ""  # why another pair than the upstream's, if so
     data_disks: tuple[str, ...] = ()  # further disks of the machine (qcow2)
+    facts: Facts = field(default_factory=dict)  # what was seen in the upstream's files
+    disk_drive: str | None = None  # the upstream's drive that is the machine's, by id or file; None: find it
+    disk_reason: str = ""  # whose disk it is, if not the machine's own
+    boot_disk_format: str = "qcow2"  # of `boot_disk`
+    drive_copies: Mapping[str, str] = field(default_factory=dict)  # upstream_files' key -> the machine's copy (qcow2)
     choice: BootChoice = ORDINARY  # what was chosen for this one start
+    taken_macs: Mapping[str, str] = field(default_factory=dict)  # address -> another machine that has it
+    passt: str | None = None  # the socket of passt, where it can be had
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,11 @@ class Sheet:
     line: CommandLine
     rule: str = ""
     changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def warn(self, text: str) -> Sheet:
+        """Tell the user something before the machine starts."""
+        return replace(self, warnings=(*self.warnings, text))
 
     def add(self, option: str, value: str | None, reason: str) -> Sheet:
         """Put an argument at the end."""
@@ -86,15 +100,22 @@ class Sheet:
         change = Change(self.rule, "added", None, new.text, reason)
         return replace(self, line=self.line.append(new), changes=(*self.changes, change))
 
-    def change(self, old: Argument, value: str | SubOptions | None, reason: str, *, option: str | None = None) -> Sheet:
+    def change(
+        self, old: Argument, value: str | SubOptions | Keyed | None, reason: str, *, option: str | None = None
+    ) -> Sheet:
         """Give an argument another value, and perhaps another option; nothing happens when it reads the same."""
-        text = value.render() if isinstance(value, SubOptions) else value
+        text = value.render() if isinstance(value, SubOptions | Keyed) else value
         note = Note(self.rule, reason)
         new = replace(old, option=option or old.option, value=text, notes=(*old.notes, note), was=old.was or old.text)
         if new.words == old.words:
             return self
         change = Change(self.rule, "changed", old.text, new.text, reason)
         return replace(self, line=self.line.replace(old, new), changes=(*self.changes, change))
+
+    def note(self, old: Argument, reason: str) -> Sheet:
+        """Say of an argument that stays as it is why it does."""
+        new = replace(old, notes=(*old.notes, Note(self.rule, reason)))
+        return replace(self, line=self.line.replace(old, new))
 
     def remove(self, old: Argument, reason: str) -> Sheet:
         """Take an argument out."""

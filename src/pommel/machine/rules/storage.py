@@ -1,116 +1,174 @@
-"""Rules for what keeps: firmware pair and disks. Band: core, no I/O."""
+"""Rules for the disks: the machine's own, the boot disk, the installer, and what else there is. Band: core, no I/O."""
 
 from __future__ import annotations
 
-from pommel.machine.commandline import Argument, CommandLine
+from pommel.errors import ConfigError
+from pommel.machine.commandline import CommandLine
+from pommel.machine.disk_choice import wanted_disk
+from pommel.machine.drive_edits import kept_well, placed
+from pommel.machine.drives import Drive, drives_in, spelled_out, without_drive
+from pommel.machine.keyed import Keyed
+from pommel.machine.rules.drives import THROWAWAY, discarding, edited, keeping, taken_out
 from pommel.machine.rules.sheet import Given, Sheet
 from pommel.machine.suboptions import SubOptions
-from pommel.machine.upstream_files import devices_of, find_disks, find_pflash, unreadable
+from pommel.machine.upstream_files import Disks, absolute, find_disks, is_kept, keys_of, no_disk, unreadable
 
-_THROWAWAY = "throwaway: what this run writes is discarded, and its end brings back what was there before"
+_OWN = "the machine's own disk; host cache with flushes; what the guest trims is given back"
 _OWN_DATA = "a further disk of the machine's own"
+_OWN_COPY = "the machine's own copy of the upstream's drive: no machine writes into the upstream's folder"
 _AHCI, _AHCI_PORTS = ("ich9-ahci", "ahci"), 6  # hw/ide/ich.c
 # The same words as for the machine's own disk, with the same reasons.
 _DATA_DISK = SubOptions.parse(
     "id=,if=none,file=,format=qcow2,cache=writeback,aio=threads,discard=unmap,detect-zeroes=unmap"
 )
 _SOLID_STATE = ("ide-hd", "scsi-hd")  # the devices that can tell the guest how fast they spin
+_NEW_DISK, _INSTALLER = "MacHDD", "InstallMedia"
 
 
-def firmware(sheet: Sheet, given: Given) -> Sheet:
-    """Boot the chosen firmware build with the machine's own variables."""
-    place, pair = given.placement, find_pflash(sheet.line)
-    code = pair.code.sub.without("readonly", "read-only").with_value("file", place.firmware_code)
-    code_reason = place.firmware_reason or "the upstream's firmware, by its absolute path"
-    variables = pair.variables.sub.with_value("file", place.nvram)
-    sheet = sheet.change(pair.code, _readonly_where_it_was(pair.code.sub, code), code_reason)
-    reason = "the machine writes its own copy of the variables, never the upstream's file"
-    if place.firmware_reason:
-        reason += f"; {place.firmware_reason}"
-    sheet = sheet.change(pair.variables, variables, reason)
-    if not place.choice.throwaway:
-        return sheet
-    return sheet.change(find_pflash(sheet.line).variables, _discard_writes(variables), _THROWAWAY)
-
-
-def _readonly_where_it_was(before: SubOptions, after: SubOptions) -> SubOptions:
-    """Spell `readonly=on` in full, in its old place: QEMU deprecates the bare word."""
-    keys = [key for key, _ in before.pairs]
-    place = next(i for i, key in enumerate(keys) if key in ("readonly", "read-only"))
-    return after.with_pairs([*after.pairs[:place], ("readonly", "on"), *after.pairs[place:]])
-
-
-def disks(sheet: Sheet, given: Given) -> Sheet:
-    """Give the machine its own disk; attach the boot disk and the installer without writing to them."""
-    sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine keeps what it writes")
-    ports = free_ports(sheet.line)  # before the installer leaves: its port stays free for when it comes back
-    sheet = _installer(_boot_disk(_machine_disk(sheet, given), given), given)
-    sheet = _data_disks(sheet, given.placement.data_disks, ports)
-    return _throwaway(sheet) if given.placement.choice.throwaway else sheet
-
-
-def _machine_disk(sheet: Sheet, given: Given) -> Sheet:
-    drive, place = find_disks(sheet.line).machine, given.placement
-    plugs = devices_of(sheet.line, drive, "drive")
-    if not plugs and drive.sub.get("if") == "none":
-        raise unreadable(
-            sheet.line,
-            "a disk that no device shows to the guest",
-            f"a -device with drive={drive.sub.get('id')}",
-            "device",
-        )
-    value = drive.sub.with_value("file", place.disk).with_value("format", place.disk_format)
-    # Threads and the page cache work on every file system (O_DIRECT does not, io_uring may be forbidden), and flushes
-    # still reach the disk, so a crash of the host loses no more than on real hardware.
-    for key, default in (("cache", "writeback"), ("aio", "threads")):
-        value = value.with_default(key, default)
-    for key, default in (("discard", "unmap"), ("detect-zeroes", "unmap")):
-        value = value.with_default(key, default)
-    sheet = sheet.change(
-        drive, value, "the machine's own disk; host cache with flushes; what the guest trims is given back"
-    )
-    for plug in plugs:
-        if plug.sub.head in _SOLID_STATE:
-            value = plug.sub.with_default("rotation_rate", "1")
-            sheet = sheet.change(plug, value, "shown as an SSD, so that the guest trims")
+def spelling(sheet: Sheet, given: Given) -> Sheet:
+    """Write -hda and its kin in full, so that more can be said of them; let nothing write QEMU's configuration."""
+    reason = "it writes a file wherever the boot script says, and QEMU has dropped it"
+    sheet = sheet.remove_all(sheet.line.find("writeconfig"), reason)
+    for argument in sheet.line.arguments:
+        if (out := spelled_out(argument)) is not None:
+            reason = "written in full, as QEMU reads it, so that more can be said of the drive"
+            sheet = sheet.change(argument, out[1], reason, option=out[0])
     return sheet
 
 
-def _boot_disk(sheet: Sheet, given: Given) -> Sheet:
-    drive, own = find_disks(sheet.line).boot, given.placement.boot_disk
+def disks(sheet: Sheet, given: Given) -> Sheet:
+    """Give the machine its own disk; attach the boot disk and the installer without writing to them.
+
+    Raises:
+        UpstreamError: it cannot be told which drive is which, or there is no disk for the machine.
+        ConfigError: `disk_file` says that there is none, and there is one.
+    """
+    sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine keeps what it writes")
+    ports = free_ports(sheet.line)  # before the installer leaves: its port stays free for when it comes back
+    place = given.placement
+    found = find_disks(sheet.line, place.upstream, place.facts, place.disk_drive)
+    sheet, ports = _own_disk(sheet, found, given, ports)
+    sheet = _boot_disk(sheet, found.boot, given)
+    if found.installer is not None:
+        sheet = _installer(sheet, found.installer, given)
+    elif place.installer is not None:
+        sheet = _new_installer(sheet, place.installer, given, ports[len(place.data_disks) :])
+    sheet = _further(sheet, found, given)
+    sheet = _data_disks(sheet, place.data_disks, ports)
+    return _throwaway(sheet) if place.choice.throwaway else sheet
+
+
+def _own_disk(sheet: Sheet, found: Disks, given: Given, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
+    """Put the machine's disk where the upstream has one, or add it; give back the ports that are left."""
+    none = wanted_disk(given.spec.disk_file).kind == "none"
+    if found.machine is not None:
+        if none:
+            raise ConfigError(
+                f'disk_file is "none", and the boot script has the disk {found.machine.text}',
+                hint='disk_file = "own" gives the machine a new one in its place, "upstream" uses that very disk',
+            )
+        return _machine_disk(sheet, found.machine, given), ports
+    if none:
+        return sheet, ports
+    if not _may_have_a_new_disk(sheet.line, found, given):
+        raise no_disk(sheet.line)
+    return _new_disk(sheet, given, ports)
+
+
+def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
+    place = given.placement
+    if not drive.plugs and drive.interface == "none":
+        raise unreadable(
+            sheet.line, "a disk that no device shows to the guest", f"a -device with drive={drive.name}", "device"
+        )
+    sheet, drive = keeping(sheet, drive, "the machine's own disk")
+    edits = kept_well(drive, placed(drive, place.disk, place.disk_format))
+    sheet, drive = edited(sheet, drive, edits, place.disk_reason or _OWN)
+    for plug in drive.plugs:
+        value = Keyed.parse("device", plug.value or "")
+        if value.get("driver") in _SOLID_STATE:
+            new = value.with_default("rotation_rate", "1" if value.plain else 1)
+            sheet = sheet.change(plug, new, "shown as an SSD, so that the guest trims")
+    return sheet
+
+
+def _may_have_a_new_disk(line: CommandLine, found: Disks, given: Given) -> bool:
+    """By the user's word; or where the script only has what to boot from, and no disk that it could get elsewhere."""
+    if wanted_disk(given.spec.disk_file).kind in ("own", "path"):
+        return True
+    devices = [Keyed.parse("device", argument.value or "") for argument in line.find("device")]
+    passed_through = any((device.get("driver") or "").startswith("vfio-") for device in devices)
+    return bool(found.boot or found.installer) and not passed_through and not without_drive(line)
+
+
+def _new_disk(sheet: Sheet, given: Given, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
+    """Add a disk where the upstream has none: to the device that waits for one, else to the first free port."""
+    place, waiting = given.placement, without_drive(sheet.line)
+    said = wanted_disk(given.spec.disk_file).kind
+    reason = ("asked for: disk_file; " if said != "unsaid" else "") + "the boot script names no disk for the machine"
+    name = (Keyed.parse("device", waiting[0].value or "").get("drive") if waiting else None) or _NEW_DISK
+    value = _DATA_DISK.with_value("id", name).with_value("file", place.disk)
+    sheet = sheet.add("-drive", value.with_value("format", place.disk_format).render(), place.disk_reason or reason)
+    if waiting:
+        return sheet, ports
+    port = f"bus={ports[0]}," if ports else ""
+    return sheet.add("-device", f"ide-hd,{port}drive={name},rotation_rate=1", reason), ports[1:]
+
+
+def _boot_disk(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
+    place = given.placement
     if drive is None:
-        if own is None:
+        if place.boot_disk is None:
             return sheet
         raise unreadable(sheet.line, "no boot disk", "a -drive with id=OpenCoreBoot or a file OpenCore*", "drive")
-    value = drive.sub if own is None else drive.sub.with_value("file", own)
-    sheet = sheet.change(drive, value, given.placement.boot_disk_reason or "the machine's own boot disk")
-    drive = find_disks(sheet.line).boot or drive
-    return sheet.change(
-        drive, _discard_writes(drive.sub), "writes are discarded: the boot disk stays as upstream made it"
-    )
+    if place.boot_disk is not None:
+        edits = placed(drive, place.boot_disk, place.boot_disk_format)
+        sheet, drive = edited(sheet, drive, edits, place.boot_disk_reason or "the machine's own boot disk")
+    return discarding(sheet, drive, "writes are discarded: the boot disk stays as upstream made it")[0]
 
 
-def _installer(sheet: Sheet, given: Given) -> Sheet:
-    drive, image = find_disks(sheet.line).installer, given.placement.installer
-    if drive is None:
-        if image is None:
-            return sheet
-        raise unreadable(
-            sheet.line, "no installer drive", "a -drive with id=InstallMedia or a file BaseSystem*", "drive"
-        )
+def _installer(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
+    place = given.placement
+    image = place.installer
     if image is None:
-        return _without_installer(sheet, drive, given.placement.installer_reason)
-    value = _discard_writes(drive.sub.with_value("file", image))
-    reason = "the recovery image; writes are discarded: machines share the one image"
-    if why := given.placement.installer_reason:
-        reason += f"; {why}"
-    return sheet.change(drive, value, reason)
+        why = place.installer_reason or "there is no recovery image to attach, and QEMU would not start"
+        return taken_out(sheet, drive, why)
+    form = drive.format if image == absolute(drive.file, place.upstream) else "raw"
+    reason = _why_installer(given)
+    sheet, drive = edited(sheet, drive, placed(drive, image, form or "raw"), reason)
+    return discarding(sheet, drive, reason)[0]
 
 
-def _without_installer(sheet: Sheet, drive: Argument, why: str) -> Sheet:
-    reason = why or "there is no recovery image to attach, and QEMU would not start"
-    plugs = devices_of(sheet.line, drive, "drive")
-    return sheet.remove_all(plugs, reason).remove(drive, reason)
+def _new_installer(sheet: Sheet, image: str, given: Given, ports: tuple[str, ...]) -> Sheet:
+    """Add a drive for the recovery image where the upstream has none: to the port that a data disk takes last."""
+    reason = f"{_why_installer(given)}; the boot script has no drive for it"
+    value = SubOptions.parse(f"id={_INSTALLER},if=none,file=,format=raw,snapshot=on").with_value("file", image)
+    waits = any(Keyed.parse("device", d.value or "").get("drive") == _INSTALLER for d in without_drive(sheet.line))
+    sheet = sheet.add("-drive", value.render(), reason)
+    if waits:
+        return sheet
+    port = f"bus={ports[-1]}," if ports else ""
+    return sheet.add("-device", f"ide-hd,{port}drive={_INSTALLER}", reason)
+
+
+def _why_installer(given: Given) -> str:
+    why = given.placement.installer_reason
+    return "the recovery image; writes are discarded: machines share the one image" + (f"; {why}" if why else "")
+
+
+def _further(sheet: Sheet, found: Disks, given: Given) -> Sheet:
+    """The upstream's further drives: the machine's own copies, or as the user says."""
+    word, copies = given.spec.upstream_drives, given.placement.drive_copies
+    for key, drive in keys_of(found.further).items():
+        if word == "none":
+            sheet = taken_out(sheet, drive, 'asked for: upstream_drives = "none"')
+        elif not is_kept(drive):
+            sheet = sheet.note(drive.argument, "used where it lies: nothing that is written to it stays")
+        elif word == "upstream":
+            sheet = sheet.note(drive.argument, 'asked for: upstream_drives = "upstream"')
+        elif key in copies:
+            sheet = edited(sheet, drive, placed(drive, copies[key], "qcow2"), _OWN_COPY)[0]
+    return sheet
 
 
 def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) -> Sheet:
@@ -128,9 +186,12 @@ def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) ->
 def free_ports(line: CommandLine) -> tuple[str, ...]:
     """The SATA ports that nothing is plugged into, such as `sata.5`: those above the taken ones first."""
     found: list[str] = []
-    for controller in line.find("device", where=lambda a: a.sub.head in _AHCI and a.sub.has("id")):
-        prefix = f"{controller.sub.get('id')}."
-        buses = [bus for a in line.find("device") if (bus := a.sub.get("bus") or "").startswith(prefix)]
+    devices = [Keyed.parse("device", argument.value or "") for argument in line.find("device")]
+    for controller in devices:
+        if controller.get("driver") not in _AHCI or not controller.get("id"):
+            continue
+        prefix = f"{controller.get('id')}."
+        buses = [bus for each in devices if (bus := each.get("bus") or "").startswith(prefix)]
         taken = {int(number) for bus in buses if (number := bus.removeprefix(prefix)).isdecimal()}
         free = [port for port in range(_AHCI_PORTS) if port not in taken]
         top = max(taken, default=-1)
@@ -140,13 +201,7 @@ def free_ports(line: CommandLine) -> tuple[str, ...]:
 
 def _throwaway(sheet: Sheet) -> Sheet:
     """Discard the writes to every disk that would be kept."""
-    for drive in sheet.line.find("drive", where=lambda a: a.sub.get("if") != "pflash" and a.sub.has("file")):
-        if drive.sub.get("media") != "cdrom":
-            sheet = sheet.change(drive, _discard_writes(drive.sub), _THROWAWAY)
+    for drive in drives_in(sheet.line):
+        if drive.flash is None and not drive.is_removable:
+            sheet, _ = discarding(sheet, drive, THROWAWAY)
     return sheet
-
-
-def _discard_writes(drive: SubOptions) -> SubOptions:
-    if drive.is_on("snapshot") or drive.is_on("readonly") or drive.is_on("read-only"):
-        return drive
-    return drive.with_value("snapshot", "on")

@@ -1,0 +1,248 @@
+"""Which disks a machine has: its own, the one that is there already, and copies of the upstream's others. Band: app.
+
+A disk with something on it is never passed over for an empty one without the user's word, and nothing is copied from
+or written to a disk of the host without it. A disk that is used where it lies is a link in the machine's folder, so
+that whatever looks after the machine's disks finds it there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel.app.workspace import TRIAL, Workspace
+from pommel.errors import StateError, UpstreamError
+from pommel.machine import own_disks, readconfig
+from pommel.machine.commandline import CommandLine
+from pommel.machine.copying import copy_whole
+from pommel.machine.disk_choice import WantedDisk, wanted_disk
+from pommel.machine.disk_contents import facts_of
+from pommel.machine.disk_facts import DiskFacts
+from pommel.machine.record import MachineRecord
+from pommel.machine.spec import MachineSpec
+from pommel.machine.upstream_files import Named, UpstreamFiles, files_in
+from pommel.paths import MachinePaths
+from pommel.progress import Report
+from pommel.settings import format_size
+
+_CONFIG_MAX = 1 << 20  # bytes of a -readconfig file
+_NO_COPY = 'set upstream_drives = "upstream" to use it where it lies, or "none" to leave it out'
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """A machine's disk. `target` is the disk that is used where it lies; None: the machine's own file.
+
+    `refusal` is why no machine is made so: there is a used disk, and nobody said what to do about it.
+    """
+
+    path: str
+    format: str = "qcow2"
+    reason: str = ""
+    target: Path | None = None
+    has_macos: bool = False
+    refusal: StateError | None = None
+
+
+def read_configs(line: CommandLine, folder: Path) -> CommandLine:
+    """Put the contents of -readconfig files into the line; relative ones are relative to `folder`.
+
+    Raises:
+        UpstreamError: one cannot be read or understood.
+    """
+
+    def read(name: str) -> str:
+        path = folder / name
+        try:
+            if not path.is_file():
+                raise UpstreamError(f"-readconfig {name}: there is no file {path}")
+            with path.open("rb") as file:
+                data = file.read(_CONFIG_MAX + 1)
+        except OSError as failure:
+            raise UpstreamError(f"-readconfig {name}: it cannot be read: {failure.strerror}") from failure
+        if len(data) > _CONFIG_MAX:
+            raise UpstreamError(f"-readconfig {name}: {path} is no configuration file: it is too large")
+        return data.decode(errors="replace")
+
+    return readconfig.expanded(line, read)
+
+
+def look(line: CommandLine, folder: str) -> dict[str, DiskFacts]:
+    """What is in the files that the line's drives name."""
+    return {path: facts_of(path, form) for path, form in files_in(line, folder).items() if path}
+
+
+def drive_named(workspace: Workspace, spec: MachineSpec, line: CommandLine, folder: str) -> str | None:
+    """The upstream's drive that `disk_file` says is the machine's, by id or file; None: it does not say."""
+    wanted = wanted_disk(spec.disk_file)
+    if wanted.kind == "path" and (path := str(_path(workspace, spec, wanted))) in files_in(line, folder):
+        return path
+    return wanted.drive
+
+
+def plan(
+    workspace: Workspace,
+    spec: MachineSpec,
+    files: UpstreamFiles,
+    facts: Mapping[str, DiskFacts],
+    kept: MachineRecord | None,
+) -> DiskPlan:
+    """Say which disk machine `spec.name` has, or will have when it is made; `kept` is the record of one that is made.
+
+    Raises:
+        StateError: `disk_file` names a disk that is not there, or another than the machine was made with.
+    """
+    paths, wanted = workspace.paths(spec.name), wanted_disk(spec.disk_file)
+    if spec.upstream == TRIAL and wanted.kind in ("unsaid", "own"):
+        return DiskPlan(str(paths.disk))
+    target = _target(workspace, spec, wanted, files)
+    if kept is not None:
+        return _of_made(paths, kept, wanted, target)
+    if target is not None:
+        return _in_place(target, wanted, files, facts)
+    refusal = None
+    if wanted.kind == "unsaid" and files.disk and (seen := facts.get(files.disk)):
+        refusal = _used(spec.name, files.disk, seen)
+    return DiskPlan(str(paths.disk), refusal=refusal)
+
+
+def copies(spec: MachineSpec, paths: MachinePaths, files: UpstreamFiles, facts: Mapping[str, DiskFacts]) -> list[Named]:
+    """The upstream's further drives that the machine has copies of, or is to have.
+
+    Raises:
+        StateError: one of them is no file, and nobody said that it may be used where it lies.
+    """
+    found = [each for each in files.further if each.needs_copy] if spec.upstream_drives == "copy" else []
+    for each in found:
+        seen = facts.get(each.file)
+        if seen is not None and seen.kind in ("device", "network") and not _is_copied(paths, each):
+            what = "a disk of this host" if seen.kind == "device" else "no file of this host"
+            raise StateError(
+                f"the boot script's drive {each.text} is {each.file}, {what}, which is not copied", hint=_NO_COPY
+            )
+    return found
+
+
+def copy_missing(paths: MachinePaths, wanted: list[Named], *, report: Report) -> None:
+    """Make the machine's copies of the upstream's further drives that it does not have yet. Hold the machine's lock.
+
+    Raises:
+        StateError: one is not there.
+        BuildError: there is too little room, or it is in use.
+    """
+    for each in wanted:
+        if _is_copied(paths, each):
+            continue
+        if not each.file or not Path(each.file).exists():
+            hint = 'put it there, or set upstream_drives = "none" to leave it out'
+            raise StateError(
+                f"the boot script's drive {each.text} is {each.file or 'empty'}, which is not there", hint=hint
+            )
+        copy_whole(Path(each.file), own_disks.data_path(paths, each.key), form=each.format, report=report)
+
+
+def copy_paths(paths: MachinePaths, wanted: list[Named]) -> dict[str, str]:
+    """Where the machine's copies of the upstream's further drives are, by key."""
+    return {each.key: str(own_disks.data_path(paths, each.key)) for each in wanted}
+
+
+def steps(paths: MachinePaths, wanted: list[Named]) -> list[tuple[str, str, bool]]:
+    """What `copy_missing` would do: what, where to, and whether it is still to do."""
+    found = []
+    for each in wanted:
+        target = own_disks.data_path(paths, each.key)
+        found.append((f"copy the upstream's drive {each.file}", str(target), not target.exists()))
+    return found
+
+
+def link(aside: Path, paths: MachinePaths, target: Path) -> None:
+    """Let the machine that is made in the folder `aside` have the disk `target` where it lies."""
+    (aside / paths.disk.name).symlink_to(target)
+
+
+def _is_copied(paths: MachinePaths, each: Named) -> bool:
+    return own_disks.data_path(paths, each.key).exists()
+
+
+def _path(workspace: Workspace, spec: MachineSpec, wanted: WantedDisk) -> Path:
+    return Path(os.path.normpath(workspace.beside(spec.name, wanted.path or "")))
+
+
+def _target(workspace: Workspace, spec: MachineSpec, wanted: WantedDisk, files: UpstreamFiles) -> Path | None:
+    if wanted.kind == "path":
+        return _path(workspace, spec, wanted)
+    if wanted.kind != "upstream":
+        return None
+    if not files.disk:
+        raise StateError('disk_file is "upstream", and the boot script has no disk for the machine')
+    if not files.disk.startswith("/"):
+        raise StateError(
+            f'disk_file is "upstream", and the boot script\'s disk is {files.disk}, which is no file of this host',
+            hint='mount it or map it to a device, and set disk_file to its path; or set disk_file = "own"',
+        )
+    return Path(files.disk)
+
+
+def _of_made(paths: MachinePaths, kept: MachineRecord, wanted: WantedDisk, target: Path | None) -> DiskPlan:
+    """A machine keeps the disk that it was made with."""
+    linked = paths.disk.is_symlink()
+    there = Path(os.path.realpath(paths.disk))
+    other = wanted.kind == "own" and linked
+    if target is not None:
+        other = not (linked and there == Path(os.path.realpath(target)))
+    if other:
+        said = target or "a new one"
+        raise StateError(
+            f"{paths.name} was made with the disk {there}, and disk_file now says {said}",
+            hint="take disk_file out of pommel.toml, or give the other disk a machine of its own: pommel adopt",
+        )
+    if linked and not there.exists():
+        raise StateError(
+            f"{paths.name} uses the disk {there} where it lies, and it is not there",
+            hint=f"plug it in or put it back; or let the machine go: pommel delete {paths.name}",
+        )
+    reason = f"the disk {there}, used where it lies" if linked else ""
+    # Through the link, a backing file's relative name would start from the wrong folder.
+    return DiskPlan(
+        str(there if linked else paths.disk), kept.disk_format or "qcow2", reason, there if linked else None
+    )
+
+
+def _in_place(target: Path, wanted: WantedDisk, files: UpstreamFiles, facts: Mapping[str, DiskFacts]) -> DiskPlan:
+    is_upstreams = str(target) == files.disk
+    seen = facts.get(str(target)) or facts_of(str(target), files.disk_format if is_upstreams else None)
+    if seen.kind == "missing" or not target.exists():
+        raise StateError(f"disk_file is {target}, and there is no such disk", hint='disk_file = "own" makes a new one')
+    if not os.access(target, os.R_OK | os.W_OK):
+        raise StateError(
+            f"disk_file is {target}, which you may not write to",
+            hint=f"sudo chown {os.environ.get('USER', '$USER')} {target}"
+            if target.is_file()
+            else "join the group disk",
+        )
+    word = "upstream" if wanted.kind == "upstream" else wanted.path
+    reason = f'asked for: disk_file = "{word}"; the disk {target}, used where it lies'
+    return DiskPlan(str(target), seen.format or "raw", reason, target, seen.apple)
+
+
+def _used(name: str, path: str, seen: DiskFacts) -> StateError | None:
+    """Why no machine is made with an empty disk in place of this one; None: there is nothing on it."""
+    if seen.kind == "missing" or (seen.kind == "file" and not seen.holds_data):
+        return None
+    size = f"{format_size(seen.virtual_bytes)}, " if seen.virtual_bytes else ""
+    what = "macOS is on it" if seen.apple else "there is data on it"
+    if seen.kind == "device":
+        what = "a disk of this host"
+    elif seen.kind == "network":
+        what = "no file of this host"
+    elif seen.problem:
+        what = seen.problem
+    ways = ['disk_file = "own" gives the machine an empty one']
+    if seen.kind != "network":
+        ways = [f"pommel adopt {path} --name {name}", 'disk_file = "upstream" uses it where it lies', *ways]
+    return StateError(
+        f"the boot script's disk is {path} ({size}{what}), and {name} would get an empty one in its place",
+        hint=f"say which: {'; or '.join(ways)}",
+    )

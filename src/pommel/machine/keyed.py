@@ -1,0 +1,124 @@
+"""The inside of a value that QEMU also takes as JSON: -blockdev, -device, -netdev, -object. Band: core, no I/O.
+
+`driver=qcow2,file.driver=file` and `{"driver":"qcow2","file":{"driver":"file"}}` say the same; a key is written with
+dots either way. An edit leaves every other key as it stands, in its spelling and its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pommel.machine.suboptions import SubOptions
+
+IMPLIED = {"blockdev": "driver", "device": "driver", "object": "qom-type", "netdev": "type"}
+_SWITCH = {True: "on", False: "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """Options by key. `implied` is the key of the first item where that is written without one."""
+
+    implied: str | None
+    plain: SubOptions | None
+    tree: dict[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> Keyed:
+        """Take the value of option `name` apart. JSON that is damaged is a value without any key."""
+        if name not in IMPLIED or not text.startswith("{"):
+            return cls(IMPLIED.get(name), SubOptions.parse(text))
+        try:
+            tree = json.loads(text)
+        except (ValueError, RecursionError):
+            tree = {}
+        return cls(IMPLIED[name], None, tree if isinstance(tree, dict) else {})
+
+    def pairs(self) -> Iterator[tuple[str, str | None]]:
+        """Every key with its value as text, in order; lists are numbered as QEMU numbers them (`key.0`)."""
+        if self.plain is not None:
+            if self.plain.head is not None:
+                yield self.implied or "", self.plain.head
+            yield from self.plain.pairs
+        else:
+            yield from _flat("", self.tree or {})
+
+    def get(self, key: str) -> str | None:
+        """The value of `key` as text; the last one counts."""
+        return next((value for name, value in reversed(list(self.pairs())) if name == key), None)
+
+    def has(self, *keys: str) -> bool:
+        """Whether any of `keys` is there."""
+        return any(name in keys for name, _ in self.pairs())
+
+    def has_under(self, key: str) -> bool:
+        """Whether anything is said below `key`: `file.driver` is below `file`."""
+        return any(name.startswith(f"{key}.") for name, _ in self.pairs())
+
+    def is_on(self, *keys: str) -> bool:
+        """Whether any of these switches is on."""
+        return any(name in keys and value in (None, "on", "yes", "true", "y") for name, value in self.pairs())
+
+    def with_value(self, key: str, value: str | int) -> Keyed:
+        """Set `key`, where it stands or at the end. In JSON, `on` and `off` are written as QEMU wants them there."""
+        if self.plain is None:
+            return Keyed(self.implied, None, _set(self.tree or {}, key.split("."), value))
+        if key == self.implied and self.plain.head is not None:
+            return Keyed(self.implied, self.plain.with_head(str(value)))
+        return Keyed(self.implied, self.plain.with_value(key, str(value)))
+
+    def with_default(self, key: str, value: str | int) -> Keyed:
+        """Set `key` only where nothing is said about it."""
+        return self if self.has(key) else self.with_value(key, value)
+
+    def without(self, *keys: str) -> Keyed:
+        """Drop `keys`, and all that is said below them."""
+        if self.plain is None:
+            tree = self.tree or {}
+            for key in keys:
+                tree = _drop(tree, key.split("."))
+            return Keyed(self.implied, None, tree)
+
+        def gone(name: str) -> bool:
+            return any(name == key or name.startswith(f"{key}.") for key in keys)
+
+        head = None if self.implied and gone(self.implied) else self.plain.head
+        return Keyed(self.implied, SubOptions(head, tuple(pair for pair in self.plain.pairs if not gone(pair[0]))))
+
+    def render(self) -> str:
+        """Put the value together again, in the spelling that it had."""
+        if self.plain is not None:
+            return self.plain.render()
+        return json.dumps(self.tree, separators=(",", ":"), ensure_ascii=False)
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str | None]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _flat(f"{prefix}.{number}", inner)
+    elif isinstance(value, bool):
+        yield prefix, _SWITCH[value]
+    elif value is not None:
+        yield prefix, str(value)
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: str | int) -> dict[str, Any]:
+    key, *rest = keys
+    if rest:
+        inner = tree.get(key)
+        return {**tree, key: _set(inner if isinstance(inner, dict) else {}, rest, value)}
+    return {**tree, key: {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value}
+
+
+def _drop(tree: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    key, *rest = keys
+    if key not in tree:
+        return tree
+    if rest:
+        return {**tree, key: _drop(tree[key], rest)} if isinstance(tree[key], dict) else tree
+    return {name: inner for name, inner in tree.items() if name != key}

@@ -1,0 +1,116 @@
+"""The networks of a command line, in every spelling that QEMU has for them. Band: core, no I/O.
+
+A link is a backend (-netdev, or -nic which is both) and the card that is plugged into it. -net, the older spelling, is
+written as these first (`spelled_out`). What this is not: a judge of which network a machine has; `rules.network` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pommel.machine.commandline import Argument, CommandLine
+from pommel.machine.keyed import Keyed
+from pommel.machine.suboptions import Pair, SubOptions
+
+CARD = "virtio-net-pci"  # what OSX-KVM gives, and macOS has had a driver for since version 11
+# What -net nic,model= calls by another name than -device does (net/net.c, hw/virtio).
+_MODELS = {"virtio": CARD, "virtio-net": CARD}
+_OF_CARD = ("model", "mac", "addr", "vectors", "id")  # of -nic: what is the card's and not the backend's
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One network of the machine's. `backend` and `card` are one argument for -nic; either may be missing."""
+
+    backend: Argument | None
+    card: Argument | None
+
+    @property
+    def kind(self) -> str:
+        """The backend's type: user, tap, bridge …; empty where there is none."""
+        return kind_of(self.backend) if self.backend is not None else ""
+
+
+def kind_of(backend: Argument) -> str:
+    """The type of a -netdev or -nic."""
+    if backend.name == "netdev":
+        return Keyed.parse("netdev", backend.value or "").get("type") or ""
+    return backend.sub.head or ""
+
+
+def id_of(backend: Argument) -> str:
+    """The id of a -netdev."""
+    return Keyed.parse("netdev", backend.value or "").get("id") or ""
+
+
+def links(line: CommandLine) -> tuple[Link, ...]:
+    """The networks in the order of their backends; last the cards whose backend is not there."""
+    found = []
+    plugged: list[Argument] = []
+    for backend in line.find("netdev", "nic"):
+        if backend.name == "nic":
+            if kind_of(backend) != "none":
+                found.append(Link(backend, backend))
+            continue
+        cards = cards_of(line, id_of(backend))
+        plugged += cards
+        found += [Link(backend, card) for card in cards] or [Link(backend, None)]
+    loose = (card for card in line.find("device") if netdev_of(card) is not None and card not in plugged)
+    return (*found, *(Link(None, card) for card in loose))
+
+
+def cards_of(line: CommandLine, backend: str) -> list[Argument]:
+    """The cards that are plugged into the backend of this id."""
+    return [card for card in line.find("device") if netdev_of(card) == backend]
+
+
+def netdev_of(card: Argument) -> str | None:
+    """The id of the backend that a -device names; None: it is no network card."""
+    return Keyed.parse("device", card.value or "").get("netdev")
+
+
+def wants_none(line: CommandLine) -> bool:
+    """Whether the line says that the machine has no network."""
+    return bool(line.find("nic", "net", where=lambda a: a.sub.head == "none")) and not links(line)
+
+
+def spelled_out(line: CommandLine) -> Iterator[tuple[Argument, tuple[str, str] | None]]:
+    """What to write for each -net: an option and its value, or None where another of them says it already.
+
+    All of -net is one hub. Cards and backends are put together in their order, as if each had a hub of its own; a card
+    too many gets a user-mode network, a backend too many is left out.
+    """
+    said = line.find("net", where=lambda a: a.sub.head != "none")
+    cards = [a for a in said if a.sub.head == "nic"]
+    backends = [a for a in said if a.sub.head != "nic"]
+    free = [card for card in cards if not card.sub.has("netdev")]
+    names = [f"legacy{number}" for number in range(max(len(free), len(backends)))]
+    named = dict(zip(map(id, free), names, strict=False))
+    for card in cards:
+        yield card, ("-device", _device(card.sub, card.sub.get("netdev") or named[id(card)]))
+    for number, backend in enumerate(backends):
+        pairs = [pair for pair in backend.sub.pairs if pair[0] not in ("vlan", "name", "id")]
+        value = SubOptions(backend.sub.head, (("id", names[number]), *pairs))
+        yield backend, ("-netdev", value.render()) if number < max(len(free), 1) else None
+
+
+def lacking(line: CommandLine) -> list[str]:
+    """The ids of backends that cards name and that are not there."""
+    there = {id_of(backend) for backend in line.find("netdev")}
+    return list(dict.fromkeys(name for card in line.find("device") if (name := netdev_of(card)) and name not in there))
+
+
+def _device(card: SubOptions, backend: str) -> str:
+    model = card.get("model") or CARD
+    kept: list[Pair] = [pair for pair in card.pairs if pair[0] in ("addr", "vectors")]
+    if (mac := card.get("macaddr")) is not None:
+        kept.append(("mac", mac))
+    return SubOptions(_MODELS.get(model, model), (("netdev", backend), *kept)).render()
+
+
+def with_kind(backend: Argument, kind: str, pairs: tuple[Pair, ...] = ()) -> str:
+    """The backend's value with another type and these keys; of its own it keeps the id, and what is the card's."""
+    if backend.name == "netdev":
+        return SubOptions(kind, (("id", id_of(backend)), *pairs)).render()
+    return SubOptions(kind, (*(pair for pair in backend.sub.pairs if pair[0] in _OF_CARD), *pairs)).render()

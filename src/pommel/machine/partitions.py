@@ -1,0 +1,196 @@
+"""What a disk's partition table and the boot loader on it say: is it a boot disk, is it a Mac's? Band: core, no I/O.
+
+Reads by `read(offset, count)`, with a limit on everything: an image may be hostile. GPT: UEFI 2.10, chapter 5. FAT:
+Microsoft's fatgen103. What it is not: a file system driver; it looks for a handful of names.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Read = Callable[[int, int], bytes]
+Loader = Literal["OpenCore", "Clover", "EFI"]
+
+_ESP = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+_APPLE = "-0000-11aa-aa11-00306543ecac"  # APFS, HFS+, CoreStorage, Apple Boot, RAID
+_SECTORS = (512, 4096)
+_ENTRIES_MAX, _ENTRY_BYTES_MAX = 256, 1024
+_MBR_EFI, _MBR_FAT, _MBR_APPLE = (0xEF,), (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E), (0xAF, 0xAB)
+_CLUSTERS_MAX, _CLUSTER_BYTES_MAX = 64, 64 << 10  # of one folder
+_LONG_NAME, _LABEL, _FOLDER = 0x0F, 0x08, 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Whether there is a partition table or a file system, the loader on an EFI system partition, and a Mac's part."""
+
+    partitioned: bool
+    loader: Loader | None
+    apple: bool
+
+
+def look(read: Read, size_bytes: int) -> Seen:
+    """Look at a disk.
+
+    Raises:
+        ValueError: `read` does, or a table is damaged beyond reading.
+    """
+    boot = read(0, 512)
+    loaders, apple, partitioned = [], _is_bare_mac(read), False
+    for kind, start in _partitions(read, boot):
+        partitioned = True
+        apple = apple or kind == "apple"
+        if kind == "fat" and start < size_bytes:
+            loaders.append(_loader_on(read, start))
+    if not partitioned:
+        loaders.append(_loader_on(read, 0))
+    known = [loader for loader in ("OpenCore", "Clover", "EFI") if loader in loaders]
+    is_table = partitioned or boot[510:512] == b"\x55\xaa"
+    return Seen(is_table or apple, known[0] if known else None, apple)
+
+
+def _partitions(read: Read, boot: bytes) -> Iterator[tuple[Literal["fat", "apple", "other"], int]]:
+    for sector in _SECTORS:
+        header = read(sector, 92)
+        if header.startswith(b"EFI PART"):
+            yield from _gpt(read, header, sector)
+            return
+    if boot[510:512] == b"\x55\xaa" and not _looks_like_fat(boot):
+        for index in range(4):
+            kind, start = boot[446 + 16 * index + 4], struct.unpack_from("<I", boot, 446 + 16 * index + 8)[0]
+            if kind in (*_MBR_EFI, *_MBR_FAT):
+                yield "fat", start * 512
+            elif kind:
+                yield "apple" if kind in _MBR_APPLE else "other", start * 512
+
+
+def _gpt(read: Read, header: bytes, sector: int) -> Iterator[tuple[Literal["fat", "apple", "other"], int]]:
+    at, count, size = struct.unpack_from("<QII", header, 72)
+    if not 128 <= size <= _ENTRY_BYTES_MAX:
+        raise ValueError("its partition table is damaged")
+    for index in range(min(count, _ENTRIES_MAX)):
+        entry = read(at * sector + index * size, 128)
+        if not any(entry[:16]):
+            continue
+        kind, start = uuid.UUID(bytes_le=entry[:16]), struct.unpack_from("<Q", entry, 32)[0] * sector
+        if str(kind).endswith(_APPLE):
+            yield "apple", start
+        else:
+            yield "fat" if kind == _ESP or _looks_like_fat(read(start, 512)) else "other", start
+
+
+def _is_bare_mac(read: Read) -> bool:
+    """A volume without a partition table: APFS (NXSB), HFS+ (H+, HX)."""
+    return read(32, 4) == b"NXSB" or read(1024, 2) in (b"H+", b"HX")
+
+
+def _looks_like_fat(boot: bytes) -> bool:
+    return boot[54:57] == b"FAT" or boot[82:87] == b"FAT32"
+
+
+def _loader_on(read: Read, start: int) -> Loader | None:
+    """The boot loader of the FAT file system at `start`; None: none, or no file system that can be read."""
+    fat = _Fat.at(read, start)
+    efi = fat.folder(fat.root(), "EFI") if fat else None
+    if fat is None or efi is None:
+        return None
+    inside = {name: cluster for name, cluster in fat.entries(efi) if cluster}
+    if "OC" in inside:
+        return "OpenCore"
+    if "CLOVER" in inside:
+        return "Clover"
+    boot = inside.get("BOOT")
+    return "EFI" if boot and any(name == "BOOTX64.EFI" for name, _ in fat.entries((boot,))) else None
+
+
+Place = tuple[int, ...]  # a folder: its first cluster, or () for the root folder of FAT12 and FAT16
+
+
+@dataclass(frozen=True, slots=True)
+class _Fat:
+    """A FAT file system's layout, all offsets in bytes from the disk's start."""
+
+    read: Read
+    bits: int
+    fat_at: int
+    root_at: int
+    root_bytes: int
+    root_cluster: int
+    data_at: int
+    cluster_bytes: int
+
+    @classmethod
+    def at(cls, read: Read, start: int) -> _Fat | None:
+        boot = read(start, 512)
+        sector, per_cluster, reserved, fats, entries, small = struct.unpack_from("<HBHBHH", boot, 11)
+        large, wide = struct.unpack_from("<II", boot, 32)
+        per_fat = struct.unpack_from("<H", boot, 22)[0] or wide
+        if (
+            sector not in (512, 1024, 2048, 4096)
+            or not per_cluster
+            or not reserved
+            or fats not in (1, 2)
+            or not per_fat
+        ):
+            return None
+        root = reserved + fats * per_fat
+        data = root + -(-entries * 32 // sector)
+        clusters = ((small or large) - data) // per_cluster
+        bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
+        if sector * per_cluster > _CLUSTER_BYTES_MAX:
+            return None
+        return cls(
+            read,
+            bits,
+            start + reserved * sector,
+            start + root * sector,
+            min(entries * 32, _CLUSTER_BYTES_MAX),
+            struct.unpack_from("<I", boot, 44)[0],
+            start + data * sector,
+            sector * per_cluster,
+        )
+
+    def root(self) -> Place:
+        return (self.root_cluster,) if self.bits == 32 else ()
+
+    def folder(self, where: Place, name: str) -> Place | None:
+        return next(((cluster,) for called, cluster in self.entries(where) if called == name and cluster), None)
+
+    def entries(self, where: Place) -> Iterator[tuple[str, int]]:
+        """The short names in a folder, with the first cluster of each folder and 0 for a file."""
+        for block in self._blocks(where):
+            for at in range(0, len(block) - 31, 32):
+                entry = block[at : at + 32]
+                if entry[0] == 0:
+                    return
+                kind = entry[11]
+                if entry[0] == 0xE5 or kind & _LONG_NAME == _LONG_NAME or kind & _LABEL:
+                    continue
+                stem, suffix = entry[:8].decode("latin-1").rstrip(), entry[8:11].decode("latin-1").rstrip()
+                high = struct.unpack_from("<H", entry, 20)[0] if self.bits == 32 else 0
+                cluster = struct.unpack_from("<H", entry, 26)[0] | high << 16
+                yield f"{stem}.{suffix}" if suffix else stem, cluster if kind & _FOLDER else 0
+
+    def _blocks(self, where: Place) -> Iterator[bytes]:
+        if not where:
+            yield self.read(self.root_at, self.root_bytes)
+            return
+        cluster = where[0]
+        for _ in range(_CLUSTERS_MAX):
+            if not 2 <= cluster < (1 << min(self.bits, 28)) - 16:
+                return
+            yield self.read(self.data_at + (cluster - 2) * self.cluster_bytes, self.cluster_bytes)
+            cluster = self._next(cluster)
+
+    def _next(self, cluster: int) -> int:
+        if self.bits == 12:
+            pair = self._number(cluster * 3 // 2, 2)
+            return pair >> 4 if cluster & 1 else pair & 0xFFF
+        return self._number(cluster * 2, 2) if self.bits == 16 else self._number(cluster * 4, 4) & 0x0FFF_FFFF
+
+    def _number(self, at: int, size: int) -> int:
+        return int.from_bytes(self.read(self.fat_at + at, size), "little")
