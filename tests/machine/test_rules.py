@@ -961,10 +961,66 @@ def test_monitor_is_two_sockets() -> None:
     ]
 
 
-def test_monitors_on_a_terminal_or_a_text_console_go_and_others_stay() -> None:
+# What the script has before it, the port itself, its name in `keep`, and what comes in its place.
+OPEN = [
+    ("", "-monitor tcp:0.0.0.0:5555,server,nowait", "monitor", "-monitor none"),
+    ("", "-monitor telnet:127.0.0.1:5801,server,nowait", "monitor", "-monitor none"),
+    ("", "-monitor unix:/tmp/qemu-monitor,server=on,wait=off", "monitor", "-monitor none"),
+    (
+        "-mon chardev=m,mode=readline",
+        "-chardev socket,id=m,port=55,host=0.0.0.0,server=on",
+        "monitor",
+        "-chardev null,id=m",
+    ),
+    ("-mon chardev=m,mode=control", "-chardev socket,id=m,path=/tmp/m,server=on", "qmp", "-chardev null,id=m"),
+    ("", "-qmp tcp:localhost:4444,server=on,wait=off", "qmp", None),
+    ("", "-qmp-pretty unix:/tmp/q,server", "qmp", None),
+    ("", "-gdb tcp::1234", "gdb", None),
+    ("", "-s", "gdb", None),
+    ("", "-vnc :1", "vnc", None),
+    ("", "-vnc 0.0.0.0:1,password=on", "vnc", None),
+    ("", "-spice port=5900,addr=127.0.0.1,disable-ticketing=on", "spice", None),
+    ("-serial null", "-serial tcp::4445,server=on,wait=off", "serial", "-serial null"),
+    ("", "-parallel udp:10.0.0.1:99", "serial", "-parallel null"),
+    ("", "-debugcon tcp::4446,server=on,wait=off", "serial", "-debugcon null"),
+    (
+        "-device virtio-serial -device virtserialport,chardev=q",
+        "-chardev socket,id=q,path=/tmp/qga,server=on,wait=off",
+        "serial",
+        "-chardev null,id=q",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "port", "name", "instead"), OPEN)
+def test_what_others_could_reach_is_taken_out_or_kept_by_name(
+    before: str, port: str, name: str, instead: str | None
+) -> None:
+    line = line_with(*before.split(), *port.split(), without=("-monitor",))
+    line = trace(line.program, [Stage("own.sh", line.words)]).line
+    done = overlaid(line)
+    assert f" {port} " not in words_of(done)
+    if instead is not None:
+        assert f" {instead} " in words_of(done)
+    assert any(f'keep = ["{name}"] keeps it' in said for said in done.warnings), done.warnings
+    assert f" {port} " in words_of(overlaid(line, keep=(name,)))
+
+
+def test_what_connects_to_a_helper_is_not_open() -> None:
+    words = ["-chardev", "socket,id=c,path=/run/vfs.sock", "-device", "vhost-user-fs-pci,chardev=c,tag=x"]
+    assert " socket,id=c,path=/run/vfs.sock " in words_of(overlaid(line_with(*words)))
+
+
+def test_a_kept_serial_port_leaves_the_log_empty_and_says_so() -> None:
+    done = overlaid(line_with("-serial", "tcp::4445,server=on,wait=off"), keep=("serial",))
+    assert " -serial tcp::4445,server=on,wait=off " in words_of(done)
+    assert "serial log stays empty" in " ".join(done.warnings)
+
+
+def test_monitors_on_a_terminal_or_a_text_console_go() -> None:
     words = ("-monitor", "vc:80Cx24C", "-qmp", "stdio", "-monitor", "unix:/x,server", "-chardev", "stdio,id=c,mux=on")
     done = overlaid(line_with(*words, without=("-monitor",))).command_line
-    assert values(done, "monitor") == ["none", "unix:/x,server"]
+    assert values(done, "monitor") == ["none", "none"]
     assert "stdio" not in values(done, "qmp")
     assert values(done, "chardev")[0] == "null,id=c"
     assert values(overlaid(line_with(without=("-monitor",))).command_line, "monitor") == ["none"]
@@ -1021,7 +1077,7 @@ def test_identity() -> None:
             ("-blockdev", '{"driver":"raw","file":{"driver":"file","filename":"x"}}'),
             '-blockdev {"driver":"raw","file":{"driver":"file","filename":"/upstream/x"}}',
         ),
-        (("-chardev", "socket,id=c,path=s,server=on"), "-chardev socket,id=c,path=/upstream/s,server=on"),
+        (("-chardev", "socket,id=c,path=s"), "-chardev socket,id=c,path=/upstream/s"),
         (("-smbios", "file=s.bin"), "-smbios file=/upstream/s.bin"),
         (("-bios", "bios.bin"), "-bios bios.bin"),
         (("-device", "vfio-pci,host=01:00.0,romfile=v.rom"), "-device vfio-pci,host=01:00.0,romfile=v.rom"),

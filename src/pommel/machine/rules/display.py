@@ -6,7 +6,7 @@ can run programs on the host. So monitor, serial and parallel ports all go somew
 
 from __future__ import annotations
 
-from pommel.machine.commandline import Argument
+from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.rules.sheet import Given, Sheet
 from pommel.machine.suboptions import SubOptions, escape
 from pommel.machine.upstream_files import unreadable
@@ -20,15 +20,29 @@ _NO_CONSOLE = "keeps QEMU's text consoles out of reach of whoever sees the scree
 
 def display(sheet: Sheet, given: Given) -> Sheet:
     """Show the screen on one Unix socket; the graphics card stays."""
-    found = sheet.line.find(*_SHOWN_ELSEWHERE)
-    sheet = sheet.remove_all(found, "the screen is shown on Pommel's own socket")
+    for shown in sheet.line.find(*_SHOWN_ELSEWHERE):
+        sheet = _shown(sheet, shown, given)
     sheet = sheet.add("-display", "none", "no window: the machine outlives the desktop")
     # share=ignore: a viewer that asks for the screen alone must not throw the console out.
     # lock-key-sync=off: QEMU would take the case of a letter's keysym for the state of Caps Lock, and press it
     # in the guest to match (ui/vnc.c, do_key_event). We send physical keys; their keysyms say nothing of the sort.
     value = f"unix:{escape(given.placement.vnc)},share=ignore,lock-key-sync=off"
     sheet = sheet.add("-vnc", value, "the screen, for the console and any number of viewers")
-    return _without_spice(sheet)
+    return sheet if "spice" in given.spec.keep else _without_spice(sheet)
+
+
+def _shown(sheet: Sheet, shown: Argument, given: Given) -> Sheet:
+    """Take out what shows the screen; a server of the screen stays where it is kept by name."""
+    server = {"vnc": "vnc", "spice": "spice"}.get(shown.name)
+    if shown.name == "display" and (shown.value or "").startswith("vnc="):
+        server = "vnc"
+    if server is not None and server in given.spec.keep:
+        if shown.name != "display":
+            return sheet
+        return sheet.change(shown, (shown.value or "").removeprefix("vnc="), f"kept: {server}", option="-vnc")
+    if server is None or shown.value in ("none", None):
+        return sheet.remove(shown, "the screen is shown on Pommel's own socket")
+    return taken_out(sheet, shown, server)
 
 
 def _without_spice(sheet: Sheet) -> Sheet:
@@ -66,17 +80,20 @@ def _silent(backend: SubOptions) -> SubOptions:
 
 
 def monitor(sheet: Sheet, given: Given) -> Sheet:
-    """Talk to QEMU over two QMP sockets instead of a terminal."""
+    """Talk to QEMU over two QMP sockets instead of a terminal, and let nobody else in."""
+    sheet = _debuggers(sheet, given)
     reason = "QMP instead of a monitor on the terminal; " + _NO_CONSOLE
     for talk in sheet.line.find("monitor", where=_is_terminal):
         sheet = sheet.change(talk, "none", reason)
+    for talk in sheet.line.find("monitor", where=is_open):
+        if "monitor" not in given.spec.keep:
+            sheet = taken_out(sheet, talk, "monitor", instead="none")
     for talk in sheet.line.find("qmp", "qmp-pretty", where=_is_terminal):
         sheet = sheet.remove(talk, "there is no terminal to talk on")
-    for backend in sheet.line.find("chardev", where=lambda a: a.sub.head in ("stdio", "vc")):
-        name = backend.sub.get("id")
-        if name is None:
-            raise unreadable(sheet.line, "a -chardev without an id", "id=…", "chardev")
-        sheet = sheet.change(backend, f"null,id={escape(name)}", "there is no terminal to talk on")
+    for talk in sheet.line.find("qmp", "qmp-pretty", where=is_open):
+        if "qmp" not in given.spec.keep:
+            sheet = taken_out(sheet, talk, "qmp")
+    sheet = _backends(sheet, given)
     if not sheet.line.find("monitor"):
         sheet = sheet.add("-monitor", "none", _NO_CONSOLE)
     place = given.placement
@@ -84,24 +101,96 @@ def monitor(sheet: Sheet, given: Given) -> Sheet:
     return sheet.add("-qmp", _socket(place.qmp_watch), "events, for whoever watches for long")
 
 
+def _debuggers(sheet: Sheet, given: Given) -> Sheet:
+    """Take out the gdb stub, which lets whoever reaches it read and write the guest's memory."""
+    if "gdb" not in given.spec.keep:
+        for stub in sheet.line.find("gdb", "s"):
+            sheet = taken_out(sheet, stub, "gdb")
+    for wait in sheet.line.find("incoming"):
+        sheet = sheet.remove(wait, "a machine that is started runs, and waits for no migration")
+    return sheet
+
+
+def _backends(sheet: Sheet, given: Given) -> Sheet:
+    """Point the character devices of terminals, and those that listen, to nothing: what uses them stays whole."""
+    for backend in sheet.line.find("chardev", where=lambda a: a.sub.head in ("stdio", "vc") or is_open(a)):
+        name = backend.sub.get("id")
+        if name is None:
+            raise unreadable(sheet.line, "a -chardev without an id", "id=…", "chardev")
+        nothing = f"null,id={escape(name)}"
+        if not is_open(backend):
+            sheet = sheet.change(backend, nothing, "there is no terminal to talk on")
+        elif (use := _use_of(sheet.line, name)) not in given.spec.keep:
+            sheet = taken_out(sheet, backend, use, instead=nothing)
+    return sheet
+
+
+def _use_of(line: CommandLine, name: str) -> str:
+    """What a character device is for, by the names of `keep`."""
+    for talk in line.find("mon"):
+        if talk.sub.get("chardev") == name or talk.sub.head == name:
+            return "qmp" if talk.sub.get("mode") == "control" else "monitor"
+    uses = {"monitor": "monitor", "qmp": "qmp", "qmp-pretty": "qmp", "gdb": "gdb"}
+    users = line.find(*uses, where=lambda a: (a.value or "").partition(",")[0] == f"chardev:{name}")
+    return uses[users[0].name] if users else "serial"
+
+
+def is_open(talk: Argument) -> bool:
+    """Whether others can reach QEMU by it: it listens on a port, or on a socket in a folder that is not ours.
+
+    What connects to somebody else's socket (a helper such as virtiofsd or swtpm) is not open; a monitor never does.
+    """
+    if talk.name == "chardev":
+        return talk.sub.head == "udp" or (talk.sub.head == "socket" and talk.sub.is_on("server"))
+    where = (talk.value or "").removeprefix("mon:")
+    scheme = where.partition(":")[0]
+    if scheme in ("tcp", "telnet", "websocket", "tn3270", "unix"):
+        return talk.name in ("monitor", "qmp", "qmp-pretty") or SubOptions.parse(where).is_on("server")
+    return scheme == "udp"
+
+
+def taken_out(sheet: Sheet, port: Argument, name: str, *, instead: str | None = None) -> Sheet:
+    """Take out a port that others can reach, or write `instead` in its place; `keep` with `name` keeps it."""
+    reason = f'others could reach it; keep = ["{name}"] keeps it'
+    if port.written:
+        sheet = sheet.warn(f'{port.text} is taken out, since others could reach it; keep = ["{name}"] keeps it')
+    return sheet.remove(port, reason) if instead is None else sheet.change(port, instead, reason)
+
+
 def serial(sheet: Sheet, given: Given) -> Sheet:
     """Keep what the guest writes to its first serial port."""
+    ports, kept = sheet.line.find("serial"), "serial" in given.spec.keep
+    if not (ports and kept and is_open(ports[0])):
+        sheet = _logged(sheet, ports[0] if ports else None, given)
+    else:
+        sheet = sheet.warn(f"the machine's serial log stays empty: {ports[0].text} is kept")
+    for port in ports[1:]:
+        if _is_terminal(port):
+            sheet = sheet.change(port, "null", "there is no terminal to write to")
+        elif is_open(port) and not kept:
+            sheet = taken_out(sheet, port, "serial", instead="null")
+    for port in sheet.line.find("parallel", "debugcon"):
+        if _is_terminal(port):
+            sheet = sheet.change(port, "none" if port.name == "parallel" else "null", _NO_CONSOLE)
+        elif is_open(port) and not kept:
+            sheet = taken_out(sheet, port, "serial", instead="null")
+    if not sheet.line.find("parallel"):
+        sheet = sheet.add("-parallel", "none", _NO_CONSOLE)
+    return sheet
+
+
+def _logged(sheet: Sheet, port: Argument | None, given: Given) -> Sheet:
     # append=on: `-serial file:` would empty the log at each start, and write on past a hole once it is turned over.
     log = f"file,id={_SERIAL},path={escape(given.placement.serial_log)},append=on"
     reason = "the first serial port goes to the machine's log"
     backends = sheet.line.find("chardev", where=lambda a: a.sub.get("id") == _SERIAL)
     sheet = sheet.change(backends[0], log, reason) if backends else sheet.add("-chardev", log, reason)
-    ports = sheet.line.find("serial")
     value = f"chardev:{_SERIAL}"
-    sheet = sheet.change(ports[0], value, reason) if ports else sheet.add("-serial", value, reason)
-    for port in ports[1:]:
-        if _is_terminal(port):
-            sheet = sheet.change(port, "null", "there is no terminal to write to")
-    for port in sheet.line.find("parallel", where=_is_terminal):
-        sheet = sheet.change(port, "none", _NO_CONSOLE)
-    if not sheet.line.find("parallel"):
-        sheet = sheet.add("-parallel", "none", _NO_CONSOLE)
-    return sheet
+    if port is None:
+        return sheet.add("-serial", value, reason)
+    if port.written and is_open(port):
+        sheet = sheet.warn(f'{port.text} goes to the machine\'s log instead; keep = ["serial"] keeps it')
+    return sheet.change(port, value, reason)
 
 
 def _is_terminal(talk: Argument) -> bool:
