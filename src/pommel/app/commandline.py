@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app import boot_disk, machine_disk, origins
+from pommel.app import boot_disk, machine_disk, network_checks, origins, passt, reach
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel, qemu_binary
@@ -118,6 +118,7 @@ def prepare(
         report=report,
     )
     planned = _plan(workspace, replace(kept, ssh_port=port), spec, choice, starting=True)
+    network_checks.refuse(planned.overlaid.command_line)
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
@@ -213,7 +214,7 @@ def _plan(
     boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice, facts=upstream.facts)
     installer, why = _installer(workspace, spec, kept, upstream.files, choice)
     placement = replace(
-        _placement(workspace.paths(spec.name), kept, upstream, storage),
+        _placement(workspace.paths(spec.name), kept, upstream, storage, reach.taken_macs(workspace, spec.name)),
         installer=installer,
         installer_reason=why,
         choice=choice,
@@ -242,7 +243,13 @@ def _plan(
     )
 
 
-def _placement(paths: MachinePaths, kept: record.MachineRecord, upstream: _Upstream, storage: _Storage) -> Placement:
+def _placement(
+    paths: MachinePaths,
+    kept: record.MachineRecord,
+    upstream: _Upstream,
+    storage: _Storage,
+    taken_macs: Mapping[str, str],
+) -> Placement:
     return Placement(
         guest_name=paths.name,
         upstream=str(upstream.captured.cwd),
@@ -255,6 +262,8 @@ def _placement(paths: MachinePaths, kept: record.MachineRecord, upstream: _Upstr
         uuid=kept.uuid,
         mac=kept.mac,
         ssh_port=kept.ssh_port,
+        taken_macs=taken_macs,
+        passt=str(passt.place(paths)),
         **storage.words,
     )
 

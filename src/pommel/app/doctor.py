@@ -16,7 +16,19 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pommel import writable
-from pommel.app import clip_status, commandline, console, guest, host_checks, needs, overlay, recovery, setup, upstreams
+from pommel.app import (
+    clip_status,
+    commandline,
+    console,
+    guest,
+    host_checks,
+    needs,
+    network_checks,
+    overlay,
+    recovery,
+    setup,
+    upstreams,
+)
 from pommel.app.making import MACOS_TAKES
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.clipboard.host import find_desktop
@@ -161,6 +173,8 @@ def _upstream(workspace: Workspace, spec: MachineSpec) -> Found:
     yield "boot disk", "ok", planned.boot_disk.reason or "the upstream's own", None
     for line in planned.warnings:
         yield "start", "warn", line, f"pommel config {spec.name}"
+    for problem, mend in network_checks.problems(planned.overlaid.command_line):
+        yield "network", "fail", problem, mend
 
 
 def _checkout(workspace: Workspace, spec: MachineSpec) -> Found:

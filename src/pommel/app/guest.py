@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pommel.app import reach
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import CommandFailed, DeadlineError, PommelError, StateError, UsageError
-from pommel.machine import record, state
+from pommel.machine import state
 from pommel.process import attach, run
 from pommel.ssh import SshTarget, end_shared_argv, host_block, multiplexed, remote, scp_argv, ssh_argv
 
@@ -43,10 +44,11 @@ def known_target(workspace: Workspace, name: str) -> SshTarget:
 
 def _target(workspace: Workspace, name: str) -> SshTarget:
     spec, paths = workspace.spec(name), workspace.paths(name)
-    kept = record.load(paths.record)
+    where = reach.address(workspace, name)
     return SshTarget(
         alias=name,
-        port=kept.ssh_port,
+        host=where.host,
+        port=where.port,
         user=workspace.ssh_user(spec),
         key=paths.ssh_key,
         known_hosts=paths.known_hosts,

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from pommel.app import console, guest
+from pommel.app import console, guest, passt, reach
 from pommel.app.machines import Status, status
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError
@@ -27,7 +27,6 @@ __all__ = ["BootChoice", "Ended", "restart", "resume", "sleep", "start", "start_
 START_WAIT_S = 30.0  # for another start or stop of the same machine to finish
 _USUAL = BootChoice()
 _HELD = ("-S",)  # the guest does nothing before its memory is there
-_STARTED = "started.json"  # in the machine's folder: the flags and choices of its last start
 
 
 def start(
@@ -240,16 +239,17 @@ def _launch(
         warn(report, line)
     if planned.accel.hint:
         note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
-    argv = [*planned.overlaid.command_line.argv, *more]
-    lifecycle.start(
-        paths,
-        argv,
-        accel=planned.accel.kind,
-        cwd=planned.captured.cwd,
-        env=planned.captured.facts.environment,
-        report=report,
-    )
-    _remember_start(paths, flags, choice)
+    with passt.beside(paths, record.load(paths.record).ssh_port, wanted=planned.spec.network == "passt"):
+        lifecycle.start(
+            paths,
+            [*planned.overlaid.command_line.argv, *more],
+            accel=planned.accel.kind,
+            cwd=planned.captured.cwd,
+            env=planned.captured.facts.environment,
+            report=report,
+        )
+    network = reach.network_of(planned.overlaid.command_line, record.load(paths.record).ssh_port)
+    _remember_start(paths, flags, choice, network)
     try:
         if then is not None:
             then()
@@ -275,15 +275,18 @@ def _recover(paths: MachinePaths, report: Report) -> None:
         snapshots.recover(paths, report=report)
 
 
-def _remember_start(paths: MachinePaths, flags: Mapping[str, Any] | None, choice: BootChoice) -> None:
-    """Keep what was said for this start: a restart means the same machine."""
+def _remember_start(
+    paths: MachinePaths, flags: Mapping[str, Any] | None, choice: BootChoice, network: reach.Network
+) -> None:
+    """Keep what was said for this start, since a restart means the same machine, and which network it got."""
+    told = {"flags": dict(flags or {}), "choice": asdict(choice), "network": reach.as_kept(network)}
     with contextlib.suppress(OSError):  # a full disk: the machine runs, and a restart is a plain one
-        write_atomic(paths.directory / _STARTED, json.dumps({"flags": dict(flags or {}), "choice": asdict(choice)}))
+        write_atomic(paths.directory / reach.STARTED, json.dumps(told))
 
 
 def _last_start(paths: MachinePaths) -> tuple[dict[str, Any], BootChoice]:
     try:
-        kept = json.loads((paths.directory / _STARTED).read_text())
+        kept = json.loads((paths.directory / reach.STARTED).read_text())
         return dict(kept["flags"]), BootChoice(**kept["choice"])
     except (OSError, ValueError, KeyError, TypeError):  # none, or another version's
         return {}, _USUAL

@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "recovery": ("recovery", "Fetch and check Apple's recovery images.", "macOS"),
     "opencore": ("opencore", "Pack OpenCore's boot disk.", "macOS"),
     "doctor": ("doctor", "Check the host and a machine; say what mends each fault.", "Looking inside"),
+    "ip": ("ip", "Print where a machine's guest answers SSH.", "Looking inside"),
     "config": ("config", "Show a machine's settings and where each comes from.", "Looking inside"),
     "argv": ("argv", "Show the QEMU command line, and why it is so.", "Looking inside"),
     "completion": ("completion", "Print the completion script of a shell.", "Looking inside"),

@@ -165,6 +165,8 @@ def _forwards(sheet: Sheet, given: Given) -> Sheet:
     """Forward SSH to the first user-mode network, from 127.0.0.1 only; other forwards stay, on 127.0.0.1 too."""
     found = [each.backend for each in links(sheet.line) if each.kind == "user" and each.backend is not None]
     if not found:
+        if given.spec.network == "passt":  # which forwards by itself
+            return sheet
         return sheet.warn(
             f"no forward leads into this network: {_NO_WAY_IN} but by the guest's own address (pommel ip, ssh_host)"
         )

@@ -1,0 +1,128 @@
+"""Can the host give a machine the network that is set? Each fault with the command that mends it. Band: app."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pommel.app.passt import HINT as PASST_HINT
+from pommel.errors import MachineError, MissingProgram, NotPermitted
+from pommel.machine import networks, ports
+from pommel.machine.commandline import CommandLine
+from pommel.machine.keyed import Keyed
+from pommel.process import which
+
+# Where distributions keep it: Debian, Fedora and Arch, openSUSE.
+_HELPERS = ("usr/lib/qemu/qemu-bridge-helper", "usr/libexec/qemu-bridge-helper", "usr/local/libexec/qemu-bridge-helper")
+_CONFIGS = ("etc/qemu/bridge.conf", "etc/qemu-kvm/bridge.conf")
+_CAPABILITY = "security.capability"
+
+
+def problems(line: CommandLine, *, root: Path = Path("/")) -> Iterator[tuple[str, str]]:
+    """What stands in the way of the networks of a finished command line, and what to type."""
+    for link in networks.links(line):
+        backend = link.backend
+        if backend is None:
+            continue
+        said = Keyed.parse("netdev", backend.value or "") if backend.name == "netdev" else None
+
+        def value(key: str, said: Keyed | None = said, backend: object = backend) -> str:
+            return (said.get(key) if said else backend.sub.get(key)) or ""  # type: ignore[attr-defined]
+
+        if link.kind == "bridge":
+            yield from _bridge(value("br") or "br0", root)
+        elif link.kind == "tap" and not value("fd") and not value("helper"):
+            yield from _tap(value("ifname"), root)
+        elif link.kind == "stream" and value("addr.path").endswith("passt.sock"):
+            yield from _passt()
+
+
+def refuse(line: CommandLine) -> None:
+    """See that the networks can be had, and that the forwards' ports are free.
+
+    Raises:
+        MachineError, NotPermitted: they cannot; the hint is what to type.
+    """
+    for problem, mended in problems(line):
+        raise NotPermitted(problem, hint=f'{mended}; or set network = "user"')
+    for port in forwarded(line):
+        if not ports.is_free(port):
+            raise MachineError(
+                f"port {port}, which the boot script forwards to the guest, is in use on this host",
+                hint=f"ss -ltnp 'sport = :{port}' shows by whom; change the forward in the boot script, or a patch",
+            )
+
+
+def forwarded(line: CommandLine) -> list[int]:
+    """The TCP ports of this host that forwards of the user-mode networks take."""
+    found = []
+    for backend in line.find("netdev", "nic", where=lambda a: networks.kind_of(a) == "user"):
+        for forward in backend.sub.all("hostfwd"):
+            proto, _, rest = forward.partition(":")
+            port = rest.rpartition("-")[0].rpartition(":")[2]
+            if proto in ("tcp", "") and port.isdecimal():
+                found.append(int(port))
+    return found
+
+
+def _bridge(name: str, root: Path) -> Iterator[tuple[str, str]]:
+    if not (root / "sys/class/net" / name).exists():
+        yield (
+            f"there is no bridge {name} on this host",
+            f"sudo ip link add {name} type bridge && sudo ip link set {name} up",
+        )
+    helper = next((root / place for place in _HELPERS if (root / place).exists()), None)
+    if helper is None:
+        yield "qemu-bridge-helper is not installed", "install it (Debian: apt install qemu-system-common)"
+        return
+    if os.geteuid() != 0 and not _privileged(helper):
+        yield f"{helper} may not join a bridge", f"sudo chmod u+s {helper}"
+    config = next((root / place for place in _CONFIGS if (root / place).exists()), root / _CONFIGS[0])
+    if not _allows(config, name):
+        yield f"{config} does not allow the bridge {name}", f"echo 'allow {name}' | sudo tee -a {config}"
+
+
+def _privileged(helper: Path) -> bool:
+    try:
+        return bool(helper.stat().st_mode & stat.S_ISUID) or _CAPABILITY in os.listxattr(helper)
+    except OSError:
+        return False
+
+
+def _allows(config: Path, name: str) -> bool:
+    try:
+        rules = [line.split() for line in config.read_text(errors="replace").splitlines()]
+    except OSError:
+        return False
+    allowed = {rule[1] for rule in rules if len(rule) == 2 and rule[0] == "allow"}
+    denied = {rule[1] for rule in rules if len(rule) == 2 and rule[0] == "deny"}
+    return bool({name, "all"} & allowed) and not {name, "all"} & denied
+
+
+def _tap(name: str, root: Path) -> Iterator[tuple[str, str]]:
+    make = f"sudo ip tuntap add dev {name or 'tap0'} mode tap user $USER"
+    if not name:
+        if os.geteuid() != 0:
+            yield "a tap device without a name takes root", make
+        return
+    owner = root / "sys/class/net" / name / "owner"
+    if not (root / "sys/class/net" / name).exists():
+        if os.geteuid() != 0:
+            yield f"there is no tap device {name} on this host", f"{make} && sudo ip link set {name} up"
+        return
+    try:
+        whose = int(owner.read_text())
+    except (OSError, ValueError):
+        yield f"{name} is no tap device", make
+        return
+    if os.geteuid() != 0 and whose != os.geteuid():
+        yield f"the tap device {name} belongs to another user (uid {whose})", f"sudo ip link delete {name} && {make}"
+
+
+def _passt() -> Iterator[tuple[str, str]]:
+    try:
+        which("passt")
+    except MissingProgram:
+        yield "passt is not installed", PASST_HINT

@@ -1,0 +1,117 @@
+"""Where a machine's guest answers SSH: by the forward on this host, or at an address of its own. Band: app."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.app import passt
+from pommel.app.workspace import Workspace
+from pommel.errors import PommelError, StateError
+from pommel.host import neighbours
+from pommel.machine import networks, record
+from pommel.machine.commandline import Argument, CommandLine
+from pommel.machine.keyed import Keyed
+from pommel.paths import MachinePaths
+from pommel.ssh import parse_address
+
+LOOPBACK = "127.0.0.1"
+_SSH = 22
+STARTED = "started.json"  # in the machine's folder: what was chosen for its last start
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the guest's SSH is, and how that is known."""
+
+    host: str
+    port: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the last start gave the machine: whether a forward leads to its SSH, and its cards' addresses."""
+
+    forward: bool = True
+    macs: tuple[str, ...] = ()
+
+
+def network_of(line: CommandLine, ssh_port: int) -> Network:
+    """Read a finished command line."""
+    forward = f"tcp:{LOOPBACK}:{ssh_port}-:{_SSH}"
+    backends = (link.backend for link in networks.links(line) if link.backend is not None)
+    forwarded = any(forward in backend.sub.all("hostfwd") or _is_passt(backend) for backend in backends)
+    macs = []
+    for link in networks.links(line):
+        card = link.card
+        if card is not None:
+            said = Keyed.parse("device", card.value or "") if card.name == "device" else None
+            macs.append((said.get("mac") if said else card.sub.get("mac")) or "")
+    return Network(forwarded, tuple(mac for mac in macs if mac))
+
+
+def _is_passt(backend: Argument) -> bool:
+    return networks.kind_of(backend) == "stream" and (backend.sub.get("addr.path") or "").endswith(passt.NAME)
+
+
+def as_kept(network: Network) -> dict[str, Any]:
+    """The network as plain values, for `STARTED`."""
+    return asdict(network)
+
+
+def kept(paths: MachinePaths) -> Network:
+    """What the last start gave the machine; a forward where nothing is known."""
+    try:
+        found: Any = json.loads((paths.directory / STARTED).read_text())["network"]
+        return Network(bool(found["forward"]), tuple(map(str, found["macs"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Network()
+
+
+def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Address:
+    """Where the guest of machine `name` answers SSH: as `ssh_host` says, by the forward, else by its card's address.
+
+    Raises:
+        StateError: it has not been made; or no address is known yet.
+        ConfigError: `ssh_host` is no address.
+    """
+    spec, paths = workspace.spec(name), workspace.made(name)
+    if spec.ssh_host is not None:
+        said = parse_address(spec.ssh_host)
+        return Address(said.host, said.port or _SSH, "asked for: ssh_host")
+    network, made = kept(paths), record.load(paths.record)
+    if network.forward:
+        return Address(LOOPBACK, made.ssh_port, "a forward on this host")
+    return _found(name, network.macs or (made.mac,), root)
+
+
+def _found(name: str, macs: Sequence[str], root: Path) -> Address:
+    for mac in macs:
+        for found, where in neighbours.addresses(mac, root=root):
+            return Address(found, _SSH, f"{mac} in {where}")
+    raise StateError(
+        f"{name} has a network without a forward, and the host knows no address of its card ({', '.join(macs)}) yet",
+        hint='wait until its guest is up, or set ssh_host = "ADDRESS"',
+    )
+
+
+def taken_macs(workspace: Workspace, name: str) -> Mapping[str, str]:
+    """The addresses of the other machines' cards, in lower case, each with its machine."""
+    found = {}
+    for other in workspace.home.names():
+        if other != name:
+            paths = workspace.paths(other)
+            for mac in (*kept(paths).macs, *_recorded(paths)):
+                found[mac.lower()] = other
+    return found
+
+
+def _recorded(paths: MachinePaths) -> tuple[str, ...]:
+    try:
+        return (record.load(paths.record).mac,)
+    except PommelError:
+        return ()

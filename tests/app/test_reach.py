@@ -1,0 +1,116 @@
+"""Where a guest is reached: by a forward, at an address of its own, or where the user says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from machine.given import line_with, overlaid
+from pommel.app import network_checks, reach
+from pommel.app.workspace import Workspace
+from pommel.errors import MachineError, NotPermitted, StateError
+from pommel.machine.record import MachineRecord, save
+from pommel.paths import Home
+
+MAC = "52:54:00:0a:0b:0c"
+
+
+def made(tmp_path: Path, toml: str = "", name: str = "mac") -> Workspace:
+    (tmp_path / "pommel.toml").write_text(f"[machine.{name}]\n{toml}")
+    workspace = Workspace(Home(tmp_path / "h", tmp_path / "r", tmp_path / "c"), tmp_path, {})
+    path = workspace.paths(name).record
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, MachineRecord(name, "osx-kvm", "0" * 8 + "-0000-4000-8000-" + "0" * 12, MAC, 2222, "now"))
+    return workspace
+
+
+def started(workspace: Workspace, *, forward: bool, macs: tuple[str, ...] = (MAC,)) -> None:
+    told = {"network": reach.as_kept(reach.Network(forward, macs))}
+    (workspace.paths("mac").directory / reach.STARTED).write_text(json.dumps(told))
+
+
+def test_a_forward_is_the_usual_way(tmp_path: Path) -> None:
+    assert reach.address(made(tmp_path), "mac") == reach.Address("127.0.0.1", 2222, "a forward on this host")
+
+
+def test_what_the_user_says_stands_before_all(tmp_path: Path) -> None:
+    found = reach.address(made(tmp_path, 'ssh_host = "mac.local:2200"\n'), "mac")
+    assert (found.host, found.port) == ("mac.local", 2200)
+
+
+def test_without_a_forward_the_cards_address_is_looked_for(tmp_path: Path) -> None:
+    workspace = made(tmp_path)
+    started(workspace, forward=False)
+    root = tmp_path / "root"
+    with pytest.raises(StateError, match="knows no address of its card") as told:
+        reach.address(workspace, "mac", root=root)
+    assert "ssh_host" in (told.value.hint or "")
+    (root / "var/lib/misc").mkdir(parents=True)
+    (root / "var/lib/misc/dnsmasq.leases").write_text(f"1 {MAC} 192.168.122.57 mac *\n")
+    found = reach.address(workspace, "mac", root=root)
+    assert (found.host, found.port) == ("192.168.122.57", 22)
+
+
+def test_what_a_start_gives_is_read_from_the_finished_line() -> None:
+    assert reach.network_of(overlaid().command_line, 2201) == reach.Network(True, (MAC,))
+    words = ("-netdev", "tap,id=n,ifname=t0", "-device", "e1000,netdev=n")
+    line = overlaid(line_with(*words, without=("-netdev", "-device virtio-net")), network="upstream").command_line
+    assert reach.network_of(line, 2201) == reach.Network(False, (MAC,))
+    assert reach.network_of(overlaid(network="none").command_line, 2201) == reach.Network(False, ())
+
+
+def test_other_machines_addresses_are_known(tmp_path: Path) -> None:
+    workspace = made(tmp_path, name="other")
+    assert reach.taken_macs(workspace, "mac") == {MAC: "other"}
+    assert reach.taken_macs(workspace, "other") == {}
+
+
+def problems(network: str, root: Path) -> list[str]:
+    return [text for text, _ in network_checks.problems(overlaid(network=network).command_line, root=root)]
+
+
+def test_what_a_bridge_needs_is_told_with_what_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert problems("bridge:br0", tmp_path) == [
+        "there is no bridge br0 on this host",
+        "qemu-bridge-helper is not installed",
+    ]
+    helper = tmp_path / "usr/lib/qemu/qemu-bridge-helper"
+    for folder in (tmp_path / "sys/class/net/br0", helper.parent, tmp_path / "etc/qemu"):
+        folder.mkdir(parents=True)
+    helper.touch(mode=0o755)
+    assert [text.replace(str(tmp_path), "") for text in problems("bridge:br0", tmp_path)] == [
+        "/usr/lib/qemu/qemu-bridge-helper may not join a bridge", "/etc/qemu/bridge.conf does not allow the bridge br0",
+    ]  # fmt: skip
+    helper.chmod(0o4755)
+    (tmp_path / "etc/qemu/bridge.conf").write_text("# mine\nallow br0\n")
+    assert problems("bridge:br0", tmp_path) == []
+    (tmp_path / "etc/qemu/bridge.conf").write_text("allow all\ndeny br0\n")
+    assert len(problems("bridge:br0", tmp_path)) == 1
+
+
+def test_what_a_tap_device_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert problems("tap:t0", tmp_path) == ["there is no tap device t0 on this host"]
+    (tmp_path / "sys/class/net/t0").mkdir(parents=True)
+    assert problems("tap:t0", tmp_path) == ["t0 is no tap device"]
+    (tmp_path / "sys/class/net/t0/owner").write_text("0\n")
+    assert problems("tap:t0", tmp_path) == ["the tap device t0 belongs to another user (uid 0)"]
+    (tmp_path / "sys/class/net/t0/owner").write_text("1000\n")
+    assert problems("tap:t0", tmp_path) == []
+
+
+def test_a_start_is_refused_for_a_network_or_a_port_that_cannot_be_had() -> None:
+    with pytest.raises(NotPermitted, match="no bridge br-none") as told:
+        network_checks.refuse(overlaid(network="bridge:br-none").command_line)
+    assert 'network = "user"' in (told.value.hint or "")
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        words = ("-netdev", f"user,id=n,hostfwd=tcp::{port}-:80", "-device", "e1000,netdev=n")
+        line = overlaid(line_with(*words, without=("-netdev", "-device virtio-net"))).command_line
+        with pytest.raises(MachineError, match=f"port {port}, which the boot script forwards"):
+            network_checks.refuse(line)
