@@ -68,6 +68,7 @@ class Keyboard:
                 hint="start it without `-tst` and `-extension XTEST`",
             )
         self._display, self._root, self._view = display, display.screen().root, view
+        self._has_other_screens = display.screen_count() > 1
         xtest.grab_control(display, True)  # a menu that has the server for itself must hear us
         self._held: dict[
             tuple[int, bool, bool], int
@@ -238,6 +239,9 @@ class Keyboard:
 
     def _point(self, x: int, y: int, buttons: int) -> None:
         view = self._view()
+        # XTEST's motion does not leave the X screen that the pointer is on, whatever root window it names.
+        if self._has_other_screens and not self._root.query_pointer().same_screen:
+            self._root.warp_pointer(view.x + x, view.y + y)
         xtest.fake_input(self._display, X.MotionNotify, 0, root=self._root, x=view.x + x, y=view.y + y)
         self._set_buttons(buttons)
 
