@@ -173,6 +173,30 @@ const SHIFTED = {
   Quote: '"', Comma: "<", Period: ">", Slash: "?",
 };
 
+const PLAIN = {
+  Backquote: "`", Minus: "-", Equal: "=", BracketLeft: "[", BracketRight: "]", Backslash: "\\", Semicolon: ";", Quote: "'",
+  Comma: ",", Period: ".", Slash: "/",
+};
+const CODES = new Map([...Object.entries(SHIFTED), ...Object.entries(PLAIN)].map(([code, char]) => [char, code]));
+
+function codeOf(char) {
+  if (/^[a-z]$/i.test(char)) return `Key${char.toUpperCase()}`;
+  return /^\d$/.test(char) ? `Digit${char}` : CODES.get(char);
+}
+
+/**
+ * What a key event sends when characters are sent: {text}, {code} of the key that has its character printed on it on a US
+ * keyboard (a shortcut), {nothing} (it only helps to make a character), or {}: the key itself.
+ */
+export function asWritten(event) {
+  if (event.key === "AltGraph") return { nothing: true };
+  if ([...event.key].length !== 1 || event.key === " ") return {};
+  const writes = event.getModifierState("AltGraph") || (onMac && event.altKey);
+  const shortcut = event.metaKey || (!writes && (event.ctrlKey || event.altKey)) || (onMac && event.ctrlKey);
+  if (!shortcut) return { text: event.key };
+  return event.code.startsWith("Numpad") ? {} : { code: codeOf(event.key) };
+}
+
 /**
  * Whether a key event claims a character that its key only makes with Shift, while no Shift is down: what a program that
  * types, or an on-screen keyboard, does. The character is what was meant; the physical key alone would be another.
