@@ -93,7 +93,7 @@ async def test_commands_that_nobody_knows_pass_a_limited_viewer_whole(
     for command in (*harmless, wire.CtrlAltDel(), wire.Refresh()):
         await viewer.socket.send_bytes(encode(command))
     await until(lambda: len(got) == 5)
-    blocks = wire.Abilities(wire.WANTS_BLOCKS)  # said for the server's multiplexer
+    blocks = wire.Abilities(wire.WANTS_BLOCKS | wire.KEYS_BY_LEGEND)  # said for the server's multiplexer
     assert got == [encode(one) for one in (blocks, *harmless, wire.Refresh())]
 
 
@@ -118,7 +118,10 @@ async def test_a_viewers_answers_to_pings_become_acknowledgements(
     for _ in range(3):  # before the first picture, behind it, and behind the second once that is answered
         assert (await viewer.told("ping")) == {"ctrlChannel": "102938", "type": "ping"}
         await viewer.socket.send_str('{"ctrlChannel":"102938","type":"pong"}')
-    blocks, acknowledges = wire.Abilities(wire.WANTS_BLOCKS), wire.Abilities(wire.WANTS_BLOCKS | wire.ACKNOWLEDGES)
+    blocks, acknowledges = (
+        wire.Abilities(wire.WANTS_BLOCKS | wire.KEYS_BY_LEGEND),
+        wire.Abilities(wire.WANTS_BLOCKS | wire.KEYS_BY_LEGEND | wire.ACKNOWLEDGES),
+    )
     await until(lambda: len(got) == 5)
     assert got == [blocks, acknowledges, wire.Shown(0), wire.Shown(1), wire.Shown(2)]
     await viewer.socket.send_bytes(encode(wire.Refresh()))

@@ -170,7 +170,7 @@ async def test_meshcentrals_own_page_shows_the_screen_and_has_hands(
         assert [key for key in keys if key < 0xFF00] == [ord("a"), ord("b")]
         buttons = [one for kind, one in seen if kind == X.ButtonPress]
         assert buttons == [1, 4]  # the wheel by one notch
-        assert wire.Abilities(wire.WANTS_BLOCKS | wire.ACKNOWLEDGES) in stream.said
+        assert wire.Abilities(wire.WANTS_BLOCKS | wire.KEYS_BY_LEGEND | wire.ACKNOWLEDGES) in stream.said
         assert joined.stood[-1].phase is Phase.ONLINE
 
 
@@ -335,7 +335,7 @@ async def test_a_viewer_that_does_not_read_has_little_waiting_for_it_in_the_serv
         viewer = await admin.viewer(node)
         await until_shown(viewer, paint)
         (stream,) = joined.desk.streams
-        assert wire.Abilities(wire.WANTS_BLOCKS | wire.ACKNOWLEDGES) in stream.said
+        assert wire.Abilities(wire.WANTS_BLOCKS | wire.KEYS_BY_LEGEND | wire.ACKNOWLEDGES) in stream.said
         before = stream.sent
         for seed in range(40):  # while it does not read
             scribble(paint, seed)

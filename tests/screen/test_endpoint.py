@@ -239,6 +239,19 @@ async def test_a_scaled_pixel_that_lies_in_two_tiles_is_never_an_old_one() -> No
 # --- hands ---
 
 
+async def test_a_viewer_says_that_it_names_keys_by_legend() -> None:
+    async with staged() as stage:
+        viewer = await shown(stage)
+        viewer.say(wire.Key(65, True))
+        viewer.say(wire.Key(65, False))
+        viewer.say(wire.Abilities(wire.KEYS_BY_LEGEND))
+        viewer.say(wire.Key(65, True))
+        viewer.say(wire.Key(0x10, True))
+        await until(lambda: len(stage.sink.done) == 4)
+        marked = [(one.vk, one.legend) for one in stage.sink.done if isinstance(one, PressKey)]
+        assert marked == [(65, False), (65, False), (65, True), (0x10, False)]
+
+
 async def test_input_reaches_the_sink_while_pictures_wait() -> None:
     async with staged() as stage:
         stage.source.resize(Size(640, 480), 1)

@@ -28,6 +28,14 @@ def test_keys_are_passed_on_as_they_come() -> None:
     ]
 
 
+def test_keys_that_type_are_marked_for_a_viewer_that_names_them_by_legend() -> None:
+    intake = Intake(Hold())
+    intake.by_legend = True
+    assert intake.actions(wire.Key(65, True), PLAIN) == [PressKey(65, False, True, legend=True)]
+    assert intake.actions(wire.Key(0x10, True), PLAIN) == [PressKey(0x10, False, True)]
+    assert intake.leave() == [PressKey(0x10, False, False), PressKey(65, False, False, legend=True)]
+
+
 @pytest.mark.parametrize(
     ("down", "up", "bit"),
     [

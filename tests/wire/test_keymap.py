@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from pommel import process
 from pommel.errors import UsageError
 from pommel.wire import keymap
-from pommel.wire.keymap import KEYBOARD, find_key, find_qcode, keysym_of, mac_keycode, parse_chord, type_us, untypable
+from pommel.wire.keymap import (
+    KEYBOARD,
+    find_key,
+    find_qcode,
+    keysym_of,
+    legend_of,
+    mac_keycode,
+    parse_chord,
+    type_us,
+    untypable,
+)
 
 CMD, SHIFT, CTRL, OPTION = (0x5B, True), (0x10, False), (0x11, False), (0x12, False)
 
@@ -76,6 +86,35 @@ def test_qemu_reads_every_number_as_the_key_we_mean() -> None:
     assert len(seen) == len(KEYBOARD)
     for key, qcode in zip(KEYBOARD, seen, strict=True):
         assert qcode == key.qcode or (key.qcode in newer and qcode == "unmapped")
+
+
+def test_evdev_codes_are_linux_s() -> None:
+    """By input-event-codes.h."""
+    names = {
+        "esc": 1, "a": 30, "less": 86, "f12": 88, "ro": 89, "hiragana": 91, "henkan": 92, "katakanahiragana": 93,
+        "muhenkan": 94, "kp_enter": 96, "ctrl_r": 97, "kp_divide": 98, "print": 99, "alt_r": 100, "home": 102, "up": 103,
+        "pgup": 104, "left": 105, "right": 106, "end": 107, "down": 108, "pgdn": 109, "insert": 110, "delete": 111,
+        "audiomute": 113, "volumedown": 114, "volumeup": 115, "kp_equals": 117, "pause": 119, "kp_comma": 121, "lang1": 122,
+        "lang2": 123, "yen": 124, "meta_l": 125, "meta_r": 126, "compose": 127, "help": 138, "calculator": 140, "sleep": 142,
+        "mail": 155, "ac_bookmarks": 156, "computer": 157, "ac_back": 158, "ac_forward": 159, "audionext": 163,
+        "audioplay": 164, "audioprev": 165, "audiostop": 166, "ac_home": 172, "ac_refresh": 173, "f13": 183, "f24": 194,
+        "mediaselect": 226,
+    }  # fmt: skip
+    assert {key.qcode: key.evdev for key in KEYBOARD if key.qcode in names} == names
+    others = [key for key in KEYBOARD if key.qcode not in names and not key.qcode.startswith("f")]
+    assert all(key.evdev == key.qnum <= 0x58 for key in others), "a PC keyboard's first 88 are the same"
+
+
+def test_the_keys_of_other_keyboards_have_places_of_their_own() -> None:
+    assert find_key(0xDC, False) is find_qcode("backslash") and find_key(0xDC, True) is find_qcode("yen")
+    assert find_key(0x15, False) is find_qcode("lang1") and find_key(0x15, True) is find_qcode("katakanahiragana")
+    assert find_key(0xF3) is find_key(0xF4) is find_qcode("grave_accent")
+    assert find_key(0xE2) is find_qcode("less") and find_key(0xC1) is find_qcode("ro")
+
+
+def test_legends_are_of_keys_that_type() -> None:
+    assert (legend_of(0x41), legend_of(0x31), legend_of(0xBB)) == ("aA", "1!", "=+")
+    assert legend_of(0x20) == legend_of(0x0D) == legend_of(0x10) == legend_of(0x60) == ""
 
 
 def test_keysyms_are_x11s() -> None:

@@ -21,12 +21,13 @@ from pommel.mesh.network import Line
 from pommel.mesh.pings import Pings
 from pommel.mesh.rights import is_within_limits
 from pommel.wire.codec import Decoder, encode
-from pommel.wire.messages import ACKNOWLEDGES, WANTS_BLOCKS, Abilities, Command, Direction, Shown
+from pommel.wire.messages import ACKNOWLEDGES, KEYS_BY_LEGEND, WANTS_BLOCKS, Abilities, Command, Direction, Shown
 
 JOIN_S = 30.0  # the relay itself gives up after 15
 CHOOSE_S = 60.0
 _GOODBYE_S = 2.0
 _CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
+_ABILITIES = WANTS_BLOCKS | KEYS_BY_LEGEND
 _MOST_INPUT = 1 << 16
 
 
@@ -97,10 +98,10 @@ class Relay:
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield what the viewer sends until it leaves. WireError: a limited one sent what is no KVM command.
 
-        And what it does not know to say: that it may be the server's multiplexer, which many look through, and from its
-        answers to our pings what it has shown.
+        And what it does not know to say: that it may be the server's multiplexer, which many look through, that its
+        keys are named by what is printed on them, and from its answers to our pings what it has shown.
         """
-        yield encode(Abilities(WANTS_BLOCKS))
+        yield encode(Abilities(_ABILITIES))
         self._pings.begin(_now())
         await self.tell(control.PING)
         decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
@@ -137,7 +138,7 @@ class Relay:
         shown, more = said
         if more:
             await self._socket.send_str(control.PING)
-        return (*((Abilities(WANTS_BLOCKS | ACKNOWLEDGES),) if news else ()), Shown(shown))
+        return (*((Abilities(_ABILITIES | ACKNOWLEDGES),) if news else ()), Shown(shown))
 
     async def _said(self) -> str | bytes | control.Pong:
         """Return the next message that is not answered here. ConnectionError: the viewer has left."""

@@ -12,11 +12,16 @@ LEFT, MIDDLE, RIGHT = 1, 2, 4
 
 @dataclass(frozen=True, slots=True)
 class PressKey:
-    """Press a key, or with `down` false let it go."""
+    """Press a key, or with `down` false let it go.
+
+    The key is the one at the place that it has on a US keyboard. With `legend` it is the one that has this printed on
+    it on the person's keyboard: the key that types the same in the machine, where the sink knows the layout there.
+    """
 
     vk: int
     extended: bool
     down: bool
+    legend: bool = False
 
 
 @dataclass(frozen=True, slots=True)

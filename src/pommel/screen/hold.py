@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pommel.screen.actions import Action, MovePointer, PressKey
 from pommel.wire.keymap import find_key
 
-KeyId = tuple[int, bool]
+KeyId = tuple[int, bool, bool]
 
 
 @dataclass(slots=True)
@@ -56,7 +56,9 @@ class Hold:
         """Forget a viewer, and return what lets go of all that nobody else holds."""
         keys = self._keys.pop(holder, set())
         others = set().union(*self._keys.values())
-        actions: list[Action] = [PressKey(*key, down=False) for key in sorted(keys - others)]
+        actions: list[Action] = [
+            PressKey(vk, extended, False, legend) for vk, extended, legend in sorted(keys - others)
+        ]
         before = self.buttons
         self._buttons.pop(holder, None)
         if self.buttons != before:
@@ -67,4 +69,4 @@ class Hold:
 def _name(key: PressKey) -> KeyId:
     # Left Shift is 10 to some viewers and A0 to others.
     known = find_key(key.vk, key.extended)
-    return (known.vk, known.extended) if known else (key.vk, key.extended)
+    return (known.vk, known.extended, key.legend) if known else (key.vk, key.extended, key.legend)

@@ -11,6 +11,7 @@ from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, PressKey, TurnWhe
 from pommel.screen.hold import Hold
 from pommel.screen.scaling import Scaling
 from pommel.wire import messages as wire
+from pommel.wire.keymap import legend_of
 
 NOTCH = 120  # one notch of a wheel, as Windows and browsers count
 MESHCENTRAL_NOTCH = 360  # MeshCentral's page sends three times that
@@ -34,13 +35,16 @@ class Intake:
         self._hold = hold
         self._notch = wheel_notch
         self._turned = 0
+        self.by_legend = (
+            False  # a key that types is named by what is printed on the viewer's, as MeshCentral's page does
+        )
         self._high = 0  # a high surrogate that waits for its other half
 
     def actions(self, command: wire.Command, announced: Scaling) -> list[Action]:
         """Return what `command` asks for; places are in the picture last `announced` to this viewer."""
         match command:
             case wire.Key(vk, down, extended):
-                return self._key(PressKey(vk, extended, down))
+                return self._key(PressKey(vk, extended, down, self.by_legend and legend_of(vk) != ""))
             case wire.KeyUnicode(unit, True):
                 return self._unicode(unit)
             case wire.Mouse(x, y, button):

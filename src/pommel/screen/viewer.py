@@ -68,6 +68,8 @@ class Viewer:
 
     async def _obey(self, command: wire.Command) -> None:
         backlog = self.delivery.backlog
+        if isinstance(command, wire.Abilities):
+            self._intake.by_legend = bool(command.bits & wire.KEYS_BY_LEGEND)
         if isinstance(command, wire.Shown):
             self.delivery.shown(command.count)
         elif backlog.obey(command):

@@ -1,4 +1,4 @@
-"""Keys by every name: what people type, the wire's virtual keys, QEMU's and X11's numbers, a Mac's key codes.
+"""Keys by every name: what people type, the wire's virtual keys, QEMU's, Linux' and X11's numbers, a Mac's key codes.
 
 Band: core, no I/O. The tables are in `keymap_tables`; this file only looks up. Keys are physical: the one
 that is Q on a US keyboard is KeyQ whatever is printed on it. Only `type_us` knows what a key types.
@@ -15,6 +15,7 @@ from pommel.errors import UsageError
 from pommel.wire.keymap_tables import ALIASES, KEYS, MAC_ONLY, US, US_CONTROL
 
 SHIFT = 0x10
+SPACE = 0x20
 
 # A Mac's sink switches these through the lock state; their key codes alone do nothing to it.
 LOCK_KEYS = frozenset({0x14, 0x90, 0x91})
@@ -29,8 +30,9 @@ Chord = tuple[tuple[int, bool], ...]
 class PhysicalKey:
     """One key. `code` is the browser's KeyboardEvent.code; `vk` with `extended` the wire's.
 
-    `qcode` and `qnum` are QEMU's (the number is what RFB's QEMU extended key event carries); `keysym` is
-    X11's without Shift; `mac` is the macOS virtual key code, None where Macs have no such key.
+    `qcode` and `qnum` are QEMU's (the number is what RFB's QEMU extended key event carries); `evdev` is Linux';
+    `keysym` is X11's without Shift on a US keyboard; `mac` is the macOS virtual key code, None where Macs have no such
+    key.
     """
 
     code: str
@@ -38,6 +40,7 @@ class PhysicalKey:
     extended: bool
     qcode: str
     qnum: int
+    evdev: int
     keysym: int
     mac: int | None
     names: tuple[str, ...]
@@ -52,11 +55,12 @@ def _read(table: str) -> tuple[PhysicalKey, ...]:
             extended == "x",
             qcode,
             int(qnum, 16),
+            int(evdev),
             int(keysym, 16),
             None if mac == "-" else int(mac, 16),
             (qcode, *names),
         )
-        for code, vk, extended, qcode, qnum, keysym, mac, *names in rows
+        for code, vk, extended, qcode, qnum, evdev, keysym, mac, *names in rows
     )
 
 
@@ -79,6 +83,11 @@ def find_key(vk: int, extended: bool = False) -> PhysicalKey | None:
 def find_qcode(qcode: str) -> PhysicalKey | None:
     """Find the key with this QEMU QKeyCode name."""
     return _BY_QCODE.get(qcode)
+
+
+def legend_of(vk: int) -> str:
+    """Give what a US keyboard has printed on a key that types: plain and with Shift; "" for all other keys."""
+    return US.get(vk, "") if vk != SPACE else ""
 
 
 def keysym_of(vk: int, extended: bool = False, *, shift: bool = False) -> int | None:

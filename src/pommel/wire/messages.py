@@ -44,6 +44,7 @@ NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
 
 # Abilities.bits
 ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO, WANTS_BLOCKS, SHOWS_POINTER = 1, 2, 4, 8, 16, 32
+KEYS_BY_LEGEND = 64
 BLOCK = 16
 
 # Video.codec and Video.flags
@@ -328,7 +329,8 @@ class Abilities:
     """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`;
     TAKES_VIDEO. WANTS_BLOCKS: of pictures whose edges are all at multiples of BLOCK pixels, even if they reach past the
     screen's: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js). SHOWS_POINTER: it
-    wants to be told `Pointer`.
+    wants to be told `Pointer`. KEYS_BY_LEGEND: its `Key` names letters, digits and signs by what the person's own
+    keyboard calls them, as MeshCentral's page does; without it by the place that they have on a US keyboard.
     """
 
     bits: int

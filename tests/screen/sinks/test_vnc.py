@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from pommel.screen.actions import LEFT, RIGHT, MovePointer, PressKey, TurnWheel,
 from pommel.screen.rfb_link import open_link
 from pommel.screen.sinks.vnc import VncSink
 from pommel.screen.sources.vnc import connect_vnc
+from pommel.wire.keymap import KEYBOARD, LOCK_KEYS
 from screen import rfb_bytes as says
 from screen.bare_qemu import BareQemu
 from screen.doubles import until
@@ -44,6 +46,17 @@ async def test_no_event_is_lost_or_reordered_on_the_way_into_qemu(qemu: BareQemu
 
     await until(lambda: len(log("key")) >= len(keys) and len(log("btn")) >= len(buttons_asked))
     assert log("key") == keys and log("btn") == buttons_asked
+    await connection.close()
+
+
+async def test_every_key_of_every_keyboard_is_qemu_s_by_place(qemu: BareQemu) -> None:
+    connection = await connect_vnc(qemu.vnc)
+    told = [key for key in KEYBOARD if key.vk not in LOCK_KEYS and not re.fullmatch(r"f(1[3-9]|2\d)", key.qcode)]
+    for key in told:
+        for down in (True, False):
+            assert await connection.sink.perform(PressKey(key.vk, key.extended, down)) == ""
+    await until(lambda: len(qemu.input_log()) >= 2 * len(told))
+    assert qemu.input_log() == [f"key {key.qcode} {'-+'[down]}" for key in told for down in (True, False)]
     await connection.close()
 
 

@@ -155,6 +155,36 @@ async def test_places_are_those_of_the_display_that_is_shown(
         server.run("xrandr", "--delmonitor", name)
 
 
+async def test_the_pointer_goes_to_the_x_screen_that_is_shown() -> None:
+    with x_server("-screen", "1", "400x300x24") as server, painter(server) as paint:
+        roots = [paint.display.screen(n).root for n in range(2)]
+        boxes = [
+            root.create_window(
+                0, 0, 320, 240, 0, X.CopyFromParent, override_redirect=True, event_mask=X.ButtonPressMask
+            )
+            for root in roots
+        ]
+        for box in boxes:
+            box.map()
+        paint.display.sync()
+        connections = [await connect_x11(f"{server.name}.{n}") for n in range(2)]
+        for n in (1, 0, 1, 1):
+            sink = connections[n].sink
+            await sink.perform(MovePointer(100 + n, 50, 0))
+            await sink.perform(MovePointer(110 + n, 60, LEFT))
+            await sink.perform(MovePointer(110 + n, 60, 0))
+            async with asyncio.timeout(10):
+                while not paint.display.pending_events():
+                    paint.display.sync()
+                    await asyncio.sleep(0)
+            event = paint.display.next_event()
+            assert (event.window, event.root_x, event.root_y) == (boxes[n], 110 + n, 60)
+            where = roots[n].query_pointer()
+            assert where.same_screen and (where.root_x, where.root_y) == (110 + n, 60)
+        for connection in connections:
+            await connection.close()
+
+
 async def test_a_modifier_that_is_held_is_lifted_while_text_is_typed(x11: X11Connection, window: Painter) -> None:
     control, a = code(window, 0xFFE3), code(window, 0x61)
     await x11.sink.perform(PressKey(0x11, False, True))

@@ -11,6 +11,7 @@ import { Link } from "./link.js";
 import { Notes } from "./notes.js";
 import { Picture } from "./picture.js";
 import { Pointer } from "./pointer.js";
+import { keepPage } from "./stay.js";
 import { takesVideo } from "./video.js";
 
 const JPEG = 1;
@@ -74,7 +75,10 @@ const ACTIONS = {
   Video: (command) => picture.addVideo(command),
   MouseCursor: ({ shape }) => pointer.shape(shape),
   Pointer: (command) => pointer.picture(command),
-  KeyState: ({ bits }) => ($("caps").hidden = !(bits & CAPS_LOCK)),
+  KeyState: ({ bits }) => {
+    $("caps").hidden = !(bits & CAPS_LOCK);
+    hands.locks.told(bits);
+  },
   DisplayList: ({ ids, selected }) => displays.list(ids, selected),
   DisplayInfo: (info) => displays.place(info.displays),
   SetDisplay: ({ id }) => displays.select(id),
@@ -127,7 +131,7 @@ let video = false;
 const videoKnown = takesVideo().then((takes) => (video = takes));
 
 function sendAbilities() {
-  link.send(encode.abilities(video));
+  link.send(encode.abilities(video, hands.written));
 }
 
 function videoBroken() {
@@ -246,6 +250,14 @@ function sendChord(event) {
   focusScreen();
 }
 
+// By machine: whether its guest has another layout than this keyboard, or the same.
+function writeCharacters() {
+  hands.release();
+  hands.written = Boolean(settings.written?.[body.dataset.name]);
+  $(hands.written ? "as-written" : "as-pressed").checked = true;
+  sendAbilities();
+}
+
 function typeText() {
   hands.type($("type-text").value);
   $("type-dialog").close();
@@ -262,7 +274,7 @@ function addFunctionKeys() {
 // --- what is remembered between visits ---
 
 function stored() {
-  const fallback = { mode: "fit", quality: "high", swap: false };
+  const fallback = { mode: "fit", quality: "high", swap: false, written: {} };
   try {
     const found = { ...fallback, ...JSON.parse(localStorage.getItem("pommel") ?? "{}") };
     return found.quality in QUALITIES ? found : fallback;
@@ -295,6 +307,12 @@ $("swap").onchange = () => {
   remember({ swap: $("swap").checked });
   hands.swap = settings.swap;
 };
+for (const id of ["as-pressed", "as-written"]) {
+  $(id).onchange = () => {
+    remember({ written: { ...settings.written, [body.dataset.name]: $("as-written").checked } });
+    writeCharacters();
+  };
+}
 $("full").onclick = () => toggleFullScreen().catch(() => toast("The browser does not allow full screen here."));
 $("shot").onclick = saveScreenshot;
 $("copy").onclick = async () => {
@@ -331,6 +349,7 @@ document.onvisibilitychange = () => {
   link.send(encode.refresh());
   link.retryNow();
 };
+keepPage(() => link.state === "live");
 window.ononline = () => link.retryNow();
 window.onpagehide = () => hands.release();
 
@@ -338,6 +357,7 @@ $("quality").value = settings.quality;
 $("swap").checked = settings.swap && !onMac;
 $("swap-row").hidden = onMac;
 hands.swap = $("swap").checked;
+writeCharacters();
 addFunctionKeys();
 showMode();
 new ResizeObserver(fitBar).observe(body);

@@ -22,6 +22,7 @@ const TAKES_WEBP = 2;
 const TAKES_PNG = 4;
 const TAKES_VIDEO = 8;
 const SHOWS_POINTER = 32;
+const KEYS_BY_LEGEND = 64;
 const ABILITIES = ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | SHOWS_POINTER;
 
 /** The most of POINTER's width and height. */
@@ -132,6 +133,7 @@ export const encode = {
   pause: (paused) => framed(8, paused ? 1 : 0),
   getDisplays: () => framed(11),
   setDisplay: (id) => framed(12, ...split(id)),
-  abilities: (video) => framed(200, ...split(ABILITIES | (video ? TAKES_VIDEO : 0))),
+  abilities: (video, legends) =>
+    framed(200, ...split(ABILITIES | (video ? TAKES_VIDEO : 0) | (legends ? KEYS_BY_LEGEND : 0))),
   shown: (count) => framed(201, ...split(count >>> 16), ...split(count)),
 };

@@ -1,7 +1,8 @@
 // Keyboard, pointer and wheel to KVM commands. What is down is remembered and released whenever the hands are taken off.
 
 import { BUTTONS, encode } from "./codec.js";
-import { KEYS, MODIFIERS, isShiftless, lookUp, onMac, onWindows, pasteChord } from "./keys.js";
+import { KEYS, MODIFIERS, asWritten, isShiftless, lookUp, onMac, onWindows, pasteChord } from "./keys.js";
+import { Locks, kindOf, mismatch, neverGoesUp } from "./modifiers.js";
 
 const NOTCH = 120;
 const PIXELS_PER_NOTCH = 100;
@@ -10,7 +11,11 @@ const WHEEL_REST_MS = 400;
 
 export class Hands {
   swap = false;
+  written = false; // the characters that the person's keyboard makes are sent, not its keys
+  locks = new Locks();
   #keys = new Map(); // code -> the virtual key that went down for it
+  #kinds = new Map(); // code -> which modifier it is, of those
+  #dead = false; // the browser makes one character of a dead key and the next
   #buttons = 0;
   #at = [NaN, NaN]; // the pixel last pointed at; none yet
   #wheel = { turned: 0, when: 0 };
@@ -53,6 +58,7 @@ export class Hands {
   forget() {
     this.#log = [];
     this.#waits = false;
+    this.locks.forget();
   }
 
   async #sendLog() {
@@ -73,6 +79,7 @@ export class Hands {
   /** Press keys (by code) one after the other and let go in reverse. */
   tap(codes) {
     const keys = codes.map((code) => KEYS[code]);
+    for (const code of codes) this.locks.pressed(code);
     for (const [vk, extended] of keys) this.send(encode.key(vk, true, extended));
     for (const [vk, extended] of keys.reverse()) this.send(encode.key(vk, false, extended));
   }
@@ -100,23 +107,58 @@ export class Hands {
 
   #typed(text) {
     this.field.value = "";
+    this.#dead = false;
     if (text) this.type(text);
   }
 
   #keyDown(event) {
     // An input method is at work; what it makes of the keys comes as text.
     if (event.isComposing || event.key === "Process" || event.keyCode === 229) return;
+    this.#dropFalseControl(event);
+    this.#agree(event, true);
+    const sends = this.written ? asWritten(event) : {};
+    if (this.#composes(event, sends)) return;
     if (!this.#pastes(event)) event.preventDefault();
     this.#watchForLeaving(event);
     if (event.repeat && MODIFIERS.has(event.code)) return;
+    if (sends.text) return this.type(sends.text);
     if (!this.#keys.has(event.code) && isShiftless(event)) return this.type(event.key);
-    const key = this.#keys.get(event.code) ?? lookUp(event.code, this.swap);
+    const key = this.#keys.get(event.code) ?? lookUp(sends.code ?? event.code, this.swap);
     if (!key) return this.#unknownKey(event);
-    this.#dropFalseControl(event);
-    this.#keys.set(event.code, key);
-    this.send(encode.key(key[0], true, key[1]));
+    if (sends.nothing) return;
+    this.#down(event.code, key, kindOf(event.key), event.repeat);
     // A Mac tells only that Caps Lock changed, one event for each press.
-    if (onMac && event.code === "CapsLock") this.#up(event.code, key);
+    if ((onMac && event.code === "CapsLock") || neverGoesUp(event)) this.#up(event.code, key);
+  }
+
+  /** Whether the browser is to make a character of this event and others: it comes as text. */
+  #composes(event, sends) {
+    if (this.written && event.key === "Dead") return (this.#dead = true);
+    const ends = this.#dead && Boolean(sends.text);
+    if (ends || event.key === "Escape") this.#dead = false;
+    return ends;
+  }
+
+  /** Have what is held be what an event says, before the machine hears of it. */
+  #agree(event, mayPress) {
+    const { up, down } = mismatch(event, this.#kinds, mayPress);
+    // Of other keys that went up meanwhile nothing was told either; one that is down still repeats.
+    const missed = up.length > 0 && !(event.type === "keyup" && kindOf(event.key));
+    if (missed) this.#releaseOrdinaryKeys(event.code);
+    for (const code of up) this.#up(code, this.#keys.get(code));
+    for (const code of down) if (!this.#makesCharacters(code)) this.#down(code, lookUp(code, this.swap), kindName(code));
+    if (event.type === "keydown" && !this.written) for (const code of this.locks.wrongFor(event)) this.tap([code]);
+  }
+
+  #makesCharacters(code) {
+    return this.written && code === "AltRight";
+  }
+
+  #down(code, key, kind, repeats = false) {
+    this.#keys.set(code, key);
+    if (kind) this.#kinds.set(code, kind);
+    if (!repeats) this.locks.pressed(code);
+    this.send(encode.key(key[0], true, key[1]));
   }
 
   /** A chord that pastes waits until the machine has what is to be pasted; say whether the browser must go on with it. */
@@ -130,6 +172,7 @@ export class Hands {
   #keyUp(event) {
     if (event.isComposing) return;
     event.preventDefault();
+    this.#agree(event, false);
     const key = this.#keys.get(event.code);
     if (key) this.#up(event.code, key);
     else if (onMac && event.code === "CapsLock") this.tap(["CapsLock"]);
@@ -143,11 +186,12 @@ export class Hands {
 
   #up(code, key) {
     this.#keys.delete(code);
+    this.#kinds.delete(code);
     this.send(encode.key(key[0], false, key[1]));
   }
 
-  #releaseOrdinaryKeys() {
-    for (const [code, key] of [...this.#keys]) if (!MODIFIERS.has(code)) this.#up(code, key);
+  #releaseOrdinaryKeys(but) {
+    for (const [code, key] of [...this.#keys]) if (!this.#kinds.has(code) && code !== but) this.#up(code, key);
   }
 
   #unknownKey(event) {
@@ -187,6 +231,7 @@ export class Hands {
 
   #pointer(event) {
     if (!event.isPrimary) return;
+    if (event.pointerType !== "touch") this.#agree(event, event.type === "pointerdown");
     if (event.type === "pointerdown") {
       this.picture.canvas.setPointerCapture(event.pointerId);
       this.field.focus({ preventScroll: true });
@@ -214,6 +259,7 @@ export class Hands {
 
   #turn(event) {
     event.preventDefault();
+    this.#agree(event, false);
     this.#moveTo(event);
     const wheel = this.#wheel;
     const turned = wheelTurn(event);
@@ -226,6 +272,8 @@ export class Hands {
     if (delta) this.send(encode.wheel(...this.#at, delta));
   }
 }
+
+const kindName = (code) => (code === "AltRight" ? "AltGraph" : code.replace(/Left$/, ""));
 
 /** How far the wheel turned, 120 a notch, positive away from the person. */
 export function wheelTurn(event) {

@@ -134,7 +134,19 @@ export const KEYS = {
   MediaTrackPrevious: [0xb1, 1],
   MediaStop: [0xb2, 1],
   MediaPlayPause: [0xb3, 1],
-  IntlYen: [0xdc],
+  IntlYen: [0xdc, 1],
+  KanaMode: [0x15, 1],
+  Lang4: [0xf2],
+  BrowserBack: [0xa6, 1],
+  BrowserForward: [0xa7, 1],
+  BrowserRefresh: [0xa8, 1],
+  BrowserFavorites: [0xab, 1],
+  BrowserHome: [0xac, 1],
+  LaunchMail: [0xb4, 1],
+  MediaSelect: [0xb5, 1],
+  LaunchApp1: [0xb6, 1],
+  LaunchApp2: [0xb7, 1],
+  Sleep: [0x5f, 1],
   OSLeft: [0x5b, 1],
   OSRight: [0x5c, 1],
 };
@@ -160,6 +172,30 @@ const SHIFTED = {
   Digit9: "(", Digit0: ")", Minus: "_", Equal: "+", BracketLeft: "{", BracketRight: "}", Backslash: "|", Semicolon: ":",
   Quote: '"', Comma: "<", Period: ">", Slash: "?",
 };
+
+const PLAIN = {
+  Backquote: "`", Minus: "-", Equal: "=", BracketLeft: "[", BracketRight: "]", Backslash: "\\", Semicolon: ";", Quote: "'",
+  Comma: ",", Period: ".", Slash: "/",
+};
+const CODES = new Map([...Object.entries(SHIFTED), ...Object.entries(PLAIN)].map(([code, char]) => [char, code]));
+
+function codeOf(char) {
+  if (/^[a-z]$/i.test(char)) return `Key${char.toUpperCase()}`;
+  return /^\d$/.test(char) ? `Digit${char}` : CODES.get(char);
+}
+
+/**
+ * What a key event sends when characters are sent: {text}, {code} of the key that has its character printed on it on a US
+ * keyboard (a shortcut), {nothing} (it only helps to make a character), or {}: the key itself.
+ */
+export function asWritten(event) {
+  if (event.key === "AltGraph") return { nothing: true };
+  if ([...event.key].length !== 1 || event.key === " ") return {};
+  const writes = event.getModifierState("AltGraph") || (onMac && event.altKey);
+  const shortcut = event.metaKey || (!writes && (event.ctrlKey || event.altKey)) || (onMac && event.ctrlKey);
+  if (!shortcut) return { text: event.key };
+  return event.code.startsWith("Numpad") ? {} : { code: codeOf(event.key) };
+}
 
 /**
  * Whether a key event claims a character that its key only makes with Shift, while no Shift is down: what a program that

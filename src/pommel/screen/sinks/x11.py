@@ -1,8 +1,8 @@
 """Hands on an X server: an `InputSink` by XTEST. Band: shell.
 
-Keys are found on the server's own keyboard map. A character that no key of it types gets a key: one that means
-nothing is given it, typed with, and made meaningless again after a while; programs look the map up only once they get
-to the key, so this must not be at once. Nothing is let go of that was not pressed here.
+Keys are pressed where they are, whatever the server's map has there. A character that no key types gets a key: one that
+means nothing is given it, typed with, and made meaningless again after a while; programs look the map up only once they
+get to the key, so this must not be at once. Nothing is let go of that was not pressed here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pommel.screen.geometry import Rect
 from pommel.screen.sinks.x11_keys import SHIFT_L, Pair, ServerKeys, around, is_typable, pair_for
 from pommel.screen.sinks.x11_record import HeldRecord, take_orphans
 from pommel.screen.sources.x11_link import X11Link
-from pommel.wire.keymap import find_key
+from pommel.wire.keymap import PhysicalKey, find_key
 
 _BUTTONS = ((LEFT, 1), (MIDDLE, 2), (RIGHT, 3))
 _WHEEL_UP, _WHEEL_DOWN = 4, 5
@@ -68,8 +68,11 @@ class Keyboard:
                 hint="start it without `-tst` and `-extension XTEST`",
             )
         self._display, self._root, self._view = display, display.screen().root, view
+        self._has_other_screens = display.screen_count() > 1
         xtest.grab_control(display, True)  # a menu that has the server for itself must hear us
-        self._held: dict[tuple[int, bool], int] = {}  # keys of the wire that are down, and the keycodes they became
+        self._held: dict[
+            tuple[int, bool, bool], int
+        ] = {}  # keys of the wire that are down, and the keycodes they became
         self._buttons = 0
         self._borrowed: dict[int, float] = {}  # keycodes with a meaning of ours: when each was last typed with
         self._keys = self._learn()
@@ -126,14 +129,14 @@ class Keyboard:
 
     def _press(self, action: PressKey) -> str:
         key = find_key(action.vk, action.extended)
-        name = (key.vk, key.extended) if key else (action.vk, action.extended)
+        name = (*((key.vk, key.extended) if key else (action.vk, action.extended)), action.legend)
         if not action.down:
             code = self._held.pop(name, None)
             if code is not None and code not in self._held.values():
                 self._stroke(code, False)
                 self._note()
             return ""
-        code = self._held.get(name) or (self._known().code_of(key) if key else None)
+        code = self._held.get(name) or (self._find(key, action.legend) if key else None)
         if code is None:
             return f"[key {action.vk:#04x}]"
         self._held[name] = code
@@ -141,12 +144,24 @@ class Keyboard:
         self._stroke(code, True)  # again, if it is down: the keyboard repeats it
         return ""
 
+    def _find(self, key: PhysicalKey, legend: bool) -> int | None:
+        keys = self._known()
+        return keys.code_of_legend(key, self._layout(self._state())) if legend else keys.code_of(key)
+
+    def _state(self) -> int:
+        return int(self._root.query_pointer().mask)
+
+    @staticmethod
+    def _layout(state: int) -> int:
+        return state >> 13 & 3
+
     def _type(self, char: str) -> bool:
         if not is_typable(char):
             return False
-        state = self._root.query_pointer().mask
+        state = self._state()
+        layout = self._layout(state)
         pair = pair_for(char)
-        found = self._known().typing(pair, state >> 13 & 3) if state >> 13 & 3 < 2 else None
+        found = self._known().typing(pair, layout) if layout < 2 else None
         code, typed = found or (self._borrow(pair), pair)
         if code is None:
             return False
@@ -224,6 +239,9 @@ class Keyboard:
 
     def _point(self, x: int, y: int, buttons: int) -> None:
         view = self._view()
+        # XTEST's motion does not leave the X screen that the pointer is on, whatever root window it names.
+        if self._has_other_screens and not self._root.query_pointer().same_screen:
+            self._root.warp_pointer(view.x + x, view.y + y)
         xtest.fake_input(self._display, X.MotionNotify, 0, root=self._root, x=view.x + x, y=view.y + y)
         self._set_buttons(buttons)
 

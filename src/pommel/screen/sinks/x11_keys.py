@@ -2,6 +2,10 @@
 
 A keycode is a key of the server's; its row of the core keyboard map has a keysym for each column: 0 and 1 are plain
 and with Shift, 2 and 3 the same in a second layout, what follows is reached with AltGr.
+
+A key of the wire is one at a place, whatever the layout makes of it: its keycode is Linux' code and 8. That holds for
+each X server on Linux but some that count as XFree86 did, where the keys off the main block differ: those are found by
+what is on them, which is the same in all layouts.
 """
 
 from __future__ import annotations
@@ -9,13 +13,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from pommel.wire.keymap import PhysicalKey
+from pommel.wire.keymap import KEYBOARD, PhysicalKey, legend_of
 
 SHIFT_L = 0xFFE1
 _RETURN, _TAB = 0xFF0D, 0xFF09
 _UNICODE = 0x01000000
-_PC_MAIN_KEYS = 0x58  # up to here a PC keyboard's scancodes and the server's keycodes differ by 8 alone
+_OFFSET = 8  # between Linux' codes and the server's
+_PC_MAIN_KEYS = 0x58  # up to here XFree86's keycodes are the same
 _SECOND_LAYOUT = 2
+_LAYOUTS = 2  # those whose columns the core map has in fixed places
+_PLACES = frozenset(key.evdev + _OFFSET for key in KEYBOARD)
+# Keys that every layout has, by their places: Escape, Backspace, Tab, Return, Space; Up, Left, Right, Down.
+_ON_MAIN = {0xFF1B: 9, 0xFF08: 22, 0xFF09: 23, 0xFF0D: 36, 0x20: 65}
+_OFF_MAIN = {0xFF52: 111, 0xFF51: 113, 0xFF53: 114, 0xFF54: 116}
 
 Row = tuple[int, ...]
 
@@ -41,10 +51,13 @@ class ServerKeys:
     rows: dict[int, Row]
     modifiers: frozenset[int] = frozenset()
     _places: dict[int, tuple[int, int]] = field(init=False)
+    _last_place: int = field(init=False)  # the last of Linux' codes that is where it is on Linux
 
     def __post_init__(self) -> None:
         self._places = {}
         self._index()
+        on, off = (self._agrees(keys) for keys in (_ON_MAIN, _OFF_MAIN))
+        self._last_place = (0xFF if off else _PC_MAIN_KEYS) if on else 0
 
     def _index(self) -> None:
         # The plain ones first: what a key is called by is what is printed on it.
@@ -52,12 +65,34 @@ class ServerKeys:
         for column, code, sym in sorted(found):
             self._places.setdefault(sym, (code, column))
 
+    def _agrees(self, keys: dict[int, int]) -> bool:
+        """Tell whether keys are where Linux has them: as many as not. Who moves one key has not renumbered all."""
+        found = [sym in self.rows.get(code, ()) for sym, code in keys.items() if sym in self._places]
+        return 2 * sum(found) >= len(found)
+
     def code_of(self, key: PhysicalKey) -> int | None:
-        """Find the keycode of a key of the wire: by what is on it, else by where it is."""
-        place = self._places.get(key.keysym)
-        if place is not None:
-            return place[0]
-        return key.qnum + 8 if key.qnum <= _PC_MAIN_KEYS and key.qnum + 8 in self.rows else None
+        """Find the keycode of a key of the wire: by where it is, else by what a US keyboard has on it."""
+        code = key.evdev + _OFFSET
+        return code if key.evdev <= self._last_place and code in self.rows else self.code_of_sym(key.keysym)
+
+    def code_of_legend(self, key: PhysicalKey, layout: int) -> int | None:
+        """Find the key that types, in a layout (from 0), what `key` is named after.
+
+        Digits count where they need Shift too. Where no key types it, the name is that of a place.
+        """
+        legend = legend_of(key.vk) if layout < _LAYOUTS else ""
+        columns = (0, 1) if legend[:1].isdigit() else (0,)
+        for char in legend if legend == "=+" else legend[:1]:  # Windows calls this key "plus" wherever it is
+            for column in columns:
+                for code, row in self.rows.items():
+                    if keysym(char) in self._columns(row, layout)[column : column + 1]:
+                        return code
+        return self.code_of(key)
+
+    @staticmethod
+    def _columns(row: Row, layout: int) -> Row:
+        here = row[layout * _SECOND_LAYOUT :][:2]
+        return here if not layout or any(here) else row[:2]  # a key with one layout has it in all
 
     def code_of_sym(self, sym: int) -> int | None:
         """Find the keycode on which a keysym is in any column."""
@@ -70,11 +105,8 @@ class ServerKeys:
         Keys that need AltGr are not told of.
         """
         meant = pair.shifted if pair.wants_shift else pair.plain
-        first = layout * _SECOND_LAYOUT
         for code, row in self.rows.items():
-            here = row[first : first + 2]
-            if layout and not any(here):  # a key with one layout has it in all
-                here = row[:2]
+            here = self._columns(row, layout)
             if meant in here:
                 plain, shifted = (*here, 0)[:2]
                 cased = {plain, shifted} == {pair.plain, pair.shifted}
@@ -82,8 +114,9 @@ class ServerKeys:
         return None
 
     def spare(self) -> list[int]:
-        """List the keycodes that mean nothing, highest first: those no keyboard has."""
-        return sorted((c for c, row in self.rows.items() if not any(row) and c not in self.modifiers), reverse=True)
+        """List the keycodes that mean nothing: those no keyboard has first."""
+        free = (code for code, row in self.rows.items() if not any(row) and code not in self.modifiers)
+        return sorted(free, key=lambda code: (code in _PLACES, -code))
 
 
 def pair_for(char: str) -> Pair:
