@@ -140,7 +140,7 @@ def disk_plan(
     Raises:
         UpstreamError, StateError: as `command_line`; `machine_disk.plan` and `copies` say the rest.
     """
-    upstream, paths = upstream or _read(workspace, spec), workspace.paths(spec.name)
+    upstream, paths = upstream or _read(workspace, spec, starting=True), workspace.paths(spec.name)
     kept = record.load(paths.record) if paths.record.exists() else None
     planned = machine_disk.plan(workspace, spec, upstream.files, upstream.facts, kept)
     return planned, machine_disk.copies(spec, paths, upstream.files, upstream.facts)

@@ -94,21 +94,41 @@ def _make_trial(workspace: Workspace, spec: MachineSpec, report: Report) -> bool
     return _make(workspace, spec, fill, replace(_record(workspace, spec), base=image.directory.name), report)
 
 
-def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, report: Report) -> bool:
-    paths = workspace.paths(spec.name)
-    planned, _ = disk_plan(workspace, spec)
+def refuse(workspace: Workspace, spec: MachineSpec) -> machine_disk.DiskPlan:
+    """See that machine `spec.name` can be made, as far as that can be known beforehand, and say what its disk is.
+
+    Raises:
+        StateError: the upstream's disk has data on it, and nobody said whether to use it; or nothing says which macOS
+            goes on an empty disk.
+        ConfigError: its disk is too small for macOS.
+        UpstreamError: what the upstream boots cannot be told.
+    """
+    there = workspace.upstream_folder(spec).is_dir()
+    planned = disk_plan(workspace, spec)[0] if there else machine_disk.DiskPlan(str(workspace.paths(spec.name).disk))
     if planned.refusal is not None:
         raise planned.refusal
-    image = None
-    if planned.target is None:
-        _check_room(workspace, spec, report)
-    if spec.macos is not None and not planned.has_macos:
-        image = recovery.provide(workspace, spec.macos, offline=offline, report=report)
-    elif planned.target is None and own_installer(workspace, spec) is None:
+    if planned.target is None and spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
+        raise ConfigError(
+            f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
+            hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
+        )
+    needs_installer = planned.target is None and spec.macos is None and spec.upstream != TRIAL
+    if needs_installer and (not there or own_installer(workspace, spec) is None):
         raise StateError(
             f"{spec.name} boots from {workspace.upstream_folder(spec)}, and nothing says which macOS goes on it",
             hint=f'set macos = "sonoma" in [machine.{spec.name}], or put a BaseSystem.img into that folder',
         )
+    return planned
+
+
+def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, report: Report) -> bool:
+    paths = workspace.paths(spec.name)
+    planned = refuse(workspace, spec)
+    image = None
+    if planned.target is None and spec.macos is not None:
+        _check_room(workspace, report)
+    if spec.macos is not None and not planned.has_macos:
+        image = recovery.provide(workspace, spec.macos, offline=offline, report=report)
 
     def fill(aside: Path) -> None:
         if planned.target is not None:
@@ -126,13 +146,8 @@ def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, rep
     return _make(workspace, spec, fill, made, report)
 
 
-def _check_room(workspace: Workspace, spec: MachineSpec, report: Report) -> None:
-    """See that macOS can be installed on the disk that is asked for."""
-    if spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
-        raise ConfigError(
-            f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
-            hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
-        )
+def _check_room(workspace: Workspace, report: Report) -> None:
+    """Tell of a disk on which an installed macOS has no room."""
     workspace.home.machines.mkdir(parents=True, exist_ok=True)
     if (free := disk.free_bytes(workspace.home.machines)) < MACOS_TAKES:
         warn(

@@ -93,6 +93,16 @@ def setup(
             return
 
 
+def kernel_step(workspace: Workspace, spec: MachineSpec) -> tuple[str, tuple[str, ...], bool] | None:
+    """What `ready_kernel` would do: what, why, and whether it is to do; None: nothing is to be set for this machine."""
+    if spec.macos is None or spec.upstream == TRIAL or needs.plan(spec, made=True) is not None:
+        return None
+    if host_checks.accelerator(workspace, spec).kind != "kvm":
+        return None
+    look = look_modules(workspace, spec)
+    return "set the options of KVM's kernel modules", (look.text,), look.state == "todo"
+
+
 def ready_kernel(workspace: Workspace, spec: MachineSpec, *, consent: Consent | None, report: Report) -> None:
     """Set the kernel module options that macOS under KVM cannot start without, if they are not; asks as `setup` does.
 

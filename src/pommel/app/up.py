@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel import writable
-from pommel.app import clip, machines, making, mesh, needs, setup, starting
+from pommel.app import clip, foresight, machines, making, mesh, needs, setup, starting
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
 from pommel.errors import DeadlineError, MachineError, StateError
@@ -34,23 +33,45 @@ class Step:
     needed: bool
 
 
-def steps(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, Any] | None = None) -> list[Step]:
-    """What `up` would do now for machine `name`, without doing any of it."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `up` would do, in order, and what to know of it."""
+
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def plan(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
+    """What `up` would do now for machine `name`, without doing any of it.
+
+    Raises:
+        PommelError: what `up` would raise, as far as that can be known before it begins.
+    """
     workspace = workspace or Workspace.current()
     spec = workspace.spec(name, flags)
     paths = workspace.paths(name)
-    plan = needs.plan(spec, made=paths.record.exists())
+    packages = needs.plan(spec, made=paths.record.exists())
     alive = state.observe(paths).alive
-    return [
+    warnings = foresight.look(workspace, spec, flags)
+    steps = [
         Step(
-            f"install packages: {plan.as_text}" if plan else "install packages",
-            plan.reasons if plan else ("all there",),
-            plan is not None,
+            f"install packages: {packages.as_text}" if packages else "install packages",
+            packages.reasons if packages else ("all there",),
+            packages is not None,
         ),
+        *(Step(what, (why,), needed) for what, why, needed in foresight.lay_steps(workspace, spec)),
         *(Step(what, (why,), needed) for what, why, needed in making.steps(workspace, spec)),
         Step(f"start {name}", ("it is running" if alive else "it is stopped",), not alive),
         Step(f"serve the console of {name} on 127.0.0.1", ("its screen, keyboard and mouse on a page",), True),
     ]
+    if not alive and (modules := setup.kernel_step(workspace, spec)) is not None:
+        steps.insert(1, Step(*modules))
+    return Plan(tuple(steps), warnings)
+
+
+def steps(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, Any] | None = None) -> list[Step]:
+    """The steps of `plan`."""
+    return list(plan(name, workspace=workspace, flags=flags).steps)
 
 
 def up(
@@ -74,8 +95,7 @@ def up(
     workspace = workspace or Workspace.current()
     spec = workspace.spec(name, flags)
     paths = workspace.paths(name)
-    if not state.observe(paths).alive:
-        writable.must_take(workspace.home.root)
+    foresight.look(workspace, spec, flags)
     needs.provide(spec, made=paths.record.exists(), consent=consent, report=report)
     if not state.observe(paths).alive:
         setup.ready_kernel(workspace, spec, consent=consent, report=report)

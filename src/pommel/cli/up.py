@@ -70,7 +70,7 @@ def up_command(
     headless: bool = options.pop("headless")
     flags = split_flags(options)
     if dry_run:
-        _show_steps(up.steps(name, workspace=workspace, flags=flags), name, as_json=as_json)
+        _show_plan(up.plan(name, workspace=workspace, flags=flags), name, as_json=as_json)
         return
     report = reporter()
     seen = up.up(name, workspace=workspace, flags=flags, offline=offline, consent=consent_to(yes), report=report)
@@ -97,11 +97,14 @@ def _say(seen: machines.Status, *, as_json: bool) -> None:
         click.echo(f"{seen.name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
 
 
-def _show_steps(steps: list[up.Step], name: str, *, as_json: bool) -> None:
+def _show_plan(plan: up.Plan, name: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"name": name, "steps": [{"what": s.what, "why": list(s.why), "needed": s.needed} for s in steps]})
+        steps = [{"what": s.what, "why": list(s.why), "needed": s.needed} for s in plan.steps]
+        print_json({"name": name, "steps": steps, "warnings": list(plan.warnings)})
     else:
-        for step in steps:
+        for line in plan.warnings:
+            click.echo(f"warning: {line}", err=True)
+        for step in plan.steps:
             click.echo(f"{'would' if step.needed else 'done '}  {step.what}")
             for why in step.why:
                 click.echo(f"         {why}")

@@ -129,7 +129,7 @@ def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState
             roll_back(checkout)
             apply_all(checkout, wanted)
         return now
-    _refuse_conflicts(checkout, now)
+    refuse_conflicts(checkout, now)
     pending = {each.name for each in now if each.state is State.PENDING}
     if pending or len(known) != len(wanted):
         _put_on(checkout, wanted, pending)
@@ -244,7 +244,13 @@ def _as_upstream_has(checkout: Path, name: str) -> bytes | None:
     return found.stdout if found.returncode == 0 else None
 
 
-def _refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
+def refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
+    """See that every patch is applied, or applies.
+
+    Raises:
+        UpstreamError: one conflicts with the upstream.
+        StateError: one conflicts with an edit in the checkout.
+    """
     found = [each for each in states if each.state is State.CONFLICT]
     if not found:
         return
