@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pommel.errors import ConfigError, NotPermitted, UsageError
-from pommel.trees import remove_tree
+from pommel.trees import drop, remove_tree
 
 SOCKET_PATH_MAX = 107  # bytes: sockaddr_un.sun_path is 108 with its NUL (unix(7))
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
@@ -386,7 +386,7 @@ def build_aside(target: Path) -> Iterator[Path]:
             old = aside.with_name(aside.name + ".old")
             target.rename(old)
             aside.rename(target)
-            remove_tree(old)
+            drop(old)
         else:
             aside.rename(target)
     except BaseException:
@@ -397,4 +397,4 @@ def build_aside(target: Path) -> Iterator[Path]:
 def sweep_aside(target: Path) -> None:
     """Remove what killed builds of `target` left. Call it with the build's lock held."""
     for left in target.parent.glob(f".{target.name}.building.*"):
-        remove_tree(left)
+        drop(left)

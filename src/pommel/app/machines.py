@@ -11,7 +11,7 @@ from pommel import locks
 from pommel.app import console, mesh_status
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
-from pommel.machine import cloning, installation, logs, own_disks, record, snapshot_store, state, usage
+from pommel.machine import cloning, folder, installation, logs, own_disks, record, snapshot_store, state, usage
 from pommel.machine.snapshot_record import SLEEP_TAG
 from pommel.paths import MachinePaths
 
@@ -146,6 +146,8 @@ def log_lines(name: str, *, last: int = 50, follow: bool = False, workspace: Wor
 def delete(name: str, *, workspace: Workspace | None = None) -> None:
     """Delete machine `name`: its disk, NVRAM, keys, logs. Its console is ended. There is no way back.
 
+    A disk that is a link is left where it is, and only the link goes.
+
     Raises:
         StateError: it does not exist, or it is running.
     """
@@ -154,6 +156,11 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
 
     workspace = workspace or Workspace.current()
     paths = workspace.paths(name)
+    if paths.directory.is_symlink() and not paths.directory.exists():
+        raise StateError(
+            f"the folder of {name} is a link to {paths.directory.readlink()}, which is not there",
+            hint=f"mount its drive; or, if it is gone for good: rm {paths.directory}",
+        )
     if not paths.directory.exists():
         if name not in workspace.names():
             raise UsageError(f"there is no machine called {name!r}", hint="pommel list shows them")
@@ -163,12 +170,8 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
             raise StateError(f"{name} is running", hint=f"pommel stop {name}")
         cloning.refuse_if_base(workspace.home.machines, name, "deleted")
         console.stop(workspace, name)
-        # Out of sight in one step: a delete that is cut off leaves no half machine.
         desktop.remove(name, data_home=data_home(workspace.env))
-        doomed = paths.directory.with_name(f".{name}.building.deleted")
-        shutil.rmtree(doomed, ignore_errors=True)
-        paths.directory.rename(doomed)
-        shutil.rmtree(doomed)
+        folder.take_away(paths.directory, paths.directory.with_name(f".{name}.building.deleted"))
         shutil.rmtree(paths.runtime, ignore_errors=True)
 
 

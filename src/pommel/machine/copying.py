@@ -1,7 +1,8 @@
 """Write a disk anew, whole: for a full clone, and to give back room. Band: shell.
 
 The copy is made beside its place and renamed into it once `qemu-img compare` has found it equal, so there is never half
-a one. The caller holds the lock of the machine whose disk it is; the machine is stopped.
+a one. A disk that is a link to a file on another drive stays a link: the copy is made beside that file. The caller
+holds the lock of the machine whose disk it is; the machine is stopped.
 """
 
 from __future__ import annotations
@@ -50,13 +51,18 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     before = disk.info(path)
     _may_be_compacted(before)
     header = disk.header(path)
+    place = Path(os.path.realpath(path))
     words = ["-f", "qcow2", "-O", "qcow2", "-o", f"cluster_size={header.cluster_bytes}"]
-    if header.backing is not None:  # in the words that stand in the image, which may be relative
-        words += ["-B", header.backing, "-F", header.backing_format or "raw"]
-    with _made_beside(path, before.actual_bytes) as aside:
+    under = _seen_from(path, place.parent, header.backing)
+    if under is not None:
+        words += ["-B", under, "-F", header.backing_format or "raw"]
+    with _made_beside(place, before.actual_bytes) as aside:
         _convert(words, path, aside, before.actual_bytes, "compact", report)
         _compare(path, aside, report)
-        aside.chmod(path.stat().st_mode & 0o777)
+        if header.backing is not None and under != header.backing:  # the words that stood there, as the link needs them
+            words = ["-b", header.backing, "-F", header.backing_format or "raw"]
+            disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, str(aside))
+        aside.chmod(place.stat().st_mode & 0o777)
     done = Compacted(before.actual_bytes, disk.info(path).actual_bytes)
     report(Progress("compact", f"{path.name} is written anew", finished=True))
     return done
@@ -87,6 +93,13 @@ def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
         _compare(source, aside, report)
     report(Progress("copy", f"{target.name} is copied", finished=True))
     return False
+
+
+def _seen_from(path: Path, folder: Path, backing: str | None) -> str | None:
+    """How an image in `folder` names what `path` lies over: a relative name counts from the image's folder."""
+    if backing is None or path.parent == folder or ":" in backing.partition("/")[0]:
+        return backing
+    return os.path.realpath(path.parent / backing)
 
 
 def _may_be_compacted(found: disk.DiskInfo) -> None:
