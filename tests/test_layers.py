@@ -14,7 +14,7 @@ FILES = sorted(SRC.rglob("*.py"))
 GROUND = {"errors", "progress", "process", "paths", "locks", "ssh", "config", "settings", "fat", "systemd", "trees"}
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",
-    "session", "mesh",
+    "session", "mesh", "adopt",
 }  # fmt: skip
 FACES = {"cli", "menu"}
 # The one line on which domain packages may lean on each other: wire <- screen <- session, wire <- mesh, console.

@@ -1,4 +1,4 @@
-"""Which boot disk a machine starts from: one asked for, upstream's, or one packed from its OpenCore/EFI. Band: app."""
+"""Which boot disk a machine starts from: one asked for, its own, upstream's, or one packed from it. Band: app."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pommel import locks
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.machine.boot_choices import BootChoice
+from pommel.machine.folder import OWN_BOOT_DISK
 from pommel.machine.smbios import AppleIdentity
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles
@@ -55,6 +56,13 @@ def choose(
         if not path.is_file():
             raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
         return BootDisk(path, "asked for: boot_disk")
+    if (own := workspace.paths(spec.name).directory / OWN_BOOT_DISK).is_file():
+        if choice.verbose:
+            raise StateError(
+                f"{spec.name} has a boot disk of its own, and --verbose would start it from another",
+                hint=f"set boot-args in OpenCore's configuration on {own}",
+            )
+        return BootDisk(own, "the machine's own boot disk, which it was taken over with")
     efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
     why = _why_packed(files, apple, choice)
     if not why:

@@ -15,7 +15,7 @@ from pommel import locks
 from pommel.app import console
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError, UsageError
-from pommel.machine import cloning, identity, ports, record, smbios, state
+from pommel.machine import cloning, folder, identity, ports, record, smbios, state
 from pommel.machine.record import MachineRecord
 from pommel.paths import MachinePaths, build_aside, sweep_aside, write_atomic
 from pommel.progress import Report, ignore
@@ -57,6 +57,7 @@ def clone(
         sweep_aside(paths.directory)
         aside = held.enter_context(build_aside(paths.directory))
         cloning.clone_disks(base, aside, linked=linked, report=report)
+        _copy_own(base, aside, keep_identity)
         _copy_keys(base, aside, target)
         ports.allot_port(
             workspace.home,
@@ -132,6 +133,7 @@ def _record_of_clone(
         name=target,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         clone_of=kept.name,
+        disk_format=None,
         golden=False,
         config=str(config.absolute()) if config else kept.config,
     )
@@ -158,6 +160,13 @@ def _both(workspace: Workspace, one: str, other: str) -> Iterator[None]:
         for name in sorted((one, other)):
             held.enter_context(locks.hold(workspace.paths(name).lock, busy=f"another pommel is at work on {name}"))
         yield
+
+
+def _copy_own(base: MachinePaths, aside: Path, keep_identity: bool) -> None:
+    """The firmware that the machine was taken over with; and its boot disk, which holds its numbers, if they stay."""
+    for name in (folder.OWN_FIRMWARE, *((folder.OWN_BOOT_DISK,) if keep_identity else ())):
+        if (base.directory / name).is_file():
+            shutil.copyfile(base.directory / name, aside / name)
 
 
 def _copy_keys(base: MachinePaths, aside: Path, target: str) -> None:

@@ -21,10 +21,12 @@ from pommel.host.qemu_version import qemu_version
 from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
+from pommel.machine.folder import OWN_FIRMWARE
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles, upstream_files
 from pommel.overlay.capture import Captured, capture
+from pommel.paths import MachinePaths
 from pommel.process import which
 from pommel.progress import Report, warn
 from pommel.trial import upstream as trial_upstream
@@ -142,13 +144,14 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=qemu))
     upstream = _read(workspace, spec)
     spec, warnings = _tuned(spec, chosen.kind, upstream.line)
-    pair = firmware.find_pair(Path(upstream.files.firmware_code), Path(upstream.files.firmware_variables))
+    pair = _firmware(paths, upstream.files)
     boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice)
     installer, installer_reason = _installer(workspace, spec, kept, upstream.files, choice)
     placement = Placement(
         guest_name=spec.name,
         upstream=str(upstream.captured.cwd),
         disk=str(paths.disk),
+        disk_format=kept.disk_format or "qcow2",
         nvram=str(paths.nvram),
         firmware_code=str(pair.pair.code),
         firmware_reason=pair.reason,
@@ -174,6 +177,14 @@ def _plan(workspace: Workspace, kept: record.MachineRecord, spec: MachineSpec, c
     )
     overlaid = apply_rules(upstream.line, spec, facts, placement)
     return Planned(spec, upstream.captured, chosen, pair, boot, overlaid, warnings)
+
+
+def _firmware(paths: MachinePaths, files: UpstreamFiles) -> firmware.Choice:
+    """The upstream's firmware, unless the machine was taken over with one that its NVRAM belongs to."""
+    own = paths.directory / OWN_FIRMWARE
+    if own.is_file() and paths.nvram.is_file() and firmware.matches(own.stat().st_size, paths.nvram.stat().st_size):
+        return firmware.Choice(firmware.Pair(own, paths.nvram), "the firmware that the machine was taken over with")
+    return firmware.find_pair(Path(files.firmware_code), Path(files.firmware_variables))
 
 
 def _tuned(spec: MachineSpec, kind: str, line: CommandLine) -> tuple[MachineSpec, tuple[str, ...]]:

@@ -68,11 +68,12 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     return done
 
 
-def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
+def copy_whole(source: Path, target: Path, *, source_format: str | None = None, report: Report = ignore) -> bool:
     """Make the qcow2 disk `target` from all that `source` and what it lies over hold; return whether it was a reflink.
 
     A reflink takes no time and no room until one of the two changes; where the file system has none, or the source
-    holds snapshots or lies over another file, all is copied.
+    holds snapshots or lies over another file, all is copied. `source_format` is what the source is for certain: a raw
+    disk may begin with what looks like another format, put there by a guest.
 
     Raises:
         StateError: there is no source, or a target already.
@@ -81,16 +82,17 @@ def copy_whole(source: Path, target: Path, *, report: Report = ignore) -> bool:
     source, target = source.absolute(), target.absolute()
     if target.exists():
         raise StateError(f"{target} exists already")
-    found = disk.info(source)
-    disk.qemu_img("info", str(source))  # without --force-share: it says no while a QEMU writes to it
+    found = disk.info(source, source_format)
+    declared = ["-f", source_format] if source_format else []
+    disk.qemu_img("info", *declared, str(source))  # without --force-share: it says no while a QEMU writes to it
     target.parent.mkdir(parents=True, exist_ok=True)
-    if _is_plain(found) and _reflink(source, target):
+    if _is_plain(found) and clone_blocks(source, target):
         report(Progress("copy", f"{target.name} shares its blocks with {source.name}", finished=True))
         return True
     takes = sum(part.actual_bytes for part in _chain(found))
     with _made_beside(target, takes) as aside:
         _convert(["-f", found.format, "-O", "qcow2"], source, aside, takes, "copy", report)
-        _compare(source, aside, report)
+        _compare(source, aside, report, found.format)
     report(Progress("copy", f"{target.name} is copied", finished=True))
     return False
 
@@ -155,10 +157,10 @@ def _convert(words: Sequence[str], source: Path, target: Path, takes: int, step:
     _watched(["convert", *words, str(source), str(target)], target, takes, step, text, report)
 
 
-def _compare(one: Path, other: Path, report: Report) -> None:
+def _compare(one: Path, other: Path, report: Report, one_format: str = "qcow2") -> None:
     report(Progress("verify", f"comparing {one.name} with its copy"))
     try:
-        disk.qemu_img("compare", str(one), str(other), timeout_s=_LONG_S)
+        disk.qemu_img("compare", "-f", one_format, "-F", "qcow2", str(one), str(other), timeout_s=_LONG_S)
     except BuildError as failure:
         raise BuildError(f"the copy of {one} is not equal to it and was thrown away: {failure}") from failure
     report(Progress("verify", "the copy is equal", finished=True))
@@ -183,7 +185,7 @@ def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str
         log.unlink(missing_ok=True)
 
 
-def _reflink(source: Path, target: Path) -> bool:
+def clone_blocks(source: Path, target: Path) -> bool:
     """Make `target` share all blocks of `source`; False where the file system cannot."""
     fd, aside = tempfile.mkstemp(prefix=f".{target.name}.aside.", dir=target.parent)
     try:

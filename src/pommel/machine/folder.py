@@ -12,6 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
+OWN_BOOT_DISK = "OpenCore.qcow2"  # a boot disk that was taken over with the machine
+OWN_FIRMWARE = "firmware.fd"  # the firmware's code that its NVRAM belongs to, likewise
 # The names of MachinePaths, and of what else Pommel and QEMU write there.
 _OWN = (
     "machine.json", "mac_hdd_ng.img", "disk-*.qcow2", "nvram.fd", "nvram.fd.old-*", "firmware.fd", "OpenCore.qcow2",
