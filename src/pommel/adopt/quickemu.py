@@ -83,7 +83,7 @@ def argv_of(script: str) -> list[str] | None:
     if len(script) > TEXT_MAX:
         return None
     try:
-        words = shlex.split(script, comments=True)
+        words = shlex.split(script.replace("\\\n", " "), comments=True)
     except ValueError:
         return None
     place = next((number for number, word in enumerate(words) if _QEMU.match(word)), None)

@@ -62,8 +62,9 @@ def numbers(configuration: Mapping[str, Any]) -> dict[str, str]:
     if not re.search(r"[1-9a-fA-F]", said.get("uuid", "1")):
         del said["uuid"]  # all zero: nobody's
     rom = generic.get("ROM")
-    if isinstance(rom, bytes) and len(rom) == 6 and any(rom):
-        said["rom"] = rom.hex().upper()
+    digits = rom.hex() if isinstance(rom, bytes) else rom if isinstance(rom, str) else ""
+    if re.fullmatch(r"[0-9a-fA-F]{12}", digits) and digits.strip("0"):
+        said["rom"] = digits.upper()
     return said
 
 
