@@ -45,5 +45,5 @@ def test_what_it_is_not() -> None:
     assert not dockur.is_one(frozenset({"data.img"})) and not dockur.is_one(frozenset({"macos.id"}))
     with pytest.raises(StateError, match="names no disk"):
         dockur.machine("/s", frozenset({"macos.id"}), {})
-    with pytest.raises(UsageError, match="macos.mac: 'x' is no MAC address"):
+    with pytest.raises(UsageError, match=r"macos.mac: 'x' is no MAC address"):
         dockur.machine("/s", NAMES, {"macos.mac": "x\n"})

@@ -35,7 +35,9 @@ def test_what_quickget_writes() -> None:
 
 
 def test_what_people_add() -> None:
-    text = CONF + 'ram="8G"  # plenty\ncpu_cores=4\nmacaddr=52:54:00:AA:bb:cc\nnetwork=br0\nport_forwards=("8123:8123")\n'
+    text = (
+        CONF + 'ram="8G"  # plenty\ncpu_cores=4\nmacaddr=52:54:00:AA:bb:cc\nnetwork=br0\nport_forwards=("8123:8123")\n'
+    )
     found = quickemu.machine(quickemu.parse(text, "a.conf"), "a", "a.conf", names=NAMES)
     assert {key: taken.value for key, taken in found.settings.items()} == {"memory": "8G", "threads": 4}
     assert found.facts["mac"].value == "52:54:00:aa:bb:cc"
@@ -81,7 +83,9 @@ def test_what_cannot_be_adopted_says_why(text: str, error: type[PommelError], sa
 
 
 def test_the_script_of_the_last_start() -> None:
-    script = "#!/usr/bin/env bash\n/usr/bin/qemu-system-x86_64 \\\n    -m 8G \\\n    -smp cores=2,threads=2 2>/dev/null\n"
+    script = (
+        "#!/usr/bin/env bash\n/usr/bin/qemu-system-x86_64 \\\n    -m 8G \\\n    -smp cores=2,threads=2 2>/dev/null\n"
+    )
     assert quickemu.argv_of(script) == ["-m", "8G", "-smp", "cores=2,threads=2"]
     assert quickemu.argv_of("echo 'open") is None and quickemu.argv_of("true") is None
 

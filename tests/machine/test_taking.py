@@ -26,10 +26,9 @@ def qemu(image: Path) -> subprocess.Popen[bytes]:
     """A QEMU that holds the image, and says so by its first prompt."""
     words = ["-M", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
     drive = ["-drive", f"if=none,format=qcow2,file={image}"]
-    started = subprocess.Popen(
+    return subprocess.Popen(
         ["qemu-system-x86_64", *words, *drive], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    return started
 
 
 def test_a_running_qemu_is_seen_and_named(image: Path) -> None:
@@ -55,7 +54,7 @@ def test_no_qemu_starts_while_an_image_is_kept_still(image: Path) -> None:
 
 
 def test_somebody_without_a_lock_is_seen_by_what_he_has_open(image: Path) -> None:
-    with image.open("r+b"), pytest.raises(StateError, match="in use by .*pid"):
+    with image.open("r+b"), pytest.raises(StateError, match=r"in use by .*pid"):
         taking.refuse_if_used(image)
 
 

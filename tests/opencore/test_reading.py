@@ -71,7 +71,7 @@ def test_a_partitioned_disk(tmp_path: Path) -> None:
 def test_what_holds_none(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_bytes(bytes(1 << 20))
-    with pytest.raises(StateError, match="holds no EFI/OC/config.plist"):
+    with pytest.raises(StateError, match=r"holds no EFI/OC/config.plist"):
         reading.read_config(empty, image_format="raw")
     with pytest.raises(UpstreamError, match=r"config.plist on raw is not a property list"):
         reading.read_config(fat(tmp_path / "raw", b"junk"), image_format="raw")
