@@ -29,7 +29,7 @@ GROUND = {
 }
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",
-    "session", "mesh",
+    "session", "mesh", "adopt",
 }  # fmt: skip
 FACES = {"cli", "menu"}
 # The one line on which domain packages may lean on each other: wire <- screen <- session, wire <- mesh, console.

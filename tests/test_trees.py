@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from pommel.paths import sweep_aside
-from pommel.trees import remove_tree
+from pommel.trees import drop, remove_tree
 
 
 def test_what_a_killed_ones_program_still_writes_is_swept_too(tmp_path: Path) -> None:
@@ -39,3 +39,12 @@ def test_what_is_not_there_and_what_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     remove_tree(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
+
+
+def test_a_dropped_link_goes_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to("kept")
+    drop(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    drop(tmp_path / "kept")
+    assert list(tmp_path.iterdir()) == []

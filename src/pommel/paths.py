@@ -30,7 +30,7 @@ from pathlib import Path
 
 from pommel import locks, sockets
 from pommel.errors import UsageError
-from pommel.trees import remove_tree
+from pommel.trees import drop, remove_tree
 
 # What follows the target's name. No dots but before "old": `a.building.x` is a machine's name too.
 _ASIDE = r"\.building\.[a-z0-9_]+(\.old)?\Z"
@@ -377,7 +377,7 @@ def build_aside(target: Path) -> Iterator[Path]:
             old = aside.with_name(aside.name + ".old")
             target.rename(old)
             put_in_place(aside, target)
-            remove_tree(old)
+            drop(old)
         else:
             put_in_place(aside, target)
     except BaseException:
@@ -390,7 +390,7 @@ def sweep_aside(target: Path) -> None:
     left = re.compile(rf"\.{re.escape(target.name)}{_ASIDE}")
     for path in target.parent.glob(".*.building.*"):
         if left.match(path.name) and path.is_dir():
-            remove_tree(path)
+            drop(path)
 
 
 def is_aside(path: Path) -> bool:

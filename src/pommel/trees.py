@@ -22,3 +22,11 @@ def remove_tree(path: Path) -> None:
             return
         time.sleep(pause_s)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def drop(path: Path) -> None:
+    """Remove a directory as `remove_tree` does; of a link to one, the link."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        remove_tree(path)

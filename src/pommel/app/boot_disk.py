@@ -1,4 +1,4 @@
-"""Which boot disk a machine starts from: one asked for, upstream's, or one packed from its OpenCore/EFI. Band: app."""
+"""Which boot disk a machine starts from: one asked for, its own, upstream's, or one packed from it. Band: app."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pommel.errors import StateError
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.disk_contents import facts_of
 from pommel.machine.disk_facts import DiskFacts, Facts
+from pommel.machine.folder import OWN_BOOT_DISK
 from pommel.machine.smbios import AppleIdentity
 from pommel.machine.spec import MachineSpec
 from pommel.machine.upstream_files import UpstreamFiles
@@ -61,6 +62,14 @@ def choose(
         if not path.is_file():
             raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
         return BootDisk(path, "asked for: boot_disk", facts_of(str(path)).format or "qcow2")
+    if (own := workspace.paths(spec.name).directory / OWN_BOOT_DISK).is_file():
+        if choice.verbose:
+            raise StateError(
+                f"{spec.name} has a boot disk of its own, and --verbose would start it from another",
+                hint=f"set boot-args in OpenCore's configuration on {own}",
+            )
+        reason = "the machine's own boot disk, which it was taken over with"
+        return BootDisk(own, reason, facts_of(str(own)).format or "qcow2")
     efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
     why = _why_packed(files, apple, choice, (facts or {}).get(files.boot_disk or ""))
     if not why:

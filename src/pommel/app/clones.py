@@ -14,7 +14,7 @@ from pathlib import Path
 from pommel.app import console
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError, UsageError
-from pommel.machine import cloning, identity, ports, record, smbios
+from pommel.machine import cloning, folder, identity, ports, record, smbios
 from pommel.machine.exclusive import serialised
 from pommel.machine.permission import CLONED, GILDED, RENAMED, UNGILDED, working_on
 from pommel.machine.record import MachineRecord
@@ -58,6 +58,7 @@ def clone(
         aside = held.enter_context(build_aside(paths.directory))
         linked = kept.golden if linked is None else linked
         cloning.clone_disks(base, aside, linked=linked, form=kept.disk_format, report=report)
+        _copy_own(base, aside, keep_identity)
         _copy_keys(base, aside, target)
         ports.allot_port(
             workspace.home,
@@ -155,6 +156,13 @@ def _both(workspace: Workspace, one: str, other: str) -> Iterator[None]:
         for name in sorted((one, other)):
             held.enter_context(serialised(workspace.paths(name)))
         yield
+
+
+def _copy_own(base: MachinePaths, aside: Path, keep_identity: bool) -> None:
+    """The firmware that the machine was taken over with; and its boot disk, which holds its numbers, if they stay."""
+    for name in (folder.OWN_FIRMWARE, *((folder.OWN_BOOT_DISK,) if keep_identity else ())):
+        if (base.directory / name).is_file():
+            shutil.copyfile(base.directory / name, aside / name)
 
 
 def _copy_keys(base: MachinePaths, aside: Path, target: str) -> None:

@@ -23,6 +23,7 @@ from pommel.machine import explain, firmware, identity, installation, own_disks,
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
 from pommel.machine.disk_facts import DiskFacts
+from pommel.machine.folder import OWN_FIRMWARE
 from pommel.machine.origins import Difference
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
@@ -286,7 +287,7 @@ def host_limits() -> user_words.HostLimits:
 def _storage(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> _Storage:
     """What the machine's firmware, its disk and its copies of the upstream's drives are."""
     paths, files, facts = workspace.paths(spec.name), upstream.files, upstream.facts
-    chips = firmware.choose(files.firmware_code, files.firmware_variables, files.bios)
+    chips = _own_firmware(paths) or firmware.choose(files.firmware_code, files.firmware_variables, files.bios)
     paired = isinstance(chips, firmware.Choice)
     disk, copies = disk_plan(workspace, spec, upstream)
     copied = machine_disk.copy_paths(paths, copies)
@@ -305,6 +306,14 @@ def _storage(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> _S
         "drive_copies": copied,
     }
     return _Storage(chips, tuple(copies), tuple(said), words)
+
+
+def _own_firmware(paths: MachinePaths) -> firmware.Choice | None:
+    """The firmware that the machine was taken over with and that its NVRAM belongs to; None: it has none."""
+    own = paths.directory / OWN_FIRMWARE
+    if own.is_file() and paths.nvram.is_file() and firmware.matches(own.stat().st_size, paths.nvram.stat().st_size):
+        return firmware.Choice(firmware.Pair(own, paths.nvram), "the firmware that the machine was taken over with")
+    return None
 
 
 def _tuned(spec: MachineSpec, kind: str, line: CommandLine) -> tuple[MachineSpec, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 from pommel.app import console, mesh_status
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
-from pommel.machine import installation, logs, own_disks, record, state, usage
+from pommel.machine import folder, installation, logs, own_disks, record, state, usage
 from pommel.machine.exclusive import serialised
 from pommel.machine.permission import DELETED, must_allow, sleeps
 from pommel.paths import MachinePaths
@@ -146,6 +146,8 @@ def log_lines(name: str, *, last: int = 50, follow: bool = False, workspace: Wor
 def delete(name: str, *, workspace: Workspace | None = None) -> None:
     """Delete machine `name`: its disk, NVRAM, keys, logs. Its console is ended. There is no way back.
 
+    A disk that is a link is left where it is, and only the link goes.
+
     Raises:
         StateError: it does not exist, it is running, or linked clones lie over it.
     """
@@ -154,6 +156,11 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
 
     workspace = workspace or Workspace.current()
     paths = workspace.paths(name)
+    if paths.directory.is_symlink() and not paths.directory.exists():
+        raise StateError(
+            f"the folder of {name} is a link to {paths.directory.readlink()}, which is not there",
+            hint=f"mount its drive; or, if it is gone for good: rm {paths.directory}",
+        )
     if not paths.directory.exists():
         if name not in workspace.names():
             raise UsageError(f"there is no machine called {name!r}", hint="pommel list shows them")
@@ -161,12 +168,8 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
     with serialised(paths):  # nothing is put right in what is to go
         must_allow(paths, DELETED)
         console.stop(workspace, name)
-        # Out of sight in one step: a delete that is cut off leaves no half machine.
         desktop.remove(name, data_home=data_home(workspace.env))
-        doomed = paths.directory.with_name(f".{name}.building.deleted")
-        shutil.rmtree(doomed, ignore_errors=True)
-        paths.directory.rename(doomed)
-        shutil.rmtree(doomed)
+        folder.take_away(paths.directory, paths.directory.with_name(f".{name}.building.deleted"))
         shutil.rmtree(paths.runtime, ignore_errors=True)
 
 

@@ -93,6 +93,7 @@ class Workspace:
         found = resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=usual)
         if found["upstream"].value == TRIAL:
             return resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=_TRIAL_DEFAULTS)
+        found = self._with_recorded(name, found, kept)
         return {**found, "macos": self._macos(name, found, kept)}
 
     def spec(self, name: str, flags: Mapping[str, Any] | None = None) -> MachineSpec:
@@ -198,6 +199,24 @@ class Workspace:
             return pin_of(**file.upstream)
         except ConfigError as wrong:
             raise ConfigError(f"{file.path}: {wrong.message}", hint=wrong.hint) from None
+
+    def _with_recorded(
+        self, name: str, found: Mapping[str, Value], kept: record.MachineRecord | None
+    ) -> dict[str, Value]:
+        """The settings, with those that the machine was taken over with where nobody says otherwise."""
+        recorded = dict(kept.settings or {}) if kept else {}
+        parsers = {setting.key: setting.parse for setting in SETTINGS}
+        place, settled = str(self.paths(name).record), dict(found)
+        for key, raw in recorded.items():
+            if key not in parsers:
+                raise ConfigError(f"{place}: unknown setting {key!r}", hint="a newer Pommel made this machine")
+            if found[key].source != "default":
+                continue
+            try:
+                settled[key] = Value(parsers[key](raw), "record", place)
+            except ValueError as wanted:
+                raise ConfigError(f"{place}: {key} must be {wanted}, not {raw!r}") from None
+        return settled
 
     def _macos(self, name: str, found: Mapping[str, Value], kept: record.MachineRecord | None) -> Value:
         """The guest's version as a number: as said, else by the record, else by the machine's name; else not known."""

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rename": ("clone", "Give a machine another name.", "Machines"),
     "delete": ("machines", "Delete a machine and its disk.", "Machines"),
     "snapshot": ("snapshot", "Save a machine, memory and all, and go back to it.", "Keeping and copying"),
+    "adopt": ("adopt", "Make a machine of a Mac that another tool has installed.", "Keeping and copying"),
     "clone": ("clone", "Make a machine from another.", "Keeping and copying"),
     "golden": ("clone", "Mark a machine as a base for clones.", "Keeping and copying"),
     "disk": ("disk", "A machine's disks: grow, compact, add, check.", "Keeping and copying"),

@@ -2,8 +2,9 @@
 
 A linked clone's disk lies over the base's and holds only what differs; it is made at once and takes no room. From then
 on nobody may write to the base's disk: a single changed block would be a hole in every clone. Nothing is written down
-about it: the links are in the clones' own disks, and `linked_clones` reads them there. Snapshots are not taken along,
-and identity, record and keys are the caller's.
+about it: the links are in the clones' own disks, and `linked_clones` reads them there. A disk may be a link to
+a file on another drive, and is known by the file itself, whichever name a clone has for it. Snapshots are not taken
+along, and identity, record and keys are the caller's.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def linked_clones(machines: Path, name: str) -> list[str]:
     """
     base = machines / name
     others = (folder for folder in sorted(machines.iterdir()) if folder.name != name) if machines.is_dir() else ()
-    return [folder.name for folder in others if not folder.name.startswith(".") and _lies_over(folder, base)]
+    home, files = Path(os.path.realpath(base)), {key for path in _images(base) if (key := _key(path)) is not None}
+    return [folder.name for folder in others if not folder.name.startswith(".") and _lies_over(folder, home, files)]
 
 
 def refuse_if_base(machines: Path, name: str, done: str) -> None:
@@ -113,11 +115,19 @@ def _copy_nvram(source: Path, target: Path) -> None:
         raise BuildError(f"the firmware's variables cannot be copied: {failure}") from failure
 
 
-def _lies_over(folder: Path, base: Path) -> bool:
-    home = Path(os.path.realpath(base))
-    disks = {Path(os.path.realpath(disk)) for disk in _images(base)}  # one that is used where it lies is a link
+def _lies_over(folder: Path, home: Path, files: set[tuple[int, int]]) -> bool:
+    """Whether a disk of `folder` lies over one in the folder `home`, or over one of these files wherever it is."""
     backings = (backing for backing in map(backing_of, _images(folder)) if backing is not None)
-    return any(backing.parent == home or backing in disks for backing in backings)
+    return any(backing.parent == home or _key(backing) in files for backing in backings)
+
+
+def _key(path: Path) -> tuple[int, int] | None:
+    """What a file is known by, whatever it is called and however one comes to it; None: it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _images(folder: Path) -> Iterator[Path]:

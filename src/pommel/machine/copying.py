@@ -1,7 +1,8 @@
 """Write a disk anew, whole: for a full clone, and to give back room. Band: shell.
 
 The copy is made beside its place and renamed into it once `qemu-img compare` has found it equal, so there is never half
-a one. The caller holds the lock of the machine whose disk it is; the machine is stopped.
+a one. A disk that is a link to a file on another drive stays a link: the copy is made beside that file. The caller
+holds the lock of the machine whose disk it is; the machine is stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pommel import process
@@ -47,17 +48,22 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
         StateError: there is none, it is no qcow2, or it holds snapshots, which a new copy would lose.
         BuildError: there is too little room, a QEMU has it open, or the copy is not equal.
     """
-    path = Path(os.path.realpath(path))  # a disk that is used where it lies is a link, and stays one
+    path = path.absolute()
     before = disk.info(path)
     _may_be_compacted(before)
     header = disk.header(path)
+    place = Path(os.path.realpath(path))
     words = ["-f", "qcow2", "-O", "qcow2", "-o", f"cluster_size={header.cluster_bytes}"]
-    if header.backing is not None:  # in the words that stand in the image, which may be relative
-        words += ["-B", header.backing, "-F", header.backing_format or "raw"]
-    with _made_beside(path, before.actual_bytes) as aside:
+    under = _seen_from(path, place.parent, header.backing)
+    if under is not None:
+        words += ["-B", under, "-F", header.backing_format or "raw"]
+    with _made_beside(place, before.actual_bytes) as aside:
         _convert(words, path, aside, before.actual_bytes, "compact", report)
         _compare(path, aside, report)
-        aside.chmod(path.stat().st_mode & 0o777)
+        if header.backing is not None and under != header.backing:  # the words that stood there, as the link needs them
+            words = ["-b", header.backing, "-F", header.backing_format or "raw"]
+            disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, str(aside))
+        aside.chmod(place.stat().st_mode & 0o777)
     done = Compacted(before.actual_bytes, disk.info(path).actual_bytes)
     report(Progress("compact", f"{path.name} is written anew", finished=True))
     return done
@@ -77,12 +83,11 @@ def copy_whole(source: Path, target: Path, *, form: str | None = None, report: R
     source, target = source.absolute(), target.absolute()
     if target.exists():
         raise StateError(f"{target} exists already")
-    found = disk.info(source)
-    if form is not None and form != found.format:
-        found = replace(found, format=form, backing=None)
-    disk.qemu_img("info", str(source))  # without --force-share: it says no while a QEMU writes to it
+    found = disk.info(source, form)
+    declared = ["-f", form] if form else []
+    disk.qemu_img("info", *declared, str(source))  # without --force-share: it says no while a QEMU writes to it
     target.parent.mkdir(parents=True, exist_ok=True)
-    if _is_plain(found) and _reflink(source, target):
+    if _is_plain(found) and clone_blocks(source, target):
         report(Progress("copy", f"{target.name} shares its blocks with {source.name}", finished=True))
         return True
     takes = sum(part.actual_bytes for part in _chain(found))
@@ -91,6 +96,13 @@ def copy_whole(source: Path, target: Path, *, form: str | None = None, report: R
         _compare(source, aside, report, found.format)
     report(Progress("copy", f"{target.name} is copied", finished=True))
     return False
+
+
+def _seen_from(path: Path, folder: Path, backing: str | None) -> str | None:
+    """How an image in `folder` names what `path` lies over: a relative name counts from the image's folder."""
+    if backing is None or path.parent == folder or ":" in backing.partition("/")[0]:
+        return backing
+    return os.path.realpath(path.parent / backing)
 
 
 def _may_be_compacted(found: disk.DiskInfo) -> None:
@@ -174,7 +186,7 @@ def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str
         log.unlink(missing_ok=True)
 
 
-def _reflink(source: Path, target: Path) -> bool:
+def clone_blocks(source: Path, target: Path) -> bool:
     """Make `target` share all blocks of `source`; False where the file system cannot."""
     fd, aside = tempfile.mkstemp(prefix=f".{target.name}.aside.", dir=target.parent)
     try:

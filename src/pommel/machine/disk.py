@@ -81,15 +81,15 @@ def create(
     return info(path)
 
 
-def info(path: Path) -> DiskInfo:
-    """Look at the image `path`, which a running QEMU may be writing to.
+def info(path: Path, image_format: str | None = None) -> DiskInfo:
+    """Look at the image `path`, which a running QEMU may be writing to; its format is probed, if it is not given.
 
     Raises:
         StateError: it is not there.
         BuildError: qemu-img cannot read it.
         MissingProgram: there is no qemu-img.
     """
-    told = _told(path.absolute())
+    told = _told(path.absolute(), image_format)
     backing = told.get("full-backing-filename") or told.get("backing-filename")
     return DiskInfo(
         path=path.absolute(),
@@ -175,10 +175,12 @@ def qemu_img(*words: str, timeout_s: float = _TIMEOUT_S) -> str:
         raise BuildError(str(failure), hint=failure.hint) from failure
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _told(path: Path, image_format: str | None = None) -> dict[str, Any]:
     if not path.exists():
         raise StateError(f"there is no disk {path}")
-    told: dict[str, Any] = json.loads(qemu_img("info", "--force-share", "--output=json", str(path)))
+    told: dict[str, Any] = json.loads(
+        qemu_img("info", "--force-share", "--output=json", *(["-f", image_format] if image_format else []), str(path))
+    )
     return told
 
 

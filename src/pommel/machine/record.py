@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from pommel.paths import check_name, write_atomic
 
 FORMAT = 1
 _APPLE = ("model", "serial", "mlb", "rom")
-_OPTIONAL = {"base", "macos", "recovery", "config", *_APPLE, "clone_of", "golden", "installed", "disk_format"}
+_OPTIONAL = {"base", "macos", "recovery", "config", *_APPLE, "clone_of", "golden", "installed"}
+_OPTIONAL |= {"adopted", "disk_format", "settings"}
+_DISK_FORMATS = ("qcow2", "raw")
 _MODEL = re.compile(r"[A-Za-z]+\d+,\d+\Z")
 _ROM = re.compile(r"[0-9A-F]{12}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
@@ -32,8 +35,9 @@ class MachineRecord:
     `created` is ISO 8601 in UTC; `base` is the trial base image's key; `recovery` the recovery image's; `macos` the
     version's number; `config` the pommel.toml that it was made under. `model` to `rom` are what the Mac is told of
     itself: all of them or none. `clone_of` names the machine that it was cloned from, `golden` one that is only cloned
-    and never written to; `installed` is the user's word on whether macOS is, None when nothing was said. `disk_format`
-    is QEMU's name for the format of a disk that was there before the machine; None: qcow2.
+    and never written to; `installed` is the user's word on whether macOS is, None when nothing was said.
+    `adopted` is the folder or file of another tool that it was taken over from, `disk_format` what its disk is if not
+    qcow2, and `settings` hold where neither pommel.toml, environment nor flag say otherwise.
     """
 
     name: str
@@ -53,7 +57,9 @@ class MachineRecord:
     clone_of: str | None = None
     golden: bool = False
     installed: bool | None = None
+    adopted: str | None = None
     disk_format: str | None = None
+    settings: Mapping[str, Any] | None = None
 
     @property
     def apple(self) -> AppleIdentity | None:
@@ -131,12 +137,17 @@ def _check(key: str, value: Any) -> None:
     if key in ("golden", "installed"):
         if not isinstance(value, bool) and not (key == "installed" and value is None):
             raise ValueError(f"{key} is {value!r}, neither true nor false")
-        return
-    if key == "ssh_port":
+    elif key == "ssh_port":
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
             raise ValueError(f"ssh_port is {value!r}, no port")
-        return
+    else:
+        _check_text(key, value)
+
+
+def _check_text(key: str, value: Any) -> None:
     if key in _OPTIONAL and value is None:
+        return
+    if key == "settings" and isinstance(value, dict):
         return
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} is {value!r}, no text")
@@ -154,6 +165,8 @@ def _wrong(key: str, value: str) -> str | None:
         return check_serial(value)
     if key == "mlb":
         return check_mlb(value)
+    if key == "disk_format":
+        return None if value in _DISK_FORMATS else f"none of {', '.join(_DISK_FORMATS)}"
     if key == "model":
         return None if _MODEL.match(value) else "no model such as iMacPro1,1"
     if key == "rom":

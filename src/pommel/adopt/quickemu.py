@@ -1,0 +1,121 @@
+"""A quickemu configuration (`macos-sonoma.conf`): shell assignments, read without a shell. Band: core, no I/O.
+
+The keys are those of quickemu's own script (quickemu-project/quickemu, `quickemu`, where it lists its defaults). A
+value that a shell would have to compute is refused by its line.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Mapping
+
+from pommel.adopt.found import QEMU_MAC, Found, Taken, checked_mac, machine_name, no_disk
+from pommel.errors import UsageError
+
+KIND = "a quickemu machine"
+TEXT_MAX = 1 << 20
+_ASSIGNMENT = re.compile(r"(?:export\s+|declare\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)\Z")
+_RAM = re.compile(r"(\d+)\s*([MG])?(?:i?B)?\Z", re.IGNORECASE)
+_LOST = ("tpm", "usb_devices", "extra_args", "port_forwards", "network", "bridge", "fixed_iso", "floppy")
+_QEMU = re.compile(r"(.*/)?qemu-system-x86_64\Z|(.*/)?qemu-kvm\Z")
+
+
+def parse(text: str, where: str) -> dict[str, str]:
+    """The assignments of a configuration; of a list, its words joined by blanks.
+
+    Raises:
+        UsageError: a line is something else, or a shell would have to compute it; the message names the line.
+    """
+    if len(text) > TEXT_MAX:
+        raise UsageError(f"{where} is larger than any configuration of quickemu")
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _ASSIGNMENT.match(line)
+        if match is None:
+            raise UsageError(f"{where}:{number}: {line[:60]!r} is no assignment, and nothing is executed here")
+        found[match["key"]] = _value(match["value"], f"{where}:{number}")
+    return found
+
+
+def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[str]) -> Found:
+    """What the configuration `conf` of machine `name` says. `names` are the files in the folder of its disk.
+
+    Raises:
+        UsageError: it is for another guest, or a value cannot be read.
+        StateError: it names no disk.
+    """
+    if (guest := conf.get("guest_os", "linux")) != "macos":
+        raise UsageError(f"{where} is for {guest}, and only machines with macOS can be adopted")
+    disk = conf.get("disk_img")
+    if not disk:
+        raise no_disk(where)
+    folder = posixpath.dirname(disk)
+    settings = {}
+    if ram := conf.get("ram"):
+        settings["memory"] = Taken(_ram(ram, where), f"{where}: ram")
+    if cores := conf.get("cpu_cores"):
+        if not re.fullmatch(r"[1-9]\d{0,3}", cores):
+            raise UsageError(f"{where}: cpu_cores is {cores!r}, no number")
+        settings["threads"] = Taken(int(cores), f"{where}: cpu_cores")
+    facts = {"mac": Taken(QEMU_MAC, "QEMU's own, since quickemu gave it none")}
+    if conf.get("macaddr") and conf.get("network"):
+        facts["mac"] = Taken(checked_mac(conf["macaddr"], where), f"{where}: macaddr")
+    if conf.get("macos_release"):
+        facts["macos"] = Taken(conf["macos_release"], f"{where}: macos_release")
+    variables = ("OVMF_VARS-1024x768.fd", "OVMF_VARS-1920x1080.fd", "OVMF_VARS.fd")
+    return Found(
+        KIND, machine_name(name), disk, conf.get("disk_format"),
+        nvram=_first(folder, names, variables),
+        firmware=_first(folder, names, ("OVMF_CODE.fd",)),
+        boot_disk=_first(folder, names, ("OpenCore.qcow2", "ESP.qcow2")),
+        facts=facts, settings=settings,
+        warnings=tuple(f"{key} = {conf[key]} of quickemu is not taken over" for key in _LOST if _says(conf.get(key))),
+    )  # fmt: skip
+
+
+def argv_of(script: str) -> list[str] | None:
+    """QEMU's arguments in the script that quickemu leaves of its last start; None: there are none in it."""
+    if len(script) > TEXT_MAX:
+        return None
+    try:
+        words = shlex.split(script.replace("\\\n", " "), comments=True)
+    except ValueError:
+        return None
+    place = next((number for number, word in enumerate(words) if _QEMU.match(word)), None)
+    if place is None:
+        return None
+    return [word for word in words[place + 1 :] if word != "2>/dev/null"]
+
+
+def _value(text: str, where: str) -> str:
+    listed = text.startswith("(")
+    inner = text[1:].rstrip().removesuffix(")") if listed else text
+    if re.search(r"[$`]", re.sub(r"'[^']*'", "", inner)):
+        raise UsageError(f"{where}: {text[:60]!r} takes a shell to compute", hint="write the value out there")
+    try:
+        words = shlex.split(inner, comments=True)
+    except ValueError as wrong:
+        raise UsageError(f"{where}: {text[:60]!r} cannot be read: {wrong}") from None
+    if len(words) > 1 and not listed:
+        raise UsageError(f"{where}: {text[:60]!r} is more than a value, and nothing is executed here")
+    return " ".join(words)
+
+
+def _ram(text: str, where: str) -> str:
+    match = _RAM.match(text)
+    if match is None:
+        raise UsageError(f"{where}: ram is {text!r}, no size such as 8G")
+    return f"{match[1]}{(match[2] or 'M').upper()}"
+
+
+def _first(folder: str, names: frozenset[str], wanted: tuple[str, ...]) -> str | None:
+    return next((posixpath.join(folder, name) for name in wanted if name in names), None)
+
+
+def _says(value: str | None) -> bool:
+    return value not in (None, "", "off")

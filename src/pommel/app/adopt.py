@@ -1,0 +1,192 @@
+"""`adopt`: a machine of a Mac that another tool has installed. Band: app.
+
+Nothing is half adopted. A copy is built aside and renamed into place. A move begins as a link to the disk where it is,
+which is a whole machine too; then the disk takes the link's place in one step, so that at every moment one of the two
+has it. What a killed move left to do stands in the machine's folder, and adopting the same again finishes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pommel import ssh
+from pommel.app import adopt_plan
+from pommel.app.adopt_plan import Plan
+from pommel.app.adopt_recognise import used_disk
+from pommel.app.workspace import Workspace
+from pommel.errors import BuildError, MachineError, StateError, UsageError
+from pommel.machine import boot_choices, copying, disk, ports, record, taking
+from pommel.machine.exclusive import serialised
+from pommel.machine.folder import OWN_BOOT_DISK
+from pommel.machine.permission import Work, must_allow
+from pommel.paths import MachinePaths, build_aside, sweep_aside, write_atomic
+from pommel.progress import Progress, Report, ignore, warn
+
+_PENDING = "adopt.json"  # in the machine's folder: a move that is not finished
+
+
+def plan(path: Path, *, name: str | None = None, mode: str = "copy", workspace: Workspace | None = None) -> Plan:
+    """Say what `adopt` would do, and do nothing. Raises as `adopt` does, but for what only doing it shows."""
+    if mode not in adopt_plan.MODES:
+        raise UsageError(f"{mode!r} is no way to adopt", hint=f"one of {', '.join(adopt_plan.MODES)}")
+    return adopt_plan.plan(path, name=name, mode=mode, workspace=workspace or Workspace.current())
+
+
+def adopt(
+    path: Path,
+    *,
+    name: str | None = None,
+    mode: str = "copy",
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> record.MachineRecord:
+    """Make a machine of the installed one at `path`; `mode` is copy, move or in-place, as to its disk.
+
+    A move of `path` that was cut off is finished.
+
+    Raises:
+        StateError: it cannot be adopted, or its disk is in use; the message says why.
+        UsageError: something in it cannot be read, or `name` cannot be a name.
+        BuildError: there is too little room, or the copy is not equal.
+    """
+    workspace = workspace or Workspace.current()
+    if (left := unfinished(path, workspace)) is not None:
+        finish(left, report=report)
+        return record.load(left.record)
+    chosen = plan(path, name=name, mode=mode, workspace=workspace)
+    paths = workspace.paths(chosen.name)
+    source = Path(chosen.items[0].source)
+    workspace.mark()
+    with serialised(paths):
+        if os.path.lexists(paths.directory):
+            raise StateError(f"there is a machine called {chosen.name} already", hint="choose another: --name OTHER")
+        sweep_aside(paths.directory)
+        with taking.kept_still(source):
+            _build(workspace, paths, chosen, report)
+        if mode == "move":
+            finish(paths, report=report)
+    return record.load(paths.record)
+
+
+def unfinished(path: Path, workspace: Workspace) -> MachinePaths | None:
+    """The machine that `path` was being moved to when that was cut off."""
+    wanted = os.path.realpath(path.expanduser())
+    for name in workspace.home.names():
+        paths = workspace.paths(name)
+        if (paths.directory / _PENDING).is_file() and wanted in (_pending(paths)["path"], _pending(paths)["disk"]):
+            return paths
+    return None
+
+
+def finish(paths: MachinePaths, *, report: Report = ignore) -> None:
+    """Finish the move of a disk into the machine's folder; doing it twice does no more than once.
+
+    Raises:
+        StateError: the machine runs, or somebody writes to the disk.
+        BuildError: it cannot be moved; it stays where it is, and the machine works with it there.
+    """
+    told = _pending(paths)
+    source = Path(told["disk"])
+    with serialised(paths):
+        must_allow(paths, Work("moved", running=True))
+        if paths.disk.is_symlink():
+            taking.refuse_if_used(source)
+            taking.move_image(source, paths.disk, report=report)
+        elif source.exists():
+            _drop_copied(source, told, report)
+        (paths.directory / _PENDING).unlink()
+        taking.sync_folder(paths.directory)
+        report(Progress("move", f"the disk is in {paths.directory}", finished=True))
+
+
+def suggestion(folder: Path) -> str | None:
+    """What to type where a folder holds the used disk of another tool's machine; None: it holds none."""
+    found = used_disk(folder)
+    if found is None:
+        return None
+    size = found.stat().st_blocks * 512
+    installed, _ = boot_choices.judge_installed(None, size)
+    return f"{found} holds a Mac already: pommel adopt {folder}" if installed else None
+
+
+def _build(workspace: Workspace, paths: MachinePaths, chosen: Plan, report: Report) -> None:
+    with build_aside(paths.directory) as aside:
+        for item in chosen.items:
+            target = aside / Path(item.target).name
+            if item.what == "disk":
+                _place_disk(Path(item.source), target, chosen, report)
+            else:
+                _place_small(Path(item.source), target)
+        if chosen.mode == "move":
+            _write_pending(aside, chosen)
+        (aside / "ssh").mkdir(mode=0o700)
+        ssh.make_key(aside / "ssh" / "id_ed25519", f"pommel {chosen.name}")
+        ports.allot_port(
+            workspace.home,
+            chosen.name,
+            wanted=None,
+            keep=lambda port: record.save(aside / paths.record.name, replace(chosen.made, ssh_port=port)),
+            report=report,
+        )
+    taking.sync_folder(paths.directory.parent)
+
+
+def _place_disk(source: Path, target: Path, chosen: Plan, report: Report) -> None:
+    if chosen.mode != "copy":
+        target.symlink_to(source)
+    elif not chosen.flattened:
+        taking.copy_image(source, target, report=report)  # byte by byte: snapshots stay
+    elif chosen.disk_format == "raw":
+        copying.copy_whole(source, target, form="raw", report=report)
+    else:
+        copying.copy_whole(source, target, report=report)
+    if chosen.mode == "copy":
+        target.chmod(0o600)
+
+
+def _place_small(source: Path, target: Path) -> None:
+    try:
+        if target.name == OWN_BOOT_DISK and disk.info(source).format != "qcow2":
+            copying.copy_whole(source, target)
+        else:
+            shutil.copyfile(source, target)
+        target.chmod(0o600)
+    except OSError as failure:
+        raise BuildError(f"{source} cannot be copied: {failure.strerror}") from failure
+
+
+def _write_pending(aside: Path, chosen: Plan) -> None:
+    source = Path(chosen.items[0].source)
+    seen = source.stat()
+    told = {
+        "path": os.path.realpath(chosen.source),
+        "disk": str(source),
+        "inode": [seen.st_dev, seen.st_ino],
+        "mtime_ns": seen.st_mtime_ns,
+    }
+    write_atomic(aside / _PENDING, json.dumps(told) + "\n", mode=0o600)
+
+
+def _pending(paths: MachinePaths) -> dict[str, Any]:
+    try:
+        told = json.loads((paths.directory / _PENDING).read_text(encoding="utf-8"))
+        if isinstance(told, dict) and isinstance(told.get("disk"), str) and isinstance(told.get("path"), str):
+            return told
+    except (OSError, ValueError):
+        pass
+    raise MachineError(f"{paths.directory / _PENDING} cannot be read", hint=f"look at {paths.directory}")
+
+
+def _drop_copied(source: Path, told: dict[str, Any], report: Report) -> None:
+    """Remove the disk that was copied to another drive whole, if it is that very one and nobody has written to it."""
+    seen = source.stat()
+    if [seen.st_dev, seen.st_ino] == told.get("inode") and seen.st_mtime_ns == told.get("mtime_ns"):
+        taking.refuse_if_used(source)
+        source.unlink()
+    else:
+        warn(report, f"{source} is not the disk that was moved from there any more, and is left alone")

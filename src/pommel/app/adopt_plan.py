@@ -1,0 +1,260 @@
+"""What adopting would do: which file goes where, what is taken over, and what is against it. Band: app."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pommel.adopt.found import Found, Taken
+from pommel.app.adopt_recognise import BARE, recognise
+from pommel.app.workspace import OSX_KVM, Workspace
+from pommel.errors import PommelError, StateError, UsageError
+from pommel.machine import disk, firmware, identity, own_disks, record, taking
+from pommel.machine.folder import OWN_BOOT_DISK, OWN_FIRMWARE
+from pommel.machine.smbios import check_mlb, check_serial
+from pommel.opencore import reading
+from pommel.paths import MachinePaths
+from pommel.recovery import catalog
+from pommel.settings import format_size
+
+MODES = ("copy", "move", "in-place")
+_EMPTY_BYTES = 256 << 20  # less than that holds no macOS
+_APPLE = ("model", "serial", "mlb", "rom")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file: what it is, from where to where, its room on the host, and how it goes."""
+
+    what: str
+    source: str
+    target: str
+    size_bytes: int
+    how: str  # copied, converted, moved, linked
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that adopting `source` as machine `name` would do. The record lacks nothing but its SSH port."""
+
+    source: str
+    kind: str
+    name: str
+    mode: str
+    items: tuple[Item, ...]
+    taken: Mapping[str, Taken]
+    made: record.MachineRecord
+    disk_format: str
+    flattened: bool
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as one JSON object."""
+        shown = {key: asdict(value) for key, value in self.taken.items()}
+        return {
+            "source": self.source, "kind": self.kind, "name": self.name, "mode": self.mode,
+            "upstream": self.made.upstream, "files": [asdict(item) for item in self.items],
+            "taken": shown, "warnings": list(self.warnings),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """The Mac's disk as qemu-img sees it."""
+
+    path: Path
+    format: str
+    actual_bytes: int
+    backing: str | None
+
+
+def plan(path: Path, *, name: str | None = None, mode: str = "copy", workspace: Workspace) -> Plan:
+    """Work out what adopting `path` would do; changes nothing.
+
+    Raises:
+        StateError: it cannot be adopted, or not in this mode, or not under this name; the message says why.
+        UsageError: something in it cannot be read.
+    """
+    found = recognise(path)
+    name = name or found.name
+    paths = workspace.paths(name)
+    if os.path.lexists(paths.directory):
+        raise StateError(f"there is a machine called {name} already", hint=f"pommel adopt {path} --name OTHER")
+    image = _image(found, mode)
+    _refuse_ours(workspace, image.path)
+    said, warnings = _numbers(found)
+    taken = {**found.facts, **said}
+    own_script = mode == "in-place" and found.script is not None
+    settings = {"boot_script": Taken(found.script, found.kind)} if own_script else dict(found.settings)
+    made, more = _record(workspace, name, found, taken, settings, own_script)
+    converted = mode == "copy" and (image.format != "qcow2" or image.backing is not None)
+    kept_format = "qcow2" if mode == "copy" else image.format
+    items = _items(found, paths, image, mode, converted)
+    warnings = [*found.warnings, *warnings, *more, *_said_of(found, image, mode, name, workspace, made)]
+    return Plan(
+        str(path.expanduser().absolute()), found.kind, name, mode, tuple(items), {**taken, **settings},
+        replace(made, disk_format=None if kept_format == "qcow2" else kept_format),
+        image.format, converted, tuple(dict.fromkeys(warnings)),
+    )  # fmt: skip
+
+
+def _image(found: Found, mode: str) -> _Image:
+    """Look at the disk, and refuse what cannot be taken over so."""
+    path = Path(os.path.realpath(found.disk))
+    if path.is_block_device():
+        raise StateError(f"the disk {path} is a block device, and only files can be adopted")
+    if not path.is_file():
+        raise StateError(f"{found.kind} names the disk {found.disk}, and there is no such file")
+    if not os.access(path, os.R_OK):
+        raise StateError(f"{path} may not be read by you", hint=f"sudo chown $USER {path}")
+    taking.refuse_if_used(path)
+    declared = ["-f", found.disk_format] if found.disk_format in ("raw", "qcow2") else []
+    told = json.loads(disk.qemu_img("info", "--force-share", "--output=json", *declared, str(path)))
+    backing = told.get("full-backing-filename") or told.get("backing-filename")
+    image = _Image(path, told["format"], told["actual-size"], backing)
+    _refuse_format(image, told, mode, has_snapshots=bool(told.get("snapshots")))
+    if mode != "copy" and not os.access(path if mode == "in-place" else path.parent, os.W_OK):
+        raise StateError(f"{path} may not be {_DONE[mode]} by you", hint="--copy needs to read it only")
+    return image
+
+
+_DONE = {"in-place": "written to", "move": "moved"}
+
+
+def _refuse_format(image: _Image, told: Mapping[str, Any], mode: str, *, has_snapshots: bool) -> None:
+    path, special = image.path, told.get("format-specific", {}).get("data", {})
+    if told.get("encrypted") or image.format == "luks":
+        raise StateError(f"{path} is encrypted, and Pommel has no way to give QEMU its secret")
+    if special.get("data-file") and mode != "in-place":
+        raise StateError(
+            f"{path} keeps its data in {special['data-file']}", hint="--in-place leaves both where they are"
+        )
+    if image.format not in ("qcow2", "raw") and mode != "copy":
+        raise StateError(f"{path} is {image.format}, and a machine's disk is qcow2 or raw", hint="--copy converts it")
+    if image.backing is None:
+        return
+    if not Path(image.backing).is_file():
+        raise StateError(f"{path} lies over {image.backing}, which is not there", hint="put that file back first")
+    if mode == "move":
+        raise StateError(
+            f"{path} lies over {image.backing}, and would not find it from another folder",
+            hint="--copy makes one disk of both; --in-place leaves both where they are",
+        )
+    if mode == "copy" and has_snapshots:
+        raise StateError(
+            f"{path} lies over {image.backing} and holds snapshots, which one disk made of both would lose",
+            hint="--in-place leaves both where they are",
+        )
+
+
+def _refuse_ours(workspace: Workspace, path: Path) -> None:
+    for name in workspace.home.names():
+        for own in own_disks.all_disks(workspace.paths(name)):
+            if own.exists() and own.samefile(path):
+                raise StateError(f"{path} is the disk of the machine {name} already", hint=f"pommel clone {name} NEW")
+
+
+def _numbers(found: Found) -> tuple[dict[str, Taken], list[str]]:
+    """What the boot disk tells the Mac of itself."""
+    if found.boot_disk is None or not Path(found.boot_disk).is_file():
+        return {}, []
+    boot = Path(found.boot_disk)
+    try:
+        kind = disk.info(boot).format
+        said = reading.numbers(reading.read_config(boot, image_format=kind))
+    except PommelError as failure:
+        return {}, [f"its serial numbers stay in its boot disk and are not shown: {failure.message}"]
+    return {key: Taken(value, f"{boot.name}: PlatformInfo") for key, value in said.items()}, []
+
+
+def _record(
+    workspace: Workspace, name: str, found: Found, taken: Mapping[str, Taken], settings: Mapping[str, Taken], own: bool
+) -> tuple[record.MachineRecord, list[str]]:
+    fresh, warnings = identity.new_identity(os.urandom(identity.RANDOM_BYTES)), []
+    words = found.facts.get("uuid", taken.get("uuid"))
+    uuid = str(words.value).lower() if words else fresh.uuid
+    apple = {key: str(taken[key].value) for key in _APPLE if key in taken}
+    wrong = _wrong(apple)
+    if wrong and apple:
+        warnings.append(f"its numbers are not in the record, where info shows them: {wrong}")
+    macos = None
+    if "macos" in taken:
+        try:
+            macos = catalog.find(str(taken["macos"].value)).number
+        except UsageError as unknown:
+            warnings.append(f"its macOS is not known: {unknown.message}")
+    config = workspace.file.path
+    made = record.MachineRecord(
+        name=name, upstream=str(found.folder) if own else OSX_KVM, uuid=uuid,
+        mac=str(taken["mac"].value) if "mac" in taken else fresh.mac, ssh_port=1,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), macos=macos,
+        config=str(config.absolute()) if config else None, installed=True, adopted=found.folder or found.disk,
+        settings={key: value.value for key, value in settings.items()} or None,
+    )  # fmt: skip
+    if not wrong:
+        made = replace(made, model=apple["model"], serial=apple["serial"], mlb=apple["mlb"], rom=apple["rom"])
+    return made, warnings
+
+
+def _wrong(apple: Mapping[str, str]) -> str | None:
+    if lacking := [key for key in _APPLE if key not in apple]:
+        return f"{', '.join(lacking)} not found"
+    return check_serial(apple["serial"]) or check_mlb(apple["mlb"])
+
+
+def _items(found: Found, paths: MachinePaths, image: _Image, mode: str, converted: bool) -> list[Item]:
+    how = {"copy": "converted" if converted else "copied", "move": "moved", "in-place": "linked"}[mode]
+    items = [Item("disk", str(image.path), str(paths.disk), image.actual_bytes, how)]
+    small = (("NVRAM", found.nvram, paths.nvram), ("firmware", found.firmware, paths.directory / OWN_FIRMWARE))
+    if _fit(found):
+        items += [Item(what, str(at), str(to), Path(at).stat().st_size, "copied") for what, at, to in small if at]
+    if found.boot_disk and Path(found.boot_disk).is_file():
+        size = Path(found.boot_disk).stat().st_size
+        items.append(Item("boot disk", found.boot_disk, str(paths.directory / OWN_BOOT_DISK), size, "copied"))
+    return items
+
+
+def _fit(found: Found) -> bool:
+    """Whether firmware and NVRAM are there and of one build: else the NVRAM never held anything."""
+    if found.nvram is None or found.firmware is None:
+        return False
+    code, variables = Path(found.firmware), Path(found.nvram)
+    return code.is_file() and variables.is_file() and firmware.matches(code.stat().st_size, variables.stat().st_size)
+
+
+def _said_of(
+    found: Found, image: _Image, mode: str, name: str, workspace: Workspace, made: record.MachineRecord
+) -> list[str]:
+    said = [f"the further disk {path} is not taken" for path in found.further]
+    if image.actual_bytes < _EMPTY_BYTES:
+        said.append(f"its disk holds {format_size(image.actual_bytes)}: is macOS on it?")
+    if image.format == "raw" and mode != "copy":
+        said.append("its disk stays raw, which can hold no snapshots; --copy makes a qcow2 of it")
+    if image.backing:
+        said.append(f"its disk lies over {image.backing}" + (": both become one" if mode == "copy" else ""))
+    if not _fit(found) and (found.nvram or found.firmware):
+        said.append("its NVRAM and firmware are not taken: they are of unequal build or not there")
+    if found.boot_disk is None and found.kind != BARE and made.apple is None:
+        said.append("no boot disk is found: it starts from the upstream's, whose serial numbers are others")
+    if found.kind == BARE:
+        said.append("a disk alone says nothing of MAC address, serial numbers, memory and CPU: they are new")
+    if mode == "in-place":
+        said += _in_place(image.path, name)
+    for other in workspace.home.names():
+        if made.mac == record.load(workspace.paths(other).record).mac:
+            said.append(f"the machine {other} has the same MAC address, {made.mac}: do not run both on one network")
+    return said
+
+
+def _in_place(path: Path, name: str) -> list[str]:
+    return [
+        f"{path} stays where it is: moving or renaming it breaks {name}",
+        "snapshots that Pommel makes are inside that file",
+        f"pommel delete {name} removes the link to it, and never the file",
+        "the tool that it comes from must not run it while Pommel does; QEMU's lock refuses that",
+    ]

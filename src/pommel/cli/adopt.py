@@ -1,0 +1,70 @@
+"""`pommel adopt PATH`. Band: face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pommel.app import adopt
+from pommel.app.adopt_plan import Plan
+from pommel.app.info import info
+from pommel.app.workspace import Workspace
+from pommel.cli.common import confirm, dry_run_option, json_option, yes_option
+from pommel.cli.output import print_json, print_table, reporter
+from pommel.settings import format_size
+
+
+@click.command("adopt")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", help="What to call the machine.  [by the folder's or file's name]")
+@click.option("--copy", "mode", flag_value="copy", default="copy", help="Copy its disk; the old one stays.  [default]")
+@click.option("--move", "mode", flag_value="move", help="Move its disk here.")
+@click.option("--in-place", "mode", flag_value="in-place", help="Use its disk where it is.")
+@dry_run_option
+@yes_option
+@json_option
+def adopt_command(path: Path, name: str | None, mode: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Make a machine of a Mac that is installed already, so that the Mac does not notice.
+
+    PATH is a folder of OSX-KVM, macos-vm, ULTMOS or macOS-Simple-KVM, the storage folder of dockur/macos, a quickemu
+    .conf, a libvirt domain's XML (virsh dumpxml NAME), or a disk image. Disk, NVRAM, boot disk, MAC address, UUID,
+    serial numbers, memory and CPU are taken over. Shut the Mac down first.
+
+    Only the disk is ever moved: all other files are copied, and nothing of the old tool is deleted. A move that was
+    cut off is finished by typing the same again. --dry-run shows each file and setting.
+    """
+    workspace = Workspace.current()
+    if adopt.unfinished(path, workspace) is None:
+        chosen = adopt.plan(path, name=name, mode=mode, workspace=workspace)
+        if dry_run:
+            _show(chosen, as_json)
+            return
+        if mode != "copy":
+            if not as_json:
+                _show(chosen, as_json)
+            question = f"{mode} {chosen.items[0].source} as the disk of {chosen.name}"
+            confirm(question, yes=yes, typed=f"pommel adopt {path} --{mode} --yes")
+    made = adopt.adopt(path, name=name, mode=mode, workspace=workspace, report=reporter())
+    if as_json:
+        print_json(info(made.name))
+        return
+    click.echo(f"{made.name} is adopted: pommel up {made.name}")
+
+
+def _show(chosen: Plan, as_json: bool) -> None:
+    if as_json:
+        print_json(chosen.as_dict())
+        return
+    click.echo(f"{chosen.source} is {chosen.kind}; it becomes the machine {chosen.name}")
+    rows = [(item.what, format_size(item.size_bytes), item.how, item.source, item.target) for item in chosen.items]
+    print_table(("FILE", "USED", "", "FROM", "TO"), rows)
+    taken = [(key, _spelled(value.value), value.source) for key, value in chosen.taken.items()]
+    print_table(("TAKEN", "VALUE", "FROM"), [*taken, ("upstream", chosen.made.upstream, "what it boots with")])
+    for warning in chosen.warnings:
+        click.echo(f"note: {warning}")
+
+
+def _spelled(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list | tuple) else str(value)
