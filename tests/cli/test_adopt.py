@@ -77,7 +77,7 @@ def test_an_adopted_machine_runs_with_its_disk_nvram_and_identity(shell: Shell, 
         text = " ".join(words)
         disk = shell.machine("mac") / "mac_hdd_ng.img"
         open_files = {os.path.realpath(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
-        assert f"file={disk}," in text and os.path.realpath(disk) in open_files
+        assert f"file={os.path.realpath(disk)}," in text and os.path.realpath(disk) in open_files
         assert os.path.realpath(disk) == str((folder / "mac_hdd_ng.img").resolve() if mode == "in-place" else disk)
         assert f"file={shell.machine('mac') / 'nvram.fd'}" in text
         assert f"file={shell.machine('mac') / 'firmware.fd'}" in text

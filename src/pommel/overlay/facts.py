@@ -15,6 +15,7 @@ from pathlib import Path
 _CARRIED = re.compile(
     r"LD_LIBRARY_PATH|(QEMU|SDL|PULSE|PIPEWIRE|ALSA|JACK|MESA|VK|GALLIUM|LIBGL|EGL|GBM|MALLOC|G|OSS|SPICE|LIBVA)_[A-Z0-9_]+"
 )
+_QEMU = re.compile(r"(?:^|\s)\S*(?:qemu-system-\S+|qemu-kvm|/kvm|\bkvm)(?=\s|$)")
 _MEMLOCK = "Max locked memory"
 _KERNEL_FILE = re.compile(r"(/(?:sys|proc)/[\w./:-]+): (?:Read-only file system|Permission denied|No such file)")
 
@@ -63,11 +64,16 @@ def facts_of(
         for name, value in call.environment
         if _CARRIED.fullmatch(name) and given.get(name) != value
     }
-    left = [f"{call.program} {call.argv[0]}".strip() for call in wrappers if call.argv]
+    left = [_before_qemu(f"{call.program} {call.argv[0]}") for call in wrappers if call.argv]
     for call in calls:
         if dict(call.limits).get(_MEMLOCK) == "unlimited":
             left.append("ulimit -l unlimited")
     return Facts(tuple(dict.fromkeys(told)), environment, tuple(dict.fromkeys(left)))
+
+
+def _before_qemu(text: str) -> str:
+    """A wrapper's words without the call that it wraps."""
+    return _QEMU.split(text, maxsplit=1)[0].strip() or text
 
 
 def _effect(call: Call) -> str:
