@@ -59,7 +59,7 @@ def forwarded(line: CommandLine) -> list[int]:
     """The TCP ports of this host that forwards of the user-mode networks take."""
     found = []
     for backend in line.find("netdev", "nic", where=lambda a: networks.kind_of(a) == "user"):
-        for forward in backend.sub.all("hostfwd"):
+        for forward in networks.forwards_of(backend):
             proto, _, rest = forward.partition(":")
             port = rest.rpartition("-")[0].rpartition(":")[2]
             if proto in ("tcp", "") and port.isdecimal():
