@@ -130,3 +130,15 @@ def with_forwards(backend: Argument) -> SubOptions:
 def forwards_of(backend: Argument) -> tuple[str, ...]:
     """The forwards of a user-mode network, each as it stands after `hostfwd=`."""
     return with_forwards(backend).all("hostfwd")
+
+
+def host_ports(line: CommandLine) -> tuple[int, ...]:
+    """The TCP ports of this host that forwards of the user-mode networks take."""
+    found = []
+    for backend in line.find("netdev", "nic", where=lambda a: kind_of(a) == "user"):
+        for forward in forwards_of(backend):
+            proto, _, rest = forward.partition(":")
+            port = rest.rpartition("-")[0].rpartition(":")[2]
+            if proto in ("tcp", "") and port.isdecimal():
+                found.append(int(port))
+    return tuple(found)
