@@ -4,7 +4,8 @@
      ├─ UsageError              exit 2  the words of the call are wrong
      │   └─ ConfigError                 a setting in pommel.toml, the environment or a flag
      ├─ StateError              exit 3  the machine is not in the state the call needs
-     │   └─ BusyError                   somebody else is at work on the same thing
+     │   ├─ BusyError                   somebody else is at work on the same thing
+     │   └─ AddressError                nobody knows where a guest is on the network
      ├─ MissingProgram                  a program of the host is not installed
      ├─ NotPermitted                    the host says no: a group, root, user namespaces
      ├─ CommandFailed                   a program ran and failed; carries its output
@@ -56,6 +57,10 @@ class StateError(PommelError):
 
 class BusyError(StateError):
     """Another Pommel process holds the lock; the message names its pid where it is known."""
+
+
+class AddressError(StateError):
+    """Nobody here knows yet where a guest is on the network."""
 
 
 class MissingProgram(PommelError):

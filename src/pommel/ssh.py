@@ -133,7 +133,8 @@ def scp_argv(target: SshTarget, words: Sequence[str], *, shared: Mapping[str, st
 
 def remote(target: SshTarget, path: str) -> str:
     """A file of the guest as scp(1) wants it."""
-    return f"{target.user}@{target.host}:{path}"
+    host = f"[{target.host}]" if ":" in target.host else target.host  # scp(1): an IPv6 address stands in brackets
+    return f"{target.user}@{host}:{path}"
 
 
 def host_block(target: SshTarget, alias: str, options: Mapping[str, str]) -> str:
@@ -161,9 +162,9 @@ def multiplexed(socket: Path, *, persist_s: int = 60) -> dict[str, str]:
     return {"ControlMaster": "auto", "ControlPath": _literal(socket), "ControlPersist": str(persist_s)}
 
 
-def end_shared_argv(target: SshTarget, socket: Path) -> list[str]:
-    """Build the `ssh` that ends a shared connection."""
-    return ["ssh", "-F", "none", "-o", f"ControlPath={_quoted(_literal(socket))}", "-O", "exit", target.host]
+def end_shared_argv(name: str, socket: Path) -> list[str]:
+    """Build the `ssh` that ends a shared connection; it asks the socket alone, and any `name` will do for a host."""
+    return ["ssh", "-F", "none", "-o", f"ControlPath={_quoted(_literal(socket))}", "-O", "exit", "--", name]
 
 
 def _options(pairs: Mapping[str, str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from clipboard.conftest import Clip, Mac, Sshd, until
 from pommel import locks
-from pommel.app import clip, clip_control, clip_running, clip_status
+from pommel.app import clip, clip_control, clip_running, clip_status, reach
 from pommel.app.clip_options import ClipOptions
 from pommel.app.clip_running import serve
 from pommel.app.clip_target import Guest, find_guest
@@ -30,7 +31,13 @@ def workspace(posix_guest: Sshd, tmp_path: Path, display: str) -> Workspace:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("_LOOK_S", 0.05), ("_EAGER_S", 0.1), ("_WRITE_S", 0.01), ("LINGER_S", 0.5)):
+    for name, seconds in (
+        ("_LOOK_S", 0.05),
+        ("_EAGER_S", 0.1),
+        ("_WRITE_S", 0.01),
+        ("_ADDRESS_S", 0.05),
+        ("LINGER_S", 0.5),
+    ):
         monkeypatch.setattr(clip_running, name, seconds)
 
 
@@ -112,6 +119,21 @@ async def test_a_machine_that_comes_is_connected_to(
             await until(lambda: "does not answer SSH (yet)" in seen(workspace).why)
             posix_guest.start()
             await until(lambda: seen(workspace).state == "syncing", 30)
+
+
+async def test_a_guest_whose_address_nobody_knows_yet_is_waited_for(
+    workspace: Workspace, host_clip: Clip, guest_clip: Clip
+) -> None:
+    kept = workspace.paths("trial").directory / reach.STARTED
+    kept.write_text(json.dumps({"network": {"forward": False, "macs": ["52:54:00:ff:ff:fe"]}}))
+    with alive(workspace):
+        async with serving(workspace) as task:
+            await until(lambda: seen(workspace).running)
+            await asyncio.sleep(0.2)
+            assert not task.done() and seen(workspace).state != "syncing"
+            kept.unlink()
+            await until(lambda: seen(workspace).state == "syncing" or task.done(), 30)
+            assert not task.done()
 
 
 async def test_one_that_came_with_its_machine_goes_with_it_but_survives_a_restart(

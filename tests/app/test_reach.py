@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from machine.given import line_with, overlaid
-from pommel.app import network_checks, reach
+from pommel.app import guest, machines, network_checks, reach
 from pommel.app.workspace import Workspace
-from pommel.errors import MachineError, NotPermitted, StateError
+from pommel.errors import AddressError, MachineError, NotPermitted, StateError
 from pommel.machine.record import MachineRecord, save
 from pommel.paths import Home
 
@@ -26,8 +29,10 @@ def made(tmp_path: Path, toml: str = "", name: str = "mac") -> Workspace:
     return workspace
 
 
-def started(workspace: Workspace, *, forward: bool, macs: tuple[str, ...] = (MAC,)) -> None:
-    told = {"network": reach.as_kept(reach.Network(forward, macs))}
+def started(
+    workspace: Workspace, *, forward: bool, macs: tuple[str, ...] = (MAC,), ports: tuple[int, ...] = ()
+) -> None:
+    told = {"network": reach.as_kept(reach.Network(forward, macs, ports))}
     (workspace.paths("mac").directory / reach.STARTED).write_text(json.dumps(told))
 
 
@@ -54,7 +59,7 @@ def test_without_a_forward_the_cards_address_is_looked_for(tmp_path: Path) -> No
 
 
 def test_what_a_start_gives_is_read_from_the_finished_line() -> None:
-    assert reach.network_of(overlaid().command_line, 2201) == reach.Network(True, (MAC,))
+    assert reach.network_of(overlaid().command_line, 2201) == reach.Network(True, (MAC,), (2201,))
     words = ("-netdev", "tap,id=n,ifname=t0", "-device", "e1000,netdev=n")
     line = overlaid(line_with(*words, without=("-netdev", "-device virtio-net")), network="upstream").command_line
     assert reach.network_of(line, 2201) == reach.Network(False, (MAC,))
@@ -106,11 +111,61 @@ def test_a_start_is_refused_for_a_network_or_a_port_that_cannot_be_had() -> None
     with pytest.raises(NotPermitted, match="no bridge br-none") as told:
         network_checks.refuse(overlaid(network="bridge:br-none").command_line)
     assert 'network = "user"' in (told.value.hint or "")
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         words = ("-netdev", f"user,id=n,hostfwd=tcp::{port}-:80", "-device", "e1000,netdev=n")
         line = overlaid(line_with(*words, without=("-netdev", "-device virtio-net"))).command_line
-        with pytest.raises(MachineError, match=f"port {port}, which the boot script forwards"):
+        with pytest.raises(MachineError, match=f"port {port}, .* in use on this host") as busy_port:
             network_checks.refuse(line)
+        assert "ss -ltnp" in (busy_port.value.hint or "")
+        with pytest.raises(MachineError, match=f"port {port}, .* is the machine first's") as held:
+            network_checks.refuse(line, lambda asked: "first" if asked == port else None)
+        assert "pommel stop first" in (held.value.hint or "")
+
+
+def test_a_port_is_held_by_the_machine_that_runs_with_it(tmp_path: Path) -> None:
+    workspace = made(tmp_path)
+    started(workspace, forward=True, ports=(8080,))
+    assert reach.port_holder(workspace, "other", 8080) is None, "it does not run"
+    paths = workspace.paths("mac")
+    ready = (
+        f"import fcntl, time; f = open({str(paths.pidfile)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", ready + "; time.sleep(60)"], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline()
+            assert reach.port_holder(workspace, "other", 8080) == "mac"
+            assert reach.port_holder(workspace, "other", 8081) is None
+            assert reach.port_holder(workspace, "mac", 8080) is None, "its own"
+        finally:
+            holder.kill()
+
+
+def test_a_machine_without_a_card_has_no_way_in(tmp_path: Path) -> None:
+    workspace = made(tmp_path)
+    started(workspace, forward=False, macs=())
+    with pytest.raises(StateError, match="mac has no network") as told:
+        reach.address(workspace, "mac")
+    assert 'network = "user"' in (told.value.hint or "")
+
+
+def test_one_machine_whose_address_nobody_knows_does_not_hide_the_others(tmp_path: Path) -> None:
+    workspace = made(tmp_path, name="other")
+    workspace = made(tmp_path)
+    started(workspace, forward=False)
+    blocks = guest.ssh_config(workspace)
+    assert blocks.startswith("# mac: mac has a network without a forward")
+    assert "Host other\n" in blocks
+    with pytest.raises(AddressError):
+        guest.ssh_config(workspace, ["mac"])
+    assert machines.status("mac", workspace=workspace).ssh_port is None
+    assert machines.status("other", workspace=workspace).ssh_port == 2222
+
+
+def test_a_shared_connection_is_ended_without_knowing_the_guests_address(tmp_path: Path) -> None:
+    workspace = made(tmp_path)
+    started(workspace, forward=False)
+    shared = guest.shared_socket(workspace, "mac")
+    shared.parent.mkdir(parents=True)
+    shared.touch()
+    guest.end_shared(workspace, "mac")

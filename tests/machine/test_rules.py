@@ -864,6 +864,48 @@ def test_a_forward_of_the_upstreams_network_stays_as_written_if_that_is_set() ->
     assert backend == f"-netdev user,id=n,hostfwd=tcp::8080-:80,{FORWARD}"
 
 
+def test_forwards_of_a_network_in_json_stay() -> None:
+    value = '{"type":"user","id":"n","hostfwd":[{"str":"tcp::2222-:22"},{"str":"tcp::8088-:80"}],"restrict":false}'
+    backend, _ = network_of("-netdev", value, "-device", "e1000,netdev=n")
+    assert backend == f"-netdev user,id=n,{FORWARD},hostfwd=tcp:127.0.0.1:8088-:80,restrict=off"
+
+
+@pytest.mark.parametrize(
+    ("network", "second"),
+    [
+        (None, "hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:5900-:5900"),
+        ("upstream", "hostfwd=tcp::2222-:22,hostfwd=tcp:0.0.0.0:5900-:5900"),
+    ],
+)
+def test_forwards_of_a_second_network_are_closed_to_other_hosts_too(network: str | None, second: str) -> None:
+    words = "-nic user,hostfwd=tcp::2222-:22 -nic user,hostfwd=tcp::2222-:22,hostfwd=tcp:0.0.0.0:5900-:5900"
+    done = overlaid(line_with(*words.split(), without=("-netdev", "-device virtio-net")), network=network)
+    one, other = (a.text for a in done.command_line.find("nic"))
+    assert one == f"-nic user,{FORWARD},{MAC}"
+    assert other == f"-nic user,{second},mac={derived_mac('52:54:00:0a:0b:0c', 1)}"
+
+
+def test_the_network_that_qemu_adds_by_itself_gets_an_address_and_a_forward() -> None:
+    done = overlaid(line_with(without=("-netdev", "-device virtio-net")), network="upstream")
+    assert [a.text for a in done.command_line.find("nic", "netdev")] == [f"-nic user,{FORWARD},{MAC}"]
+
+
+@pytest.mark.parametrize("network", ["passt", "tap:t0", "bridge:br0"])
+def test_a_forward_that_the_set_network_cannot_have_is_told(network: str) -> None:
+    words = ("-netdev", "user,id=n,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80", "-device", "e1000,netdev=n")
+    line = line_with(*words, without=("-netdev", "-device virtio-net"))
+    said = " ".join(overlaid(line, network=network, place=placement(passt="/p.sock")).warnings)
+    assert "left out: hostfwd=tcp::8080-:80" in said
+    assert "2222" not in said
+
+
+def test_an_address_that_another_machine_has_cannot_be_set() -> None:
+    place = placement(taken_macs={"52:54:00:00:00:01": "first"})
+    with pytest.raises(ConfigError, match="a card of the machine first"):
+        overlaid(place=place, mac="52:54:00:00:00:01")
+    assert overlaid(place=place, mac="52:54:00:00:00:01", network="none")
+
+
 def test_two_cards_on_one_network_are_refused() -> None:
     with pytest.raises(UpstreamError, match="more than one network card"):
         network_of("-netdev", "user,id=n", "-device", "e1000,netdev=n", "-device", "e1000,netdev=n")
@@ -1014,6 +1056,13 @@ def test_what_connects_to_a_helper_is_not_open() -> None:
 def test_a_kept_serial_port_leaves_the_log_empty_and_says_so() -> None:
     done = overlaid(line_with("-serial", "tcp::4445,server=on,wait=off"), keep=("serial",))
     assert " -serial tcp::4445,server=on,wait=off " in words_of(done)
+    assert "serial log stays empty" in " ".join(done.warnings)
+
+
+def test_a_kept_serial_port_by_a_character_device_stays_the_guests() -> None:
+    words = ("-chardev", "socket,id=s,host=127.0.0.1,port=4450,server=on,wait=off", "-serial", "chardev:s")
+    done = overlaid(line_with(*words, without=("-serial",)), keep=("serial",))
+    assert values(done.command_line, "serial") == ["chardev:s"]
     assert "serial log stays empty" in " ".join(done.warnings)
 
 

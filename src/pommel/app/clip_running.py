@@ -24,7 +24,7 @@ from pommel.clipboard.engine import Direction, Side
 from pommel.clipboard.guest import EVERY_MS
 from pommel.clipboard.host import HostClipboard, find_desktop, host_clipboard
 from pommel.clipboard.sync import BACKOFF_S, Settings, Snapshot, State, Sync, only_sync
-from pommel.errors import DeadlineError, PommelError, StateError, UsageError
+from pommel.errors import AddressError, DeadlineError, PommelError, StateError, UsageError
 
 # How long a sync that came with its machine waits for it to come back (a restart), as its console does.
 LINGER_S = 15.0
@@ -34,6 +34,7 @@ _WRITE_S = 0.25  # what is written down is for people
 _BOOT_S = 180.0
 _EAGER_S, _PATIENT_S = 2.0, 15.0
 # A machine that does not run need not be knocked at: when it comes, that is seen.
+_ADDRESS_S = 5.0  # between two looks for a guest's address
 _MACHINE_BACKOFF_S = (*BACKOFF_S, 60.0)
 
 
@@ -122,15 +123,29 @@ class _Running:
             key_hint=self._guest.key_hint,
         )
         while True:
-            argv = self._guest.argv(self._workspace, shared=True)
+            argv = await self._argv()
+            if argv is None:  # on a network of its own a guest is known once it has spoken
+                await asyncio.sleep(_ADDRESS_S)
+                continue
             self._sync = Sync(argv, host, settings, on_change=self._tell)
             syncing = asyncio.ensure_future(self._sync.run())
             try:
-                while self._guest.argv(self._workspace, shared=True) == argv:
+                while await self._argv() in (argv, None):
                     await self._until_back(syncing)
             finally:
                 syncing.cancel()
                 await asyncio.gather(syncing, return_exceptions=True)
+
+    async def _argv(self) -> list[str] | None:
+        """The ssh that reaches the guest; None while nobody knows where it is, or once it is gone."""
+        try:
+            return await asyncio.to_thread(self._guest.argv, self._workspace, shared=True)
+        except StateError as failure:
+            machine = self._guest.machine
+            gone = machine is not None and not self._workspace.paths(machine).record.exists()
+            if gone or isinstance(failure, AddressError):
+                return None
+            raise
 
     async def _until_back(self, syncing: asyncio.Future[None]) -> None:
         """Wait until the machine has come back; or for an error of the sync, which never ends otherwise."""

@@ -119,7 +119,7 @@ def prepare(
         report=report,
     )
     planned = _plan(workspace, replace(kept, ssh_port=port), spec, choice, starting=True)
-    network_checks.refuse(planned.overlaid.command_line)
+    network_checks.refuse(planned.overlaid.command_line, partial(reach.port_holder, workspace, name))
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)

@@ -25,6 +25,7 @@ from pommel.app import (
     needs,
     network_checks,
     overlay,
+    reach,
     recovery,
     setup,
     upstreams,
@@ -241,22 +242,30 @@ def _network(workspace: Workspace, spec: MachineSpec) -> Found:
     paths = workspace.paths(spec.name)
     alive = paths.record.exists() and state.observe(paths).alive
     port = record.load(paths.record).ssh_port if paths.record.exists() else spec.ssh_port
-    if port is None:
+    if alive and port is not None and reach.forwarded_port(workspace, spec.name) is None:
+        try:
+            found = reach.address(workspace, spec.name)
+        except PommelError as unknown:
+            yield "SSH", "warn", unknown.message, unknown.hint
+            return
+        yield from _answers(workspace, spec, f"{found.host}, {found.how}")
+    elif not (spec.ssh_host is None and spec.network in (None, "user", "upstream", "passt")):
+        yield "SSH port", "ok", "none is needed: the guest is reached by its own address", None
+    elif port is None:
         yield "SSH port", "ok", "any free one, when the machine is made", None
     elif alive:
-        answers = guest.ssh_answers(workspace, spec.name)
-        text = f"127.0.0.1:{port}: " + ("the guest answers" if answers else "the guest does not let us in (yet)")
-        turn_on = "in macOS: System Settings, Sharing, Remote Login"
-        yield (
-            "SSH",
-            "ok" if answers else "warn",
-            text,
-            turn_on if spec.upstream != TRIAL else f"pommel console {spec.name}",
-        )
+        yield from _answers(workspace, spec, f"127.0.0.1:{port}")
     elif _is_free(port):
         yield "SSH port", "ok", f"127.0.0.1:{port} is free", None
     else:
         yield "SSH port", "warn", f"127.0.0.1:{port} is taken by another program", f"ss -ltnp 'sport = :{port}'"
+
+
+def _answers(workspace: Workspace, spec: MachineSpec, where: str) -> Found:
+    answers = guest.ssh_answers(workspace, spec.name)
+    text = f"{where}: " + ("the guest answers" if answers else "the guest does not let us in (yet)")
+    turn_on = "in macOS: System Settings, Sharing, Remote Login"
+    yield "SSH", "ok" if answers else "warn", text, turn_on if spec.upstream != TRIAL else f"pommel console {spec.name}"
 
 
 def _clipboard(workspace: Workspace, spec: MachineSpec) -> Found:

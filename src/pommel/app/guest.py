@@ -24,7 +24,7 @@ def ssh_target(workspace: Workspace, name: str) -> SshTarget:
     """Where and as whom machine `name` answers SSH.
 
     Raises:
-        StateError: the machine is not running.
+        StateError: the machine is not running, or nobody here knows its guest's address.
     """
     workspace.settings(name)
     if not state.observe(workspace.paths(name)).alive:
@@ -36,7 +36,7 @@ def known_target(workspace: Workspace, name: str) -> SshTarget:
     """Where and as whom machine `name` answers SSH whenever it runs.
 
     Raises:
-        StateError: it has not been made yet.
+        StateError: it has not been made yet, or nobody here knows its guest's address.
     """
     workspace.made(name)
     return _target(workspace, name)
@@ -91,12 +91,19 @@ def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
     """Blocks of ssh_config(5) for machines (default: all that are made), so that `ssh NAME` and its kin reach them.
 
     Raises:
-        StateError: a machine has not been made yet.
+        StateError: a machine that is named has not been made yet, or nobody here knows its guest's address.
     """
     blocks = []
     for name in names or workspace.home.names():
         workspace.made(name)
-        blocks.append(host_block(_target(workspace, name), name, multiplexed(shared_socket(workspace, name))))
+        try:
+            target = _target(workspace, name)
+        except StateError as unknown:
+            if names:
+                raise
+            blocks.append(f"# {name}: {unknown.message}\n")  # the others are still of use
+            continue
+        blocks.append(host_block(target, name, multiplexed(shared_socket(workspace, name))))
     return "\n".join(blocks)
 
 
@@ -104,7 +111,7 @@ def end_shared(workspace: Workspace, name: str) -> None:
     """End the connection that calls to the guest of machine `name` share, if there is one."""
     socket = shared_socket(workspace, name)
     if socket.exists():
-        run(end_shared_argv(_target(workspace, name), socket), check=False, timeout_s=5)
+        run(end_shared_argv(name, socket), check=False, timeout_s=5)
 
 
 def ask_to_shut_down(workspace: Workspace, name: str, *, timeout_s: float = 8.0) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pommel.app import console, mesh_status
+from pommel.app import console, mesh_status, reach
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
 from pommel.machine import folder, installation, logs, own_disks, record, state, usage
@@ -28,7 +28,7 @@ class Status:
     uptime_s: float | None = None
     detail: str = ""  # why it is paused or crashed
     accel: str | None = None
-    ssh_port: int | None = None
+    ssh_port: int | None = None  # on this host; None too where no forward leads to the guest
     ssh_user: str | None = None
     url: str | None = None
     ws: str | None = None
@@ -40,6 +40,11 @@ class Status:
     viewers: int | None = None  # of the console's page
     golden: bool = False
     mesh: str | None = None  # how it stands with its MeshCentral server, if it has joined one: online, offline, …
+
+    @property
+    def ssh(self) -> str:
+        """The way in by SSH, in a few words."""
+        return f"ssh on port {self.ssh_port}" if self.ssh_port else f"ssh by its own address: pommel ip {self.name}"
 
     def as_dict(self) -> dict[str, Any]:
         """The status as one JSON object."""
@@ -75,7 +80,7 @@ def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:
         detail=seen.detail,
         uptime_s=seen.uptime_s,
         accel=seen.accel,
-        ssh_port=kept.ssh_port,
+        ssh_port=reach.forwarded_port(workspace, name),
         ssh_user=workspace.ssh_user(spec),
         url=served.url if served else None,
         ws=served.ws if served else None,

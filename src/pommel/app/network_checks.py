@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pommel.app.passt import HINT as PASST_HINT
@@ -39,32 +39,24 @@ def problems(line: CommandLine, *, root: Path = Path("/")) -> Iterator[tuple[str
             yield from _passt()
 
 
-def refuse(line: CommandLine) -> None:
-    """See that the networks can be had, and that the forwards' ports are free.
+def refuse(line: CommandLine, holder: Callable[[int], str | None] = lambda _: None) -> None:
+    """See that the networks can be had, and that the forwards' ports are free; `holder` names a port's machine.
 
     Raises:
         MachineError, NotPermitted: they cannot; the hint is what to type.
     """
     for problem, mended in problems(line):
         raise NotPermitted(problem, hint=f'{mended}; or set network = "user"')
-    for port in forwarded(line):
-        if not ports.is_free(port):
-            raise MachineError(
-                f"port {port}, which the boot script forwards to the guest, is in use on this host",
-                hint=f"ss -ltnp 'sport = :{port}' shows by whom; change the forward in the boot script, or a patch",
-            )
-
-
-def forwarded(line: CommandLine) -> list[int]:
-    """The TCP ports of this host that forwards of the user-mode networks take."""
-    found = []
-    for backend in line.find("netdev", "nic", where=lambda a: networks.kind_of(a) == "user"):
-        for forward in backend.sub.all("hostfwd"):
-            proto, _, rest = forward.partition(":")
-            port = rest.rpartition("-")[0].rpartition(":")[2]
-            if proto in ("tcp", "") and port.isdecimal():
-                found.append(int(port))
-    return found
+    for port in networks.host_ports(line):
+        if ports.is_free(port):
+            continue
+        machine, hint = holder(port), "change the forward in the boot script, or a patch"
+        raise MachineError(
+            f"port {port}, which the boot script forwards to the guest, "
+            + (f"is the machine {machine}'s, which runs" if machine else "is in use on this host"),
+            hint=(f"pommel stop {machine}" if machine else f"ss -ltnp 'sport = :{port}' shows by whom")
+            + f"; or {hint}",
+        )
 
 
 def _bridge(name: str, root: Path) -> Iterator[tuple[str, str]]:

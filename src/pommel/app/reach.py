@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pommel import locks
 from pommel.app import passt
 from pommel.app.workspace import Workspace
-from pommel.errors import PommelError, StateError
+from pommel.errors import AddressError, PommelError, StateError
 from pommel.host import neighbours
 from pommel.machine import networks, record
 from pommel.machine.commandline import Argument, CommandLine
@@ -34,10 +35,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What the last start gave the machine: whether a forward leads to its SSH, and its cards' addresses."""
+    """What the last start gave the machine: a forward to its SSH or none, its cards' addresses, its host ports."""
 
     forward: bool = True
     macs: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
 
 
 def network_of(line: CommandLine, ssh_port: int) -> Network:
@@ -51,7 +53,7 @@ def network_of(line: CommandLine, ssh_port: int) -> Network:
         if card is not None:
             said = Keyed.parse("device", card.value or "") if card.name == "device" else None
             macs.append((said.get("mac") if said else card.sub.get("mac")) or "")
-    return Network(forwarded, tuple(mac for mac in macs if mac))
+    return Network(forwarded, tuple(mac for mac in macs if mac), networks.host_ports(line))
 
 
 def _is_passt(backend: Argument) -> bool:
@@ -67,7 +69,8 @@ def kept(paths: MachinePaths) -> Network:
     """What the last start gave the machine; a forward where nothing is known."""
     try:
         found: Any = json.loads((paths.directory / STARTED).read_text())["network"]
-        return Network(bool(found["forward"]), tuple(map(str, found["macs"])))
+        ports = tuple(map(int, found.get("ports", ())))
+        return Network(bool(found["forward"]), tuple(map(str, found["macs"])), ports)
     except (OSError, ValueError, KeyError, TypeError):
         return Network()
 
@@ -76,7 +79,8 @@ def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Addre
     """Where the guest of machine `name` answers SSH: as `ssh_host` says, by the forward, else by its card's address.
 
     Raises:
-        StateError: it has not been made; or no address is known yet.
+        StateError: it has not been made, or has no network.
+        AddressError: no address is known yet.
         ConfigError: `ssh_host` is no address.
     """
     spec, paths = workspace.spec(name), workspace.made(name)
@@ -86,14 +90,27 @@ def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Addre
     network, made = kept(paths), record.load(paths.record)
     if network.forward:
         return Address(LOOPBACK, made.ssh_port, "a forward on this host")
-    return _found(name, network.macs or (made.mac,), root)
+    if not network.macs:
+        raise StateError(
+            f"{name} has no network, so there is no way into it",
+            hint=f'set network = "user" in [machine.{name}], and start it anew',
+        )
+    return _found(name, network.macs, root)
+
+
+def forwarded_port(workspace: Workspace, name: str) -> int | None:
+    """The port of this host that leads to the SSH of machine `name`'s guest; None: it is reached by its own address."""
+    paths = workspace.paths(name)
+    if workspace.spec(name).ssh_host is not None or not kept(paths).forward:
+        return None
+    return record.load(paths.record).ssh_port
 
 
 def _found(name: str, macs: Sequence[str], root: Path) -> Address:
     for mac in macs:
         for found, where in neighbours.addresses(mac, root=root):
             return Address(found, _SSH, f"{mac} in {where}")
-    raise StateError(
+    raise AddressError(
         f"{name} has a network without a forward, and the host knows no address of its card ({', '.join(macs)}) yet",
         hint='wait until its guest is up, or set ssh_host = "ADDRESS"',
     )
@@ -108,6 +125,13 @@ def taken_macs(workspace: Workspace, name: str) -> Mapping[str, str]:
             for mac in (*kept(paths).macs, *_recorded(paths)):
                 found[mac.lower()] = other
     return found
+
+
+def port_holder(workspace: Workspace, name: str, port: int) -> str | None:
+    """The other machine that runs and has a forward from `port` of this host."""
+    others = (other for other in workspace.home.names() if other != name)
+    holds = (other for other in others if port in kept(workspace.paths(other)).ports)
+    return next((other for other in holds if locks.holder(workspace.paths(other).pidfile) is not None), None)
 
 
 def _recorded(paths: MachinePaths) -> tuple[str, ...]:

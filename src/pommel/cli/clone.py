@@ -86,7 +86,7 @@ def _spelled(told: dict[str, Any]) -> dict[str, str]:
         "rom": identity["rom"] or "",
         "disks": "; ".join(disks),
         "snapshots": ", ".join(each["tag"] for each in told["snapshots"]),
-        "ssh": f"127.0.0.1:{told['ssh_port']} as {told['ssh_user']}",
+        "ssh": (f"127.0.0.1:{told['ssh_port']}" if told["ssh_port"] else "its own address") + f" as {told['ssh_user']}",
         "settings": told["config"] or "",
         "folder": told["directory"] or "",
     }

@@ -49,5 +49,5 @@ class Live:
         seen = machines.status(self._name, workspace=self._workspace)
         # Asked only until it has answered once: each question is a login in the guest.
         self._ssh = self._ssh or (seen.state == "running" and guest.ssh_answers(self._workspace, self._name))
-        ssh = f"ssh on port {seen.ssh_port}" if self._ssh else "ssh not yet"
+        ssh = seen.ssh if self._ssh else "ssh not yet"
         return f"{seen.name} {seen.state} for {machines.spell_duration(seen.uptime_s)} · {seen.accel} · {ssh}"

@@ -94,12 +94,16 @@ def _spelled(seen: machines.Status) -> dict[str, str]:
         "cpu": f"{seen.cpu_percent:g} % of a core, since it was started" if seen.cpu_percent is not None else "",
         "memory": format_size(seen.memory_bytes) if seen.memory_bytes else "",
         "disk": _disk(seen),
-        "ssh": f"127.0.0.1:{seen.ssh_port} as {seen.ssh_user}" if seen.pid else "",
+        "ssh": f"{_where(seen)} as {seen.ssh_user}" if seen.pid else "",
         "console": (seen.url or "") + (f" ({seen.viewers} looking)" if seen.url and seen.viewers else ""),
         "mesh": seen.mesh or "",
         "folder": seen.directory or "",
         "hint": f"pommel up {seen.name}" if seen.state in ("absent", "stopped", "asleep", "crashed") else "",
     }
+
+
+def _where(seen: machines.Status) -> str:
+    return f"127.0.0.1:{seen.ssh_port}" if seen.ssh_port else f"its own address (pommel ip {seen.name})"
 
 
 def _disk(seen: machines.Status) -> str:

@@ -43,7 +43,7 @@ def start_command(name: str, foreground: bool, watch: bool, headless: bool, as_j
     if as_json:
         print_json(seen.as_dict())
     else:
-        click.echo(f"{name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
+        click.echo(f"{name} is {seen.state} (pid {seen.pid}, {seen.ssh})")
     if foreground or watch:
         _stay(name, watch, flags, choice)
 
@@ -96,7 +96,7 @@ def restart_command(name: str, force: bool, timeout: float | None, as_json: bool
     if as_json:
         print_json(seen.as_dict())
     else:
-        click.echo(f"{name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
+        click.echo(f"{name} is {seen.state} (pid {seen.pid}, {seen.ssh})")
 
 
 @click.command("suspend")

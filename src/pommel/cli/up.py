@@ -94,7 +94,7 @@ def _say(seen: machines.Status, *, as_json: bool) -> None:
     if as_json:
         print_json(seen.as_dict())
     else:
-        click.echo(f"{seen.name} is {seen.state} (pid {seen.pid}, ssh on port {seen.ssh_port})")
+        click.echo(f"{seen.name} is {seen.state} (pid {seen.pid}, {seen.ssh})")
 
 
 def _show_plan(plan: up.Plan, name: str, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ written as these first (`spelled_out`). What this is not: a judge of which netwo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from pommel.machine.suboptions import Pair, SubOptions
 CARD = "virtio-net-pci"  # what OSX-KVM gives, and macOS has had a driver for since version 11
 # What -net nic,model= calls by another name than -device does (net/net.c, hw/virtio).
 _MODELS = {"virtio": CARD, "virtio-net": CARD}
+_LISTED = re.compile(r"\.\d+(\.str)?\Z")
 _OF_CARD = ("model", "mac", "addr", "vectors", "id")  # of -nic: what is the card's and not the backend's
 
 
@@ -114,3 +116,29 @@ def with_kind(backend: Argument, kind: str, pairs: tuple[Pair, ...] = ()) -> str
     if backend.name == "netdev":
         return SubOptions(kind, (("id", id_of(backend)), *pairs)).render()
     return SubOptions(kind, (*(pair for pair in backend.sub.pairs if pair[0] in _OF_CARD), *pairs)).render()
+
+
+def with_forwards(backend: Argument) -> SubOptions:
+    """The backend's value in the spelling that takes forwards: as JSON, a list holds each as `{"str": …}`."""
+    said = Keyed.parse("netdev", backend.value or "") if backend.name == "netdev" else None
+    if said is None or said.plain is not None:
+        return backend.sub
+    pairs = ((_LISTED.sub("", key), value) for key, value in said.pairs() if key != "type")
+    return SubOptions(kind_of(backend), tuple(pairs))
+
+
+def forwards_of(backend: Argument) -> tuple[str, ...]:
+    """The forwards of a user-mode network, each as it stands after `hostfwd=`."""
+    return with_forwards(backend).all("hostfwd")
+
+
+def host_ports(line: CommandLine) -> tuple[int, ...]:
+    """The TCP ports of this host that forwards of the user-mode networks take."""
+    found = []
+    for backend in line.find("netdev", "nic", where=lambda a: kind_of(a) == "user"):
+        for forward in forwards_of(backend):
+            proto, _, rest = forward.partition(":")
+            port = rest.rpartition("-")[0].rpartition(":")[2]
+            if proto in ("tcp", "") and port.isdecimal():
+                found.append(int(port))
+    return tuple(found)

@@ -105,7 +105,8 @@ def details(seen: Status, width: int, *, doing: str = "") -> Content:
             ("running", _joined(f"for {spell_duration(seen.uptime_s)}", seen.accel, f"pid {seen.pid}", _viewers(seen)))
         )
         said.append(("screen", seen.url or "c opens it"))
-        said.append(("ssh", f"pommel ssh {seen.name}   (127.0.0.1:{seen.ssh_port}, {seen.ssh_user})"))
+        where = f"127.0.0.1:{seen.ssh_port}" if seen.ssh_port else "its own address"
+        said.append(("ssh", f"pommel ssh {seen.name}   ({where}, {seen.ssh_user})"))
         said.append(("uses", _joined(_cpu(seen) and f"CPU {_cpu(seen)}", _memory(seen) and f"memory {_memory(seen)}")))
     if (disk := _disk(seen)) != "":
         said.append(("disk", disk.replace("/", " of ")))

@@ -149,6 +149,13 @@ def is_open(talk: Argument) -> bool:
     return scheme == "udp"
 
 
+def _is_open_by(line: CommandLine, port: Argument) -> bool:
+    """Whether a port is open by itself, or by the character device that it names."""
+    name = (port.value or "").removeprefix("chardev:")
+    named = line.find("chardev", where=lambda a: a.sub.get("id") == name) if name != port.value else ()
+    return is_open(port) or any(map(is_open, named))
+
+
 def taken_out(sheet: Sheet, port: Argument, name: str, *, instead: str | None = None) -> Sheet:
     """Take out a port that others can reach, or write `instead` in its place; `keep` with `name` keeps it."""
     reason = f'others could reach it; keep = ["{name}"] keeps it'
@@ -160,7 +167,7 @@ def taken_out(sheet: Sheet, port: Argument, name: str, *, instead: str | None = 
 def serial(sheet: Sheet, given: Given) -> Sheet:
     """Keep what the guest writes to its first serial port."""
     ports, kept = sheet.line.find("serial"), "serial" in given.spec.keep
-    if not (ports and kept and is_open(ports[0])):
+    if not (ports and kept and _is_open_by(sheet.line, ports[0])):
         sheet = _logged(sheet, ports[0] if ports else None, given)
     else:
         sheet = sheet.warn(f"the machine's serial log stays empty: {ports[0].text} is kept")

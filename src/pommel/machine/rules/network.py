@@ -16,6 +16,7 @@ from pommel.machine.keyed import Keyed
 from pommel.machine.networks import (
     CARD,
     cards_of,
+    forwards_of,
     id_of,
     kind_of,
     lacking,
@@ -23,6 +24,7 @@ from pommel.machine.networks import (
     netdev_of,
     spelled_out,
     wants_none,
+    with_forwards,
     with_kind,
 )
 from pommel.machine.rules.sheet import Given, Sheet
@@ -42,6 +44,7 @@ def network(sheet: Sheet, given: Given) -> Sheet:
     asked = given.spec.network
     if asked == "none":
         return _none(sheet)
+    _refuse_taken(given)
     if wants_none(sheet.line):
         if asked in (None, "upstream"):
             return sheet.warn(
@@ -60,6 +63,15 @@ def derived_mac(mac: str, number: int) -> str:
         return mac
     digest = hashlib.sha256(f"{mac}/{number}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, *digest[:4]))
+
+
+def _refuse_taken(given: Given) -> None:
+    mac = given.spec.mac
+    if mac is not None and (owner := given.placement.taken_macs.get(mac)) is not None:
+        raise ConfigError(
+            f"mac = {mac} is the address of a card of the machine {owner}",
+            hint=f"take another mac, or none: {given.placement.guest_name} has an address of its own",
+        )
 
 
 def _none(sheet: Sheet) -> Sheet:
@@ -99,7 +111,9 @@ def _added(sheet: Sheet, given: Given) -> Sheet:
     """A network where the script has no word of one: QEMU would add a card of its own choice."""
     kind, pairs, reason = _wanted(given)
     if given.spec.network == "upstream":
-        return sheet
+        if sheet.line.find("nodefaults"):
+            return sheet
+        return sheet.add("-nic", "user", "what QEMU adds by itself, said so that it has an address of its own")
     sheet = sheet.add("-netdev", SubOptions(kind, (("id", _OWN), *pairs)).render(), reason)
     return sheet.add("-device", f"{CARD},netdev={_OWN}", "a card that macOS has a driver for")
 
@@ -118,7 +132,16 @@ def _first(sheet: Sheet, given: Given) -> Sheet:
         return sheet
     if kind == "user":
         sheet = sheet.warn(_instead(backend))
+    for forward in _lost(backend):
+        sheet = sheet.warn(f"left out: hostfwd={forward}; network = {given.spec.network} has none")
     return sheet.change(backend, with_kind(backend, kind, pairs), reason)
+
+
+def _lost(backend: Argument) -> list[str]:
+    """The forwards of a user-mode network, but for SSH's, which is told where it matters."""
+    said = forwards_of(backend) if kind_of(backend) == "user" else ()
+    rules = [(text, _FORWARD.fullmatch(text)) for text in said]
+    return [text for text, rule in rules if rule is None or rule["to"] != _SSH or rule["proto"] == "udp"]
 
 
 def _wanted(given: Given) -> tuple[str, tuple[Pair, ...], str]:
@@ -170,22 +193,25 @@ def _forwards(sheet: Sheet, given: Given) -> Sheet:
         return sheet.warn(
             f"no forward leads into this network: {_NO_WAY_IN} but by the guest's own address (pommel ip, ssh_host)"
         )
-    backend, upstream = found[0], given.spec.network == "upstream"
-    said = Keyed.parse(backend.name, backend.value or "") if backend.name == "netdev" else None
-    if said is not None and said.plain is None:  # JSON: lists have no place in our rendering of keys
-        backend_text = SubOptions("user", tuple((k, v) for k, v in said.pairs() if k != "type")).render()
-        sheet = sheet.change(backend, backend_text, "in the spelling that takes forwards")
-        backend = next(a for a in sheet.line.find("netdev") if id_of(a) == (said.get("id") or ""))
-    pairs, moved = _forwarded(backend.sub.pairs, given.placement.ssh_port, keep_hosts=upstream)
+    for number, backend in enumerate(found):
+        sheet = _forwarding(sheet, backend, given, first=number == 0)
+    return sheet
+
+
+def _forwarding(sheet: Sheet, backend: Argument, given: Given, *, first: bool) -> Sheet:
+    """Put one user-mode network's forwards on 127.0.0.1, SSH's on the first."""
+    upstream, port = given.spec.network == "upstream", given.placement.ssh_port
+    before = with_forwards(backend)
+    pairs, moved = _forwarded(before.pairs, port if first else None, keep_hosts=upstream)
     for forward in moved if backend.written else []:
         sheet = sheet.warn(f'hostfwd={forward} is on {_LOOPBACK} only; network = "upstream" keeps it as written')
-    reason = f"the guest's SSH on {_LOOPBACK}:{given.placement.ssh_port}"
-    reason += "" if upstream else "; no forward is open to other hosts"
-    return sheet.change(backend, backend.sub.with_pairs(pairs), reason)
+    closed = "no forward is open to other hosts"
+    reason = f"the guest's SSH on {_LOOPBACK}:{port}" + ("" if upstream else f"; {closed}") if first else closed
+    return sheet.change(backend, before.with_pairs(pairs), reason) if first or moved else sheet
 
 
-def _forwarded(before: Iterable[Pair], port: int, *, keep_hosts: bool) -> tuple[list[Pair], list[str]]:
-    """The pairs with one SSH forward, and the forwards that were open to other hosts."""
+def _forwarded(before: Iterable[Pair], port: int | None, *, keep_hosts: bool) -> tuple[list[Pair], list[str]]:
+    """The pairs with one SSH forward (from `port`, if any), and the forwards that were open to other hosts."""
     pairs: list[Pair] = []
     moved: list[str] = []
     ssh: Pair = ("hostfwd", f"tcp:{_LOOPBACK}:{port}-:{_SSH}")
@@ -193,14 +219,14 @@ def _forwarded(before: Iterable[Pair], port: int, *, keep_hosts: bool) -> tuple[
         rule = _FORWARD.fullmatch(value or "") if key == "hostfwd" else None
         if rule is None:
             pairs.append((key, value))
-        elif rule["to"] == _SSH and rule["proto"] != "udp":
+        elif port is not None and rule["to"] == _SSH and rule["proto"] != "udp":
             pairs += [] if ssh in pairs else [ssh]
         elif keep_hosts or rule["host"] == _LOOPBACK:
             pairs.append((key, value))
         else:
             moved.append(value or "")
             pairs.append((key, f"{rule['proto']}:{_LOOPBACK}:{rule['port']}-{rule['guest']}:{rule['to']}"))
-    return pairs if ssh in pairs else [*pairs, ssh], moved
+    return (pairs if ssh in pairs or port is None else [*pairs, ssh]), moved
 
 
 def _addresses(sheet: Sheet, given: Given) -> Sheet:
