@@ -1,0 +1,100 @@
+"""`up` and `up --dry-run` refuse the same, before anything is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.test_origins import Repo, changed, patch
+from overlay.repos import NEW, SCRIPT
+from pommel.app import foresight, making, up
+from pommel.app.workspace import Workspace
+from pommel.errors import ConfigError, PommelError, StateError, UpstreamError
+from pommel.machine import disk
+from pommel.paths import Home
+
+
+def own(tmp_path: Path, toml: str, body: str = "") -> Workspace:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / SCRIPT).write_text(body or (NEW / SCRIPT).read_text())
+    (tmp_path / "pommel.toml").write_text(f'[machine.mac]\nupstream = "own"\naccel = "tcg"\n{toml}')
+    return Workspace(Home(tmp_path / "h", tmp_path / "r", tmp_path / "c"), tmp_path, {})
+
+
+def refusals(workspace: Workspace) -> tuple[PommelError, PommelError]:
+    """What `up` and its dry run raise; neither has made anything."""
+    found = []
+    for call in (up.plan, up.up):
+        with pytest.raises(PommelError) as told:
+            call("mac", workspace=workspace)
+        found.append(told.value)
+    assert not workspace.paths("mac").directory.exists()
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("toml", "kind", "said"),
+    [
+        ("", StateError, "nothing says which macOS goes on it"),
+        ('macos = "sonoma"\ndisk = "20G"\n', ConfigError, "too small to install macOS on"),
+        ('macos = "sonoma"\nnetwork = "bridge:br-none"\n', PommelError, "there is no bridge br-none"),
+        ('macos = "sonoma"\nqemu = "/no/qemu"\n', PommelError, "qemu is /no/qemu"),
+        ('macos = "sonoma"\nboot_script = "none.sh"\n', UpstreamError, "has no boot script none.sh"),
+        ('macos = "sonoma"\ncores = 5\n', ConfigError, "macOS hangs"),
+    ],
+)
+def test_both_refuse_the_same(tmp_path: Path, toml: str, kind: type[PommelError], said: str) -> None:
+    dry, real = refusals(own(tmp_path, toml))
+    assert (str(dry), dry.hint, type(dry)) == (str(real), real.hint, type(real))
+    assert isinstance(dry, kind) and said in dry.message
+
+
+def test_a_used_disk_is_refused_by_both(tmp_path: Path) -> None:
+    workspace = own(tmp_path, 'macos = "sonoma"\n')
+    used = tmp_path / "own" / "mac_hdd_ng.img"
+    disk.create(used, 1 << 30)
+    disk.qemu_img("convert", "-f", "raw", "-O", "qcow2", str(_data(tmp_path)), str(used))
+    dry, real = refusals(workspace)
+    assert dry.message == real.message and "there is data on it" in dry.message
+    assert "pommel adopt" in (dry.hint or "") and 'disk_file = "own"' in (dry.hint or "")
+
+
+def _data(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    path.write_bytes(b"data" * (1 << 20))
+    return path
+
+
+def test_a_conflict_in_the_config_repo_is_refused_by_both(tmp_path: Path) -> None:
+    repo = Repo(tmp_path, NEW)
+    repo.lay()
+    (repo.folder / "patches" / "old.patch").write_text(patch("ram=1\nx\n", "ram=2\nx\n"))
+    dry, real = refusals(repo.workspace)
+    assert dry.message == real.message and "conflicts with the upstream" in dry.message
+
+
+def test_what_is_to_be_laid_on_first_is_a_step(tmp_path: Path) -> None:
+    repo = Repo(tmp_path, NEW)
+    repo.lay()
+    (repo.folder / "patches" / "ram.patch").write_text(patch(repo.text, changed(repo.text, ("ram=4096", "ram=6144"))))
+    steps = up.steps("mac", workspace=repo.workspace)
+    assert [(step.what, step.needed) for step in steps if "patches" in step.what] == [("apply patches/ram.patch", True)]
+
+
+def test_warnings_of_the_start_are_told_by_the_dry_run(tmp_path: Path) -> None:
+    workspace = own(tmp_path, 'macos = "sonoma"\n', (NEW / SCRIPT).read_text().replace("ram=4096", "ram=9999999"))
+    assert any("is more than the" in line for line in up.plan("mac", workspace=workspace).warnings)
+
+
+def test_nothing_is_looked_into_that_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "pommel.toml").write_text('[machine.mac]\nmacos = "sonoma"\n')
+    workspace = Workspace(Home(tmp_path / "h", tmp_path / "r", tmp_path / "c"), tmp_path, {})
+    assert foresight.look(workspace, workspace.spec("mac"), None) == ()
+    (tmp_path / "pommel.toml").write_text("[machine.mac]\n")
+    unknown = Workspace(workspace.home, tmp_path, {})
+    with pytest.raises(StateError, match="nothing says which macOS"):
+        making.refuse(unknown, unknown.spec("mac"))
+    with pytest.raises(StateError, match="nothing says which macOS"):
+        up.plan("mac", workspace=unknown)
