@@ -45,6 +45,16 @@ def test_what_the_user_says_stands_before_all(tmp_path: Path) -> None:
     assert (found.host, found.port) == ("mac.local", 2200)
 
 
+def test_a_machine_that_was_never_started_is_where_its_settings_put_it(tmp_path: Path) -> None:
+    workspace = made(tmp_path, 'network = "tap:t0"\nmac = "52:54:00:00:00:77"\n')
+    with pytest.raises(AddressError, match="52:54:00:00:00:77"):
+        reach.address(workspace, "mac", root=tmp_path / "root")
+    assert reach.forwarded_port(workspace, "mac") is None
+    assert reach.forwarded_port(made(tmp_path, 'network = "passt"\n'), "mac") == 2222
+    with pytest.raises(StateError, match="mac has no network"):
+        reach.address(made(tmp_path, 'network = "none"\n'), "mac")
+
+
 def test_without_a_forward_the_cards_address_is_looked_for(tmp_path: Path) -> None:
     workspace = made(tmp_path)
     started(workspace, forward=False)

@@ -16,6 +16,7 @@ from pommel.host import neighbours
 from pommel.machine import networks, record
 from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.keyed import Keyed
+from pommel.machine.spec import MachineSpec
 from pommel.paths import MachinePaths
 from pommel.ssh import parse_address
 
@@ -75,6 +76,14 @@ def kept(paths: MachinePaths) -> Network:
         return Network()
 
 
+def _network(spec: MachineSpec, paths: MachinePaths) -> Network:
+    """What the last start gave the machine, or what is set where it was never started."""
+    if (paths.directory / STARTED).exists():
+        return kept(paths)
+    forward = spec.network in (None, "user", "upstream", "passt")
+    return Network(forward, () if spec.network == "none" else (spec.mac or record.load(paths.record).mac,))
+
+
 def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Address:
     """Where the guest of machine `name` answers SSH: as `ssh_host` says, by the forward, else by its card's address.
 
@@ -87,7 +96,7 @@ def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Addre
     if spec.ssh_host is not None:
         said = parse_address(spec.ssh_host)
         return Address(said.host, said.port or _SSH, "asked for: ssh_host")
-    network, made = kept(paths), record.load(paths.record)
+    network, made = _network(spec, paths), record.load(paths.record)
     if network.forward:
         return Address(LOOPBACK, made.ssh_port, "a forward on this host")
     if not network.macs:
@@ -100,8 +109,8 @@ def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Addre
 
 def forwarded_port(workspace: Workspace, name: str) -> int | None:
     """The port of this host that leads to the SSH of machine `name`'s guest; None: it is reached by its own address."""
-    paths = workspace.paths(name)
-    if workspace.spec(name).ssh_host is not None or not kept(paths).forward:
+    spec, paths = workspace.spec(name), workspace.paths(name)
+    if spec.ssh_host is not None or not _network(spec, paths).forward:
         return None
     return record.load(paths.record).ssh_port
 
