@@ -118,10 +118,10 @@ async def test_screen_first_hands_and_nothing_held_in_the_end(
     assert await viewer.told("rtt") == RTT
     await keys(viewer, wire.Key(A, down=True))
     await until(lambda: sink.done)
-    assert sink.done == [PressKey(A, False, True)]
+    assert sink.done == [PressKey(A, False, True, legend=True)]
     await viewer.socket.send_json({"ctrlChannel": "102938", "type": "close"})
     await until(lambda: online.connection.viewers == 0)
-    assert sink.done[1:] == [PressKey(A, False, False)]
+    assert sink.done[1:] == [PressKey(A, False, False, legend=True)]
     await fake.hears(action="sessions", value={})
 
 
@@ -172,7 +172,7 @@ async def test_rights(
     await viewer.socket.send_json(RTT)
     await viewer.told("rtt")
     assert online.desk.served == [not types]
-    pressed = [PressKey(CTRL, False, True), PressKey(A, False, True)]
+    pressed = [PressKey(CTRL, False, True), PressKey(A, False, True, legend=True)]
     assert sink.done == (pressed[1:] if limited else pressed if types else [])
 
 
@@ -312,4 +312,4 @@ async def test_a_lost_server_ends_its_sessions(fake: FakeServer, online: Joined,
     await fake.agents[-1].close()
     await until(lambda: len(sink.done) == 2)
     assert online.desk.watched[-1] == ((), None)
-    assert sink.done[1] == PressKey(A, False, False)
+    assert sink.done[1] == PressKey(A, False, False, legend=True)

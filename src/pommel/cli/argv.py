@@ -30,6 +30,10 @@ def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> Non
         print_json(commandline.as_dict(planned))
     elif explain:
         print_wide_table(("ARGUMENT", "ORIGIN", "REASON"), commandline.explained(planned))
+        if planned.qemu is not None:
+            click.echo(f"QEMU is {planned.qemu.path}: {planned.qemu.reason}", err=True)
+        for line in planned.captured.notes:
+            click.echo(f"note: {line}", err=True)
     else:
         click.echo(commandline.as_shell(planned))
     for line in planned.warnings:

@@ -28,8 +28,8 @@ _ROUNDS = 200  # some fork while we look; one that hangs in the kernel is not wa
 _USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin", "/usr/libexec", "/bin")
 _ISOLATED = ("--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 _EMPTY = ("/tmp", "/run", "/var/tmp")  # noqa: S108 (they are made empty)
-# NixOS has its programs there.
-_OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver")
+# NixOS has its programs there; drives that a desktop has mounted are in the last.
+_OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver", "/run/media")
 # A path that ends in one of QEMU's names, and what would take our folder off the front of PATH.
 _QEMUS = "|".join(re.escape(name) for name in sorted(NAMES, key=len, reverse=True) if name != "qemu")
 _BY_PATH = re.compile(rf"(/[\w./+-]*)?/(?:{_QEMUS})(?![\w.-])")
