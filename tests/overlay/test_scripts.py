@@ -109,6 +109,7 @@ def test_a_hundred_captures_are_one(upstream: Path) -> None:
     [
         "/usr/libexec/qemu-kvm",
         "/opt/qemu/bin/qemu-system-x86_64",
+        "/opt/my+qemu@4,2/bin/qemu-system-x86_64",
         '"$HOME"/no-such-qemu/build/qemu-system-x86_64',
         "~/no-such-qemu/build/qemu-system-x86_64",
         "./build/qemu-system-x86_64",

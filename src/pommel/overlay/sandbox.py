@@ -33,7 +33,7 @@ _OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver", "/run/m
 # A path that ends in one of QEMU's names, and what would take our folder off the front of PATH.
 _QEMUS = "|".join(re.escape(name) for name in sorted(NAMES, key=len, reverse=True) if name != "qemu")
 _BY_PATH = re.compile(rf"(/[\w./+-]*)?/(?:{_QEMUS})(?![\w.-])")
-_ABSOLUTE = re.compile(rf"(?<![\w.~$}}\"'])/(?:[\w.+-]+/)*(?:{_QEMUS})(?![\w.-])")
+_ABSOLUTE = re.compile(rf"""(?<![\w.~$}}"'])/(?:[^\s/:'"`‘’]+/)*(?:{_QEMUS})(?![\w.-])""")
 _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s+-p\b)")
 
 
