@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -335,9 +336,9 @@ def test_without_a_sandbox_what_passes_by_the_stand_in_is_refused(
 def test_without_a_sandbox_a_folder_that_is_noexec_is_refused(
     upstream: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plant(folder: Path, real: Path | None) -> Path:
-        binaries = real_plant(folder, real)
-        for name in standin.NAMES:
+    def plant(folder: Path, text: str, **how: Any) -> Path:
+        binaries = real_plant(folder, text, **how)
+        for name in standin.names_of(binaries):
             (binaries / name).chmod(0o644)  # what access(2) says of a file on a noexec mount
         return binaries
 

@@ -97,9 +97,9 @@ def test_a_pidfile_is_there_for_whoever_reads_it(upstream: Path) -> None:
     assert found.notes == ()
 
 
-def test_a_hundred_captures_are_one(upstream: Path) -> None:
+def test_a_hundred_captures_are_all_the_same(upstream: Path) -> None:
     write(upstream, f"({QEMU} -m 1 -S &) ; sleep 0.01; {QEMU} --version >/dev/null; exit 3")
-    assert {(found.argv, found.program, found.cwd) for found in (run(upstream) for _ in range(20))} == {
+    assert {(found.argv, found.program, found.cwd) for found in (run(upstream) for _ in range(100))} == {
         (("-m", "1", "-S"), QEMU, upstream)
     }
 
@@ -115,7 +115,9 @@ def test_a_hundred_captures_are_one(upstream: Path) -> None:
         "./build/qemu-system-x86_64",
         "/no/such/folder/qemu-system-x86_64",
         "kvm",
+        "/usr/bin/kvm",
         "qemu-kvm",
+        "qemu-system-x86_64-10.1",
         "/usr/local/bin/qemu-system-x86_64",
     ],
 )
@@ -131,6 +133,39 @@ def test_what_lies_beside_a_qemu_that_is_not_there_stays_there(upstream: Path) -
     write(upstream, "/usr/local/no-such/qemu-system-x86_64 -S $(ls /usr/local)")
     words = run(upstream).argv
     assert set(words) >= {"-S", "bin", "lib"}
+
+
+def test_a_name_that_the_script_puts_together_is_met_too(upstream: Path) -> None:
+    write(upstream, "Q=qemu-system; exec $Q-x86_64-of_mine -S")
+    found = run(upstream)
+    assert (found.argv, found.program) == (("-S",), "qemu-system-x86_64-of_mine")
+
+
+def test_more_effects_than_anybody_counts_are_all_told_in_order(upstream: Path) -> None:
+    write(upstream, f"for n in $(seq 1 70); do sudo modprobe m$n; done\n{QEMU} -S")
+    assert run(upstream).facts.effects == tuple(f"sudo modprobe m{n}" for n in range(1, 71))
+
+
+def test_kvms_device_is_no_qemu(upstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = f"[ -e /dev/kvm ] || echo no KVM; ls /sys/module/kvm/ >/dev/null 2>&1; {QEMU} -S"
+    write(upstream, body)
+    assert run(upstream).argv == ("-S",)
+    monkeypatch.setattr(capture_module, "bubblewrap", lambda: None)
+    assert capture(upstream, "boot.sh", unsandboxed=True).argv == ("-S",)
+    monkeypatch.undo()
+    write(upstream, "echo 'cannot open /dev/kvm-of-mine/kvm: No such file'; exit 1")
+    with pytest.raises(UpstreamError, match=r"failed with exit status 1"):
+        run(upstream)
+
+
+def test_without_a_sandbox_nothing_is_tried_as_root(upstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_module, "bubblewrap", lambda: None)
+    target = upstream.parent / "made-as-root"
+    write(upstream, f"sudo touch {target}; sudo {QEMU} -S")
+    found = capture(upstream, "boot.sh", unsandboxed=True)
+    assert found.argv == ("-S",)
+    assert found.facts.effects == (f"sudo touch {target}",)
+    assert not target.exists()
 
 
 def test_another_architecture_is_refused_by_name(upstream: Path) -> None:
@@ -194,8 +229,9 @@ def test_what_a_script_does_to_the_host_is_said_and_not_done(upstream: Path) -> 
     assert found.argv == ("-S",)
     assert "Linux" in found.output
     assert found.facts.effects == (
-        "modprobe vfio-pci ids=10de:1381", "modprobe kvm", "ip tuntap add dev tap0 mode tap", "brctl addif br0 tap0",
-        "virsh nodedev-detach pci_0000_01_00_0", "sysctl -w vm.nr_hugepages=4096", "systemctl stop gdm", "systemctl start gdm",
+        "sudo modprobe vfio-pci ids=10de:1381", "modprobe kvm", "sudo ip tuntap add dev tap0 mode tap",
+        "sudo brctl addif br0 tap0", "sudo virsh nodedev-detach pci_0000_01_00_0", "sudo sysctl -w vm.nr_hugepages=4096",
+        "sudo systemctl stop gdm", "sudo systemctl start gdm",
     )  # fmt: skip
 
 

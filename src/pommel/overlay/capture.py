@@ -166,7 +166,8 @@ def _in_scratch(request: _Request, bwrap: str | None, invented: list[Path], scra
 def _run(request: _Request, bwrap: str | None, invented: list[Path], folder: Path) -> _Run:
     """Run the script once, with all that it is to meet in `folder`."""
     inside = folder / "real" if bwrap is not None and request.real is not None else request.real
-    binaries = standin.plant(folder, inside)
+    called = " ".join([request.text, *map(str, invented)])
+    binaries = standin.plant(folder, called, real=inside, isolated=bwrap is not None)
     if bwrap is None:
         _refuse_escapes(request.upstream / request.script, request.text, binaries)
     copy = layer.lay(request.upstream, folder / "copy", request.script)
@@ -174,7 +175,7 @@ def _run(request: _Request, bwrap: str | None, invented: list[Path], folder: Pat
     command = [*_interpreter(request.text), _place(request, bwrap, copy.folder), *request.given.args]
     if bwrap is not None:
         write_filter(folder)
-        outside = [path for path in invented if not path.is_relative_to(request.upstream)]
+        outside = [path for path in invented if path.is_absolute() and not path.is_relative_to(request.upstream)]
         command = isolated(
             bwrap,
             command,
@@ -273,15 +274,12 @@ def _invent(copy: Path, upstream: Path, invented: Sequence[Path], program: Path)
 
 
 def _looked_for(output: str, upstream: Path, known: Sequence[Path]) -> list[Path]:
-    """The paths where the script looked for a QEMU in vain, by what it printed."""
+    """Where the script looked for a QEMU in vain, by what it printed: paths, and names that are on no PATH."""
     named = [Path(path) for path in qemus_named(output)]
-    named += [upstream / word for word in _relative(output)]
+    for word in (word.strip("‘’'\"`:") for word in output.split()):
+        if not word.startswith("/") and standin.is_qemu(Path(word).name):
+            named.append(upstream / word if "/" in word else Path(word))
     return [path for path in dict.fromkeys(named) if path not in known and not path.exists()]
-
-
-def _relative(output: str) -> list[str]:
-    words = (word.strip("‘’'\"`:") for word in output.split())
-    return [w for w in words if "/" in w and not w.startswith("/") and Path(w).name in standin.NAMES]
 
 
 def _as_named(done: _Run, copy: Path, upstream: Path) -> _Run:
@@ -328,7 +326,7 @@ def _judge(request: _Request, done: _Run) -> None:
         raise UpstreamError(f"{script} calls QEMU more than once:{both}{_told(done.output)}")
     if done.calls:
         name = PurePosixPath(done.calls[0].program).name
-        if name in standin.FOREIGN:
+        if standin.is_foreign(name):
             raise UpstreamError(f"{script} starts {name}, and macOS machines are made with {standin.QEMU}")
         return
     if done.asks:

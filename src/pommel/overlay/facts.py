@@ -15,7 +15,7 @@ from pathlib import Path
 _CARRIED = re.compile(
     r"LD_LIBRARY_PATH|(QEMU|SDL|PULSE|PIPEWIRE|ALSA|JACK|MESA|VK|GALLIUM|LIBGL|EGL|GBM|MALLOC|G|OSS|SPICE|LIBVA)_[A-Z0-9_]+"
 )
-_QEMU = re.compile(r"(?:^|\s)\S*(?:qemu-system-\S+|qemu-kvm|/kvm|\bkvm)(?=\s|$)")
+_QEMU = re.compile(r"(?:^|\s)(?:\S*/)?(?:qemu-system-\S+|qemu-kvm|kvm|qemu)(?=\s|$)")
 _MEMLOCK = "Max locked memory"
 _KERNEL_FILE = re.compile(r"(/(?:sys|proc)/[\w./:-]+): (?:Read-only file system|Permission denied|No such file)")
 
@@ -56,7 +56,7 @@ def facts_of(
     calls: Sequence[Call], effects: Sequence[Call], wrappers: Sequence[Call], output: str, given: Mapping[str, str]
 ) -> Facts:
     """Make the facts from what the stand-ins wrote down; `given` are the variables that the script was given."""
-    told = [_effect(call) for call in effects]
+    told = [call.text for call in effects]
     told += [f"write to {path}" for path in dict.fromkeys(_KERNEL_FILE.findall(output))]
     environment = {
         name: value
@@ -74,10 +74,3 @@ def facts_of(
 def _before_qemu(text: str) -> str:
     """A wrapper's words without the call that it wraps."""
     return _QEMU.split(text, maxsplit=1)[0].strip() or text
-
-
-def _effect(call: Call) -> str:
-    """A command as one types it. `sudo` writes down what it was to run."""
-    if call.program in ("sudo", "doas", "pkexec", "run0"):
-        return f"{call.program} {' '.join(call.argv)}"
-    return call.text

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram
 from pommel.overlay import seccomp
-from pommel.overlay.standin import NAMES, QEMU
+from pommel.overlay.standin import QEMU, names_of
 from pommel.process import run, which
 
 _PROBE_TIMEOUT_S = 5.0
@@ -31,9 +31,9 @@ _EMPTY = ("/tmp", "/run", "/var/tmp")  # noqa: S108 (they are made empty)
 # NixOS has its programs there; drives that a desktop has mounted are in the last.
 _OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver", "/run/media")
 # A path that ends in one of QEMU's names, and what would take our folder off the front of PATH.
-_QEMUS = "|".join(re.escape(name) for name in sorted(NAMES, key=len, reverse=True) if name != "qemu")
-_BY_PATH = re.compile(rf"(/[\w./+-]*)?/(?:{_QEMUS})(?![\w.-])")
-_ABSOLUTE = re.compile(rf"""(?<![\w.~$}}"'])/(?:[^\s/:'"`‘’]+/)*(?:{_QEMUS})(?![\w.-])""")
+_QEMU = r"(?:qemu-system-[\w.+-]*\w|qemu-kvm|(?<=bin/)kvm|(?<=libexec/)kvm)(?![\w./-])"  # not /dev/kvm
+_BY_PATH = re.compile(rf"(/[\w./+-]*)?/{_QEMU}")
+_ABSOLUTE = re.compile(rf"""(?<![\w.~$}}"'])/(?:[^\s/:'"`‘’]+/)*{_QEMU}""")
 _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s+-p\b)")
 
 
@@ -80,7 +80,7 @@ def isolated(
     if real is not None:
         words += ["--ro-bind", str(real), str(scratch / "real")]
     standin = str(scratch / "bin" / QEMU)
-    for path in sorted(_real_qemus(text, upstream)):
+    for path in sorted(_real_qemus(text, upstream, names_of(scratch / "bin"))):
         words += ["--ro-bind", standin, _seen_at(path, opened)]
     for path in invented:
         words += ["--ro-bind", standin, str(path)]
@@ -200,10 +200,10 @@ def _has_mark(process: Path, mark: bytes) -> bool:
         return False
 
 
-def _real_qemus(text: str, upstream: Path) -> set[Path]:
+def _real_qemus(text: str, upstream: Path, names: Sequence[str]) -> set[Path]:
     """Every QEMU that the script might reach by a path: the host's usual ones, and those that it names."""
     folders = [*os.environ.get("PATH", os.defpath).split(":"), *_USUAL_FOLDERS]
-    paths = [Path(folder, name) for folder in folders if folder for name in NAMES]
+    paths = [Path(folder, name) for folder in folders if folder for name in names]
     named = [match[0] for match in _BY_PATH.finditer(text) if match[0].startswith("/")]
     paths += [path for word in named for path in (Path(word), upstream / word.lstrip("/"))]
     return {path.resolve() for path in paths if path.is_file()}

@@ -11,31 +11,27 @@ one byte that no argument can hold, and the count tells a whole record from one 
 from __future__ import annotations
 
 import os
+import re
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pommel.overlay.facts import Call
 
 QEMU = "qemu-system-x86_64"
-# What a script may call QEMU. Other architectures are met too, so that the script can be told what it calls.
-NAMES = (
-    QEMU,
-    "qemu-kvm",
-    "kvm",
-    "qemu",
-    "qemu-system-i386",
-    "qemu-system-amd64",
-    "qemu-system-x86_64-spice",
-    "qemu-system-x86_64.exe",
-    "qemu-system-aarch64",
-    "qemu-system-arm",
-    "qemu-system-ppc",
-    "qemu-system-ppc64",
-    "qemu-system-riscv64",
-)
-FOREIGN = frozenset(name for name in NAMES if name.startswith(("qemu-system-a", "qemu-system-p", "qemu-system-r")))
-FOREIGN -= {"qemu-system-amd64"}
+# What a script may call QEMU without saying a processor; the others are `qemu-system-…`, whatever follows.
+_PLAIN = ("qemu-kvm", "kvm", "qemu")
+_SYSTEM = re.compile(r"\bqemu-system-[\w.+-]*\w")
+# QEMU's targets that are no PC (docs/about/build-platforms.rst, configs/targets). They are met too, so that the script
+# can be told what it starts.
+_OTHERS = frozenset({
+    "aarch64", "alpha", "arm", "avr", "cris", "hppa", "loongarch64", "m68k", "microblaze", "microblazeel", "mips",
+    "mipsel", "mips64", "mips64el", "nios2", "or1k", "ppc", "ppc64", "riscv32", "riscv64", "rx", "s390x", "sh4",
+    "sh4eb", "sparc", "sparc64", "tricore", "xtensa", "xtensaeb",
+})  # fmt: skip
 MAX_CALLS = 2
+_HEAD = 3  # fields of a record before the arguments
 
 # Run what follows their options. For each, the options whose value is a word of its own.
 _WRAPPERS = {
@@ -61,7 +57,7 @@ _WRAPPERS = {
 _TAKES_WORD = {"taskset": 1, "chrt": 1}
 _PRIVILEGED = ("sudo", "doas", "pkexec", "run0")
 
-# What changes the host. For each, the words which show that it only asks; "*" asks whatever it is given.
+# What changes the host. For each, the words which show that it only asks.
 _HOST = {
     "modprobe": "-n --dry-run -c --showconfig --show-depends -D",
     "rmmod": "", "insmod": "", "depmod": "",
@@ -111,21 +107,17 @@ done
 exec sleep 3600
 """
 
-_NOTE = """note() {{ printf '%s\\0' "$#" "$0" "$PWD" "$@" > {folder}/{kind}.part.$$ 2>/dev/null &&
-  for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-    LD_LIBRARY_PATH= LD_PRELOAD= {ln} {folder}/{kind}.part.$$ {folder}/{kind}.$n 2>/dev/null && break; done
-  LD_LIBRARY_PATH= LD_PRELOAD= {rm} -f {folder}/{kind}.part.$$; }}
+# One write each, at the end of one file: so they stay whole and in order.
+_NOTE = """note() {{ printf '%s\\0' "$#" "$0" "$PWD" "$@" >> {folder}/{kind} 2>/dev/null; }}
 """
 
 _WRAPPER = """#!/bin/sh
 {note}
-name=${{0##*/}} count=0 words=
-valued=' {valued} '
-all="$*"
+all="$*" count=0
 while [ $# -gt 0 ]; do
   case $1 in
     --) shift; break ;;
-    -*) case "$valued" in *" $1 "*) [ $# -gt 1 ] && shift ;; esac
+    -*) case ' {valued} ' in *" $1 "*) [ $# -gt 1 ] && shift ;; esac
         shift ;;
     *=*) export "$1"; shift ;;
     *) [ $count -ge {words} ] && break
@@ -133,24 +125,26 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ $# -gt 0 ] || exit 0
-case ${{1##*/}} in
-  {qemus}|sh|bash|dash|zsh|env|exec|{wrappers}) note {said}; exec "$@" ;;
-esac
-{plain}
+{then}
 """
-# What sudo runs beside QEMU is noted and tried on the copy of the folder; that root is missing there ends no script.
-_AS_ROOT = """case " {hosts} " in *" ${1##*/} "*) "$@"; exit 0 ;; esac
+_AS_IS = 'note "$all"; exec "$@"'
+# What root would do to the host is written down with the word that makes one root. Beside QEMU, and what leads to it,
+# a command is tried on the copy of the folder where that is safe; that root is missing there ends no script.
+_AS_ROOT = """POMMEL_AS=${{0##*/}}; export POMMEL_AS
+case ${{1##*/}} in
+  qemu-system-*|{through}) note "$all"; exec "$@" ;;
+  {hosts}) exec "$@" ;;
+esac
 [ -f "$1" ] && [ -x "$1" ] && exec "$@"
-note "$@"; "$@" 2>/dev/null; exit 0"""
-_AS_IS = 'exec "$@"'
+printf '%s\\0' "$#" "$0" "$PWD" "$@" >> {folder}/effect
+{tried}
+exit 0"""
 
 _RECORDER = """#!/bin/sh
 {note}
-name=${{0##*/}}
-asks=' {asks} '
+name=${{0##*/}} asked=
 for word; do
-  case "$asks" in *" $word "*) asked=1 ;; esac
-  case $word in --help|--version|-V) asked=1 ;; esac
+  case ' {asks} --help --version -V ' in *" $word "*) asked=1 ;; esac
 done
 if [ "$name" = sysctl ]; then
   asked=1
@@ -166,51 +160,61 @@ if [ -n "$asked" ]; then
   for folder in $PATH; do
     [ "$folder/$name" = "$0" ] || [ ! -x "$folder/$name" ] || exec "$folder/$name" "$@"
   done
-  exit 0
+elif [ -n "$POMMEL_AS" ]; then
+  printf '%s\\0' "$(($# + 1))" "$POMMEL_AS" "$PWD" "$name" "$@" >> {folder}/effect
+else
+  note "$@"
 fi
-note "$@"
 exit 0
 """
 
 
-def plant(folder: Path, real: Path | None = None) -> Path:
+def plant(folder: Path, text: str, *, real: Path | None = None, isolated: bool = True) -> Path:
     """Make the stand-ins in `folder`/bin, writing their records to `folder`; return that bin folder.
 
-    `real` is the QEMU that answers questions.
+    `text` is the script's, which may call QEMU by a name of its own. `real` is the QEMU that answers questions. Only
+    where the script is `isolated` is anything done of what it would do as root.
     """
     binaries = folder / "bin"
     binaries.mkdir()
-    quoted = {"folder": shlex.quote(str(folder)), "cat": _program("cat"), "ln": _program("ln"), "rm": _program("rm")}
-    qemu = _QEMU.format(real=shlex.quote(str(real) if real else ""), **quoted)
-    _write(binaries / QEMU, qemu)
-    for name in NAMES:
-        if name != QEMU:
-            (binaries / name).hardlink_to(binaries / QEMU)
-    _plant_wrappers(binaries, quoted)
+    quoted = {"folder": shlex.quote(str(folder)), "cat": _program("cat"), "ln": _program("ln")}
+    _write(binaries / QEMU, _QEMU.format(real=shlex.quote(str(real) if real else ""), **quoted))
+    systems = (f"qemu-system-{each}" for each in ("i386", *_OTHERS))
+    for name in sorted({*_PLAIN, *systems, *_SYSTEM.findall(text)} - {QEMU}):
+        (binaries / name).hardlink_to(binaries / QEMU)
+    for name, valued in _WRAPPERS.items():
+        _write(binaries / name, _wrapper(name, valued, isolated=isolated, **quoted))
     for name, asks in _HOST.items():
         note = _NOTE.format(kind="effect", **quoted)
-        _write(binaries / name, _RECORDER.format(note=note, asks=asks))
+        _write(binaries / name, _RECORDER.format(note=note, asks=asks, **quoted))
     return binaries
 
 
-def _plant_wrappers(binaries: Path, quoted: dict[str, str]) -> None:
-    for name, valued in _WRAPPERS.items():
-        privileged = name in _PRIVILEGED
-        note = _NOTE.format(kind="effect" if privileged else "wrapper", **quoted)
-        if privileged:
-            note += _NOTE.replace("note()", "wrap()").format(kind="wrapper", **quoted)
-        text = _WRAPPER.format(
-            note=note,
-            valued=valued,
-            words=_TAKES_WORD.get(name, 0),
-            qemus="|".join(NAMES),
-            wrappers="|".join(_WRAPPERS),
-            said='"$all"',
-            plain=_AS_ROOT.replace("{hosts}", " ".join(_HOST)) if privileged else _AS_IS,
-        )
-        if privileged:
-            text = text.replace('note "$all"; exec', 'wrap "$all"; exec')
-        _write(binaries / name, text)
+def is_foreign(program: str) -> bool:
+    """Whether a QEMU is called so that emulates no PC."""
+    target = re.match(r"qemu-system-(\w+)", program)
+    return target is not None and target[1] in _OTHERS
+
+
+def is_qemu(name: str) -> bool:
+    """Whether a program of this name is a QEMU. A bare `kvm` or `qemu` in a text may be anything."""
+    return name == "qemu-kvm" or _SYSTEM.fullmatch(name) is not None
+
+
+def names_of(binaries: Path) -> list[str]:
+    """The names under which the stand-in for QEMU was planted."""
+    one = (binaries / QEMU).stat().st_ino
+    return sorted(path.name for path in binaries.iterdir() if path.stat().st_ino == one)
+
+
+def _wrapper(name: str, valued: str, *, isolated: bool, folder: str, **_: str) -> str:
+    then = _AS_IS
+    if name in _PRIVILEGED:
+        tried = '"$@" 2>/dev/null' if isolated else ""
+        through = "|".join([*_PLAIN, "sh", "bash", "dash", "zsh", "env", "exec", *_WRAPPERS])
+        then = _AS_ROOT.format(through=through, hosts="|".join(_HOST), folder=folder, tried=tried)
+    note = _NOTE.format(kind="wrapper", folder=folder)
+    return _WRAPPER.format(note=note, valued=valued, words=_TAKES_WORD.get(name, 0), then=then)
 
 
 def _program(name: str) -> str:
@@ -234,26 +238,32 @@ def calls(folder: Path) -> list[Call]:
 
 def notes(folder: Path, kind: str) -> list[Call]:
     """What the other stand-ins wrote down, in order: of `kind` "effect" (on the host) or "wrapper" (around QEMU)."""
+    try:
+        fields = [os.fsdecode(field) for field in (folder / kind).read_bytes().split(b"\0")[:-1]]
+    except OSError:
+        return []
     found = []
-    number = 1
-    while (call := _read(folder / f"{kind}.{number}", folder / "bin")) is not None:
-        found.append(call)
-        number += 1
+    while len(fields) >= _HEAD and fields[0].isdecimal() and len(fields) >= (size := _HEAD + int(fields[0])):
+        found.append(_call(fields[:size], folder / "bin"))
+        fields = fields[size:]
     return found
 
 
 def _read(path: Path, binaries: Path) -> Call | None:
     try:
-        record = path.read_bytes()
+        fields = [os.fsdecode(field) for field in path.read_bytes().split(b"\0")[:-1]]
     except OSError:
         return None
-    fields = [os.fsdecode(field) for field in record.split(b"\0")[:-1]]
-    if len(fields) < 3 or not fields[0].isdecimal() or len(fields) != 3 + int(fields[0]):
+    if len(fields) < _HEAD or not fields[0].isdecimal() or len(fields) != _HEAD + int(fields[0]):
         return None
+    return replace(_call(fields, binaries), environment=_environment(path), limits=_limits(path))
+
+
+def _call(fields: Sequence[str], binaries: Path) -> Call:
     program = Path(fields[1])
-    # Found on PATH: the script means whatever QEMU comes first there.
+    # Found on PATH: the script means whatever program of that name comes first there.
     name = program.name if program.parent == binaries else fields[1]
-    return Call(name, Path(fields[2]), tuple(fields[3:]), _environment(path), _limits(path))
+    return Call(name, Path(fields[2]), tuple(fields[_HEAD:]))
 
 
 def _environment(record: Path) -> tuple[tuple[str, str], ...]:
