@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pommel.machine.commandline import CommandLine
+from pommel.machine.rules.memory import MIB, bytes_of
 from pommel.machine.suboptions import SubOptions
 
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)B?\Z", re.IGNORECASE)
-_MIB = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1 << 20}
 _CARDS = ("virtio-net", "virtio-net-pci", "vmxnet3", "e1000", "e1000e", "e1000-82545em", "rtl8139")
 USUAL_CARD = ("virtio-net", "virtio-net-pci")  # what the managed upstream has
 
@@ -35,10 +34,8 @@ def said(line: CommandLine) -> Said:
 
 def _memory(line: CommandLine) -> dict[str, Any]:
     for argument in reversed(line.find("m")):
-        text = argument.sub.head or argument.sub.get("size") or ""
-        if match := _SIZE.match(text):
-            mib = int(int(match[1]) * _MIB[match[2].upper()])
-            return {"memory": f"{mib // 1024}G" if mib % 1024 == 0 else f"{mib}M"} if mib else {}
+        if mib := bytes_of(argument.sub.head or argument.sub.get("size") or "") // MIB:
+            return {"memory": f"{mib // 1024}G" if mib % 1024 == 0 else f"{mib}M"}
     return {}
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pommel.machine.commandline import Argument, CommandLine
+from pommel.machine.rules.memory import bytes_of
 from pommel.machine.rules.processor import is_kvm_only, read_topology
 from pommel.machine.spec import MachineSpec
-from pommel.settings import format_size, parse_size
+from pommel.settings import format_size
 
 # The settings that each option decides. Those of one option only mean something together, so all of them are taken.
 _DECIDES: dict[str, tuple[str, ...]] = {
@@ -68,15 +69,6 @@ def _settings(spec: MachineSpec, host: HostLimits, accel: str) -> Iterator[str]:
         yield f"cpu_flags {' '.join(flags)}: only KVM has that, and emulation runs the machine without it"
 
 
-def memory_of(argument: Argument) -> int | None:
-    """The bytes that an -m value asks for; None where it does not say (QEMU, qemu-options.def: MiB without a unit)."""
-    text = argument.sub.get("size") or argument.sub.head or ""
-    try:
-        return int(text) << 20 if text.isdigit() else parse_size(text)
-    except ValueError:
-        return None
-
-
 def _own(line: CommandLine, name: str) -> Argument | None:
     """The last argument of that name, if the user wrote it: the last one is what counts for QEMU."""
     found = line.find(name)
@@ -84,8 +76,7 @@ def _own(line: CommandLine, name: str) -> Argument | None:
 
 
 def _memory(found: Argument, host: HostLimits) -> Iterator[str]:
-    size = memory_of(found)
-    if size is not None and size > host.memory_bytes:
+    if bytes_of(found.sub.get("size") or found.sub.head or "") > host.memory_bytes:
         yield (
             f"{found.text} is more than the {format_size(host.memory_bytes)} that this host has; "
             'it stays as it is written. To change it, set memory = "…" or --memory'
