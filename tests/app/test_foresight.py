@@ -91,7 +91,7 @@ def test_warnings_of_the_start_are_told_by_the_dry_run(tmp_path: Path) -> None:
 def test_nothing_is_looked_into_that_is_not_there_yet(tmp_path: Path) -> None:
     (tmp_path / "pommel.toml").write_text('[machine.mac]\nmacos = "sonoma"\n')
     workspace = Workspace(Home(tmp_path / "h", tmp_path / "r", tmp_path / "c"), tmp_path, {})
-    assert foresight.look(workspace, workspace.spec("mac"), None) == ()
+    assert foresight.look(workspace, workspace.spec("mac"), None) == foresight.Foreseen()
     (tmp_path / "pommel.toml").write_text("[machine.mac]\n")
     unknown = Workspace(workspace.home, tmp_path, {})
     with pytest.raises(StateError, match="nothing says which macOS"):

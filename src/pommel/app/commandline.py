@@ -38,6 +38,15 @@ NOT_YET = bytes(identity.RANDOM_BYTES)  # the identity that a machine which does
 
 
 @dataclass(frozen=True, slots=True)
+class Disks:
+    """A machine's disk, the upstream's further drives that it has copies of, and the upstream's own installer."""
+
+    own: machine_disk.DiskPlan
+    copies: tuple[Named, ...] = ()
+    installer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """What would run: the laid-over command line, and what it was made from."""
 
@@ -50,7 +59,7 @@ class Planned:
     warnings: tuple[str, ...] = ()  # what to know before it starts
     differences: tuple[Difference, ...] = ()  # the user's own text to the pristine upstream's
     qemu: qemu_binary.Binary | None = None
-    copies: tuple[Named, ...] = ()  # the upstream's further drives that the machine has copies of
+    disks: Disks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class _Storage:
     """What keeps: `words` are the placement's, by name."""
 
     firmware: firmware.Choice | firmware.Unpaired
-    copies: tuple[Named, ...]
+    disks: Disks
     warnings: tuple[str, ...]
     words: dict[str, Any]
 
@@ -123,28 +132,26 @@ def prepare(
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
-    machine_disk.copy_missing(paths, list(planned.copies), report=report)
+    machine_disk.copy_missing(paths, planned.disks.copies if planned.disks else (), report=report)
     return planned
 
 
-def own_installer(workspace: Workspace, spec: MachineSpec) -> str | None:
-    """The installer image that lies in the upstream's own folder, if one does."""
-    installer = _read(workspace, spec, starting=True).files.installer
-    return installer if installer and Path(installer).exists() else None
-
-
-def disk_plan(
-    workspace: Workspace, spec: MachineSpec, upstream: _Upstream | None = None
-) -> tuple[machine_disk.DiskPlan, list[Named]]:
-    """The disk that machine `spec.name` has or will have, and the upstream's further drives that it has copies of.
+def disks(workspace: Workspace, spec: MachineSpec) -> Disks:
+    """The disks that machine `spec.name` has or will have, by its boot script, which is run for it.
 
     Raises:
         UpstreamError, StateError: as `command_line`; `machine_disk.plan` and `copies` say the rest.
     """
-    upstream, paths = upstream or _read(workspace, spec, starting=True), workspace.paths(spec.name)
+    return _disks(workspace, spec, _read(workspace, spec, starting=True))
+
+
+def _disks(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> Disks:
+    paths, files = workspace.paths(spec.name), upstream.files
     kept = record.load(paths.record) if paths.record.exists() else None
-    planned = machine_disk.plan(workspace, spec, upstream.files, upstream.facts, kept)
-    return planned, machine_disk.copies(spec, paths, upstream.files, upstream.facts)
+    planned = machine_disk.plan(workspace, spec, files, upstream.facts, kept)
+    copies = machine_disk.copies(spec, paths, files, upstream.facts)
+    installer = files.installer if files.installer and Path(files.installer).exists() else None
+    return Disks(planned, tuple(copies), installer)
 
 
 def new_record(
@@ -240,7 +247,7 @@ def _plan(
         (*said, *own, *warnings, *storage.warnings, *overlaid.warnings),
         upstream.differences,
         binary,
-        storage.copies,
+        storage.disks,
     )
 
 
@@ -289,8 +296,8 @@ def _storage(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> _S
     paths, files, facts = workspace.paths(spec.name), upstream.files, upstream.facts
     chips = _own_firmware(paths) or firmware.choose(files.firmware_code, files.firmware_variables, files.bios)
     paired = isinstance(chips, firmware.Choice)
-    disk, copies = disk_plan(workspace, spec, upstream)
-    copied = machine_disk.copy_paths(paths, copies)
+    found = _disks(workspace, spec, upstream)
+    disk, copied = found.own, machine_disk.copy_paths(paths, found.copies)
     said = [f"{disk.refusal.message}; {disk.refusal.hint}"] if disk.refusal else []
     if isinstance(chips, firmware.Unpaired) and chips.whole is None:
         said.append(f"firmware: {chips.reason}")
@@ -305,7 +312,7 @@ def _storage(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> _S
         "data_disks": tuple(p for p in map(str, own_disks.data_disks(paths).values()) if p not in copied.values()),
         "drive_copies": copied,
     }
-    return _Storage(chips, tuple(copies), tuple(said), words)
+    return _Storage(chips, found, tuple(said), words)
 
 
 def _own_firmware(paths: MachinePaths) -> firmware.Choice | None:

@@ -5,45 +5,63 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pommel import writable
 from pommel.app import commandline, making, needs, network_checks, overlay, upstreams
+from pommel.app.commandline import Disks
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
+from pommel.errors import MissingProgram, UpstreamError
 from pommel.machine import permission, state
 from pommel.machine.spec import MachineSpec
 from pommel.overlay import laying, patches
 
 
-def look(workspace: Workspace, spec: MachineSpec, flags: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Say what to know before machine `spec.name` starts; nothing for one that runs.
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What to know before a machine starts, and its disks; nothing of one that runs, or lacks what it needs."""
 
-    What is not there yet (packages, the upstream's checkout) is not looked into: it is got first.
+    warnings: tuple[str, ...] = ()
+    disks: Disks | None = None
+
+
+def look(workspace: Workspace, spec: MachineSpec, flags: Mapping[str, Any] | None) -> Foreseen:
+    """See that machine `spec.name` can be made and started, and say what to know of it.
+
+    What is not there yet (packages, the upstream's checkout) is got first, so what depends on it is not looked into.
+    The boot script is run once.
 
     Raises:
         PommelError: whatever `up` would raise for the machine as it is now.
     """
     paths = workspace.paths(spec.name)
     if state.observe(paths).alive:
-        return ()
+        return Foreseen()
     writable.must_take(workspace.home.root)
-    if paths.record.exists():
+    made = paths.record.exists()
+    if made:
         permission.must_allow(paths, permission.STARTED)
-    lacks = needs.plan(spec, made=paths.record.exists()) is not None
     if spec.upstream == OSX_KVM:
         if not (workspace.upstream_folder(spec) / ".git").is_dir():
             making.refuse(workspace, spec)
-            return ()
+            return Foreseen()
         if _to_lay(workspace, spec):  # what it boots is known once patches and files are on it
-            return ()
-    if lacks or (spec.upstream == TRIAL and not paths.record.exists()):
-        return ()
-    if not paths.record.exists():
-        making.refuse(workspace, spec)
+            return Foreseen()
+    if spec.upstream == TRIAL and not made:
+        return Foreseen()
+    if needs.plan(spec, made=made) is not None:
+        if not made:  # what a script says while QEMU is missing may be otherwise afterwards; its disk is not
+            with contextlib.suppress(UpstreamError, MissingProgram):
+                making.refuse(workspace, spec)
+        return Foreseen()
     planned = commandline.command_line(workspace, spec.name, flags, starting=True)
+    if not made:
+        making.refuse(workspace, spec, planned.disks)
     network_checks.refuse(planned.overlaid.command_line)
-    return planned.warnings
+    return Foreseen(planned.warnings, planned.disks)
 
 
 def lay_steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]]:

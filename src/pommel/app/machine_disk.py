@@ -8,7 +8,7 @@ that whatever looks after the machine's disks finds it there.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def copies(spec: MachineSpec, paths: MachinePaths, files: UpstreamFiles, facts: 
     return found
 
 
-def copy_missing(paths: MachinePaths, wanted: list[Named], *, report: Report) -> None:
+def copy_missing(paths: MachinePaths, wanted: Sequence[Named], *, report: Report) -> None:
     """Make the machine's copies of the upstream's further drives that it does not have yet. Hold the machine's lock.
 
     Raises:
@@ -143,12 +143,12 @@ def copy_missing(paths: MachinePaths, wanted: list[Named], *, report: Report) ->
         copy_whole(Path(each.file), own_disks.data_path(paths, each.key), form=each.format, report=report)
 
 
-def copy_paths(paths: MachinePaths, wanted: list[Named]) -> dict[str, str]:
+def copy_paths(paths: MachinePaths, wanted: Sequence[Named]) -> dict[str, str]:
     """Where the machine's copies of the upstream's further drives are, by key."""
     return {each.key: str(own_disks.data_path(paths, each.key)) for each in wanted}
 
 
-def steps(paths: MachinePaths, wanted: list[Named]) -> list[tuple[str, str, bool]]:
+def steps(paths: MachinePaths, wanted: Sequence[Named]) -> list[tuple[str, str, bool]]:
     """What `copy_missing` would do: what, where to, and whether it is still to do."""
     found = []
     for each in wanted:

@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from pommel import ssh
-from pommel.app import machine_disk, recovery, upstreams
-from pommel.app.commandline import disk_plan, new_record, own_installer
+from pommel.app import commandline, machine_disk, recovery, upstreams
+from pommel.app.commandline import Disks, new_record
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import ConfigError, StateError
 from pommel.machine import disk, identity, ports, record
 from pommel.machine.exclusive import serialised
 from pommel.machine.spec import GIB, MachineSpec
-from pommel.machine.upstream_files import Named
 from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Progress, Report, warn
 from pommel.settings import format_size
@@ -31,8 +30,8 @@ MACOS_TAKES = 35 * GIB
 MACOS_DISK_MIN = 40 * GIB
 
 
-def steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]]:
-    """What `make` would do: what, why, and whether it is still to do.
+def steps(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) -> list[tuple[str, str, bool]]:
+    """What `make` would do: what, why, and whether it is still to do. `disks` are the machine's, where they are known.
 
     Raises:
         StateError, UpstreamError: as `make` about the machine's disk, once its upstream is there.
@@ -48,16 +47,16 @@ def steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, bool]
         pin = workspace.pin(workspace.file_of(spec.name))
         what = f"clone {pin.url} at {pin.commit[:12]}"
         found.append((what, str(checkout), not (checkout / ".git").is_dir()))
-    disk_there, copies = machine_disk.DiskPlan(str(paths.disk)), list[Named]()
-    if spec.upstream != TRIAL and workspace.upstream_folder(spec).is_dir():
-        disk_there, copies = disk_plan(workspace, spec)
-        if disk_there.refusal and not made:
-            raise disk_there.refusal
+    if disks is None and spec.upstream != TRIAL and workspace.upstream_folder(spec).is_dir():
+        disks = commandline.disks(workspace, spec)
+    disk_there = disks.own if disks else machine_disk.DiskPlan(str(paths.disk))
+    if disk_there.refusal and not made:
+        raise disk_there.refusal
     if spec.macos is not None and not disk_there.has_macos:
         found.append(recovery.step(workspace, spec.macos, made=made))
     what = f"the disk {disk_there.target}" if disk_there.target else f"a disk of {format_size(spec.disk_bytes)}"
     found.append((f"make {spec.name} with {what}", str(paths.directory), not made))
-    return [*found, *machine_disk.steps(paths, copies)]
+    return [*found, *machine_disk.steps(paths, disks.copies if disks else ())]
 
 
 def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None, report: Report) -> bool:
@@ -94,8 +93,10 @@ def _make_trial(workspace: Workspace, spec: MachineSpec, report: Report) -> bool
     return _make(workspace, spec, fill, replace(_record(workspace, spec), base=image.directory.name), report)
 
 
-def refuse(workspace: Workspace, spec: MachineSpec) -> machine_disk.DiskPlan:
+def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) -> machine_disk.DiskPlan:
     """See that machine `spec.name` can be made, as far as that can be known beforehand, and say what its disk is.
+
+    `disks` are the machine's, where they are known already.
 
     Raises:
         StateError: the upstream's disk has data on it, and nobody said whether to use it; or nothing says which macOS
@@ -103,8 +104,9 @@ def refuse(workspace: Workspace, spec: MachineSpec) -> machine_disk.DiskPlan:
         ConfigError: its disk is too small for macOS.
         UpstreamError: what the upstream boots cannot be told.
     """
-    there = workspace.upstream_folder(spec).is_dir()
-    planned = disk_plan(workspace, spec)[0] if there else machine_disk.DiskPlan(str(workspace.paths(spec.name).disk))
+    if disks is None and workspace.upstream_folder(spec).is_dir():
+        disks = commandline.disks(workspace, spec)
+    planned = disks.own if disks else machine_disk.DiskPlan(str(workspace.paths(spec.name).disk))
     if planned.refusal is not None:
         raise planned.refusal
     if planned.target is None and spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
@@ -113,7 +115,7 @@ def refuse(workspace: Workspace, spec: MachineSpec) -> machine_disk.DiskPlan:
             hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
         )
     needs_installer = planned.target is None and spec.macos is None and spec.upstream != TRIAL
-    if needs_installer and (not there or own_installer(workspace, spec) is None):
+    if needs_installer and not (disks and disks.installer):
         raise StateError(
             f"{spec.name} boots from {workspace.upstream_folder(spec)}, and nothing says which macOS goes on it",
             hint=f'set macos = "sonoma" in [machine.{spec.name}], or put a BaseSystem.img into that folder',

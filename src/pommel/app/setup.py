@@ -258,7 +258,7 @@ def _look_disk(workspace: Workspace, spec: MachineSpec) -> Look:
         return Look("done", str(paths.disk))
     size = format_size(spec.disk_bytes)
     if spec.upstream != TRIAL and workspace.upstream_folder(spec).is_dir():
-        planned, _ = commandline.disk_plan(workspace, spec)
+        planned = commandline.disks(workspace, spec).own
         if planned.refusal is not None:
             return Look("fail", planned.refusal.message, hint=planned.refusal.hint)
         if planned.target is not None:

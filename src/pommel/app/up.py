@@ -52,7 +52,7 @@ def plan(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, A
     paths = workspace.paths(name)
     packages = needs.plan(spec, made=paths.record.exists())
     alive = state.observe(paths).alive
-    warnings = foresight.look(workspace, spec, flags)
+    seen = foresight.look(workspace, spec, flags)
     steps = [
         Step(
             f"install packages: {packages.as_text}" if packages else "install packages",
@@ -60,13 +60,13 @@ def plan(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, A
             packages is not None,
         ),
         *(Step(what, (why,), needed) for what, why, needed in foresight.lay_steps(workspace, spec)),
-        *(Step(what, (why,), needed) for what, why, needed in making.steps(workspace, spec)),
+        *(Step(what, (why,), needed) for what, why, needed in making.steps(workspace, spec, seen.disks)),
         Step(f"start {name}", ("it is running" if alive else "it is stopped",), not alive),
         Step(f"serve the console of {name} on 127.0.0.1", ("its screen, keyboard and mouse on a page",), True),
     ]
     if not alive and (modules := setup.kernel_step(workspace, spec)) is not None:
         steps.insert(1, Step(*modules))
-    return Plan(tuple(steps), warnings)
+    return Plan(tuple(steps), seen.warnings)
 
 
 def steps(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, Any] | None = None) -> list[Step]:
