@@ -1,23 +1,17 @@
-"""Any bytes, in any pieces, become the same commands or one WireError; what became a command survives encoding again.
-
-python fuzz/codec.py SECONDS [SEED]      mutates the golden vectors; stops with the bytes that broke the invariant
-"""
+"""MeshCentral's KVM commands (`wire.codec`), from the golden vectors."""
 
 from __future__ import annotations
 
 import json
-import random
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fuzz.engine import Fuzzer, expect, mixed, pieces
 from pommel.errors import WireError
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Command, Direction, Unknown
 
 _VECTORS = Path(__file__).parents[1] / "tests" / "wire" / "vectors.json"
-_NOTABLE = (0, 1, 2, 3, 4, 5, 7, 8, 0x0E, 27, 0x55, 0x7F, 0x80, 0xC8, 0xC9, 0xCA, 0xCB, 0xFE, 0xFF)
 _LIMIT = 1 << 16
 _Outcome = tuple[list[Command], str | None]
 
@@ -32,35 +26,7 @@ def seeds() -> dict[Direction, list[bytes]]:
     return found
 
 
-def mutated(chance: random.Random, pool: list[bytes]) -> bytes:
-    """Make a stream: some vectors one after the other, with a few bytes changed, lost, doubled or put in."""
-    data = bytearray(b"".join(chance.choice(pool) for _ in range(chance.randint(1, 4))))
-    for _ in range(chance.choice((0, 1, 1, 2, 4, 8))):
-        at = chance.randrange(len(data) + 1)
-        match chance.randrange(5):
-            case 0 if at < len(data):
-                data[at] = chance.choice(_NOTABLE)
-            case 1 if at < len(data):
-                data[at] ^= 1 << chance.randrange(8)
-            case 2:
-                del data[at : at + chance.randint(1, 6)]
-            case 3:
-                data[at:at] = chance.randbytes(chance.randint(1, 6))
-            case 4:
-                data[at:at] = data[at : at + chance.randint(1, 40)]
-    return bytes(data)
-
-
-def pieces(chance: random.Random, data: bytes) -> Iterator[bytes]:
-    """Cut `data` anywhere."""
-    at = 0
-    while at < len(data):
-        size = chance.choice((1, 1, 2, 3, 7, 50))
-        yield data[at : at + size]
-        at += size
-
-
-def outcome(direction: Direction, parts: Iterator[bytes] | list[bytes]) -> _Outcome:
+def outcome(direction: Direction, parts: Iterable[bytes]) -> _Outcome:
     """Decode to the end; return the commands and the words of the refusal, if it was one."""
     decoder, commands = Decoder(direction, max_size=_LIMIT), []
     try:
@@ -74,34 +40,22 @@ def outcome(direction: Direction, parts: Iterator[bytes] | list[bytes]) -> _Outc
     return commands, None
 
 
-def check(chance: random.Random, direction: Direction, data: bytes) -> None:
-    """Raise an AssertionError if `data` breaks the invariant."""
-    commands, refusal = whole = outcome(direction, [data])
-    if outcome(direction, pieces(chance, data)) != whole:
-        raise AssertionError("in pieces it is something else")
-    for command in commands:
-        again = outcome(direction, [encode(command)])
-        if again != ([command], None) and not isinstance(command, Unknown):
-            raise AssertionError(f"{command} comes back as {again}")
-    if refusal is None and len(data) > 0 and not commands:
-        raise AssertionError("bytes were neither taken nor refused")
+def checked(direction: Direction) -> Callable[[bytes], None]:
+    """Return the check of one direction."""
+
+    def check(data: bytes) -> None:
+        commands, refusal = whole = outcome(direction, [data])
+        expect(outcome(direction, pieces(data)) == whole, "in pieces it is something else")
+        for command in commands:
+            again = outcome(direction, [encode(command)])
+            expect(again == ([command], None) or isinstance(command, Unknown), f"{command} comes back as {again}")
+        expect(refusal is not None or not data or bool(commands), "bytes were neither taken nor refused")
+
+    return check
 
 
-def main(seconds: float, seed: int) -> int:
-    """Run until the time is over or the invariant is broken; return how many streams were tried."""
-    chance, pools, tried = random.Random(seed), seeds(), 0  # noqa: S311 - nothing secret
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        direction = chance.choice(list(Direction))
-        data = mutated(chance, pools[direction])
-        try:
-            check(chance, direction, data)
-        except Exception as broken:
-            raise SystemExit(f"{direction.value}, seed {seed}: {data.hex()}\n{broken!r}") from broken
-        tried += 1
-    return tried
-
-
-if __name__ == "__main__":
-    given = sys.argv[1:] or ["10"]
-    print(main(float(given[0]), int(given[1]) if len(given) > 1 else time.time_ns()), "streams, the invariant holds")
+_LAW = "in any pieces the same commands or one WireError; a command survives encoding"
+FUZZERS = [
+    Fuzzer("wire-" + direction.name.lower().replace("_", "-"), _LAW, mixed(pool, joined=4), checked(direction))
+    for direction, pool in seeds().items()
+]

@@ -15,6 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hung
+import json_keys
+from isolation import patient
+
 
 def cache_folder() -> Path:
     """Where built base images are kept between test runs; they are named after what went into them."""
@@ -50,33 +54,61 @@ class Shell:
             "HOME": str(self.root / "user"),
         }
         (self.root / "user").mkdir()
-        self.command = [sys.executable, "-m", "pommel"]
+        # A Python that is ended by SIGABRT writes where it stood (faulthandler): `hung` asks for that.
+        self.command = [sys.executable, "-X", "faulthandler", "-P", "-m", "pommel"]
 
-    def popen(self, *words: str, **kw: Any) -> subprocess.Popen[bytes]:
-        """Start `pommel WORDS` in a process group of its own."""
-        return subprocess.Popen([*self.command, *words], env=self.env, cwd=self.cwd, start_new_session=True, **kw)
+    def popen(self, *words: str, group: bool = True, **kw: Any) -> subprocess.Popen[bytes]:
+        """Start `pommel WORDS`, in a process group of its own unless not wanted."""
+        return subprocess.Popen([*self.command, *words], env=self.env, cwd=self.cwd, start_new_session=group, **kw)
 
     def run(
         self, *words: str, timeout_s: float = 120, input: bytes | None = None, status: int | None = 0
     ) -> subprocess.CompletedProcess[str]:
         """Run `pommel WORDS` to its end, without a terminal, and check its exit status."""
-        done = subprocess.run(
-            [*self.command, *words],
-            env=self.env,
-            cwd=self.cwd,
-            input=input,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            **({} if input is not None else {"stdin": subprocess.DEVNULL}),
+        pipe = subprocess.PIPE
+        child = self.popen(
+            *words, stdin=pipe if input is not None else subprocess.DEVNULL, stdout=pipe, stderr=pipe, group=False
         )
-        text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert status is None or text.returncode == status, f"exit {text.returncode}\n{text.stdout}\n{text.stderr}"
+        return self.ended(child, timeout_s=timeout_s, input=input, status=status)
+
+    def ended(
+        self,
+        child: subprocess.Popen[bytes],
+        *,
+        timeout_s: float = 120,
+        input: bytes | None = None,
+        status: int | None = 0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Wait for the end of what `popen` began, and check its exit status.
+
+        One that does not end is ended before the test's own time is up, and all that is known of it is told.
+        """
+        limit_s = patient(timeout_s)
+        try:
+            out, err = child.communicate(input, timeout=limit_s)
+        except subprocess.TimeoutExpired as late:
+            what = " ".join(map(str, child.args))
+            told = hung.account(self, child, (late.output or b"", late.stderr or b""))
+            raise AssertionError(f"{what}\ndid not end in {limit_s:.0f} s\n{told}") from None
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        finally:
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
+        text = subprocess.CompletedProcess(child.args, child.returncode, (out or b"").decode(), (err or b"").decode())
+        if status is not None and text.returncode != status:
+            raise AssertionError(f"exit {text.returncode}\n{text.stdout}\n{text.stderr}\n{hung.home(self)}")
         return text
 
     def json(self, *words: str, timeout_s: float = 120, status: int = 0) -> Any:
-        """The last line of `pommel WORDS --json`."""
-        return json.loads(self.run(*words, "--json", timeout_s=timeout_s, status=status).stdout.splitlines()[-1])
+        """The last line of `pommel WORDS --json`, held against the table of keys."""
+        told = json.loads(self.run(*words, "--json", timeout_s=timeout_s, status=status).stdout.splitlines()[-1])
+        offences = list(json_keys.offences(told))
+        assert not offences, f"pommel {' '.join(words)} --json: {offences}"
+        return told
 
     def config(self, text: str) -> None:
         """Write pommel.toml in the current folder."""
@@ -110,8 +142,9 @@ class Shell:
 
 def wait_until(true: Callable[[], Any], timeout_s: float, every_s: float = 0.1) -> Any:
     """Poll until `true()` says something true; return that."""
-    deadline = time.monotonic() + timeout_s
+    limit_s = patient(timeout_s)
+    deadline = time.monotonic() + limit_s
     while not (found := true()):
-        assert time.monotonic() < deadline, f"not in {timeout_s} s"
+        assert time.monotonic() < deadline, f"not in {limit_s:.0f} s"
         time.sleep(every_s)
     return found

@@ -57,3 +57,16 @@ def test_a_failed_command_says_its_last_line(output: str, last: str) -> None:
     error = CommandFailed(["git", "clone"], 128, output, hint="try again")
     assert error.message == f"git failed with exit status 128: {last}"
     assert (error.argv, error.returncode, error.output, error.hint) == (("git", "clone"), 128, output, "try again")
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "\x9b2J", "a\rb", "\x07", "\u202egnp", "\0"])
+def test_what_a_stranger_wrote_commands_no_terminal(bad: str) -> None:
+    error = PommelError(f"it says {bad!s}", hint=f"type {bad}")
+    assert bad not in error.message + str(error) + (error.hint or "") and "\ufffd" in error.message
+    kept = PommelError("it printed:\n\ta ü \U0001f600")
+    assert kept.message == str(kept) == "it printed:\n\ta ü \U0001f600"
+
+
+def test_a_message_without_end_is_cut() -> None:
+    error = PommelError("x" * 1_000_000, hint="y" * 1_000_000)
+    assert len(error.message) == len(error.hint or "") == 4001 and error.message.endswith("x…")

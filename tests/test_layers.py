@@ -12,6 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "pommel"
 FILES = sorted(SRC.rglob("*.py"))
 
 GROUND = {
+    "account",
     "errors",
     "progress",
     "process",
@@ -21,10 +22,19 @@ GROUND = {
     "config",
     "settings",
     "fat",
+    "foreign",
+    "handles",
+    "loopback",
     "marks",
+    "ovmf",
+    "partition_table",
+    "proxies",
     "sockets",
     "systemd",
+    "texts",
+    "x11_wait",
     "trees",
+    "trust",
     "writable",
 }
 DOMAINS = {
@@ -36,7 +46,7 @@ FACES = {"cli", "menu"}
 ALLOWED = {("screen", "wire"), ("console", "wire"), ("session", "screen"), ("session", "wire"), ("mesh", "wire")}
 NO_IO = {"asyncio", "socket", "subprocess", "threading", "time", "select", "selectors", "multiprocessing"}
 # Core modules that the shared ground offers to core modules of a room.
-CORE_GROUND = {"errors", "progress", "settings", "systemd"}
+CORE_GROUND = {"errors", "ovmf", "foreign", "partition_table", "progress", "settings", "systemd"}
 CORE_MARK = "Band: core"
 
 

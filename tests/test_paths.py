@@ -230,7 +230,7 @@ def test_build_aside_then_there(tmp_path: Path) -> None:
                 assert (target / "file").read_text() == "first"
         assert (target / "file").read_text() == content
     assert list(target.parent.iterdir()) == [target]
-    assert target.stat().st_mode & 0o777 == 0o755
+    assert target.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -297,3 +297,14 @@ def test_what_a_kill_left_of_an_old_target_is_no_obstacle(tmp_path: Path) -> Non
     assert (target / "file").exists()
     sweep_aside(target)
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for target in (pipe, link):
+        with pytest.raises(FileExistsError, match="is not replaced"):
+            write_atomic(target, "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+    assert pipe.is_fifo()

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel import process
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram
 
 
 def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patient(20)
     while not what():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.01)
@@ -162,6 +163,20 @@ child.release()
 print(child.pid, flush=True)
 time.sleep(60)
 """
+
+
+def test_one_that_ends_with_us_does_so_at_a_kill_9_too(tmp_path: Path) -> None:
+    code = DETACH.replace("Path(sys.argv[1]))", "Path(sys.argv[1]), ends_with_us=True)").replace(
+        "child.release()\n", ""
+    )
+    ours = subprocess.Popen([sys.executable, "-c", code, tmp_path / "log"], stdout=subprocess.PIPE)
+    assert ours.stdout is not None
+    pid = int(ours.stdout.readline())
+    (tmp_path / "pid").write_text(str(pid))
+    until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+    ours.kill()
+    ours.communicate()
+    until(lambda: gone(tmp_path / "pid"))
 
 
 def test_a_detached_program_outlives_us(tmp_path: Path) -> None:

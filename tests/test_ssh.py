@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel import process
 from pommel.errors import UsageError
 from pommel.ssh import (
+    NEWER,
     SshAddress,
     SshTarget,
     address_argv,
     configuration_argv,
+    forwards,
     host_block,
     multiplexed,
     parse_address,
     remote,
     scp_argv,
     ssh_argv,
+    understands_argv,
 )
 
 TARGET = SshTarget("trial", 2222, "ann", Path("/k/id"), Path("/k/known"))
@@ -98,7 +103,7 @@ def server(folder: Path, tmp_path: Path) -> Iterator[SshTarget]:
 
 
 def await_port(port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patient(20)
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -186,3 +191,161 @@ def test_a_users_own_host_is_reached_as_configured_but_forwards_and_asks_nothing
     assert (other["user"], other["port"], other["stricthostkeychecking"]) == ("bob", "7", "accept-new")
     assert address_argv(SshAddress("-x"), ["ls"])[-3:] == ["--", "-x", "ls"]
     assert configuration_argv(SshAddress("box", "bob"))[-4:] == ["-l", "bob", "--", "box"]
+
+
+# What people have for every host, and what would keep us from the guest or lend it something of theirs.
+HOSTILE = """
+Host *
+    HostName elsewhere.invalid
+    User somebody
+    Port 9
+    ProxyJump bastion.invalid
+    ProxyCommand false
+    ProxyUseFdpass yes
+    CanonicalizeHostname always
+    AddressFamily inet6
+    BindAddress 192.0.2.1
+    BatchMode yes
+    RemoteCommand echo remote command; exec false
+    RequestTTY force
+    PermitLocalCommand yes
+    LocalCommand touch {folder}/local-command
+    ForwardAgent yes
+    ForwardX11 yes
+    ForwardX11Trusted yes
+    Tunnel yes
+    ExitOnForwardFailure yes
+    StdinNull yes
+    ForkAfterAuthentication yes
+    SessionType none
+    IdentityFile {folder}/none
+    IdentitiesOnly no
+    AddKeysToAgent yes
+    PreferredAuthentications gssapi-with-mic
+    PubkeyAuthentication no
+    PubkeyAcceptedAlgorithms sk-ssh-ed25519@openssh.com
+    HostKeyAlgorithms ssh-rsa
+    HostbasedAuthentication yes
+    PKCS11Provider {folder}/none.so
+    ControlMaster no
+    ControlPath {folder}/theirs
+    ControlPersist no
+    HostKeyAlias other
+    UserKnownHostsFile {folder}/none
+    GlobalKnownHostsFile {folder}/none
+    KnownHostsCommand /bin/false
+    StrictHostKeyChecking no
+    NoHostAuthenticationForLocalhost yes
+    CheckHostIP yes
+    VerifyHostKeyDNS yes
+    UpdateHostKeys yes
+    RevokedHostKeys {folder}/none
+    VisualHostKey yes
+    LogLevel DEBUG
+Match all
+    User nobody
+"""
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A ~/.ssh whose configuration begins as we say, and goes on as hostile as can be."""
+    folder = tmp_path / "dot ssh"
+    folder.mkdir(mode=0o700)
+    (folder / "config").write_text(f"Include {tmp_path}/pommel.config\n{HOSTILE.format(folder=tmp_path)}")
+    return folder
+
+
+def at_home(argv: Sequence[str], folder: Path, tmp_path: Path) -> list[str]:
+    """The same command where `folder` is ~/.ssh: ssh takes its user's home from the list of accounts."""
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", home]
+    return [*words, "--bind", str(folder), f"{home}/.ssh", "--bind", str(tmp_path), str(tmp_path), *argv]
+
+
+@pytest.mark.parametrize("folder", ["plain"], indirect=True)
+def test_a_host_block_is_immune_to_what_stands_for_every_host(server: SshTarget, hostile: Path, tmp_path: Path) -> None:
+    shared = multiplexed(tmp_path / "shared", persist_s=1)
+    block = host_block(server, "mac", shared, newer=list(NEWER))
+    (tmp_path / "pommel.config").write_text(block)
+    ssh = ["ssh", "mac"]
+    hello = process.run(at_home([*ssh, "cat; echo there"], hostile, tmp_path), input=b"hello ", timeout_s=30)
+    assert (hello.text, hello.stderr) == ("hello there\n", b"")
+    assert not (tmp_path / "local-command").exists() and not (tmp_path / "theirs").exists()
+    # Nothing differs from what it would be without their file, but what is of their own look and keys.
+    (tmp_path / "alone").write_text(block)
+    bare = told_by(["ssh", "-G", "-F", str(tmp_path / "alone"), "mac"])
+    theirs = told_by(at_home(["ssh", "-G", "mac"], hostile, tmp_path))
+    assert {key for key in bare.keys() | theirs.keys() if bare.get(key) != theirs.get(key)} <= {
+        "identityfile",  # ours first
+        "localcommand",  # which is not permitted
+        "sendenv",  # the system's file, as Debian has it
+        "gssapiauthentication",
+    }
+    assert theirs["identityfile"][0] == str(server.key)
+
+
+def told_by(argv: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in process.run(argv).text.splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["plain"], indirect=True)
+def test_what_is_typed_counts_still(server: SshTarget, hostile: Path, tmp_path: Path) -> None:
+    shared = multiplexed(tmp_path / "shared", persist_s=1)
+    (tmp_path / "pommel.config").write_text(host_block(server, "mac", shared, newer=list(NEWER)))
+    typed = [
+        "-A",
+        "-X",
+        "-J",
+        "b",
+        "-l",
+        "ann",
+        "-p",
+        "7",
+        "-t",
+        "-L",
+        "7777:x:1",
+        "-oPreferredAuthentications=password",
+    ]
+    told = told_by(at_home(["ssh", "-G", *typed, "mac"], hostile, tmp_path))
+    wanted = {"forwardagent": "yes", "forwardx11": "yes", "proxyjump": "b", "user": "ann", "port": "7"}
+    wanted |= {"requesttty": "true", "preferredauthentications": "password", "localforward": "7777 [x]:1"}
+    assert {key: told.get(key) for key in wanted} == {key: [value] for key, value in wanted.items()}
+
+
+def test_forwards_for_every_host_are_seen_and_dropped(tmp_path: Path) -> None:
+    for line in ("LocalForward 7777 x:1", "RemoteForward 7777 x:1", "DynamicForward 7777"):
+        config = tmp_path / "config"
+        config.write_text(f"Host *\n{line}\n")
+        argv = configuration_argv(SshAddress("mac"))
+        assert forwards(process.run([argv[0], "-F", config, *argv[1:]]).text)
+        config.write_text(host_block(TARGET, "mac", {}, clear_forwards=True) + config.read_text())
+        assert not forwards(process.run(["ssh", "-G", "-F", config, "mac"]).text)
+        typed = process.run(["ssh", "-G", "-F", config, "-o", "ClearAllForwardings=no", "-D", "9", "mac"]).text
+        assert "dynamicforward 9" in typed
+    config.write_text("Host other\nLocalForward 7777 x:1\n")
+    assert not forwards(process.run(["ssh", "-G", "-F", config, "mac"]).text)
+
+
+def test_options_that_an_ssh_has_not_are_left_out() -> None:
+    assert all(process.run(understands_argv(key, value), check=False).returncode == 0 for key, value in NEWER.items())
+    assert process.run(understands_argv("NoSuchOption", "no"), check=False).returncode != 0
+    assert not any(key in host_block(TARGET, "mac", {}) for key in NEWER)
+
+
+@pytest.mark.parametrize("folder", ["plain"], indirect=True)
+def test_no_ssh_of_ours_reads_it(server: SshTarget, hostile: Path, tmp_path: Path) -> None:
+    (tmp_path / "pommel.config").touch()
+    for options in ({}, multiplexed(tmp_path / "shared", persist_s=1)):
+        argv = ssh_argv(server, ["cat"], batch=True, shared=options)
+        done = process.run(at_home(argv, hostile, tmp_path), input=b"hello", timeout_s=30)
+        assert (done.text, done.stderr) == ("hello", b"")
+    (tmp_path / "file").write_text("data")
+    argv = scp_argv(server, ["-O", str(tmp_path / "file"), remote(server, f"{tmp_path}/copy")])
+    process.run(at_home(argv, hostile, tmp_path), timeout_s=30)
+    assert (tmp_path / "copy").read_text() == "data"
+    assert not (tmp_path / "local-command").exists() and not (tmp_path / "theirs").exists()

@@ -33,7 +33,9 @@ def test_a_program_keeps_its_dollar() -> None:
     assert literal("a%b%%") == "a%%b%%%%"
 
 
-@pytest.mark.parametrize("words", [[], ["x"], ["", "y"], ['/a"b'], ["/a'b"], ["/a\\b"], ["/a", "\0"], ["/a", "\x7f"]])
+@pytest.mark.parametrize(
+    "words", [[], ["x"], ["", "y"], ['/a"b'], ["/a'b"], ["/a\\b"], ["/a", "\0"], ["/a", "\x7f"], ["/a", "\udcff"]]
+)
 def test_what_no_unit_holds(words: list[str]) -> None:
     with pytest.raises(UsageError):
         command_line(words)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import isolation
 from pommel.errors import BuildError, NotPermitted
 from pommel.process import run
 from pommel.writable import LEAST_BYTES, must_take, take_it, why_not
@@ -31,8 +32,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def somebody(tmp_path: Path) -> Iterator[None]:
     """This process without its rights as root, for a while."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    isolation.let_others_in(tmp_path)
     os.setegid(NOBODY)
     os.seteuid(NOBODY)
     try:

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from pommel.app.starting import stop as stop
     from pommel.app.starting import suspend as suspend
     from pommel.app.up import up as up
-    from pommel.app.up import wait_ssh as wait_ssh
+    from pommel.app.waiting import wait as wait
+    from pommel.app.waiting import wait_ssh as wait_ssh
     from pommel.app.workspace import Workspace as Workspace
     from pommel.errors import PommelError as PommelError
     from pommel.progress import Progress as Progress
@@ -78,14 +79,15 @@ _WHERE = {
     "suspend": ("pommel.app.starting", "suspend"),
     "type_text": ("pommel.app.hands", "type_text"),
     "up": ("pommel.app.up", "up"),
-    "wait_ssh": ("pommel.app.up", "wait_ssh"),
+    "wait": ("pommel.app.waiting", "wait"),
+    "wait_ssh": ("pommel.app.waiting", "wait_ssh"),
 }
 
 __all__ = [
     "Console", "PommelError", "Progress", "Status", "Workspace", "bootstrap", "click", "clone", "delete",
     "doctor", "fetch_recovery", "list_machines", "load_snapshot", "open_console", "press_key", "restart",
     "resume", "save_snapshot", "screenshot", "setup", "ssh_run", "start", "status", "stop", "suspend",
-    "type_text", "up", "wait_ssh",
+    "type_text", "up", "wait", "wait_ssh",
 ]  # fmt: skip
 
 

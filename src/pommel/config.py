@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pommel.errors import ConfigError
+from pommel import account, texts, trust
+from pommel.errors import ConfigError, NotPermitted
 from pommel.settings import ConfigFile
 
 FILE_NAME = "pommel.toml"
+_OTHER = "move it out of the way, or name another: POMMEL_CONFIG=FILE"
 _PIN = {
     "url": "an address that git can fetch from",
     "commit": "a whole commit id",
@@ -27,36 +29,39 @@ _PIN = {
 def find_file(start: Path, env: Mapping[str, str]) -> Path | None:
     """The pommel.toml that counts: POMMEL_CONFIG, else `start` or a parent, else the user's configuration.
 
+    Whatever has the name counts, so that one that cannot be read (a folder, a link to nothing) is told, not passed by.
+
     Raises:
         ConfigError: POMMEL_CONFIG names a file that is not there.
     """
     if named := env.get("POMMEL_CONFIG"):
-        path = Path(named).expanduser()
-        if not path.is_file():
+        path = start / account.expand(named)  # absolute: machines remember it
+        if not path.exists():
             raise ConfigError(f"POMMEL_CONFIG names {path}, and there is no such file")
         return path
     for folder in (start, *start.parents):
-        if (folder / FILE_NAME).is_file():
+        if os.path.lexists(folder / FILE_NAME):
             return folder / FILE_NAME
-    from platformdirs import user_config_path
-
-    user = user_config_path("pommel", appauthor=False) / FILE_NAME
-    return user if user.is_file() else None
+    try:
+        user = account.config() / FILE_NAME
+    except NotPermitted:  # a user without a home folder has none there
+        return None
+    return user if os.path.lexists(user) else None
 
 
 def read_file(path: Path | None) -> ConfigFile:
     """Read a pommel.toml and check its shape (not its machines' keys: see `resolve`).
 
     Raises:
-        ConfigError: it is no TOML, or holds tables we do not know.
+        ConfigError: it cannot be read, is no text or no TOML, or holds tables we do not know.
+        TrustError: somebody else can change it.
     """
     if path is None:
         return ConfigFile(None, "", {})
     try:
-        text = path.read_text(encoding="utf-8")
+        text = texts.read_text(path, hint=_OTHER)
+        trust.must(path, "the configuration")
         document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as failure:
-        raise ConfigError(f"{path} cannot be read: {failure}") from failure
     except tomllib.TOMLDecodeError as failure:
         raise ConfigError(f"{path} is not valid TOML: {failure}") from failure
     for key in document:

@@ -8,6 +8,7 @@
      │   └─ AddressError                nobody knows where a guest is on the network
      ├─ MissingProgram                  a program of the host is not installed
      ├─ NotPermitted                    the host says no: a group, root, user namespaces
+     ├─ TrustError                      somebody else can change what would decide what is run
      ├─ CommandFailed                   a program ran and failed; carries its output
      ├─ DeadlineError                   something did not happen in time
      ├─ UpstreamError                   the upstream's boot script cannot be used as data
@@ -25,18 +26,29 @@ or do next. Faces print both and exit with `exit_code`. Nothing else decides exi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+
+# What a terminal obeys, or shows in another order than it is (Unicode 6.2, bidirectional formatting).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LONGEST = 4000
 
 
 class PommelError(Exception):
-    """Base of the tree: `message` for the user, `hint` for what to do next."""
+    """Base of the tree: `message` for the user, `hint` for what to do next.
+
+    Either may quote what a stranger wrote: control characters but line ends become U+FFFD, and what is too long to be
+    read is cut.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = _printable(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = _printable(hint) if hint is not None else None
 
 
 class UsageError(PommelError):
@@ -69,6 +81,21 @@ class MissingProgram(PommelError):
 
 class NotPermitted(PommelError):
     """The host does not allow it: device permissions, root, user namespaces."""
+
+
+class TrustError(PommelError):
+    """Somebody else can change what would decide what is run, or nobody has said yes to it.
+
+    `path` is what it is about. With `digest`, `path` is a script that a person may be asked about, and `digest` the
+    SHA-256 of what it is now.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, path: Path = Path(), digest: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.digest = digest
 
 
 class CommandFailed(PommelError):
@@ -116,3 +143,8 @@ class WireError(ProtocolError):
 
 class RfbError(ProtocolError):
     """Bytes that are no RFB (RFC 6143), or an RFB server that cannot be used."""
+
+
+def _printable(text: str) -> str:
+    text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    return _CONTROLS.sub("\ufffd", text)

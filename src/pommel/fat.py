@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from pommel import process
+from pommel import private, process
 from pommel.errors import BuildError, CommandFailed
+from pommel.files import put_in_place
 
 _MKFS_HINT = "install mkfs.vfat (package dosfstools)"
 _MTOOLS_HINT = "install mtools (package mtools)"
@@ -56,15 +57,16 @@ def make_fat(image: Path, files: Mapping[str, Path | bytes], *, label: str, size
     try:
         sizes = {name: _size(name, content) for name, content in files.items()}
         size = size_bytes or _ample(sizes.values(), (*files, *folders))
-        image.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(image.parent)
         _check_room(image.parent, sum(sizes.values()), size)
         with tempfile.TemporaryDirectory(prefix=f".{image.name}.", dir=image.parent) as scratch:
             raw = Path(scratch) / "raw"
             _make_empty(raw, size, label, len(files) + len(folders))
             _fill(raw, Path(scratch), files, folders)
             _check_names(raw, set(files))
+            raw.chmod(private.FILE)
             _sync(raw)
-            raw.replace(image)
+            put_in_place(raw, image)
     except CommandFailed as failure:
         raise BuildError(f"{image} cannot be made: {failure.message}", hint=failure.hint) from failure
     except OSError as failure:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
+from pommel import private
 from pommel.errors import BusyError
 
 # struct flock of 64-bit Linux: short l_type, short l_whence, off_t l_start, off_t l_len, pid_t l_pid
@@ -54,6 +55,11 @@ def holder(path: Path) -> int | None:
     finally:
         os.close(fd)
     return None if kind == fcntl.F_UNLCK else pid
+
+
+def whom(pid: int | None) -> str:
+    """A process for people, by the pid that `holder` said: one of another pid namespace has none here."""
+    return f"pid {pid}" if pid is not None and pid > 0 else "a process of another container"
 
 
 def ours(path: Path) -> bool:
@@ -134,7 +140,7 @@ def _key(path: Path) -> Path:
 
 
 def _opened(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(path.parent)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -155,7 +161,7 @@ def _take(fd: int, path: Path, busy: str, deadline: float) -> None:
             if time.monotonic() >= deadline:
                 # Not holder(): a second descriptor of the file, closed, would be harmless here, but only
                 # because we hold nothing yet.
-                raise BusyError(f"{busy} (pid {holder(path) or 'unknown'})") from None
+                raise BusyError(f"{busy} ({whom(holder(path))})") from None
             time.sleep(_POLL_S)
         else:
             return

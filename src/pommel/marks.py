@@ -11,12 +11,14 @@ import json
 import os
 from pathlib import Path
 
+from pommel import private
 from pommel.paths import Home, write_atomic
 from pommel.sockets import key_of
 
 # Those that Pommel makes in a home.
 FOLDERS = ("machines", "trial", "upstream", "recovery", "opencore", "clip", "mesh", "run")
 _NAME = ".pommel-home"
+_PORTS = "ports.lock"
 
 
 def mark(home: Home) -> None:
@@ -29,6 +31,8 @@ def mark(home: Home) -> None:
         return
     before = [name for name in FOLDERS if os.path.lexists(home.root / name)]
     write_atomic(marker(home.root), json.dumps({"a home of": "pommel", "there before": before}) + "\n")
+    if [path.name for path in home.root.iterdir()] == [_NAME]:  # nobody else's things are in it
+        home.root.chmod(private.FOLDER)
     with contextlib.suppress(OSError):  # a cache that cannot be written is one that nobody shares
         write_atomic(user(home), f"{home.root}\n")
 
@@ -40,6 +44,36 @@ def marked(home: Home) -> tuple[bool, frozenset[str]]:
         return kept["a home of"] == "pommel", frozenset(map(str, kept["there before"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False, frozenset()
+
+
+def guard(home: Home) -> list[Path]:
+    """See that a home is this user's alone: close what others may enter, and return what stays open to them.
+
+    Cheap where there is nothing to do, so that every command can ask. What is not Pommel's is not touched.
+
+    Raises:
+        NotPermitted: the home, a folder of Pommel's in it, or a machine belongs to another user.
+    """
+    if not home.root.is_dir():
+        return []
+    private.must_be_ours(home.root)
+    machines = [path for path in home.machines.glob("*") if _is_machine(path)]
+    is_marked, before = marked(home)
+    inside = {path.name for path in home.root.iterdir()}
+    alone = (is_marked or bool(machines)) and inside <= {*FOLDERS, _NAME, _PORTS}
+    names = FOLDERS if alone else [name for name in FOLDERS if name not in before] if is_marked else []
+    left = [folder for folder in (home.root / name for name in names) if folder.is_dir() and private.close(folder)]
+    left += [folder for folder in machines if private.close(folder)]
+    return left + ([home.root] if alone and private.close(home.root, below=False) else [])
+
+
+def _is_machine(folder: Path) -> bool:
+    """Whether it is a machine's folder, which may be a link to another drive; it is seen whose that is first."""
+    try:
+        private.must_be_ours(folder)
+    except FileNotFoundError:  # a link to a drive that is not there now; or removed meanwhile
+        return False
+    return (folder / "machine.json").is_file()
 
 
 def marker(root: Path) -> Path:

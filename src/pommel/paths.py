@@ -1,4 +1,4 @@
-"""Every path once, and the two ways a file comes to be: written whole, or built aside. Band: shared ground.
+"""Every path once. Band: shared ground.
 
     HOME/                           POMMEL_HOME, default the XDG data directory of pommel
       .pommel-home                  says that it is one, and what was in it before; see `marks`
@@ -9,6 +9,7 @@
       machines/NAME/                one machine; see MachinePaths
       clip/KEY/                     one clipboard sync; see ClipPaths
       mesh/                         what keeps the machines on their MeshCentral servers; see MeshPaths
+      tls/                          the certificate that Pommel makes for its consoles, with its key
     RUNTIME/                        HOME/run, where nobody empties it; or another place, see `sockets`
       NAME/                         the machine's sockets
       .clip/                        the clipboard syncs' sockets; no machine's name begins with a dot
@@ -20,22 +21,32 @@ HOME is one place however its path is spelled: links in it are resolved.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pommel import locks, sockets
-from pommel.errors import UsageError
-from pommel.trees import drop, remove_tree
+from pommel import account, locks, sockets
+from pommel.errors import NotPermitted, StateError, UsageError
+from pommel.files import build_aside as build_aside
+from pommel.files import is_aside as is_aside
+from pommel.files import put_in_place as put_in_place
+from pommel.files import sweep_aside as sweep_aside
+from pommel.files import write_atomic as write_atomic
 
-# What follows the target's name. No dots but before "old": `a.building.x` is a machine's name too.
-_ASIDE = r"\.building\.[a-z0-9_]+(\.old)?\Z"
-_SYNCS_NO_FOLDER = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems of other systems; theirs to keep names
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
+
+
+def here() -> Path:
+    """The current folder.
+
+    Raises:
+        StateError: it has been deleted since somebody went there.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as gone:
+        raise StateError("the current folder has been deleted", hint="go to one that is there: cd") from gone
 
 
 def check_name(name: str) -> str:
@@ -126,18 +137,23 @@ class MachinePaths:
         return self.runtime / "vnc.sock"
 
     @property
+    def more_displays(self) -> list[Path]:
+        """The same for the displays after the first, in order, as far as they are there."""
+        return sorted(self.runtime.glob("vnc-[0-9]*.sock"), key=lambda path: int(path.stem.partition("-")[2]))
+
+    @property
     def console_lock(self) -> Path:
         """Held by the console server for as long as it lives."""
         return self.directory / "console.lock"
 
     @property
     def console_record(self) -> Path:
-        """Address and token of the console (JSON, 0600)."""
+        """Address, tokens and passes of the console (JSON, 0600)."""
         return self.directory / "console.json"
 
     @property
     def console_viewers(self) -> Path:
-        """How many look at the console's page; true while the console lives."""
+        """Who looks on at the console (JSON, 0600); true while the console lives."""
         return self.directory / "console.viewers"
 
     @property
@@ -257,16 +273,21 @@ class Home:
 
     @classmethod
     def find(cls, env: dict[str, str] | None = None) -> Home:
-        """Where this user's Pommel lives, from POMMEL_HOME and the XDG variables."""
-        from platformdirs import PlatformDirs
+        """Where this user's Pommel lives, from POMMEL_HOME and the XDG variables.
 
+        Raises:
+            NotPermitted: nothing says where, and this user has no home folder.
+            UsageError: POMMEL_HOME begins with the name of nobody.
+        """
         env = dict(os.environ) if env is None else env
-        dirs = PlatformDirs("pommel", appauthor=False)
-        default = Path(dirs.user_data_dir)
-        spelled = Path(env["POMMEL_HOME"]).expanduser().absolute() if env.get("POMMEL_HOME") else default
+        default = cache = None
+        with contextlib.suppress(NotPermitted):  # a user without a home folder: then all is in POMMEL_HOME
+            default, cache = account.data(), account.cache()
+        said = env.get("POMMEL_HOME")
+        spelled = account.expand(said).absolute() if said else default or account.data()
         root = Path(os.path.realpath(spelled))
         former = sockets.former_bases(env, spelled, root, usual=spelled == default)
-        return cls(root=root, runtime=sockets.base(root), cache=Path(dirs.user_cache_dir), former=former)
+        return cls(root=root, runtime=sockets.base(root), cache=cache or root / "cache", former=former)
 
     @property
     def machines(self) -> Path:
@@ -314,6 +335,11 @@ class Home:
         return next((each for each in before if each.socket.exists()), made)
 
     @property
+    def tls(self) -> Path:
+        """The folder of the certificate that Pommel makes for its consoles."""
+        return self.root / "tls"
+
+    @property
     def mesh(self) -> MeshPaths:
         """The paths of what keeps the machines on their MeshCentral servers."""
         return MeshPaths(self.root / "mesh")
@@ -331,68 +357,9 @@ class Home:
             p.name for p in self.machines.iterdir() if _NAME.match(p.name) and self.machine(p.name).record.is_file()
         )
 
-
-def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """Write a file whole or not at all, over a power cut too: beside, synced, renamed over, its folder synced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(fd, "wb") as out:
-            out.write(data.encode() if isinstance(data, str) else data)
-            out.flush()
-            os.fchmod(out.fileno(), mode)
-            os.fsync(out.fileno())
-        put_in_place(Path(aside), path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-
-
-def put_in_place(aside: Path, target: Path) -> None:
-    """Rename `aside` to `target`, and have that last: the name is in the folder, which is synced for itself."""
-    aside.replace(target)
-    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError as refusal:
-        if refusal.errno not in _SYNCS_NO_FOLDER:
-            raise
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def build_aside(target: Path) -> Iterator[Path]:
-    """Yield an empty directory beside `target`; when the block ends well it becomes `target`.
-
-    A block that fails leaves nothing; a kill -9 leaves a `.NAME.building.*` directory that `sweep_aside` collects.
-    The caller holds a lock if two may build the same thing at once. An existing `target` is replaced.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.building.", dir=target.parent))
-    try:
-        yield aside
-        aside.chmod(0o755)
-        if target.exists():
-            old = aside.with_name(aside.name + ".old")
-            target.rename(old)
-            put_in_place(aside, target)
-            drop(old)
-        else:
-            put_in_place(aside, target)
-    except BaseException:
-        remove_tree(aside)
-        raise
-
-
-def sweep_aside(target: Path) -> None:
-    """Remove what killed builds of `target` left, and nothing else's. Call it with the build's lock held."""
-    left = re.compile(rf"\.{re.escape(target.name)}{_ASIDE}")
-    for path in target.parent.glob(".*.building.*"):
-        if left.match(path.name) and path.is_dir():
-            drop(path)
-
-
-def is_aside(path: Path) -> bool:
-    """Whether it is what `build_aside` makes and a kill leaves, of whatever target."""
-    return re.match(rf"\..+{_ASIDE}", path.name) is not None and path.is_dir()
+    def lost(self) -> list[str]:
+        """The machines whose folder is a link to what is not there: a drive that is not mounted, perhaps."""
+        if not self.machines.is_dir():
+            return []
+        links = (p for p in self.machines.iterdir() if p.is_symlink() and not p.exists())
+        return sorted(p.name for p in links if _NAME.match(p.name))

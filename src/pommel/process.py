@@ -12,18 +12,28 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pommel.errors import CommandFailed, DeadlineError, MissingProgram
+from pommel import private
+from pommel.errors import CommandFailed, DeadlineError, MissingProgram, StateError
 
 if TYPE_CHECKING:
     import asyncio.subprocess
 
 _TERM_GRACE_S = 3.0
+
+
+def this_python(*words: str) -> list[str]:
+    """How to start this Python with `words`, such as `-m pommel`: -P, so that nothing comes from the current folder.
+
+    `python -m` looks there first, and in /tmp anybody can put a module (sys.path, "Python Documentation").
+    """
+    return [sys.executable, "-P", *words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +187,29 @@ def attach(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) 
 
 
 def spawn_detached(
-    argv: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    argv: Sequence[str | Path],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    umask: int = private.UMASK,
+    ends_with_us: bool = False,
 ) -> Detached:
     """Start a program in a session of its own, both streams appended to `log`, so that it outlives us.
+
+    One that `ends_with_us` does not, even where we are killed: the kernel kills it when the calling thread ends
+    (prctl(2), PR_SET_PDEATHSIG), which util-linux's setpriv asks for; without that program it outlives a kill -9.
+
+    What it makes is for this user alone; a program that is no part of Pommel's work is given the umask -1, the user's.
 
     Raises:
         MissingProgram: the program is not there.
     """
     words = [str(word) for word in argv]
     words[0] = which(words[0])
-    with log.open("ab") as out:
+    if ends_with_us and (setpriv := shutil.which("setpriv")) is not None:
+        words = [setpriv, "--pdeathsig", "KILL", *words]
+    with private.appended(log) as out:
         child = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -195,6 +218,7 @@ def spawn_detached(
             start_new_session=True,
             env=env,
             cwd=cwd,
+            umask=umask,
         )
     return Detached(child)
 
@@ -244,6 +268,12 @@ class Detached:
         self._child.returncode = 0
 
 
+def _must_be(folder: Path | None) -> None:
+    """A program that is there is not to be blamed for the folder it was to start in."""
+    if folder is not None and not folder.is_dir():
+        raise StateError(f"{folder} has been deleted, or is no folder", hint="go to one that is there: cd")
+
+
 def end_group(pid: int, how: signal.Signals) -> None:
     """Signal the process group that `pid` leads; one that is gone is fine."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -260,6 +290,7 @@ def _started(
             words, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=env, cwd=cwd
         )
     except FileNotFoundError as gone:
+        _must_be(cwd)
         raise MissingProgram(f"{words[0]} is not installed") from gone
     try:
         yield child

@@ -23,7 +23,7 @@ from pommel.errors import ConfigError
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _HEADER = re.compile(r"\s*\[\s*machine\s*\.\s*[\"']?([^\"'\]\s]+)[\"']?\s*\]")
 _KEY = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*=")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?)(?:i?B)?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,12 @@ import hashlib
 import json
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pommel import locks
-from pommel.errors import ConfigError, NotPermitted
+from pommel import locks, private
+from pommel.errors import ConfigError
 
 PATH_MAX = 107  # bytes: sockaddr_un.sun_path is 108 with its NUL (unix(7))
 _SSH_ASIDE = 17  # ssh binds a shared connection's socket under a longer name first (OpenSSH: mux.c, muxserver_listen)
@@ -95,15 +94,8 @@ def make_private(directory: Path) -> None:
     """
     top = _own_tmp()
     for folder in (top, directory) if directory.is_relative_to(top) else (directory,):
-        for made in (folder.parent, folder):  # whatever the umask says, which the mode of `parents` goes by alone
-            made.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-            raise NotPermitted(
-                f"{folder} is not a directory that only you can write to",
-                hint=f"look at it, then: rm -r {folder}" + ("; or set POMMEL_HOME to a shorter path" * (folder == top)),
-            )
-        folder.chmod(0o700)
+        or_shorter = "; or set POMMEL_HOME to a shorter path" * (folder == top)
+        private.make_strict(folder, hint=f"look at it, then: rm -r {folder}{or_shorter}")
 
 
 def check_length(folder: Path, longest: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel import account
 from pommel.errors import UsageError
 from pommel.process import run
 
@@ -18,6 +19,49 @@ _ADDRESS = re.compile(
     r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^@:\s\[\]/]+))(?::(?P<port>[1-9]\d{0,4}))?\Z"
 )
 _PORT_MAX = 65535
+_LOOPBACK = "127.0.0.1"
+# Options of a `Host *` that would lead elsewhere, lend something to the guest, or keep our key or its host key from
+# counting; each said as ssh has it by itself. In a file the first value counts, on the command line the user's still.
+_ITS_OWN = {
+    "ProxyCommand": "none",  # and no ProxyJump, which is another spelling
+    "ProxyUseFdpass": "no",
+    "CanonicalizeHostname": "no",
+    "AddressFamily": "any",
+    "BatchMode": "no",
+    "RemoteCommand": "none",
+    "RequestTTY": "auto",
+    "PermitLocalCommand": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ForwardX11Trusted": "no",
+    "GatewayPorts": "no",
+    "Tunnel": "no",
+    "ExitOnForwardFailure": "no",
+    "PubkeyAuthentication": "yes",
+    "PasswordAuthentication": "yes",
+    "KbdInteractiveAuthentication": "yes",
+    "HostbasedAuthentication": "no",
+    "PreferredAuthentications": "publickey,keyboard-interactive,password",
+    "PubkeyAcceptedKeyTypes": "+ssh-ed25519",  # all that ssh has by itself
+    "HostKeyAlgorithms": "+ssh-ed25519",
+    "PKCS11Provider": "none",
+    "AddKeysToAgent": "no",
+    "NoHostAuthenticationForLocalhost": "no",
+    "CheckHostIP": "no",
+    "VerifyHostKeyDNS": "no",
+    "UpdateHostKeys": "no",
+    "HashKnownHosts": "no",
+    "RevokedHostKeys": "none",
+    "VisualHostKey": "no",
+}
+# The same, of OpenSSH 8.5 and 8.7; an older ssh refuses a file that has them.
+NEWER = {
+    "KnownHostsCommand": "none",
+    "StdinNull": "no",
+    "ForkAfterAuthentication": "no",
+    "SessionType": "default",
+}
+_FORWARDS = ("localforward", "remoteforward", "dynamicforward")
 # What a user's configuration may say for a terminal and what must not happen beside it: a second one of each forwarded
 # port, a command of their own, an agent or a display lent to the other side.
 _BARE = {
@@ -28,6 +72,8 @@ _BARE = {
     "PermitLocalCommand": "no",
     "RemoteCommand": "none",
     "RequestTTY": "no",
+    "Tunnel": "no",
+    "VisualHostKey": "no",
 }
 
 
@@ -44,7 +90,7 @@ class SshTarget:
     user: str
     key: Path
     known_hosts: Path
-    host: str = "127.0.0.1"
+    host: str = _LOOPBACK
     introduced: bool = True
 
 
@@ -117,6 +163,7 @@ def ssh_argv(
 
     `shared` is of `multiplexed`.
     """
+    account.must_be_listed()
     pairs = {**pairs_of(target), "ConnectTimeout": str(connect_timeout_s), **(shared or {})}
     if batch:
         pairs["BatchMode"] = "yes"
@@ -137,10 +184,41 @@ def remote(target: SshTarget, path: str) -> str:
     return f"{target.user}@{host}:{path}"
 
 
-def host_block(target: SshTarget, alias: str, options: Mapping[str, str]) -> str:
-    """The block of ssh_config(5) that makes `ssh ALIAS` reach the guest."""
+def host_block(
+    target: SshTarget,
+    alias: str,
+    options: Mapping[str, str],
+    *,
+    newer: Sequence[str] = (),
+    clear_forwards: bool = False,
+) -> str:
+    """The block of ssh_config(5) that makes `ssh ALIAS` reach the guest, whatever a `Host *` after it says.
+
+    Of `NEWER` it has what is in `newer`. ssh can drop forwards only all at once: `clear_forwards` drops those of a
+    `Host *`, and those of the command line with them.
+    """
     pairs = {"HostName": target.host, "Port": str(target.port), "User": target.user, **pairs_of(target), **options}
-    return "".join([f"Host {alias}\n", *(f"    {key} {_quoted(value)}\n" for key, value in pairs.items())])
+    pairs |= {key: value for key, value in _ITS_OWN.items() if key not in pairs}
+    pairs |= {key: value for key, value in NEWER.items() if key in newer}
+    if target.host == _LOOPBACK:
+        pairs["BindAddress"] = _LOOPBACK
+    lines = [f"    {key} {_quoted(value)}\n" for key, value in pairs.items()]
+    if clear_forwards:
+        lines.append(
+            "    # Your configuration forwards ports for every host. For -L, -R and -D: -o ClearAllForwardings=no\n"
+        )
+        lines.append("    ClearAllForwardings yes\n")
+    return "".join([f"Host {alias}\n", *lines])
+
+
+def forwards(configuration: str) -> bool:
+    """Whether what `configuration_argv` prints has a port forwarded."""
+    return any(line.startswith(_FORWARDS) for line in configuration.splitlines())
+
+
+def understands_argv(key: str, value: str) -> list[str]:
+    """Build the `ssh` that succeeds if it knows an option."""
+    return ["ssh", "-G", "-F", "none", "-o", f"{key}={value}", "--", "any"]
 
 
 def pairs_of(target: SshTarget) -> dict[str, str]:
@@ -155,6 +233,11 @@ def pairs_of(target: SshTarget) -> dict[str, str]:
         "ServerAliveInterval": "15",
         "LogLevel": "ERROR",
     }
+
+
+def riding(socket: Path) -> dict[str, str]:
+    """Options that have a call use the connection at `socket` if there is one, and begin none."""
+    return {"ControlMaster": "no", "ControlPath": _literal(socket)}
 
 
 def multiplexed(socket: Path, *, persist_s: int = 60) -> dict[str, str]:

@@ -7,10 +7,11 @@ out.
 from __future__ import annotations
 
 import os
-import pwd
+import shlex
 import shutil
 from pathlib import Path
 
+from pommel import account
 from pommel.errors import BuildError, NotPermitted
 
 LEAST_BYTES = 32 << 20  # records, logs, and the first blocks of a disk that grows
@@ -48,11 +49,9 @@ def why_not(path: Path) -> str | None:
 
 def take_it(path: Path) -> str:
     """What makes a folder of Pommel's own this user's again, as one has to be after a `sudo pommel`."""
-    return f"if it is to be yours: sudo chown -R {os.geteuid()} {path}; if it is read-only: findmnt -T {path}"
+    typed = shlex.quote(str(path))
+    return f"if it is to be yours: sudo chown -R {os.geteuid()} {typed}; if it is read-only: findmnt -T {typed}"
 
 
 def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+    return account.spelled(uid)

@@ -106,3 +106,9 @@ def test_what_cannot_be_read_says_why(text: str, error: type[PommelError], said:
 def test_any_text_is_read_or_refused(text: str, at: int, cut: int) -> None:
     with contextlib.suppress(UsageError, StateError):
         libvirt.parse(DOMAIN[:at] + text + DOMAIN[at + cut :], "x")
+
+
+@pytest.mark.parametrize(("unit", "number"), [("b", "5"), ("KiB", "1023"), ("bytes", "\u0661")])
+def test_memory_that_is_none(unit: str, number: str) -> None:
+    with pytest.raises(UsageError, match=r"too little|no number"):
+        libvirt.parse(DOMAIN.replace("<memory unit='KiB'>8388608", f"<memory unit='{unit}'>{number}"), "mac.xml")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +101,23 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except UsageError:
         return
     assert all("`" not in value or "'" in text for value in found.values())
+
+
+def test_a_conf_with_a_nul_is_no_text() -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        quickemu.parse(CONF.replace("disk.qcow2", "disk\0.qcow2"), "a.conf")
+
+
+@pytest.mark.parametrize("ram", ["0", "0G", "00", "9" * 400, "9" * 5000, "\u0663G"])
+def test_memory_that_is_none(ram: str) -> None:
+    with pytest.raises(UsageError, match="no size"):
+        quickemu.machine(quickemu.parse(CONF + f"ram={ram}\n", "a.conf"), "a", "a.conf", names=NAMES)
+
+
+def test_a_word_without_end_holds_up_nothing() -> None:
+    begun = time.process_time()
+    for word in ("a" * 65_000, "a" * 1_000_000, "'" + "a" * 65_000 + "'", "a" * 4_000_000):
+        with contextlib.suppress(UsageError):
+            quickemu.parse(f"x={word}", "a.conf")
+        quickemu.argv_of(f"qemu-kvm {word}")
+    assert time.process_time() - begun < 10

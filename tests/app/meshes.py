@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+from isolation import patient
 from machine.bare import argv, end, short_home
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer
@@ -95,7 +96,7 @@ async def process(where: Workspace, **options: Any) -> AsyncIterator[Process]:
 
 
 async def until(true: Callable[[], Any], patience_s: float = 30.0) -> Any:
-    async with asyncio.timeout(patience_s):
+    async with asyncio.timeout(patient(patience_s)):
         while not (found := true()):
             await asyncio.sleep(0.01)
     return found

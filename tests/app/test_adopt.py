@@ -18,6 +18,7 @@ from pommel.app import adopt, clones, disks, machines
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError, UsageError
 from pommel.machine import boot_choices, cloning, disk, record
+from pommel.opencore import reading
 from pommel.paths import Home
 
 from . import macs
@@ -99,13 +100,14 @@ def test_a_move_takes_the_disk_alone(workspace: Workspace, folder: Path) -> None
     assert adopt.unfinished(folder, workspace) is None and not (paths.directory / "adopt.json").exists()
 
 
-def test_clones_keep_the_boot_disk_only_with_the_numbers_in_it(workspace: Workspace, folder: Path) -> None:
+def test_clones_keep_the_boot_disk_each_with_its_own_numbers_on_it(workspace: Workspace, folder: Path) -> None:
     adopt.adopt(folder, name="mac", mode="in-place", workspace=workspace)
     same = clones.clone("mac", "same", keep_identity=True, workspace=workspace)
     other = clones.clone("mac", "other", linked=True, workspace=workspace)
     assert same.apple == macs.APPLE and other.apple != macs.APPLE and other.mac != macs.MAC
-    assert (workspace.paths("same").directory / "OpenCore.qcow2").is_file()
-    assert not (workspace.paths("other").directory / "OpenCore.qcow2").exists()
+    for clone in (same, other):
+        own = reading.numbers(reading.read_config(workspace.paths(clone.name).directory / "OpenCore.qcow2"))
+        assert (own["serial"], own["mlb"], own["rom"]) == (clone.serial, clone.mlb, clone.rom)
     assert (workspace.paths("other").directory / "firmware.fd").is_file()
     assert cloning.linked_clones(workspace.home.machines, "mac") == ["other"]
     with pytest.raises(StateError, match="linked clones"):

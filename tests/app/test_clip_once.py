@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from PIL import Image
 
 from clipboard.conftest import Clip, Sshd
 from pommel.app import clip_files
@@ -67,6 +69,20 @@ def tree(tmp_path: Path) -> Path:
     (folder / "big").write_bytes(os.urandom(3 << 20))
     (folder / "small").write_text("small\n")
     return folder
+
+
+async def test_pictures_are_pushed_and_pulled_as_png(workspace: Workspace, host_clip: Clip, guest_clip: Clip) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (8, 4), (0, 0, 255)).save(data, "BMP")
+    with alive(workspace):
+        host_clip.copy(data.getvalue(), "image/bmp")
+        assert (await push(workspace, trial(workspace), ClipOptions())).forms == ("image/png",)
+        assert (guest_clip.paste("image/png") or b"").startswith(b"\x89PNG")
+        guest_clip.copy(data.getvalue(), "image/bmp")
+        async with pulling(workspace) as moved:
+            assert (await moved).forms == ("image/png",)
+            with Image.open(io.BytesIO(host_clip.paste("image/png") or b"")) as picture:
+                assert picture.getpixel((0, 0)) == (0, 0, 255)
 
 
 async def test_files_are_pushed_at_once(

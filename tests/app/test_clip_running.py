@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -119,6 +120,23 @@ async def test_a_machine_that_comes_is_connected_to(
             await until(lambda: "does not answer SSH (yet)" in seen(workspace).why)
             posix_guest.start()
             await until(lambda: seen(workspace).state == "syncing", 30)
+
+
+async def test_who_pushes_right_after_a_start_has_the_sync_connect_first(
+    workspace: Workspace, posix_guest: Sshd, host_clip: Clip, guest_clip: Clip
+) -> None:
+    posix_guest.stop()
+    host_clip.copy(b"mine")
+    with alive(workspace):
+        async with serving(workspace):
+            await until(lambda: seen(workspace).state == "guest asleep")
+            posix_guest.start()
+            await asyncio.to_thread(clip.settle, trial(workspace))
+            assert seen(workspace).state == "syncing"
+            began = time.monotonic()
+            await asyncio.to_thread(clip.settle, trial(workspace))
+            assert time.monotonic() - began < 2
+    await asyncio.to_thread(clip.settle, trial(workspace))  # none runs
 
 
 async def test_a_guest_whose_address_nobody_knows_yet_is_waited_for(

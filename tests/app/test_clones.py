@@ -17,7 +17,7 @@ from pommel.app import clones, disks, machines, snapshots, starting
 from pommel.app.commandline import new_record
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, StateError
-from pommel.machine import record
+from pommel.machine import naming, record
 from pommel.machine.identity import RANDOM_BYTES
 from pommel.machine.snapshot_record import SLEEP_TAG
 from pommel.paths import MachinePaths
@@ -151,3 +151,13 @@ def test_a_sleeping_machine_keeps_its_record_from_a_word_for_another_start(
     with pytest.raises(StateError, match="would wake up as it was"):
         starting.start("trial", installed=True, workspace=workspace)
     assert record.load(base.record).installed is None
+
+
+def test_a_rename_that_was_cut_off_is_put_right_by_the_next_command(workspace: Workspace, base: MachinePaths) -> None:
+    """Killed when the new name was in its files, and its folder had the old one."""
+    base.known_hosts.parent.mkdir()
+    base.known_hosts.write_text("trial ssh-ed25519 AAAA\n")
+    naming.write(base, "other")
+    assert record.load(base.record).name == "other" and base.known_hosts.read_text().startswith("other ")
+    snapshots.save("trial", "any", workspace=workspace)
+    assert record.load(base.record).name == "trial" and base.known_hosts.read_text() == "trial ssh-ed25519 AAAA\n"

@@ -58,3 +58,16 @@ def test_a_home_that_is_read_only(workspace: Workspace, trial: MachinePaths) -> 
         "fail",
         f"{trial.directory} cannot be written: its file system is mounted read-only",
     )
+
+
+def test_the_proxy_in_use_is_told_without_its_password(workspace: Workspace, trial: MachinePaths) -> None:
+    assert checks(workspace, "proxy") == []
+    login = {"https_proxy": "http://ann:hunter22@p:3128"}
+    seen = Workspace(workspace.home, workspace.cwd, {**workspace.env, **login})
+    (check,) = checks(seen, "proxy")
+    assert (check.level, check.text) == ("ok", "osrecovery.apple.com by way of http://p:3128 (https_proxy)")
+    left_out = Workspace(workspace.home, workspace.cwd, {**seen.env, "no_proxy": "apple.com"})
+    assert [check.text for check in checks(left_out, "proxy")] == ["osrecovery.apple.com by no proxy"]
+    socks = Workspace(workspace.home, workspace.cwd, {**workspace.env, "all_proxy": "socks5://ann:hunter22@p:1080"})
+    (check,) = checks(socks, "proxy")
+    assert check.level == "fail" and "socks5" in check.text and "hunter22" not in check.text + str(check.fix)

@@ -17,7 +17,9 @@ from pommel.paths import Home
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("HOME", str(tmp_path))
     path = f"{commands.folder(tmp_path)}:/usr/bin:/bin"
-    return Workspace(Home(tmp_path / "h", tmp_path / "r", tmp_path / "c"), tmp_path, {"PATH": path})
+    return Workspace(
+        Home(tmp_path / "h", tmp_path / "r", tmp_path / "c"), tmp_path, {"PATH": path, "HOME": str(tmp_path)}
+    )
 
 
 def test_both_are_placed_once_and_vm_clip_does_what_it_is_called_for(workspace: Workspace) -> None:

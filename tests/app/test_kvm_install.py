@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from pommel import proxies
 from pommel.app import kvm_install
 from pommel.app.kvm_install import Wanted, install, install_plan, uninstall, uninstall_plan
 from pommel.errors import CommandFailed, MissingProgram, NotPermitted, StateError, UsageError
@@ -28,7 +29,7 @@ def test_a_dry_run_shows_every_file_and_command_and_does_nothing(shell: Shell) -
         assert line in done.stdout.splitlines()
     assert '"--socket" "/run/x" "--socket-user" "root"' in done.stdout
     assert not Path("/etc/systemd/system/pommel-kvm.service").exists()
-    steps = shell.json("kvm", "uninstall", "-n", "--id", "other")["steps"]
+    steps = shell.json("kvm", "uninstall", "-n", "--id", "other")["actions"]
     assert "rm -f /etc/systemd/user/other-kvm-agent.service" in steps
     told = shell.json("kvm", "status", "--id", "other")
     assert (told["installed"], told["running"], len(told["missing"])) == (False, False, 3)
@@ -42,6 +43,34 @@ def test_a_service_is_not_called_in_anybodys_folder() -> None:
     assert '"-P" "-m" "pommel" "kvm" "daemon" "--id" "pommel"' in daemon
     with pytest.raises(UsageError):
         install_plan(Wanted(program=("pommel",)))
+
+
+def test_the_daemons_unit_carries_the_proxies_that_are_set_and_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd tells the environment of a system's unit to everybody. The agents have no need of a network."""
+    for name in proxies.NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "a.example, 100%")
+    monkeypatch.setenv("ALL_PROXY", "http://ann:geheim@proxy.example:3128")
+    steps = [step for step in install_plan(Wanted(ticket=b"x")) if isinstance(step, WriteFile)]
+    units = [step.data.decode() for step in steps if step.path.suffix == ".service"]
+    (daemon,) = [unit for unit in units if '"daemon"' in unit]
+    assert (
+        'Environment="NO_PROXY=a.example, 100%%"\nEnvironment="https_proxy=http://proxy.example:3128"\nExecStart='
+        in daemon
+    )
+    assert not any("geheim" in unit or "ALL_PROXY" in unit for unit in units)
+    assert sum("Environment=" in unit for unit in units) == 1
+    said: list[Progress] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(kvm_install, "systemd_runs", lambda: True)
+    monkeypatch.setattr(kvm_install, "_carry_out", lambda *_: None)
+    install(Wanted(program=("/bin/true",)), report=said.append)
+    assert [each.text for each in said if "ALL_PROXY" in each.text] == [
+        "ALL_PROXY has a password, and everybody can read a unit of the system: it is not in there"
+    ]
 
 
 @pytest.mark.parametrize("what", [lambda: install(Wanted()), lambda: uninstall()])

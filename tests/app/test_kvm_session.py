@@ -17,18 +17,24 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from Xlib import X
 
 from clipboard.conftest import x_server
 from driver import wait_until
 from pommel.app import kvm_daemon
-from pommel.errors import NotPermitted
+from pommel.app.session_guest import told_status
+from pommel.errors import CommandFailed, NotPermitted
 from pommel.process import run
+from pommel.screen.geometry import Rect
 from pommel.session.seat import Seat
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
+from pommel.wire.keymap import KEYBOARD, LOCK_KEYS
+from screen.x_server import XServer, painter
 from session.scene import Viewer, until
 
-POMMEL = [sys.executable, "-m", "pommel"]
+POMMEL = [sys.executable, "-P", "-m", "pommel"]
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +113,10 @@ async def test_both_ways_in_show_the_screen_and_the_agent_leaves_with_the_last(s
     record = service.run / "pommel-kvm-sessions" / "daemon.json"
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     kept = json.loads(record.read_text())
-    assert {key: kept[key] for key in ("url", "ws", "socket", "pid")} == {
-        key: service.told[key] for key in ("url", "ws", "socket", "pid")
+    assert {key: kept[key] for key in ("url", "ws", "socket")} == {
+        key: service.told[key] for key in ("url", "ws", "socket")
     }
+    assert kept["pid"] == service.told["server_pid"]
     async with at_the_socket(service.socket) as near:
         await service.signalled()
         agent = service.agent()
@@ -125,6 +132,37 @@ async def test_both_ways_in_show_the_screen_and_the_agent_leaves_with_the_last(s
     wait_until(lambda: not (service.run / "pommel-kvm" / "session-active").exists(), 10)
 
 
+@pytest.mark.parametrize("layout", ["us", "de", "fr", "us -variant dvorak", "ru", "jp", "us,ru"])
+async def test_keys_are_pressed_where_they_are_whatever_the_session_s_layout(service: Service, layout: str) -> None:
+    run(["setxkbmap", "-layout", *layout.split(), "-option", ""], env=service.env)
+    run(["xset", "r", "off"], env=service.env)  # on a busy host a key is down for long enough to be repeated
+    service.daemon("--socket", str(service.socket), "--listen", "0")
+    keys = [key for key in KEYBOARD if key.vk not in LOCK_KEYS]
+    with painter(XServer(service.env["DISPLAY"], 0)) as paint:
+        window = paint.open(Rect(0, 0, 320, 200), 0xFFFFFF, events=X.KeyPressMask)
+        paint.display.sync()
+        window.set_input_focus(X.RevertToParent, X.CurrentTime)
+        paint.display.sync()
+        async with at_the_socket(service.socket) as near:
+            await service.signalled()
+            service.agent()
+            await until(lambda: wire.Picture in seen(near.shown), "a picture at the socket")
+            for key in keys:
+                for down in (True, False):
+                    near.say(encode(wire.Key(key.vk, down, key.extended)))
+            got: list[int] = []
+
+            def all_came() -> bool:
+                paint.display.sync()
+                events = [paint.display.next_event() for _ in range(paint.display.pending_events())]
+                got.extend(event.detail for event in events if event.type == X.KeyPress)
+                return len(got) >= len(keys)
+
+            await until(all_came, "the keys")
+    assert got == [key.evdev + 8 for key in keys]
+    run(["setxkbmap", "-layout", "us", "-option", ""], env=service.env)
+
+
 async def test_the_page_is_where_it_was_after_a_restart(service: Service) -> None:
     first = service.daemon()
     url = service.told["url"]
@@ -134,6 +172,30 @@ async def test_the_page_is_where_it_was_after_a_restart(service: Service) -> Non
     assert service.told["url"] == url
     again.terminate()
     assert again.wait(20) == 0
+
+
+async def test_a_new_link_to_the_page_is_kept_and_told(service: Service) -> None:
+    first = service.daemon()
+    old = dict(service.told)
+    words = [*POMMEL, "kvm", "new-token", "--run", str(service.run)]
+    async with connect(old["ws"]) as viewer:
+        told = json.loads((await asyncio.to_thread(run, [*words, "--json"])).stdout)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await viewer.recv()
+    assert told["url"] != old["url"]
+    kept = json.loads((service.run / "pommel-kvm-sessions" / "daemon.json").read_text())
+    assert (kept["url"], kept["ws"], kept["pid"]) == (told["url"], told["ws"], first.pid)
+    with pytest.raises(InvalidStatus):
+        await connect(old["ws"])
+    first.kill()
+    first.wait()
+    service.daemon()
+    assert service.told["url"] == told["url"]
+    service.children[-1].terminate()
+    assert service.children[-1].wait(20) == 0
+    with pytest.raises(CommandFailed, match="exit status 3"):
+        await asyncio.to_thread(run, words)
 
 
 @contextlib.contextmanager
@@ -226,3 +288,9 @@ def test_an_unknown_socket_user(service: Service) -> None:
     words = [*POMMEL, "kvm", "daemon", "--uid", "0", "--socket", service.socket, "--socket-user", "no-such-user"]
     done = run(words, check=False, timeout_s=60)
     assert done.returncode == 2 and b"there is no user 'no-such-user'" in done.stderr
+
+
+@pytest.mark.parametrize("said", ["", "x", "[]", "5", "[" * 5000, '{"a":' * 5000, "9" * 5000, '{"a":"\\ud800"}\n\n[1]'])
+def test_what_a_guest_says_of_itself_may_be_anything(said: str) -> None:
+    assert told_status(said) == {}
+    assert told_status(said + '\n{"installed": true}') == {"installed": True}

@@ -251,7 +251,7 @@ def test_a_configuration_file_is_read(place: Place) -> None:
     workspace = place.workspace()
     assert f"file={workspace.paths('mac').disk}," in value(workspace, "MacHDD")
     place.script(LINE + "-readconfig gone.cfg")
-    with pytest.raises(UpstreamError, match=r"-readconfig gone.cfg: there is no file"):
+    with pytest.raises(UpstreamError, match=r"-readconfig gone.cfg: .* cannot be read: No such file"):
         commandline.command_line(workspace, "mac")
 
 

@@ -14,9 +14,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from isolation import patient
 from mesh.fake_server import FakeServer, fake_server
 from pommel import __version__, locks
 from pommel.app import console, mesh_device, mesh_page, mesh_waking, starting
+from pommel.app.console_listening import Listening
 from pommel.app.mesh_device import MachineDevice, described, machine_device
 from pommel.app.mesh_lines import HELP, Lines
 from pommel.app.mesh_page import ConsolePage
@@ -94,7 +96,7 @@ async def test_power(where: Workspace, device: MachineDevice, monkeypatch: pytes
     async with qmp.connect(paths.qmp_watch) as monitor:
         with monitor.listening("RESET") as heard:
             await device.power(Power.RESET)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(patient(20)):
                 assert (await anext(aiter(heard))).name == "RESET"
     assert "reset" in [event.word for event in events.read(paths)]
     await kill(paths)
@@ -176,7 +178,7 @@ async def a_console(where: Workspace) -> AsyncIterator[ConsoleServer]:
     server = ConsoleServer(info=ConsoleInfo("trial"), token=new_token(), serve_viewer=serve, status=status, port=0)
     with locks.hold(paths.console_lock, busy=""):
         await server.start()
-        console._keep(paths, server)
+        console._keep(paths, server, Listening())
         yield server
         await server.stop()
 
@@ -190,7 +192,7 @@ async def a_page(server: ConsoleServer, http: aiohttp.ClientSession) -> AsyncIte
 
 
 async def told(page: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while (said := json.loads((await page.receive()).data))["type"] != kind:
             pass
     return dict(said)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ async def test_a_machine_is_online_while_it_runs(where: Workspace, server: FakeS
         assert running.said == [] and mesh_status.standings(where.home) == {}
         await start(paths)
         seen = await running.until("online")
-        assert (seen.server, seen.node_id, seen.pid) == (
+        assert (seen.server, seen.node_id, seen.mesh_pid) == (
             server.msh.servers[0].url,
             member.identity.node_id,
             os.getpid(),
@@ -192,8 +193,8 @@ async def test_sessions_share_one_capture_that_ends_with_them(
 
     captures, connect = [], relay.connect_vnc
 
-    async def counted(path: Path) -> object:
-        captures.append(await connect(path))
+    async def counted(path: Path, **words: Any) -> object:
+        captures.append(await connect(path, **words))
         return captures[-1]
 
     monkeypatch.setattr(relay, "connect_vnc", counted)

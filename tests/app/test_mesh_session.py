@@ -220,8 +220,9 @@ async def test_a_dry_run_shows_no_ticket(shell: Shell, server: FakeServer, ticke
 
 
 def test_the_installation_keeps_the_ticket_and_its_removal_forgets_it(
-    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tmp_path = shell.root  # short enough for the paths of sockets
     file = tmp_path / "group.msh"
     file.write_text("no ticket")
     assert "no .msh file" in shell.run("kvm", "install", "--dry-run", "--msh", str(file), status=1).stderr
@@ -306,6 +307,7 @@ async def test_a_notch_is_as_long_as_everybody_elses() -> None:
 async def test_who_may_only_look_sends_wishes_alone() -> None:
     wishes = (wire.Refresh(), wire.Compression(1, 50), wire.Pause(False), wire.GetDisplays())
     deeds = (wire.Mouse(1, 2), wire.Key(65, True), wire.SetDisplay(1), wire.CtrlAltDel(), wire.MouseWheel(1, 2, 360))
+    deeds += (wire.Turn(1, 2, 3, 4), wire.SideButton(1, 2, 0, True), wire.MoveBy(3, 4, 0))
     assert tuple(await passed(*wishes, *deeds, view_only=True)) == wishes
     assert len(await passed(*wishes, *deeds)) == len(wishes) + len(deeds)
     with pytest.raises(WireError):

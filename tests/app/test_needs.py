@@ -22,7 +22,7 @@ def as_somebody(shell: Shell, *words: str) -> subprocess.CompletedProcess[str]:
     empty.mkdir(exist_ok=True)
     return subprocess.run(
         ["/usr/bin/bwrap", "--dev-bind", "/", "/", "--unshare-user", "--uid", "1000", "--gid", "1000",
-         sys.executable, "-m", "pommel", *words],
+         sys.executable, "-P", "-m", "pommel", *words],
         env={**shell.env, "PATH": str(empty)}, cwd=shell.cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
 

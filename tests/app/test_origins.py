@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from overlay.repos import NEW, OLD, SCRIPT, Upstream, bytes_of
-from pommel.app import commandline, origins, overlay, upstreams
+from pommel.app import command_shown, commandline, origins, overlay, upstreams
 from pommel.app.workspace import Workspace
 from pommel.machine.origins import PRISTINE
 from pommel.paths import Home
@@ -92,7 +92,7 @@ def test_a_patched_config_repo_keeps_its_effect(tmp_path: Path, layout: Path) ->
     assert cpu.sub.head == "Haswell-noTSX"
     assert cpu.origin.startswith("patches/knobs.patch")
     assert "patches/knobs.patch" in [
-        origin for argument, origin, _ in commandline.explained(planned) if argument == "-m 16384"
+        origin for argument, origin, _ in command_shown.explained(planned) if argument == "-m 16384"
     ]
     assert any(line.startswith("patches/knobs.patch: -smp 12") for line in planned.warnings)
 

@@ -69,7 +69,9 @@ def test_without_a_forward_the_cards_address_is_looked_for(tmp_path: Path) -> No
 
 
 def test_what_a_start_gives_is_read_from_the_finished_line() -> None:
-    assert reach.network_of(overlaid().command_line, 2201) == reach.Network(True, (MAC,), (2201,))
+    assert reach.network_of(overlaid().command_line, 2201) == reach.Network(
+        True, (MAC,), (2201,), ("127.0.0.1:2201:22/tcp",), (), "10.0.2.100"
+    )
     words = ("-netdev", "tap,id=n,ifname=t0", "-device", "e1000,netdev=n")
     line = overlaid(line_with(*words, without=("-netdev", "-device virtio-net")), network="upstream").command_line
     assert reach.network_of(line, 2201) == reach.Network(False, (MAC,))
@@ -129,7 +131,7 @@ def test_a_start_is_refused_for_a_network_or_a_port_that_cannot_be_had() -> None
             network_checks.refuse(line)
         assert "ss -ltnp" in (busy_port.value.hint or "")
         with pytest.raises(MachineError, match=f"port {port}, .* is the machine first's") as held:
-            network_checks.refuse(line, lambda asked: "first" if asked == port else None)
+            network_checks.refuse(line, lambda asked: "first" if asked.port == port else None)
         assert "pommel stop first" in (held.value.hint or "")
 
 

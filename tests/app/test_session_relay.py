@@ -11,6 +11,7 @@ import pytest
 
 from app.clips import alive, machine_behind
 from clipboard.conftest import Sshd
+from isolation import patient
 from pommel.app.session_relay import MachineSession
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
@@ -137,7 +138,7 @@ async def test_it_ends_with_its_machine(tmp_path: Path, sshd: Sshd, guest: Guest
         running = asyncio.ensure_future(relay.run())
         await asyncio.sleep(0.1)
         assert not running.done()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         with contextlib.suppress(StateError):
             await asyncio.wait([running])
     assert running.done()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pommel import marks, sockets
-from pommel.app import uninstall
+from pommel.app import snapshot_timer, uninstall
 from pommel.app.workspace import Workspace
 from pommel.paths import Home, write_atomic
 
@@ -27,6 +27,18 @@ def remove(home: Home) -> list[str]:
         report=lambda event: told.append(event.text),
     )
     return told
+
+
+def test_the_timer_of_this_home_goes_and_that_of_another_stays(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    env = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config"), "PATH": "/nowhere"}
+    units = tmp_path / "config" / "systemd" / "user"
+    other = Workspace(Home(tmp_path / "o", tmp_path / "o" / "run", tmp_path / "c"), tmp_path, env)
+    for installed, left in ((other, 2), (Workspace(home, tmp_path, env), 0)):
+        snapshot_timer.install(enable=False, workspace=installed)
+        fill(home)
+        uninstall.uninstall(Workspace(home, tmp_path, env))
+        assert len([each for each in units.iterdir() if each.is_file()]) == left
 
 
 def fill(home: Home) -> None:

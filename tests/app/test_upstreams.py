@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import isolation
 from pommel.app import bootstrap, upstreams
 from pommel.app.workspace import Workspace
 from pommel.errors import NotPermitted
@@ -19,8 +20,7 @@ NOBODY = 65534
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """This user's home, in which a `sudo pommel` has been at work; this process is that user for a while."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    isolation.let_others_in(tmp_path)
     home = Home(tmp_path / "h", tmp_path / "h" / "run", tmp_path / "c")
     checkout = home.upstream("osx-kvm")
     (checkout / ".git" / "objects" / "5a").mkdir(parents=True)

@@ -52,17 +52,17 @@ def test_sync_and_all_that_is_done_with_it(box: Shell, host_clip: Clip, guest_cl
     guest_clip.copy("from the guest ü\r\n".encode())
     wait_until(lambda: host_clip.paste() == "from the guest ü\r\n".encode(), 20)
     seen = wait_until(lambda: (s := clip(box, "status"))["to_host"] == 1 and s, 20)
-    assert seen["pid"] == told["pid"] and seen["to_guest"] == 1 and seen["latency_ms"] < 5000
+    assert seen["sync_pid"] == told["sync_pid"] and seen["to_guest"] == 1 and seen["latency_ms"] < 5000
     assert not [path for path in box.home.rglob("*") if path.is_file() and b"from the" in path.read_bytes()]
     # Without a name it is the one that is synced.
     assert box.json("clip", "push")["how"] == "both sides have it already"
     again = box.run("clip", "sync", "--host", "box", status=3)
-    assert f"is synced already (pid {told['pid']})" in again.stderr
+    assert f"is synced already (pid {told['sync_pid']})" in again.stderr
     assert "pommel clip stop --host box" in again.stderr
     assert box.json("clip", "history")["history"][0]["beginning"] == "at the beginning"
     assert box.run("clip", "history", "--print", "1").stdout == "at the beginning"
     table = box.run("clip", "status").stdout.splitlines()
-    assert table[0].startswith("GUEST") and " syncing " in table[1] and str(told["pid"]) in table[1]
+    assert table[0].startswith("GUEST") and " syncing " in table[1] and str(told["sync_pid"]) in table[1]
     assert "syncing" in box.run("clip", "status", "--host", "box").stdout
     assert clip(box, "stop")["stopped"] is True
     assert clip(box, "stop")["stopped"] is False
@@ -71,7 +71,7 @@ def test_sync_and_all_that_is_done_with_it(box: Shell, host_clip: Clip, guest_cl
 
 
 def test_a_killed_one_leaves_nothing_that_breaks_the_next(box: Shell, host_clip: Clip, guest_clip: Clip) -> None:
-    first = clip(box, "sync")["pid"]
+    first = clip(box, "sync")["sync_pid"]
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: not box.processes(), 20)
     seen = clip(box, "status")
@@ -80,7 +80,7 @@ def test_a_killed_one_leaves_nothing_that_breaks_the_next(box: Shell, host_clip:
         f"its process (pid {first}) was killed, or the host went down",
     )
     host_clip.copy(b"after the kill")
-    assert clip(box, "sync")["pid"] != first
+    assert clip(box, "sync")["sync_pid"] != first
     wait_until(lambda: guest_clip.paste() == b"after the kill", 20)
 
 

@@ -99,8 +99,8 @@ async def test_one_that_runs_is_online_at_once_and_the_process_is_there_for_the_
     assert "mesh    online\n" in shell.run("status", "trial").stdout
     assert [one["mesh"] for one in shell.json("list")["machines"]] == ["online"]
     second = await run(shell, "run", status=3)
-    assert f"are kept online already (pid {seen['pid']})" in second.stderr
-    os.kill(seen["pid"], signal.SIGKILL)
+    assert f"are kept online already (pid {seen['mesh_pid']})" in second.stderr
+    os.kill(seen["mesh_pid"], signal.SIGKILL)
     left = await until(lambda: locks.holder(shell.home / "mesh" / "lock") is None)
     assert left
     assert (await told(shell, "status", "trial"))["why"] == "nothing keeps it online"
@@ -108,7 +108,7 @@ async def test_one_that_runs_is_online_at_once_and_the_process_is_there_for_the_
     assert seen["standing"] == "online"
     await kill(paths)
     await until(lambda: server.agents[-1].closed)
-    os.kill(seen["pid"], signal.SIGTERM)
+    os.kill(seen["mesh_pid"], signal.SIGTERM)
     await until(lambda: not shell.processes())
     assert (shell.home / "mesh" / "log").read_text() == ""
 
@@ -196,7 +196,9 @@ def test_the_service(shell: Shell) -> None:
     assert unit.read_text() == shown.stdout
     assert 'mesh" "run"\n' in shown.stdout and f'"POMMEL_HOME={shell.home}"' in shown.stdout
     assert shell.json("mesh", "service", "status")["installed"] is True
-    assert shell.json("mesh", "service", "remove", "--dry-run") == {"would_remove": str(unit)} and unit.exists()
+    assert (
+        shell.json("mesh", "service", "remove", "--dry-run") == {"unit": str(unit), "removed": False} and unit.exists()
+    )
     assert shell.run("mesh", "service", "remove").stdout == f"removed {unit}\n"
     assert "no service keeps the machines online" in shell.run("mesh", "service", "remove", status=3).stderr
     unit.write_text("[Unit]\n")

@@ -20,6 +20,7 @@ import pytest
 from Xlib import X
 from Xlib.display import Display
 
+from isolation import patient
 from pommel import process
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
 from pommel.clipboard.sync import Settings, State, Sync
@@ -140,7 +141,7 @@ class Sshd:
             Path("/run/sshd").mkdir(exist_ok=True)
         with (self.root / "log").open("ab") as log:
             self.daemon = started([process.which("sshd"), "-D", "-e", "-f", str(self.root / "config")], stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patient(20)
         while True:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port)).close()
@@ -247,7 +248,7 @@ def mac(tmp_path: Path) -> Iterator[Mac]:
 
 async def until(true: Callable[[], object], within_s: float = 20.0) -> None:
     """Wait until it is so."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient(within_s)
     while not true():
         assert time.monotonic() < deadline, "it did not come true"
         await asyncio.sleep(0.01)

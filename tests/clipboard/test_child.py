@@ -33,6 +33,13 @@ async def test_it_talks_and_complains() -> None:
         assert not child.alive
 
 
+async def test_a_complaint_has_no_control_characters() -> None:
+    """Over ssh it is the guest that says it, and a terminal that is told of it obeys them."""
+    async with running(["sh", "-c", r"printf 'a\033[2J\r\nb\n' >&2"]) as child:
+        await child.wait()
+        assert child.complaints == "a\ufffd[2J\nb"
+
+
 async def test_a_long_complaint_does_not_hold_it_up() -> None:
     async with running(["sh", "-c", "yes oops | head -c 1000000 >&2; echo done"]) as child:
         assert await asyncio.wait_for(child.read(), 20) == b"done\n"

@@ -4,7 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, URIS, Content, Held, content_of, plain_text, text_of
+from pommel.clipboard.content import (
+    EMPTY,
+    HTML,
+    HTML_TEXT_MAX,
+    PNG,
+    RTF,
+    TEXT,
+    URIS,
+    URIS_MAX,
+    Content,
+    Held,
+    content_of,
+    foreign,
+    printable,
+    text_of,
+)
 
 META = b'<meta charset="utf-8">'
 
@@ -48,25 +63,25 @@ def test_html_says_its_charset_and_has_its_text() -> None:
     assert content_of({HTML: b'<img src="x">', PNG: b"p"}).names == (HTML, PNG)
 
 
-@pytest.mark.parametrize(
-    ("html", "text"),
-    [
-        ("a<br>b", "a\nb"),
-        ("<p>one</p>\n<p>two</p>", "one\ntwo"),
-        ("<head><title>no</title><style>b{}</style></head><body>yes &amp; so</body>", "yes & so"),
-        ("<head><meta charset=x><body>open head", "open head"),
-        ("<ul><li>a<li>b</ul>", "a\nb"),
-        ("<script>no()</script>", ""),
-    ],
-)
-def test_plain_text(html: str, text: str) -> None:
-    assert plain_text(html.encode()) == text.encode()
-
-
 @given(st.binary())
 def test_any_bytes_are_some_html(html: bytes) -> None:
-    plain_text(html).decode()
     content_of({HTML: html})
+
+
+def test_html_without_text_gets_it_up_to_a_size() -> None:
+    html = META + b"a" * (HTML_TEXT_MAX - len(META))
+    assert content_of({HTML: html}).names == (TEXT, HTML)
+    assert content_of({HTML: html + b"a"}).names == (HTML,)
+    assert content_of({HTML: html + b"a", TEXT: b"a"}).names == (TEXT, HTML)
+
+
+def test_a_list_of_files_has_a_limit_of_its_own() -> None:
+    assert content_of({URIS: b"x" * URIS_MAX}).held is None
+    assert content_of({URIS: b"x" * (URIS_MAX + 1)}).held is Held.TOO_LARGE
+
+
+def test_a_terminal_is_given_no_control_characters() -> None:
+    assert printable("gr\u00fcn\n\x1b[2J\x9b\r\u202e") == "gr\u00fcn\n\ufffd[2J\ufffd\ufffd\ufffd"
 
 
 def test_forms_have_an_order_and_strangers_are_left_out() -> None:
@@ -79,7 +94,7 @@ def test_only() -> None:
     content = content_of({TEXT: b"t", RTF: b"r"})
     assert content.only({TEXT, RTF, PNG}) is content
     assert content.only({TEXT}) == text_of("t")
-    assert content.only({PNG}) == Content(held=Held.FOREIGN, size=2)
+    assert content.only({PNG}) == foreign([TEXT, RTF], size=2)
     assert EMPTY.only(set()) is EMPTY
 
 

@@ -102,6 +102,51 @@ def test_a_guest_that_tells_again_what_seemed_to_lose_wins() -> None:
     assert not bench.engine.history
 
 
+@pytest.mark.parametrize("no_copy", ["a keeper takes it over", "its program ends"])
+def test_what_is_no_copy_of_the_hosts_wins_no_tie(no_copy: str) -> None:
+    """The host counts it, and so refuses the write: it is made again."""
+    bench = Bench().together()
+    bench.copied(HOST, B)
+    (write,) = bench.copy(GUEST, C)
+    seen = B if no_copy == "a keeper takes it over" else Content(held=Held.GONE)
+    bench.now -= 10 * ECHO_S
+    (again,) = bench.engine.observe(HOST, seen, 7, bench.now)
+    assert (again.side, again.content, again.expected) == (HOST, C, 7) and write.expected < 7
+    bench.engine.superseded(HOST, write.token)
+    bench.engine.written(HOST, again.token, bench.now)
+    assert bench.engine.holds(HOST) == bench.engine.holds(GUEST) == C and bench.engine.settled
+
+
+def test_a_copy_that_lost_to_a_write_that_fails_has_not_lost() -> None:
+    bench = Bench(history=3).together()
+    (write,) = bench.copy(HOST, B)
+    assert bench.copy(GUEST, C) == []
+    (back,) = bench.engine.failed(GUEST, write.token)
+    assert (back.side, back.content) == (HOST, C)
+    bench.engine.written(HOST, back.token, bench.now)
+    assert bench.engine.holds(HOST) == bench.engine.holds(GUEST) == C
+    assert not bench.engine.history and bench.engine.failed(GUEST, write.token) == []
+
+
+def test_what_lost_to_an_older_write_too_has_lost() -> None:
+    bench = Bench().together()
+    bench.copy(HOST, B)
+    bench.copy(GUEST, C)
+    (newest,) = bench.copy(HOST, RICH)
+    assert bench.engine.failed(GUEST, newest.token) == []
+
+
+def test_what_is_on_its_way_is_not_sent_twice() -> None:
+    bench = Bench().together()
+    (write,) = bench.copy(HOST, B)
+    assert bench.copy(HOST, B) == []
+    bench.engine.written(GUEST, write.token, bench.now)
+    (write,) = bench.copy(GUEST, C)
+    assert bench.copy(GUEST, C) == []
+    bench.engine.written(HOST, write.token, bench.now)
+    assert bench.engine.holds(HOST) == bench.engine.holds(GUEST) == C
+
+
 def test_history_keeps_nothing_unless_asked() -> None:
     bench = Bench().together()
     bench.copy(HOST, B)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import time
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.clipboard.content import EMPTY, HTML, PNG, TEXT, Content, Held, content_of, text_of
+from pommel.clipboard.content import EMPTY, HTML, JPEG, PNG, TEXT, Content, Held, content_of, foreign, text_of
 from pommel.clipboard.frames import Copied, Done, Hello, Message, Pong, Reader, limit_line, ping_line, write_frame
 from pommel.errors import ProtocolError
 
@@ -18,6 +19,17 @@ SAID = [
     (b"copy 1 empty\n", Copied(1, EMPTY)),
     (b"copy 2 raw text:3,png:4 +7\nabc\n\n\n\n", Copied(2, content_of({TEXT: b"abc", PNG: b"\n\n\n\n"}))),
     (b"copy 3 base64 text +8\n" + base64.b64encode(b"\xc3\xbc\r\n"), Copied(3, text_of("ü\r\n"))),
+    (b"copy 9 foreign +8\na.b\nc\x1b\xff.", Copied(9, foreign(["a.b", "c\ufffd\ufffd."]))),
+    (b"copy 3 base64 jpeg +8\n" + base64.b64encode(b"\xff\0jpeg"), Copied(3, content_of({JPEG: b"\xff\0jpeg"}))),
+    (b"copy 3 base64 string +4\n" + base64.b64encode(b"\xfc\0"), Copied(3, text_of("ü"))),
+    (b"copy 3 base64 string +4\n" + base64.b64encode("ü\0".encode()), Copied(3, text_of("ü"))),
+    (b"copy 3 base64 compound +8\n" + base64.b64encode(b"\x1b-L\xbf"), Copied(3, text_of("П"))),
+    (
+        b"copy 3 base64 compound +8\n" + base64.b64encode(b"\x1b-z\xa1"),
+        Copied(3, foreign(["compound text's set ESC - z"], 4, Held.CHARSET)),
+    ),
+    (b"copy 9 foreign +19\nTARGETS\nTIMESTAMP\na", Copied(9, foreign(["a"]))),
+    (b"copy 6 held late\n", Copied(6, Content(held=Held.LATE))),
     (b"copy 4 held secret\n", Copied(4, Content(held=Held.SECRET))),
     (b"copy 5 held large 99\n", Copied(5, Content(held=Held.TOO_LARGE, size=99))),
     (b"copy 6 held whatever\n", Copied(6, Content(held=Held.UNREADABLE))),
@@ -78,6 +90,8 @@ def test_a_talkative_login_shell() -> None:
         b"caf\xc3\xa9\n",
         b"x" * 2000,
         b"x" * 2000 + b"\n",
+        b"POMMEL-CLIPBOARD 1 mac text user=\x1b[2J\n",
+        b"done\t1\n",
     ],
 )
 def test_nonsense_is_refused(nonsense: bytes) -> None:
@@ -89,6 +103,21 @@ def test_nonsense_is_refused(nonsense: bytes) -> None:
 def test_any_bytes_are_messages_or_refused(data: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         heard(HELLO + data)
+
+
+def test_a_greeting_with_control_characters_is_refused() -> None:
+    """Its words are shown on a terminal."""
+    with pytest.raises(ProtocolError, match="no line of words"):
+        heard(b"POMMEL-CLIPBOARD 1 ma\x1bc text user=x\n")
+
+
+def test_a_shell_that_prints_a_letter_at_a_time_costs_no_more() -> None:
+    """Each letter is searched for the end of its line once."""
+    reader, began = Reader(limit=1000), time.process_time()
+    for _ in range(200_000):
+        assert not list(reader.feed(b"x"))
+    assert time.process_time() - began < 1.5
+    assert len(list(reader.feed(b"\n" + HELLO))) == 1
 
 
 def test_no_more_than_agreed_on() -> None:

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
+import random
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+from Xlib.display import Display
+from Xlib.xobject.drawable import Window
 
-from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, text_of
+from isolation import patient
+from pommel.clipboard.content import (
+    BMP,
+    EMPTY,
+    HTML,
+    PNG,
+    RTF,
+    TEXT,
+    TIFF,
+    URIS,
+    Content,
+    Held,
+    content_of,
+    foreign,
+    text_of,
+)
 from pommel.clipboard.frames import Copied, Done, Message
 from pommel.clipboard.guest import REMOTE_COMMAND, GuestError, GuestLink, Trouble, explained, guest_link, programs
 
 from .conftest import Clip, Mac, Sshd, descendants, until
+from .test_host_x11 import foreign as in_foreign
+from .test_host_x11 import program
 
+LIMIT = 4 << 20
 UTF8, FILE = "public.utf8-plain-text", "public.file-url"
-BIG = os.urandom(3 << 20)
+BIG = random.Random(1).randbytes(3 << 20)  # the same each time, as names of tests show it
 
 
 async def said(link: GuestLink) -> Message:
@@ -43,7 +66,7 @@ async def told(link: GuestLink) -> Content:
 @pytest.mark.parametrize("text", ["", "grüße 🍎", "\r\n\n", "$(touch /tmp/x) `id` '\";#END\n", "x" * 300_000])
 async def test_text_there_and_back(posix_guest: Sshd, guest_clip: Clip, text: str) -> None:
     async with guest_link(posix_guest.ssh) as (link, hello):
-        assert (hello.kind, hello.forms) == ("posix", {TEXT, URIS})
+        assert (hello.kind, hello.forms) == ("posix", {TEXT, PNG, URIS})
         assert await told(link) == text_of("at the beginning")
         await link.write(1, text_of(text))
         await answered(link, Done(1, True))
@@ -63,6 +86,102 @@ async def test_what_a_shell_cannot_hold_comes_whole_too(posix_guest: Sshd, guest
         for data, held in ((b"a\0b\n", Held.NUL), (b"\xff\xfe", Held.NOT_UTF8), (b"x" * 1003, Held.TOO_LARGE)):
             await asyncio.to_thread(guest_clip.copy, data)
             assert (await told(link)).held is held
+
+
+async def test_pictures_there_and_back_and_kinds_by_name(
+    posix_guest: Sshd, guest_clip: Clip, guest_display: str
+) -> None:
+    """And text of programs that refuse TARGETS or are older than UTF-8, as far as xclip asks for it."""
+    cyrillic = b"\x1b-L" + "Привет".encode("iso8859-5")
+    cases: list[tuple[dict[str, bytes], bool, Content]] = [
+        ({"image/tiff": b"t", "image/png": b"\x89P\0NG"}, True, content_of({PNG: b"\x89P\0NG"})),
+        ({"image/bmp": b"B\0M", "image/jpeg": b"\xff\0"}, True, content_of({BMP: b"B\0M"})),
+        ({"image/png": b"p", "UTF8_STRING": b"cells"}, True, text_of("cells")),
+        ({"image/png": b""}, True, Content(held=Held.UNREADABLE)),
+        ({f"application/{number}-{'y' * 99}": b"x" for number in range(60)}, True, foreign(
+            f"application/{number}-{'y' * 99}" for number in range(7))),
+        ({"STRING": b"f\xfcr"}, False, text_of("für")),
+        ({"COMPOUND_TEXT": cyrillic, "STRING": b"??????"}, True, text_of("Привет")),
+        ({"COMPOUND_TEXT": cyrillic + b"!"}, False, text_of("Привет!")),
+    ]  # fmt: skip
+    async with guest_link(posix_guest.ssh, limit=LIMIT) as (link, hello):
+        await told(link)
+        for has, lists, content in cases:
+            async with program(guest_display, has, lists=lists):
+                while (found := await told(link)).held is Held.FOREIGN and not found.kinds:
+                    pass  # the moment after the program before it has ended
+                assert found == content, has
+        await asyncio.to_thread(guest_clip.copy, b"x" * (LIMIT + 9), "image/png")
+        while (large := await told(link)).held is Held.FOREIGN:
+            pass
+        assert large.held is Held.TOO_LARGE
+        small = content_of({PNG: BIG[:999_999]})
+        await link.write(1, small)
+        await answered(link, Done(1, True))
+        assert guest_clip.paste("image/png") == small.get(PNG)
+        assert await told(link) == small
+        await link.write(2, hello.fitting(content_of({TEXT: b"one form only", HTML: b"<b>", PNG: BIG})))
+        await answered(link, Done(2, True))
+        assert guest_clip.paste() == b"one form only"
+
+
+@pytest.mark.parametrize("size", [1_100_000, 3_000_000, 20_000_000])
+async def test_what_is_large_is_had_by_several_at_once(posix_guest: Sshd, guest_clip: Clip, size: int) -> None:
+    """By those who paste, one that gives up in the middle, and the guest's own end, which tells of what it has got.
+
+    An xclip that has it answers one of them alone.
+    """
+    picture, text = random.Random(2).randbytes(size), "grüße 🍎\n" * (size // 13 + 1)
+    files = b"\r\n".join(b"file:///tmp/%d/%s" % (number, b"x" * 200) for number in range(min(size, 4_000_000) // 230))
+    given = {PNG: (picture, "image/png"), TEXT: (text.encode(), "UTF8_STRING"), URIS: (files, "text/uri-list")}
+    if size > LIMIT:
+        del given[TEXT], given[URIS]
+    async with guest_link(posix_guest.ssh) as (link, hello):
+        await told(link)
+        for token, (form, (data, target)) in enumerate(given.items(), 1):
+            content = content_of({form: data})
+            assert form == URIS or hello.fitting(content) == content
+            await link.write(token, content)
+            await answered(link, Done(token, True))
+            pasting = [asyncio.to_thread(guest_clip.paste, target) for _ in range(3)]
+            leaving = subprocess.Popen(
+                ["xclip", "-selection", "clipboard", "-o", "-t", target], env=guest_clip.env, stdout=subprocess.PIPE
+            )
+            assert leaving.stdout is not None and leaving.stdout.read(9) == data[:9]
+            leaving.kill()
+            leaving.communicate()
+            echo = told(link)
+            assert await asyncio.gather(*pasting) == [data] * 3
+            assert await echo == content
+        # A small one after it: the large one's owner is gone, and nothing of it comes back.
+        await asyncio.to_thread(guest_clip.copy, b"small")
+        assert await told(link) == text_of("small")
+
+
+async def test_a_program_that_hangs_is_told_of_and_the_next_copy_is_read(
+    posix_guest: Sshd, guest_clip: Clip, guest_display: str, tmp_path: Path
+) -> None:
+    shorter = tmp_path / "bin/timeout"
+    real = shorter.readlink()
+    shorter.unlink()
+    shorter.write_text(f'#!/bin/sh\nshift\nexec "{real}" 0.3 "$@"\n')
+    shorter.chmod(0o755)
+    ended = asyncio.Event()
+
+    def keep(desk: Display, window: Window, clipboard: int) -> None:
+        window.set_selection_owner(clipboard, 0)
+        desk.sync()
+        asyncio.run_coroutine_threadsafe(ended.wait(), loop).result(60)
+
+    async with guest_link(posix_guest.ssh) as (link, _):
+        await told(link)
+        loop = asyncio.get_running_loop()
+        keeping = loop.run_in_executor(None, in_foreign, guest_display, keep)
+        assert await told(link) == Content(held=Held.LATE)
+        await asyncio.to_thread(guest_clip.copy, b"next")
+        assert await told(link) == text_of("next")
+        ended.set()
+        await keeping
 
 
 async def test_nothing_of_a_clipboard_is_an_argument_or_a_file(
@@ -158,7 +277,7 @@ async def test_a_mac_gets_all_forms(mac: Mac) -> None:
         ([{UTF8: b"pw", "com.agilebits.onepassword": b""}], Content(held=Held.SECRET)),
         ([{UTF8: b"tmp", "org.nspasteboard.TransientType": b""}], Content(held=Held.TRANSIENT)),
         ([{UTF8: b"tmp", "org.nspasteboard.AutoGeneratedType": b""}], Content(held=Held.TRANSIENT)),
-        ([{"com.example.private": b"x"}], Content(held=Held.FOREIGN)),
+        ([{"com.example.private": b"x", "com.adobe.pdf": b"p"}], foreign(["com.example.private", "com.adobe.pdf"])),
         ([{UTF8: b"x" * (4 << 20)}], Content(held=Held.TOO_LARGE, size=4 << 20)),
         ([], EMPTY),
     ],
@@ -176,7 +295,7 @@ async def test_what_a_mac_tells(mac: Mac, items: list[dict[str, bytes]], content
 
 async def test_signs_of_life(mac: Mac) -> None:
     async with guest_link(mac.sshd.ssh) as (link, _):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             alive = asyncio.ensure_future(link.stay_alive(every_s=0.15))
             for _ in range(5):
                 await said(link)
@@ -259,3 +378,8 @@ def test_the_command_is_one_that_any_login_shell_reads_alike(shell: str) -> None
 
 def test_the_programs_are_three() -> None:
     assert programs().count(b"\n#END\n") == 3
+
+
+def test_a_guest_s_python_may_be_an_old_one() -> None:
+    program = programs().split(b"\n#END\n")[2]
+    ast.parse(program, feature_version=(3, 7))

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from isolation import patient
 from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, TEXT, URIS, Held, content_of, text_of
 from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, find_desktop, host_clipboard
 from pommel.clipboard.sync import Settings, State, Sync
@@ -52,12 +53,16 @@ class Sway:
         log = (self.runtime / "log").open("wb")
         self.child = started([*drop, "sway", "-c", str(config)], env=self.env, stdout=log, stderr=log)
         log.close()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patient(20)
         while not (found := [path for path in self.runtime.glob("wayland-*") if stat.S_ISSOCK(path.stat().st_mode)]):
             assert time.monotonic() < deadline, (self.runtime / "log").read_text()
             time.sleep(0.02)
         self.display = found[0].name
         self.env["WAYLAND_DISPLAY"] = self.display
+        # Its socket is there a moment before anybody may connect to it.
+        while b"connect" in subprocess.run(["wl-paste", "-l"], env=self.env, capture_output=True, timeout=60).stderr:
+            assert time.monotonic() < deadline, (self.runtime / "log").read_text()
+            time.sleep(0.02)
 
     def run(self, *argv: str, input: bytes | None = None) -> bytes | None:
         # wl-copy stays behind: not with our pipes in its hands.

@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import subprocess
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from Xlib import X, Xatom
 from Xlib.display import Display
-from Xlib.protocol.event import SelectionNotify
+from Xlib.protocol.event import SelectionClear, SelectionNotify
 from Xlib.protocol.request import SetSelectionOwner
 
-from pommel.clipboard import x11_offer
+from pommel.clipboard import host_x11, x11_offer
 from pommel.clipboard.content import (
     BMP,
     EMPTY,
@@ -35,13 +37,14 @@ from pommel.clipboard.content import (
     content_of,
     text_of,
 )
+from pommel.clipboard.content import foreign as of_kinds
 from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, host_clipboard
 from pommel.clipboard.targets import FILES
 from pommel.errors import StateError
 
 from .conftest import Clip, ended, started, x_server
 
-BIG = os.urandom(5 << 20)  # many pieces of INCR
+BIG = random.Random(1).randbytes(5 << 20)  # many pieces of INCR; the same each time, as names of tests show it
 BIG_TEXT = BIG.hex().encode()
 
 
@@ -76,8 +79,8 @@ async def test_what_was_there_comes_first(x11: HostClipboard) -> None:
         ("UTF8_STRING", BIG_TEXT, text_of(BIG_TEXT)),
         ("UTF8_STRING", b"a\0b", Content(held=Held.NUL, size=3)),
         ("UTF8_STRING", b"\xff", Content(held=Held.NOT_UTF8, size=1)),
-        ("application/x-other", b"x", Content(held=Held.FOREIGN)),
-        ("text/uri-list", b"file:///x\r\n", Content(held=Held.FOREIGN)),
+        ("application/x-other", b"x", of_kinds(["application/x-other"])),
+        ("text/uri-list", b"file:///x\r\n", of_kinds(["text/uri-list"])),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -193,6 +196,18 @@ async def test_a_write_that_comes_after_a_copy_is_not_taken(x11: HostClipboard, 
     assert await pasted(host_clip) == b"in time"
 
 
+async def test_a_loss_that_was_over_when_it_is_told_is_none(x11: HostClipboard, host_clip: Clip, display: str) -> None:
+    """Somebody took the selection and we took it back before the server's word of that came."""
+    assert await x11.write(text_of("ours"), 1 << 60)
+    desk = Display(display)
+    clipboard = desk.intern_atom("CLIPBOARD")
+    ours = desk.get_selection_owner(clipboard)
+    ours.send_event(SelectionClear(time=1, window=ours, atom=clipboard))
+    desk.sync()
+    desk.close()
+    assert await pasted(host_clip) == b"ours"
+
+
 async def test_emptied_is_not_the_same_as_ended(x11: HostClipboard, display: str) -> None:
     await soon(x11.next_change())
     await asyncio.to_thread(
@@ -297,8 +312,15 @@ async def test_an_asker_that_dies_in_the_middle_and_one_that_never_answers(
 
 
 @contextlib.asynccontextmanager
-async def program(display: str, has: dict[str, bytes]) -> AsyncIterator[list[str]]:
-    """A program that copies several forms of one thing; what it was asked for."""
+async def program(
+    display: str, has: dict[str, bytes], stale: int | None = None, *, lists: bool = True, typed: str = ""
+) -> AsyncIterator[list[str]]:
+    """A program that copies several forms of one thing; what it was asked for.
+
+    It refuses what it has not, and TARGETS unless it `lists`; its answers are `typed` so, or as what was asked for.
+
+    With `stale`, an earlier owner's refusal of what it was asked so many ms before comes before each first answer.
+    """
     asked: list[str] = []
     ready, done = threading.Event(), threading.Event()
 
@@ -312,24 +334,30 @@ async def program(display: str, has: dict[str, bytes]) -> AsyncIterator[list[str
                 if event.type != X.SelectionRequest:
                     continue
                 name = desk.get_atom_name(event.target)
+                first = name not in asked
                 asked.append(name)
+                if stale is not None and first:
+                    answer(event, event.time - stale, X.NONE)
+                if not (name in has or (lists and name == "TARGETS")):
+                    answer(event, event.time, X.NONE)
+                    continue
                 if name == "TARGETS":
                     event.requestor.change_property(
                         event.property, Xatom.ATOM, 32, [desk.intern_atom(one) for one in has]
                     )
                 else:
-                    event.requestor.change_property(event.property, event.target, 8, has[name])
-                event.requestor.send_event(
-                    SelectionNotify(
-                        time=event.time,
-                        requestor=event.requestor,
-                        selection=event.selection,
-                        target=event.target,
-                        property=event.property,
-                    )
-                )
+                    kind = desk.intern_atom(typed) if typed else event.target
+                    event.requestor.change_property(event.property, kind, 8, has[name])
+                answer(event, event.time, event.property)
                 desk.flush()
             done.wait(0.01)
+
+    def answer(event: Any, at: int, place: int) -> None:
+        event.requestor.send_event(
+            SelectionNotify(
+                time=at, requestor=event.requestor, selection=event.selection, target=event.target, property=place
+            )
+        )
 
     keeping = asyncio.get_running_loop().run_in_executor(None, foreign, display, keep)
     try:
@@ -337,6 +365,26 @@ async def program(display: str, has: dict[str, bytes]) -> AsyncIterator[list[str
     finally:
         done.set()
         await keeping
+
+
+@pytest.mark.parametrize("before_ms", [0, 1, 5000])
+async def test_what_an_earlier_owner_refuses_is_no_answer_of_the_present_one(
+    x11: HostClipboard, display: str, before_ms: int
+) -> None:
+    await soon(x11.next_change())
+    async with program(display, {"UTF8_STRING": b"newer"}, before_ms):
+        assert (await soon(x11.next_change())).content == text_of("newer")
+
+
+async def test_copies_in_quick_succession_are_told_of(x11: HostClipboard, display: str) -> None:
+    """Each is asked for while the answers to the one before are on their way."""
+    async with contextlib.AsyncExitStack() as held:
+        others = [await held.enter_async_context(host_clipboard(Desktop("x11", display))) for _ in range(3)]
+        for turn in range(60):
+            for number, other in enumerate(others):
+                await other.write(last := text_of(f"{turn} {number}"), 1 << 60)
+            while (found := (await soon(x11.next_change())).content) != last:
+                assert found.held is None or found.held is Held.UNREADABLE, f"{turn}: {found}"
 
 
 async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None:
@@ -355,7 +403,7 @@ async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None
         ({FILES: b"cut\nfile:///a", "text/uri-list": b"file:///a\r\n"}, content_of({URIS: b"# cut\r\nfile:///a\r\n"})),
         # A link in a browser is no file.
         ({"text/uri-list": b"https://example.org/\r\n", "UTF8_STRING": b"https://example.org/"}, text_of("https://example.org/")),
-        ({"text/uri-list": b"https://example.org/\r\n"}, Content(held=Held.FOREIGN)),
+        ({"text/uri-list": b"https://example.org/\r\n"}, of_kinds(["text/uri-list"])),
         ({"image/jpeg": b"jpeg", "image/bmp": b"bmp"}, content_of({JPEG: b"jpeg"})),
         ({"image/bmp": b"bmp"}, content_of({BMP: b"bmp"})),
     ],
@@ -367,9 +415,86 @@ async def test_what_programs_copy(display: str, host_clip: Clip, has: dict[str, 
             assert (await soon(clipboard.next_change())).content == content
 
 
+async def test_what_old_programs_copy_and_why_the_rest_stays(x11: HostClipboard, display: str) -> None:
+    """Those that refuse TARGETS, those before UTF-8, and what nobody here carries."""
+    await soon(x11.next_change())
+    cyrillic = b"\x1b-L" + "Привет".encode("iso8859-5")
+    cases: list[tuple[dict[str, bytes], dict[str, Any], Content]] = [
+        ({"STRING": b"gr\xfc\xdfe"}, {"lists": False}, text_of("grüße")),
+        ({"UTF8_STRING": "π".encode(), "STRING": b"?"}, {"lists": False}, text_of("π")),
+        ({"COMPOUND_TEXT": b"motif\0"}, {}, text_of("motif")),
+        ({"COMPOUND_TEXT": cyrillic, "STRING": b"??????"}, {}, text_of("Привет")),
+        ({"COMPOUND_TEXT": b"\x1b-z\xa1", "STRING": b"plain"}, {}, text_of("plain")),
+        ({"TEXT": cyrillic}, {"typed": "COMPOUND_TEXT"}, text_of("Привет")),
+        ({"TEXT": b"\xfc"}, {"typed": "STRING", "lists": False}, text_of("ü")),
+        ({"TEXT": "ü".encode()}, {"typed": "UTF8_STRING"}, text_of("ü")),
+        ({"COMPOUND_TEXT": b"\x1b-z\xa1"}, {}, of_kinds(["compound text's set ESC - z"], why=Held.CHARSET)),
+        ({"image/svg+xml": b"<svg/>", "_APP_X": b"x"}, {}, of_kinds(["image/svg+xml", "_APP_X"])),
+        ({}, {"lists": False}, Content(held=Held.REFUSED)),
+    ]
+    for has, manners, content in cases:
+        async with program(display, has, **manners):
+            assert (await soon(x11.next_change())).content == content, has
+        assert (await soon(x11.next_change())).content.held is Held.GONE
+    many = {f"application/x-{number}-{'y' * 99}": b"x" for number in range(9)}
+    async with program(display, many):
+        kinds = (await soon(x11.next_change())).content.kinds
+    assert len(kinds) == 7 and kinds[-1] == "…" and max(map(len, kinds)) == 60
+
+
+async def test_a_program_that_does_not_answer_is_told_of_and_the_next_is_read(
+    x11: HostClipboard, display: str, host_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_x11, "_STEP_S", 0.3)
+    await soon(x11.next_change())
+    noticed: asyncio.Queue[int] = asyncio.Queue()
+    x11.on_copy = noticed.put_nowait
+    done = threading.Event()
+
+    def keep(desk: Display, window: Any, clip: int) -> None:
+        window.set_selection_owner(clip, X.CurrentTime)
+        desk.sync()
+        done.wait(60)
+
+    keeping = asyncio.get_running_loop().run_in_executor(None, foreign, display, keep)
+    assert await asyncio.wait_for(noticed.get(), 20) == 1, "it is noticed before it is fetched"
+    assert await soon(x11.next_change()) == Change(Content(held=Held.LATE), 1)
+    done.set()
+    await keeping
+    assert (await copied(x11, host_clip, b"next")).content in (Content(held=Held.GONE), text_of("next"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be asked to read more than who asks may")
+async def test_root_reads_no_file_for_a_program_of_another_user(display: str, host_clip: Clip) -> None:
+    uris = b"file:///etc/shadow\r\n"
+    copying = ["xclip", "-selection", "clipboard", "-t", "text/uri-list"]
+    async with host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as clipboard:
+        await soon(clipboard.next_change())
+        assert (await copied(clipboard, host_clip, uris, "text/uri-list")).content == content_of({URIS: uris})
+        async with program(display, {"text/uri-list": uris}):
+            assert (await soon(clipboard.next_change())).content == content_of({URIS: uris})
+        assert (await soon(clipboard.next_change())).content.held is Held.GONE
+        desk = Display(display)
+        desk.change_hosts(X.HostInsert, 5, list(b"localuser\0nobody"))  # FamilyServerInterpreted
+        desk.sync()
+        here = {**host_clip.env, "HOME": "/nonexistent"}
+        other = subprocess.Popen(
+            [*copying, "-quiet"], stdin=subprocess.PIPE, env=here, user=65534, stderr=subprocess.DEVNULL
+        )
+        assert other.stdin is not None
+        other.stdin.write(uris)
+        other.stdin.close()
+        assert (await soon(clipboard.next_change())).content.held is Held.NOT_HIS
+        other.kill()
+        other.wait()
+        desk.change_hosts(X.HostDelete, 5, list(b"localuser\0nobody"))
+        desk.close()
+
+
 GTK = textwrap.dedent("""
     import sys, gi
-    gi.require_version("Gtk", "3.0")
+    for name, version in (("Gtk", "3.0"), ("Gdk", "3.0"), ("GdkPixbuf", "2.0")):  # GTK 4 may lie beside it
+        gi.require_version(name, version)
     from gi.repository import Gdk, GdkPixbuf, GLib, Gtk
     board = Gtk.Clipboard.get(Gdk.SELECTION_CLIPBOARD)
     def picture(size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel.clipboard import sftp, sftp_session
 from pommel.clipboard.sftp import Attributes
 from pommel.clipboard.sftp_session import PIECE, Refused, SessionLost
@@ -135,6 +137,43 @@ async def test_one_that_lies(tmp_path: Path, says: str) -> None:
     with pytest.raises(SessionLost):
         async with session_of(liar(tmp_path, says)) as session:
             await session.link_target(b"/x")
+
+
+_NAMES = {
+    "names": "1000), *(string(b'f%d' % each) + string(b'') + bytes(4) for each in range(1000))",
+    "long names": "1), string(b'x' * 200_000) + string(b'') + bytes(4)",
+    "itself": "1000), *(string(b'.') + string(b'') + bytes(4) for _ in range(1000))",
+    "nothing": "0)",
+}
+
+
+@pytest.mark.parametrize("what", list(_NAMES))
+async def test_a_folder_without_end(tmp_path: Path, what: str) -> None:
+    names = f"answer(104, number, struct.pack('>I', {_NAMES[what]})"
+    says = f"answer(102, number, string(b'h')) if kind == 11 else {names}"
+    async with session_of(liar(tmp_path, says)) as session, asyncio.timeout(patient(20)):
+        with pytest.raises(FilesError, match=r"more than|no name|twice"):
+            await session.folder(b"/x")
+
+
+async def test_folders_in_folders_without_end_are_not_deleted(tmp_path: Path) -> None:
+    says = (  # asked of each: what it is, to open it, what is in it, what else, to close it
+        "answer(105, number, struct.pack('>II', 4, 0o40755)) if kind == 7 else "
+        "answer(102, number, string(b'h')) if kind == 11 else "
+        "answer(104, number, struct.pack('>I', 1), string(b'x'), string(b''), bytes(4)) if number % 5 == 3 else "
+        "answer(101, number, struct.pack('>I', number % 5 == 4), string(b''), string(b''))"
+    )
+    async with session_of(liar(tmp_path, says)) as session, asyncio.timeout(patient(20)):
+        with pytest.raises(FilesError, match="without end"):
+            await session.remove(b"/x")
+
+
+async def test_what_it_says_has_no_control_characters(tmp_path: Path) -> None:
+    says = "answer(101, number, struct.pack('>I', 9), string(b'no\\x1b[2J ' * 1000), string(b''))"
+    async with session_of(liar(tmp_path, says)) as session:
+        with pytest.raises(Refused) as refusal:
+            await session.look(b"/x")
+    assert refusal.value.message.isprintable() and len(refusal.value.message) < 300
 
 
 async def test_one_that_sends_nothing_for_a_piece_of_a_file(tmp_path: Path) -> None:

@@ -77,6 +77,40 @@ async def test_a_mac(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
         await until(lambda: host_clip.paste() is None)
 
 
+async def test_pictures_of_a_shells_guest(posix_guest: Sshd, display: str, host_clip: Clip, guest_clip: Clip) -> None:
+    """Whatever they are, the other side has PNG, and neither side's own copy is taken over by what was made of it."""
+    made = {}
+    for kind, shade in (("BMP", 10), ("JPEG", 200)):
+        made[kind] = io.BytesIO()
+        Image.new("RGB", (8, 4), (shade, shade, shade)).save(made[kind], kind)
+
+    def has(clip: Clip, shade: int) -> bool:
+        data = clip.paste("image/png") or b""
+        if not data.startswith(b"\x89PNG"):  # xclip hands its text over under any name
+            return False
+        with Image.open(io.BytesIO(data)) as picture:
+            return (picture.format, picture.getpixel((0, 0))) == ("PNG", (shade, shade, shade))
+
+    async with (
+        host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as host,
+        syncing(posix_guest, host) as sync,
+    ):
+        await pasted(guest_clip, b"at the beginning")
+        host_clip.copy(made["BMP"].getvalue(), "image/bmp")
+        await until(lambda: has(guest_clip, 10))
+        await until(lambda: sync.snapshot.to_guest == 1)
+        # And then it is quiet: what the guest tells of that is no copy of its own.
+        await asyncio.sleep(0.4)
+        assert (sync.snapshot.to_guest, sync.snapshot.to_host) == (1, 0)
+        assert (host_clip.paste("image/bmp") or b"")[:2] == b"BM"
+        guest_clip.copy(made["JPEG"].getvalue(), "image/jpeg")
+        await until(lambda: has(host_clip, 200))
+        # One that cannot be read takes nothing away here, and is told of.
+        guest_clip.copy(b"no picture", "image/webp")
+        await until(lambda: sync.snapshot.stayed_on_guest is Held.PICTURE)
+        assert has(host_clip, 200)
+
+
 async def test_a_secret_is_not_sent_and_said(mac: Mac, x11: HostClipboard, host_clip: Clip) -> None:
     async with syncing(mac.sshd, x11) as sync:
         await until(mac.items)
@@ -88,12 +122,15 @@ async def test_a_secret_is_not_sent_and_said(mac: Mac, x11: HostClipboard, host_
 @pytest.mark.parametrize("direction", [Direction.HOST_TO_GUEST, Direction.GUEST_TO_HOST])
 async def test_one_way_only(mac: Mac, x11: HostClipboard, host_clip: Clip, direction: Direction) -> None:
     async with syncing(mac.sshd, x11, replace(FAST, direction=direction)) as sync:
-        mac.copy({UTF8: b"guest's"})
-        host_clip.copy(b"host's")
         if direction is Direction.HOST_TO_GUEST:
+            mac.copy({UTF8: b"guest's"})
+            host_clip.copy(b"host's")
             await until(lambda: mac.items() == [{UTF8: b"host's"}])
             assert host_clip.paste() == b"host's"
         else:
+            # What the host has not told of yet would win a tie; a guest's copy before it could come after it.
+            host_clip.copy(b"host's")
+            await until(lambda: (known := sync._engine.holds(Side.HOST)) and known.text == b"host's")
             mac.copy({UTF8: b"guest's again"})
             await pasted(host_clip, b"guest's again")
             assert mac.items() == [{UTF8: b"guest's again"}]
@@ -156,7 +193,7 @@ async def test_any_process_may_be_killed(
         await pasted(guest_clip, b"at the beginning")
         for which in range(len(descendants(daemon.pid))):
             # A watch that lost its parent is no descendant any more: it takes twenty pings to be replaced.
-            await until(lambda: any(b"Says when" in command_of(pid) for pid in descendants(daemon.pid)), 60)
+            await until(lambda: any(b"\0watch\0" in command_of(pid) for pid in descendants(daemon.pid)), 60)
             there = descendants(daemon.pid)
             with contextlib.suppress(ProcessLookupError):  # some live for one look at the clipboard only
                 os.kill(there[min(which, len(there) - 1)], signal.SIGKILL)
@@ -175,7 +212,7 @@ def python_of_the_guest(tmp_path: Path, before: str) -> None:
 
 def watches(guest: Sshd) -> list[int]:
     assert guest.daemon is not None
-    return [pid for pid in descendants(guest.daemon.pid) if b"Says when" in command_of(pid)]
+    return [pid for pid in descendants(guest.daemon.pid) if b"\0watch\0" in command_of(pid)]
 
 
 async def test_a_python_killed_at_its_first_word_is_not_a_missing_one(
@@ -192,7 +229,7 @@ async def test_a_python_killed_at_its_first_word_is_not_a_missing_one(
 async def test_a_watch_whose_parent_is_killed_before_it_has_looked_for_it(
     tmp_path: Path, posix_guest: Sshd, x11: HostClipboard, guest_clip: Clip
 ) -> None:
-    only_the_watch = f'case $2 in *"Says when"*) : >{tmp_path}/done; kill -9 $PPID; sleep 0.1;; esac'
+    only_the_watch = f"case $4 in watch) : >{tmp_path}/done; kill -9 $PPID; sleep 0.1;; esac"
     python_of_the_guest(tmp_path, only_the_watch)
     async with syncing(posix_guest, x11) as sync:
         await pasted(guest_clip, b"at the beginning")

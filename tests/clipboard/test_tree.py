@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pommel.clipboard import tree
-from pommel.clipboard.tree import Entry, FilesError, Growing, Kind, placed, plain_name, stays_inside
+from pommel.clipboard.tree import Entry, FilesError, Growing, Kind, Listed, placed, plain_name, stays_inside
 
 
 def test_each_gets_its_own_name_and_a_folder_apart_if_that_is_taken() -> None:
     assert placed([b"/a/x", b"/b/y/", b"/"]) == [(b"/a/x", b"x"), (b"/b/y/", b"y"), (b"/", b"root")]
     assert [place for _, place in placed([b"/a/x", b"/b/x", b"/c/X", b"/d/2"])] == [b"x", b"2/x", b"3/X", b"4/2"]
     assert [place for _, place in placed([b"/a/2", b"/b/2"])] == [b"2", b"3/2"]
+
+
+def test_very_many_of_one_name_are_placed_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = time.process_time()
+    assert placed([b"/a/x"] * tree.ENTRIES_MAX)[-1][1] == b"%d/x" % tree.ENTRIES_MAX
+    assert time.process_time() - began < 2
+    with pytest.raises(FilesError, match="more than 20000 files"):
+        placed([b"/a/x"] * (tree.ENTRIES_MAX + 1))
 
 
 @given(st.lists(st.sampled_from([b"x", b"X", b"2", b"3", b"y"]).map(lambda name: b"/d/" + name), max_size=8))
@@ -86,6 +96,18 @@ def test_too_many_too_deep_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         Growing([b"/src/fifo"]).plan()
     with pytest.raises(FilesError, match="without end"):
         Growing([b"/src/a"]).add(entry(Kind.FILE, b"a"), tree.DEPTH_MAX + 1)
+    for long in ({"source": b"/" * 5000}, {"path": b"a" * 5000}, {"target": b"a" * 5000}):
+        with pytest.raises(FilesError, match="more than 4096 bytes"):
+            Growing([b"/src/a"]).add(replace(entry(Kind.LINK, b"a", target=b"x"), **long), 0)
+    listed = Listed()
+    with pytest.raises(FilesError, match="more than 1024 bytes"):
+        listed.take(b"a" * 1025)
+    monkeypatch.setattr(tree, "PATHS_MAX_BYTES", 20)
+    growing = Growing([b"/src/a"])
+    growing.add(entry(Kind.FILE, b"a"), 0)
+    with pytest.raises(FilesError, match="without end"):
+        growing.add(entry(Kind.FILE, b"bcdefghijklmno"), 0)
+    monkeypatch.undo()
     monkeypatch.setattr(tree, "ENTRIES_MAX", 1)
     growing = Growing([b"/src/a"])
     growing.add(entry(Kind.FILE, b"a"), 0)

@@ -10,7 +10,7 @@ import pytest
 
 from pommel.clipboard.sftp import Attributes
 from pommel.clipboard.sftp_session import sftp_session
-from pommel.clipboard.tree import FilesError, Kind
+from pommel.clipboard.tree import FilesError, Kind, Listed
 from pommel.clipboard.trees import bring, look_through_guest, look_through_host, send
 
 from .test_sftp_session import ssh
@@ -97,7 +97,7 @@ class Lying:
     async def look(self, path: bytes, *, follow: bool = False) -> Attributes:
         return Attributes(0, stat.S_IFDIR | 0o755, 0)
 
-    async def folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
+    async def folder(self, path: bytes, listed: Listed) -> list[tuple[bytes, Attributes]]:
         return [(self.name, Attributes(1, stat.S_IFREG | 0o644, 0))]
 
 
@@ -114,7 +114,7 @@ async def test_a_guest_that_lists_a_path_whose_end_is_no_name() -> None:
 
 async def test_a_folder_in_itself_without_end() -> None:
     class Endless(Lying):
-        async def folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
+        async def folder(self, path: bytes, listed: Listed) -> list[tuple[bytes, Attributes]]:
             return [(b"again", Attributes(0, stat.S_IFDIR | 0o755, 0))]
 
     with pytest.raises(FilesError, match="without end"):

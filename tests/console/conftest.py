@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -35,6 +36,11 @@ def serving(desk: Desk, **changes: Any) -> ConsoleServer:
         "port": 0,
     }
     return ConsoleServer(**(options | changes))
+
+
+def a_pass(console: ConsoleServer, *, view_only: bool = False) -> dict[str, str]:
+    secret, _ = console.secrets.issue(view_only=view_only, now_s=time.time())
+    return {"Cookie": f"pommel_{console.port}={secret}"}
 
 
 @pytest_asyncio.fixture(loop_scope="module")

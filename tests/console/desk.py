@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import simplejpeg
 
+from isolation import patient
 from pommel.console.server import ViewerStream
 from pommel.wire import messages as m
 from pommel.wire.codec import Decoder, encode
@@ -41,6 +42,7 @@ class Desk:
         self.came = 0
         self.state = "running"
         self.silent = False
+        self.guest = ""
         self._changed = asyncio.Condition()
 
     async def serve(self, viewer: ViewerStream) -> None:
@@ -74,11 +76,11 @@ class Desk:
             await viewer.send_text(text)
 
     async def status(self) -> Mapping[str, object]:
-        return {"name": "desk", "state": self.state}
+        return {"name": "desk", "state": self.state, "guest": self.guest}
 
     async def until(self, truth: Callable[[], object], timeout_s: float = 10) -> None:
         """Wait until something seen makes `truth` true."""
-        async with asyncio.timeout(timeout_s), self._changed:
+        async with asyncio.timeout(patient(timeout_s)), self._changed:
             await self._changed.wait_for(truth)
 
     async def next(self, kind: type[Command] | tuple[type[Command], ...], count: int) -> list[Command]:

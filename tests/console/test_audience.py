@@ -12,7 +12,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from isolation import patient
 from pommel.console import audience as audience_module
+from pommel.console import stream
 from pommel.console.server import ConsoleServer
 
 from .conftest import Open
@@ -41,7 +43,7 @@ async def call(http: aiohttp.ClientSession, console: ConsoleServer, method: str,
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while not true():
             await asyncio.sleep(0.01)
 
@@ -79,6 +81,7 @@ async def test_it_takes_the_token_and_no_other_site(
         ("POST", "question", {"title": "x", "text": "x", "timeout_s": True}),
         ("POST", "question", {"title": "x", "text": "x", "timeout_s": float("nan")}),
         ("POST", "notice", {"title": "x", "text": "x"}),
+        ("POST", "question", {"title": "x", "text": "x", "timeout_s": 10**400}),
         ("PUT", "bar", {"text": 1, "for_s": 1}),
         ("POST", "answer", {"id": "1", "allowed": True}),
         ("POST", "answer", {"id": True, "allowed": True}),
@@ -91,8 +94,9 @@ async def test_nonsense_is_refused(
     async with http.request(method, address(console, what), data=json.dumps(said)) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]
-    async with http.request(method, address(console, what), data=b"{") as answer:
-        assert answer.status == 400
+    for nonsense in (b"{", b"[" * 5000, b'{"text":"x","for_s":' + b"9" * 5000 + b"}"):
+        async with http.request(method, address(console, what), data=nonsense) as answer:
+            assert answer.status == 400
 
 
 async def test_nobody_is_there(console: ConsoleServer, http: aiohttp.ClientSession) -> None:
@@ -105,7 +109,7 @@ async def test_nobody_is_there(console: ConsoleServer, http: aiohttp.ClientSessi
 async def test_a_page_that_does_not_read_holds_up_nobody(
     console: ConsoleServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audience_module, "_SEND_S", 0.1)
+    monkeypatch.setattr(stream, "TELL_S", 0.1)
     monkeypatch.setattr(audience_module, "_LATE_S", 0.0)
 
     class Stuck:

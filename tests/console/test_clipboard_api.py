@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 
+from isolation import patient
 from pommel.console import clipboard_api
-from pommel.console.clipboard import LIMIT_BYTES, Clip, ClipState
+from pommel.console.clipboard import LIMIT_BYTES, Clip, ClipFile, ClipState
 from pommel.console.server import ConsoleServer
 from pommel.errors import DeadlineError, StateError
 
-from .conftest import serving
+from .conftest import a_pass, serving
 from .desk import Desk
 from .pasteboard import Pasteboard
 
@@ -46,7 +47,7 @@ async def console(desk: Desk, board: Pasteboard) -> AsyncIterator[ConsoleServer]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def http(console: ConsoleServer) -> AsyncIterator[aiohttp.ClientSession]:
-    cookie = {"Cookie": f"pommel_{console.port}={console.token}"}
+    cookie = a_pass(console)
     base = f"http://127.0.0.1:{console.port}"
     async with aiohttp.ClientSession(base, cookie_jar=aiohttp.DummyCookieJar(), headers=cookie) as session:
         yield session
@@ -93,6 +94,50 @@ async def test_a_clip_arrives_and_comes_back_byte_for_byte(
     assert await put(http, body(**dict(clip.forms))) == (204, "")
     assert board.holds == clip
     assert await fetched(http) == dict(clip.forms)
+
+
+async def test_files_are_named_and_each_is_sent_for_itself(
+    http: aiohttp.ClientSession, console: ConsoleServer, board: Pasteboard
+) -> None:
+    board.contents = [b"<script>\r\n" * 30_000, b""]
+    await board.copy(Clip(files=(ClipFile("page\u202e.html", 300_000), ClipFile("empty", 0))))
+    told = json.loads((await fetched(http))["files"])
+    assert told["files"][0] == {"name": "page\u202e.html", "size": 300_000, "why": "", "folder": False}
+    place = f"/api/clipboard/files/{told['copies']}"
+    async with http.get(f"{place}/0") as answer:
+        assert (answer.status, await answer.read()) == (200, board.contents[0])
+        sent = answer.headers
+    assert sent["Content-Disposition"] == "attachment; filename*=UTF-8''page%E2%80%AE.html"
+    assert (sent["Content-Type"], sent["Content-Length"]) == ("application/octet-stream", "300000")
+    assert (sent["X-Content-Type-Options"], sent["Content-Security-Policy"]) == ("nosniff", "sandbox")
+    async with http.get(f"{place}/1") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+    for wrong, status in ((f"{place}/2", 503), (f"{place}/..%2f0", 404), (f"{place}/-1", 404), (place, 404)):
+        async with http.get(wrong) as answer:
+            assert answer.status == status, wrong
+    async with http.get(f"{place}/0", headers=a_pass(console, view_only=True)) as answer:
+        assert answer.status == 403
+    async with http.get(f"{place}/0", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+        assert answer.status == 403
+    # Shorter than it was: what was announced does not come, and the browser says so.
+    board.contents[0] = b"short"
+    with pytest.raises(aiohttp.ClientError):
+        async with http.get(f"{place}/0") as answer:
+            await answer.read()
+    await board.copy(Clip("another copy"))
+    async with http.get(f"{place}/0") as answer:
+        assert answer.status == 503 and "no such file any more" in await answer.text()
+
+
+async def test_a_clip_older_than_the_machines_is_refused_and_each_has_its_number(
+    http: aiohttp.ClientSession, board: Pasteboard
+) -> None:
+    async with http.put("/api/clipboard?seen=0", data=body(text=b"one")) as answer:
+        assert (answer.status, answer.headers["Pommel-Copies"]) == (204, "1")
+    for seen, status in (("0", 409), ("x", 400), ("", 400), ("1", 204)):
+        async with http.put(f"/api/clipboard?seen={seen}", data=body(text=seen.encode())) as answer:
+            assert answer.status == status, seen
+    assert [clip.text for clip in board.sets] == ["one", "1"]
 
 
 async def test_an_empty_clipboard(http: aiohttp.ClientSession) -> None:
@@ -144,6 +189,7 @@ MALFORMED = {
     "only an end": ("multipart/form-data; boundary=y", b"--y--\r\n"),
     "cut short": ("multipart/form-data; boundary=y", b'--y\r\nContent-Disposition: form-data; name="text"\r\n\r\nabc'),
     "bad header": ("multipart/form-data; boundary=y", b"--y\r\nno header at all\r\n\r\nabc\r\n--y--\r\n"),
+    "bad disposition": ("multipart/form-data; boundary=y", b'--y\r\nContent-Disposition: form-data; na"text"\r\n\r\nabc\r\n--y--\r\n'),
     "no name": ("multipart/form-data; boundary=y", b"--y\r\nContent-Type: text/plain\r\n\r\nabc\r\n--y--\r\n"),
     "nested": ("multipart/form-data; boundary=y", b"--y\r\nContent-Type: multipart/mixed; boundary=z\r\n\r\n--z--\r\n--y--\r\n"),
     "a long boundary": ("multipart/form-data; boundary=" + "y" * 200, b"--y\r\n"),
@@ -239,7 +285,7 @@ async def test_a_browser_that_stops_sending_is_not_waited_for(
         f"PUT /api/clipboard?token={console.token} HTTP/1.1\r\nHost: 127.0.0.1:{console.port}\r\n"
         "Content-Type: multipart/form-data; boundary=y\r\nContent-Length: 1000\r\n\r\n".encode()
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         assert b"408" in await reader.readline()
     assert board.sets == []
     writer.close()
@@ -283,7 +329,7 @@ async def test_a_console_without_a_clipboard_has_none(desk: Desk) -> None:
 
 
 async def told(viewer: ClientConnection) -> dict[str, object]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while True:
             message = await viewer.recv()
             if isinstance(message, str):
@@ -301,7 +347,7 @@ async def test_a_page_hears_how_the_clipboard_is_and_of_each_change(console: Con
         assert board.watchers == 1
         await other.send('{"ctrlChannel":"102938","type":"ping"}')
         assert (await told(other))["type"] == "pong", "others are told nothing"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while board.watchers:
             await asyncio.sleep(0.01)
 

@@ -76,3 +76,18 @@ def test_origins_that_are_not(origin: str) -> None:
 )
 def test_authority(host: str, written: str) -> None:
     assert authority(host, 80) == written
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "[::1]x:8600",
+        "[::1].evil.example:8600",
+        "127.0.0.1\n:8600",
+        "1\t27.0.0.1:8600",
+        "local\rhost:8600",
+        "[127.0.0.1:8600",
+    ],
+)
+def test_a_host_is_the_whole_of_it(host: str) -> None:
+    assert not is_our_host(host, 8600)

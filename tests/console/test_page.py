@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
-from pommel.console.server import ConsoleServer
+from pommel.console.server import ConsoleServer, Entry, Secrets
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
 
@@ -23,7 +24,7 @@ PIXEL = """([x, y]) => {
   const data = document.getElementById("screen").getContext("2d").getImageData(x, y, 1, 1).data;
   return [data[0], data[1], data[2]];
 }"""
-HANDS = (m.Key, m.KeyUnicode, m.Mouse, m.MouseWheel)
+HANDS = (m.Key, m.KeyUnicode, m.Mouse, m.MouseWheel, m.Turn, m.SideButton, m.MoveBy)
 
 
 async def colour_at(page: Page, x: int, y: int) -> str:
@@ -171,7 +172,9 @@ async def test_what_the_endpoint_says_while_pictures_come_can_be_read(open_page:
 async def test_the_page_says_what_it_can_before_anything_else(open_page: Open, desk: Desk) -> None:
     await open_page()
     await desk.until(lambda: m.Pause(False) in desk.seen)
-    assert desk.seen[0] == m.Abilities(m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.TAKES_VIDEO | m.SHOWS_POINTER)
+    assert desk.seen[0] == m.Abilities(
+        m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.TAKES_VIDEO | m.SHOWS_POINTER | m.ASKS_OF_MOUSE
+    )
     assert [type(command) for command in desk.seen] == [m.Abilities, m.Compression, m.GetDisplays, m.Pause]
 
 
@@ -205,7 +208,7 @@ async def test_an_older_picture_that_is_covered_is_neither_waited_for_nor_drawn(
     page = await open_page()
     drawn = await page.evaluate(
         """async () => {
-          const { Picture } = await import("/static/picture.js");
+          const { Picture } = await import(document.baseURI + "static/picture.js");
           const real = window.createImageBitmap;
           const waiting = [];
           const colours = ["red", "green", "blue"];
@@ -392,12 +395,12 @@ async def test_the_wheel(open_page: Open, desk: Desk) -> None:
         desk.seen.clear()
         await page.mouse.wheel(0, delta_y)
         assert await desk.next(m.MouseWheel, 1) == [m.MouseWheel(320, 200, wanted)]
-    # A touchpad's small steps add up to whole notches, and a turn back starts anew.
+    # A touchpad's small steps add up to whole notches, for an endpoint that tells of no better wheel.
     turn = """(steps) => steps.forEach((deltaY) => document.getElementById("screen").dispatchEvent(
       new WheelEvent("wheel", { deltaY, clientX: innerWidth / 2, clientY: innerHeight / 2 })))"""
     await page.evaluate(turn, [20, 20, 20, 20, 20, 20, -10, 20, 20, 20, 20, 19, 300])
-    turned = await desk.next(m.MouseWheel, 2)
-    assert [command.delta for command in turned if isinstance(command, m.MouseWheel)] == [-120, -360]
+    turned = await desk.next(m.MouseWheel, 3)
+    assert [command.delta for command in turned if isinstance(command, m.MouseWheel)] == [-120, -120, -360]
 
 
 # --- the keyboard ---
@@ -538,28 +541,6 @@ async def test_text_of_an_input_method_and_pasted_text_is_typed(open_page: Open,
 # --- the toolbar ---
 
 
-async def test_the_keys_menu_sends_chords(open_page: Open, desk: Desk) -> None:
-    page = await ready(await open_page(), desk)
-    await page.click("#keys")
-    await page.get_by_role("button", name="Force quit").click()
-    assert await desk.next(m.Key, 6) == keys(
-        (0x5B, True, True), (0x12, True), (0x1B, True), (0x1B, False), (0x12, False), (0x5B, False, True)
-    )  # fmt: skip
-    await expect(page.locator("#keys-menu")).to_be_hidden()
-    await expect(page.locator("#field")).to_be_focused()
-    await page.click("#keys")
-    await page.get_by_role("button", name="F12", exact=True).click()
-    assert await desk.next(m.Key, 2) == keys((0x7B, True), (0x7B, False))
-
-
-async def test_every_chord_of_the_menu_is_of_keys_that_are(open_page: Open, desk: Desk) -> None:
-    page = await ready(await open_page(), desk)
-    chords = await page.evaluate("[...document.querySelectorAll('[data-keys]')].map((button) => button.dataset.keys)")
-    known = await page.evaluate("import('/static/keys.js').then((module) => Object.keys(module.KEYS))")
-    assert len(chords) == 9 + 12
-    assert {code for chord in chords for code in chord.split()} <= set(known)
-
-
 async def test_typing_a_text(open_page: Open, desk: Desk) -> None:
     page = await ready(await open_page(), desk)
     await page.click("#type")
@@ -608,7 +589,7 @@ async def test_a_screenshot_is_the_machine_s_pixels(open_page: Open) -> None:
 async def test_full_screen_and_back(open_page: Open, desk: Desk) -> None:
     page = await ready(await open_page(), desk)
     await page.click("#full")
-    await page.wait_for_function("document.fullscreenElement !== null")
+    await page.wait_for_function("() => document.fullscreenElement !== null")
     await expect(page.locator("#full")).to_have_attribute("aria-pressed", "true")
     await expect(page.locator("#field")).to_be_focused()
     await page.evaluate("document.exitFullscreen()")
@@ -638,11 +619,11 @@ async def test_the_page_comes_back_when_the_server_does(open_page: Open, desk: D
     page = await ready(await open_page(), desk)
     await page.keyboard.down("Shift")
     await console.stop()
-    await page.wait_for_selector("body[data-state=reconnecting]")
-    await expect(page.locator("#notice-text")).to_contain_text("does not answer")
+    await page.wait_for_selector("body[data-state=ended]")
+    await expect(page.locator("#notice-text")).to_have_text("The console has been closed.")
     await expect(page.locator("#retry")).to_be_visible()
     await expect(page.locator("#type")).to_be_disabled()
-    again = serving(desk, token=console.token, port=console.port)
+    again = serving(desk, token=Entry(Secrets.read(console.secrets.document())), port=console.port)
     await again.start()
     assert again.port == console.port
     desk.seen.clear()
@@ -674,11 +655,11 @@ async def test_a_machine_that_is_stopped_and_one_that_comes_up(open_page: Open, 
     desk.state = "stopped"
     await desk.viewers[0].close(1001, "desk has stopped")
     await page.wait_for_selector("body[data-state=stopped]")
-    await expect(page.locator("#notice-text")).to_have_text("The machine is stopped.")
-    await expect(page.locator("#note")).to_have_text("desk has stopped")
+    await expect(page.locator("#notice-text")).to_have_text("desk has stopped.")
+    await expect(page.locator("#note")).to_be_hidden()  # said once
     desk.state, desk.silent = "starting", True
     await page.wait_for_selector("body[data-state=waiting]")
-    await expect(page.locator("#notice-text")).to_have_text("Waiting for the machine: it is starting…")
+    await expect(page.locator("#notice-text")).to_have_text("desk is starting…")
     await desk.picture_to(desk.viewers[0])
     await page.wait_for_selector("body[data-state=live]")
 
@@ -735,7 +716,7 @@ async def test_a_link_from_another_site_opens_the_console(open_page: Open, desk:
         console.url,
     )
     await page.click("#go")
-    await page.wait_for_url(f"http://127.0.0.1:{console.port}/")
+    await page.wait_for_url(re.compile(rf"http://127\.0\.0\.1:{console.port}/at/[^/]+/$"))
     await page.wait_for_selector("body[data-state=live]")
     await elsewhere.stop()
 
@@ -764,3 +745,42 @@ async def test_another_site_s_page_cannot_frame_or_reach_the_console(
     assert refused == "refused"
     assert desk.came == came
     await stranger.close()
+
+
+async def test_who_may_only_look_sees_it_said_and_has_no_hands(
+    open_page: Open, desk: Desk, console: ConsoleServer
+) -> None:
+    page = await open_page(console.look_url)
+    await expect(page.locator("#looking")).to_be_visible()
+    await expect(page.locator("#looking")).to_have_text("View only")
+    for gone in ("#field", "#keys", "#type", "#copy", "#displays", "#hint"):
+        await expect(page.locator(gone)).to_be_hidden()
+    for stays in ("#shot", "#full", "#fit", "#quality"):
+        await expect(page.locator(stays)).to_be_visible()
+    await page.mouse.click(500, 300)
+    await page.mouse.wheel(0, 300)
+    await page.keyboard.press("a")
+    await page.keyboard.press("Control+v")
+    await page.locator("#quality").select_option("low")
+    await desk.until(lambda: any(c.quality == 30 for c in desk.of(m.Compression)))
+    kinds = {type(command) for command in desk.seen}
+    assert kinds <= {m.Abilities, m.Compression, m.GetDisplays, m.Pause, m.Refresh}
+
+
+async def test_a_page_with_hands_does_not_say_so(open_page: Open, desk: Desk) -> None:
+    page = await open_page()
+    await expect(page.locator("#looking")).to_be_hidden()
+    await expect(page.locator("#keys")).to_be_visible()
+
+
+async def test_a_new_link_shuts_the_page_and_it_says_what_to_type(
+    open_page: Open, desk: Desk, console: ConsoleServer
+) -> None:
+    page = await open_page()
+    renewed = console.url.replace("/?", "/api/new-token?")
+    status = await page.context.request.post(renewed, headers={"Origin": renewed.split("/api")[0]})
+    assert status.ok
+    await page.wait_for_selector("body[data-state=refused]")
+    await expect(page.locator("#notice")).to_contain_text("pommel console desk")
+    await page.goto(console.url)
+    await page.wait_for_selector("body[data-state=live]")

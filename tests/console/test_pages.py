@@ -7,6 +7,7 @@ import hashlib
 import re
 
 from pommel.console import pages
+from pommel.console.telling import of_machine
 
 
 def test_the_page_s_policy_allows_itself_and_its_own_socket() -> None:
@@ -16,6 +17,7 @@ def test_the_page_s_policy_allows_itself_and_its_own_socket() -> None:
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self' blob: data:",
+        "manifest-src": "'self'",
         "connect-src": "'self' ws://127.0.0.1:8600 wss://127.0.0.1:8600",
         "frame-ancestors": "'none'",
         "base-uri": "'none'",
@@ -24,8 +26,8 @@ def test_the_page_s_policy_allows_itself_and_its_own_socket() -> None:
 
 
 def test_a_refusal_says_what_to_type_and_nothing_a_name_could_smuggle_in() -> None:
-    html = pages.no_token("<b>mac</b>")
-    assert "pommel console &lt;b&gt;mac&lt;/b&gt;" in html
+    html = pages.no_token("<b>mac</b>", of_machine("<b>mac</b>").door)
+    assert "pommel console &#x27;&lt;b&gt;mac&lt;/b&gt;&#x27;" in html
     assert "<b>mac" not in html
     assert "&lt;script&gt;" in pages.wrong_host("<script>", 8600)
     assert "http://127.0.0.1:8600/" in pages.wrong_host("x", 8600)
@@ -41,4 +43,6 @@ def test_a_refusal_s_style_is_the_one_its_policy_allows() -> None:
 
 
 def test_the_way_onward_is_clean() -> None:
-    assert '<meta http-equiv="refresh" content="0;url=/">' in pages.onward()
+    assert '<meta http-equiv="refresh" content="0;url=./">' in pages.onward("./")
+    html = pages.onward('at/x/?token=a&"><b>')
+    assert 'content="0;url=at/x/?token=a&amp;&quot;&gt;&lt;b&gt;"' in html and "<b>" not in html

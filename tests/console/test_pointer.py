@@ -146,7 +146,7 @@ async def test_it_is_as_large_as_the_screen_is_shown(open_page: Open, desk: Desk
 
 
 async def test_it_never_vanishes_for_being_small(open_page: Open, desk: Desk) -> None:
-    page = await opened(open_page, desk, "fit", viewport={"width": 100, "height": 300})
+    page = await opened(open_page, desk, "fit", viewport={"width": 100, "height": 900})
     await desk.show(m.Pointer(2, 30, 9, 99, b"\x00\x80\xff\xff" * 60))
     await until_cursor(page, "url")
     found = await shown(page)

@@ -1,4 +1,4 @@
-"""A real keyboard's keys, by XTEST into a Chromium with a window, under the layouts of its own desk."""
+"""A real keyboard's keys and a real mouse's buttons, by XTEST into a Chromium with a window, on a desk of its own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 from Xlib import X
 from Xlib.ext import xtest
 
 from pommel.console.server import ConsoleServer
 from pommel.process import which
 from pommel.wire import messages as m
+from pommel.wire import mouse
 from screen.x_server import Painter, XServer, painter, x_server
 
 from .conftest import CHROMIUM_FLAGS
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ALT_GR, SHIFT_L, SHIFT_R, CAPS, KEY_Q, KEY_Y, KEY_E, ISO = 108, 50, 62, 66, 24, 29, 26, 94  # X11's keycodes
 DEAD_ACUTE = 21  # on a German keyboard
+CONTROL, ALT, LEFT, ESCAPE, KEY_W = 37, 64, 113, 9, 25
 
 Strike = Callable[..., None]
 
@@ -52,6 +54,42 @@ def strike(keyboard: Painter) -> Strike:
     return play
 
 
+@pytest.fixture
+def hold(keyboard: Painter) -> Strike:
+    """Press a key or let it go."""
+
+    def play(code: int, down: bool) -> None:
+        xtest.fake_input(keyboard.display, X.KeyPress if down else X.KeyRelease, code)
+        keyboard.display.sync()
+
+    return play
+
+
+@pytest.fixture
+def click(keyboard: Painter) -> Strike:
+    """Press a mouse's buttons one after the other; 4 to 7 are the wheel's."""
+
+    def play(*numbers: int) -> None:
+        for number in numbers:
+            for kind in (X.ButtonPress, X.ButtonRelease):
+                xtest.fake_input(keyboard.display, kind, number)
+        keyboard.display.sync()
+
+    return play
+
+
+async def point_at(page: Page, keyboard: Painter, selector: str) -> None:
+    """Put the mouse on the middle of an element."""
+    x, y = await page.evaluate(
+        """(selector) => { const box = document.querySelector(selector).getBoundingClientRect();
+          const [left, top] = [screenX + (outerWidth - innerWidth) / 2, screenY + outerHeight - innerHeight];
+          return [left + box.x + box.width / 2, top + box.y + box.height / 2].map(Math.round); }""",
+        selector,
+    )
+    xtest.fake_input(keyboard.display, X.MotionNotify, 0, root=keyboard.root, x=x, y=y)
+    keyboard.display.sync()
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(own_desk: XServer, keyboard: Painter, console: ConsoleServer, desk: Desk) -> AsyncIterator[Page]:
     """The console's page in a window that has the keyboard, on a desk with a German one."""
@@ -68,7 +106,7 @@ async def page(own_desk: XServer, keyboard: Painter, console: ConsoleServer, des
             if window.get_attributes().map_state == X.IsViewable and window.get_geometry().width > 500:
                 window.set_input_focus(X.RevertToParent, X.CurrentTime)
         keyboard.display.sync()
-        await page.wait_for_function("document.hasFocus()")
+        await page.wait_for_function("() => document.hasFocus()")
         await page.locator("#field").focus()
         yield await ready(page, desk)
         await chromium.close()
@@ -129,3 +167,62 @@ async def test_caps_lock_changed_elsewhere(page: Page, desk: Desk, strike: Strik
     strike(KEY_E)
     tapped = [(vk, down) for vk in (0x14, 0x45, 0x14, 0x45) for down in (True, False)]
     assert await desk.next(m.Key, 8) == keys(*tapped)
+
+
+async def test_a_mouse_s_wheels_and_sides_reach_the_machine_and_nothing_leaves_the_page(
+    page: Page, desk: Desk, keyboard: Painter, click: Strike, strike: Strike, hold: Strike
+) -> None:
+    shown = page.url
+    await page.goto(f"{shown}static/favicon.svg")  # to which there is a way back now
+    await page.goto(shown)
+    await page.locator("#field").focus()
+    await ready(page, desk)
+    await page.evaluate("window.mark = 1")
+    await desk.show(m.MouseKind(mouse.HAS_SIDES), m.KeyState(m.CAPS_LOCK))
+    await page.wait_for_selector("#caps:not([hidden])")
+    await point_at(page, keyboard, "#screen")
+    (at,) = await desk.next(m.Mouse, 1)
+    assert isinstance(at, m.Mouse)
+    click(4, 5)
+    assert await desk.next(m.Turn, 2) == [m.Turn(at.x, at.y, up, 0) for up in (120, -120)]
+    # With Shift Chromium says that it turned sideways; the machine gets Shift and the turn as it was. (Sideways wheels
+    # it hears of from devices that have one, which XTEST's has not.)
+    hold(SHIFT_L, True)
+    click(5)
+    await desk.until(lambda: desk.of(m.Turn))
+    hold(SHIFT_L, False)
+    await desk.until(lambda: m.Key(0x10, False) in desk.seen)
+    shift = keys((0x10, True), (0x10, False))
+    assert desk.of(HANDS) == [shift[0], m.Turn(at.x, at.y, -120, 0), shift[1]]
+    desk.seen.clear()
+    click(8, 9)
+    sides = [(mouse.BACK, True), (mouse.BACK, False), (mouse.FORWARD, True), (mouse.FORWARD, False)]
+    assert await desk.next(m.SideButton, 4) == [m.SideButton(at.x, at.y, *side) for side in sides]
+    await point_at(page, keyboard, "header h1")  # beside the screen they are nobody's
+    click(8)  # and 9 would come back before one is gone
+    await page.locator("#keys").focus()
+    strike(ALT, LEFT)
+    await page.locator("#field").focus()
+    strike(ALT, LEFT)
+    await desk.until(lambda: m.Key(0x25, False, True) in desk.seen)
+    assert await page.evaluate("window.mark") == 1
+    assert desk.of(m.SideButton) == []
+
+
+async def test_in_full_screen_the_browsers_own_keys_are_the_machines(
+    page: Page, desk: Desk, strike: Strike, keyboard: Painter
+) -> None:
+    await page.evaluate("window.mark = 1")
+    await page.locator("#full").click()
+    await page.wait_for_function("() => document.fullscreenElement !== null")
+    toast = page.locator("#toast")
+    await expect(toast).to_have_text(
+        "All keys go to the machine, Esc, Alt+Tab and Ctrl+W too. Hold Esc to leave full screen."
+    )
+    await expect(page.locator("#field")).to_be_focused()
+    desk.seen.clear()
+    strike(ESCAPE)
+    strike(CONTROL, KEY_W)
+    heard = keys((0x1B, True), (0x1B, False), (0x11, True), (0x57, True), (0x57, False), (0x11, False))
+    assert await desk.next(m.Key, len(heard)) == heard
+    assert await page.evaluate("document.fullscreenElement !== null && window.mark === 1")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -16,14 +17,16 @@ import pytest_asyncio
 import websockets
 from websockets.asyncio.client import connect
 
+from isolation import patient
 from pommel.console import server as server_module
 from pommel.console.server import ConsoleServer, ViewerStream
+from pommel.console.stream import ENDED
 from pommel.errors import BusyError, MachineError, StateError, UsageError
 from pommel.wire import messages as m
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
 
-from .conftest import serving
+from .conftest import a_pass, serving
 from .desk import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,15 +45,23 @@ def base(console: ConsoleServer) -> str:
 # --- who gets in ---
 
 
-async def test_the_token_becomes_a_cookie_and_the_address_clean(
+async def test_the_token_becomes_a_pass_and_the_address_clean(
     console: ConsoleServer, http: aiohttp.ClientSession
 ) -> None:
     async with http.get(console.url, allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (303, "/")
+        onward = answer.headers["Location"]
+        assert "Set-Cookie" not in answer.headers
+    assert answer.status == 303
+    assert re.fullmatch(rf"at/[\w-]{{22}}/\?token={console.token}", onward)  # relative: a proxy may have a prefix
+    async with http.get(f"{base(console)}/{onward}", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "./")
         cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"pommel_{console.port}={console.token};")
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
-    async with http.get(base(console), headers={"Cookie": cookie.split(";")[0]}) as answer:
+    assert re.fullmatch(rf"pommel_{console.port}=[\w-]{{43}}", cookie.split(";")[0])
+    assert console.token not in cookie
+    # No path: a browser takes that of the address, which it alone knows whole (RFC 6265, 5.1.4).
+    assert {part.strip() for part in cookie.split(";")[1:]} == {"HttpOnly", "SameSite=Strict", "Max-Age=86400"}
+    home = f"/{onward.partition('?')[0]}"
+    async with http.get(base(console) + home, headers={"Cookie": cookie.split(";")[0]}) as answer:
         assert answer.status == 200
         html = await answer.text()
     assert "<title>A &lt;Desk&gt;</title>" in html
@@ -59,13 +70,35 @@ async def test_the_token_becomes_a_cookie_and_the_address_clean(
     assert console.token not in html
 
 
-async def test_a_link_on_another_site_gets_a_page_that_leads_on(
+async def test_a_link_on_another_site_gets_pages_that_lead_on(
     console: ConsoleServer, http: aiohttp.ClientSession
 ) -> None:
-    async with http.get(console.url, headers={"Sec-Fetch-Site": "cross-site"}, allow_redirects=False) as answer:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    async with http.get(console.url, headers=headers, allow_redirects=False) as answer:
         assert answer.status == 200
-        assert "0;url=/" in await answer.text()
+        onward = re.search(r'0;url=(at/[^"]+)"', await answer.text())
+    assert onward is not None
+    async with http.get(f"{base(console)}/{onward[1]}", headers=headers, allow_redirects=False) as answer:
+        assert answer.status == 200
+        assert '0;url=./"' in await answer.text()
         assert f"pommel_{console.port}" in answer.headers["Set-Cookie"]
+
+
+async def test_the_link_below_a_place_that_is_none_leads_to_one(
+    console: ConsoleServer, http: aiohttp.ClientSession
+) -> None:
+    async with http.get(f"{base(console)}/at/x/?token={console.token}", allow_redirects=False) as answer:
+        assert re.fullmatch(rf"\.\./\.\./at/[\w-]{{22}}/\?token={console.token}", answer.headers["Location"])
+        assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "HTTPS"}])
+async def test_behind_tls_the_cookie_is_for_tls_alone(
+    console: ConsoleServer, http: aiohttp.ClientSession, headers: dict[str, str]
+) -> None:
+    place = f"{base(console)}/at/{'x' * 22}/?token={console.token}"
+    async with http.get(place, headers=headers, allow_redirects=False) as answer:
+        assert ("Secure" in answer.headers["Set-Cookie"]) is ("HTTPS" in headers.values())
 
 
 @pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/status", "/kvm", "/nothing"])
@@ -82,7 +115,7 @@ async def test_without_the_token_there_is_nothing(
 
 
 async def test_a_wrong_token_is_not_helped_by_a_cookie(console: ConsoleServer, http: aiohttp.ClientSession) -> None:
-    cookie = {"Cookie": f"pommel_{console.port}={console.token}"}
+    cookie = a_pass(console)
     async with http.get(base(console) + "/?token=wrong", headers=cookie) as answer:
         assert answer.status == 403
 
@@ -124,7 +157,7 @@ async def test_another_site_s_page_gets_no_socket(console: ConsoleServer, desk: 
 
 async def test_its_own_page_gets_a_socket_by_its_cookie(console: ConsoleServer, desk: Desk) -> None:
     url = console.ws.split("?")[0]
-    headers = {"Cookie": f"pommel_{console.port}={console.token}"}
+    headers = a_pass(console)
     async with connect(url, origin=base(console), additional_headers=headers) as viewer:  # type: ignore[arg-type]
         assert await viewer.recv() == encode(m.Screen(640, 400))
     with pytest.raises(websockets.InvalidStatus):
@@ -133,7 +166,7 @@ async def test_its_own_page_gets_a_socket_by_its_cookie(console: ConsoleServer, 
 
 @pytest.mark.parametrize("path", ["/", "/static/app.css", "/api/status", "/static/nothing"])
 async def test_headers_of_every_answer(console: ConsoleServer, http: aiohttp.ClientSession, path: str) -> None:
-    cookie = {"Cookie": f"pommel_{console.port}={console.token}"}
+    cookie = a_pass(console)
     async with http.get(base(console) + path, headers=cookie) as answer:
         headers = answer.headers
         assert answer.status == (404 if path.endswith("nothing") else 200)
@@ -157,7 +190,7 @@ async def test_only_the_page_s_own_files_are_served(
 async def test_status(console: ConsoleServer, desk: Desk, http: aiohttp.ClientSession) -> None:
     url = f"{base(console)}/api/status?token={console.token}"
     async with http.get(url) as answer:
-        assert await answer.json() == {"name": "desk", "state": "running"}
+        assert await answer.json() == {"name": "desk", "state": "running", "guest": ""}
 
 
 async def test_a_status_that_cannot_be_had_says_why(desk: Desk, http: aiohttp.ClientSession) -> None:
@@ -286,7 +319,7 @@ async def test_a_viewer_that_leaves_while_it_is_sent_to_is_no_failure(
     viewer = await connect(console.ws)
     await viewer.recv()
     viewer.transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         await left.wait()
     await console.stop()
     assert caplog.records == []
@@ -324,7 +357,7 @@ async def test_what_a_viewer_has_not_read_is_counted_and_sending_waits(desk: Des
     console = serving(desk, serve_viewer=serve)
     await console.start()
     with deaf_viewer(console):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while not seen:
                 await asyncio.sleep(0.02)
         await console.stop()
@@ -350,7 +383,7 @@ async def test_a_dead_viewer_is_found_out_even_while_something_is_sent_to_it(
     console = serving(desk, serve_viewer=serve)
     await console.start()
     with deaf_viewer(console):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             await served.wait()
         await console.stop()
 
@@ -412,7 +445,7 @@ async def test_stop_tells_viewers_and_leaves_nothing(desk: Desk) -> None:
             while True:
                 await viewer.recv()
         assert closed.value.rcvd is not None
-        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the console is closing")
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (ENDED, "the console has been closed")
         await viewer.wait_closed()
     assert desk.viewers == []
     await asyncio.sleep(0)
@@ -438,6 +471,6 @@ async def test_a_viewer_that_will_not_go_is_cut_off_at_stop(desk: Desk, monkeypa
     await console.start()
     with deaf_viewer(console):
         await asyncio.sleep(0.2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             await console.stop()
     assert len(ended) == 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
 import numpy as np
 import pytest
 from playwright.async_api import Page
 
+from pommel.console.files import static_files
 from pommel.screen.video import H264Encoder
 from pommel.wire import messages as m
 
@@ -16,7 +20,8 @@ from .test_page import colour_at, frames
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIDTH, HEIGHT = 256, 128
-PICTURES, VIDEO = m.Abilities(7 | m.SHOWS_POINTER), m.Abilities(15 | m.SHOWS_POINTER)
+ALWAYS = m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.SHOWS_POINTER | m.ASKS_OF_MOUSE
+PICTURES, VIDEO = m.Abilities(ALWAYS), m.Abilities(ALWAYS | m.TAKES_VIDEO)
 BEGINS = m.KEY_FRAME | m.STREAM_BEGINS
 
 
@@ -108,6 +113,22 @@ async def test_what_cannot_be_shown_brings_pictures_back(open_page: Open, desk: 
 
 async def test_a_browser_without_a_decoder_does_not_ask_for_video(open_page: Open) -> None:
     page = await open_page()
-    ask = "import('/static/video.js').then((module) => module.takesVideo())"
+    ask = "import(document.baseURI + 'static/video.js').then((module) => module.takesVideo())"
     assert await page.evaluate(ask) is True
     assert await page.evaluate(f"delete window.VideoDecoder; {ask}") is False
+
+
+async def test_the_page_s_sample_is_a_film_of_ours() -> None:
+    """By it the page finds out whether its browser shows the colours that are sent."""
+    script = static_files()["video.js"][0].decode()
+    (sample,) = re.findall(r'SAMPLE = "([^"]+)"', script)
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[..., :3] = COLOURS["green"][::-1]
+    made = H264Encoder(64, 64, 18).encode(pixels, key=False).data
+
+    def parameters(film: bytes) -> list[bytes]:
+        units = film.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")
+        return [unit for unit in units if unit and unit[0] & 31 in (7, 8)]
+
+    assert parameters(base64.b64decode(sample)) == parameters(made)
+    assert f"SAMPLE_COLOUR = [{', '.join(map(str, COLOURS['green']))}]" in script

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from playwright.async_api import Browser
 
 from clipboard.conftest import Clip, x_server
 from driver import Shell, wait_until
+from isolation import patient
 from pommel.clipboard.uris import paths_of, uri_list
 
 from .conftest import Trial
@@ -52,7 +54,7 @@ def test_both_ways_and_again_after_a_kill(trial: Trial, clip: Clip) -> None:
     wait_until(lambda: shell.json("clip", "status", "trial")["to_host"] == 1, 10)
     assert shell.run("clip", "pull").stdout == "trial: pulled (both sides have it already)\n"
     assert "is synced already" in shell.run("clip", "sync", "trial", status=3).stderr
-    os.kill(told["pid"], signal.SIGKILL)
+    os.kill(told["sync_pid"], signal.SIGKILL)
     assert shell.json("clip", "status", "trial")["state"] == "stopped"
     clip.copy(b"after the kill")
     assert shell.json("clip", "sync", "trial")["state"] == "syncing"
@@ -102,9 +104,11 @@ async def test_the_page_pastes_into_the_machine_and_copies_out_of_it(trial: Tria
     await click_screen(page, 320, 400)
     for _ in range(6):  # on a busy host the guest may let us in later than the page is ready to wait
         await page.keyboard.press("Control+v")
-        await asyncio.sleep(5)
-        if await asyncio.to_thread(trial.guest, "pbpaste") == "from the browser":
-            break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patient(5)):
+                while await asyncio.to_thread(trial.guest, "pbpaste") != "from the browser":
+                    await asyncio.sleep(0.2)
+                break
     assert await asyncio.to_thread(trial.guest, "pbpaste") == "from the browser"
     await asyncio.to_thread(trial.guest, "printf 'from the machine' | pbcopy")
     await page.wait_for_selector("#copy[data-new]", timeout=60_000)
@@ -118,9 +122,9 @@ def test_it_begins_with_the_machine_and_survives_a_restart(trial: Trial, clip: C
     shell = trial.shell
     shell.run("up", "trial", "--clipboard", "--headless")
     synced(shell, timeout_s=60)
-    pid = shell.json("clip", "status", "trial")["pid"]
+    pid = shell.json("clip", "status", "trial")["sync_pid"]
     shell.run("restart", "trial", "--timeout", "90", timeout_s=240)
     clip.copy(b"after the restart")
     wait_until(lambda: trial.guest("pbpaste", status=None) == "after the restart", 180, 1.0)
     seen = shell.json("clip", "status", "trial")
-    assert (seen["pid"], seen["with_machine"], seen["connections"]) == (pid, True, 2)
+    assert (seen["sync_pid"], seen["with_machine"], seen["connections"]) == (pid, True, 2)

@@ -24,8 +24,7 @@ def building(shell: Shell) -> subprocess.Popen[bytes]:
 def test_a_build_that_is_cut_off(shell: Shell, sign: signal.Signals, status: int) -> None:
     child = building(shell)
     child.send_signal(sign)
-    out = child.communicate(timeout=60)[0].decode()
-    assert child.returncode == status
+    out = shell.ended(child, timeout_s=60, status=status).stdout
     if sign == signal.SIGINT:
         assert "interrupted" in out
         assert "Traceback" not in out

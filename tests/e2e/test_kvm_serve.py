@@ -17,6 +17,8 @@ from playwright.async_api import Browser
 from websockets.asyncio.client import ClientConnection, connect
 
 from driver import Shell, wait_until
+from isolation import patient
+from pommel.console.stream import ENDED
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from screen.x_server import XServer, painter, x_server
@@ -70,7 +72,7 @@ class Looker:
             await self.socket.send(encode(command))
 
     async def until(self, true: Callable[[wire.Command], bool]) -> wire.Command:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             async for message in self.socket:
                 assert isinstance(message, bytes)
                 self.decoder.receive_data(message)
@@ -115,13 +117,13 @@ async def test_the_session_s_own_clipboard_is_on_the_page(desk: Served, browser:
     await page.evaluate("navigator.clipboard.writeText('Grüße vom Browser')")
     await click_screen(page, 400, 300)
     await page.keyboard.press("Control+v")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while subprocess.run(read, env=env, capture_output=True, timeout=20).stdout.decode() != "Grüße vom Browser":
             await asyncio.sleep(0.05)
     subprocess.run(["xclip", "-selection", "clipboard"], env=env, input=b"aus X\n", check=True)
     await page.wait_for_selector("#copy[data-new]")
     await page.click("#copy")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while await page.evaluate("navigator.clipboard.readText()") != "aus X\n":
             await asyncio.sleep(0.05)
     await page.close()
@@ -170,8 +172,29 @@ async def test_it_ends_when_asked_and_leaves_no_key_down(desk: Served, how: int)
             wait_until(lambda: any(pen.display.query_keymap()), 10)
             assert (await asyncio.to_thread(desk.end, how))[0] == 0
             await looker.socket.wait_closed()
-            assert looker.socket.close_code == 1001
+            assert (looker.socket.close_code, looker.socket.close_reason) == (ENDED, "the session is no longer served")
         assert not any(pen.display.query_keymap())
+
+
+async def test_a_session_that_ends_is_told_and_not_looked_for_as_if_it_were_a_machine(
+    shell: Shell, browser: Browser
+) -> None:
+    words = ("--allow-host", "desk.example")
+    with x_server() as server, serving(shell, server, *words) as served:
+        again = f"pommel kvm serve --display {server.name} --listen 127.0.0.1:0 --allow-host desk.example"
+        page = await open_page(browser, str(served.told["url"]))
+        assert await page.locator("body").get_attribute("data-guest") == "linux"
+        server.kill()
+        await page.wait_for_selector("body[data-state=ended]", timeout=20_000)
+        assert await page.locator("#notice-text").text_content() == "The X server went away."
+        assert await page.locator("#notice-more code").all_text_contents() == [again]
+        _, said = await asyncio.to_thread(served.child.communicate, timeout=20)
+        assert served.child.returncode == 0
+        assert said.decode().strip().splitlines()[-2:] == [
+            "the X server went away; nothing is served any more",
+            f"to serve it again: {again}",
+        ]
+        await page.close()
 
 
 def test_it_ends_with_its_session_though_nobody_looks(desk: Served) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from driver import Shell, wait_until
 
-from .conftest import Trial
+from .conftest import UP_S, Trial
 
 pytestmark = pytest.mark.e2e
 
@@ -33,6 +33,16 @@ def test_status_list_and_second_start(trial: Trial) -> None:
     assert f"trial is already running (pid {seen['pid']})" in done.stderr
 
 
+def test_up_came_back_with_the_desktop_and_not_before(trial: Trial) -> None:
+    waited = trial.told["waited"]
+    assert (waited["until"], waited["known"], waited["short"]) == ("desktop", True, False)
+    assert trial.progress.count("waiting for") == 1 and "waiting for the desktop of trial ..." in trial.progress
+    # Whether that was so then is seen by the tests of this room that type at once; here, that it is told again in no time.
+    began = time.monotonic()
+    assert trial.shell.json("up", "trial", "--wait", "desktop")["waited"]["known"]
+    assert time.monotonic() - began < 30
+
+
 def test_up_again_makes_nothing_anew_even_without_the_base(trial: Trial) -> None:
     before = trial.shell.json("status", "trial")
     base = trial.shell.home / "trial"
@@ -40,7 +50,7 @@ def test_up_again_makes_nothing_anew_even_without_the_base(trial: Trial) -> None
     told = trial.shell.json("up", "trial")
     base.with_name("elsewhere").rename(base)
     after = trial.shell.json("status", "trial")
-    assert (after["pid"], told["url"]) == (before["pid"], before["url"])
+    assert (after["pid"], told["pid"], told["url"]) == (before["pid"], before["pid"], before["url"])
 
 
 def test_argv_explains_every_argument(trial: Trial) -> None:
@@ -82,7 +92,7 @@ def test_ssh_keeps_to_the_machines_own_files_and_exit_status(trial: Trial) -> No
     home = trial.shell.root / "elsewhere"
     home.mkdir()
     env = {**trial.shell.env, "HOME": str(home)}
-    done = subprocess.run([sys.executable, "-m", "pommel", "ssh", "trial", "true"], env=env, cwd=trial.shell.cwd, check=False,
+    done = subprocess.run([sys.executable, "-P", "-m", "pommel", "ssh", "trial", "true"], env=env, cwd=trial.shell.cwd, check=False,
                           stdin=subprocess.DEVNULL)  # fmt: skip
     assert done.returncode == 0
     assert list(home.rglob("known_hosts")) == []
@@ -91,7 +101,7 @@ def test_ssh_keeps_to_the_machines_own_files_and_exit_status(trial: Trial) -> No
 def test_the_guests_clipboard_is_the_x_clipboard_and_keeps_every_byte(trial: Trial) -> None:
     text = "zwei\nZeilen, ünïcode ☃, und am Ende:\n\n".encode()
     trial.shell.run("ssh", "trial", "pbcopy", input=text)
-    again = subprocess.run([sys.executable, "-m", "pommel", "ssh", "trial", "pbpaste"], env=trial.shell.env, cwd=trial.shell.cwd,
+    again = subprocess.run([sys.executable, "-P", "-m", "pommel", "ssh", "trial", "pbpaste"], env=trial.shell.env, cwd=trial.shell.cwd,
                            capture_output=True, stdin=subprocess.DEVNULL, check=True)  # fmt: skip
     assert again.stdout == text
     assert trial.guest("DISPLAY=:0 xclip -selection clipboard -o").encode() == text
@@ -102,7 +112,7 @@ def test_foreground_console_shows_status_and_ctrl_c_leaves_the_machine(trial: Tr
     ours, theirs = pty.openpty()
     child = trial.shell.popen("up", "trial", "--no-open", stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=None)
     os.close(theirs)
-    seen = read_until(ours, r"trial running for .*ssh on port \d+", 60)
+    seen = read_until(ours, r"trial running for .*ssh on port \d+", 120)
     assert "?token=" in seen
     os.kill(child.pid, signal.SIGINT)
     seen = read_until(ours, "trial is still running", 20)
@@ -128,10 +138,10 @@ def read_until(fd: int, pattern: str, timeout_s: float) -> str:
 
 def test_kill_9_of_the_console_leaves_the_machine_and_the_way_back(trial: Trial) -> None:
     first = trial.shell.json("console", "trial")
-    os.kill(first["pid"], signal.SIGKILL)
+    os.kill(first["console_pid"], signal.SIGKILL)
     wait_until(lambda: trial.shell.json("status", "trial")["url"] is None, 10)
     again = trial.shell.json("console", "trial")
-    assert again["pid"] != first["pid"]
+    assert again["console_pid"] != first["console_pid"] and again["pid"] == first["pid"]
     assert again["url"] == first["url"]
     assert trial.shell.json("status", "trial")["state"] == "running"
 
@@ -142,7 +152,7 @@ def test_a_wanted_port_that_is_busy_is_told_and_remembered(trial: Trial) -> None
         taken = trial.shell.json("status", "trial")["ssh_port"]
         (other.home / "trial").symlink_to((trial.shell.home / "trial").resolve())
         other.config(f"[machine.second]\nupstream = 'trial'\nmemory = '512M'\nssh_port = {taken}\n")
-        done = other.run("up", "second", "--json", timeout_s=300)
+        done = other.run("up", "second", "--json", "--wait", "screen", timeout_s=UP_S)
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["ssh_port"] != taken
         assert f"port {taken} is in use on this host: second gets {told['ssh_port']}" in done.stderr

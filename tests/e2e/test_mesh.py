@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page
 
 from app import meshes
 from driver import Shell, wait_until
+from isolation import patient
 from mesh.server import ADMIN, GROUP, PASSWORD, PATIENCE_S, MeshCentral, User, logged_in, mesh_central
 from pommel.app import mesh_waking
 from pommel.wire import messages as wire
@@ -71,7 +72,7 @@ def standing(shell: Shell, wanted: str, timeout_s: float = 60) -> dict[str, Any]
 
 async def eventually(true: Any, *words: Any, timeout_s: float = 60.0) -> Any:
     """As `wait_until`, but pages and sockets go on meanwhile; `true` may block."""
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(patient(timeout_s)):
         while not (found := await asyncio.to_thread(true, *words)):
             await asyncio.sleep(0.1)
     return found
@@ -97,7 +98,7 @@ async def meshcentrals_page(browser: Browser, server: MeshCentral, user: str = A
 async def connect(page: Page) -> None:
     """Press Connect, and wait until the machine's desktop is seen."""
     await page.click("#connectbutton1")
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patient(PATIENCE_S)):
         while (seen := await page.evaluate(SAMPLE))[:2] != [1280, 800] or seen[2] < 3:
             await asyncio.sleep(0.1)
 
@@ -110,7 +111,7 @@ async def click(page: Page, x: int, y: int) -> None:
 
 async def focused(page: Page, x: int) -> None:
     """Wait until the title bar above `x` is orange."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patient(PATIENCE_S)):
         while True:
             red, _green, blue, _ = await page.evaluate(ORANGE, [x - 200, 93])
             if red > 180 and blue < 120:
@@ -134,7 +135,7 @@ async def test_a_machine_joins_and_is_online_as_what_it_is(admin: User, trial: T
     assert seen["osdesc"].startswith("Debian, the trial machine (Pommel ")
     assert (await asyncio.to_thread(shell.json, "status", "trial"))["mesh"] == "online"
     second = await asyncio.to_thread(lambda: shell.run("mesh", "run", status=3))
-    assert f"are kept online already (pid {told['pid']})" in second.stderr
+    assert f"are kept online already (pid {told['mesh_pid']})" in second.stderr
     folder = shell.machine("trial") / "mesh"
     assert {oct(path.stat().st_mode)[-3:] for path in folder.iterdir()} == {"600"}
     assert oct(folder.stat().st_mode)[-3:] == "700"
@@ -215,7 +216,7 @@ async def test_clipboard_and_console(admin: User, node: str, trial: Trial) -> No
     assert (await admin.hears(action="msg", type="setclip"))["success"] is True
     assert await asyncio.to_thread(trial.guest, "pbpaste") == "from the server ü"
     await asyncio.to_thread(trial.guest, "printf 'from the guest' | pbcopy")
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patient(PATIENCE_S)):
         said = ""
         while said != "from the guest":  # the guest is asked every so often
             await admin.send(action="msg", type="getclip", nodeid=node)
@@ -247,7 +248,7 @@ async def test_a_machine_that_does_not_run_is_woken_by_its_server(admin: User, m
             await meshes.kill(where.paths("sleeper"))
             await running.until("offline", "sleeper")
             await admin.node(ids["sleeper"], online=False)
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patient(PATIENCE_S)):
                 while not begun:  # the server takes a moment to know the network cards of its devices
                     await admin.send(action="wakedevices", nodeids=[nodes["sleeper"]])
                     await asyncio.sleep(0.5)

@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
 from driver import wait_until
+from isolation import patient
 
 from .conftest import Trial
 
@@ -54,10 +55,11 @@ async def click_screen(page: Page, x: int, y: int, button: str = "left") -> None
 async def test_page_shows_the_desktop_and_typing_makes_a_file(trial: Trial, browser: Browser) -> None:
     page = await open_page(browser, trial.url)
     assert "token" not in page.url, "the token does not stay in the address bar"
-    width, height, colours = await page.evaluate(SAMPLE)
-    assert (width, height) == (1280, 800)
-    assert colours >= 3, "a desktop, not a blank screen"
-    await click_screen(page, 320, 400)
+    await click_screen(page, 320, 400)  # X blanks a screen that nobody has touched for ten minutes
+    async with asyncio.timeout(patient(20)):
+        while (seen := await page.evaluate(SAMPLE))[2] < 3:  # a desktop, not a blank screen
+            await asyncio.sleep(0.2)
+    assert seen[:2] == [1280, 800]
     await page.keyboard.type("echo Typed-in-the-Page_42 > ~/from-page\n")
     assert wait_until(lambda: trial.guest("cat from-page", status=None), 20) == "Typed-in-the-Page_42\n"
     await page.close()
@@ -144,3 +146,23 @@ def test_up_tells_where_it_is(trial: Trial) -> None:
     assert trial.told["state"] == "running"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", trial.url)
     assert re.fullmatch(r"ws://127\.0\.0\.1:\d+/kvm\?token=[\w-]{43}", trial.ws)
+
+
+async def test_links_to_look_by_who_looks_and_new_links(trial: Trial, browser: Browser) -> None:
+    look = trial.shell.json("console", "trial", "--view-only")
+    assert look["view_only"] is True
+    page = await open_page(browser, look["url"])
+    assert await page.locator("#looking").is_visible()
+    assert (await page.evaluate(SAMPLE))[:2] == [1280, 800]
+    seen = trial.shell.json("console", "trial", "--who")["looking"]
+    assert [one["view_only"] for one in seen if "Chrome" in one["name"]] == [True]
+    renewed = trial.shell.json("console", "trial", "--new-token")
+    await page.wait_for_selector("body[data-state=refused]", timeout=20_000)
+    assert trial.shell.json("console", "trial")["url"] == renewed["url"] != trial.url
+    for old in (trial.url, look["url"]):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            urllib.request.urlopen(old)
+        assert refusal.value.code == 403
+        refusal.value.close()
+    trial.told |= {"url": renewed["url"], "ws": renewed["ws"]}
+    await page.close()

@@ -31,7 +31,7 @@ class Inside:
         self.trial = trial
         key = trial.shell.machine("trial") / "ssh" / "id_ed25519"
         self._ssh = [
-            *("ssh", "-q", "-i", str(key), "-p", str(trial.told["ssh_port"]), "-o", "IdentitiesOnly=yes"),
+            *("ssh", "-q", "-i", str(key), "-p", str(trial.ssh_port), "-o", "IdentitiesOnly=yes"),
             *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
             # One login for all: in an emulated machine each takes seconds.
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={trial.shell.root}/root", "-o", "ControlPersist=120"),

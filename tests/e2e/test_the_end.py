@@ -2,42 +2,84 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import pommel
 from driver import wait_until
+from isolation import patient
 
-from .conftest import Trial
+from .conftest import UP_S, Trial, up
+from .forwarded import TWO_AT_ONCE, answer_twice, echoing, free_ports, said_back
 
 pytestmark = pytest.mark.e2e
 
 
 def test_kill_9_of_qemu_is_seen_and_start_cleans_up(trial: Trial) -> None:
     trial.guest("echo kept > precious; sync")
+    added, asked = free_ports()
+    trial.shell.run("forward", "trial", "add", f"{added}:8080", f"{added}:8053/udp")
+    for folder in (added_folder := trial.shell.root / "added", asked_folder := trial.shell.root / "asked"):
+        folder.mkdir()
+        (folder / "name").write_text(folder.name)
+    trial.shell.run("share", "trial", str(added_folder), "--as", "one")
+    trial.shell.config(
+        f'[machine.trial]\nforwards = ["{asked}:8080"]\nreverse = ["7000:{trial.shell.root}/service"]\n'
+        f'shares = [{{ folder = "{asked_folder}", name = "two", read_only = true }}]\n'
+    )
+    assert len(smbds(trial)) > 1
     os.kill(trial.shell.json("status", "trial")["pid"], signal.SIGKILL)
     wait_until(lambda: trial.shell.json("status", "trial")["state"] == "crashed", 10)
-    told = trial.shell.json("up", "trial", "--wait", "ssh", timeout_s=300)
-    assert told["state"] == "running"
-    assert trial.guest("cat precious") == "kept\n"
+    wait_until(lambda: not smbds(trial), 20)
+    assert trial.shell.json("start", "trial")["state"] == "running"
+    # Right after a start: it waits for the guest, says so in a line, and comes back with what was asked.
+    done = trial.shell.run("ssh", "trial", "--", "cat precious", timeout_s=UP_S)
+    assert done.stdout == "kept\n"
+    assert done.stderr == "waiting for trial to answer SSH ...\n"
+    listed = trial.shell.json("forward", "trial")["forwards"]
+    assert {each["port"] for each in listed if each["live"]} == {added, asked, trial.ssh_port}
+    with echoing(trial, 8080, 8053):
+        assert [said_back(added), said_back(asked), said_back(added, "udp")] == [b"HELLO"] * 3
+    # What was shared by command is there as the guest comes up, and what the settings say as soon as it lets us in.
+    wait_until(lambda: trial.guest("cat /mnt/one/name /mnt/two/name", status=None) == "addedasked", 180, 2.0)
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(trial.shell.root / "service"))
+        service.listen()
+        threading.Thread(target=answer_twice, args=(service,), daemon=True).start()
+        # Both connections are open at once, and each is answered.
+        assert trial.guest(TWO_AT_ONCE).split() == ["second", "first"]
+
+
+def smbds(trial: Trial) -> list[str]:
+    """The processes that were started for the guest's connections to its folders."""
+    mark = f"SHARES_OF={trial.shell.machine('trial') / 'shared.json'}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found += [process.name] if mark in (process / "environ").read_bytes().split(b"\0") else []
+    return found
 
 
 def test_the_example_of_the_python_api_runs(trial: Trial) -> None:
     assert pommel.__doc__ is not None
     example = textwrap.dedent(pommel.__doc__[pommel.__doc__.index("    from pommel import") :])
     done = subprocess.run([sys.executable, "-c", example], env=trial.shell.env, cwd=trial.shell.cwd, capture_output=True,
-                          text=True, stdin=subprocess.DEVNULL, check=True)  # fmt: skip
-    assert f"{trial.told['ssh_port']} Linux 6." in done.stdout
+                          text=True, stdin=subprocess.DEVNULL, check=True, timeout=patient(UP_S))  # fmt: skip
+    assert f"{trial.ssh_port} Linux 6." in done.stdout
     with Image.open(trial.shell.cwd / "trial.png") as picture:
         assert picture.size == (1280, 800)
     assert trial.shell.json("status", "trial")["state"] == "stopped"
-    trial.shell.run("up", "trial", "--wait", "ssh", timeout_s=300)
+    up(trial.shell, "trial", "--wait", "ssh")
 
 
 def test_stop_is_acpi_and_nothing_is_left_behind(trial: Trial) -> None:

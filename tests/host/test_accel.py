@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from pommel.errors import MissingProgram
 from pommel.host.accel import KvmAnswer, probe_kvm
 from pommel.host.kvm_probe import EXIT_YES
+from pommel.host.kvm_state import refusal, surroundings
 
 ANYTHING = Path("/dev/null")  # opens for reading and writing, like a /dev/kvm that may be used
 
@@ -34,8 +37,18 @@ def times(asked: Path) -> list[str]:
     return asked.read_text().split() if asked.exists() else []
 
 
-def probe(tmp_path: Path, qemu: str, limit_s: float = 20, fresh: bool = False) -> KvmAnswer:
-    return probe_kvm(tmp_path / "cache", qemu=qemu, device=ANYTHING, limit_s=limit_s, fresh=fresh)
+def probe(
+    tmp_path: Path, qemu: str, limit_s: float = 20, fresh: bool = False, host_is_guest: bool | None = None
+) -> KvmAnswer:
+    return probe_kvm(
+        tmp_path / "cache",
+        qemu=qemu,
+        device=ANYTHING,
+        limit_s=limit_s,
+        fresh=fresh,
+        modules=tmp_path / "modules",
+        host_is_guest=host_is_guest,
+    )
 
 
 def test_the_real_thing_on_this_host(tmp_path: Path) -> None:
@@ -61,23 +74,87 @@ def test_an_abort_is_a_no(tmp_path: Path, asked: Path) -> None:
     qemu = fake_qemu(tmp_path, asked, "echo 'error: failed to set MSR 0x10a to 0x69' >&2; kill -ABRT $$")
     answer = probe(tmp_path, qemu)
     assert answer == KvmAnswer(False, "KVM cannot set up a virtual CPU: failed to set MSR 0x10a")
-    assert probe(tmp_path, qemu).cached
+    assert probe(tmp_path, qemu) == answer
+    assert times(asked) == ["kvm", "kvm"]
 
 
 def test_an_internal_error_is_a_no_at_once(tmp_path: Path, asked: Path) -> None:
     qemu = fake_qemu(tmp_path, asked, "echo 'KVM internal error. Suberror: 1' >&2; exec sleep 60")
     answer = probe(tmp_path, qemu, limit_s=50)  # the limit is not waited for: the test would run into its own
     assert answer == KvmAnswer(False, "KVM stopped the guest at once: KVM internal error. Suberror: 1")
-    assert probe(tmp_path, qemu).cached
     assert times(asked) == ["kvm"]
 
 
-def test_kvm_late_and_tcg_not_is_a_lasting_no(tmp_path: Path, asked: Path) -> None:
-    qemu = fake_qemu(tmp_path, asked, "exec sleep 60", f"exit {EXIT_YES}")
-    answer = probe(tmp_path, qemu, limit_s=0.3)
-    assert not answer.works and "only emulates" in answer.reason
+BUSY = "qemu: failed to initialize kvm: Device or resource busy"
+
+
+def test_a_no_of_a_minute_is_not_remembered(tmp_path: Path, asked: Path) -> None:
+    """VirtualBox runs a machine, and ends it."""
+    there = tmp_path / "modules" / "vboxdrv"
+    there.mkdir(parents=True)
+    qemu = fake_qemu(tmp_path, asked, f"[ ! -e {there} ] || {{ echo '{BUSY}' >&2; exit 1; }}; exit {EXIT_YES}")
+    answer = probe(tmp_path, qemu)
+    assert (answer.works, answer.reason) == (False, BUSY.removeprefix("qemu: "))
+    assert answer.hint == "VirtualBox may hold the processor: end its machines, then try again"
+    there.rmdir()
+    assert probe(tmp_path, qemu) == KvmAnswer(True, "KVM runs guest code")
     assert probe(tmp_path, qemu).cached
-    assert times(asked) == ["kvm", "tcg"]
+
+
+def test_a_yes_is_asked_again_when_a_module_or_its_option_is_another(tmp_path: Path, asked: Path) -> None:
+    qemu = fake_qemu(tmp_path, asked, f"exit {EXIT_YES}")
+    option = tmp_path / "modules" / "kvm_intel" / "parameters" / "ept"
+    option.parent.mkdir(parents=True)
+    for value in ("Y", "N"):
+        option.write_text(value)
+        assert not probe(tmp_path, qemu).cached
+        assert probe(tmp_path, qemu).cached
+    (tmp_path / "modules" / "vboxdrv").mkdir()
+    assert not probe(tmp_path, qemu).cached
+
+
+@pytest.mark.parametrize("host_is_guest", [True, False])
+def test_kvm_late_and_tcg_not_is_kept_where_only_a_restart_changes_it(
+    tmp_path: Path, asked: Path, host_is_guest: bool
+) -> None:
+    qemu = fake_qemu(tmp_path, asked, "exec sleep 60", f"exit {EXIT_YES}")
+    answer = probe(tmp_path, qemu, limit_s=0.3, host_is_guest=host_is_guest)
+    assert not answer.works and "only emulates" in answer.reason
+    assert probe(tmp_path, qemu, limit_s=0.3, host_is_guest=host_is_guest).cached == host_is_guest
+    assert times(asked) == ["kvm", "tcg"] * (1 if host_is_guest else 2)
+    an_hour_ago = time.time() - 3601
+    if host_is_guest:
+        os.utime(tmp_path / "cache" / "kvm.json", (an_hour_ago, an_hour_ago))
+        assert not probe(tmp_path, qemu, limit_s=0.3, host_is_guest=True).cached
+
+
+def test_kvm_that_begins_no_machine_is_a_no_whatever_was_remembered(
+    tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel answers while another hypervisor has the processor; there is none here to ask."""
+    qemu = fake_qemu(tmp_path, asked, f"exit {EXIT_YES}")
+    assert probe(tmp_path, qemu).works
+
+    def busy(fd: int, request: int, argument: int) -> int:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pommel.host.kvm_state.fcntl.ioctl", busy)
+        assert probe(tmp_path, qemu) == KvmAnswer(False, "KVM begins no machine: Device or resource busy")
+    assert probe(tmp_path, qemu).cached and times(asked) == ["kvm"]
+
+
+def test_looking_at_kvm_leaves_nothing_open() -> None:
+    before = os.listdir("/proc/self/fd")
+    refusal(Path("/dev/kvm"))
+    refusal(ANYTHING)
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="there is no KVM to ask")
+def test_the_real_kvm_begins_a_machine() -> None:
+    assert refusal(Path("/dev/kvm")) is None
+    assert "kvm" in surroundings()
 
 
 @pytest.mark.parametrize("tcg", ["exec sleep 60", "exit 1"])

@@ -137,18 +137,18 @@ def test_pips_script_for_this_python_needs_no_launcher(start: str, tmp_path: Pat
     script = program(tmp_path / "venv" / "bin" / "pommel")
     script.write_text(start.format(python=sys.executable))
     path = f"{script.parent}:{USUAL}"
-    assert one(tmp_path, sys.executable, "-m", "pommel", path=path).state == "on-path"
-    assert one(tmp_path, "/another/python", "-m", "pommel", path=path).state == "missing"
+    assert one(tmp_path, sys.executable, "-P", "-m", "pommel", path=path).state == "on-path"
+    assert one(tmp_path, "/another/python", "-P", "-m", "pommel", path=path).state == "missing"
     assert one(tmp_path, sys.executable, "-m", "pip", path=path).state == "missing"
     # pipx puts a link to it into ~/.local/bin
     (link := commands.folder(tmp_path) / "pommel").parent.mkdir(parents=True)
     link.symlink_to(script)
-    assert one(tmp_path, sys.executable, "-m", "pommel", path=f"{link.parent}").state == "on-path"
+    assert one(tmp_path, sys.executable, "-P", "-m", "pommel", path=f"{link.parent}").state == "on-path"
 
 
 def test_the_script_that_pip_made_here_is_known(tmp_path: Path) -> None:
     made = Path(sys.executable).parent
-    assert one(tmp_path, sys.executable, "-m", "pommel", path=f"{made}:{USUAL}").state == "on-path"
+    assert one(tmp_path, sys.executable, "-P", "-m", "pommel", path=f"{made}:{USUAL}").state == "on-path"
 
 
 def test_a_launcher_of_the_same_words_elsewhere_will_do(tmp_path: Path) -> None:

@@ -398,7 +398,7 @@ def test_killed_while_restoring(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_full_disk_while_writing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conf(root).write_text(THEIRS)
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, text: str, *, mode: int) -> None:
         raise OSError(28, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,24 @@ def test_all_places_are_looked_at(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     found = [address for address, _ in addresses(MAC, root=tmp_path)]
     assert found == ["192.168.122.5", "192.168.122.57", "192.168.122.11", "192.168.122.10", "10.0.3.9", "10.0.3.7"]
+
+
+def test_a_lease_that_is_never_closed_takes_no_time() -> None:
+    begun = time.process_time()
+    assert leases("lease 10.0.0.1 {" * 100_000, MAC) == []
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize("zone", ["%$(touch /tmp/x)", "%a b", "%-o", "%", "%\n"])
+def test_an_address_has_no_zone_that_somebody_else_wrote(zone: str) -> None:
+    assert leases(json.dumps([{"ip-address": f"fe80::1{zone}", "mac-address": MAC}]), MAC) == []
+    assert leases(f"1 {MAC} fe80::1{zone} x", MAC) == []
+    table = [{"dst": f"fe80::1{zone}", "dev": "br0", "lladdr": MAC}, {"dst": "fe80::2", "dev": zone[1:], "lladdr": MAC}]
+    assert neighbours(json.dumps(table), MAC) == []
+
+
+@pytest.mark.parametrize("state", [7, True, 1.5, {"a": 1}, "STALE", None, [], [7, None]])
+def test_a_state_of_any_kind_is_no_fault_of_ours(state: object) -> None:
+    assert neighbours(json.dumps([{"dst": "10.0.0.9", "dev": "br0", "lladdr": MAC, "state": state}]), MAC) == [
+        "10.0.0.9"
+    ]

@@ -13,6 +13,7 @@ import pytest
 
 from pommel.errors import CommandFailed, MissingProgram, NotPermitted
 from pommel.host import packages
+from pommel.host.distribution import System
 from pommel.host.needs import InstallPlan, Need
 from pommel.progress import Progress
 
@@ -43,14 +44,20 @@ def test_what_runs_machines_here_is_there() -> None:
 
 
 def test_the_family_of_this_host_and_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert packages.read_family() == "apt"
-    (tmp_path / "os-release").write_text("ID=fedora\n")
-    assert packages.read_family([tmp_path / "none", tmp_path / "os-release"]) == "dnf"
-    assert packages.read_family([]) == "apt"  # by the program
+    assert packages.read_system().family == "apt"
+    assert packages.read_system(tmp_path).family == "apt"  # by the program
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/lib/os-release").write_text("ID=fedora\nNAME=Fedora\n")
+    assert packages.read_system(tmp_path) == System("Fedora", "dnf")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/ostree-booted").touch()
+    assert "rpm-ostree install" in (packages.read_system(tmp_path).instead or "")
+    (tmp_path / "usr/lib/os-release").unlink()
+    (tmp_path / "run/ostree-booted").unlink()
     monkeypatch.setattr(packages, "_is_there", lambda what: what == "pacman")
-    assert packages.read_family([]) == "pacman"
+    assert packages.read_system(tmp_path).family == "pacman"
     monkeypatch.setattr(packages, "_is_there", lambda what: False)
-    assert packages.read_family([]) is None
+    assert packages.read_system(tmp_path).family is None
 
 
 def test_stale_lists(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from isolation import patient
 from pommel import locks
 from pommel.paths import Home, MachinePaths
 
@@ -80,7 +81,7 @@ def listens(paths: MachinePaths) -> None:
 
 
 def until(what: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient(timeout_s)
     while not what():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.01)

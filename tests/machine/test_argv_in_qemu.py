@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from isolation import patient
 from pommel.locks import holder
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.firmware import find_pair, prepare_nvram
@@ -87,7 +88,7 @@ def started(argv: tuple[str, ...], folder: Path) -> Iterator[Detached]:
 
 
 def connect(child: Detached, path: Path, log: Path) -> Qmp:
-    stop = time.monotonic() + 60
+    stop = time.monotonic() + patient(60)
     while time.monotonic() < stop:
         with contextlib.suppress(OSError):
             return Qmp(path)
@@ -169,7 +170,7 @@ def test_qemu_takes_data_disks_and_throws_all_writes_away(folder: Path) -> None:
             qmp.ask("quit")
         finally:
             qmp.close()
-        stop = time.monotonic() + 30
+        stop = time.monotonic() + patient(30)
         while child.exit_status() is None and time.monotonic() < stop:
             time.sleep(0.02)
     assert log.read_text().count("wrote 262144/262144") == 3
@@ -214,7 +215,7 @@ def test_qemu_takes_the_finished_line(layout: str, folder: Path) -> None:
         finally:
             qmp.close()
             watch.close()
-        stop = time.monotonic() + 30
+        stop = time.monotonic() + patient(30)
         while (status := child.exit_status()) is None and time.monotonic() < stop:
             time.sleep(0.02)
     assert status == 0, log.read_text()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pommel import locks
 from pommel.errors import BuildError, StateError
 from pommel.machine import copying, disk, lifecycle
 from pommel.paths import MachinePaths
@@ -45,6 +48,19 @@ def contents(path: Path) -> bytes:
         raw.unlink()
 
 
+def marked(path: Path, bitmap: str) -> list[tuple[int, int]]:
+    """What a bitmap says has changed: where, and how many bytes, as an NBD client sees it."""
+    socket = path.with_suffix(".nbd")
+    server = subprocess.Popen(["qemu-nbd", "-r", "-f", "qcow2", "-B", bitmap, "-k", socket, path])
+    try:
+        until(lambda: socket.exists())
+        words = f"driver=nbd,server.type=unix,server.path={socket},x-dirty-bitmap=qemu:dirty-bitmap:{bitmap}"
+        told = json.loads(run(["qemu-img", "map", "--output=json", "--image-opts", words]).text)
+        return [(each["start"], each["length"]) for each in told if not each["data"]]
+    finally:
+        server.wait(20)
+
+
 def test_compact_gives_back_room(tmp_path: Path) -> None:
     path = wasteful(tmp_path / "a.img")
     path.chmod(0o600)
@@ -74,6 +90,33 @@ def test_compact_keeps_the_size_of_clusters(tmp_path: Path) -> None:
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=1M", path, "8M"])
     copying.compact(path)
     assert disk.header(path).cluster_bytes == MIB
+
+
+def test_dirty_bitmaps_go_along_and_still_say_what_has_changed(tmp_path: Path) -> None:
+    """Else the next backup by them would be said to be whole, and would not be."""
+    base = disk.create(tmp_path / "base.img", 64 * MIB).path
+    path = wasteful(tmp_path / "a.img", backing=base)
+    run(["qemu-img", "bitmap", "--add", path, "backup"])
+    run(["qemu-io", "-c", "write -P 3 1M 64k", path])
+
+    assert marked(path, "backup") == [(MIB, 65536)]
+    copying.compact(path)
+    assert disk.bitmaps(path) == {"backup": True} and marked(path, "backup") == [(MIB, 65536)]
+
+
+def test_bitmaps_that_a_crash_has_spoilt_are_told_and_left_out(paths: MachinePaths) -> None:
+    wasteful(paths.disk)
+    run(["qemu-img", "bitmap", "--add", paths.disk, "spoilt"])
+    lifecycle.start(paths, argv(paths, "-drive", f"file={paths.disk},format=qcow2,if=ide"))
+    pid = locks.holder(paths.pidfile)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: locks.holder(paths.pidfile) is None)
+    assert disk.bitmaps(paths.disk) == {"spoilt": False}
+    events: list[Progress] = []
+    copying.compact(paths.disk, report=events.append)
+    assert disk.bitmaps(paths.disk) == {}
+    assert any(event.warning and "(spoilt): the next backup by them is a full one" in event.text for event in events)
 
 
 def test_snapshots_are_not_lost(tmp_path: Path) -> None:

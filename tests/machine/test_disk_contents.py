@@ -131,3 +131,24 @@ GOOD = good()
 def test_formats_are_known_by_their_first_bytes(data: bytes) -> None:
     assert format_of(b"QFI\xfb" + data) == "qcow2" and format_of(b"KDMV" + data) == "vmdk"
     assert format_of(b"\0" + data) == "raw" or data[63:67] == b"\x7f\x10\xda\xbe"
+
+
+@pytest.mark.parametrize("where", [2**62 // 512, 2**63 // 512, 2**64 // 512, 2**64 - 1])
+def test_a_table_that_points_behind_all_files_is_no_fault_of_ours(where: int, tmp_path: Path) -> None:
+    path = gpt(tmp_path / "d", 1 << 20, [(images.ESP, where, where), (LINUX, where, where)])
+    found = facts_of(str(path), "raw")
+    assert (found.kind, found.holds_data, found.loader) == ("file", True, None)
+    data = bytearray(path.read_bytes())
+    data[512 + 72 : 512 + 80] = where.to_bytes(8, "little")
+    path.write_bytes(data)
+    assert facts_of(str(path), "raw").holds_data
+
+
+@pytest.mark.parametrize("field", [8, 40, 48, 56])  # backing file, level 1 table, refcounts, snapshots
+@pytest.mark.parametrize("value", [2**62, 2**63, 2**64 - 8])
+def test_a_qcow2_that_points_behind_all_files_is_no_fault_of_ours(field: int, value: int, tmp_path: Path) -> None:
+    run(["qemu-img", "create", "-f", "qcow2", tmp_path / "d", "10M"])
+    data = bytearray((tmp_path / "d").read_bytes())
+    data[field : field + 8] = value.to_bytes(8)
+    (tmp_path / "d").write_bytes(data)
+    assert facts_of(str(tmp_path / "d"), "qcow2").kind == "file"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pommel import ovmf
 from pommel.errors import FirmwareError
 from pommel.machine.firmware import Choice, Pair, choose_pair, find_pair, matches, prepare_nvram
 from pommel.process import spawn_detached
@@ -138,17 +139,10 @@ def test_descriptions_that_do_not_suit_are_passed_over(tmp_path: Path, changes: 
         find_pair(tmp_path / "no", tmp_path / "no", descriptions=[host], root=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("code", "variables"),
-    [
-        ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
-        ("usr/share/edk2/ovmf/OVMF_CODE.fd", "usr/share/edk2/ovmf/OVMF_VARS.fd"),
-        ("usr/share/edk2/x64/OVMF_CODE.4m.fd", "usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-        ("usr/share/qemu/ovmf-x86_64-4m-code.bin", "usr/share/qemu/ovmf-x86_64-4m-vars.bin"),
-    ],
-)
-def test_where_distributions_keep_it(tmp_path: Path, code: str, variables: str) -> None:
-    pair = Pair(make(tmp_path / code, CODE_4M), make(tmp_path / variables, VARS_4M))
+@pytest.mark.parametrize(("folder", "code", "variables"), ovmf.PAIRS)
+def test_where_distributions_keep_it(tmp_path: Path, folder: str, code: str, variables: str) -> None:
+    place = tmp_path / folder.lstrip("/")
+    pair = Pair(make(place / code, CODE_4M), make(place / variables, VARS_4M))
     assert find_pair(tmp_path / "no", tmp_path / "no", descriptions=[], root=tmp_path).pair == pair
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,8 @@ from pommel.errors import StateError
 from pommel.machine import cloning, copying, disk, folder, own_disks, resizing
 from pommel.paths import Home, MachinePaths
 
-from .bare import make, short_home
+from .bare import make
 from .guests import count_on_disk, make_disk, set_count
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with short_home() as home:
-        yield home
 
 
 @pytest.fixture

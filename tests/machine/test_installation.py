@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +12,11 @@ from pommel.machine.installation import grown_bytes, installed
 from pommel.paths import Home, MachinePaths
 from pommel.process import run
 
-from .bare import make, short_home
+from .bare import make
 from .guests import MIB
 from .test_record import RECORD
 
 MAC = replace(RECORD, upstream="osx-kvm", base=None)
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with short_home() as home:
-        yield home
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -233,3 +234,21 @@ def test_what_is_drawn_with_characters_is_cut_short() -> None:
     assert journal.clean("a" + " " * 80 + "b") == "a   …b"
     assert journal.clean(b"\xc4" * 60) == "\ufffd\ufffd\ufffd…"
     assert journal.clean("=" * 39) == "=" * 39
+
+
+@pytest.mark.parametrize(
+    "day", ["9999-99-99 99:99:99", "2026-02-30 00:00:00", "2026-01-01 24:61:00", "2026-01-01 00:00:00"]
+)
+def test_a_guest_never_speaks_as_pommel(day: str) -> None:
+    line = f"=== {day}Z stopped: all is well".encode()
+    (told,) = journal.merge([], [], [journal.Written(((0, line),), len(line))])
+    assert (told.source, told.time, told.text) == (journal.Source.SERIAL, None, line.decode())
+    (told,) = journal.merge([], [journal.Written(((0, line),), len(line))], [])
+    assert (told.source is journal.Source.POMMEL) == (day == "2026-01-01 00:00:00")
+
+
+def test_an_event_before_all_time_is_damaged() -> None:
+    line = journal.render(journal.Event(datetime.datetime.now(datetime.UTC), "start"))
+    assert journal.parse(line) is not None
+    for moment in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        assert journal.parse(re.sub(r'"time": "[^"]*"', f'"time": "{moment}"', line)) is None

@@ -40,6 +40,21 @@ def test_edits_in_json_keep_the_other_keys() -> None:
     assert Keyed.parse("blockdev", JSON).without("file").with_default("file.driver", "nbd").get("file.driver") == "nbd"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"file.node-name":"a","file":{"filename":"x"},"id":"d"}',
+        '{"file":{"filename":"x"},"file.filename":"z","id":"d"}',
+        '{"":{"file":{"filename":"x"}},"id":"d"}',
+    ],
+)
+def test_json_whose_keys_have_dots_of_their_own(text: str) -> None:
+    value = Keyed.parse("blockdev", text)
+    assert list(value.without("file").pairs()) == [("id", "d")]
+    assert value.with_value("file.filename", "y").get("file.filename") == "y"
+    assert json.loads(value.without("file").render()) in ({"id": "d"}, {"": {}, "id": "d"})
+
+
 @pytest.mark.parametrize("text", ["{", "{]", '{"a":', "[1]", "{" * 5000])
 def test_damaged_json_has_no_keys(text: str) -> None:
     assert Keyed.parse("device", text).get("driver") in (None, text)
@@ -55,3 +70,14 @@ def test_one_key_changes_and_no_other(tree: dict[str, object], key: str, new: st
         return [pair for pair in value.pairs() if pair[0].split(".")[0] != key]
 
     assert others(before) == others(after) == others(before.without(key))
+
+
+@pytest.mark.parametrize("depth", [70, 950, 100_000])
+def test_json_that_is_too_deep_has_no_keys(depth: int) -> None:
+    value = Keyed.parse("blockdev", '{"driver":"x","l":' + "[" * depth + "1" + "]" * depth + "}")
+    assert list(value.pairs()) == [] and value.get("driver") is None
+
+
+def test_a_path_that_is_no_utf8_stays_as_it_is() -> None:
+    text = '{"driver":"file","filename":"/\udcff\\ud800"}'
+    assert Keyed.parse("blockdev", text).get("filename") == "/\udcff\ud800"

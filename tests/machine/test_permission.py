@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,18 +20,12 @@ from pommel.machine.record import MachineRecord
 from pommel.paths import Home, MachinePaths
 from pommel.progress import Progress
 
-from .bare import argv, finish, make, pommel, short_home, until
+from .bare import argv, finish, make, pommel, until
 from .guests import DISK_BYTES, count_in_ram, drives, is_running, make_disk
 
 WORKS = {name: work for name, work in vars(permission).items() if isinstance(work, Work)}
 KEPT = MachineRecord("m", "trial", "a0b1c2d3-0000-4000-8000-000000000000", "52:54:00:00:00:01", 2222, "2026-01-01")
 SOURCES = Path(permission.__file__).parents[1]
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with short_home() as home:
-        yield home
 
 
 @pytest.fixture
@@ -75,14 +68,38 @@ def test_what_a_stopped_machine_allows(paths: MachinePaths) -> None:
 def test_what_a_running_machine_forbids(paths: MachinePaths) -> None:
     run(paths)
     assert refused(paths) == {
-        *("STARTED", "STARTED_THROWAWAY", "COMPACTED", "CHECKED", "CLONED", "GILDED", "RENAMED", "DELETED")
+        *(
+            "STARTED",
+            "STARTED_THROWAWAY",
+            "COMPACTED",
+            "CHECKED",
+            "CLONED",
+            "GILDED",
+            "RENAMED",
+            "DELETED",
+            "DISK_MOVED",
+            "RENUMBERED",
+            "RESTORED_OVER",
+        )
     }
 
 
 def test_what_a_sleeping_machine_forbids(paths: MachinePaths) -> None:
     run(paths)
     savestate.sleep(paths)
-    assert refused(paths) == {"LOADED", "RESIZED", "COMPACTED", "DISK_ADDED", "CLONED", "GILDED"}
+    assert refused(paths) == {
+        *(
+            "LOADED",
+            "RESIZED",
+            "COMPACTED",
+            "DISK_ADDED",
+            "CLONED",
+            "GILDED",
+            "RENUMBERED",
+            "RESTORED_OVER",
+            "DISPLAY_SET",
+        )
+    }
     with pytest.raises(StateError) as refusal:
         must_allow(paths, permission.RESIZED)
     assert refusal.value.hint == "wake it: pommel start m; or let its memory go: pommel wake m --forget"
@@ -92,12 +109,12 @@ def test_what_a_sleeping_machine_forbids(paths: MachinePaths) -> None:
 
 def test_what_a_golden_machine_forbids(paths: MachinePaths) -> None:
     record.save(paths.record, replace(KEPT, golden=True))
-    assert refused(paths) == {"STARTED", "LOADED", "RESIZED", "COMPACTED"}
+    assert refused(paths) == {"STARTED", "LOADED", "RESIZED", "COMPACTED", "RENUMBERED", "RESTORED_OVER", "DISPLAY_SET"}
 
 
 def test_what_linked_clones_forbid(home: Home, paths: MachinePaths) -> None:
     link(home, paths)
-    assert refused(paths) == {"STARTED", "LOADED", "RESIZED", "COMPACTED", "RENAMED", "DELETED"}
+    assert refused(paths) == {"STARTED", "LOADED", "RESIZED", "COMPACTED", "RENAMED", "DELETED", "RESTORED_OVER"}
 
 
 def test_what_is_called_by_its_room_asks_too(paths: MachinePaths) -> None:
@@ -253,10 +270,14 @@ def test_every_lock_of_a_machine_is_taken_in_one_place() -> None:
     assert alone == {
         "app/adopt.py",  # a name that nobody has yet
         "app/clones.py",  # the clone's name, which nobody has yet
+        "app/forwarding.py",  # ports, added to a running machine too
+        "app/share_changes.py",  # folders, the same
+        "app/usb_plugging.py",  # USB devices, the same
         "app/disks.py",  # check: puts nothing right, and asks
         "app/machines.py",  # delete: the same
         "app/making.py",  # a name that nobody has yet
         "app/mesh.py",  # nothing of the machine's own
+        "app/restoring.py",  # a name that nobody has yet; asks where there is one
         "app/starting.py",  # says first that it runs already
         "machine/lifecycle.py",  # QEMU itself, for whom the caller has asked
         "machine/permission.py",

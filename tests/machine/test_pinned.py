@@ -22,7 +22,7 @@ f = open(sys.argv[1], "w"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(60)
 
 
 @pytest.fixture
-def child(tmp_path: Path) -> Iterator[process.Detached]:
+def child(tmp_path: Path, pidfds: str) -> Iterator[process.Detached]:
     import sys
 
     child = process.spawn_detached([sys.executable, "-c", HOLD, tmp_path / "lock"], tmp_path / "log")
@@ -56,7 +56,7 @@ def test_descriptors_do_not_leak(child: process.Detached, tmp_path: Path) -> Non
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         with pin_holder(tmp_path / "lock"):
-            assert len(os.listdir("/proc/self/fd")) == before + 1
+            assert len(os.listdir("/proc/self/fd")) <= before + 1
     assert len(os.listdir("/proc/self/fd")) == before
 
 

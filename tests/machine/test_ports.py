@@ -16,7 +16,7 @@ from pommel.machine.record import MachineRecord
 from pommel.paths import Home
 from pommel.progress import Progress
 
-from .bare import finish, make, pommel, short_home
+from .bare import finish, make, pommel
 
 RECORD = MachineRecord(
     name="m",
@@ -26,12 +26,6 @@ RECORD = MachineRecord(
     ssh_port=1,
     created="2026-01-01T00:00:00Z",
 )
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with short_home() as home:
-        yield home
 
 
 @contextlib.contextmanager

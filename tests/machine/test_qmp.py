@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel.errors import DeadlineError, MachineError, NotPermitted, PommelError, StateError
 from pommel.machine import lifecycle, qmp
 from pommel.paths import MachinePaths
@@ -151,7 +152,7 @@ async def test_listening_ends_when_qemu_is_killed(running: MachinePaths) -> None
     async with qmp.connect(running.qmp) as monitor:
         with monitor.listening("SHUTDOWN") as events:
             os.kill(pid, signal.SIGKILL)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(patient(20)):
                 assert [event async for event in events] == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pommel.machine.runstate import Observed, State, can_power_down, let_go_command, read_status
+from pommel.machine.runstate import Observed, State, can_power_down, let_go_command, read_status, standing
 
 # qapi/run-state.json, RunState, QEMU 7.2
 RUN_STATES = [
@@ -53,6 +53,20 @@ def test_the_power_button() -> None:
     assert let_go_command("running") is None
     assert let_go_command("paused") == "cont"
     assert let_go_command("suspended") == "system_wakeup"
+
+
+def test_what_stands_still_and_hears_nothing() -> None:
+    found = {status: how for status in RUN_STATES if (how := standing(status))}
+    assert found == {
+        "debug": "paused",
+        "internal-error": "stuck",
+        "io-error": "no-room",
+        "paused": "paused",
+        "prelaunch": "paused",
+        "shutdown": "stuck",
+        "watchdog": "paused",
+        "guest-panicked": "stuck",
+    }
 
 
 @pytest.mark.parametrize(("state", "alive"), [("stopped", False), ("crashed", False), ("starting", True)])

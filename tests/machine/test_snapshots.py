@@ -5,16 +5,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
+import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel import process
 from pommel.errors import BuildError, MachineError, PommelError, StateError, UsageError
-from pommel.machine import disk, lifecycle, own_disks, snapshot_store, snapshots
+from pommel.machine import (
+    disk,
+    lifecycle,
+    own_disks,
+    pausing,
+    snapshot_cold,
+    snapshot_keeping,
+    snapshot_store,
+    snapshots,
+)
 from pommel.paths import MachinePaths
 from pommel.process import run
 from pommel.progress import Progress
@@ -325,7 +337,7 @@ def test_a_guest_goes_on_in_a_new_qemu(paths: MachinePaths) -> None:
     loaded = snapshots.load(paths, "live")
     start(paths, *loaded.start_args)
     snapshots.resume(paths, "live")
-    assert is_running(paths) and now <= count_in_ram(paths) < now + 100
+    assert is_running(paths) and now <= count_in_ram(paths) < now + patient(100)  # it counts on meanwhile
     counts_on(paths, beyond=now)
     stop(paths)
     nothing_is_left(paths, "live")
@@ -346,6 +358,20 @@ def test_a_qemu_with_other_memory_cannot_go_on_and_all_is_as_it_was(paths: Machi
     snapshots.recover(paths)
     assert count_on_disk(paths.disk) == 99
     nothing_is_left(paths, "live")
+
+
+def test_drives_that_write_through_no_longer_are_told_of(paths: MachinePaths) -> None:
+    """QEMU's own doing: whoever wrote cache=writethrough is not left to believe in it."""
+    words = drives(paths)
+    words[1] += ",cache=writethrough"
+    lifecycle.start(paths, argv(paths, *words))
+    counts_on(paths)
+    snapshots.save(paths, "then", live=True)
+    said: list[Progress] = []
+    snapshots.load(paths, "then", report=said.append)
+    assert [each.text for each in said if "does not write through to MacHDD any more" in each.text]
+    cached = [block["inserted"]["cache"]["writeback"] for block in ask(paths, "query-block") if "inserted" in block]  # type: ignore[attr-defined]
+    assert True in cached  # else QEMU has mended it, and there is nothing to tell
 
 
 def test_a_load_without_ram_leaves_the_disk_as_after_a_power_cut(paths: MachinePaths) -> None:
@@ -374,9 +400,11 @@ def test_without_ram_where_it_is_not_wanted(paths: MachinePaths) -> None:
 
 
 def test_a_device_that_forbids_it_is_named_and_the_disks_are_saved(paths: MachinePaths) -> None:
-    start(paths, "-device", "nvme,serial=x")
+    usb = ["-device", "qemu-xhci", "-device", "usb-host,vendorid=0x1050,productid=0x0407"]
+    start(paths, "-device", "nvme,serial=x", *usb)
     saved = snapshots.save(paths, "t")
     assert not saved.ram and "without RAM" in saved.note and "nvme" in saved.note
+    assert "it has the USB device 1050:0407 of this host (pommel usb detach)" in saved.note
     with pytest.raises(MachineError, match=r"cannot be saved with its RAM: .*nvme"):
         snapshots.save(paths, "u", live=True)
     nothing_is_left(paths, "t")
@@ -474,6 +502,8 @@ def test_killed_while_the_machine_runs(paths: MachinePaths, act: str, moment: st
     tag = "new" if act == "save" else "old"
     status, _ = finish(pommel(LIVE_KILLED.format(moment=moment, before=before, act=act, tag=tag), paths))
     assert status == -signal.SIGKILL
+    if (act, moment) == ("load", "snapshot-load"):
+        snapshots.recover(paths)  # the guest stands still until then, so that it writes nothing that may be undone
     until(lambda: is_running(paths))
     counts_on(paths, beyond=count_in_ram(paths))
     snapshots.recover(paths)
@@ -499,6 +529,51 @@ def test_a_qemu_that_dies_while_it_loads_leaves_what_was_there(paths: MachinePat
     assert any(event.warning and "before-load-1" in event.text for event in events)
     nothing_is_left(paths, "old", "before-load-1")
     snapshots.load(paths, "before-load-1", ram=False)
+
+
+def cut_off_load(paths: MachinePaths) -> None:
+    """A load of "old" whose Pommel is killed as it is about to ask QEMU for it."""
+    finish(pommel(LIVE_KILLED.format(moment="snapshot-load", before=True, act="load", tag="old"), paths))
+    assert not is_running(paths)
+
+
+@pytest.mark.parametrize("done", ["none", "one", "all"])
+def test_a_qemu_that_dies_between_two_disks_leaves_both_of_one_moment(paths: MachinePaths, done: str) -> None:
+    other = own_disks.add(paths, "data", 4 * MIB).path
+    set_count(other, 3)
+    drive = ("-drive", f"id=data,if=none,format=qcow2,file={other}", "-device", "ide-hd,drive=data,bus=ide.1")
+    pid = start(paths, *drive)
+    counts_on(paths)
+    snapshots.save(paths, "old")
+    counts_on(paths, beyond=count_in_ram(paths) + 50)
+    then = count_in_ram(paths)
+    cut_off_load(paths)
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    until(lambda: not snapshot_keeping.runs(paths))
+    # What a QEMU does that goes from disk to disk and dies on the way.
+    for path in {"none": [], "one": [paths.disk], "all": [paths.disk, other]}[done]:
+        run(["qemu-img", "snapshot", "-a", "old", path])
+    set_count(other, 99) if done == "none" else None
+    events: list[Progress] = []
+    snapshots.recover(paths, report=events.append)
+    assert any("its disks are as they were then" in event.text for event in events)
+    assert count_on_disk(paths.disk) >= then and count_on_disk(other) == 3
+    nothing_is_left(paths, "old", "before-load-1")
+
+
+@pytest.mark.parametrize("how", ["resume", "recover"])
+def test_a_guest_that_stands_still_for_a_load_that_was_cut_off_goes_on(paths: MachinePaths, how: str) -> None:
+    start(paths)
+    counts_on(paths)
+    snapshots.save(paths, "old")
+    cut_off_load(paths)
+    pausing.resume(paths) if how == "resume" else snapshots.recover(paths)
+    counts_on(paths, beyond=count_in_ram(paths))
+    nothing_is_left(paths, "old")
+    stop(paths)
+    assert disk.check(paths.disk).sound
 
 
 def test_ctrl_c_while_ram_is_written_leaves_nothing(paths: MachinePaths) -> None:
@@ -527,3 +602,59 @@ def test_two_at_once(paths: MachinePaths) -> None:
     finally:
         other.kill()
         finish(other)
+
+
+def miscount(path: Path) -> None:
+    """Leave a qcow2 as a qemu-img that was killed amid `snapshot -c`: clusters counted twice, and not marked so."""
+    with path.open("r+b") as file:
+        head = file.read(72)
+        (table,) = struct.unpack_from(">Q", head, 48)
+        file.seek(table)
+        (block,) = struct.unpack(">Q", file.read(8))
+        file.seek(block)
+        counts = struct.unpack(">64H", file.read(128))
+        file.seek(block)
+        file.write(struct.pack(">64H", *(2 * count if at >= 4 else count for at, count in enumerate(counts))))
+    assert not disk.check(path).sound
+
+
+def test_what_a_killed_qemu_img_miscounted_is_put_right(paths: MachinePaths) -> None:
+    set_count(paths.disk, 7)
+    (snapshot_store.folder(paths) / ".half.building.abcdefgh").mkdir(parents=True)
+    miscount(paths.disk)
+    snapshots.recover(paths)
+    assert disk.check(paths.disk) == disk.Checked(True, 0, "") and count_on_disk(paths.disk) == 7
+
+
+def test_a_save_whose_qemu_img_is_killed_leaves_sound_disks(
+    paths: MachinePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(disks: object, tag: str) -> None:
+        miscount(paths.disk)
+        raise BuildError("qemu-img: killed")
+
+    monkeypatch.setattr(snapshot_cold, "save", dies)
+    with pytest.raises(BuildError, match="killed"):
+        snapshots.save(paths, "one")
+    assert disk.check(paths.disk).sound and not snapshot_store.half_made(paths)
+
+
+def test_a_load_cut_off_with_miscounted_clusters_is_put_right(paths: MachinePaths) -> None:
+    set_count(paths.disk, 1)
+    snapshots.save(paths, "one")
+    set_count(paths.disk, 2)
+    snapshots.save_as(paths, "before-load-1")
+    set_count(paths.disk, 3)  # what the load was putting there
+    snapshot_store.begin_load(paths, snapshot_store.Loading("one", "before-load-1", live=False))
+    miscount(paths.disk)
+    snapshots.recover(paths)
+    assert disk.check(paths.disk).sound and count_on_disk(paths.disk) == 2
+    assert [each.tag for each in snapshots.list_snapshots(paths)] == ["one"]
+
+
+def test_a_disk_that_is_beyond_repair_is_told(paths: MachinePaths) -> None:
+    with paths.disk.open("r+b") as file:
+        file.seek(40)  # where the first level of its table is: nowhere
+        file.write(struct.pack(">Q", 1 << 40))
+    with pytest.raises(BuildError, match=re.escape(str(paths.disk))):
+        disk.repair(paths.disk)

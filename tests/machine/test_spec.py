@@ -78,6 +78,11 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
         "stop_timeout": "1.5", "qemu_args": "-S -s", "macos": "14", "boot_disk": "/b", "topology": "as-asked", "clipboard": "yes",
         "qemu": "/q", "boot_args": "-i", "boot_env": "RAM=1", "boot_input": "y", "boot_timeout": "3", "disk_file": "own",
         "upstream_drives": "none", "network": "tap:t0", "mac": "52:54:00:12:34:56", "ssh_host": "h", "keep": "gdb vnc",
+        "forwards": "8080:80 5353:53/udp", "reverse": "5432",
+        "identity": "own", "apple_services": "yes", "vfio": "01:00.0", "usb": "05ac:12a8",
+        "snapshots": "every=1d keep=7", "set_clock": "no", "balloon": "yes", "console_tls": "yes", "console_tls_cert": "/c.pem", "console_tls_key": "/c.key",
+        "shares": "~/work; /srv/m as songs read-only",
+        "display": "virtio-gpu", "resolution": "1920x1080", "displays": "2",
     }  # fmt: skip
     assert set(texts) == {setting.key for setting in SETTINGS}
     none = read_file(None)

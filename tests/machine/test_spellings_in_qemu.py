@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from isolation import patient
 from pommel.machine.boot_choices import ORDINARY, BootChoice
 from pommel.machine.commandline import CommandLine
 from pommel.machine.disk_contents import facts_of
@@ -127,7 +128,7 @@ def opened(argv: tuple[str, ...], folder: Path) -> Iterator[dict[str, Any]]:
             qmp.ask("quit")
         finally:
             qmp.close()
-        stop = time.monotonic() + 30
+        stop = time.monotonic() + patient(30)
         while child.exit_status() is None and time.monotonic() < stop:
             time.sleep(0.02)
     assert "error" not in log.read_text().lower(), log.read_text()

@@ -66,6 +66,14 @@ def test_a_hung_qemu_is_running_and_says_nothing(running: MachinePaths) -> None:
     assert "does not answer" in seen.detail
 
 
+def test_a_qemu_that_ends_while_it_is_asked_does_not_run(running: MachinePaths) -> None:
+    seen = state.observe(running)
+    assert seen.pid is not None
+    os.kill(seen.pid, signal.SIGKILL)
+    until(lambda: not state.observe(running).alive)
+    assert [each.state for each in state.ask_all([(running, seen)], 0.1)] == [State.CRASHED]
+
+
 def test_a_guest_that_ended_by_itself_has_stopped(running: MachinePaths) -> None:
     async def leave(monitor: qmp.Qmp) -> None:
         await monitor.execute("quit")

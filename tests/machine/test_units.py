@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 from pommel.errors import UsageError
 from pommel.machine.units import (
     MESH_UNIT,
+    SNAPSHOTS_TIMER,
+    SNAPSHOTS_UNIT,
+    DueService,
     MeshService,
     Service,
     SyncService,
     mesh_unit_text,
+    snapshots_timer_text,
+    snapshots_unit_text,
     sync_unit_name,
     sync_unit_text,
     unit_name,
@@ -45,9 +50,11 @@ def program(folder: Path, name: str) -> str:
     return str(path)
 
 
-def verified(folder: Path, service: Service | SyncService | MeshService) -> str:
+def verified(folder: Path, service: Service | SyncService | MeshService | DueService) -> str:
     """What systemd has to say against the unit."""
-    if isinstance(service, MeshService):
+    if isinstance(service, DueService):
+        unit, text = folder / SNAPSHOTS_UNIT, snapshots_unit_text(service)
+    elif isinstance(service, MeshService):
         unit, text = folder / MESH_UNIT, mesh_unit_text(service)
     elif isinstance(service, Service):
         unit, text = folder / unit_name(service.machine), unit_text(service)
@@ -95,6 +102,26 @@ def test_systemd_has_nothing_against_what_keeps_machines_online(tmp_path: Path) 
     assert MESH_UNIT not in (unit_name("mesh"), sync_unit_name("mesh"))
     with pytest.raises(UsageError):
         mesh_unit_text(MeshService(["pommel"]))
+
+
+def test_systemd_has_nothing_against_the_timer_and_what_it_starts(tmp_path: Path) -> None:
+    start = [program(tmp_path, "pommel"), "snapshot", "due"]
+    given = DueService(start, {"POMMEL_HOME": "/home/user/vms", "PATH": "/usr/bin:/bin"})
+    assert verified(tmp_path, given) == ""
+    (tmp_path / SNAPSHOTS_TIMER).write_text(snapshots_timer_text())
+    env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    verify = ["systemd-analyze", "--user", "--man=no", "verify", tmp_path / SNAPSHOTS_TIMER]
+    assert SNAPSHOTS_TIMER not in run(verify, env=env, timeout_s=60).output
+    (line,) = (line for line in snapshots_unit_text(given).splitlines() if line.startswith("ExecStart="))
+    assert unquoted(line.removeprefix("ExecStart=")) == start
+    lines = snapshots_timer_text().splitlines()
+    assert {"Persistent=true", "WantedBy=timers.target"} <= set(lines)
+    (when,) = (line.removeprefix("OnCalendar=") for line in lines if line.startswith("OnCalendar="))
+    assert "*-*-* *:00:00" in run(["systemd-analyze", "calendar", when], timeout_s=60).text
+    assert Path(SNAPSHOTS_TIMER).stem == Path(SNAPSHOTS_UNIT).stem not in (unit_name("snapshots"), MESH_UNIT)
+    assert "not executable" in verified(tmp_path, DueService(["/nowhere/pommel"]))
+    with pytest.raises(UsageError):
+        snapshots_unit_text(DueService(["pommel"]))
 
 
 def test_systemd_would_have_something_against_a_wrong_one(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_no_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (100, None, 0, None, "not known"),
         (100, 95, 0, 5, "nothing to gain"),
         (100, 120, 0, 0, "nothing to gain"),
-        (100, 40, 0, 60, "trim in the guest"),
+        (100, 40, 0, 60, "pommel disk compact, while a Linux runs"),
         (100, 40, 2, 60, "delete its snapshots"),
     ],
 )

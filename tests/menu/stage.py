@@ -12,8 +12,10 @@ from typing import TypeVar
 
 from textual.pilot import Pilot
 
+from isolation import patient
 from machine import bare
 from pommel.app.machines import Status
+from pommel.app.waiting import Until, Waited
 from pommel.app.workspace import Workspace
 from pommel.machine import lifecycle, record
 from pommel.menu.calls import Calls
@@ -77,7 +79,7 @@ class Slow(Calls):
     def __init__(self, where: Workspace) -> None:
         super().__init__(where)
         self.asked: list[tuple[str, ...]] = []
-        self.ends = threading.Event()
+        self.ends, self.desktop = threading.Event(), threading.Event()
         self.tidied = False
         self.url = "http://127.0.0.1:41231/?token=abc"
 
@@ -89,6 +91,11 @@ class Slow(Calls):
         finally:
             self.tidied = True
         return Status(name, "running")
+
+    def await_desktop(self, name: str, report: Report) -> Waited | None:
+        while not self.desktop.wait(0.02):
+            report(Progress("waiting for the desktop", "its screen is blank", 1, 300, "s"))
+        return Waited(Until.DESKTOP, "its login window is there", known=True, short=False, seconds=1)
 
     def steps(self, name: str) -> list[str]:
         return ["clone OSX-KVM", f"start {name}"]
@@ -141,7 +148,7 @@ class Seat:
             await self.press("down")
 
     async def until(self, true: Callable[[], object], timeout_s: float = 20.0) -> None:
-        for _ in range(int(timeout_s / 0.05)):
+        for _ in range(int(patient(timeout_s) / 0.05)):
             if true():
                 return
             await self.pilot.pause(0.05)

@@ -170,6 +170,27 @@ async def test_start_shows_how_far_it_is(workspace: Workspace) -> None:
     assert calls.asked == [("up", "trial")]
 
 
+async def test_a_desktop_is_waited_for_and_the_next_key_does_not_wait(workspace: Workspace) -> None:
+    calls = Slow(workspace)
+    calls.ends.set()
+    async with at_the_menu(workspace, calls) as seat:
+        await seat.choose("trial")
+        await seat.press("s")
+        await seat.reads("◐ waiting", "trial: waiting · waiting for the desktop · 1 of 300 s · its screen is blank")
+        calls.desktop.set()
+        await seat.reads("trial: its login window is there; c opens its screen")
+        calls.desktop.clear()
+        await seat.press("s")
+        await seat.reads("◐ waiting")
+        await seat.press("x")
+        await seat.reads("error: trial is not running")
+        await seat.until(lambda: not seat.home.work.jobs)
+        await seat.press("s")
+        await seat.reads("◐ waiting")
+        await seat.press("q")
+        await seat.until(lambda: seat.menu.return_code == 0)
+
+
 async def test_new_asks_which_and_says_what_it_takes(workspace: Workspace) -> None:
     make(workspace, "sequoia")
     calls = Slow(workspace)

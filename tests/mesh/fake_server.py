@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from isolation import patient
 from mesh.doubles import identity
 from pommel.mesh.keys import Identity, fingerprint, is_signed, key_of, sha384, to_pem
 from pommel.mesh.msh import Msh, Server
@@ -65,7 +66,7 @@ class FakeServer:
         return f"{said}\r\nMeshServer={server.url}\r\n".encode()
 
     async def until(self, true: Callable[[], Any]) -> Any:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             while not (found := true()):
                 self.news.clear()
                 with contextlib.suppress(TimeoutError):
@@ -162,7 +163,7 @@ class Onlooker:
 
     async def next(self) -> Any:
         """The next message: bytes, a control text's fields, or None at the end."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             message = await self.socket.receive()
         if message.type is WSMsgType.TEXT:
             return json.loads(message.data)

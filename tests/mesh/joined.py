@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from isolation import patient
 from mesh.doubles import Desk
 from pommel.mesh.connection import Connection, Phase, Standing
 from pommel.mesh.membership import Membership
@@ -43,7 +44,7 @@ async def on_server(member: Membership, desk: Desk) -> AsyncIterator[Joined]:
 
 async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Wait until it is true; return what it says."""
-    async with asyncio.timeout(patience_s):
+    async with asyncio.timeout(patient(patience_s)):
         while not (found := true()):
             await asyncio.sleep(0.01)
     return found

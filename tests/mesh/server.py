@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from driver import cache_folder, wait_until
+from isolation import patient
 from pommel.locks import hold
 from pommel.mesh.network import network
 from pommel.wire import messages as wire
@@ -175,7 +176,7 @@ class User:
 
     async def hears(self, **want: Any) -> dict[str, Any]:
         """The next message with these fields; all others are kept in `heard`."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             while True:
                 said = json.loads((await self.control.receive()).data)
                 self.heard.append(said)
@@ -213,7 +214,7 @@ class User:
 
     async def node(self, node_id: str, *, online: bool = True) -> dict[str, Any]:
         """The device as the server lists it, once it is as online as wanted."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             while True:
                 for group, nodes in (await self.ask("nodes"))["nodes"].items():
                     for node in nodes:
@@ -322,7 +323,7 @@ class Viewer:
         return [one for one in found if str(one.get("ctrlChannel")) == "102938"]
 
     async def _until(self, true: Any) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             while not true():
                 message = await self.stream.receive()
                 if message.type is aiohttp.WSMsgType.TEXT:

@@ -23,8 +23,15 @@ from pommel.mesh.network import Cable
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[str]:
+def asked() -> list[str]:
+    """The paths that the server was asked for."""
+    return []
+
+
+@pytest.fixture
+async def server(tmp_path: Path, asked: list[str]) -> AsyncIterator[str]:
     async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
         if request.path == "/gone":
             raise web.HTTPUnauthorized
         if request.path == "/elsewhere":
@@ -72,7 +79,6 @@ async def test_a_server_that_this_host_does_not_trust_is_refused(server: str) ->
 @pytest.mark.usefixtures("trusted")
 async def test_what_a_trusted_server_says(server: str) -> None:
     assert await fetch_msh(f"{server}/meshsettings?n=5") == b"xxxxx"
-    assert await fetch_msh(f"{server}/there") == b"xxxxxxx"
     with pytest.raises(FetchError, match="status 401"):
         await fetch_msh(f"{server}/gone")
     with pytest.raises(FetchError, match="far too long"):
@@ -80,9 +86,15 @@ async def test_what_a_trusted_server_says(server: str) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_what_came_by_a_way_that_left_https_is_not_believed(server: str) -> None:
-    with pytest.raises(FetchError, match=r"http://127.0.0.1:\d+, which is not one of https"):
-        await fetch_msh(f"{server}/elsewhere")
+@pytest.mark.parametrize(
+    ("path", "where"), [("elsewhere", r"http://127\.0\.0\.1:\d+"), ("there", r"https://127\.0\.0\.1:\d+")]
+)
+async def test_a_redirect_is_not_followed_and_told(server: str, asked: list[str], path: str, where: str) -> None:
+    with pytest.raises(FetchError, match=rf"/{path} sends on to {where}/meshsettings, and") as refused:
+        await fetch_msh(f"{server}/{path}")
+    assert asked == [f"/{path}"]
+    assert ("--msh https://" if path == "there" else "browser") in str(refused.value.hint)
+    assert "n=7" not in refused.value.message + str(refused.value.hint)
 
 
 @pytest.mark.parametrize("url", ["http://h/meshsettings", "ftp://h", "h", "", "https://", "https://:0/"])

@@ -138,3 +138,18 @@ def test_silence_is_explained() -> None:
 def test_a_nonce_of_another_length_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="48"):
         Handshake(SERVER_ID, TLS, identity(1), WHO, b"short")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_was_refused_once_is_refused_for_good(place: int) -> None:
+    handshake = begun()
+    right = (*hello(handshake), b"\0\4")
+    for message in right[:place]:
+        handshake.receive(message)
+    with pytest.raises(ProtocolError) as first:
+        handshake.receive(b"\0\5")
+    for message in (b"\0\4", *right):
+        with pytest.raises(ProtocolError) as again:
+            handshake.receive(message)
+        assert again.value.message == first.value.message
+    assert not handshake.welcome

@@ -82,3 +82,8 @@ def test_any_bytes_are_read_or_refused_by_name(data: bytes) -> None:
     assert len(msh.mesh_id) == 48
     assert msh.servers
     assert all(one.url.startswith("wss://") and len(one.server_id) == 48 for one in msh.servers)
+
+
+def test_names_have_no_blanks_around_them() -> None:
+    odd = FILE.replace("Büro = Süd", "\x01 Büro \x02" + "x" * 249 + " y").encode()
+    assert parse_msh(odd).mesh_name == "Büro  " + "x" * 249

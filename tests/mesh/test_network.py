@@ -14,7 +14,7 @@ from aiohttp import WSMsgType
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer, fake_server, silent_server, stubborn_server, tls_hash
 from pommel.errors import ProtocolError
-from pommel.mesh.network import Cable, ServerUnreachable, network, opened
+from pommel.mesh.network import Cable, SentElsewhere, ServerUnreachable, network, opened
 
 
 async def test_the_certificate_is_taken_note_of_and_the_socket_ended(fake: FakeServer) -> None:
@@ -44,6 +44,41 @@ async def test_no_server_there(tmp_path: Path, path: str, said: str) -> None:
         with pytest.raises(ServerUnreachable, match=said):
             async with opened(http, f"wss://127.0.0.1:{port}/{path}"):
                 pass
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("http://127.0.0.1:{port}/meta-data?ticket=1", "http://127.0.0.1:{port}/meta-data,"),
+        ("https://127.0.0.1:{port}/agent.ashx", "https://127.0.0.1:{port}/agent.ashx,"),
+        ("//evil.example/x", "wss://evil.example/x,"),
+        ("elsewhere.ashx?a=1#b", "/elsewhere.ashx,"),
+        ("wss://u:p@[::1]:7/\u00e4", "wss://"),
+        ("http://[", "sends on to"),
+        ("gopher://x/y", "gopher://x/y,"),
+    ],
+)
+async def test_a_redirect_is_not_followed_and_told(tmp_path: Path, status: int, location: str, told: str) -> None:
+    """Neither off TLS, nor to another host, nor to the same one: a certificate was looked at for this address alone."""
+    asked: list[str] = []
+
+    async def inner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).decode(errors="replace"))
+        writer.close()
+
+    elsewhere = await asyncio.start_server(inner, "127.0.0.1", 0)
+    port = elsewhere.sockets[0].getsockname()[1]
+    head = f"HTTP/1.1 {status} X\r\nLocation: {location.format(port=port)}\r\nContent-Length: 0\r\n\r\n"
+    async with elsewhere, stubborn_server(tmp_path, head.encode()) as first, network() as http:
+        with pytest.raises(SentElsewhere) as refused:
+            async with opened(http, f"wss://127.0.0.1:{first}/agent.ashx"):
+                pass
+        assert sockets_to(first) == 0
+    assert asked == []
+    message = refused.value.message
+    assert f"127.0.0.1:{first} sends on to" in message and told.format(port=port) in message
+    assert "ticket" not in message and "u:p@" not in message and refused.value.hint
 
 
 async def test_a_server_that_takes_the_connection_and_is_silent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -146,3 +147,26 @@ def test_any_message_is_read_or_refused_by_name(message: bytes | str) -> None:
 def test_deep_json_is_refused() -> None:
     with pytest.raises(ProtocolError):
         parse_order("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        TUNNEL | {"realname": "\ud800", "guestname": "\udfff", "soptions": {"consentTitle": "\ud800"}},
+        {"action": "msg", "type": "setclip", "data": "half of \ud83d"},
+        {"action": "msg", "type": "console", "value": "\udc00", "sessionid": "\udc00"},
+        {"action": "toast", "msg": "\ud800"},
+    ],
+)
+def test_halves_of_surrogate_pairs_do_not_get_further(said: dict[str, Any]) -> None:
+    order = parse_order(json.dumps(said))
+    told = json.dumps(asdict(order), ensure_ascii=False, default=str)  # type: ignore[call-overload]
+    assert "\ufffd" in told
+    told.encode()
+
+
+@pytest.mark.parametrize("depth", [70, 900, 100_000])
+def test_a_tag_too_deep_to_be_sent_back_is_refused(depth: int) -> None:
+    message = '{"action":"msg","type":"console","value":"x","tag":' + "[" * depth + "]" * depth + "}"
+    with pytest.raises(ProtocolError):
+        parse_order(message)

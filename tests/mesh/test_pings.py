@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,3 +101,9 @@ def test_a_viewer_that_falls_silent_costs_no_memory() -> None:
     pings = begun()
     pings.answered(0.0)
     assert sum(pings.sent(LARGE) for _ in range(3 * MOST_ASKED)) == MOST_ASKED
+
+
+@pytest.mark.parametrize("size", range(12))
+def test_any_bytes_of_an_agent_are_a_picture_or_none(size: int) -> None:
+    assert is_picture(SMALL[:size]) == (size >= 2)
+    assert not is_picture(encode(wire.Message("x" * 70_000))[:size])

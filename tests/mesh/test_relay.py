@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from isolation import patient
 from mesh.fake_server import FakeServer
 from mesh.joined import Joined, until
 from pommel.mesh.device import ViewerStream
@@ -66,7 +67,7 @@ async def test_a_viewer_that_does_not_read_can_be_parted_from(
     viewer = await fake.opens_tunnel()
     viewer.socket._req.transport.pause_reading()  # type: ignore[union-attr]
     await viewer.begin()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         await parted.wait()
     await until(lambda: online.connection.viewers == 0)
     viewer.socket._req.transport.abort()  # type: ignore[union-attr]

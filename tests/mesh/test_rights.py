@@ -64,6 +64,7 @@ def test_no_modifier_or_function_key_passes(vk: int) -> None:
         (wire.KeyUnicode(127, True), False),
         (wire.Mouse(1, 2), True),
         (wire.MouseWheel(1, 2, 360), True),
+        (wire.Turn(1, 2, 3, 4), True),
         (wire.CtrlAltDel(), False),
         (wire.InputLock(1), False),
         (wire.InputLock(2), True),

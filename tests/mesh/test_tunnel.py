@@ -311,5 +311,5 @@ async def test_a_lost_server_ends_its_sessions(fake: FakeServer, online: Joined,
     await until(lambda: sink.done)
     await fake.agents[-1].close()
     await until(lambda: len(sink.done) == 2)
-    assert online.desk.watched[-1] == ((), None)
+    await until(lambda: online.desk.watched[-1] == ((), None))
     assert sink.done[1] == PressKey(A, False, False, legend=True)

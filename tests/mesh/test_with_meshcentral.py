@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from playwright.async_api import Page, async_playwright
 from Xlib import X
 
+from isolation import patient
 from mesh.doubles import Desk, identity
 from mesh.fake_server import cut_all, tls_context
 from mesh.joined import Joined, on_server, until
@@ -153,7 +154,7 @@ async def test_meshcentrals_own_page_shows_the_screen_and_has_hands(
         async with page_of(server) as page:
             await page.goto(f"https://127.0.0.1:{server.port}/?gotonode={node}&viewmode=11")
             await page.click("#connectbutton1", timeout=PATIENCE_S * 1000)
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patient(PATIENCE_S)):
                 while not str(await page.evaluate(pixel)).startswith(("254,0,0", "255,0,0")):
                     await asyncio.sleep(0.05)
             await page.click("#Desk")

@@ -213,3 +213,10 @@ def test_what_is_not_touched_keeps_value_type_and_place(rest: dict[str, Any]) ->
 def test_what_is_no_configuration_is_an_upstreams_error(data: bytes) -> None:
     with pytest.raises(UpstreamError, match=r"^config\.plist is not a "):
         plist.read(data, "config.plist")
+
+
+def test_boot_args_of_other_characters_than_text_has_are_refused() -> None:
+    before = config()
+    before["NVRAM"]["Add"][BOOT_ARGS]["boot-args"] = b"-v\x01"
+    with pytest.raises(UpstreamError, match=rf"NVRAM/Add/{BOOT_ARGS}/boot-args is not a text but data"):
+        plist.adjust(before, Options(add_boot_args="debug=1"))

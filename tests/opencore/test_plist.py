@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import plistlib
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -87,3 +89,52 @@ def test_any_bytes_are_refused_or_can_be_copied_and_written(data: bytes) -> None
     except UpstreamError:
         return
     plistlib.dumps(copy.deepcopy(found), sort_keys=False)
+
+
+def _bomb() -> bytes:
+    """Entities of entities: 2 kB that stand for a gigabyte."""
+    rows = [b"<!ENTITY a0 'aaaaaaaaaa'>"]
+    rows += [b"<!ENTITY a%d '%s'>" % (n + 1, b"&a%d;" % n * 10) for n in range(8)]
+    return b"<!DOCTYPE p [" + b"".join(rows) + b"]><plist><dict><key>a</key><string>&a8;</string></dict></plist>"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _bomb(),
+        HEAD + b"<data>" + b"\n" * 1_000_000 + b"*</data>" + TAIL + b"x",
+        HEAD + b"<string>" + b"a\n" * 500_000 + b"</string><integer>x</integer>" + TAIL,
+    ],
+    ids=["entities", "lines of data", "lines of text"],
+)
+def test_what_is_wrong_is_found_in_a_time_that_grows_with_the_length_only(data: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(UpstreamError):
+        plist.read(data, "config.plist")
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize("key", [b"\x00", b"\x08", b"\x10\x07", b"\x41k"])
+def test_a_key_that_is_no_text_is_refused(key: bytes) -> None:
+    told = plistlib.dumps({"Misc": {"k": 1}}, fmt=plistlib.FMT_BINARY)
+    with pytest.raises(UpstreamError, match=r"has the key .*, which is not a text"):
+        plist.read(told.replace(b"\x51k", key.ljust(2, b"\x00")), "config.plist")
+
+
+def test_a_list_of_one_value_many_times_takes_little_memory() -> None:
+    data = plistlib.dumps({"Misc": [0] * 2_000_000}, fmt=plistlib.FMT_BINARY)
+    read = plistlib.loads(data)
+    tracemalloc.start()
+    with pytest.raises(UpstreamError, match="more than 500000 values"):
+        plist._check(read, "config.plist")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 << 20
+
+
+@pytest.mark.parametrize("before", [b"<!---->" * 5000, b" \n" * 5000, b"<!-- -->\n" * 3000 + b"<!--", b"<!--" * 5000])
+def test_comments_before_everything_take_no_time(before: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(UpstreamError):
+        plist.read(before + b"x", "config.plist")
+    assert time.process_time() - begun < 10

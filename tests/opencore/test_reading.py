@@ -81,3 +81,35 @@ def test_placeholders_are_no_numbers() -> None:
     generic = {"SystemUUID": "00000000-0000-0000-0000-000000000000", "ROM": bytes(6), "MLB": "", "SystemProductName": 1}
     assert reading.numbers({"PlatformInfo": {"Generic": generic}}) == {}
     assert reading.numbers({}) == {} and reading.numbers({"PlatformInfo": []}) == {}
+
+
+@pytest.mark.parametrize(
+    ("start", "count", "size", "first"),
+    [
+        (2**64 - 1, 128, 128, 0),
+        (2**63, 2**32 - 1, 128, 0),
+        (2, 128, 128, 2**64 - 1),
+        (2, 1, 2**32 - 1, 0),
+        (2, 1, 0, 0),
+    ],
+)
+def test_a_partition_table_that_points_anywhere_is_no_fault_of_ours(
+    start: int, count: int, size: int, first: int, tmp_path: Path
+) -> None:
+    head = bytearray(512)
+    head[:8] = b"EFI PART"
+    struct.pack_into("<QII", head, 72, start, count, size)
+    entry = struct.pack("<16s16sQQQ72s", b"T" * 16, b"U" * 16, first, 0, 0, b"")
+    path = tmp_path / "raw"
+    path.write_bytes(bytes(512) + head + entry * 4)
+    with pytest.raises(StateError, match=r"holds no EFI/OC/config.plist|partition table is damaged"):
+        reading.read_config(path, image_format="raw")
+
+
+@pytest.mark.parametrize("size", [1, 511, 513, 600, 4096 + 80])
+def test_a_disk_that_ends_within_its_partition_table(size: int, tmp_path: Path) -> None:
+    data = bytearray(bytes(510) + b"\x55\xaa" + b"EFI PART" + bytes(8192))
+    path = tmp_path / "raw"
+    path.write_bytes(data[:size])
+    with pytest.raises(StateError):
+        reading.read_config(path, image_format="raw")

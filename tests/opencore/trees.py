@@ -34,7 +34,7 @@ def config() -> dict[str, Any]:
             "Add": {BOOT_ARGS: {"boot-args": "-v keepsyms=1 vti=9", "csr-active-config": b"&\x0f"}},
             "Delete": {},
         },
-        "PlatformInfo": {"Generic": {"ROM": "0022412e3d4a", "SystemProductName": "iMacPro1,1"}},
+        "PlatformInfo": {"Generic": {"ROM": "0022412e3d4a", "SystemProductName": "iMac19,1"}},
         "UEFI": {
             "Drivers": [path("OPENRUNTIME.EFI"), path("Ext4Dxe.efi")],
             "Output": {"Resolution": "1920x1080@32", "UIScale": -1},

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def test_missing_interpreter(way: str, upstream: Path, scratch: Path) -> None:
         try_capture(upstream, scratch)
 
 
-def test_children_are_ended(way: str, upstream: Path, scratch: Path) -> None:
+def test_children_are_ended(pidfds: str, way: str, upstream: Path, scratch: Path) -> None:
     body = "setsid sleep 4711.2 >/dev/null 2>&1 & sleep 4711.3 & qemu-system-x86_64 -S"
     write(upstream, body)
     assert try_capture(upstream, scratch).argv == ("-S",)
@@ -206,6 +207,8 @@ def test_children_of_a_script_that_loops_are_ended(way: str, upstream: Path, scr
     assert sleepers("4711.4") == []
 
 
+# A Ctrl-C between opening a file of /proc and the `with` that closes it leaves that to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_leaves_nothing(upstream: Path, scratch: Path, way: str) -> None:
     write(upstream, "sleep 4711.5")
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
@@ -257,17 +260,30 @@ def test_has_windows_line_ends(upstream: Path) -> None:
 
 
 def test_the_disk_is_read_only_in_the_sandbox(upstream: Path, scratch: Path) -> None:
-    write(upstream, "touch evil; touch ~/evil-pommel; touch /tmp/fine && qemu-system-x86_64 -S")
+    write(upstream, "touch evil; touch ~/fine-pommel; touch /usr/evil-pommel; touch /tmp/fine && qemu-system-x86_64 -S")
     found = try_capture(upstream, scratch)
     assert found.sandboxed
     assert found.output.count("Read-only file system") == 1
     assert not (upstream / "evil").exists()
     assert not Path("/tmp/fine").exists()
+    assert not Path("~/fine-pommel").expanduser().exists()
     assert found.created == ("evil",)
 
 
+def test_no_namespace_can_be_made_in_the_sandbox(upstream: Path, scratch: Path) -> None:
+    clone = "import ctypes; print('clone', ctypes.CDLL(None, use_errno=True).syscall({}, 0x10000011, 0, 0, 0, 0))"
+    number = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+    write(
+        upstream,
+        f"""unshare -Ur true && echo unshared; bwrap --unshare-user --ro-bind / / true && echo wrapped
+        {sys.executable} -c "{clone.format(number)}"; qemu-system-x86_64 -S""",
+    )
+    output = try_capture(upstream, scratch).output
+    assert "clone -1" in output and "unshared" not in output and "wrapped" not in output
+
+
 def test_a_script_that_must_write_outside_its_folder_is_told_why_it_cannot(upstream: Path, scratch: Path) -> None:
-    write(upstream, "set -e; touch ~/evil-pommel; qemu-system-x86_64 -S")
+    write(upstream, "set -e; touch /usr/evil-pommel; qemu-system-x86_64 -S")
     with pytest.raises(UpstreamError, match="Read-only file system") as told:
         try_capture(upstream, scratch)
     assert "outside its folder" in (told.value.hint or "")

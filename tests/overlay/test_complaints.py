@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pommel.overlay.complaints import ending, hint, prompt_of, timeout_hint
+from pommel.overlay.facts import facts_of
+from pommel.overlay.sandbox import qemus_named, what_escapes
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,16 @@ def test_the_prompt_of_a_read(text: str, prompt: str | None) -> None:
 def test_a_time_limit_that_helps_is_named() -> None:
     assert "boot_timeout = 30" in timeout_hint(10)
     assert "boot_timeout = 180" in timeout_hint(60)
+
+
+@pytest.mark.parametrize(
+    "part", ["a", "a1_", "1", "/sys/", "./b", "-/", "/qemu-system-", "variable ", "read -p ", "A_", "' \n"]
+)
+def test_output_of_any_length_is_read_in_a_time_that_grows_with_it(part: str) -> None:
+    text, begun = part * (200_000 // len(part)), time.process_time()
+    hint(text, text, ())
+    prompt_of(text)
+    facts_of((), (), (), text, {})
+    what_escapes(text)
+    qemus_named(text)
+    assert time.process_time() - begun < 10

@@ -41,7 +41,8 @@ class Place:
     def snapshot(self) -> dict[str, tuple[int, bytes]]:
         kept = [p for p in self.checkout.rglob("*") if p.is_file() and ".git" not in p.parts]
         ours = [p for p in (self.checkout / ".git" / "pommel").rglob("*") if p.is_file()]
-        found = {str(p.relative_to(self.checkout)): (p.stat().st_mode, p.read_bytes()) for p in [*kept, *ours]}
+        # Of a mode the run bit alone is git's to keep; a clone is private in a private folder whatever else it says.
+        found = {str(p.relative_to(self.checkout)): (p.stat().st_mode & 0o111, p.read_bytes()) for p in [*kept, *ours]}
         return {**found, "HEAD": (0, sh(self.checkout, "rev-parse", "HEAD").encode())}
 
     def all_in_place(self) -> bool:

@@ -81,3 +81,8 @@ def test_any_text_is_read_or_refused_by_name(lines: list[str]) -> None:
     else:
         assert set(found.paths) <= {"x", "y"}
         assert {name for name, _ in found.hunks} <= set(found.paths)
+
+
+def test_a_hunk_of_a_number_without_end_is_no_fault_of_ours() -> None:
+    text = f"--- a/x\n+++ b/x\n@@ -{'9' * 5000} +1 @@\n+y\n"
+    assert read_patch("a.patch", text).paths == ("x",)

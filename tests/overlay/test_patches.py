@@ -289,8 +289,8 @@ def test_through_a_link_out_of_the_tree(repo: Repo, tmp_path: Path) -> None:
 
 
 def test_what_is_no_patch_is_refused_when_read(repo: Repo) -> None:
-    (repo.config / "patches" / "1.patch").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"1\.patch cannot be read"):
+    (repo.config / "patches" / "1.patch").write_bytes(b"a\xff\xfe")
+    with pytest.raises(ConfigError, match=r"1\.patch:1 is not text in UTF-8"):
         repo.read()
     (repo.config / "patches" / "1.patch").write_text("--- a/x\n+++ b/../../x\n")
     with pytest.raises(ConfigError, match=r"patches/1\.patch:2"):

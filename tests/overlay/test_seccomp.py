@@ -26,7 +26,7 @@ def verdict(machine: str, arch: int, number: int, first: int = 0) -> int:
         elif op == 0x06:
             return value
         else:
-            at += yes if (held == value if op == 0x15 else held >= value) else no
+            at += yes if {0x15: held == value, 0x35: held >= value, 0x45: bool(held & value)}[op] else no
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,9 @@ def verdict(machine: str, arch: int, number: int, first: int = 0) -> int:
         (41, 40, EPERM),  # AF_VSOCK
         (41, 2, ALLOW), (41, 10, ALLOW), (41, 16, ALLOW),  # AF_INET, AF_INET6, AF_NETLINK
         (101, 0, EPERM), (272, 0, EPERM), (165, 0, EPERM), (321, 0, EPERM),  # ptrace, unshare, mount, bpf
+        (56, 0x01200011, ALLOW), (56, 0x003D0F00, ALLOW),  # clone, as fork(3) and pthread_create(3) call it
+        (56, 0x10000011, EPERM), (56, 0x00020011, EPERM), (56, 0x7E020011, EPERM),  # with new namespaces
+        (435, 0, ENOSYS),  # clone3
         (0x40000000 | 41, 1, ENOSYS),  # by the x32 ABI
     ],
 )  # fmt: skip
@@ -49,6 +52,8 @@ def test_aarch64() -> None:
     assert verdict("aarch64", ARM, 63) == ALLOW
     assert verdict("aarch64", ARM, 198, 1) == EPERM
     assert verdict("aarch64", ARM, 198, 2) == ALLOW
+    assert verdict("aarch64", ARM, 220, 0x01200011) == ALLOW
+    assert verdict("aarch64", ARM, 220, 0x10000011) == EPERM
 
 
 def test_another_architectures_calls_end_the_process() -> None:

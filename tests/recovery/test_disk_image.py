@@ -113,3 +113,14 @@ def test_any_bytes_are_accepted_or_refused(tail: bytes, at: int, byte: int) -> N
             call()
         except RecoveryError as error:
             assert error.hint
+
+
+def test_parts_that_are_more_than_the_disk_are_refused_before_anybody_reads_them() -> None:
+    run = struct.pack(">IIQQQQ", 1, 0, 0, 100, 0, 0)
+    head = struct.pack(">4sIQQ40xII128xI", b"mish", 1, 0, 100, 2, 32, 1)
+    for tables in ([head[:-4] + struct.pack(">I", 2) + run * 2], [head + run] * 2):
+        rows = [{"Name": "p", "Data": one} for one in tables]
+        plist = plistlib.dumps({"resource-fork": {"blkx": rows}})
+        with pytest.raises(RecoveryError, match="overlap"):
+            parse_parts(plist, 100 * 512)
+        parse_parts(plist, 200 * 512)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -229,7 +227,7 @@ def test_what_a_killed_one_left_is_no_hindrance(dmg: Path, raw: Path) -> None:
     aside = raw.with_name(f".{raw.name}.converting")
     while child.poll() is None and not aside.exists():
         time.sleep(0.001)
-    os.kill(child.pid, signal.SIGKILL)
+    child.kill()  # on a busy host it may have ended before it was seen
     child.wait()
     aside.mkdir(exist_ok=True)
     (aside / "raw").write_text("half")

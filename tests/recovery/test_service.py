@@ -169,6 +169,8 @@ def test_asset_headers() -> None:
     [
         (None, None),
         ("7", 7.0),
+        (" 7\x1d", 7.0),
+        ("\u0667", None),
         ("99999", WAIT_MAX_S),
         ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
         ("Thu, 01 Jan 1970 00:00:10 GMT", 0.0),

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from isolation import patient
+
 _BOOT = bytes.fromhex(
     "ea057c000031c08ed88ed0bc007cb80300cd10b052e6e9b400cd163d003b74263d003c74293d003d74153d003e745c3d"
     "003f744ce6e9b40ebb0700cd10ebd8b80300cd10ebd1bb2003b95802eb06bb5805b90803b8040031f6e86d00b8010089"
@@ -48,10 +50,10 @@ POINTER_BOOT = bytes.fromhex(
 
 
 class BareQemu:
-    """One that runs. `vnc` is its socket; what it tells is what happened since `forget`."""
+    """One that runs. `vnc` and `qmp` are its sockets; what it tells is what happened since `forget`."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
-        self.vnc = folder / "vnc.sock"
+        self.vnc, self.qmp = folder / "vnc.sock", folder / "qmp.sock"
         self._process = process
         self._log, self._typed = folder / "log", folder / "typed"
         self._log_from = self._typed_from = 0
@@ -98,6 +100,7 @@ def bare_qemu(*, paused: bool = False, boot: bytes = _BOOT, vga: str = "std") ->
     folder = Path(tempfile.mkdtemp(prefix="pm-"))
     (folder / "boot").write_bytes(boot.ljust(510, b"\0") + b"\x55\xaa")
     words = ["qemu-system-x86_64", "-accel", "tcg", "-m", "16", "-nodefaults", "-vga", vga, "-display", "none"]
+    words += ["-qmp", f"unix:{folder}/qmp.sock,server=on,wait=off"]
     words += ["-vnc", f"unix:{folder}/vnc.sock", "-debugcon", f"file:{folder}/typed", "-boot", "a"]
     words += ["-drive", f"file={folder}/boot,format=raw,if=floppy,snapshot=on", "-trace", "input_event_*"]
     with (folder / "log").open("wb") as log:
@@ -112,7 +115,7 @@ def bare_qemu(*, paused: bool = False, boot: bytes = _BOOT, vga: str = "std") ->
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + patient(30)
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import numpy as np
 
+from isolation import patient
 from pommel.screen.actions import Action, TypeText
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect, Size, whole
@@ -35,6 +36,7 @@ class PaintedSource:
         self._pointer: bool | None = None
         self._picture: PointerPicture | None = None
         self._lock_keys: int | None = None
+        self._relative: bool | None = None
         self._all_displays: tuple[wire.Display, ...] = ()
         self._displays: Displays | None = None
         self.selected: list[int] = []
@@ -65,15 +67,19 @@ class PaintedSource:
         self._lock_keys = bits
         self._news.set()
 
+    def set_relative(self, relative: bool) -> None:
+        self._relative = relative
+        self._news.set()
+
     def end(self, how: Ended | Exception) -> None:
         self._ended = how
         self._news.set()
 
     async def next_update(self) -> Update | Ended:
         self.asked += 1
-        while all(
-            news is None for news in (self._damage, self._pointer, self._picture, self._lock_keys, self._displays)
-        ):
+        while all(news is None for news in (
+            self._damage, self._pointer, self._picture, self._lock_keys, self._displays, self._relative,
+        )):  # fmt: skip
             if isinstance(self._ended, Exception):
                 raise self._ended
             if self._ended is not None:
@@ -82,9 +88,10 @@ class PaintedSource:
             await self._news.wait()
         damage = tuple(self._damage or ())
         update = Update(
-            self.frame, damage, self._pointer, self._lock_keys, pointer=self._picture, displays=self._displays
-        )
-        self._damage = self._pointer = self._picture = self._lock_keys = self._displays = None
+            self.frame, damage, self._pointer, self._lock_keys, pointer=self._picture, displays=self._displays,
+            relative=self._relative,
+        )  # fmt: skip
+        self._damage = self._pointer = self._picture = self._lock_keys = self._displays = self._relative = None
         return update
 
     def watch(self, watched: bool) -> None:
@@ -109,6 +116,8 @@ class PaintedSource:
 
 class MemorySink:
     """Remembers what it was told; cannot type anything beyond ASCII."""
+
+    has_sides = True
 
     def __init__(self) -> None:
         self.done: list[Action] = []
@@ -290,6 +299,6 @@ def _only_command(data: bytes) -> wire.Command:
 
 async def until(condition, timeout_s: float = 30.0) -> None:
     """Wait until `condition()` holds."""
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(patient(timeout_s)):
         while not condition():
             await asyncio.sleep(0.002)

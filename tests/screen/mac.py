@@ -48,7 +48,7 @@ class Event:
     at: tuple[float, float] = (0.0, 0.0)
     button: int = 0
     text: str = ""
-    lines: int = 0
+    lines: tuple[int, ...] = ()
     flags: int = 0
     fields: dict[int, int] = field(default_factory=dict)
 
@@ -279,9 +279,11 @@ class Quartz:
     def CGEventCreateMouseEvent(self, source: Any, kind: int, at: tuple[float, float], button: int) -> Event:
         return Event(kind, at=at, button=button)
 
-    def CGEventCreateScrollWheelEvent(self, source: Any, unit: int, wheels: int, lines: int) -> Event:
-        assert (unit, wheels) == (1, 1)
-        return Event("wheel", lines=lines)
+    def CGEventCreateScrollWheelEvent2(
+        self, source: Any, unit: int, wheels: int, up: int, left: int, in_: int
+    ) -> Event:
+        assert (unit, wheels, in_) == (1, 2, 0)
+        return Event("wheel", lines=(up, left))
 
     def CGEventSetIntegerValueField(self, event: Event, name: int, value: int) -> None:
         assert isinstance(value, int)

@@ -51,6 +51,11 @@ def leds(bits: int) -> bytes:
     return rect(0, 0, 1, 1, -261, bytes([bits]))
 
 
+def pointer_type(absolute: bool) -> bytes:
+    return rect(int(absolute), 0, 8, 8, -257)
+
+
+EXTENDED_BUTTONS = rect(0, 0, 0, 0, -316)
 EXTENDED_KEYS = rect(0, 0, 8, 8, -258)
 BELL = b"\x02"
 
@@ -79,9 +84,15 @@ async def serving(path: Path, script: Script) -> AsyncIterator[None]:
 
 
 async def greet(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, width: int, height: int, *, extended: bool = True
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    width: int,
+    height: int,
+    *,
+    extended: bool = True,
+    more: bytes = b"",
 ) -> None:
-    """Do the handshake up to what the client sets, read that, and as a rule say that extended keys are known."""
+    """Do the handshake up to what the client sets, read that, and as a rule say that extended keys are known and what the mouse is."""
     writer.write(b"RFB 003.008\n")
     assert await reader.readexactly(12) == b"RFB 003.008\n"
     writer.write(b"\x01\x01")
@@ -94,4 +105,4 @@ async def greet(
     assert kind == 2
     await reader.readexactly(4 * count)
     if extended:
-        writer.write(update(EXTENDED_KEYS))
+        writer.write(update(EXTENDED_KEYS) + (more or update(pointer_type(True))))

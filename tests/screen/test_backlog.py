@@ -189,7 +189,7 @@ def pointer(n: int) -> wire.Pointer:
 def test_of_pointers_the_newest_is_told_and_only_to_who_shows_it() -> None:
     shows, does_not = started(), started()
     shows.obey(wire.Abilities(wire.ACKNOWLEDGES | wire.SHOWS_POINTER))
-    does_not.obey(wire.Abilities(0xFFFF & ~wire.SHOWS_POINTER))
+    does_not.obey(wire.Abilities(0xFFFF & ~wire.SHOWS_POINTER & ~wire.ASKS_OF_MOUSE))
     for backlog in (shows, does_not):
         take(backlog, 1.0)
         for n in range(200):

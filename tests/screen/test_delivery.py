@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from isolation import patient
 from pommel.screen.backlog import REST_S
 from pommel.screen.delivery import Delivery
 from pommel.screen.frame import Pixels
@@ -233,7 +234,7 @@ async def test_a_first_change_after_rest_goes_at_once() -> None:
         await asyncio.sleep(0.05)
         backlog._next_s = 0.0  # as if five seconds had gone
         stage.source.paint(whole(SIZE), 3)
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(patient(1.0)):
             await until(lambda: stage.shows(viewer))
 
 

@@ -16,6 +16,7 @@ from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.scaling import Scaling
 from pommel.screen.seams import Ended
 from pommel.wire import messages as wire
+from pommel.wire import mouse
 
 from .doubles import HIGH_WATER, MemorySink, Onlooker, PaintedSource, RawEncoder, until
 
@@ -130,6 +131,21 @@ async def test_pointer_and_lock_keys_are_told_to_all_and_to_who_comes_later() ->
         for one in (viewer, late):
             assert one.of(wire.MouseCursor)[-1] == wire.MouseCursor(wire.CursorShape.NONE)
             assert one.of(wire.KeyState)[-1] == wire.KeyState(wire.CAPS_LOCK)
+
+
+async def test_what_the_mouse_is_is_told_to_who_asks_and_told_again_when_it_becomes_another() -> None:
+    async with staged() as stage:
+        viewer, other = await shown(stage), await shown(stage)
+        viewer.say(wire.Abilities(wire.ASKS_OF_MOUSE))
+        await until(lambda: viewer.of(wire.MouseKind) == [wire.MouseKind(mouse.HAS_SIDES)])
+        stage.source.set_relative(True)
+        await until(lambda: len(viewer.of(wire.MouseKind)) == 2)
+        late = stage.join(Onlooker())
+        late.say(wire.Abilities(wire.ASKS_OF_MOUSE))
+        await until(lambda: late.of(wire.MouseKind))
+        relative = wire.MouseKind(mouse.HAS_SIDES | mouse.RELATIVE)
+        assert viewer.of(wire.MouseKind)[1:] == late.of(wire.MouseKind) == [relative]
+        assert other.of(wire.MouseKind) == []
 
 
 PICTURE = PointerPicture(2, 1, 1, 0, b"\xff\x00\x00\x80\x00\x00\x00\x00")

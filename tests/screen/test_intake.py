@@ -4,12 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, MovePointer, PressKey, TurnWheel
+from pommel.screen.actions import (
+    BACK,
+    FORWARD,
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    Action,
+    MoveBy,
+    MovePointer,
+    PressKey,
+    TurnWheel,
+)
 from pommel.screen.geometry import Size
 from pommel.screen.hold import Hold
 from pommel.screen.intake import MESHCENTRAL_NOTCH, Intake
 from pommel.screen.scaling import Scaling
 from pommel.wire import messages as wire
+from pommel.wire import mouse
+from pommel.wire.mouse import TURN_MOST
 
 PLAIN = Scaling(Size(1000, 800), 1024)
 
@@ -68,22 +81,55 @@ def test_places_are_mapped_back_from_the_announced_picture_and_kept_inside() -> 
     ]
 
 
-def test_a_wheel_turns_by_notches_and_keeps_the_rest() -> None:
-    turns = [wire.MouseWheel(1, 2, delta) for delta in (60, 60, -120, -300, 59, 61)]
-    assert actions(*turns) == [
-        TurnWheel(1, 2, 0, 1),
-        TurnWheel(1, 2, 0, -1),
-        TurnWheel(1, 2, 0, -2),
-        TurnWheel(1, 2, 0, 1),
-    ]
+def test_a_wheel_turns_by_steps_as_they_come() -> None:
+    turns = [wire.MouseWheel(1, 2, delta) for delta in (60, -1, 300)]
+    assert actions(*turns) == [TurnWheel(1, 2, 0, 60), TurnWheel(1, 2, 0, -1), TurnWheel(1, 2, 0, 300)]
+    assert actions(wire.Turn(1, 2, -7, 120), wire.Turn(1, 2, 0, 0)) == [TurnWheel(1, 2, 0, -7, 120)]
+
+
+def test_a_turn_that_is_none_of_a_wheel_is_cut_short() -> None:
+    most = TurnWheel(1, 2, 0, TURN_MOST, -TURN_MOST)
+    assert actions(wire.Turn(1, 2, 0x7FFF, -0x8000)) == [most]
+    assert actions(wire.MouseWheel(1, 2, 0x7FFF)) == [TurnWheel(1, 2, 0, TURN_MOST)]
 
 
 def test_meshcentrals_page_sends_three_times_as_much_for_one_notch() -> None:
-    assert actions(wire.MouseWheel(1, 2, -360), notch=MESHCENTRAL_NOTCH) == [TurnWheel(1, 2, 0, -1)]
+    assert actions(wire.MouseWheel(1, 2, -360), notch=MESHCENTRAL_NOTCH) == [TurnWheel(1, 2, 0, -120)]
+
+
+@given(st.lists(st.integers(-400, 400), max_size=30))
+def test_nothing_of_another_viewers_notch_is_lost(deltas: list[int]) -> None:
+    turned = actions(*(wire.MouseWheel(1, 2, delta) for delta in deltas), notch=MESHCENTRAL_NOTCH)
+    steps = sum(one.up for one in turned if isinstance(one, TurnWheel))
+    assert abs(3 * steps - sum(deltas)) < 3
 
 
 def test_a_wheel_turned_while_dragging_keeps_the_button_down() -> None:
-    assert actions(wire.Mouse(0, 0, wire.LEFT_DOWN), wire.MouseWheel(1, 2, 120))[-1] == TurnWheel(1, 2, LEFT, 1)
+    assert actions(wire.Mouse(0, 0, wire.LEFT_DOWN), wire.MouseWheel(1, 2, 120))[-1] == TurnWheel(1, 2, LEFT, 120)
+
+
+def test_back_and_forward_are_buttons_like_others_and_what_is_neither_is_nothing() -> None:
+    sides = [wire.SideButton(3, 4, button, True) for button in (mouse.BACK, mouse.FORWARD, 2, 255)]
+    assert actions(wire.Mouse(3, 4, wire.LEFT_DOWN), *sides, wire.SideButton(5, 6, mouse.BACK, False)) == [
+        MovePointer(3, 4, LEFT),
+        MovePointer(3, 4, LEFT | BACK),
+        MovePointer(3, 4, LEFT | BACK | FORWARD),
+        MovePointer(5, 6, LEFT | FORWARD),
+    ]
+
+
+def test_a_mouse_that_says_how_far_it_moved_presses_after_it() -> None:
+    both = wire.LEFT_DOWN | wire.LEFT_UP
+    assert actions(wire.MoveBy(-3, 5, 0), wire.MoveBy(1, 0, both), wire.MoveBy(0, 0, wire.DOUBLE_CLICK)) == [
+        MoveBy(-3, 5, 0),
+        MoveBy(1, 0, LEFT),
+        MoveBy(0, 0, 0),
+        MoveBy(0, 0, 0),
+    ]
+    intake = Intake(Hold())
+    intake.actions(wire.MoveBy(1, 1, wire.RIGHT_DOWN), PLAIN)
+    intake.actions(wire.SideButton(7, 8, mouse.BACK, True), PLAIN)
+    assert intake.leave() == [MovePointer(7, 8, 0)]
 
 
 def test_ctrl_alt_del_is_a_chord() -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,20 @@ from pommel.errors import RfbError
 from pommel.screen import rfb_requests as ask
 from pommel.screen.geometry import Rect, Size
 from pommel.screen.pointer import UNKNOWN
-from pommel.screen.rfb import Bell, Cursor, Event, ExtendedKeys, Leds, Limits, Ready, Resized, RfbClient, Updated
+from pommel.screen.rfb import (
+    Bell,
+    Cursor,
+    Event,
+    ExtendedButtons,
+    ExtendedKeys,
+    Leds,
+    Limits,
+    PointerType,
+    Ready,
+    Resized,
+    RfbClient,
+    Updated,
+)
 
 from . import rfb_bytes as says
 
@@ -217,7 +228,9 @@ def test_a_pointer_too_large_for_viewers_is_seen_but_its_picture_is_unknown(side
 
 def test_the_rest_is_told_or_skipped() -> None:
     data = says.BELL + says.cut_text(b"x" * 100_000) + says.update(says.EXTENDED_KEYS, says.leds(5))
-    assert connected().receive_data(data) == [Bell(), ExtendedKeys(), Leds(5)]
+    data += says.update(says.pointer_type(False), says.EXTENDED_BUTTONS)
+    told = [Bell(), ExtendedKeys(), Leds(5), PointerType(False), ExtendedButtons()]
+    assert connected().receive_data(data) == told
 
 
 @pytest.mark.parametrize(
@@ -262,11 +275,17 @@ def rectangles(draw: st.DrawFn) -> bytes:
     width, height = draw(st.integers(0, SIZE.width - x)), draw(st.integers(0, SIZE.height - y))
     if draw(st.booleans()):
         x, width = 0, SIZE.width
-    kind = draw(st.sampled_from(["raw", "raw", "raw", "copy", "leds", "keys", "cursor", "alpha", "same size"]))
+    kind = draw(
+        st.sampled_from(
+            ["raw", "raw", "raw", "copy", "leds", "keys", "type", "buttons", "cursor", "alpha", "same size"]
+        )
+    )
     return {
         "raw": lambda: says.raw(x, y, width, height, pixels(width * height, seed=x * y)),
         "copy": lambda: says.copy(x, y, width, height, 0, 0),
         "leds": lambda: says.leds(width & 7),
+        "type": lambda: says.pointer_type(bool(width & 1)),
+        "buttons": lambda: says.EXTENDED_BUTTONS,
         "keys": lambda: says.EXTENDED_KEYS,
         "cursor": lambda: says.cursor(9, 3, pixels(27), b"\x5a" * 6),
         "alpha": lambda: says.alpha_cursor(3, 2, pixels(6)),
@@ -307,12 +326,3 @@ def test_any_bytes_are_read_or_refused_by_name(data: bytes, greeted: bool) -> No
     except RfbError as refusal:
         assert refusal.message
     assert len(client.frame.pixels.tobytes()) <= 90_000 * 4
-
-
-def test_a_slice_of_the_fuzzing() -> None:
-    path = Path(__file__).parents[2] / "fuzz" / "rfb.py"
-    spec = importlib.util.spec_from_file_location("fuzz_rfb", path)
-    assert spec is not None and spec.loader is not None
-    fuzz = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fuzz)
-    assert fuzz.run(1.0, 20) > 100

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel.errors import RfbError
 from pommel.screen import rfb_requests as ask
 from pommel.screen.geometry import Rect
@@ -28,7 +29,7 @@ async def test_events_come_in_order_and_pixels_land_in_the_frame(tmp_path: Path)
         link = await open_link(tmp_path / "s", timeout_s=5)
         link.on_event = heard.append
         link.write(ask.update_request(Rect(0, 0, 256, 128), incremental=False))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while len(heard) < 3:
                 await asyncio.sleep(0.001)
         await link.close()
@@ -66,7 +67,7 @@ async def test_a_server_that_does_not_hang_up_is_not_waited_for_long(tmp_path: P
 
     async with says.serving(tmp_path / "s", script):
         link = await open_link(tmp_path / "s", timeout_s=5)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             await link.close()
         done.set()
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from isolation import patient
 from pommel.session.admission import LINUX
 from pommel.session.daemon import SessionDaemon, Surroundings, Timing
 from pommel.session.peer import Expected, agent_expected
@@ -31,7 +32,7 @@ HASTY = Timing(arrive_s=0.4, nobody_s=0.2, poll_s=0.05, leave_s=1.0)
 async def until(true: Callable[[], object], what: str = "it") -> None:
     """Wait for something to come about."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             while not true():
                 await asyncio.sleep(0.01)
     except TimeoutError:
@@ -184,7 +185,7 @@ class Scene:
         finally:
             viewer.leave()
             viewer.stuck.set()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patient(PATIENCE_S)):
                 await viewing
 
     @contextlib.asynccontextmanager

@@ -112,3 +112,17 @@ def test_any_bytes_are_taken_or_refused_by_name(data: bytes, after_magic: bool) 
 def test_a_token_of_another_size() -> None:
     with pytest.raises(ProtocolError, match="32 bytes"):
         AgentSide(b"short", b"a" * SIZE, b"")
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"x" * len(MAGIC), MAGIC + b"X", MAGIC + refusal("no"), MAGIC + b"C" + bytes(SIZE) + b"A" + bytes(SIZE)]
+)
+def test_a_daemon_that_was_refused_once_is_refused_for_good(wrong: bytes) -> None:
+    agent = AgentSide(TOKEN, b"a" * SIZE, b"")
+    with pytest.raises((ProtocolError, NotPermitted)) as first:
+        agent.receive(wrong)
+    for more in (b"", b"x", MAGIC, bytes(200)):
+        with pytest.raises((ProtocolError, NotPermitted)) as again:
+            agent.receive(more)
+        assert again.value.message == first.value.message
+    assert not agent.done

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel.errors import BusyError, MissingProgram, NotPermitted
 from pommel.session import seat as seat_module
 from pommel.session.sessions import Session
@@ -292,7 +293,7 @@ async def test_what_has_not_left_for_the_viewer_counts_as_unsent(scene: Scene) -
             await until(lambda: len(viewer.told) > count)
             return viewer.told[-1] == "0"
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while not await asked_again():
                 await asyncio.sleep(0.02)
 

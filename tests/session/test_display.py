@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel.session import display
 from pommel.session.display import displays
 
@@ -23,7 +24,7 @@ def program(uid: int, **env: str) -> Iterator[int]:
     child = subprocess.Popen(["setpriv", f"--reuid={uid}", "--clear-groups", "sleep", "60"], env=env)
     try:
         comm = Path(f"/proc/{child.pid}/comm")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patient(10)
         while comm.read_text() != "sleep\n":
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -56,3 +56,14 @@ def test_too_long() -> None:
         encode(Kind.MESSAGE, bytes(MAX_PAYLOAD + 1))
     with pytest.raises(ProtocolError, match="kind 1"):
         FrameDecoder(max_payload=4).receive(encode(Kind.MESSAGE, b"12345"))
+
+
+@pytest.mark.parametrize("wrong", [b"\0\0\0\0\0", b"\5\0\0\0\0", b"\1\0\0\4\1"])
+def test_what_are_no_frames_once_is_refused_for_good(wrong: bytes) -> None:
+    decoder = FrameDecoder(max_payload=1024)
+    with pytest.raises(ProtocolError) as first:
+        decoder.receive(wrong)
+    for more in (b"", encode(Kind.TEXT, b"x")):
+        with pytest.raises(ProtocolError) as again:
+            decoder.receive(more)
+        assert again.value.message == first.value.message

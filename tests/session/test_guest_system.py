@@ -94,3 +94,22 @@ def test_this_pythons_own_wheels_fit_this_system() -> None:
     libc = tuple(map(int, platform.libc_ver()[1].split(".")[:2]))
     mine = platforms(guest("linux", "6", platform.machine()), libc)  # type: ignore[arg-type]
     assert _own("click", Target(sys.version_info[:2], mine)) is not None
+
+
+@pytest.mark.parametrize("glibc", ["2.999999999", "2." + "9" * 5000, "9" * 5000 + ".1"])
+def test_a_guest_cannot_have_us_make_names_without_end(glibc: str) -> None:
+    text = f"kernel=Linux\nmachine=x86_64\npython=/usr/bin/python3.11 3.11 {glibc}\n"
+    found = read_answer(text)
+    assert found.python is None or found.python.glibc == ()
+
+
+@pytest.mark.parametrize("release", ["9" * 5000, "\u0663", "15"])
+def test_a_macs_release_is_a_number_of_a_few_digits(release: str) -> None:
+    found = read_answer(f"kernel=Darwin\nmachine=arm64\nrelease={release}\n")
+    assert len(platforms(found)[0]) < 40
+
+
+@pytest.mark.parametrize("machine", ["../x", "a b", "x" * 99, "\x1b[2J"])
+def test_a_machine_without_a_name_that_is_one(machine: str) -> None:
+    with pytest.raises(StateError):
+        read_answer(f"kernel=Linux\nmachine={machine}\n")

@@ -67,7 +67,7 @@ def units(folder: Path, program: str = "pommel") -> list[Path]:
     path.write_text("#!/bin/sh\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     words = [str(path), "kvm", "x y", "100%", "$HOME"]
-    made = files(Places.of("linux"), words, words)
+    made = files(Places.of("linux"), words, words, {"https_proxy": "http://[::1]:3128/a%20b", "NO_PROXY": 'a "b" c'})
     for where, data in made.items():
         (folder / where.name).write_bytes(data)
     return [folder / where.name for where in made]

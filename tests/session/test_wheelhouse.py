@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
@@ -12,7 +13,9 @@ import pytest
 
 from pommel.errors import CommandFailed, MissingProgram, StateError
 from pommel.process import run
-from pommel.session.wheelhouse import Target, gather, unpack
+from pommel.session.libraries import FETCHER, PACKAGES
+from pommel.session.places import System
+from pommel.session.wheelhouse import LOCK, Target, gather, locked, unpack
 
 HERE = Target(
     sys.version_info[:2],
@@ -35,6 +38,16 @@ def wheel(folder: Path, name: str, version: str, tag: str, files: dict[str, str]
         archive.writestr(f"{info}/METADATA", metadata)
         archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def locking(shop: Path, *wheels: str) -> Path:
+    """A lock of wheels of a shop, by name-version."""
+    path = shop / "guest.lock"
+    path.write_text("".join(
+        f"{name.replace('-', '==')} \\\n    --hash=sha256:{hashlib.sha256(next(shop.glob(f'{name}-*')).read_bytes()).hexdigest()}\n"
+        for name in wheels
+    ))  # fmt: skip
     return path
 
 
@@ -64,17 +77,46 @@ def test_wheels_for_another_system_are_fetched_with_what_they_need(tmp_path: Pat
     wheel(shop, "alpha", "1.0", "cp312-cp312-macosx_11_0_universal2", {"alpha.py": "a = 1\n"}, needs="beta>=2")
     wheel(shop, "alpha", "1.1", "cp312-cp312-win_amd64", {"alpha.py": "a = 2\n"})
     wheel(shop, "beta", "2.1", "py3-none-any", {"beta/__init__.py": "", "beta/tests/x.py": ""})
-    assert gather(["alpha"], ELSEWHERE, into, offline(shop)) == ["alpha 1.0", "beta 2.1"]
+    lock = locking(shop, "alpha-1.0", "beta-2.1")
+    wheel(shop, "beta", "2.2", "py3-none-any", {"beta/new.py": ""})
+    assert gather(["alpha"], ELSEWHERE, into, offline(shop), lock) == ["alpha 1.0", "beta 2.1"]
     assert (into / "alpha.py").read_text() == "a = 1\n"
     assert (into / "beta/__init__.py").exists() and not (into / "beta/tests").exists()
     assert not (tmp_path / "lib.wheels").exists()
+
+
+def test_a_file_that_is_not_the_locks_is_refused(tmp_path: Path) -> None:
+    """Another file of the same name and version, from whatever index pip was told of."""
+    first = wheel(tmp_path, "alpha", "1.0", "py3-none-any", {"alpha.py": "a = 1\n"})
+    lock = locking(tmp_path, "alpha-1.0")
+    first.unlink()
+    wheel(tmp_path, "alpha", "1.0", "py3-none-any", {"alpha.py": "a = 666\n"})
+    (tmp_path / "lib").mkdir()
+    with pytest.raises(StateError, match=r"alpha==1\.0 for the guest is another file"):
+        gather(["alpha"], ELSEWHERE, tmp_path / "lib", offline(tmp_path), lock)
+    assert not list((tmp_path / "lib").iterdir())
+    with pytest.raises(StateError, match="lock for guests has no gamma"):
+        gather(["gamma"], ELSEWHERE, tmp_path / "lib2", offline(tmp_path), lock)
+
+
+@pytest.mark.parametrize("system", PACKAGES)
+def test_the_lock_has_all_that_an_agent_needs_on_each_python(system: System) -> None:
+    platform = {"linux": "manylinux_2_28_x86_64", "macos": "macosx_14_0_arm64"}[system]
+    for minor in range(11, 15):
+        target = Target((3, minor), (platform,))
+        lines = locked(PACKAGES[system], target, LOCK.read_text())
+        names = {line.partition("==")[0] for line in lines}
+        assert {name.lower() for name in PACKAGES[system]} <= names and "uv" not in names
+        assert all(line.count("--hash=sha256:") >= 1 for line in lines)
+        assert ("pyobjc-core" in names) == (system == "macos") and len(names) == len(lines)
+        assert "uv" in [line.partition("==")[0] for line in locked([FETCHER], target, LOCK.read_text())]
 
 
 def test_what_is_not_made_for_that_system(tmp_path: Path) -> None:
     wheel(tmp_path, "alpha", "1.1", "cp312-cp312-win_amd64", {"alpha.py": ""})
     (tmp_path / "lib").mkdir()
     with pytest.raises(StateError, match=r"not to be had for Python 3\.12 on macosx_14_0_arm64"):
-        gather(["alpha"], ELSEWHERE, tmp_path / "lib", offline(tmp_path))
+        gather(["alpha"], ELSEWHERE, tmp_path / "lib", offline(tmp_path), locking(tmp_path, "alpha-1.1"))
 
 
 def test_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +126,7 @@ def test_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", str(bare))
     (tmp_path / "lib").mkdir()
     with pytest.raises(MissingProgram, match="no pip") as failure:
-        gather(["alpha"], ELSEWHERE, tmp_path / "lib", {})
+        gather(["numpy"], ELSEWHERE, tmp_path / "lib", {})
     assert "ensurepip" in str(failure.value.hint)
 
 
@@ -96,7 +138,7 @@ def test_a_registry_that_is_out_of_reach_is_no_missing_wheel(tmp_path: Path, mon
     monkeypatch.setattr("sys.executable", str(pip))
     (tmp_path / "lib").mkdir()
     with pytest.raises(CommandFailed, match="No matching distribution"):
-        gather(["alpha"], ELSEWHERE, tmp_path / "lib", {})
+        gather(["numpy"], ELSEWHERE, tmp_path / "lib", {})
 
 
 def test_what_goes_where_in_a_wheel(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from isolation import patient
+from pommel.screen.actions import BACK, MoveBy, MovePointer, TurnWheel
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.geometry import Rect, Size
 from pommel.session.agent import AgentOptions, SessionAgent
 from pommel.session.sessions import Session
 from pommel.wire import messages as wire
+from pommel.wire import mouse
 from pommel.wire.codec import Decoder, encode
 from screen.doubles import MemorySink, PaintedSource
 from session.scene import PATIENCE_S, Scene, Viewer, until
@@ -48,10 +51,34 @@ async def test_screen_first_then_pictures_and_nothing_held_down_in_the_end(scene
             first.say(encode(wire.Key(A, down=True)))
             await until(lambda: sink.done, "the key")
             assert len(sink.done) == 1
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patient(PATIENCE_S)):
             assert await living == "the daemon has hung up"
         assert len(sink.done) == 2
         assert type(sink.done[0]) is type(sink.done[1])
         assert sink.done[0] != sink.done[1]
+    pumping.cancel()
+    await asyncio.wait([pumping])
+
+
+async def test_a_mouse_s_wheels_sides_and_movements_reach_the_session_and_it_tells_what_it_has(scene: Scene) -> None:
+    scene.active = Session(0, "loginwindow", "login")
+    source, sink = PaintedSource(Size(64, 48)), MemorySink()
+    endpoint = Endpoint(source, sink)
+    pumping = asyncio.ensure_future(endpoint.run())
+    async with scene.serving() as daemon, scene.looking(daemon) as viewer:
+        viewer.say(encode(wire.Abilities(wire.ASKS_OF_MOUSE)))  # before there is anybody to ask: the daemon keeps it
+        await until(lambda: "session-active" in scene.traces())
+        agent = SessionAgent(scene.places, endpoint.serve, AgentOptions(pause_s=0.05))
+        living = asyncio.ensure_future(agent.run())
+        await until(lambda: wire.MouseKind(mouse.HAS_SIDES) in heard(viewer), "what the mouse is")
+        source.set_relative(True)
+        await until(lambda: wire.MouseKind(mouse.HAS_SIDES | mouse.RELATIVE) in heard(viewer), "that it is another")
+        for said in (wire.Turn(3, 4, -60, 240), wire.SideButton(3, 4, mouse.BACK, True), wire.MoveBy(-5, 6, 0)):
+            viewer.say(encode(said))
+        await until(lambda: len(sink.done) >= 3, "the hands")
+        assert sink.done == [TurnWheel(3, 4, 0, -60, 240), MovePointer(3, 4, BACK), MoveBy(-5, 6, BACK)]
+    async with asyncio.timeout(patient(PATIENCE_S)):
+        await living
+    assert sink.done[3:] == [MovePointer(3, 4, 0)], "what was down is let go of"
     pumping.cancel()
     await asyncio.wait([pumping])

@@ -64,8 +64,9 @@ def test_made_once_and_again_when_it_is_stale(tmp_path: Path) -> None:
 
 
 def test_halves_of_unequal_firmware_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "OVMF_CODE_4M.fd").write_bytes(bytes(3653632))
-    (tmp_path / "OVMF_VARS_4M.fd").write_bytes(bytes(131072))
+    (folder := tmp_path / "usr/share/OVMF").mkdir(parents=True)
+    (folder / "OVMF_CODE_4M.fd").write_bytes(bytes(3653632))
+    (folder / "OVMF_VARS_4M.fd").write_bytes(bytes(131072))
     with pytest.raises(FirmwareError, match="no matching pair") as refusal:
-        upstream.firmware_pair((str(tmp_path),))
+        upstream.firmware_pair(tmp_path)
     assert "ovmf" in (refusal.value.hint or "")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pommel.wire import messages as m
 
 u8, u16, u32 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32))
+i16 = st.integers(-0x8000, 0x7FFF)
 text = st.text(st.characters(max_codepoint=0xFF), max_size=40)
 point = st.builds(m.TouchPoint, u8, u32, u16, u16)
 display = st.builds(m.Display, u16, u16, u16, u16, u16)
@@ -49,6 +50,9 @@ to_endpoint = st.one_of(
     st.builds(m.KeyUnicode, u16, st.booleans()),
     st.builds(m.Abilities, u16),
     st.builds(m.Shown, u32),
+    st.builds(m.Turn, u16, u16, i16, i16),
+    st.builds(m.SideButton, u16, u16, u8, st.booleans()),
+    st.builds(m.MoveBy, i16, i16, u8),
 )
 to_viewer = st.one_of(
     *_both,
@@ -65,4 +69,5 @@ to_viewer = st.one_of(
     st.builds(m.DisplayInfo, st.lists(display, max_size=5).map(tuple)),
     st.builds(m.MouseCursor, st.sampled_from(m.CursorShape)),
     pointer,
+    st.builds(m.MouseKind, u16),
 )

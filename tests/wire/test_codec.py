@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import typing
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -277,12 +275,3 @@ def test_the_longest_command() -> None:
 def test_only_commands_are_encoded() -> None:
     with pytest.raises(WireError, match="Display is no KVM command"):
         encode(m.Display(1, 0, 0, 1, 1))  # type: ignore[arg-type]
-
-
-def test_a_slice_of_the_fuzzing() -> None:
-    path = Path(__file__).parents[2] / "fuzz" / "codec.py"
-    spec = importlib.util.spec_from_file_location("fuzz_codec", path)
-    assert spec is not None and spec.loader is not None
-    fuzz = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fuzz)
-    assert fuzz.main(1.0, 20) > 100

@@ -62,7 +62,7 @@ def checked_mac(text: str, where: str) -> str:
         UsageError: it is none.
     """
     if not _MAC.match(text):
-        raise UsageError(f"{where}: {text!r} is no MAC address")
+        raise UsageError(f"{where}: {text[:60]!r} is no MAC address")
     return text.lower().replace("-", ":")
 
 
@@ -73,7 +73,7 @@ def checked_uuid(text: str, where: str) -> str:
         UsageError: it is none.
     """
     if not _UUID.match(text):
-        raise UsageError(f"{where}: {text!r} is no UUID")
+        raise UsageError(f"{where}: {text[:60]!r} is no UUID")
     return text.lower()
 
 

@@ -55,7 +55,7 @@ def parse(text: str, where: str) -> Domain:
         raise UsageError(f"{where} is larger than any domain")
     root = _tree(text, where)
     if root.tag != "domain":
-        raise UsageError(f"{where} is <{root.tag}>, no libvirt domain", hint="virsh dumpxml NAME > NAME.xml")
+        raise UsageError(f"{where} is <{root.tag[:60]}>, no libvirt domain", hint="virsh dumpxml NAME > NAME.xml")
     found = _with_disks(Found(KIND, machine_name(_text(root, "name") or "libvirt"), ""), root, where)
     loader, nvram = root.find("os/loader"), root.find("os/nvram")
     if loader is not None and loader.get("type", "pflash") == "pflash":
@@ -131,7 +131,11 @@ def _settings(root: Element, where: str) -> dict[str, Taken]:
         unit = _UNITS.get(memory.get("unit", "KiB"))
         number = _number(memory.text, "memory", where)
         if unit is None:
-            raise UsageError(f"{where}: memory has the unit {memory.get('unit')!r}, which is none of libvirt's")
+            raise UsageError(
+                f"{where}: memory has the unit {memory.get('unit', '')[:60]!r}, which is none of libvirt's"
+            )
+        if number * unit < 1 << 20:
+            raise UsageError(f"{where}: memory is {number * unit} bytes, too little for any guest")
         settings["memory"] = Taken(size_text(number * unit), f"{where}: memory")
     if vcpus := _text(root, "vcpu"):
         settings["threads"] = Taken(_number(vcpus, "vcpu", where), f"{where}: vcpu")
@@ -147,8 +151,8 @@ def _settings(root: Element, where: str) -> dict[str, Taken]:
 
 
 def _number(text: str | None, key: str, where: str) -> int:
-    if not re.fullmatch(r"\s*[1-9]\d{0,15}\s*", text or ""):
-        raise UsageError(f"{where}: {key} is {text!r}, no number")
+    if not re.fullmatch(r"\s*[1-9][0-9]{0,15}\s*", text or ""):
+        raise UsageError(f"{where}: {key} is {(text or '')[:60]!r}, no number")
     return int(text or "")
 
 

@@ -15,9 +15,9 @@ from pommel.adopt.found import QEMU_MAC, Found, Taken, checked_mac, machine_name
 from pommel.errors import UsageError
 
 KIND = "a quickemu machine"
-TEXT_MAX = 1 << 20
+TEXT_MAX = 1 << 16  # shlex takes the square of a word's length: part of a second for one of so many characters
 _ASSIGNMENT = re.compile(r"(?:export\s+|declare\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)\Z")
-_RAM = re.compile(r"(\d+)\s*([MG])?(?:i?B)?\Z", re.IGNORECASE)
+_RAM = re.compile(r"([1-9][0-9]{0,8})\s*([MG])?(?:i?B)?\Z", re.IGNORECASE)
 _LOST = ("tpm", "usb_devices", "extra_args", "port_forwards", "network", "bridge", "fixed_iso", "floppy")
 _QEMU = re.compile(r"(.*/)?qemu-system-x86_64\Z|(.*/)?qemu-kvm\Z")
 
@@ -30,6 +30,8 @@ def parse(text: str, where: str) -> dict[str, str]:
     """
     if len(text) > TEXT_MAX:
         raise UsageError(f"{where} is larger than any configuration of quickemu")
+    if "\0" in text:
+        raise UsageError(f"{where} is no text: it holds a NUL")
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -50,7 +52,7 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
         StateError: it names no disk.
     """
     if (guest := conf.get("guest_os", "linux")) != "macos":
-        raise UsageError(f"{where} is for {guest}, and only machines with macOS can be adopted")
+        raise UsageError(f"{where} is for {guest[:60]}, and only machines with macOS can be adopted")
     disk = conf.get("disk_img")
     if not disk:
         raise no_disk(where)
@@ -59,8 +61,8 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
     if ram := conf.get("ram"):
         settings["memory"] = Taken(_ram(ram, where), f"{where}: ram")
     if cores := conf.get("cpu_cores"):
-        if not re.fullmatch(r"[1-9]\d{0,3}", cores):
-            raise UsageError(f"{where}: cpu_cores is {cores!r}, no number")
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", cores):
+            raise UsageError(f"{where}: cpu_cores is {cores[:60]!r}, no number")
         settings["threads"] = Taken(int(cores), f"{where}: cpu_cores")
     facts = {"mac": Taken(QEMU_MAC, "QEMU's own, since quickemu gave it none")}
     if conf.get("macaddr") and conf.get("network"):
@@ -109,7 +111,7 @@ def _value(text: str, where: str) -> str:
 def _ram(text: str, where: str) -> str:
     match = _RAM.match(text)
     if match is None:
-        raise UsageError(f"{where}: ram is {text!r}, no size such as 8G")
+        raise UsageError(f"{where}: ram is {text[:60]!r}, no size such as 8G")
     return f"{match[1]}{(match[2] or 'M').upper()}"
 
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pommel import ssh
+from pommel import account, ssh
 from pommel.app import adopt_plan
 from pommel.app.adopt_plan import Plan
 from pommel.app.adopt_recognise import used_disk
 from pommel.app.workspace import Workspace
 from pommel.errors import BuildError, MachineError, StateError, UsageError
-from pommel.machine import boot_choices, copying, disk, ports, record, taking
+from pommel.machine import boot_choices, copying, disk, leftovers, ports, record, taking
 from pommel.machine.exclusive import serialised
 from pommel.machine.folder import OWN_BOOT_DISK
 from pommel.machine.permission import Work, must_allow
@@ -66,6 +66,7 @@ def adopt(
         if os.path.lexists(paths.directory):
             raise StateError(f"there is a machine called {chosen.name} already", hint="choose another: --name OTHER")
         sweep_aside(paths.directory)
+        leftovers.sweep_unfinished(paths.directory.parent)
         with taking.kept_still(source):
             _build(workspace, paths, chosen, report)
         if mode == "move":
@@ -75,7 +76,7 @@ def adopt(
 
 def unfinished(path: Path, workspace: Workspace) -> MachinePaths | None:
     """The machine that `path` was being moved to when that was cut off."""
-    wanted = os.path.realpath(path.expanduser())
+    wanted = os.path.realpath(account.expand(path))
     for name in workspace.home.names():
         paths = workspace.paths(name)
         if (paths.directory / _PENDING).is_file() and wanted in (_pending(paths)["path"], _pending(paths)["disk"]):

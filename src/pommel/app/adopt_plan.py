@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pommel import account
 from pommel.adopt.found import Found, Taken
 from pommel.app.adopt_recognise import BARE, recognise
 from pommel.app.workspace import OSX_KVM, Workspace
@@ -97,7 +99,7 @@ def plan(path: Path, *, name: str | None = None, mode: str = "copy", workspace: 
     items = _items(found, paths, image, mode, converted)
     warnings = [*found.warnings, *warnings, *more, *_said_of(found, image, mode, name, workspace, made)]
     return Plan(
-        str(path.expanduser().absolute()), found.kind, name, mode, tuple(items), {**taken, **settings},
+        str(account.expand(path).absolute()), found.kind, name, mode, tuple(items), {**taken, **settings},
         replace(made, disk_format=None if kept_format == "qcow2" else kept_format),
         image.format, converted, tuple(dict.fromkeys(warnings)),
     )  # fmt: skip
@@ -111,7 +113,7 @@ def _image(found: Found, mode: str) -> _Image:
     if not path.is_file():
         raise StateError(f"{found.kind} names the disk {found.disk}, and there is no such file")
     if not os.access(path, os.R_OK):
-        raise StateError(f"{path} may not be read by you", hint=f"sudo chown $USER {path}")
+        raise StateError(f"{path} may not be read by you", hint=f"sudo chown $USER {shlex.quote(str(path))}")
     taking.refuse_if_used(path)
     declared = ["-f", found.disk_format] if found.disk_format in ("raw", "qcow2") else []
     told = json.loads(disk.qemu_img("info", "--force-share", "--output=json", *declared, str(path)))

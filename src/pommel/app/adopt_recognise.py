@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pommel import account, texts
 from pommel.adopt import dockur, libvirt, quickemu
 from pommel.adopt.found import QEMU_MAC, Found, Taken, checked_mac, checked_uuid, machine_name
 from pommel.app import machine_disk
@@ -34,7 +35,7 @@ def recognise(path: Path) -> Found:
         StateError: there is nothing, or nothing that is known.
         UsageError: it is known, and something in it cannot be read.
     """
-    path = path.expanduser().absolute()
+    path = account.expand(path).absolute()
     if not path.exists():
         raise StateError(f"there is no {path}")
     if path.is_dir():
@@ -158,7 +159,7 @@ def _absolute(found: Found, folder: Path) -> Found:
 
 
 def _kind(folder: Path, script: str) -> str:
-    if script == "boot.sh" and ((folder / "ovmf").is_dir() or "ULTMOS" in _text(folder / script)):
+    if script == "boot.sh" and ((folder / "ovmf").is_dir() or "ULTMOS" in _glance(folder / script)):
         return "a folder of ULTMOS"
     if script == "basic.sh":
         return "a folder of macOS-Simple-KVM"
@@ -184,8 +185,12 @@ def _names(folder: Path) -> frozenset[str]:
 
 
 def _text(path: Path) -> str:
+    return texts.read_text(path, most=libvirt.TEXT_MAX)
+
+
+def _glance(path: Path) -> str:
+    """What can be read of a file that is only searched for a word."""
     try:
-        with path.open("rb") as file:
-            return file.read(libvirt.TEXT_MAX + 1).decode(errors="replace")
-    except OSError as failure:
-        raise ConfigError(f"{path} cannot be read: {failure.strerror}") from failure
+        return texts.read_bytes(path, most=libvirt.TEXT_MAX).decode(errors="replace")
+    except ConfigError:
+        return ""

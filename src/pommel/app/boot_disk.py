@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pommel import locks
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
-from pommel.machine.boot_choices import BootChoice
+from pommel.machine.cloning import backing_of
 from pommel.machine.disk_contents import facts_of
 from pommel.machine.disk_facts import DiskFacts, Facts
 from pommel.machine.folder import OWN_BOOT_DISK
@@ -25,19 +25,41 @@ if TYPE_CHECKING:
 
 NAME = "OpenCore.qcow2"
 _WAIT_S = 120.0
-_USUAL = BootChoice()
+_CHAIN_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
 class BootDisk:
-    """The boot disk; `path` is None when it is the upstream's own. We pack it from the folder `packed`, if any."""
+    """The boot disk; `path` is None when it is the upstream's own.
+
+    We pack it from the folder `packed`, or make it from the image `reworked` of `reworked_format`, if any.
+    """
 
     path: Path | None = None
     reason: str = ""
     format: str = "qcow2"
     packed: Path | None = None
+    reworked: Path | None = None
+    reworked_format: str = "qcow2"
     options: Options | None = None
     root: Path | None = None  # the upstream's folder, which links in `packed` may lead into
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What the machine's boot disk has otherwise than the one it comes from."""
+
+    apple: AppleIdentity | None = None
+    hide_hypervisor: bool = False
+    verbose: bool = False
+    resolution: str | None = None  # a boot disk that is not OpenCore's stays as it is: the firmware is told as well
+
+    def why(self) -> list[str]:
+        """What was asked for, a phrase each."""
+        found = [f"with this machine's own numbers ({self.apple.model}, {self.apple.serial})"] if self.apple else []
+        found += ["asked for: apple_services"] if self.hide_hypervisor else []
+        found += ["asked for: verbose"] if self.verbose else []
+        return found + ([f"asked for: resolution {self.resolution}"] if self.resolution else [])
 
 
 def choose(
@@ -45,74 +67,131 @@ def choose(
     spec: MachineSpec,
     folder: Path,
     files: UpstreamFiles,
-    apple: AppleIdentity | None = None,
-    choice: BootChoice = _USUAL,
+    changed: Changed | None = None,
     *,
     facts: Facts | None = None,
 ) -> BootDisk:
     """Say which boot disk machine `spec.name` starts from; changes nothing. `facts` is what is in the upstream's.
 
     Raises:
-        StateError: the one that is asked for is not there; or what is asked for takes packing, and there is nothing to
-            pack.
+        StateError: the one that is asked for is not there; or what is asked for takes another boot disk, and none can
+            be made.
         UpstreamError: upstream's own is missing, and its OpenCore folder cannot be packed.
     """
+    changed = changed or Changed()
     if spec.boot_disk is not None:
         path = workspace.beside(spec.name, spec.boot_disk)
         if not path.is_file():
             raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
-        return BootDisk(path, "asked for: boot_disk", facts_of(str(path)).format or "qcow2")
+        return _like(workspace, path, facts_of(str(path)), "asked for: boot_disk", changed)
     if (own := workspace.paths(spec.name).directory / OWN_BOOT_DISK).is_file():
-        if choice.verbose:
-            raise StateError(
-                f"{spec.name} has a boot disk of its own, and --verbose would start it from another",
-                hint=f"set boot-args in OpenCore's configuration on {own}",
-            )
-        reason = "the machine's own boot disk, which it was taken over with"
-        return BootDisk(own, reason, facts_of(str(own)).format or "qcow2")
-    efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
-    why = _why_packed(files, apple, choice, (facts or {}).get(files.boot_disk or ""))
-    if not why:
+        # Its numbers are on it already: they are written there when the record gets others.
+        reason, others = "the machine's own boot disk, which it was taken over with", replace(changed, apple=None)
+        return _like(workspace, own, facts_of(str(own)), reason, others)
+    if files.boot_disk is None:
+        _refuse_change(changed, "its boot script starts from no boot disk that Pommel knows")
         return BootDisk()
+    seen = (facts or {}).get(files.boot_disk)
+    boots = seen is not None and (seen.loader is not None or seen.kind in ("device", "network"))
+    missing = None if boots else needs_build(Path(files.boot_disk))  # a raw one is as good, if it boots
+    if missing is None:
+        if not changed.why():
+            return BootDisk()
+        seen = seen or facts_of(files.boot_disk)
+        if not _fitting(changed, seen).why():
+            return BootDisk()
+        if seen.kind in ("device", "network"):
+            _refuse_change(changed, f"it starts from {files.boot_disk}, which is no file that Pommel can copy")
+        return _like(workspace, Path(files.boot_disk), seen, "", changed)
     _refuse_other_than_said(files, folder, facts or {})
-    if not efi.is_dir():
-        if choice.verbose:
-            raise StateError(f"--verbose takes OpenCore's folder, and there is no {efi}")
-        return BootDisk()  # QEMU says what it lacks, if anything: there is nothing to pack
-    from pommel.opencore.build import Options, key  # most starts pack nothing
+    return _packed(workspace, folder, missing, changed)
 
-    options = Options(add_boot_args="-v" if choice.verbose else "", smbios=_smbios(apple))
+
+def _like(workspace: Workspace, image: Path, seen: DiskFacts, reason: str, changed: Changed) -> BootDisk:
+    """The disk `image` itself, or one that is made from it with what is to be changed."""
+    kind, changed = seen.format or "qcow2", _fitting(changed, seen)
+    if not (why := changed.why()):
+        return BootDisk(image, reason, kind)
+    from pommel.opencore import rework  # most starts make nothing
+
+    options = _options(changed)
+    path = workspace.home.opencore / rework.key(_chain(image), options) / NAME
+    said = ", ".join(filter(None, (reason, *why)))
+    return BootDisk(path, f"{said}; made from {image.name}", options=options, reworked=image, reworked_format=kind)
+
+
+def _fitting(changed: Changed, seen: DiskFacts) -> Changed:
+    """What can be changed on this boot disk: a picture's size stands in OpenCore's configuration only."""
+    return changed if (seen.loader, seen.kind) == ("OpenCore", "file") else replace(changed, resolution=None)
+
+
+def _packed(workspace: Workspace, folder: Path, missing: str, changed: Changed) -> BootDisk:
+    efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
+    if not efi.is_dir():
+        _refuse_change(changed, f"{missing}, and there is no {efi} to pack one from")
+        return BootDisk()  # QEMU says what it lacks, if anything: there is nothing to pack
+    from pommel.opencore.build import key
+
+    options = _options(changed)
     path = workspace.home.opencore / key(efi, config, options, root=folder) / NAME
-    reason = f"{', '.join(why)}; packed from upstream's {efi.relative_to(folder)}"
+    reason = f"{', '.join((missing, *changed.why()))}; packed from upstream's {efi.relative_to(folder)}"
     return BootDisk(path, reason, packed=efi, options=options, root=folder)
 
 
-def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
-    """Pack the boot disk if it is one that we pack and it is not there."""
-    if chosen.packed is None or chosen.path is None or chosen.options is None or chosen.path.exists():
-        return
-    from pommel.opencore.build import build
+def _refuse_change(changed: Changed, because: str) -> None:
+    if why := replace(changed, resolution=None).why():
+        raise StateError(
+            f"this machine needs a boot disk of its own ({', '.join(why)}), and none can be made: {because}",
+            hint="set boot_disk to an image of OpenCore's boot disk",
+        )
 
+
+def _options(changed: Changed) -> Options:
+    from pommel.opencore.options import Options
+
+    return Options(
+        add_boot_args="-v" if changed.verbose else "",
+        hide_hypervisor=changed.hide_hypervisor,
+        resolution=f"{changed.resolution}@32" if changed.resolution else None,
+        smbios=smbios_of(changed.apple),
+    )
+
+
+def _chain(image: Path) -> list[Path]:
+    """An image and those that it lies over."""
+    found = [image]
+    while len(found) < _CHAIN_MAX and (under := backing_of(found[-1])) is not None:
+        found.append(under)
+    return found
+
+
+def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
+    """Make the boot disk if it is one that we make and it is not there.
+
+    Raises:
+        StateError, UpstreamError, BuildError, MissingProgram: it cannot be made.
+    """
+    source = chosen.packed or chosen.reworked
+    if source is None or chosen.path is None or chosen.options is None or chosen.path.exists():
+        return
     folder = chosen.path.parent
-    with locks.hold(folder.with_name(f".{folder.name}.lock"), busy="a boot disk is being packed", wait_s=_WAIT_S):
+    with locks.hold(folder.with_name(f".{folder.name}.lock"), busy="a boot disk is being made", wait_s=_WAIT_S):
         if chosen.path.exists():
             return
         sweep_aside(folder)
         with build_aside(folder) as aside:
-            config = chosen.packed.parent / "config.plist"
-            build(chosen.packed, config, aside / NAME, root=chosen.root, options=chosen.options, report=report)
+            _make(chosen, source, aside / NAME, chosen.options, report)
 
 
-def _why_packed(
-    files: UpstreamFiles, apple: AppleIdentity | None, choice: BootChoice, seen: DiskFacts | None
-) -> list[str]:
-    if files.boot_disk is None:
-        return []
-    boots = seen is not None and (seen.loader is not None or seen.kind in ("device", "network"))
-    missing = None if boots else needs_build(Path(files.boot_disk))  # a raw one is as good, if it boots
-    found = [missing] if missing else []
-    found += [f"with this machine's own numbers ({apple.model}, {apple.serial})"] if apple else []
-    return found + (["asked for: verbose"] if choice.verbose else [])
+def _make(chosen: BootDisk, source: Path, target: Path, options: Options, report: Report) -> None:
+    if chosen.packed is None:
+        from pommel.opencore.rework import rework
+
+        rework(source, target, options=options, image_format=chosen.reworked_format, report=report)
+    else:
+        from pommel.opencore.build import build
+
+        build(source, source.parent / "config.plist", target, root=chosen.root, options=options, report=report)
 
 
 def _refuse_other_than_said(files: UpstreamFiles, folder: Path, facts: Facts) -> None:
@@ -126,7 +205,8 @@ def _refuse_other_than_said(files: UpstreamFiles, folder: Path, facts: Facts) ->
         )
 
 
-def _smbios(apple: AppleIdentity | None) -> Smbios:
+def smbios_of(apple: AppleIdentity | None) -> Smbios:
+    """These numbers as OpenCore's options take them."""
     from pommel.opencore.options import Smbios
 
     if apple is None:

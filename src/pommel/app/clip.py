@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,7 +25,7 @@ from pommel.errors import BusyError, DeadlineError, PommelError, StateError
 from pommel.machine.pinned import pin_holder
 from pommel.machine.spec import MachineSpec
 from pommel.paths import write_atomic
-from pommel.process import Detached, spawn_detached
+from pommel.process import Detached, spawn_detached, this_python
 from pommel.progress import Progress, Report, ignore, warn
 from pommel.settings import format_size
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pommel.app.clip_once import Moved
 START_S = 40.0  # ssh, the greeting, and a slow host
 STOP_S = 5.0
+_ASK_AGAIN_S = 3.0
 _LOG_MAX = 256 << 10
 
 
@@ -71,7 +71,7 @@ def refuse_second(guest: Guest) -> None:
     """
     if (pid := locks.holder(guest.paths.lock)) is not None:
         raise BusyError(
-            f"the clipboard of {guest.label} is synced already (pid {pid})",
+            f"the clipboard of {guest.label} is synced already ({locks.whom(pid)})",
             hint=f"pommel clip status {' '.join(guest.words)}; end it with: pommel clip stop {' '.join(guest.words)}",
         )
 
@@ -196,6 +196,18 @@ def try_again(guest: Guest) -> None:
         clip_control.order(guest.paths.socket, {"do": "connect"})
 
 
+def settle(guest: Guest, *, timeout_s: float = START_S) -> None:
+    """Have a sync that waits for its guest connect now, and wait until it has; nothing happens where there is none."""
+    until, asked = time.monotonic() + timeout_s, 0.0
+    while locks.holder(guest.paths.lock) is not None and (now := time.monotonic()) < until:
+        if clip_status.look(guest.paths, guest.label).state not in ("connecting", "guest asleep"):
+            return
+        if now - asked >= _ASK_AGAIN_S:
+            asked = now
+            try_again(guest)
+        time.sleep(0.1)
+
+
 def _refuse_none(guest: Guest) -> None:
     if locks.holder(guest.paths.lock) is None:
         raise StateError(
@@ -222,7 +234,7 @@ def _spawn(workspace: Workspace, guest: Guest, verb: str, options: ClipOptions) 
     log = guest.paths.log
     if log.exists() and log.stat().st_size > _LOG_MAX:
         log.unlink()
-    argv = [sys.executable, "-m", "pommel", "clip", verb, "--serve", json.dumps(asdict(options)), *guest.words]
+    argv = this_python("-m", "pommel", "clip", verb, "--serve", json.dumps(asdict(options)), *guest.words)
     argv += ["--accept-new"] if guest.accept_new else []
     env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
     return spawn_detached(argv, log, env=env, cwd=workspace.cwd)

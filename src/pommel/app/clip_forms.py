@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from pommel.clipboard.content import HTML, LIMIT_BYTES, PNG, TEXT, Content, Held, content_of
-from pommel.console.clipboard import Clip
+from collections.abc import Callable, Sequence
+
+from pommel.clipboard.content import HTML, LIMIT_BYTES, PNG, TEXT, URIS, Content, Held, content_of, foreign
+from pommel.console.clipboard import Clip, ClipFile
+from pommel.console.telling import Noun
 from pommel.errors import StateError
 
 _FORMS = {"text": TEXT, "html": HTML, "png": PNG}
 
 
-def clip_of(content: Content) -> Clip:
-    """Take from a copy what a browser can have.
+def clip_of(content: Content, noun: Noun, files: Sequence[ClipFile] = (), copies: int = 0) -> Clip:
+    """Take from a copy of the `noun`, number `copies`, what a browser can have. Only what is empty gives an empty clip.
 
     Raises:
-        StateError: it is held back, and may not travel.
+        StateError: nothing of it can be had; it says what it is, and why.
     """
-    if content.held is Held.FOREIGN:
-        return Clip()  # who cannot tell a picture from nothing says this of both
+    if content.held is Held.GONE:
+        raise StateError(f"the {noun}'s clipboard is empty: the program that had copied has ended")
+    if content.held is Held.FOREIGN and not content.kinds:
+        raise StateError(f"the {noun}'s clipboard has no text; whether it has something else cannot be told there")
     if content.held is not None:
-        raise StateError(f"what is on the machine's clipboard stays there: {content.held.value}")
-    text, html = content.text, content.get(HTML)
-    return Clip(text.decode() if text else None, html.decode(errors="replace") if html else None, content.get(PNG))
+        raise StateError(f"what is on the {noun}'s clipboard stays there: {content.why}")
+    text, html, png = content.text, content.get(HTML), content.get(PNG)
+    if content.forms and not files and text is None and html is None and png is None:
+        kinds = foreign(name for name in content.names if name != URIS)
+        raise StateError(f"what is on the {noun}'s clipboard stays there: {kinds.why}")
+    decoded = text.decode() if text else None, html.decode(errors="replace") if html else None
+    return Clip(*decoded, png, tuple(files), copies)
 
 
-def content_of_clip(clip: Clip, forms: frozenset[str], limit: int = LIMIT_BYTES) -> Content:
-    """Make a copy of what a browser gave, for a clipboard that knows `forms`.
+def content_of_clip(clip: Clip, noun: Noun, fitting: Callable[[Content], Content], limit: int = LIMIT_BYTES) -> Content:
+    """Make a copy of what a browser gave, for the clipboard of the `noun`, which takes what is `fitting`.
 
     Raises:
         StateError: nothing of it can be put there.
     """
-    content = content_of({_FORMS[name]: data for name, data in clip.forms}, limit).only(forms)
+    content = content_of({_FORMS[name]: data for name, data in clip.forms}, limit)
+    content = fitting(content)
     if content.held is not None:
-        raise StateError(f"the machine's clipboard does not take it: {content.held.value}")
+        raise StateError(f"the {noun}'s clipboard does not take it: {content.why}")
     return content

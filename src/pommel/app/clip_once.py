@@ -91,15 +91,15 @@ async def _for_guest(content: Content, hello: Hello, files: Files, limit: int) -
     """The same copy as the guest may have it."""
     if URIS in content.names:
         return await files.push(content, hello)
-    content = await asyncio.to_thread(fitted, content, hello.forms, limit)
-    return _movable(content.only(hello.forms & PORTABLE), "this desktop's clipboard")
+    content = await fitted(content, hello.forms, limit)
+    return _movable(hello.fitting(content), "this desktop's clipboard")
 
 
 async def _for_host(content: Content, hello: Hello, files: Files, limit: int) -> Content:
     """The same copy as this desktop may have it."""
     if URIS in content.names:
         return await files.pull(content, hello)
-    content = await asyncio.to_thread(with_png, content, limit)
+    content = await with_png(content, limit)
     return _movable(content.only(PORTABLE), "the guest's clipboard")
 
 
@@ -143,7 +143,7 @@ def _refusals(guest: Guest) -> Iterator[None]:
 
 def _movable(content: Content, whose: str) -> Content:
     if content.held is not None:
-        raise StateError(f"what is on {whose} stays there: {content.held.value}")
+        raise StateError(f"what is on {whose} stays there: {content.why}")
     if content.empty:
         raise StateError(f"there is nothing on {whose}", hint="copy something first")
     return content

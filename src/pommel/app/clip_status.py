@@ -67,7 +67,8 @@ class ClipStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """The status as one JSON object."""
-        return {**asdict(self), "running": self.running}
+        told = {**asdict(self), "running": self.running}
+        return told | {"sync_pid": told.pop("pid"), "history_size": told.pop("history")}
 
 
 def status_of(seen: Snapshot, guest: Guest, options: ClipOptions, *, alive: bool, since: float) -> ClipStatus:

@@ -9,9 +9,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from pommel import locks
+from pommel import account, locks
 from pommel.app import guest
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, UsageError
@@ -134,6 +133,6 @@ def _first(told: Mapping[str, list[str]], option: str) -> str | None:
 
 
 def _keys(workspace: Workspace, told: Mapping[str, list[str]]) -> tuple[str, ...]:
-    files = [value for value in told.get("identityfile", ()) if Path(value).expanduser().is_file()]
+    files = [value for value in told.get("identityfile", ()) if account.expand(value).is_file()]
     lent = _first(told, "identityagent") not in (None, "none", "SSH_AUTH_SOCK") or workspace.env.get("SSH_AUTH_SOCK")
     return (*files, *(["the keys of your ssh-agent"] if lent else []))

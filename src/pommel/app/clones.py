@@ -11,18 +11,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pommel.app import console
+from pommel.app import console, identities
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError, UsageError
-from pommel.machine import cloning, folder, identity, ports, record, smbios
+from pommel.machine import cloning, folder, identity, naming, ports, record, smbios
 from pommel.machine.exclusive import serialised
 from pommel.machine.permission import CLONED, GILDED, RENAMED, UNGILDED, working_on
 from pommel.machine.record import MachineRecord
-from pommel.paths import MachinePaths, build_aside, sweep_aside, write_atomic
-from pommel.progress import Report, ignore
-
-_TAHOE_MODEL = "iMac20,1"  # macOS 26 is offered to few Intel models, and this is one
-_USUAL_MODEL = "iMacPro1,1"
+from pommel.paths import MachinePaths, build_aside, sweep_aside
+from pommel.progress import Report, ignore, note
 
 
 def clone(
@@ -39,26 +36,27 @@ def clone(
 
     `linked` disks hold only what differs, and `source` must not be written to from then on; by default those of a
     golden machine are. `keep_identity` keeps UUID, MAC address and Apple's numbers: two such must not meet in a net.
+    Where no boot disk is known that Apple's numbers could be written on, the clone has its base's, which is told.
 
     Raises:
-        UsageError: `target` cannot be a name, or the SMBIOS model is unknown.
+        UsageError: `target` cannot be a name, or the SMBIOS model is unknown, or there is no boot disk to write it on.
         StateError: `source` is not there, runs or sleeps, or `target` is there.
         BuildError: there is too little room.
     """
     workspace = workspace or Workspace.current()
     base, paths = workspace.made(source), workspace.paths(target)
-    if paths.directory.exists():
-        raise StateError(f"{target} exists already", hint="pommel list shows the machines")
+    _refuse_taken(target, paths)
     with _both(workspace, source, target), working_on(base, CLONED, report=report), contextlib.ExitStack() as held:
         kept = record.load(base.record)
-        made = _record_of_clone(workspace, kept, target, keep_identity, model)
-        if paths.directory.exists():
-            raise StateError(f"{target} exists already", hint="pommel list shows the machines")
+        made = _record_of_clone(workspace, kept, target, keep_identity=keep_identity, model=model, report=report)
+        _refuse_taken(target, paths)
         sweep_aside(paths.directory)
         aside = held.enter_context(build_aside(paths.directory))
         linked = kept.golden if linked is None else linked
         cloning.clone_disks(base, aside, linked=linked, form=kept.disk_format, report=report)
-        _copy_own(base, aside, keep_identity)
+        _copy_own(base, aside)
+        if not keep_identity:
+            identities.write_on(aside / folder.OWN_BOOT_DISK, made, report=report)
         _copy_keys(base, aside, target)
         ports.allot_port(
             workspace.home,
@@ -82,14 +80,9 @@ def rename(name: str, new: str, *, workspace: Workspace | None = None) -> None:
     workspace = workspace or Workspace.current()
     old, paths = workspace.made(name), workspace.paths(new)
     with _both(workspace, name, new), working_on(old, RENAMED):
-        if paths.directory.exists():
-            raise StateError(f"{new} exists already", hint="pommel list shows the machines")
+        _refuse_taken(new, paths)
         console.stop(workspace, name)
-        kept = record.load(old.record)
-        # The new name is in the record before the folder has it: a machine is found by its folder, and the name in
-        # its record is for people, so that whoever is killed between the two leaves a machine that works.
-        _rename_keys(old.known_hosts, new)
-        record.save(old.record, replace(kept, name=new))
+        naming.write(old, new)
         old.directory.rename(paths.directory)
         shutil.rmtree(old.runtime, ignore_errors=True)
         desktop.remove(name, data_home=data_home(workspace.env))
@@ -109,19 +102,22 @@ def golden(name: str, on: bool = True, *, workspace: Workspace | None = None) ->
 
 def apple_model(workspace: Workspace, kept: MachineRecord) -> str:
     """The Mac that a machine should be: what its upstream makes it, unless its macOS is not offered to that."""
-    if kept.macos == "26":
-        return _TAHOE_MODEL
+    said = None
     with contextlib.suppress(Exception):  # whatever is wrong with that file, there is a usual answer
         spec = workspace.spec(kept.name)
         config = workspace.upstream_folder(spec) / "OpenCore" / "config.plist"
-        said = plistlib.loads(config.read_bytes())["PlatformInfo"]["Generic"]["SystemProductName"]
-        if said in smbios.MODELS:
-            return str(said)
-    return _USUAL_MODEL
+        said = str(plistlib.loads(config.read_bytes())["PlatformInfo"]["Generic"]["SystemProductName"])
+    return smbios.model_for(kept.macos, said)
+
+
+def _refuse_taken(name: str, paths: MachinePaths) -> None:
+    folder.refuse_lost(name, paths.directory)
+    if paths.directory.exists():
+        raise StateError(f"{name} exists already", hint="pommel list shows the machines")
 
 
 def _record_of_clone(
-    workspace: Workspace, kept: MachineRecord, target: str, keep_identity: bool, model: str | None
+    workspace: Workspace, kept: MachineRecord, target: str, *, keep_identity: bool, model: str | None, report: Report
 ) -> MachineRecord:
     config = workspace.file_of(kept.name).path
     made = replace(
@@ -138,6 +134,17 @@ def _record_of_clone(
     fresh = identity.new_identity(os.urandom(identity.RANDOM_BYTES))
     made = replace(made, uuid=fresh.uuid, mac=fresh.mac)
     if kept.upstream == TRIAL:
+        return made
+    if kept.apple is None and not identities.can_be_written(workspace, kept.name):
+        if model is not None:
+            raise UsageError(
+                f"{kept.name} starts from no boot disk that Pommel knows, so {target} cannot be made a {model}",
+                hint="set boot_disk to an image of OpenCore's boot disk; or leave out --model",
+            )
+        note(
+            report,
+            f"{target}: no boot disk with Apple's numbers is known; where it is a Mac, it has those of {kept.name}",
+        )
         return made
     wanted = model or kept.model or apple_model(workspace, kept)
     try:
@@ -158,9 +165,9 @@ def _both(workspace: Workspace, one: str, other: str) -> Iterator[None]:
         yield
 
 
-def _copy_own(base: MachinePaths, aside: Path, keep_identity: bool) -> None:
-    """The firmware that the machine was taken over with; and its boot disk, which holds its numbers, if they stay."""
-    for name in (folder.OWN_FIRMWARE, *((folder.OWN_BOOT_DISK,) if keep_identity else ())):
+def _copy_own(base: MachinePaths, aside: Path) -> None:
+    """The firmware and the boot disk that the machine was taken over with: the clone boots as its base does."""
+    for name in (folder.OWN_FIRMWARE, folder.OWN_BOOT_DISK):
         if (base.directory / name).is_file():
             shutil.copyfile(base.directory / name, aside / name)
 
@@ -168,11 +175,4 @@ def _copy_own(base: MachinePaths, aside: Path, keep_identity: bool) -> None:
 def _copy_keys(base: MachinePaths, aside: Path, target: str) -> None:
     if base.ssh_key.parent.is_dir():
         shutil.copytree(base.ssh_key.parent, aside / base.ssh_key.parent.name, symlinks=True)
-        _rename_keys(aside / base.ssh_key.parent.name / base.known_hosts.name, target)
-
-
-def _rename_keys(known_hosts: Path, new: str) -> None:
-    """The guest's host keys stand under the machine's name."""
-    if known_hosts.exists():
-        lines = [line.partition(" ") for line in known_hosts.read_text().splitlines() if line.strip()]
-        write_atomic(known_hosts, "".join(f"{new} {rest}\n" for _, _, rest in lines), mode=0o600)
+        naming.write_keys(aside / base.ssh_key.parent.name / base.known_hosts.name, target)

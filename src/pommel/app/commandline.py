@@ -9,21 +9,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app import boot_disk, machine_disk, network_checks, origins, passt, reach
+from pommel.app import (
+    asked_for,
+    boot_disk,
+    forwards,
+    identities,
+    machine_disk,
+    origins,
+    passt,
+    passthrough,
+    reach,
+    trust,
+)
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import UpstreamError
 from pommel.host import accel, qemu_binary
 from pommel.host.qemu_version import qemu_version
-from pommel.machine import explain, firmware, identity, installation, own_disks, ports, record, user_words
+from pommel.machine import added, firmware, identity, installation, own_disks, ports, record, user_words
 from pommel.machine.boot_choices import BootChoice, choose_installer
 from pommel.machine.commandline import CommandLine
-from pommel.machine.disk_facts import DiskFacts
+from pommel.machine.disk_facts import DiskFacts, Facts
 from pommel.machine.folder import OWN_FIRMWARE
+from pommel.machine.forwards import Forward, Reverse
 from pommel.machine.origins import Difference
 from pommel.machine.rules import HostFacts, Overlaid, Placement, apply_rules
 from pommel.machine.spec import MachineSpec
@@ -44,6 +56,8 @@ class Disks:
     own: machine_disk.DiskPlan
     copies: tuple[Named, ...] = ()
     installer: str | None = None
+    boot_disk: str | None = None  # the upstream's
+    facts: Facts = field(default_factory=dict)  # what is in the files of the upstream's drives
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,9 @@ class Planned:
     differences: tuple[Difference, ...] = ()  # the user's own text to the pristine upstream's
     qemu: qemu_binary.Binary | None = None
     disks: Disks | None = None
+    ssh_port: int = 0  # of this host; the start takes the next free one in place of a busy one
+    forwards: tuple[Forward, ...] = ()  # asked for, beside SSH's
+    reverse: tuple[Reverse, ...] = ()  # services of this host for the guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +142,13 @@ def prepare(
         name,
         wanted=spec.ssh_port or kept.ssh_port,
         keep=lambda port: record.save(paths.record, replace(kept, ssh_port=port)),
+        claimed=forwards.claimed(workspace, name, spec.ssh_port or kept.ssh_port),
         report=report,
     )
     planned = _plan(workspace, replace(kept, ssh_port=port), spec, choice, starting=True)
-    network_checks.refuse(planned.overlaid.command_line, partial(reach.port_holder, workspace, name))
+    passthrough.must_start(planned.spec)
+    forwards.refuse(workspace, spec, planned, allotted=port)  # which the start sees to
+    added.lead(paths, planned.reverse)
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
@@ -151,7 +171,7 @@ def _disks(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> Disk
     planned = machine_disk.plan(workspace, spec, files, upstream.facts, kept)
     copies = machine_disk.copies(spec, paths, files, upstream.facts)
     installer = files.installer if files.installer and Path(files.installer).exists() else None
-    return Disks(planned, tuple(copies), installer)
+    return Disks(planned, tuple(copies), installer, files.boot_disk, upstream.facts)
 
 
 def new_record(
@@ -177,7 +197,9 @@ def _read(workspace: Workspace, spec: MachineSpec, *, starting: bool = False) ->
     elif not folder.is_dir():
         get = "pommel bootstrap --no-setup" if spec.upstream == OSX_KVM else f"pommel config {spec.name}"
         raise UpstreamError(f"there is no upstream at {folder}", hint=get)
-    again = partial(_capture, spec, starting=starting)
+    if starting:
+        trust.must_start(workspace, spec, folder)
+    again = partial(_capture, workspace, spec, starting=starting)
     captured = again(folder)
     followed = origins.follow(workspace, spec, folder, captured, again)
     cwd = str(captured.cwd)
@@ -194,11 +216,11 @@ def followed(workspace: Workspace, spec: MachineSpec) -> origins.Followed:
         UpstreamError: the boot script cannot be used as data.
     """
     folder = workspace.upstream_folder(spec)
-    captured = _capture(spec, folder)
-    return origins.follow(workspace, spec, folder, captured, partial(_capture, spec))
+    captured = _capture(workspace, spec, folder)
+    return origins.follow(workspace, spec, folder, captured, partial(_capture, workspace, spec))
 
 
-def _capture(spec: MachineSpec, folder: Path, *, starting: bool = False) -> Captured:
+def _capture(workspace: Workspace, spec: MachineSpec, folder: Path, *, starting: bool = False) -> Captured:
     """Run the boot script; without a sandbox only for a start, and for the trial machine, whose script is ours."""
     return capture(
         folder,
@@ -207,6 +229,7 @@ def _capture(spec: MachineSpec, folder: Path, *, starting: bool = False) -> Capt
         timeout_s=spec.boot_timeout_s,
         unsandboxed=starting or spec.upstream == TRIAL,
         real=qemu_binary.host_qemu(spec.qemu),
+        hidden=(workspace.home.root, workspace.home.cache),
     )
 
 
@@ -218,9 +241,11 @@ def _plan(
     chosen = accel.choose(spec.accel, partial(accel.probe_kvm, workspace.home.cache, qemu=str(binary.path)))
     own = user_words.warnings(upstream.line, spec, host_limits(), chosen.kind)
     spec, warnings = _tuned(spec, chosen.kind, upstream.line)
-    storage = _storage(workspace, spec, upstream)
-    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, kept.apple, choice, facts=upstream.facts)
-    installer, why = _installer(workspace, spec, kept, upstream.files, choice)
+    storage, ways = _storage(workspace, spec, upstream), asked_for.placed(workspace, spec)
+    there = installation.installed(workspace.paths(spec.name), kept)
+    changed, notes = identities.boot_disk_changes(spec, kept, choice, installed=there[0], starting=starting)
+    boot = boot_disk.choose(workspace, spec, upstream.folder, upstream.files, changed, facts=upstream.facts)
+    installer, why = _installer(workspace, spec, kept, upstream.files, choice, there)
     placement = replace(
         _placement(workspace.paths(spec.name), kept, upstream, storage, reach.taken_macs(workspace, spec.name)),
         installer=installer,
@@ -229,6 +254,7 @@ def _plan(
         boot_disk=str(boot.path) if boot.path else None,
         boot_disk_reason=boot.reason,
         boot_disk_format=boot.format,
+        **ways,
     )
     host = HostFacts(
         accel="kvm" if chosen.kind == "kvm" else "tcg",
@@ -244,10 +270,13 @@ def _plan(
         storage.firmware,
         boot,
         overlaid,
-        (*said, *own, *warnings, *storage.warnings, *overlaid.warnings),
+        (*said, *own, *warnings, *notes, *storage.warnings, *overlaid.warnings),
         upstream.differences,
         binary,
         storage.disks,
+        kept.ssh_port,
+        placement.forwards,
+        placement.reverse,
     )
 
 
@@ -338,6 +367,7 @@ def _installer(
     kept: record.MachineRecord,
     files: UpstreamFiles,
     choice: BootChoice,
+    installed: tuple[bool, str],
 ) -> tuple[str | None, str]:
     path = files.installer
     if spec.macos is not None or kept.recovery is not None:
@@ -346,36 +376,4 @@ def _installer(
         image = recovery.image_for(workspace, spec.macos, kept.recovery)
         path = str(image.image) if image else path
     there = path if path and Path(path).exists() else None
-    return choose_installer(choice, there, installation.installed(workspace.paths(spec.name), kept))
-
-
-def explained(planned: Planned) -> list[tuple[str, str, str]]:
-    """Rows of argument, origin and reason; removed arguments last, marked so."""
-    return [
-        (("removed: " if row.state == "removed" else "") + row.argument, row.origin, row.reason)
-        for row in explain.explain(planned.overlaid, planned.differences)
-    ]
-
-
-def as_shell(planned: Planned) -> str:
-    """The command line as a shell takes it."""
-    return explain.as_shell(planned.overlaid.command_line)
-
-
-def as_dict(planned: Planned) -> dict[str, Any]:
-    """The command line and its explanation as one JSON object."""
-    return {
-        "name": planned.spec.name,
-        "accel": planned.accel.kind,
-        "accel_reason": planned.accel.reason,
-        "upstream": str(planned.captured.cwd),
-        "sandboxed": planned.captured.sandboxed,
-        "qemu": {"path": str(planned.qemu.path), "reason": planned.qemu.reason} if planned.qemu else None,
-        "host_effects": list(planned.captured.facts.effects),
-        "environment": dict(planned.captured.facts.environment),
-        "left_out": list(planned.captured.facts.left_out),
-        "notes": list(planned.captured.notes),
-        "argv": list(planned.overlaid.command_line.argv),
-        "warnings": list(planned.warnings),
-        "arguments": explain.as_json(explain.explain(planned.overlaid, planned.differences)),
-    }
+    return choose_installer(choice, there, installed)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel.errors import CommandFailed, PommelError, StateError
+from pommel.errors import CommandFailed, NotPermitted, PommelError, StateError
+from pommel.files import users_mode, write_atomic
 from pommel.overlay.git import git
 from pommel.overlay.pins import DEFAULT, OSX_KVM
-from pommel.paths import check_name, write_atomic
+from pommel.paths import check_name
 from pommel.progress import Report, ignore, note, warn
 from pommel.recovery import catalog
 
@@ -116,7 +117,7 @@ def init(
     if dry_run:
         return ConfigRepo(folder, name, missing, begins)
     for file in missing:
-        write_atomic(folder / file, wanted[file])
+        write_atomic(folder / file, wanted[file], mode=users_mode())
     if begins:
         begins = _begin_git(folder, report)
     for file in (each for each in wanted if each not in missing and not each.endswith(".gitkeep")):
@@ -128,6 +129,8 @@ def _in_git(folder: Path) -> bool:
     there = next((each for each in (folder, *folder.parents) if each.is_dir()), folder)
     try:
         return git(there, "rev-parse", "--is-inside-work-tree", check=False).text.strip() == "true"
+    except NotPermitted:  # it is in one, of somebody else's
+        return True
     except PommelError:
         return False
 

@@ -12,13 +12,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pommel.app.clip_downloads import guest_files, open_guest_file, path_at, paths_in
 from pommel.app.clip_forms import clip_of, content_of_clip
-from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, Content
+from pommel.clipboard.content import LIMIT_BYTES, URIS, Content
 from pommel.clipboard.engine import ECHO_S
-from pommel.clipboard.frames import Copied, Done
+from pommel.clipboard.frames import Copied, Done, Hello
 from pommel.clipboard.guest import GuestError, GuestLink, Trouble, guest_link
 from pommel.clipboard.images import with_png
-from pommel.console.clipboard import Clip, ClipState
+from pommel.console.clipboard import Clip, ClipFile, ClipState, Overtaken
+from pommel.console.telling import MACHINE, Noun
 from pommel.errors import DeadlineError, PommelError
 
 IDLE_S = 60.0
@@ -33,21 +35,34 @@ class _Live:
     """A connection that stands: what the guest can be given, what it has, and who waits for it to take something."""
 
     link: GuestLink
-    forms: frozenset[str]
+    hello: Hello
+    counts: bool  # whether the guest counts its copies, so that it never takes ours for one
     content: Content | None = None
     given: Content | None = None
+    before: Content | None = None  # what it was given before that
     given_at: float = float("-inf")
     waiting: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
 
 
 class MachineClipboard:
-    """A ConsoleClipboard (console.clipboard) for the guest that `argv` reaches; `key_hint` lets a key in there."""
+    """A ConsoleClipboard (console.clipboard) for the guest that `argv` reaches; `key_hint` lets a key in there.
+
+    `noun` is what the page shows of it.
+    """
 
     def __init__(
-        self, argv: Callable[[], Sequence[str]], *, key_hint: str, idle_s: float = IDLE_S, limit: int = LIMIT_BYTES
+        self,
+        argv: Callable[[], Sequence[str]],
+        *,
+        key_hint: str,
+        noun: Noun = MACHINE,
+        idle_s: float = IDLE_S,
+        limit: int = LIMIT_BYTES,
     ) -> None:
         self._argv, self._key_hint, self._idle_s, self._limit = argv, key_hint, idle_s, limit
+        self._noun = noun
         self._live: _Live | None = None
+        self._last: Content | None = None  # what the guest had when it was last heard of, over connections
         self._why, self._copies, self._token = "", 0, 0
         self._viewers, self._asking, self._used_at = 0, 0, float("-inf")
         self._failures = 0
@@ -81,30 +96,47 @@ class MachineClipboard:
         """See ConsoleClipboard."""
         with self._use():
             live = await self._ready()
-            content = await asyncio.to_thread(with_png, live.content or Content(), self._limit)
-        return clip_of(content)
+            content, copies = live.content or Content(), self._copies
+            if URIS in content.names:
+                return clip_of(content, self._noun, await guest_files(self._argv(), paths_in(content)), copies)
+            return clip_of(await with_png(content, self._limit), self._noun, copies=copies)
 
-    async def set(self, clip: Clip) -> None:
+    @contextlib.asynccontextmanager
+    async def open_file(self, copies: int, index: int) -> AsyncIterator[tuple[ClipFile, AsyncIterator[bytes]]]:
+        """See ConsoleClipboard."""
+        with self._use():
+            live = await self._ready()
+            path = path_at(live.content if copies == self._copies else None, index, self._noun)
+            async with open_guest_file(self._argv, path) as opened:
+                yield opened
+
+    async def set(self, clip: Clip, seen: int | None = None) -> int:
         """See ConsoleClipboard."""
         with self._use():
             async with self._setting:
                 live = await self._ready()
-                await self._give(live, content_of_clip(clip, live.forms & PORTABLE, self._limit))
+                if seen is not None and self._copies > seen:
+                    raise Overtaken(self._noun)
+                await self._give(live, content_of_clip(clip, self._noun, live.hello.fitting, self._limit))
+                self._copies += 1
+                await self._tell()
+                return self._copies
 
     async def _give(self, live: _Live, content: Content) -> None:
         self._token += 1
-        live.given, live.given_at = content, time.monotonic()
+        live.before, live.given, live.given_at = live.given, content, time.monotonic()
         taken = live.waiting[self._token] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(TAKE_S):
                 await live.link.write(self._token, content)
                 if not await taken:
-                    raise PommelError("the machine's clipboard refused it")
+                    raise PommelError(f"the {self._noun}'s clipboard refused it")
         except TimeoutError:
-            raise DeadlineError(f"the machine did not take it in {TAKE_S:g} s") from None
+            raise DeadlineError(f"the {self._noun} did not take it in {TAKE_S:g} s") from None
         finally:
             live.waiting.pop(self._token, None)
         live.content, live.given_at = content, time.monotonic()
+        self._last = content
 
     # --- the connection
 
@@ -128,7 +160,7 @@ class MachineClipboard:
     async def _connection(self) -> None:
         """Connect, and stay until nobody wants it any more."""
         async with guest_link(self._argv(), limit=self._limit) as (link, hello):
-            self._live = live = _Live(link, hello.forms)
+            self._live = live = _Live(link, hello, hello.kind == "mac")
             tasks = [asyncio.ensure_future(work) for work in (self._hear(live), link.stay_alive(), self._unwanted())]
             try:
                 ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -154,12 +186,18 @@ class MachineClipboard:
 
     async def _copied(self, live: _Live, content: Content) -> None:
         first = live.content is None
+        late = live.before if live.waiting and not live.counts else None
+        if late is not None and content.digest == late.digest:
+            return  # of the write before the one that is under way
         if live.given is not None and _is_echo(live, live.given, content):
             live.content = live.given
         else:
             live.content = content
             live.given = live.given if live.waiting else None  # from here on it would be a copy like any other
-            self._copies += not first
+            # Of what was there when a connection began, only something else than what was heard of last is a copy.
+            unheard = self._last is not None and self._last.digest != content.digest
+            self._copies += unheard if first else 1
+        self._last = live.content
         self._why = ""
         await self._tell()
 
@@ -213,13 +251,17 @@ class MachineClipboard:
 def _is_echo(live: _Live, given: Content, content: Content) -> bool:
     """Whether the guest tells of what we have given it, soon or late, or of what its own keeper made of that."""
     recent = bool(live.waiting) or time.monotonic() - live.given_at < ECHO_S
-    return content.digest == given.digest or (recent and content.within(given))
+    if content.digest == given.digest:
+        return not live.counts
+    return recent and content.within(given)
 
 
 @contextlib.asynccontextmanager
-async def machine_clipboard(argv: Callable[[], Sequence[str]], *, key_hint: str) -> AsyncIterator[MachineClipboard]:
+async def machine_clipboard(
+    argv: Callable[[], Sequence[str]], *, key_hint: str, noun: Noun = MACHINE
+) -> AsyncIterator[MachineClipboard]:
     """Have a machine's clipboard for the time of the block."""
-    clipboard = MachineClipboard(argv, key_hint=key_hint)
+    clipboard = MachineClipboard(argv, key_hint=key_hint, noun=noun)
     running = asyncio.ensure_future(clipboard.run())
     try:
         yield clipboard

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel import texts
 from pommel.app import clip, guest
 from pommel.app.clip_target import find_guest
 from pommel.app.workspace import Workspace
@@ -93,11 +94,8 @@ def read_public(path: Path) -> PublicKey:
     Raises:
         UsageError: it is none; a private key's file is refused with the name of the public one.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_READ_MAX).decode(errors="replace")
-    except OSError as failure:
-        raise UsageError(f"{path} cannot be read: {failure.strerror}", hint="make one with: ssh-keygen") from failure
+    data = texts.read_bytes(path, error=UsageError, hint="make one with: ssh-keygen", most=_READ_MAX, pipes=True)
+    text = texts.decode(data, path, error=UsageError)
     if "PRIVATE KEY" in text:
         raise UsageError(f"{path} is a private key, which goes nowhere", hint=f"name the public one: {path}.pub")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

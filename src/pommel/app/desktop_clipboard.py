@@ -9,14 +9,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from pommel.app.clip_downloads import host_files, open_host_file, path_at, paths_in
 from pommel.app.clip_forms import clip_of, content_of_clip
-from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, Content
+from pommel.clipboard.content import CONVERTED, LIMIT_BYTES, PORTABLE, URIS, Content
 from pommel.clipboard.host import Desktop, HostClipboard, HostGone, host_clipboard
 from pommel.clipboard.images import with_png
-from pommel.console.clipboard import Clip, ClipState
-from pommel.errors import StateError
+from pommel.console.clipboard import Clip, ClipFile, ClipState, Overtaken
+from pommel.console.telling import SESSION
+from pommel.errors import DeadlineError, StateError
 
 _TRIES = 5
+_FETCH_S = 30.0
 
 
 class DesktopClipboard:
@@ -24,10 +27,14 @@ class DesktopClipboard:
 
     def __init__(self, host: HostClipboard) -> None:
         self._host = host
+        host.on_copy = self._noticed
         self._content: Content | None = None
-        self._sequence = 0
+        # Of the host's copies: which have been noticed, fetched, and written over by a page.
+        self._newest, self._fetched, self._covered = 0, 0, -1
         self._why, self._copies = "", 0
         self._news = asyncio.Condition()
+        self._setting = asyncio.Lock()
+        self._telling: set[asyncio.Future[None]] = set()
 
     def state(self) -> ClipState:
         """See ConsoleClipboard."""
@@ -45,36 +52,71 @@ class DesktopClipboard:
 
     async def get(self) -> Clip:
         """See ConsoleClipboard."""
-        self._check()
-        return clip_of(await asyncio.to_thread(with_png, self._content or Content(), LIMIT_BYTES))
+        content, copies = await self._present()
+        if URIS in content.names:
+            return clip_of(content, SESSION, await asyncio.to_thread(host_files, paths_in(content)), copies)
+        return clip_of(await with_png(content, LIMIT_BYTES), SESSION, copies=copies)
 
-    async def set(self, clip: Clip) -> None:
+    @contextlib.asynccontextmanager
+    async def open_file(self, copies: int, index: int) -> AsyncIterator[tuple[ClipFile, AsyncIterator[bytes]]]:
         """See ConsoleClipboard."""
-        content = content_of_clip(clip, self._host.forms & PORTABLE)
-        for _ in range(_TRIES):
-            self._check()
-            before = self._sequence
-            if await self._host.write(content, before):
-                self._content = content
-                return
-            async with self._news:  # somebody copied at this very moment; who pastes wants his own all the same
-                await self._news.wait_for(lambda before=before: self._sequence != before or self._why)  # type: ignore[misc]
-        raise StateError("the desktop's clipboard is being changed all the time", hint="try again")
+        content = self._content if copies == self._copies else None
+        async with open_host_file(path_at(content, index, SESSION)) as opened:
+            yield opened
+
+    async def set(self, clip: Clip, seen: int | None = None) -> int:
+        """See ConsoleClipboard."""
+        content = content_of_clip(clip, SESSION, lambda content: content.only(self._host.forms & PORTABLE))
+        async with self._setting:
+            for _ in range(_TRIES):
+                self._check()
+                if seen is not None and self._copies > seen:
+                    raise Overtaken(SESSION)
+                before = self._newest
+                if await self._host.write(content, before):
+                    self._content, self._covered = content, before
+                    self._copies += 1
+                    await self._tell()
+                    return self._copies
+                async with self._news:  # somebody copied at this very moment; who pastes wants his own all the same
+                    await self._news.wait_for(lambda before=before: self._newest != before or self._why)  # type: ignore[misc]
+        raise StateError(f"the {SESSION}'s clipboard is being changed all the time", hint="try again")
 
     async def run(self) -> None:
         """Follow the desktop's copies until cancelled, or until there is no desktop any more."""
         with contextlib.suppress(HostGone):
             while True:
                 change = await self._host.next_change()
-                first = self._content is None
-                self._content, self._sequence = change.content, change.sequence
-                await self._tell(copies=self._copies + (not first))
-        await self._tell(why="the session has ended")
+                if change.sequence > self._covered:
+                    self._content, self._fetched = change.content, change.sequence
+                    await self._tell()
+        self._why = "the session has ended"
+        await self._tell()
 
-    async def _tell(self, *, copies: int | None = None, why: str = "") -> None:
+    def _noticed(self, sequence: int) -> None:
+        """Hear of a copy that is still to be fetched: from now on it is the newest."""
+        self._newest = sequence
+        self._copies += 1
+        telling = asyncio.ensure_future(self._tell())
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _present(self) -> tuple[Content, int]:
+        """The newest copy and its number, once it is fetched."""
+        try:
+            async with asyncio.timeout(_FETCH_S), self._news:
+                await self._news.wait_for(lambda: self._why or self._known)
+        except TimeoutError:
+            raise DeadlineError(f"the program that copied has not handed it over in {_FETCH_S:g} s") from None
+        self._check()
+        return self._content or Content(), self._copies
+
+    @property
+    def _known(self) -> bool:
+        return self._content is not None and max(self._fetched, self._covered) >= self._newest
+
+    async def _tell(self) -> None:
         async with self._news:
-            self._copies = self._copies if copies is None else copies
-            self._why = why
             self._news.notify_all()
 
     def _check(self) -> None:
@@ -86,8 +128,9 @@ class DesktopClipboard:
 async def desktop_clipboard(display: str) -> AsyncIterator[DesktopClipboard | None]:
     """Have the clipboard of the X server `display` for the time of the block; None where it has none for us."""
     async with contextlib.AsyncExitStack() as stack:
+        forms = PORTABLE | CONVERTED | {URIS}
         try:
-            host = await stack.enter_async_context(host_clipboard(Desktop("x11", display)))
+            host = await stack.enter_async_context(host_clipboard(Desktop("x11", display), forms=forms))
         except StateError:  # no XFIXES: the page then shows no clipboard
             yield None
             return

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel.app import guest
+from pommel.app import guest, trimming
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError
-from pommel.machine import copying, disk, own_disks, resizing, state, usage
+from pommel.machine import copying, disk, moving, own_disks, resizing, state, usage
 from pommel.machine.copying import Compacted
+from pommel.machine.disk_choice import wanted_disk
 from pommel.machine.exclusive import serialised
-from pommel.machine.permission import CHECKED, COMPACTED, DISK_ADDED, RESIZED, must_allow, working_on
+from pommel.machine.moving import Place
+from pommel.machine.permission import CHECKED, COMPACTED, DISK_ADDED, DISK_MOVED, RESIZED, must_allow, working_on
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
@@ -32,10 +35,12 @@ class Listed:
     linked: bool
     snapshots: int
     advice: str = ""
+    file: str = ""  # where it lies, links followed
 
     def as_dict(self) -> dict[str, Any]:
         """The disk as one JSON object."""
-        return asdict(self)
+        told = asdict(self)
+        return told | {"snapshot_count": told.pop("snapshots")}
 
 
 def listed(name: str, *, ask: bool = False, workspace: Workspace | None = None) -> list[Listed]:
@@ -54,7 +59,8 @@ def listed(name: str, *, ask: bool = False, workspace: Workspace | None = None) 
             raise StateError(f"there is no disk {path}", hint=f"pommel doctor {name}")
         guest_bytes = in_use if called == MAIN else None
         advice = usage.trim_report(use, guest_bytes).advice if use.virtual_bytes else ""
-        found.append(Listed(called, str(path), use.virtual_bytes, use.actual_bytes, use.linked, use.snapshots, advice))
+        sizes = (use.virtual_bytes, use.actual_bytes)
+        found.append(Listed(called, str(path), *sizes, use.linked, use.snapshots, advice, os.path.realpath(path)))
     return found
 
 
@@ -84,16 +90,71 @@ def resize(name: str, size_bytes: int, *, called: str = MAIN, workspace: Workspa
 
 
 def compact(name: str, *, called: str = MAIN, workspace: Workspace | None = None, report: Report = ignore) -> Compacted:
-    """Write a disk of the stopped machine `name` anew, without what the guest has freed.
+    """Give back what the guest of machine `name` has freed: by its own trim while it runs, else by writing a disk anew.
 
     Raises:
-        StateError: it runs or sleeps, the disk holds snapshots, or linked clones lie over it.
+        StateError: it is held or sleeps; of a stopped one, the disk holds snapshots, or linked clones lie over it; of a
+            running one, its QEMU keeps what is trimmed, or its guest has nothing to call.
+        NotPermitted: who we are in the guest may not trim.
         BuildError: there is too little room for the copy.
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
+    if trimming.runs(paths):
+        return trimming.trim(workspace, paths, _path(paths, called), report=report)
     with working_on(paths, COMPACTED, report=report):
         return copying.compact(_path(paths, called), report=report)
+
+
+def look_compact(name: str, *, called: str = MAIN, workspace: Workspace | None = None) -> tuple[str, Listed]:
+    """What `compact` would do now ("rewrite" or "trim"), and how the disk is, without doing any of it.
+
+    Raises:
+        StateError: it would refuse, as far as can be known beforehand.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    path, live = _path(paths, called), trimming.runs(paths)
+    if not live:
+        must_allow(paths, COMPACTED)
+        copying.must_fit(path)
+    elif (refusal := trimming.why_not(paths, path)) is not None:
+        raise refusal
+    found = next(each for each in listed(name, ask=live, workspace=workspace) if each.name == called)
+    return "trim" if live else "rewrite", found
+
+
+def move(
+    name: str, path: Path, *, called: str = MAIN, workspace: Workspace | None = None, report: Report = ignore
+) -> Place:
+    """Move a disk of the stopped machine `name` to `path`, a folder or a file, perhaps on another drive; or back.
+
+    Raises:
+        StateError: it runs, or there is a file already, or no folder.
+        NotPermitted, BuildError: the folder cannot be written to, or has too little room.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    _refuse_if_settled(workspace, name, called)
+    return moving.move(paths, _path(paths, called), path, report=report)
+
+
+def look_move(name: str, path: Path, *, called: str = MAIN, workspace: Workspace | None = None) -> Place:
+    """What `move` would do now, without doing any of it. Raises as `move` does, as far as can be known beforehand."""
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    _refuse_if_settled(workspace, name, called)
+    must_allow(paths, DISK_MOVED)
+    return moving.look(paths, _path(paths, called), path)
+
+
+def _refuse_if_settled(workspace: Workspace, name: str, called: str) -> None:
+    said = workspace.spec(name).disk_file
+    if called == MAIN and wanted_disk(said).kind in ("path", "upstream"):
+        raise StateError(
+            f"disk_file says that the disk of {name} is {said}, and that is where it is looked for",
+            hint="take disk_file out of pommel.toml: a machine keeps the disk that it has",
+        )
 
 
 def add(name: str, called: str, size_bytes: int, *, workspace: Workspace | None = None) -> Listed:

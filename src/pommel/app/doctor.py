@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,32 +14,45 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pommel import writable
+from pommel import marks, proxies, writable
 from pommel.app import (
+    backups,
     clip_status,
+    clock,
     commandline,
     console,
+    console_tls,
+    device_checks,
+    displays,
+    forwards,
     guest,
     host_checks,
+    identities,
+    memory,
     needs,
     network_checks,
     overlay,
     reach,
     recovery,
     setup,
+    sharing,
+    snapshot_timer,
     upstreams,
+    usb,
 )
 from pommel.app.making import MACOS_TAKES
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.clipboard.host import find_desktop
-from pommel.errors import PommelError
+from pommel.errors import MissingProgram, PommelError
 from pommel.host import packages, qemu_binary
 from pommel.host.needs import MACOS_NEEDS, RUN_NEEDS
 from pommel.host.qemu_version import qemu_version
-from pommel.machine import disk, firmware, record, state
+from pommel.machine import disk, firmware, ports, record, state
 from pommel.machine.spec import MachineSpec
+from pommel.overlay.git import typed
 from pommel.process import run
 from pommel.recovery import catalog
+from pommel.recovery.origin import Origin
 from pommel.settings import format_size
 
 Level = Literal["ok", "warn", "fail"]
@@ -107,6 +119,9 @@ def _host(workspace: Workspace, spec: MachineSpec) -> Found:
     for problem in found.problems:
         if problem.level != "note":
             yield "processor", "fail" if problem.level == "fail" else "warn", problem.what, problem.hint
+    for folder in marks.guard(workspace.home):
+        text = f"other users of this host can enter {folder}, and its mode cannot be changed"
+        yield "privacy", "warn", text, f"set POMMEL_HOME to a folder on a file system with modes (findmnt -T {folder})"
     free = host_checks.free_bytes(workspace)
     home = workspace.home.root
     low = spec.upstream != TRIAL and free < MACOS_TAKES
@@ -140,11 +155,15 @@ def _kvm(workspace: Workspace, spec: MachineSpec) -> Found:
 def _packages(workspace: Workspace, spec: MachineSpec) -> Found:
     wanted = [*RUN_NEEDS, *(MACOS_NEEDS if spec.upstream != TRIAL else ())]
     lacking = packages.missing(wanted)
-    plan = needs.plan(spec, made=True)
+    try:
+        plan = needs.plan(spec, made=True)
+        fix = plan.as_text if plan else None
+    except MissingProgram as why:  # not for us to install here
+        fix = why.hint
     for need in wanted:
         if need in lacking:
             level: Level = "warn" if need.optional else "fail"
-            yield need.name, level, f"missing; it {need.why}", plan.as_text if plan else f"install {need.name}"
+            yield need.name, level, f"missing; it {need.why}", fix or f"install {need.name}"
     if not lacking:
         yield "programs", "ok", ", ".join(Path(need.name).name for need in wanted), None
     version = qemu_version(str(qemu_binary.installed()), workspace.home.cache)
@@ -174,6 +193,8 @@ def _upstream(workspace: Workspace, spec: MachineSpec) -> Found:
     yield "boot disk", "ok", planned.boot_disk.reason or "the upstream's own", None
     for line in planned.warnings:
         yield "start", "warn", line, f"pommel config {spec.name}"
+    for problem, mend in device_checks.problems(planned.overlaid.command_line, planned.qemu, workspace.home.cache):
+        yield "devices", "fail", problem, mend
     for problem, mend in network_checks.problems(planned.overlaid.command_line):
         yield "network", "fail", problem, mend
 
@@ -195,7 +216,7 @@ def _checkout(workspace: Workspace, spec: MachineSpec) -> Found:
         yield "checkout", "fail", f"{text}, and {seen.pinned[:12]} is pinned", "pommel bootstrap --update"
     for kind, names in (("modified", seen.modified), ("missing", seen.missing), ("of the wrong hash", seen.unverified)):
         if names:
-            mend = f"git -C {standing.checkout} checkout -- {' '.join(names[:5])}"
+            mend = typed(standing.checkout, "checkout", "--", *names[:5])
             yield "files", "fail" if kind == "of the wrong hash" else "warn", f"{kind}: {', '.join(names[:5])}", mend
     for patch in standing.conflicts:
         yield "patches", "fail", f"patches/{patch.name} does not apply", "pommel overlay status shows where"
@@ -234,11 +255,30 @@ def _disk(workspace: Workspace, spec: MachineSpec) -> Found:
     yield "disk", "ok", f"{format_size(found.virtual_bytes)}, {format_size(found.actual_bytes)} used on the host", None
     if found.backing is not None and not found.backing.exists():
         yield "backing file", "fail", f"{found.backing} is gone, and the disk lies over it", "put it back"
+    yield from _numbers(workspace, spec)
+    yield from snapshot_timer.checks(workspace, spec)
+    yield from memory.checks(workspace, spec)
     if paths.nvram.exists():
         yield "NVRAM", "ok", f"{paths.nvram.stat().st_size} bytes, the machine's own", None
 
 
+def _numbers(workspace: Workspace, spec: MachineSpec) -> Found:
+    if spec.upstream == TRIAL:
+        return
+    told = identities.show(spec.name, workspace=workspace)
+    if told["public"]:
+        text = f"its serial numbers are nobody's own, and other machines have them too: {told['public']}"
+        yield "numbers", "warn", text, f"pommel stop {spec.name}; pommel identity {spec.name} --new"
+    elif told["serial"]:
+        yield "numbers", "ok", f"{told['model']}, {told['serial']}, from {told['where'] or 'its record'}", None
+
+
 def _network(workspace: Workspace, spec: MachineSpec) -> Found:
+    yield from _proxies(workspace, spec)
+    yield from forwards.checks(workspace, spec)
+    yield from usb.checks(workspace, spec)
+    yield from backups.checks(workspace.paths(spec.name))
+    yield from sharing.checks(workspace, spec)
     paths = workspace.paths(spec.name)
     alive = paths.record.exists() and state.observe(paths).alive
     port = record.load(paths.record).ssh_port if paths.record.exists() else spec.ssh_port
@@ -255,16 +295,36 @@ def _network(workspace: Workspace, spec: MachineSpec) -> Found:
         yield "SSH port", "ok", "any free one, when the machine is made", None
     elif alive:
         yield from _answers(workspace, spec, f"127.0.0.1:{port}")
-    elif _is_free(port):
+    elif ports.is_free(port):
         yield "SSH port", "ok", f"127.0.0.1:{port} is free", None
     else:
         yield "SSH port", "warn", f"127.0.0.1:{port} is taken by another program", f"ss -ltnp 'sport = :{port}'"
+
+
+def _proxies(workspace: Workspace, spec: MachineSpec) -> Found:
+    from pommel.mesh import membership  # with the cryptography that most commands do without
+
+    folder = workspace.paths(spec.name).mesh
+    joined = membership.load(folder).msh.servers if membership.has_joined(folder) else ()
+    for url in ((workspace.origin or Origin()).base_url, *(server.url for server in joined)):
+        where = urlsplit(url).hostname
+        try:
+            proxy = proxies.proxy_for(url, workspace.env)
+        except PommelError as wrong:
+            yield "proxy", "fail", f"{where}: {wrong.message}", wrong.hint
+            continue
+        if proxy is not None:
+            yield "proxy", "ok", f"{where} by way of {proxy}", None
+        elif any(workspace.env.get(name) for name in proxies.NAMES):
+            yield "proxy", "ok", f"{where} by no proxy", None
 
 
 def _answers(workspace: Workspace, spec: MachineSpec, where: str) -> Found:
     answers = guest.ssh_answers(workspace, spec.name)
     text = f"{where}: " + ("the guest answers" if answers else "the guest does not let us in (yet)")
     turn_on = "in macOS: System Settings, Sharing, Remote Login"
+    if answers:
+        yield from clock.checks(workspace, spec.name)
     yield "SSH", "ok" if answers else "warn", text, turn_on if spec.upstream != TRIAL else f"pommel console {spec.name}"
 
 
@@ -298,24 +358,17 @@ def _console(workspace: Workspace, spec: MachineSpec) -> Found:
             yield "sockets", "fail", wrong.message, wrong.hint
             return
         yield "sockets", "ok", str(paths.runtime), None
+    yield from displays.checks(workspace, spec)
+    if (certificate := console_tls.look(workspace, spec.name)) is not None:
+        yield "certificate", *certificate
     served = console.find(paths) if paths.record.exists() else None
     if served is None:
         yield "page", "ok", "not served now", None
     else:
         address = urlsplit(served.url)
-        reached = address.port is not None and not _is_free(address.port)
+        reached = address.port is not None and not ports.is_free(address.port)
         text = f"{address.scheme}://{address.netloc} (pid {served.pid})"
         yield "page", "ok" if reached else "fail", text, f"pommel console {spec.name}"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def host_facts() -> dict[str, str]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pommel import writable
-from pommel.app import commandline, making, needs, network_checks, overlay, upstreams
+from pommel.app import commandline, device_checks, forwards, making, needs, overlay, upstreams
 from pommel.app.commandline import Disks
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import MissingProgram, UpstreamError
 from pommel.machine import permission, state
+from pommel.machine.folder import refuse_lost
 from pommel.machine.spec import MachineSpec
 from pommel.overlay import laying, patches
 
@@ -38,6 +39,7 @@ def look(workspace: Workspace, spec: MachineSpec, flags: Mapping[str, Any] | Non
         PommelError: whatever `up` would raise for the machine as it is now.
     """
     paths = workspace.paths(spec.name)
+    refuse_lost(spec.name, paths.directory)
     if state.observe(paths).alive:
         return Foreseen()
     writable.must_take(workspace.home.root)
@@ -60,7 +62,8 @@ def look(workspace: Workspace, spec: MachineSpec, flags: Mapping[str, Any] | Non
     planned = commandline.command_line(workspace, spec.name, flags, starting=True)
     if not made:
         making.refuse(workspace, spec, planned.disks)
-    network_checks.refuse(planned.overlaid.command_line)
+    device_checks.refuse(planned.overlaid.command_line, planned.qemu, workspace.home.cache)
+    forwards.refuse(workspace, spec, planned, allotted=planned.ssh_port)
     return Foreseen(planned.warnings, planned.disks)
 
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pommel.app import reach
 from pommel.app.workspace import TRIAL, Workspace
-from pommel.errors import CommandFailed, DeadlineError, PommelError, StateError, UsageError
+from pommel.errors import CommandFailed, DeadlineError, MissingProgram, PommelError, StateError, UsageError
 from pommel.machine import state
 from pommel.process import attach, run
-from pommel.ssh import SshTarget, end_shared_argv, host_block, multiplexed, remote, scp_argv, ssh_argv
+from pommel.ssh import (
+    NEWER,
+    SshAddress,
+    SshTarget,
+    configuration_argv,
+    end_shared_argv,
+    forwards,
+    host_block,
+    multiplexed,
+    remote,
+    scp_argv,
+    ssh_argv,
+    understands_argv,
+)
 
 # Without a password: as root where sudo lets us, else by asking the desktop's own session.
 _SHUT_DOWN = (
@@ -73,6 +88,18 @@ def scp(workspace: Workspace, words: Sequence[str]) -> int:
         UsageError: no word names a machine's file, or two machines are named.
         StateError: the machine is not running.
     """
+    name = named_in(workspace, words)
+    target = ssh_target(workspace, name)
+    told = [remote(target, word.partition(":")[2]) if _is_remote(workspace, word) else word for word in words]
+    return attach(scp_argv(target, told, shared=multiplexed(shared_socket(workspace, name))))
+
+
+def named_in(workspace: Workspace, words: Sequence[str]) -> str:
+    """The machine that the words of an scp name.
+
+    Raises:
+        UsageError: none does, or two machines are named.
+    """
     named = {word.partition(":")[0] for word in words if _is_remote(workspace, word)}
     if len(named) != 1:
         raise UsageError(
@@ -81,10 +108,7 @@ def scp(workspace: Workspace, words: Sequence[str]) -> int:
             else f"one machine at a time: {', '.join(sorted(named))}",
             hint=f"machines: {', '.join(workspace.names())}",
         )
-    name = named.pop()
-    target = ssh_target(workspace, name)
-    told = [remote(target, word.partition(":")[2]) if _is_remote(workspace, word) else word for word in words]
-    return attach(scp_argv(target, told, shared=multiplexed(shared_socket(workspace, name))))
+    return named.pop()
 
 
 def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
@@ -93,7 +117,7 @@ def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
     Raises:
         StateError: a machine that is named has not been made yet, or nobody here knows its guest's address.
     """
-    blocks = []
+    blocks, newer = [], _known_options()
     for name in names or workspace.home.names():
         workspace.made(name)
         try:
@@ -103,8 +127,25 @@ def ssh_config(workspace: Workspace, names: Sequence[str] = ()) -> str:
                 raise
             blocks.append(f"# {name}: {unknown.message}\n")  # the others are still of use
             continue
-        blocks.append(host_block(target, name, multiplexed(shared_socket(workspace, name))))
+        shared = multiplexed(shared_socket(workspace, name))
+        blocks.append(host_block(target, name, shared, newer=newer, clear_forwards=_has_forwards(name)))
     return "\n".join(blocks)
+
+
+def _known_options() -> list[str]:
+    """Which of the newer options this host's ssh has."""
+    try:
+        return [key for key, value in NEWER.items() if run(understands_argv(key, value), check=False).returncode == 0]
+    except MissingProgram:  # the blocks may be for another host
+        return []
+
+
+def _has_forwards(name: str) -> bool:
+    """Whether the user's configuration forwards ports for whatever host, and so for one called `name`."""
+    try:
+        return forwards(run(configuration_argv(SshAddress(name)), check=False, timeout_s=10).text)
+    except (MissingProgram, DeadlineError):  # a Match exec of theirs
+        return False
 
 
 def end_shared(workspace: Workspace, name: str) -> None:
@@ -131,6 +172,14 @@ def _is_remote(workspace: Workspace, word: str) -> bool:
 def shared_socket(workspace: Workspace, name: str) -> Path:
     """Where the connection is that calls to the guest of machine `name` share."""
     return workspace.paths(name).runtime / "ssh"
+
+
+def is_connected(workspace: Workspace, name: str) -> bool:
+    """Whether an earlier call's connection to the guest of machine `name` is still there to ride on."""
+    with socket.socket(socket.AF_UNIX) as there, contextlib.suppress(OSError):
+        there.connect(str(shared_socket(workspace, name)))
+        return True
+    return False
 
 
 def ssh_run(

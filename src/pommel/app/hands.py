@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from pommel.app import displays
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError, UsageError
+from pommel.files import users_mode, write_atomic
 from pommel.machine import state
-from pommel.paths import MachinePaths, write_atomic
+from pommel.paths import MachinePaths
 
 GRAB_TIMEOUT_S = 10.0
 
 
-def screenshot(name: str, out: Path | str, *, workspace: Workspace | None = None) -> tuple[int, int]:
+def screenshot(name: str, out: Path | str, *, display: int = 1, workspace: Workspace | None = None) -> tuple[int, int]:
     """Save the screen of machine `name` as a PNG; return its width and height in pixels.
 
     Raises:
-        StateError: the machine is not running.
+        StateError: the machine is not running, or has no such display.
         DeadlineError: QEMU gave no picture in 10 s.
     """
     from pommel.screen.snapshot import grab, png_bytes
@@ -28,8 +30,8 @@ def screenshot(name: str, out: Path | str, *, workspace: Workspace | None = None
     path = Path(out)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"{path} is no file to write to", hint="name a file in a folder that exists: shot.png")
-    frame = asyncio.run(grab(_running(name, workspace).vnc, GRAB_TIMEOUT_S))
-    write_atomic(path.absolute(), png_bytes(frame))
+    frame = asyncio.run(grab(displays.socket(_running(name, workspace), display), GRAB_TIMEOUT_S))
+    write_atomic(path.absolute(), png_bytes(frame), mode=users_mode())
     return frame.size.width, frame.size.height
 
 

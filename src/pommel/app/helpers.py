@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from pommel import account
 from pommel.app import host_checks
 from pommel.app.workspace import Workspace
 from pommel.host import commands
@@ -16,7 +16,7 @@ def found(workspace: Workspace) -> list[Helper]:
     """The helper commands, and how each stands."""
     own = host_checks.own_command()
     names = {"pommel": own, "vm-clip": (*own, "clip", "vm-clip")}
-    return commands.plan(Path.home(), workspace.env.get("PATH", os.defpath), names)
+    return commands.plan(account.home(workspace.env), workspace.env.get("PATH", os.defpath), names)
 
 
 def steps(workspace: Workspace) -> list[tuple[str, str, bool]]:
@@ -30,7 +30,8 @@ def steps(workspace: Workspace) -> list[tuple[str, str, bool]]:
 def place(workspace: Workspace, *, report: Report) -> list[str]:
     """Place those that are missing or outdated; return a line for each."""
     done = []
-    told = commands.advice(Path.home(), workspace.env.get("PATH", os.defpath), workspace.env.get("SHELL", ""))
+    home = account.home(workspace.env)
+    told = commands.advice(home, workspace.env.get("PATH", os.defpath), workspace.env.get("SHELL", ""))
     for helper in found(workspace):
         if helper.state in ("foreign", "edited"):
             who = "is not Pommel's" if helper.state == "foreign" else "was edited since Pommel wrote it"

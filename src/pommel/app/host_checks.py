@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pommel import account
 from pommel.app import tuning
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import PommelError
@@ -18,6 +19,7 @@ from pommel.host.qemu_version import qemu_version
 from pommel.machine import disk
 from pommel.machine.spec import MachineSpec
 from pommel.machine.tuning import Problem, problems
+from pommel.process import this_python
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,9 @@ def own_command() -> tuple[str, ...]:
     inside = door.parent / ".venv"
     if door.is_file() and os.access(door, os.X_OK) and Path(sys.prefix) == inside:
         return (str(door),)
-    return (sys.executable, "-m", "pommel")
+    return tuple(this_python("-m", "pommel"))
 
 
 def data_home(env: Mapping[str, str] | None = None) -> Path:
     """The XDG directory that desktop entries and icons are under."""
-    env = os.environ if env is None else env
-    said = env.get("XDG_DATA_HOME", "")
-    return Path(said) if said.startswith("/") else Path.home() / ".local" / "share"
+    return account.folder(env, "XDG_DATA_HOME", ".local/share")

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from pommel.app import disks, machines, snapshots
+from pommel.app import (
+    backups,
+    clock,
+    disks,
+    displays,
+    forwards,
+    machines,
+    memory,
+    sharing,
+    snapshot_due,
+    snapshots,
+    usb,
+)
 from pommel.app.workspace import Workspace
 from pommel.machine import cloning, record
 from pommel.recovery import catalog
@@ -20,7 +32,10 @@ def info(name: str, *, workspace: Workspace | None = None) -> dict[str, Any]:
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
     kept = record.load(paths.record)
-    seen = machines.status(name, workspace=workspace)
+    seen, ways = (
+        machines.status(name, workspace=workspace),
+        forwards.listed(name, must_answer=False, workspace=workspace),
+    )
     return {
         **seen.as_dict(),
         "macos": f"{catalog.find(kept.macos).title} {kept.macos}" if kept.macos else None,
@@ -42,6 +57,14 @@ def info(name: str, *, workspace: Workspace | None = None) -> dict[str, Any]:
             {key: value for key, value in asdict(each).items() if key in ("tag", "created", "ram", "note")}
             for each in snapshots.list_snapshots(name, workspace=workspace)
         ],
+        "memory": memory.known(name, workspace=workspace) if seen.pid else None,
+        "clock": known.as_dict() if (known := clock.last_known(paths)) else None,
+        "schedule": snapshot_due.told(workspace, name),
+        **{key: value for key, value in ways.as_dict().items() if key in ("forwards", "reverse")},
+        "usb": usb.listed(name, must_answer=False, workspace=workspace).as_dict()["usb"],
+        "backups": backups.listed(paths),
+        "shares": sharing.listed(name, workspace=workspace).as_dict()["shares"],
+        "graphics": displays.listed(name, look_ahead=False, workspace=workspace).as_dict(),
         "config": kept.config,
         "recovery": kept.recovery,
     }

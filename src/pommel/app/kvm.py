@@ -12,12 +12,13 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pommel.app.console_tls import TlsWish, tls_of
 from pommel.config import environment
 from pommel.errors import UsageError
 from pommel.paths import Home
@@ -25,6 +26,8 @@ from pommel.paths import Home
 if TYPE_CHECKING:
     from pommel.app.mesh_ticket import Ticket
     from pommel.console.clipboard import ConsoleClipboard
+    from pommel.console.server import ConsoleInfo, ConsoleServer
+    from pommel.console.tls import Tls
     from pommel.screen.endpoint import Endpoint
     from pommel.screen.seams import FrameSource, InputSink, ViewerStream
 
@@ -34,21 +37,25 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A session that is served: what it is, where, and which process does it."""
+    """A session that is served: what it is, where, which process does it, and the command that serves it again."""
 
     source: str
     display: str
     url: str
     ws: str
     pid: int
+    again: str = ""
+    tls_fingerprint: str = ""  # SHA-256 of the certificate; empty without TLS
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen; None leaves the choice to the console: the loopback address, a port that is free."""
+    """Where and how to listen; None leaves the choice to the console: the loopback address, a port that is free."""
 
     host: str | None = None
     port: int | None = None
+    typed: tuple[str, ...] = ()  # the arguments of the command that asks for it, for who is to type it again
+    tls: TlsWish = field(default_factory=TlsWish)
 
 
 class Connection(Protocol):
@@ -108,39 +115,65 @@ async def serve(
     too; `on_mesh` hears how that stands. Cancel it to end it sooner: viewers are told, no key or button stays down.
 
     Raises:
-        UsageError: there is no such source, or nothing can listen there.
+        UsageError: there is no such source, nothing can listen there, or the certificate cannot serve.
         StateError: there is no such session, or its screen cannot be read.
         NotPermitted: it does not let us in.
         BusyError: a hundred ports from the wanted one on are all in use; or another process has it on its server.
     """
-    from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
-    from pommel.screen.endpoint import Endpoint
+    from pommel.console.server import ConsoleServer, Entry
 
-    where = listen or Listen()
+    where, allowed = listen or Listen(), tuple(allowed_hosts)
+    encrypted = _tls(where, allowed)
     async with contextlib.AsyncExitStack() as stack:
-        connection, shown = await _connect(source, display)
-        stack.push_async_callback(connection.close)
-        endpoint, title = Endpoint(connection.source, connection.sink), f"{socket.gethostname()} {shown}"
+        connection, shown = await _connect(source, display, stack)
+        endpoint, info = _endpoint(connection), _info(source, shown, where)
         clipboard = await _clipboard(stack, source, shown) if not view_only else None
         server = ConsoleServer(
-            info=ConsoleInfo(name=shown, title=title),
-            token=new_token(),
-            serve_viewer=partial(endpoint.serve, view_only=view_only),
+            info=info,
+            token=Entry(view_only=view_only),
+            serve_viewer=endpoint.serve,
             status=_status(shown, endpoint),
             host=where.host or "127.0.0.1",
             port=where.port,
-            allowed_hosts=allowed_hosts,
+            allowed_hosts=allowed,
             clipboard=clipboard,
         )
-        await server.start()
-        stack.push_async_callback(server.stop)
+        server.use_tls(encrypted)
+        await stack.enter_async_context(_started(server))
         if ticket is not None:
-            from pommel.app.mesh_session import Session, on_server
+            far = (info.title, partial(_serve_far, endpoint, never=view_only), server.audience, clipboard)
+            await stack.enter_async_context(_on_mesh(_mesh_folder(source, shown), ticket, far, on_mesh))
+        told = (info.telling.again[0][1], server.fingerprint)
+        on_ready(Served(source, shown, server.url, server.ws, os.getpid(), *told))
+        return await _serve_out(endpoint, connection, server)
 
-            session = Session(title, partial(_serve_far, endpoint, never=view_only), server.audience, clipboard)
-            await stack.enter_async_context(on_server(_mesh_folder(source, shown), ticket, session, on_mesh))
-        on_ready(Served(source, shown, server.url, server.ws, os.getpid()))
-        return await _serve_out(endpoint, connection)
+
+def _endpoint(connection: Connection) -> Endpoint:
+    from pommel.console.stream import ENDED
+    from pommel.screen.endpoint import Endpoint
+
+    return Endpoint(connection.source, connection.sink, goodbye=ENDED)
+
+
+def _on_mesh(
+    folder: Path, ticket: Ticket, far: tuple[Any, ...], on_mesh: Callable[[str], None]
+) -> contextlib.AbstractAsyncContextManager[None]:
+    from pommel.app.mesh_session import Session, on_server
+
+    return on_server(folder, ticket, Session(*far), on_mesh)
+
+
+@contextlib.asynccontextmanager
+async def _started(server: ConsoleServer) -> AsyncIterator[None]:
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
+
+
+def _tls(where: Listen, allowed: tuple[str, ...]) -> Tls | None:
+    return tls_of(where.tls, Home.find(environment()).tls, where.host, allowed) if where.tls.is_on else None
 
 
 async def _serve_far(
@@ -155,7 +188,13 @@ def _mesh_folder(source: str, shown: str) -> Path:
     return Home.find(environment()).mesh.directory / "sessions" / f"{source}-{name}"
 
 
-async def _connect(source: str, display: str | None) -> tuple[Connection, str]:
+async def _connect(source: str, display: str | None, until: contextlib.AsyncExitStack) -> tuple[Connection, str]:
+    connection, shown = await _connected(source, display)
+    until.push_async_callback(connection.close)
+    return connection, shown
+
+
+async def _connected(source: str, display: str | None) -> tuple[Connection, str]:
     if source == "x11":
         from pommel.screen.sources.x11 import connect_x11
 
@@ -176,18 +215,33 @@ async def _clipboard(stack: contextlib.AsyncExitStack, source: str, shown: str) 
     return await stack.enter_async_context(desktop_clipboard(shown))
 
 
-async def _serve_out(endpoint: Endpoint, connection: Connection) -> str:
-    """Run the endpoint until its session ends, looked at or not; return why it did."""
+async def _serve_out(endpoint: Endpoint, connection: Connection, server: ConsoleServer) -> str:
+    """Run the endpoint until its session ends, looked at or not; tell the viewers why it did, and return it."""
+    reason = "the session is no longer served"
     pumping, watching = asyncio.ensure_future(endpoint.run()), asyncio.ensure_future(connection.until_ended())
     try:
         await asyncio.wait((pumping, watching), return_when=asyncio.FIRST_COMPLETED)
         if pumping.done():
             pumping.result()  # raises what went wrong
-        return await watching
+        reason = await watching
+        return reason
     finally:
+        await server.stop(reason)  # before the endpoint is cancelled, which does not know why
         for task in (pumping, watching):
             task.cancel()
         await asyncio.gather(pumping, watching, return_exceptions=True)
+
+
+def _info(source: str, shown: str, where: Listen) -> ConsoleInfo:
+    """What its page says: it names the command as it was typed, with what that took from the environment."""
+    from pommel.console.server import ConsoleInfo
+    from pommel.console.telling import of_display
+
+    typed = list(where.typed)
+    if source == "x11" and "--display" not in typed:
+        typed = ["--display", shown, *typed]
+    told = of_display(typed, guest="mac" if source == "macos" else "linux")
+    return ConsoleInfo(shown, f"{socket.gethostname()} {shown}", told)
 
 
 def _status(name: str, endpoint: Endpoint) -> Callable[[], Awaitable[Mapping[str, object]]]:

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pommel import locks
+from pommel.app.console_tls import TlsWish, tls_of
 from pommel.errors import NotPermitted, StateError, UsageError
 from pommel.session import admission
 from pommel.session.admission import Senses
@@ -53,6 +55,7 @@ class DaemonOptions:
     host: str = LOOPBACK
     port: int | None = None
     allowed_hosts: tuple[str, ...] = ()
+    tls: TlsWish = field(default_factory=TlsWish)
     socket: Path | None = None
     socket_uid: int = 0
     uid: int | None = None
@@ -71,6 +74,7 @@ class Serving:
     ws: str
     socket: str
     pid: int
+    tls_fingerprint: str = ""
 
 
 def this_system() -> System:
@@ -206,30 +210,35 @@ async def _ways_in(
             ws=server.ws if server else "",
             socket=str(options.socket or ""),
             pid=os.getpid(),
+            tls_fingerprint=server.fingerprint if server else "",
         )
         if options.ticket is not None:
             await opened.enter_async_context(_on_server(places, daemon, options.ticket, server, log))
-        keep(places, serving, server.token if server else "", server.port if server else None)
+        keep(places, serving, server.secrets.document() if server else {}, server.port if server else None)
         yield serving, ways
 
 
 @contextlib.asynccontextmanager
 async def _page(places: Places, daemon: SessionDaemon, options: DaemonOptions) -> AsyncIterator[Any]:
     # Not at the top: a daemon without a page needs no web server's libraries, a guest's has none.
-    from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
+    from pommel.console.server import ConsoleInfo, ConsoleServer, Entry, Secrets
+    from pommel.console.telling import of_installed
 
     kept = read_record(places)
     name = f"{socket.gethostname()}'s session"
     server = ConsoleServer(
-        info=ConsoleInfo(name=name, title=name),
-        # The one of the last run: an open page finds its way back.
-        token=str(kept.get("token") or new_token()),
+        info=ConsoleInfo(
+            name, name, of_installed(places.service_id, guest="mac" if places.system == "macos" else "linux")
+        ),
+        # What the last run left: an open page finds its way back.
+        token=Entry(Secrets.read(kept), keep=lambda _: _keep_more(places, server)),
         serve_viewer=daemon.view,
         status=_status(name, daemon),
         host=options.host,
         port=options.port or kept.get("port"),
         allowed_hosts=options.allowed_hosts,
     )
+    server.use_tls(tls_of(options.tls, Path(places.tls), options.host, options.allowed_hosts))
     await server.start()
     try:
         yield server
@@ -259,11 +268,44 @@ def _status(name: str, daemon: SessionDaemon) -> Callable[[], Awaitable[Mapping[
     return status
 
 
-def keep(places: Places, serving: Serving, token: str, port: int | None) -> None:
+def keep(places: Places, serving: Serving, secrets: Mapping[str, object], port: int | None) -> None:
     """Write down where a daemon serves, for root alone."""
-    document = {"pid": serving.pid, "url": serving.url, "ws": serving.ws, "socket": serving.socket}
+    document = {key: getattr(serving, key) for key in ("pid", "url", "ws", "socket", "tls_fingerprint")}
+    _write(places, {**document, **secrets, "port": port})
+
+
+def _keep_more(places: Places, server: Any) -> None:
+    """Write down who may come in now, and by which links."""
+    now = {"url": server.url, "ws": server.ws, "tls_fingerprint": server.fingerprint, **server.secrets.document()}
+    _write(places, {**read_record(places), **now})
+
+
+def renew(places: Places) -> Serving:
+    """Make the link to a daemon's page anew; the old one lets nobody in, and who looks on is cut off.
+
+    Raises:
+        NotPermitted: only root may know the link.
+        StateError: no daemon with a page runs.
+        MachineError: it did not answer.
+    """
+    from pommel.app.console_renewal import ask_for_new
+
+    if Path(places.record).exists() and not os.access(places.record, os.R_OK):
+        raise NotPermitted("only root may know the link", hint="sudo pommel kvm new-token")
+    kept = read_record(places)
+    url, shown = kept.get("url"), str(kept.get("tls_fingerprint", ""))
+    if not url or locks.holder(Path(places.lock)) is None:
+        raise StateError("no daemon with a page runs here", hint="pommel kvm status")
+    again = "start it again: it keeps its links, and then this once more"
+    ask_for_new(str(url), "the daemon", hint=again, fingerprint=shown)
+    kept = read_record(places)
+    told = {key: str(kept.get(key, "")) for key in ("url", "ws", "socket", "tls_fingerprint")}
+    return Serving(places.service_id, pid=int(kept.get("pid", 0)), **told)
+
+
+def _write(places: Places, document: Mapping[str, object]) -> None:
     with safe_directory(places.sockets, mode=SOCKETS_MODE) as folder:
-        folder.write(places.record.name, json.dumps(document | {"token": token, "port": port}).encode(), mode=0o600)
+        folder.write(places.record.name, json.dumps(document).encode(), mode=0o600)
 
 
 def read_record(places: Places) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import pwd
+import shlex
 import stat
 import sys
 import time
@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pommel import account, proxies
 from pommel.app.kvm_daemon import places_of, read_record, systemd_runs
 from pommel.errors import MissingProgram, NotPermitted, PommelError, StateError
 from pommel.paths import write_atomic
-from pommel.process import run
+from pommel.process import run, this_python
 from pommel.progress import Report, ignore, note, warn
 from pommel.session.installation import (
     Command,
@@ -61,9 +62,10 @@ def install_plan(wanted: Wanted) -> tuple[Step, ...]:
     """
     places = places_of(wanted.service_id)
     daemon, agent = _commands(places, wanted)
+    variables, _ = proxies.for_everybodys_eyes(os.environ)
     # A copy: where the file is that was named, nothing may be after the next boot.
     kept = () if wanted.ticket is None else (WriteFile(places.ticket, wanted.ticket, 0o600),)
-    return (*kept, *install_steps(places, daemon, agent, live_users(places)))
+    return (*kept, *install_steps(places, daemon, agent, live_users(places), variables))
 
 
 def install(wanted: Wanted, *, report: Report = ignore) -> tuple[Step, ...]:
@@ -85,6 +87,8 @@ def install(wanted: Wanted, *, report: Report = ignore) -> tuple[Step, ...]:
     check_libraries(places)
     for word in _program(wanted)[:1]:
         _check_reachable(Path(word), report)
+    for name in proxies.for_everybodys_eyes(os.environ)[1]:
+        warn(report, f"{name} has a password, and everybody can read a unit of the system: it is not in there")
     _carry_out(steps, report)
     return steps
 
@@ -98,9 +102,12 @@ def uninstall_plan(service_id: str = DEFAULT_ID) -> tuple[Step, ...]:
 def _forget_state(places: Places) -> Iterator[Step]:
     kept = Path(places.state)
     if kept.is_dir():
-        yield from (RemoveFile(PurePosixPath(file)) for file in sorted(kept.glob("mesh/*")))
+        found = sorted((*kept.glob("mesh/*"), *kept.glob("tls/*")))
+        yield from (RemoveFile(PurePosixPath(file)) for file in found)
         yield RemoveFile(places.ticket)
         yield RemoveDirectory(places.mesh)
+        if Path(places.tls).is_dir():
+            yield RemoveDirectory(places.tls)
         yield RemoveDirectory(places.state)
 
 
@@ -128,6 +135,7 @@ class KvmStatus:
     users: tuple[str, ...]
     session: str
     url: str
+    tls_fingerprint: str
     ws: str
     socket: str
 
@@ -149,6 +157,7 @@ def status(service_id: str = DEFAULT_ID) -> KvmStatus:
         session=_session(),
         url=str(kept.get("url", "")),
         ws=str(kept.get("ws", "")),
+        tls_fingerprint=str(kept.get("tls_fingerprint", "")),
         socket=str(kept.get("socket", "")) or (str(places.viewers) if Path(places.viewers).is_socket() else ""),
     )
 
@@ -170,7 +179,7 @@ def check_libraries(places: Places) -> None:
         except ImportError as failure:
             raise MissingProgram(
                 f"the agent's library {package} does not work here: {failure}",
-                hint=f"{sys.executable} -m pip install {package}",
+                hint=shlex.join(this_python("-m", "pip", "install", package)),
             ) from failure
     for module in OWN[places.system]:
         importlib.import_module(module)
@@ -199,10 +208,7 @@ def _users_of_launchd() -> Iterator[LiveUser]:
 
 
 def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
+    return account.name_of(uid) or ""
 
 
 def _commands(places: Places, wanted: Wanted) -> tuple[list[str], list[str]]:
@@ -223,9 +229,7 @@ def _program(wanted: Wanted) -> tuple[str, ...]:
         host_checks,
     )  # not at the top: it leans on all that a machine is, which a guest has no use for
 
-    program = host_checks.own_command()
-    # -P: a service's folder, the user's home, is no place to import from.
-    return (program[0], "-P", *program[1:]) if len(program) > 1 else program
+    return host_checks.own_command()
 
 
 def pinned_requirement() -> str:

@@ -25,7 +25,7 @@ from pommel.app.kvm_daemon import DaemonOptions, places_of, surroundings, this_s
 from pommel.app.kvm_install import check_libraries, pinned_requirement
 from pommel.config import environment
 from pommel.errors import PommelError, StateError
-from pommel.process import run, spawn_detached
+from pommel.process import run, spawn_detached, this_python
 from pommel.progress import Progress, Report, ignore
 from pommel.session.daemon import SessionDaemon
 from pommel.session.service_files import AGENT_WORD
@@ -246,8 +246,8 @@ async def _whole() -> str:
 @contextlib.contextmanager
 def _agent(folder: Path, uid: int) -> Iterator[Path]:
     """Start the agent, as a launcher would, with this Pommel wherever it was imported from."""
-    log, env = folder / "agent.log", environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    words = [sys.executable, "-m", "pommel", AGENT_WORD, "--run", str(folder), "--daemon-uid", str(uid)]
+    log, env = folder / "agent.log", environment() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = this_python("-m", "pommel", AGENT_WORD, "--run", str(folder), "--daemon-uid", str(uid))
     child = spawn_detached(words, log, env=env)
     try:
         yield log

@@ -8,13 +8,15 @@ that whatever looks after the machine's disks finds it there.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel import texts
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError, UpstreamError
-from pommel.machine import own_disks, readconfig
+from pommel.machine import moved, own_disks, readconfig
 from pommel.machine.commandline import CommandLine
 from pommel.machine.copying import copy_whole
 from pommel.machine.disk_choice import WantedDisk, wanted_disk
@@ -56,15 +58,9 @@ def read_configs(line: CommandLine, folder: Path) -> CommandLine:
     def read(name: str) -> str:
         path = folder / name
         try:
-            if not path.is_file():
-                raise UpstreamError(f"-readconfig {name}: there is no file {path}")
-            with path.open("rb") as file:
-                data = file.read(_CONFIG_MAX + 1)
-        except OSError as failure:
-            raise UpstreamError(f"-readconfig {name}: it cannot be read: {failure.strerror}") from failure
-        if len(data) > _CONFIG_MAX:
-            raise UpstreamError(f"-readconfig {name}: {path} is no configuration file: it is too large")
-        return data.decode(errors="replace")
+            return texts.read_text(path, error=UpstreamError, most=_CONFIG_MAX)
+        except UpstreamError as failure:
+            raise UpstreamError(f"-readconfig {name}: {failure.message}", hint=failure.hint) from failure
 
     return readconfig.expanded(line, read)
 
@@ -189,7 +185,8 @@ def _of_made(paths: MachinePaths, kept: MachineRecord, wanted: WantedDisk, targe
     """A machine keeps the disk that it was made with."""
     linked = paths.disk.is_symlink()
     there = Path(os.path.realpath(paths.disk))
-    other = wanted.kind == "own" and linked
+    was_moved = there in moved.own_files(paths.directory)  # its own still, wherever it lies
+    other = wanted.kind == "own" and linked and not was_moved
     if target is not None:
         other = not (linked and there == Path(os.path.realpath(target)))
     if other:
@@ -218,9 +215,7 @@ def _in_place(target: Path, wanted: WantedDisk, files: UpstreamFiles, facts: Map
     if not os.access(target, os.R_OK | os.W_OK):
         raise StateError(
             f"disk_file is {target}, which you may not write to",
-            hint=f"sudo chown {os.environ.get('USER', '$USER')} {target}"
-            if target.is_file()
-            else "join the group disk",
+            hint=f"sudo chown {os.geteuid()} {shlex.quote(str(target))}" if target.is_file() else "join the group disk",
         )
     word = "upstream" if wanted.kind == "upstream" else wanted.path
     reason = f'asked for: disk_file = "{word}"; the disk {target}, used where it lies'

@@ -10,7 +10,7 @@ from typing import Any
 from pommel.app import console, mesh_status, reach
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError, StateError, UsageError
-from pommel.machine import folder, installation, logs, own_disks, record, state, usage
+from pommel.machine import folder, installation, leftovers, logs, moving, own_disks, record, state, usage
 from pommel.machine.exclusive import serialised
 from pommel.machine.permission import DELETED, must_allow, sleeps
 from pommel.paths import MachinePaths
@@ -24,7 +24,7 @@ class Status:
 
     name: str
     state: str  # absent, stopped, asleep, starting, installing, running, paused, crashed
-    pid: int | None = None
+    pid: int | None = None  # QEMU's
     uptime_s: float | None = None
     detail: str = ""  # why it is paused or crashed
     accel: str | None = None
@@ -32,6 +32,8 @@ class Status:
     ssh_user: str | None = None
     url: str | None = None
     ws: str | None = None
+    tls_fingerprint: str | None = None  # SHA-256 of the certificate that the page is served with; empty without TLS
+    console_pid: int | None = None  # of the process that serves the page
     directory: str | None = None
     cpu_percent: float | None = None  # of one core: two busy ones are 200
     memory_bytes: int | None = None  # what QEMU holds of the host's
@@ -58,12 +60,17 @@ def status(name: str, *, workspace: Workspace | None = None, ask: bool = True) -
         UsageError: no machine is called so.
     """
     workspace = workspace or Workspace.current()
-    workspace.settings(name)
-    return _describe(name, workspace, state.observe(workspace.paths(name), ask_s=ASK_S if ask else 0))
+    paths = workspace.paths(name)
+    if folder.lost(paths.directory) is None:
+        workspace.settings(name)
+    return _describe(name, workspace, state.observe(paths, ask_s=ASK_S if ask else 0))
 
 
 def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:
-    spec, paths = workspace.spec(name), workspace.paths(name)
+    paths = workspace.paths(name)
+    if (target := folder.lost(paths.directory)) is not None:
+        return Status(name, "absent", detail=f"its folder is a link to {target}, which is not there")
+    spec = workspace.spec(name)
     if not paths.record.exists():
         return Status(name, "absent")
     kept = record.load(paths.record)
@@ -84,6 +91,8 @@ def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:
         ssh_user=workspace.ssh_user(spec),
         url=served.url if served else None,
         ws=served.ws if served else None,
+        tls_fingerprint=served.fingerprint if served else None,
+        console_pid=served.pid if served else None,
         directory=str(paths.directory),
         cpu_percent=round(used.cpu_percent, 1) if used else None,
         memory_bytes=used.rss_bytes if used else None,
@@ -161,11 +170,7 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
 
     workspace = workspace or Workspace.current()
     paths = workspace.paths(name)
-    if paths.directory.is_symlink() and not paths.directory.exists():
-        raise StateError(
-            f"the folder of {name} is a link to {paths.directory.readlink()}, which is not there",
-            hint=f"mount its drive; or, if it is gone for good: rm {paths.directory}",
-        )
+    folder.refuse_lost(name, paths.directory)
     if not paths.directory.exists():
         if name not in workspace.names():
             raise UsageError(f"there is no machine called {name!r}", hint="pommel list shows them")
@@ -174,8 +179,10 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
         must_allow(paths, DELETED)
         console.stop(workspace, name)
         desktop.remove(name, data_home=data_home(workspace.env))
-        folder.take_away(paths.directory, paths.directory.with_name(f".{name}.building.deleted"))
+        moving.recover(paths)  # so that the file that is its disk goes, and no other
+        folder.take_away(paths.directory, paths.directory.with_name(f".{name}{leftovers.DELETED}"))
         shutil.rmtree(paths.runtime, ignore_errors=True)
+    leftovers.sweep_unfinished(paths.directory.parent)
 
 
 def spell_duration(seconds: float | None) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pommel import ssh
-from pommel.app import commandline, machine_disk, recovery, upstreams
+from pommel import private, ssh
+from pommel.app import commandline, identities, machine_disk, recovery, upstreams
 from pommel.app.commandline import Disks, new_record
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import ConfigError, StateError
-from pommel.machine import disk, identity, ports, record
+from pommel.machine import disk, identity, leftovers, ports, record
 from pommel.machine.exclusive import serialised
+from pommel.machine.folder import refuse_lost
 from pommel.machine.spec import GIB, MachineSpec
 from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Progress, Report, warn
@@ -37,6 +38,7 @@ def steps(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) -
         StateError, UpstreamError: as `make` about the machine's disk, once its upstream is there.
     """
     paths = workspace.paths(spec.name)
+    refuse_lost(spec.name, paths.directory)
     made = paths.record.exists()
     found = []
     if spec.upstream == TRIAL:
@@ -71,6 +73,7 @@ def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None
         BusyError: another process has been making it for a quarter of an hour.
     """
     paths = workspace.paths(spec.name)
+    refuse_lost(spec.name, paths.directory)
     if spec.upstream == TRIAL:
         if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
             return False  # its disk is its own: it needs no base any more
@@ -93,8 +96,8 @@ def _make_trial(workspace: Workspace, spec: MachineSpec, report: Report) -> bool
     return _make(workspace, spec, fill, replace(_record(workspace, spec), base=image.directory.name), report)
 
 
-def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) -> machine_disk.DiskPlan:
-    """See that machine `spec.name` can be made, as far as that can be known beforehand, and say what its disk is.
+def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) -> Disks | None:
+    """See that machine `spec.name` can be made, as far as that can be known beforehand; return its disks, if known.
 
     `disks` are the machine's, where they are known already.
 
@@ -106,7 +109,7 @@ def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) 
     """
     if disks is None and workspace.upstream_folder(spec).is_dir():
         disks = commandline.disks(workspace, spec)
-    planned = disks.own if disks else machine_disk.DiskPlan(str(workspace.paths(spec.name).disk))
+    planned = _own_disk(workspace, spec, disks)
     if planned.refusal is not None:
         raise planned.refusal
     if planned.target is None and spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
@@ -120,12 +123,17 @@ def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) 
             f"{spec.name} boots from {workspace.upstream_folder(spec)}, and nothing says which macOS goes on it",
             hint=f'set macos = "sonoma" in [machine.{spec.name}], or put a BaseSystem.img into that folder',
         )
-    return planned
+    return disks
+
+
+def _own_disk(workspace: Workspace, spec: MachineSpec, disks: Disks | None) -> machine_disk.DiskPlan:
+    return disks.own if disks else machine_disk.DiskPlan(str(workspace.paths(spec.name).disk))
 
 
 def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, report: Report) -> bool:
     paths = workspace.paths(spec.name)
-    planned = refuse(workspace, spec)
+    disks = refuse(workspace, spec)
+    planned, whose = _own_disk(workspace, spec, disks), identities.decide(workspace, spec, disks)
     image = None
     if planned.target is None and spec.macos is not None:
         _check_room(workspace, report)
@@ -143,6 +151,7 @@ def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, rep
         report(Progress("disk", finished=True))
 
     made = replace(_record(workspace, spec), macos=spec.macos, recovery=image.key if image else None)
+    made = identities.give(made, spec, whose, report=report)
     if planned.target is not None:
         made = replace(made, disk_format=planned.format)
     return _make(workspace, spec, fill, made, report)
@@ -150,7 +159,7 @@ def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, rep
 
 def _check_room(workspace: Workspace, report: Report) -> None:
     """Tell of a disk on which an installed macOS has no room."""
-    workspace.home.machines.mkdir(parents=True, exist_ok=True)
+    private.make_folder(workspace.home.machines)
     if (free := disk.free_bytes(workspace.home.machines)) < MACOS_TAKES:
         warn(
             report,
@@ -174,6 +183,7 @@ def _make(
         if paths.record.exists():
             return False
         sweep_aside(paths.directory)
+        leftovers.sweep_unfinished(paths.directory.parent)
         with build_aside(paths.directory) as aside:
             fill(aside)
             ports.allot_port(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from pommel.errors import BusyError, PommelError, StateError
 from pommel.machine.exclusive import serialised
 from pommel.machine.pinned import pin_holder
 from pommel.paths import MachinePaths
-from pommel.process import spawn_detached
+from pommel.process import spawn_detached, this_python
 from pommel.progress import Progress, Report, ignore, warn
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def _told(paths: MachinePaths, now: MeshStatus | None, keeper: int | None) -> Me
     if now is not None:
         return known
     if keeper is not None:  # it looks once a second, and has not yet
-        return replace(known, standing="connecting", pid=keeper)
+        return replace(known, standing="connecting", mesh_pid=keeper)
     return replace(known, why="nothing keeps it online", hint="pommel mesh run")
 
 
@@ -146,7 +145,7 @@ def refuse_second(workspace: Workspace) -> None:
     """
     if (pid := locks.holder(workspace.home.mesh.lock)) is not None:
         hint = "pommel mesh status says how the machines stand"
-        raise BusyError(f"the machines of this home are kept online already (pid {pid})", hint=hint)
+        raise BusyError(f"the machines of this home are kept online already ({locks.whom(pid)})", hint=hint)
 
 
 def keep_online(workspace: Workspace) -> None:
@@ -157,7 +156,7 @@ def keep_online(workspace: Workspace) -> None:
     paths.make()
     if paths.log.exists() and paths.log.stat().st_size > _LOG_MAX:
         paths.log.unlink()
-    argv = [sys.executable, "-m", "pommel", "mesh", "run", "--serve"]
+    argv = this_python("-m", "pommel", "mesh", "run", "--serve")
     env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
     spawn_detached(argv, paths.log, env=env, cwd=workspace.home.root).release()
 

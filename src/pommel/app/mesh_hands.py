@@ -10,21 +10,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from pommel.mesh.device import ViewerStream
-from pommel.screen.intake import NOTCH
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
+from pommel.wire.mouse import NOTCH
+from pommel.wire.wishes import is_wish
 
-# What changes only what the viewer itself is sent.
-_WISHES = (
-    wire.Refresh,
-    wire.Compression,
-    wire.Pause,
-    wire.GetDisplays,
-    wire.FrameRateTimer,
-    wire.Abilities,
-    wire.Shown,
-)
 _MOST_INPUT = 1 << 16
 
 
@@ -51,7 +42,7 @@ class Hands:
                     yield encode(passed)
 
     def _passed(self, command: wire.Command) -> wire.Command | None:
-        if self._view_only and not isinstance(command, _WISHES):
+        if self._view_only and not is_wish(command):
             return None
         if not isinstance(command, wire.MouseWheel):
             return command

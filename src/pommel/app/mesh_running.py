@@ -79,7 +79,7 @@ class _Kept:
         self.changed = changed
         self.member: Membership | None = None
         self.connection: Connection | None = None
-        self.status = MeshStatus(name, Phase.CONNECTING.value, since=time.time(), pid=os.getpid())
+        self.status = MeshStatus(name, Phase.CONNECTING.value, since=time.time(), mesh_pid=os.getpid())
         self.task: asyncio.Future[None] | None = None
         self.was_online = False
 

@@ -28,7 +28,7 @@ FAILED = "failed"  # of itself: its membership cannot be used, or a fault of our
 class MeshStatus:
     """One machine. `standing` is connecting, online, waiting, refused, failed or offline, `since` in seconds of 1970.
 
-    `hint` says what to type about `why`; `pid` is the process that keeps it online. What is unknown is empty.
+    `hint` says what to type about `why`; `mesh_pid` is the process that keeps it online. What is unknown is empty.
     """
 
     name: str
@@ -41,7 +41,7 @@ class MeshStatus:
     agent_id: int | None = None
     viewers: int = 0
     since: float | None = None
-    pid: int | None = None
+    mesh_pid: int | None = None
     key: str = ""  # of the membership that it stands for: another after each join with something else
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
+from pommel import account, texts
 from pommel.errors import MissingProgram, UsageError
 
 
@@ -42,11 +42,5 @@ def read_ticket(where: str) -> Ticket:
 def _file(where: str) -> bytes:
     from pommel.mesh.msh import MOST_BYTES
 
-    try:
-        with Path(where).expanduser().open("rb") as file:
-            return file.read(MOST_BYTES + 1)  # the parser says what is wrong with one that is longer
-    except OSError as failure:
-        raise UsageError(
-            f"{where} cannot be read: {failure.strerror}",
-            hint="name the .msh file that the server's page gives: My Devices, the device group, Add Agent",
-        ) from None
+    hint = "name the .msh file that the server's page gives: My Devices, the device group, Add Agent"
+    return texts.read_bytes(account.expand(where), error=UsageError, hint=hint, most=MOST_BYTES, pipes=True)

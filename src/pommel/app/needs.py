@@ -37,7 +37,8 @@ def plan_git() -> InstallPlan | None:
 
 
 def _plan(wanted: Sequence[Need]) -> InstallPlan | None:
-    family = packages.read_family()
+    system = packages.read_system()
+    family = system.family if system.instead is None else None  # nobody installs by hand what is only good to have
     lacking = [n for n in packages.missing(wanted) if not n.optional or (family and n.packages.get(family))]
     if not any(not need.optional for need in lacking) and os.geteuid() != 0:
         return None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pommel.app.passt import HINT as PASST_HINT
 from pommel.errors import MachineError, MissingProgram, NotPermitted
+from pommel.host import listeners
 from pommel.machine import networks, ports
 from pommel.machine.commandline import CommandLine
+from pommel.machine.forwards import Forward
 from pommel.machine.keyed import Keyed
 from pommel.process import which
 
@@ -39,24 +42,48 @@ def problems(line: CommandLine, *, root: Path = Path("/")) -> Iterator[tuple[str
             yield from _passt()
 
 
-def refuse(line: CommandLine, holder: Callable[[int], str | None] = lambda _: None) -> None:
+def refuse(
+    line: CommandLine,
+    holder: Callable[[Forward], str | None] = lambda _: None,
+    *,
+    allotted: int = 0,
+    asked: Mapping[Forward, str] = MappingProxyType({}),
+) -> None:
     """See that the networks can be had, and that the forwards' ports are free; `holder` names a port's machine.
 
+    `allotted` is a TCP port that does not count: the start makes sure of it. `asked` are the forwards that are not the
+    boot script's, each with what to type to be rid of it.
+
     Raises:
-        MachineError, NotPermitted: they cannot; the hint is what to type.
+        MachineError, NotPermitted, UsageError: they cannot; the hint is what to type.
     """
     for problem, mended in problems(line):
         raise NotPermitted(problem, hint=f'{mended}; or set network = "user"')
-    for port in networks.host_ports(line):
-        if ports.is_free(port):
+    for forward in dict.fromkeys((*networks.host_forwards(line), *asked)):
+        if forward.protocol == "tcp" and forward.port == allotted:
             continue
-        machine, hint = holder(port), "change the forward in the boot script, or a patch"
-        raise MachineError(
-            f"port {port}, which the boot script forwards to the guest, "
-            + (f"is the machine {machine}'s, which runs" if machine else "is in use on this host"),
-            hint=(f"pommel stop {machine}" if machine else f"ss -ltnp 'sport = :{port}' shows by whom")
-            + f"; or {hint}",
-        )
+        what = f"port {forward.port}, which the boot script forwards to the guest,"
+        if forward in asked:
+            what = f"forward {forward}: port {forward.port}"
+        refuse_busy(forward, what, holder, asked.get(forward, "change the forward in the boot script, or a patch"))
+
+
+def refuse_busy(forward: Forward, what: str, holder: Callable[[Forward], str | None], instead: str) -> None:
+    """See that the port of one forward is free; `what` is it in words, and `instead` how to be rid of it.
+
+    Raises:
+        MachineError: it is not; the message says who has it, as far as that can be seen.
+        NotPermitted, UsageError: only root may use it, or this host has no such address.
+    """
+    if ports.is_free(forward.port, forward.host, forward.protocol):
+        return
+    if (machine := holder(forward)) is not None:
+        text, hint = f"{what} is the machine {machine}'s, which runs", f"pommel stop {machine}"
+    else:
+        there = listeners.on_port(forward.port, forward.protocol)
+        text = f"{what} is in use on this host" + (f" by {there}" if there else "")
+        hint = f"ss -l{forward.protocol[0]}np 'sport = :{forward.port}' shows by whom"
+    raise MachineError(text, hint=f"{hint}; or {instead}")
 
 
 def _bridge(name: str, root: Path) -> Iterator[tuple[str, str]]:
@@ -67,7 +94,10 @@ def _bridge(name: str, root: Path) -> Iterator[tuple[str, str]]:
         )
     helper = next((root / place for place in _HELPERS if (root / place).exists()), None)
     if helper is None:
-        yield "qemu-bridge-helper is not installed", "install it (Debian: apt install qemu-system-common)"
+        yield (
+            "qemu-bridge-helper is not installed",
+            "install it: it is in QEMU's package, in qemu-system-common on Debian and Ubuntu, in qemu-common on Fedora",
+        )
         return
     if os.geteuid() != 0 and not _privileged(helper):
         yield f"{helper} may not join a bridge", f"sudo chmod u+s {helper}"

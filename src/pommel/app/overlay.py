@@ -60,11 +60,11 @@ class Standing:
         told = self.overlay
         return {
             "checkout": str(self.checkout),
-            "config": str(self.repo) if self.repo else None,
-            "url": self.url,
+            "config_repo": str(self.repo) if self.repo else None,
+            "upstream_url": self.url,
             **asdict(self.upstream),
             "as_planned": self.as_planned,
-            "argv": [asdict(changes) for changes in self.argv],
+            "argv_changes": [asdict(changes) for changes in self.argv],
             "patches": [_patch(patch) for patch in told.patches] if told else [],
             "files": [{**asdict(file), "state": file.state.value} for file in told.files] if told else [],
         }

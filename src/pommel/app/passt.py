@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pommel.errors import CommandFailed, DeadlineError, MachineError
+from pommel.machine.forwards import Forward
 from pommel.paths import MachinePaths
 from pommel.process import run, which
 
 NAME = "passt.sock"
-HINT = "install passt (apt install passt, dnf install passt, pacman -S passt)"
+HINT = "install your distribution's package passt"
 _START_S = 10.0
 
 
@@ -27,14 +28,14 @@ def place(paths: MachinePaths) -> Path:
 
 
 @contextlib.contextmanager
-def beside(paths: MachinePaths, ssh_port: int, *, wanted: bool) -> Iterator[None]:
+def beside(paths: MachinePaths, ssh_port: int, forwards: Sequence[Forward] = (), *, wanted: bool) -> Iterator[None]:
     """Have passt run before the block starts QEMU, if it is `wanted`; nobody else ends one that no QEMU has met.
 
     Raises:
         MissingProgram, MachineError: as `begin`.
     """
     if wanted:
-        begin(paths, ssh_port)
+        begin(paths, ssh_port, forwards)
     try:
         yield
     except BaseException:
@@ -43,8 +44,8 @@ def beside(paths: MachinePaths, ssh_port: int, *, wanted: bool) -> Iterator[None
         raise
 
 
-def begin(paths: MachinePaths, ssh_port: int) -> None:
-    """Start passt in the background; it is ready when this returns.
+def begin(paths: MachinePaths, ssh_port: int, forwards: Sequence[Forward] = ()) -> None:
+    """Start passt in the background; it is ready when this returns, and forwards SSH and `forwards` until it ends.
 
     Raises:
         MissingProgram: it is not installed.
@@ -55,7 +56,17 @@ def begin(paths: MachinePaths, ssh_port: int) -> None:
     end(paths)
     # As root it would become `nobody`, who may not write into the machine's folder.
     as_whom = ("--runas", "0") if os.geteuid() == 0 else ()
-    words = [program, "--one-off", "--quiet", *as_whom, "--socket", place(paths), "-t", f"127.0.0.1/{ssh_port}:22"]
+    ways = [("-t", f"127.0.0.1/{ssh_port}:22")]
+    ways += [(f"-{each.protocol[0]}", f"{each.host}/{each.port}:{each.guest_port}") for each in forwards]
+    words = [
+        program,
+        "--one-off",
+        "--quiet",
+        *as_whom,
+        "--socket",
+        place(paths),
+        *(word for way in ways for word in way),
+    ]
     try:
         run(words, timeout_s=_START_S)
     except (CommandFailed, DeadlineError) as failure:

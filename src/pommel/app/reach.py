@@ -13,9 +13,12 @@ from pommel.app import passt
 from pommel.app.workspace import Workspace
 from pommel.errors import AddressError, PommelError, StateError
 from pommel.host import neighbours
-from pommel.machine import networks, record
+from pommel.machine import added, networks, record, shares_added
 from pommel.machine.commandline import Argument, CommandLine
+from pommel.machine.forwards import Forward
 from pommel.machine.keyed import Keyed
+from pommel.machine.rules.forwards import services_address
+from pommel.machine.rules.shares import server_address
 from pommel.machine.spec import MachineSpec
 from pommel.paths import MachinePaths
 from pommel.ssh import parse_address
@@ -36,25 +39,43 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What the last start gave the machine: a forward to its SSH or none, its cards' addresses, its host ports."""
+    """What the last start gave the machine: a forward to its SSH or none, its cards' addresses, its TCP host ports.
+
+    `forwards` are all of them as `machine.forwards` spells them, `reverse` the guest's ports that lead to services of
+    this host, which the guest finds at the address `services`. At `shares` it finds folders of this host.
+    """
 
     forward: bool = True
     macs: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
+    forwards: tuple[str, ...] = ()
+    reverse: tuple[int, ...] = ()
+    services: str = ""
+    passt: bool = False
+    shares: str = ""
 
 
-def network_of(line: CommandLine, ssh_port: int) -> Network:
-    """Read a finished command line."""
-    forward = f"tcp:{LOOPBACK}:{ssh_port}-:{_SSH}"
-    backends = (link.backend for link in networks.links(line) if link.backend is not None)
-    forwarded = any(forward in backend.sub.all("hostfwd") or _is_passt(backend) for backend in backends)
+def network_of(line: CommandLine, ssh_port: int, asked: Sequence[Forward] = ()) -> Network:
+    """Read a finished command line; `asked` are the forwards that passt was started with, beside SSH's."""
+    ssh = Forward("tcp", LOOPBACK, ssh_port, _SSH)
+    passed = any(_is_passt(link.backend) for link in networks.links(line) if link.backend is not None)
+    there = (ssh, *asked) if passed else networks.host_forwards(line)
     macs = []
     for link in networks.links(line):
         card = link.card
         if card is not None:
             said = Keyed.parse("device", card.value or "") if card.name == "device" else None
             macs.append((said.get("mac") if said else card.sub.get("mac")) or "")
-    return Network(forwarded, tuple(mac for mac in macs if mac), networks.host_ports(line))
+    return Network(
+        ssh in there,
+        tuple(mac for mac in macs if mac),
+        tuple(each.port for each in there if each.protocol == "tcp"),
+        tuple(map(str, there)),
+        networks.reverse_ports(line, added.PROGRAM.name),
+        services_address(line) or "",
+        passed,
+        server_address(line, shares_added.PROGRAM.name) or "",
+    )
 
 
 def _is_passt(backend: Argument) -> bool:
@@ -70,8 +91,16 @@ def kept(paths: MachinePaths) -> Network:
     """What the last start gave the machine; a forward where nothing is known."""
     try:
         found: Any = json.loads((paths.directory / STARTED).read_text())["network"]
-        ports = tuple(map(int, found.get("ports", ())))
-        return Network(bool(found["forward"]), tuple(map(str, found["macs"])), ports)
+        return Network(
+            bool(found["forward"]),
+            tuple(map(str, found["macs"])),
+            tuple(map(int, found.get("ports", ()))),
+            tuple(map(str, found.get("forwards", ()))),
+            tuple(map(int, found.get("reverse", ()))),
+            str(found.get("services", "")),
+            bool(found.get("passt", False)),
+            str(found.get("shares", "")),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return Network()
 

@@ -1,41 +1,153 @@
 """Taking out of a text what is nobody's business but its owner's. Band: core, no I/O.
 
-For support archives. It errs on the side of taking out too much: an archive is read by strangers.
+For support archives. First the values that are known to be private here, however they are written; then what looks
+private by its form, for what nobody knew of. It errs on the side of taking out too much: an archive is read by
+strangers. Part of what it reads was written by a guest: each rule takes time in proportion to the text.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
-from collections.abc import Mapping
+import string
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-        "<private key>",
-    ),
-    (re.compile(r"(?i)\b(osk=)[^\s,\"']+"), r"\1<osk>"),
-    (
-        re.compile(r"(?i)\b((?:token|password|passwd|secret|key)\b[\"']?\s*[=:]\s*[\"']?)(?!<)[^\s\"'&,;}]{4,}"),
+USER, HOST, HOME, SECRET = "<user>", "<host>", "~", "<secret>"
+SERIAL, UUID, MAC, ADDRESS, MESH = "<serial>", "<uuid>", "<mac>", "<address>", "<mesh id>"
+Instead = str | Callable[[re.Match[str]], str]
+
+_LABEL = r"<[a-z~_ ]+>"  # what stands for something that was taken out
+_GAP = r"[-:. ]?"  # between the digits of an address or an id, as each program writes it
+_SAID = r"""\\?["']?\s*[=:]\s*\\?["']?"""  # between a key and its value, in TOML, JSON and a shell
+_ID_DIGITS = (12, 32, 64, 96)  # of a MAC address and a ROM, a UUID, hashes
+_LOCAL = "local|lan|home|internal|intranet|localdomain|corp|box"
+_LONG = 8  # a value of so many characters is taken out inside words too
+_GENERIC = {
+    "root",
+    "trial",
+    "pommel",
+    "localhost",
+    "user",
+    "true",
+    "false",
+    "none",
+    "null",
+    "default",
+    "auto",
+    "yes",
+    "off",
+}
+
+
+def _rule(pattern: str, instead: Instead, flags: int = re.IGNORECASE) -> tuple[re.Pattern[str], Instead]:
+    return re.compile(pattern, flags), instead
+
+
+def _address(found: re.Match[str]) -> str:
+    """An IPv6 address, unless it is everybody's: loopback, unspecified, and the network of QEMU's own (fec0::/64)."""
+    try:
+        told = ipaddress.IPv6Address(found[0].partition("%")[0])
+    except ValueError:
+        return found[0]
+    ours = told.is_loopback or told.is_unspecified or told in ipaddress.IPv6Network("fec0::/64")
+    return found[0] if ours else "<address>"
+
+
+_BASE34, _HALF_YEARS, _WEEKS = "0-9A-HJ-NP-Z", "CDFGHJ-NP-TV-Z", "1-9CDFGHJ-NP-RTV-Y"  # of Apple's numbers; `smbios`
+_HEX = "[0-9A-F]{2}"
+
+_RULES = (
+    _rule(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", "<private key>", re.DOTALL),
+    _rule(r"\b(osk=)(?!<)[^\s,\"']+", r"\1<osk>"),
+    _rule(rf"\b((?:set-)?cookie{_SAID})(?!<)[^\r\n\"']+", r"\1<secret>"),
+    _rule(rf"\b((?:proxy-)?authorization{_SAID})(?!<)[^\r\n\"',]+", r"\1<secret>"),
+    _rule(r"\b(bearer )(?!<)[\w.~+/=-]{4,}", r"\1<secret>"),
+    # -object secret,…,data=… (qemu-options.hx), in one word or in a list of words.
+    _rule(r"(\bsecret\b[^\s\"']{0,200}?\bdata=)(?!<)[^\s,\"']+", r"\1<secret>"),
+    _rule(r"(\bsecret\b[^\n]{0,200}?\bdata\\?\" ?: ?\\?\")(?!<)[^\"\\]+", r"\1<secret>"),
+    _rule(
+        rf"((?<![^\W_])(?:token|passw(?:or)?d|passphrase|pwd|secret|key|ticket)\b{_SAID})(?!<)[^\s\"'&,;}}]{{4,}}",
         r"\1<secret>",
     ),
-    (re.compile(r"\b(ssh-(?:ed25519|rsa)|ecdsa-[a-z0-9-]+) [A-Za-z0-9+/=]{20,}"), r"\1 <key>"),
-    (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
-    (re.compile(r"\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b"), "<mac>"),
-    (re.compile(r"(?i)\b((?:serial|mlb|sn|rom)\b[\"']?\s*[=:]\s*[\"']?)[A-Z0-9]{6,}"), r"\1<serial>"),
-    (re.compile(r"\b(?!127\.|0\.0\.0\.0\b|10\.0\.2\.)(?:\d{1,3}\.){3}\d{1,3}\b"), "<address>"),
-    (re.compile(r"(?i)\b(https?://)[^\s/@]+@"), r"\1<user>@"),
-    (re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.]+\b"), "<mail>"),
+    _rule(r"\b(pass(?:word|phrase) is [\"']?)(?!<)[^\s\"',;]{4,}", r"\1<secret>"),
+    _rule(r"\b(https?://[^\s\"'#<>]{0,300}#)(?!<)[\w.~-]{8,}", r"\1<secret>"),
+    # Up to the last @ before the path: a password may have one of its own.
+    _rule(r"\b([a-z][a-z0-9+.-]{0,30}://)[^\s/\"']+@", r"\1<user>@"),
+    _rule(r"\b((?:https?|all)_proxy\b[\"']?\s*[=:]\s*[\"']?(?:[a-z0-9+.-]{1,30}://)?)[^\s\"']{1,2048}@", r"\1<user>@"),
+    _rule(
+        r"\b(?:gh[a-z]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|AKIA[A-Z0-9]{16})", "<secret>"
+    ),
+    _rule(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*", "<secret>"),
+    _rule(r"\b(ssh-(?:ed25519|rsa|dss)|sk-[a-z0-9@.-]+|ecdsa-[a-z0-9-]+) [A-Za-z0-9+/=]{20,}", r"\1 <key>", 0),
+    _rule(r"\bSHA256:[A-Za-z0-9+/]{43}=?", "<key>"),
+    # MeshCentral: the ids of nodes, groups and users, and what a .msh file names.
+    _rule(r"\b((?:node|mesh|user)/[\w.-]*/)(?!<)[A-Za-z0-9@$]{20,}", r"\1<mesh id>"),
+    _rule(rf"\b((?:server|mesh|node)_?id{_SAID})(?!<)(?:0x)?[0-9A-F]{{32,}}", r"\1<mesh id>"),
+    _rule(r"\b[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}\b", "<uuid>"),
+    _rule(rf"(?<![\w:-])(?:(?:{_HEX}:){{5}}|(?:{_HEX}-){{5}}){_HEX}(?![\w:-])", "<mac>"),
+    _rule(rf"\b(rom\b[\"']?\s*[=:]?\s*)[<\"']*(?:{_HEX}[ :-]?){{5}}{_HEX}\b>?", r"\1<serial>"),
+    _rule(
+        rf"(serial\w{{0,10}}(?:[ -](?:number|no)\b\.?)?(?: ?\([^)\n]{{0,20}}\))?{_SAID}"
+        rf"|\b(?:mlb|sn|rom)\b{_SAID})(?!<)[A-Z0-9]{{6,}}",
+        r"\1<serial>",
+    ),
+    # A Mac's serial number and a logic board's, where nothing says so: by the letters that Apple's numbers can have.
+    _rule(
+        rf"\b(?=[{_BASE34}]{{3}}[{_HALF_YEARS}][{_WEEKS}][{_BASE34}]{{7}}\b)(?=\w*\d)(?=\w*[A-Z])\w{{12}}"
+        rf"|\b(?=[{_BASE34}]{{3}}\d{{6}}[{_BASE34}]{{8}}\b)(?=\w*[A-Z])\w{{17}}",
+        "<serial>",
+        0,
+    ),
+    _rule(
+        r"(?<![\w:.])(?:[0-9A-F]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-F]{0,4})(?:%\w+(?:[.-]\w+)*)?(?![\w:])",
+        _address,
+    ),
+    _rule(r"\b(?!127\.|0\.0\.0\.0\b|10\.0\.2\.)(?:\d{1,3}\.){3}\d{1,3}\b", "<address>"),
+    _rule(r"\b(B?SSID\b[\"']?\s*[=:]?\s*)(?:\"[^\"<\n]*\"|'[^'<\n]*'|[^\s,<\"']+)", r"\1<network>"),
+    _rule(r"((?:/var)?/home/|/Users/|\\Users\\)(?!<|Shared\b|trial\b)[^/\\\s\"':,;]+", r"\1<user>"),
+    _rule(r"(/run/user/)\d+", r"\1<uid>"),
+    _rule(
+        rf"((?<![^\W_])(?:user(?:_?name)?|login|logname){_SAID})(?!<|(?:trial|root)\b)[a-z_][\w.-]*",
+        r"\1<user>",
+    ),
+    _rule(r"(?<![/\w.+-])(?:<user>|[\w.+-]+)@[\w-]+\.[\w.]+\b", "<mail>"),
 )
 
 
-def redact(text: str, names: Mapping[str, str]) -> str:
-    """Take out keys, tokens, serials, hardware and network addresses, and each of `names` for what it stands for.
+def redact(text: str, values: Mapping[str, str]) -> str:
+    """Take out what is private: each of `values`, for what it stands for, and what looks as if it were.
 
-    `names` maps what is private here (home folder, user, host name) to what is put in its place.
+    `values` maps what is private here (a user's name, a serial number, a token) to what is put in its place, such as
+    `<user>`. It is found in any case and, if it is an address or an id, with any marks between its digits.
     """
-    for pattern, instead in _RULES:
-        text = pattern.sub(instead, text)
-    for private in sorted(names, key=len, reverse=True):
-        if len(private) >= 2:
-            text = re.sub(rf"(?<![\w-]){re.escape(private)}(?![\w-])", names[private].replace("\\", r"\\"), text)
+    known = {value: label for value, label in values.items() if len(value) > 1 and value.casefold() not in _GENERIC}
+    if known:
+        labels = list(known.values())
+        ordered = "|".join(
+            f"(?P<v{number}>{_pattern(value, label)})"
+            for number, (value, label) in sorted(enumerate(known.items()), key=lambda one: -len(one[1][0]))
+        )
+
+        def instead(found: re.Match[str]) -> str:
+            return found[0] if found.lastgroup is None else labels[int(found.lastgroup[1:])]
+
+        text = re.sub(f"{_LABEL}|{ordered}", instead, text, flags=re.IGNORECASE)
+    for pattern, put in _RULES:
+        text = pattern.sub(put, text)
     return text
+
+
+def _pattern(value: str, label: str) -> str:
+    digits = re.sub(r"[-:. ]", "", value)
+    if len(digits) in _ID_DIGITS and set(digits) <= set(string.hexdigits):
+        pairs = [digits[at : at + 2] for at in range(0, len(digits), 2)]
+        return rf"(?<![0-9A-Fa-f]){_GAP.join(pairs)}(?![0-9A-Fa-f])"
+    spelled = {value, quote(value), value.replace(",", ",,"), json.dumps(value)[1:-1]}
+    words = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
+    if label == HOST:
+        return rf"(?<![^\W_])(?:{words})(?:(?:\.[a-z0-9-]+){{2,}}|\.(?:{_LOCAL})\b)?(?![^\W_])"
+    if label in (USER, HOME) or len(value) < _LONG:
+        return rf"(?<![^\W_])(?:{words})(?![^\W_])"
+    return f"(?:{words})"

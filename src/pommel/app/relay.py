@@ -7,20 +7,70 @@ viewer that asks in between waits a little, then is told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 
+from pommel.console.turnstile import OUT_OF_RESOURCES
 from pommel.errors import MachineError, PommelError
-from pommel.machine import state
+from pommel.machine import qmp, state
+from pommel.machine.mouse import MonitorMouse
+from pommel.machine.permission import sleeps
+from pommel.machine.runstate import standing
 from pommel.paths import MachinePaths
 from pommel.screen.endpoint import Endpoint
-from pommel.screen.intake import NOTCH
 from pommel.screen.seams import ViewerStream
+from pommel.screen.sinks.vnc import VncSink
 from pommel.screen.sources.vnc import connect_vnc
+from pommel.wire.mouse import NOTCH
 
 TRY_AGAIN_LATER = 1013  # WebSocket close code (IANA registry)
 VIEWER_WAIT_S = 5.0
 POLL_S = 0.25
+ASK_S = 0.5
+LOOK_S = 1.0
+_HEARS = ("running", "suspended")  # QMP's words
+
+
+def seems_alive(paths: MachinePaths) -> bool:
+    """Whether the machine lives, as far as one can see. A host that has run out of descriptors or memory for a moment
+    shows nothing: that is no news of the machine."""
+    try:
+        return state.observe(paths).alive
+    except OSError as failure:
+        if failure.errno not in OUT_OF_RESOURCES:
+            raise
+        return True
+
+
+def shown_state(paths: MachinePaths) -> str:
+    """How the machine is, in the words that its page has texts for (`console.telling`)."""
+    if not paths.directory.exists():
+        return "absent"
+    seen = state.observe(paths)
+    return "asleep" if seen.state is state.State.STOPPED and sleeps(paths) else str(seen.state)
+
+
+class Look:
+    """Looks how a machine is, and of one that lives also whether its guest stands (`runstate.standing`)."""
+
+    def __init__(self, paths: MachinePaths) -> None:
+        self._paths = paths
+        self._stands: str | None = None
+        self.hears = True  # whether the guest hears of keys: QEMU hands none to one that stands, for however short
+
+    async def state(self) -> str:
+        """How it is, in the words that its page has texts for. A QEMU that is busy is asked in vain: then as before."""
+        seen = await asyncio.to_thread(shown_state, self._paths)
+        if seen != state.State.RUNNING:
+            self._stands = None
+            return seen
+        for socket in (self._paths.qmp_watch, self._paths.qmp):  # one that somebody else uses does not answer
+            with contextlib.suppress(PommelError, OSError):
+                status = await qmp.query_status(socket, timeout_s=ASK_S)
+                self._stands, self.hears = standing(status), status in _HEARS
+                break
+        return self._stands or seen
 
 
 def farewell(paths: MachinePaths) -> str:
@@ -42,7 +92,10 @@ class Relay:
         self._paths = paths
         self._linger_s = linger_s
         self._endpoint: Endpoint | None = None
+        self._sink: VncSink | None = None
+        self._stood, self._looked_at = False, float("-inf")
         self._live = asyncio.Event()
+        self._look = Look(paths)
 
     @property
     def viewers(self) -> int:
@@ -77,25 +130,34 @@ class Relay:
 
     async def status(self) -> Mapping[str, object]:
         """What the page's status line may know."""
-        seen = await asyncio.to_thread(state.observe, self._paths)
-        return {"name": self._paths.name, "state": seen.state, "viewers": self.viewers}
+        seen = await self._seen()
+        return {"name": self._paths.name, "state": seen, "viewers": self.viewers}
+
+    async def _seen(self) -> str:
+        """Look how it is; where its guest stood and goes on, let go of what went up unheard before that is told."""
+        self._looked_at = time.monotonic()
+        seen = await self._look.state()
+        sink, stood, self._stood = self._sink, self._stood, not self._look.hears
+        if sink is not None and not self._stood:
+            sink.runs() if not stood else await sink.goes_on()
+        return seen
 
     def _alive(self) -> bool:
-        return state.observe(self._paths).alive
+        return seems_alive(self._paths)
 
     async def _watch_once(self) -> bool:
         """Serve one run of QEMU to its end; False when there is none to be had now."""
         try:
-            connection = await connect_vnc(self._paths.vnc)
+            connection = await connect_vnc(self._paths.vnc, monitor=MonitorMouse(self._paths.qmp))
         except (PommelError, OSError):
             return False
-        self._endpoint = Endpoint(connection.source, connection.sink)
+        self._endpoint, self._sink = Endpoint(connection.source, connection.sink), connection.sink
         self._live.set()
         try:
             await self._pump(self._endpoint)
         finally:
             self._live.clear()
-            self._endpoint = None
+            self._endpoint = self._sink = None
             await connection.close()
         return True
 
@@ -114,5 +176,8 @@ class Relay:
             raise ended
 
     async def _until_gone(self) -> None:
-        while await asyncio.to_thread(self._alive):  # noqa: ASYNC110 - a lock gives no event when it goes
-            await asyncio.sleep(1.0)
+        while await asyncio.to_thread(self._alive):
+            if self.viewers and time.monotonic() - self._looked_at >= LOOK_S:  # else a page's question does it
+                with contextlib.suppress(PommelError, OSError):
+                    await self._seen()
+            await asyncio.sleep(LOOK_S)

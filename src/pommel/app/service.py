@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel.app import host_checks
+from pommel import account
+from pommel.app import carried, host_checks
 from pommel.app.clip_target import Guest
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, StateError
@@ -27,7 +27,8 @@ from pommel.process import run
 from pommel.progress import Report, ignore, note, warn
 
 _MINE = tuple(
-    f"# Written by `pommel {words}" for words in ("service install ", "clip service install ", "mesh service install`")
+    f"# Written by `pommel {words}"
+    for words in ("service install ", "clip service install ", "mesh service install`", "snapshot timer install`")
 )
 
 
@@ -42,13 +43,12 @@ class Installed:
 
 def unit_path(workspace: Workspace, name: str) -> Path:
     """Where the unit of machine `name` is (systemd.unit(5), user unit search path)."""
-    return _folder(workspace) / unit_name(name)
+    return unit_folder(workspace) / unit_name(name)
 
 
-def _folder(workspace: Workspace) -> Path:
-    said = workspace.env.get("XDG_CONFIG_HOME", "")
-    base = Path(said) if said.startswith("/") else Path.home() / ".config"
-    return base / "systemd" / "user"
+def unit_folder(workspace: Workspace) -> Path:
+    """Where a user's units are."""
+    return account.folder(workspace.env, "XDG_CONFIG_HOME", ".config") / "systemd" / "user"
 
 
 def text_of(workspace: Workspace, name: str) -> str:
@@ -65,7 +65,7 @@ def text_of(workspace: Workspace, name: str) -> str:
             start=(*command, "start", name, "--foreground"),
             stop=(*command, "stop", name),
             stop_timeout_s=spec.stop_timeout_s,
-            environment=_environment(workspace),
+            environment=carried.to_unit(workspace, name),
         )
     )
 
@@ -77,14 +77,7 @@ def clip_text(workspace: Workspace, guest: Guest) -> str:
         UsageError: systemd cannot start this Pommel from where it is.
     """
     words = (*host_checks.own_command(), "clip", "sync", "--foreground", *guest.words)
-    return sync_unit_text(SyncService(guest.label, guest.words, words, _environment(workspace)))
-
-
-def _environment(workspace: Workspace) -> dict[str, str]:
-    kept = {key: workspace.env[key] for key in ("POMMEL_HOME", "POMMEL_CONFIG") if key in workspace.env}
-    if "POMMEL_HOME" in kept:
-        kept["POMMEL_HOME"] = str(workspace.home.root)
-    return {"PATH": workspace.env.get("PATH", os.defpath), **kept}
+    return sync_unit_text(SyncService(guest.label, guest.words, words, carried.to_unit(workspace, guest.machine)))
 
 
 def install(
@@ -97,7 +90,7 @@ def install(
     """
     workspace = workspace or Workspace.current()
     workspace.made(name)
-    made = _place(unit_path(workspace, name), text_of(workspace, name), enable, report)
+    made = place(unit_path(workspace, name), text_of(workspace, name), enable, report)
     if made.enabled:
         note(report, "it starts when you log in; to have it start with the host: loginctl enable-linger")
     return made
@@ -109,7 +102,7 @@ def install_clip(workspace: Workspace, guest: Guest, *, enable: bool = True, rep
     Raises:
         StateError: a unit of that name is not ours.
     """
-    made = _place(_folder(workspace) / sync_unit_name(guest.paths.key), clip_text(workspace, guest), enable, report)
+    made = place(unit_folder(workspace) / sync_unit_name(guest.paths.key), clip_text(workspace, guest), enable, report)
     if made.enabled:
         note(report, f"it starts with your desktop; to have it now: systemctl --user start {made.path.name}")
     return made
@@ -121,11 +114,11 @@ def remove_clip(workspace: Workspace, guest: Guest, *, report: Report = ignore) 
     Raises:
         StateError: there is none, or it is not ours.
     """
-    path = _folder(workspace) / sync_unit_name(guest.paths.key)
+    path = unit_folder(workspace) / sync_unit_name(guest.paths.key)
     lacking = StateError(
         f"the clipboard of {guest.label} is no service", hint=f"pommel clip service install {' '.join(guest.words)}"
     )
-    return _take_away(path, ["disable", "--now"], lacking, report)
+    return take_away(path, ["disable", "--now"], lacking, report)
 
 
 def mesh_text(workspace: Workspace) -> str:
@@ -134,7 +127,7 @@ def mesh_text(workspace: Workspace) -> str:
     Raises:
         UsageError: systemd cannot start this Pommel from where it is.
     """
-    return mesh_unit_text(MeshService((*host_checks.own_command(), "mesh", "run"), _environment(workspace)))
+    return mesh_unit_text(MeshService((*host_checks.own_command(), "mesh", "run"), carried.to_unit(workspace)))
 
 
 def install_mesh(workspace: Workspace, *, enable: bool = True, report: Report = ignore) -> Installed:
@@ -143,7 +136,7 @@ def install_mesh(workspace: Workspace, *, enable: bool = True, report: Report = 
     Raises:
         StateError: a unit of that name is not ours.
     """
-    made = _place(mesh_unit_path(workspace), mesh_text(workspace), enable, report)
+    made = place(mesh_unit_path(workspace), mesh_text(workspace), enable, report)
     if made.enabled:
         note(report, f"it starts when you log in; to have it now: systemctl --user start {MESH_UNIT}")
         note(report, "to have it start with the host: loginctl enable-linger")
@@ -157,27 +150,32 @@ def remove_mesh(workspace: Workspace, *, report: Report = ignore) -> Path:
         StateError: there is none, or it is not ours.
     """
     lacking = StateError("no service keeps the machines online", hint="pommel mesh service install")
-    return _take_away(mesh_unit_path(workspace), ["disable", "--now"], lacking, report)
+    return take_away(mesh_unit_path(workspace), ["disable", "--now"], lacking, report)
 
 
 def mesh_unit_path(workspace: Workspace) -> Path:
     """Where the unit is that keeps the machines on their servers."""
-    return _folder(workspace) / MESH_UNIT
+    return unit_folder(workspace) / MESH_UNIT
 
 
-def mesh_active() -> str:
-    """What systemd says of that unit: active, inactive, failed, or that there is no systemd to ask."""
+def active(unit: str = MESH_UNIT) -> str:
+    """What systemd says of a unit: active, inactive, failed, or that there is no systemd to ask."""
     if shutil.which("systemctl") is None:
         return "unknown: there is no systemd here"
-    done = run(["systemctl", "--user", "is-active", MESH_UNIT], check=False, timeout_s=20)
+    done = run(["systemctl", "--user", "is-active", unit], check=False, timeout_s=20)
     return done.text.strip() or "unknown: systemd does not answer"
 
 
-def _place(path: Path, text: str, enable: bool, report: Report) -> Installed:
+def place(path: Path, text: str, enable: bool, report: Report) -> Installed:
+    """Write a unit, tell systemd of it, and have it start if it is to.
+
+    Raises:
+        StateError: there is one that is not ours.
+    """
     if path.exists() and not path.read_text(errors="replace").startswith(_MINE):
         raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
-    write_atomic(path, text)
-    told = _systemctl(["daemon-reload"], report) and (not enable or _systemctl(["enable", path.name], report))
+    write_atomic(path, text, mode=0o600)  # a proxy's password may be in it
+    told = systemctl(["daemon-reload"], report) and (not enable or systemctl(["enable", path.name], report))
     return Installed(path, text, enabled=told and enable)
 
 
@@ -189,21 +187,26 @@ def remove(name: str, *, workspace: Workspace | None = None, report: Report = ig
     """
     workspace = workspace or Workspace.current()
     lacking = StateError(f"{name} is no service", hint=f"pommel service install {name}")
-    return _take_away(unit_path(workspace, name), ["disable"], lacking, report)
+    return take_away(unit_path(workspace, name), ["disable"], lacking, report)
 
 
-def _take_away(path: Path, disable: list[str], lacking: StateError, report: Report) -> Path:
+def take_away(path: Path, disable: list[str], lacking: StateError, report: Report) -> Path:
+    """Have systemd let go of a unit, and delete its file.
+
+    Raises:
+        StateError: there is none (`lacking`), or it is not ours.
+    """
     if not path.exists():
         raise lacking
     if not path.read_text(errors="replace").startswith(_MINE):
         raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
-    _systemctl([*disable, path.name], report)
+    systemctl([*disable, path.name], report)
     path.unlink()
-    _systemctl(["daemon-reload"], report)
+    systemctl(["daemon-reload"], report)
     return path
 
 
-def _systemctl(words: list[str], report: Report) -> bool:
+def systemctl(words: list[str], report: Report) -> bool:
     """Tell the user's systemd; where there is none to tell, say what to type in a session that has one."""
     typed = " ".join(["systemctl", "--user", *words])
     if shutil.which("systemctl") is None:

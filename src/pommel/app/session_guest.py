@@ -6,17 +6,17 @@ Everything is carried there in one file: Pommel, its libraries, and if need be w
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pommel import locks
+from pommel import locks, private
 from pommel.app.session_reach import Reach, as_root, connected, reach
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, NotPermitted, PommelError, StateError
+from pommel.foreign import parse_json
 from pommel.progress import Progress, Report, ignore, note
 from pommel.session.bundle import FETCHED_PYTHON, Bundle, make_bundle
 from pommel.session.guest_system import PREFIX, QUESTION, GuestSystem, read_answer
@@ -137,7 +137,7 @@ def _asked(there: Reach, report: Report) -> GuestSystem:
 def _made(workspace: Workspace, system: GuestSystem, report: Report) -> Iterator[Bundle]:
     """The bundle for a guest; it is kept for the next time only while it is used."""
     folder = workspace.home.cache / "session"
-    folder.mkdir(parents=True, exist_ok=True)
+    private.make_folder(folder)
     with locks.hold(folder / "lock", busy="another pommel packs for a guest", wait_s=_INSTALL_S):
         report(Progress("packing"))
         bundle = make_bundle(system, folder, workspace.env)
@@ -189,22 +189,30 @@ def _as_root(there: Reach, root: Reach, script: str) -> None:
         _forget(there, folder)
 
 
+def told_status(output: str) -> dict[str, Any]:
+    """What the last line of a guest's own status says; {} where it is no JSON object. It is the guest's word."""
+    try:
+        told = parse_json(next(reversed(output.splitlines()), ""))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def _status(there: Reach, root: Reach, system: GuestSystem) -> GuestStatus:
     if not system.installed:
         return GuestStatus(there.label, system.system, installed=False)
     told: dict[str, Any] = {}
-    try:
+    with suppress(CommandFailed):  # it is there, and does not work: neither installed nor running
         asked = root if root.root != "ask" else there
-        told = json.loads(asked.sh(f"{_PROGRAM} kvm status --json", timeout_s=_STATUS_S).splitlines()[-1])
-    except (CommandFailed, ValueError, IndexError):
-        pass  # it is there, and does not work: neither installed nor running
+        told = told_status(asked.sh(f"{_PROGRAM} kvm status --json", timeout_s=_STATUS_S))
+    users = told.get("users")
     return GuestStatus(
         name=there.label,
         system=system.system,
         installed=bool(told.get("installed")),
         version=system.installed,
         running=bool(told.get("running")),
-        users=tuple(told.get("users", ())),
+        users=tuple(str(user) for user in users) if isinstance(users, list) else (),
         session=str(told.get("session", "")),
         socket=str(told.get("socket", "")),
     )

@@ -16,7 +16,16 @@ from pommel.app import guest
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelError, StateError, UsageError
 from pommel.process import attach, run
-from pommel.ssh import SshAddress, SshTarget, address_argv, parse_address, ssh_argv
+from pommel.ssh import (
+    SshAddress,
+    SshTarget,
+    address_argv,
+    end_shared_argv,
+    multiplexed,
+    parse_address,
+    riding,
+    ssh_argv,
+)
 
 _NO_CONNECTION = 255  # ssh(1): exit status of an error of its own
 _ALONE = {"ControlPath": "none"}
@@ -41,7 +50,7 @@ class Reach:
 
     def argv(self, command: Sequence[str], *, options: Mapping[str, str] | None = None) -> list[str]:
         """The ssh that runs `command`, as ssh(1) puts words together."""
-        pairs = {**(_ALONE if self._socket is None else {"ControlPath": str(self._socket)}), **(options or {})}
+        pairs = {**(_ALONE if self._socket is None else riding(self._socket)), **(options or {})}
         if self.target is not None:
             target = replace(self.target, user="root") if self.root == "login" else self.target
             return ssh_argv(target, command, batch=True, shared=pairs)
@@ -53,7 +62,9 @@ class Reach:
 
     def connect(self) -> None:
         """Make the connection that further calls share. If it cannot be had, they say why, each by itself."""
-        options = {"ControlMaster": "yes", "ControlPath": str(self._socket), "ControlPersist": str(_IDLE_S)}
+        if self._socket is None:
+            return
+        options = {**multiplexed(self._socket, persist_s=_IDLE_S), "ControlMaster": "yes"}
         words = self.argv([], options=options)
         # It goes to the background by itself, and would keep our pipes open if it had them.
         background = ["sh", "-c", 'exec "$@" >/dev/null 2>&1', "sh", words[0], "-f", "-N", *words[1:]]
@@ -62,8 +73,7 @@ class Reach:
     def disconnect(self) -> None:
         """End it."""
         if self._socket is not None and self._socket.exists():
-            words = ["ssh", "-F", "none", "-o", f"ControlPath={self._socket}", "-O", "exit", "there"]
-            run(words, timeout_s=_CONNECT_S, check=False)
+            run(end_shared_argv("there", self._socket), timeout_s=_CONNECT_S, check=False)
 
     def sh(self, script: str, *, timeout_s: float = 60.0) -> str:
         """Run a script by sh; return what it prints.

@@ -16,12 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pommel.app.relay import POLL_S, TRY_AGAIN_LATER, farewell
+from pommel.app.relay import POLL_S, TRY_AGAIN_LATER, Look, farewell, seems_alive
 from pommel.app.session_reach import Reach, reach
 from pommel.app.workspace import Workspace
 from pommel.clipboard.child import Child, running
 from pommel.errors import PommelError, ProtocolError, StateError
-from pommel.machine import state
 from pommel.paths import MachinePaths
 from pommel.session.daemon import FAILED
 from pommel.session.guest_system import PREFIX
@@ -50,6 +49,7 @@ class SessionRelay:
         self._why = ""  # there is no socket
         self._last = ""  # the last viewer that was sent away saw nothing
         self._news = asyncio.Event()
+        self._guest = ""  # whose keys the page offers; known once somebody has looked
         self.viewers = 0
 
     async def run(self) -> str:
@@ -62,8 +62,8 @@ class SessionRelay:
                 there = await asyncio.to_thread(self._find)
                 async with running(self._argv(there)) as child:
                     await self._carried(there, child)
-            except PommelError as failure:
-                self._tell(None, failure.message)
+            except (PommelError, OSError) as failure:  # or there was no descriptor left for SSH's pipes
+                self._tell(None, str(failure))
             finally:
                 self._clear()
             await asyncio.sleep(_AGAIN_S)
@@ -83,7 +83,7 @@ class SessionRelay:
     async def status(self) -> Mapping[str, object]:
         """What the page's status line may know."""
         told: dict[str, object] = {"state": "running", "viewers": self.viewers}
-        return told | ({"error": self._last} if self._last else {})
+        return told | ({"error": self._last} if self._last else {}) | ({"guest": self._guest} if self._guest else {})
 
     # --- viewers ---
 
@@ -169,6 +169,7 @@ class SessionRelay:
         """Use the connection until it ends, or is of no use any more."""
         found, name = (await child.read()).decode(errors="replace").strip(), " ".join(there.words)
         if found in self._sockets:
+            self._guest = "mac" if found == "macos" else found
             self._tell(self._local(found), "")
             await _first(child.read(), self._broken.wait())
             self._tell(None, "" if self._broken.is_set() else "the connection to the guest has ended")
@@ -200,6 +201,7 @@ class MachineSession(SessionRelay):
         super().__init__(partial(reach, workspace, paths.name), paths.runtime, sockets=sockets)
         self._paths = paths
         self._linger_s = linger_s
+        self._machine = Look(paths)
 
     async def run(self) -> str:
         """Follow the machine until it has been gone for the linger time; return why that is the end.
@@ -226,11 +228,11 @@ class MachineSession(SessionRelay):
 
     async def status(self) -> Mapping[str, object]:
         """What the page's status line may know."""
-        seen = await asyncio.to_thread(state.observe, self._paths)
-        return {**await super().status(), "name": self._paths.name, "state": seen.state}
+        seen = await self._machine.state()
+        return {**await super().status(), "name": self._paths.name, "state": seen}
 
     def _alive(self) -> bool:
-        return state.observe(self._paths).alive
+        return seems_alive(self._paths)
 
 
 async def _first(*works: Coroutine[Any, Any, object]) -> None:

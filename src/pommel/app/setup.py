@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pommel.app import commandline, host_checks, making, needs, recovery
+from pommel.app import carried, commandline, host_checks, making, needs, recovery
 from pommel.app.consent import Consent, Request
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import CommandFailed, MissingProgram, NotPermitted, PommelError
@@ -278,8 +278,10 @@ def _entry(workspace: Workspace, spec: MachineSpec) -> desktop.Entry:
     macos = catalog.find(spec.macos).title if spec.macos else ""
     title = f"macOS {macos} ({spec.name})" if macos else spec.name
     command = host_checks.own_command()
-    if home := workspace.env.get("POMMEL_HOME"):
-        command = ("env", f"POMMEL_HOME={Path(home).expanduser().absolute()}", *command)
+    if variables := carried.to_entry(workspace):
+        if "=" in command[0]:  # env(1) would take it for one more variable
+            command = ("sh", "-c", 'exec "$@"', "sh", *command)
+        command = ("env", *(f"{key}={said}" for key, said in sorted(variables.items())), *command)
     file = workspace.file_of(spec.name).path
     return desktop.plan(
         spec.name,

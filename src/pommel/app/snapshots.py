@@ -50,6 +50,7 @@ def load(
             the disks.
         MachineError: QEMU cannot load it; what was there before is there again.
     """
+    from pommel.app import clock_rest
     from pommel.app.starting import START_WAIT_S, start_from
 
     workspace = workspace or Workspace.current()
@@ -63,6 +64,8 @@ def load(
             start_from(workspace, name, tag, report=report)
         else:
             found = snapshots.load(paths, tag, ram=ram, report=report).snapshot
+            if found.ram and state.observe(paths).alive:
+                clock_rest.begin(workspace, name, clock_rest.since_s(found.created))
     note_event(paths, Word.SNAPSHOT_LOADED, tag)
     return found
 

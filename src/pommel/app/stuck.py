@@ -7,6 +7,7 @@ import hashlib
 from pommel.app.workspace import Workspace
 from pommel.errors import MachineError
 from pommel.machine import qmp, sampling, stuck
+from pommel.machine.glance import picture
 from pommel.machine.stuck import Verdict
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
@@ -35,14 +36,9 @@ def look(
 
 
 def _picture(paths: MachinePaths) -> str | None:
-    """A hash of what the screen shows. By QMP: a VNC viewer that leaves makes QEMU release the keys of the others."""
-    picture = paths.runtime / "stuck.ppm"
+    """A hash of what the screen shows; no picture is one sign less, not an error."""
     try:
-        qmp.run(
-            qmp.within(paths.qmp, _QMP_S, lambda monitor: monitor.execute("screendump", {"filename": str(picture)}))
-        )
-        return hashlib.sha256(picture.read_bytes()).hexdigest()
-    except (MachineError, OSError):  # no picture is one sign less, not an error
+        shown = qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: picture(monitor, paths)))
+    except MachineError:
         return None
-    finally:
-        picture.unlink(missing_ok=True)
+    return hashlib.sha256(shown).hexdigest() if shown is not None else None

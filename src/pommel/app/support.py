@@ -1,22 +1,21 @@
 """`doctor --bundle`: an archive for whoever is to help, with nothing in it that is private. Band: app.
 
-Text only, and all of it redacted: the checks, the settings, the command line with its reasons, the ends of the logs.
+Text only, and all of it redacted (`redaction`, `privacy`): the checks, the settings, the command line with its
+reasons, the ends of the logs.
 Never a key, a disk, or the NVRAM.
 """
 
 from __future__ import annotations
 
-import getpass
 import io
 import json
-import os
-import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pommel
 from pommel.app import commandline, doctor, overlay
+from pommel.app.privacy import private_values
 from pommel.app.redaction import redact
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError
@@ -24,6 +23,7 @@ from pommel.machine import explain, logs
 from pommel.paths import write_atomic
 
 _LINES = 300
+_LINE_CHARS = 4000  # a guest writes to the serial log what it likes
 
 
 def bundle(target: Path, name: str | None = None, *, workspace: Workspace | None = None, force: bool = False) -> Path:
@@ -37,11 +37,11 @@ def bundle(target: Path, name: str | None = None, *, workspace: Workspace | None
     if target.exists() and not force:
         raise StateError(f"{target} exists already", hint="name another file: pommel doctor --bundle FILE")
     name = name or workspace.default_name()
-    private = _private(workspace)
+    private = private_values(workspace)
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as archive:
         for file, text in _texts(workspace, name).items():
-            data = redact(text, private).encode()
+            data = redact(_bounded(text), private).encode()
             entry = tarfile.TarInfo(f"pommel-support/{file}")
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
@@ -80,16 +80,8 @@ def _tried(part: Callable[[], str]) -> str:
         return f"error: {failure}\n"
 
 
-def _private(workspace: Workspace) -> dict[str, str]:
-    found = {str(Path.home()): "~", str(workspace.home.root): "<POMMEL_HOME>", socket.gethostname(): "<host>"}
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = ""
-    if user and user != "root":
-        found[user] = "<user>"
-    found.pop("/", None)
-    return found | ({os.uname().nodename: "<host>"})
+def _bounded(text: str) -> str:
+    return "\n".join(line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]} …" for line in text.split("\n"))
 
 
 def _tail(path: Path) -> str:

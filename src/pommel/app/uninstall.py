@@ -13,9 +13,22 @@ import stat
 from pathlib import Path
 
 from pommel import marks
-from pommel.app import clip, console, helpers, host_checks, machines, mesh, ours, setup, starting
+from pommel.app import (
+    clip,
+    console,
+    helpers,
+    host_checks,
+    machines,
+    mesh,
+    ours,
+    setup,
+    snapshot_timer,
+    starting,
+    usb_plugging,
+)
 from pommel.app.workspace import Workspace
 from pommel.host import commands, desktop, modules
+from pommel.process import run
 from pommel.progress import Report, ignore, note
 
 
@@ -40,12 +53,15 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
     for guest in clip.running(workspace):
         clip.stop(guest)
     mesh.end(workspace)
+    if snapshot_timer.is_installed(workspace):
+        snapshot_timer.remove(workspace=workspace, report=report)
     _remove(workspace, report)
     for kept in desktop.remove_all(host_checks.data_home(workspace.env)).kept:
         note(report, f"{kept} was edited since Pommel wrote it, and stays")
     for helper in helpers.found(workspace):
         commands.remove(helper)
     modules.restore(run_as_root=None if os.geteuid() == 0 else setup.sudo, report=report)
+    usb_plugging.withdraw(run_as_root=run if os.geteuid() == 0 else setup.sudo, report=report)
     marks.marker(workspace.home.root).unlink(missing_ok=True)
     for folder in ours.parents(workspace.home):
         with contextlib.suppress(OSError):  # not empty: somebody else's things; or never made

@@ -5,9 +5,7 @@ Each part is looked at first and done only when it is missing, so that calling i
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,9 @@ from typing import Any
 from pommel.app import clip, foresight, machines, making, mesh, needs, setup, starting
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
-from pommel.errors import DeadlineError, MachineError, StateError
-from pommel.machine import logs, state
-from pommel.paths import MachinePaths
-from pommel.progress import Progress, Report, ignore
-
-SCREEN_TIMEOUT_S = 120.0
-SSH_TIMEOUT_S = 300.0
+from pommel.errors import StateError
+from pommel.machine import state
+from pommel.progress import Report, ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,16 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
+_AWAITED = {"screen": "its screen", "ssh": "SSH", "desktop": "its desktop, or its installer"}
+
+
+def plan(
+    name: str,
+    *,
+    workspace: Workspace | None = None,
+    flags: Mapping[str, Any] | None = None,
+    until: str = "desktop",
+) -> Plan:
     """What `up` would do now for machine `name`, without doing any of it.
 
     Raises:
@@ -62,6 +65,7 @@ def plan(name: str, *, workspace: Workspace | None = None, flags: Mapping[str, A
         *(Step(what, (why,), needed) for what, why, needed in foresight.lay_steps(workspace, spec)),
         *(Step(what, (why,), needed) for what, why, needed in making.steps(workspace, spec, seen.disks)),
         Step(f"start {name}", ("it is running" if alive else "it is stopped",), not alive),
+        Step(f"wait until {name} has {_AWAITED[until]}", ("so that the first keys go there",), True),
         Step(f"serve the console of {name} on 127.0.0.1", ("its screen, keyboard and mouse on a page",), True),
     ]
     if not alive and (modules := setup.kernel_step(workspace, spec)) is not None:
@@ -81,12 +85,14 @@ def up(
     flags: Mapping[str, Any] | None = None,
     offline: Path | None = None,
     consent: Consent | None = None,
+    until: str | None = "desktop",
     report: Report = ignore,
 ) -> machines.Status:
-    """Make machine `name` if it is not there, start it if it is not running, and wait until its screen lives.
+    """Make machine `name` if it is not there, start it if it is not running, and wait for its desktop or installer.
 
     `offline` is a recovery image at hand. `consent` is asked before the host is changed (packages, kernel modules);
-    without it, as root it is, else nothing is done.
+    without it, as root it is, else nothing is done. `until` is what is waited for, "screen", "ssh" or "desktop"; what
+    does not come in time is a warning, since the machine runs. None: nothing is waited for.
 
     Raises:
         NotPermitted: packages are missing and may not be installed; the hint is the command to type.
@@ -110,67 +116,8 @@ def up(
         except StateError:
             if not state.observe(paths).alive:  # else another `up` was quicker, which is as good
                 raise
-    wait_screen(paths, report=report)
+    if until is not None:
+        from pommel.app import waiting
+
+        waiting.try_wait(name, until, workspace=workspace, report=report)
     return machines.status(name, workspace=workspace)
-
-
-def wait_screen(paths: MachinePaths, *, timeout_s: float = SCREEN_TIMEOUT_S, report: Report = ignore) -> None:
-    """Wait until machine `paths.name`'s screen shows more than one colour.
-
-    Raises:
-        MachineError: QEMU died meanwhile.
-        DeadlineError: it stayed blank.
-    """
-    step = "waiting for the screen"
-    report(Progress(step))
-    try:
-        asyncio.run(_await_screen(paths, timeout_s, lambda waited: report(Progress(step, done=waited, unit="s"))))
-    except (MachineError, StateError) as failure:
-        if state.observe(paths).alive:
-            raise
-        raise MachineError(f"{paths.name} ended while it booted:\n{logs.tail(paths, 10)}") from failure
-    report(Progress(step, finished=True))
-
-
-async def _await_screen(paths: MachinePaths, timeout_s: float, tick: Callable[[float], None]) -> None:
-    from pommel.screen.endpoint import Endpoint
-    from pommel.screen.sources.vnc import connect_vnc
-
-    async def show_time() -> None:
-        began = time.monotonic()
-        while True:
-            tick(time.monotonic() - began)
-            await asyncio.sleep(0.25)
-
-    connection = await connect_vnc(paths.vnc)
-    endpoint = Endpoint(connection.source, connection.sink)
-    others = [asyncio.ensure_future(endpoint.run()), asyncio.ensure_future(show_time())]
-    try:
-        await endpoint.wait_live(timeout_s)
-    finally:
-        for other in others:
-            other.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await connection.close()
-
-
-def wait_ssh(
-    name: str, *, workspace: Workspace | None = None, timeout_s: float = SSH_TIMEOUT_S, report: Report = ignore
-) -> None:
-    """Wait until the guest of machine `name` answers SSH.
-
-    Raises:
-        DeadlineError: it did not in time.
-        StateError: the machine is not running.
-    """
-    from pommel.app.guest import ssh_answers
-
-    workspace = workspace or Workspace.current()
-    step, began = "waiting for SSH", time.monotonic()
-    while (waited := time.monotonic() - began) < timeout_s:
-        report(Progress(step, done=waited, unit="s"))
-        if ssh_answers(workspace, name):
-            report(Progress(step, finished=True))
-            return
-        time.sleep(0.5)
-    raise DeadlineError(f"{name} did not answer SSH in {timeout_s:g} s", hint=f"look at it: pommel console {name}")

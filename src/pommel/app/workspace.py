@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import getpass
 import hashlib
 import os
 import re
@@ -18,13 +17,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pommel import marks, writable
+from pommel import account, marks, writable
 from pommel.config import environment, find_file, read_file
 from pommel.errors import ConfigError, NotPermitted, PommelError, StateError, UsageError
 from pommel.machine import record
+from pommel.machine.folder import refuse_lost
 from pommel.machine.spec import GIB, SETTINGS, MachineSpec
 from pommel.overlay.pins import Pin, pin_of
-from pommel.paths import Home, MachinePaths
+from pommel.paths import Home, MachinePaths, here
 from pommel.recovery import catalog
 from pommel.settings import ConfigFile, Value, resolve
 
@@ -54,9 +54,17 @@ class Workspace:
 
     @classmethod
     def current(cls) -> Workspace:
-        """This user's home, the current folder, the process environment."""
+        """This user's home, which is seen to be theirs alone, the current folder, the process environment.
+
+        Raises:
+            NotPermitted: the home, or a machine in it, belongs to another user.
+            StateError: the current folder has been deleted.
+        """
         env = environment()
-        return cls(Home.find(env), Path.cwd(), env)
+        where = here()  # before a relative POMMEL_HOME asks for it
+        home = Home.find(env)
+        marks.guard(home)
+        return cls(home, where, env)
 
     @cached_property
     def file(self) -> ConfigFile:
@@ -65,7 +73,7 @@ class Workspace:
 
     def names(self) -> list[str]:
         """Machines that exist, machines that pommel.toml speaks of, and the embedded trial machine."""
-        return sorted({*self.home.names(), *self.file.machines, TRIAL})
+        return sorted({*self.home.names(), *self.home.lost(), *self.file.machines, TRIAL})
 
     def default_name(self) -> str:
         """The machine that is meant where none is named: the only one that pommel.toml has, else the recommended macOS.
@@ -87,12 +95,14 @@ class Workspace:
         """
         kept = self._kept(name)
         if kept is None and name not in self.file.machines and name != TRIAL and version_called(name) is None:
+            refuse_lost(name, self.paths(name).directory)
             raise self._unknown(name)
         file = self._file(name, kept)
         usual = {"upstream": kept.upstream if kept else TRIAL if name == TRIAL else OSX_KVM}
         found = resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=usual)
         if found["upstream"].value == TRIAL:
-            return resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=_TRIAL_DEFAULTS)
+            found = resolve(SETTINGS, file, name, env=self.env, flags=flags, defaults=_TRIAL_DEFAULTS)
+            return self._with_recorded(name, found, kept)
         found = self._with_recorded(name, found, kept)
         return {**found, "macos": self._macos(name, found, kept)}
 
@@ -134,6 +144,7 @@ class Workspace:
         """
         self.settings(name)
         paths = self.paths(name)
+        refuse_lost(name, paths.directory)
         if not paths.record.exists():
             raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
         return paths
@@ -157,16 +168,13 @@ class Workspace:
         """A path that machine `name`'s pommel.toml says, made absolute: it is relative to that file."""
         file = self.file_of(name)
         base = file.path.parent if file.path else self.cwd
-        return (base / Path(path).expanduser()).absolute()
+        return (base / account.expand(path)).absolute()
 
     def ssh_user(self, spec: MachineSpec) -> str:
         """Who to be in the guest: as said, else who we are here, as most people name themselves the same everywhere."""
         if spec.ssh_user is not None:
             return spec.ssh_user
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):  # a uid without a name, as containers have them
-            return "root"
+        return account.name() or "root"  # a uid without a name, as containers have them
 
     def config_repo(self, file: ConfigFile) -> Path | None:
         """The folder of a pommel.toml that says something about the upstream: a pin, patches, or files."""

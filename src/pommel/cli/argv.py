@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pommel.app import commandline
+from pommel.app import command_shown, commandline
 from pommel.app.workspace import Workspace
 from pommel.cli.boot import boot_choice, boot_options
 from pommel.cli.common import json_option, machine_options, name_argument, split_flags
@@ -27,14 +27,14 @@ def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> Non
     choice, _ = boot_choice(options)
     planned = commandline.command_line(Workspace.current(), name, split_flags(options), choice=choice)
     if as_json:
-        print_json(commandline.as_dict(planned))
+        print_json(command_shown.as_dict(planned))
     elif explain:
-        print_wide_table(("ARGUMENT", "ORIGIN", "REASON"), commandline.explained(planned))
+        print_wide_table(("ARGUMENT", "ORIGIN", "REASON"), command_shown.explained(planned))
         if planned.qemu is not None:
             click.echo(f"QEMU is {planned.qemu.path}: {planned.qemu.reason}", err=True)
         for line in planned.captured.notes:
             click.echo(f"note: {line}", err=True)
     else:
-        click.echo(commandline.as_shell(planned))
+        click.echo(command_shown.as_shell(planned))
     for line in planned.warnings:
         click.echo(f"warning: {line}", err=True)

@@ -86,7 +86,7 @@ def _dry_run(workspace: Workspace, update: bool, no_setup: bool, as_json: bool) 
             click.echo(f"{'would' if needed else 'done '}  {what}\n         {why}")
     outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, dry_run=True), as_json)
     if as_json:
-        rows = [{"what": what, "why": why, "needed": needed} for what, why, needed in steps]
+        rows = [{"what": what, "reasons": [why], "needed": needed} for what, why, needed in steps]
         print_json({"dry_run": True, "steps": rows, "setup": [outcome.as_dict() for outcome in outcomes]})
 
 

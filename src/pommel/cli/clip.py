@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pommel.app import clip, service
+from pommel.app import clip, machines, service
 from pommel.app.clip_options import ClipOptions
 from pommel.app.clip_target import Guest, find_guest
 from pommel.app.workspace import Workspace
@@ -16,6 +16,7 @@ from pommel.cli import clip_verbs
 from pommel.cli.clip_vm import vm_clip_command
 from pommel.cli.common import json_option, name_argument
 from pommel.cli.output import print_json, reporter
+from pommel.cli.waiting import await_guest, no_wait_options
 from pommel.errors import UsageError
 from pommel.settings import parse_size
 
@@ -67,6 +68,15 @@ def _meant(workspace: Workspace, name: str | None, host: str | None) -> Guest:
     if name is None and host is None and len(found := clip.running(workspace)) == 1:
         return found[0]
     return find_guest(workspace, name, host)
+
+
+def _await(workspace: Workspace, guest: Guest, no_wait: bool, timeout_s: float | None) -> None:
+    """Wait for a machine that is just coming up, and for its sync if one runs; one that is off is not waited for."""
+    if guest.machine is None or no_wait:
+        return
+    if guest.machine in machines.running(workspace=workspace):
+        await_guest(workspace, guest.machine, no_wait=False, timeout_s=timeout_s)
+        clip.settle(guest)
 
 
 @click.group("clip")
@@ -121,12 +131,21 @@ def sync_command(
 @clip_command.command("push")
 @guest_options
 @copy_options
+@no_wait_options
 def push_command(
-    name: str | None, host: str | None, serve: str | None, accept_new: bool, as_json: bool, **options: Any
+    name: str | None,
+    host: str | None,
+    serve: str | None,
+    accept_new: bool,
+    no_wait: bool,
+    wait_timeout: float | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Give NAME what this desktop's clipboard has, once."""
     workspace = Workspace.current()
     guest = _meant(workspace, name, host)
+    _await(workspace, guest, no_wait, wait_timeout)
     told = clip.push(workspace, guest, _options(options), report=reporter())
     clip_verbs.moved(guest, "pushed", told, as_json=as_json)
 
@@ -134,8 +153,16 @@ def push_command(
 @clip_command.command("pull")
 @guest_options
 @copy_options
+@no_wait_options
 def pull_command(
-    name: str | None, host: str | None, serve: str | None, accept_new: bool, as_json: bool, **options: Any
+    name: str | None,
+    host: str | None,
+    serve: str | None,
+    accept_new: bool,
+    no_wait: bool,
+    wait_timeout: float | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Put on this desktop's clipboard what NAME has on its own, once."""
     workspace = Workspace.current()
@@ -144,6 +171,7 @@ def pull_command(
         clip.pull_here(workspace, guest, _options(json.loads(serve)))
     else:
         guest = _meant(workspace, name, host)
+        _await(workspace, guest, no_wait, wait_timeout)
         told = clip.pull(workspace, guest, _options(options), report=reporter())
         clip_verbs.moved(guest, "pulled", told, as_json=as_json)
 
@@ -217,7 +245,7 @@ def remove_command(name: str | None, host: str | None, accept_new: bool, as_json
     guest = find_guest(workspace, name, host)
     path = service.remove_clip(workspace, guest, report=reporter())
     if as_json:
-        print_json({"guest": guest.label, "removed": str(path)})
+        print_json({"guest": guest.label, "unit": str(path), "removed": True})
     else:
         click.echo(f"removed {path}")
 

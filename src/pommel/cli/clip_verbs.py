@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pommel import locks
 from pommel.app import clip, clip_status
 from pommel.app.clip_options import ClipOptions
 from pommel.app.clip_status import ClipStatus
@@ -25,7 +26,7 @@ def sync(workspace: Workspace, guest: Guest, options: ClipOptions, *, as_json: b
     if as_json:
         print_json(status.as_dict())
         return
-    click.echo(f"{guest.label}: {sentence(status)} (pid {status.pid})")
+    click.echo(f"{guest.label}: {sentence(status)} ({locks.whom(status.pid)})")
     if status.state == "refused":
         click.echo(f"keys tried: {', '.join(status.keys) or 'none'}", err=True)
     if status.hint:

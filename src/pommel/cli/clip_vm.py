@@ -6,11 +6,11 @@ looks at its own clipboard; left out, it is far shorter, and costs nothing).
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 
 import click
 
+from pommel import account
 from pommel.app import clip
 from pommel.app.clip_options import ClipOptions
 from pommel.app.clip_target import Guest, find_guest
@@ -18,7 +18,7 @@ from pommel.app.workspace import Workspace
 from pommel.cli import clip_verbs
 from pommel.cli.common import json_option
 from pommel.cli.output import reporter
-from pommel.errors import ConfigError
+from pommel.errors import ConfigError, UsageError
 from pommel.settings import parse_port, parse_seconds
 from pommel.ssh import SshAddress
 
@@ -55,7 +55,9 @@ def _guest(workspace: Workspace) -> Guest:
         port = parse_port(env.get("VM_CLIP_PORT") or "2222")
     except ValueError as wanted:
         raise ConfigError(f"VM_CLIP_PORT must be {wanted}, not {env['VM_CLIP_PORT']!r}") from None
-    user, host = env.get("VM_CLIP_USER") or getpass.getuser(), env.get("VM_CLIP_HOST") or "localhost"
+    if not (user := env.get("VM_CLIP_USER") or account.name()):
+        raise UsageError("who is to be logged in as is not known", hint="set VM_CLIP_USER")
+    host = env.get("VM_CLIP_HOST") or "localhost"
     return find_guest(workspace, None, str(SshAddress(host, user)) + f":{port}", accept_new=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pommel.app import clones
+from pommel.app import clock, clones, memory
 from pommel.app.info import info
 from pommel.cli.common import json_option, name_argument
 from pommel.cli.output import print_json, print_pairs, reporter
@@ -86,7 +86,18 @@ def _spelled(told: dict[str, Any]) -> dict[str, str]:
         "rom": identity["rom"] or "",
         "disks": "; ".join(disks),
         "snapshots": ", ".join(each["tag"] for each in told["snapshots"]),
+        "memory": memory.spell_known(told["memory"]) if told["memory"] else "",
+        "clock": _clock(told["clock"]) if told["clock"] else "",
+        "saved": _schedule(told["schedule"]) if told["schedule"] else "",
         "ssh": (f"127.0.0.1:{told['ssh_port']}" if told["ssh_port"] else "its own address") + f" as {told['ssh_user']}",
+        "forwards": "; ".join(_way(each, told["state"]) for each in told["forwards"] if each["origin"] != "ssh"),
+        "reverse": "; ".join(
+            f"{each['target']} at {each['guest_address']}:{each['guest_port']}" for each in told["reverse"]
+        ),
+        "usb": "; ".join(_usb(each) for each in told["usb"]),
+        "backups": "; ".join(f"{each['path']}/{each['point']}" for each in told["backups"]),
+        "shares": "; ".join(_share(each) for each in told["shares"]),
+        "display": _graphics(told["graphics"]),
         "settings": told["config"] or "",
         "folder": told["directory"] or "",
     }
@@ -94,3 +105,43 @@ def _spelled(told: dict[str, Any]) -> dict[str, str]:
 
 def _disk(told: dict[str, Any]) -> str:
     return f"{told['name']} {format_size(told['virtual_bytes'] or 0)}, {format_size(told['actual_bytes'])} used"
+
+
+def _clock(told: dict[str, Any]) -> str:
+    """What was measured of the guest's clock, and when."""
+    last = told["offset_s"] if told["after_s"] is None else told["after_s"]
+    why = f" ({told['why']})" if told["why"] else ""
+    return f"{clock.spell(last)} at {told['time'][:16].replace('T', ' ')}Z{why}"
+
+
+def _schedule(told: dict[str, Any]) -> str:
+    """When it was saved by itself, and when it will be."""
+    if told["failure"]:
+        last = f"the last one failed: {told['failure']}"
+    else:
+        last = f"last {told['last'][:16].replace('T', ' ')}Z" if told["last"] else "none yet"
+    later = (
+        f"next {told['next'][:16].replace('T', ' ')}" if told["timer"] else "no timer: pommel snapshot timer install"
+    )
+    return f"each {told['every']}, {told['kept']} of {told['keep']} kept; {last}; {later}"
+
+
+def _way(told: dict[str, Any], state: str) -> str:
+    later = "" if told["live"] or state == "stopped" else " (not now)"
+    return f"{told['forward'].rpartition(':')[0]} to {told['guest_port']}/{told['protocol']}{later}"
+
+
+def _share(each: dict[str, Any]) -> str:
+    how = "read-only" if each["read_only"] else "read and write"
+    return f"{each['host_folder']} at {each['guest_folder']} ({each['problem'] or how})"
+
+
+def _graphics(told: dict[str, Any]) -> str:
+    now = [f"{each['width']}x{each['height']}" for each in told["screens"]]
+    words = [told["adapter"] or "the boot script's", *(now or filter(None, [told["resolution"]]))]
+    return ", ".join(words) + ("; another from the next start on" if told["pending"] else "")
+
+
+def _usb(told: dict[str, Any]) -> str:
+    where = "in the guest" if told["in_guest"] else told["usb_path"] or "not plugged in"
+    return f"{told['usb_device']} {told['description']}".strip() + f" ({where})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from pommel.cli.output import ask, interactive
@@ -48,7 +50,26 @@ def name_argument(*, required: bool = True) -> Callable[[F], F]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")
+display_option = click.option("--display", type=click.IntRange(1), default=1, help="Which display, counted from 1.")
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+
+
+def words_given() -> tuple[str, ...]:
+    """The arguments of the present command as a person would type them again: those that were given, but for --json."""
+    context = click.get_current_context()
+    given = []
+    for one in context.command.params:
+        if context.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE and one.name != "as_json":
+            given += _words_of(one, context.params[one.name or ""])
+    return tuple(given)
+
+
+def _words_of(one: click.Parameter, value: Any) -> list[str]:
+    if not isinstance(one, click.Option):
+        return [str(value)]
+    if one.is_flag:
+        return [one.opts[-1] if value else one.secondary_opts[-1]]
+    return [word for each in (value if one.multiple else [value]) for word in (one.opts[-1], str(each))]
 
 
 def complete_tag(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -115,6 +136,41 @@ def machine_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def tls_options(command: F) -> F:
+    """How a console page is encrypted; the command gets all that is said of it as `tls`, a TlsWish."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, tls: bool | None, tls_cert: Path | None, tls_key: Path | None, **more: Any) -> Any:
+        from pommel.app.console_tls import wish
+
+        return command(*args, tls=wish(tls, tls_cert, tls_key), **more)
+
+    for option in reversed((
+        click.option(
+            "--tls/--no-tls",
+            default=None,
+            help="Serve the page by TLS (https), with a certificate that Pommel makes; its fingerprint is printed.",
+        ),
+        click.option(
+            "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Serve by TLS with this one (PEM)."
+        ),
+        click.option(
+            "--tls-key",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Its key (PEM, not encrypted).  [default: in the same file]",
+        ),
+    )):  # fmt: skip
+        gathered = option(gathered)
+    return cast("F", gathered)
+
+
+def tell_fingerprint(fingerprint: str) -> None:
+    """Say which certificate a page is served with, if it is by TLS: a browser shows the same before it goes on."""
+    if fingerprint:
+        click.echo(f"its certificate has the SHA-256 fingerprint {fingerprint}", err=True)
 
 
 clipboard_option = click.option(

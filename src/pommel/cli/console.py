@@ -3,63 +3,138 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from pommel.app import console
+from pommel.app import console, machines
 from pommel.app.workspace import Workspace
-from pommel.cli.common import json_option, name_argument
+from pommel.cli.common import json_option, name_argument, tell_fingerprint, tls_options
 from pommel.cli.live import Live
-from pommel.cli.output import print_json
+from pommel.cli.output import print_json, print_table
 from pommel.cli.running import open_browser, until_signal
+from pommel.errors import StateError, UsageError
 
 
 @click.command("console")
 @name_argument()
 @click.option("-d", "--detach", is_flag=True, help="Leave it running and return; the default off a terminal.")
 @click.option("--stop", is_flag=True, help="End the machine's console; the machine goes on.")
+@click.option("--who", is_flag=True, help="List who looks on: by which program, from where, since when.")
+@click.option("--new-token", is_flag=True, help="Make a new link; the old ones let nobody in, and viewers are cut off.")
+@click.option("--view-only", is_flag=True, help="Print the link by which one sees the screen and can do nothing else.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
 @click.option("--host", help="Address to listen on instead of 127.0.0.1. Whoever has the token gets the machine.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page, as a proxy's."
+)
+@tls_options
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @click.option("--session", is_flag=True, help="Show the guest's own login session; see: pommel guest install")
 @click.option("--serve", is_flag=True, hidden=True)
 @json_option
 def console_command(
-    name: str, detach: bool, stop: bool, no_open: bool, session: bool, serve: bool, as_json: bool, **listen: Any
+    name: str, *, detach: bool, no_open: bool, session: bool, serve: bool, as_json: bool, view_only: bool, **more: Any
 ) -> None:
     """Serve the screen, keyboard and mouse of the running machine NAME on a local page.
 
     Prints the page's address with its access token. Ctrl-C ends the console; the machine goes on.
     """
     workspace = Workspace.current()
-    if stop:
-        ended = console.stop(workspace, name, only_session=session)
-        if as_json:
-            print_json({"name": name, "stopped": ended})
-        else:
-            click.echo(f"{name}: console ended" if ended else f"{name}: no console was running")
+    listen = {key: more.pop(key) for key in ("port", "host", "allow_host", "tls")}
+    others = view_only or any(listen[key] for key in ("port", "host", "allow_host")) or listen["tls"].says_something
+    if (instead := _instead(more, others)) is not None:
+        _INSTEAD[instead](workspace, name, session, as_json)
     elif serve:
         serve_here(workspace, name, **listen, session=session, as_json=False, quiet=True)
     elif detach or not sys.stdout.isatty():
-        show(console.open_detached(workspace, name, **listen, session=session), as_json=as_json, browse=False)
-    elif (found := console.find_of(workspace, name, session=session)) is not None:
-        show(found, as_json=as_json, browse=not no_open)
-        click.echo(f"served by process {found.pid}; end it with: pommel console {name} --stop", err=True)
+        found = console.open_detached(workspace, name, **listen, session=session)
+        show(workspace, found, as_json=as_json, browse=False, view_only=view_only)
+    elif console.find_of(workspace, name, session=session) is not None:
+        found_now = console.open_detached(workspace, name, **listen, session=session)  # sees that it is as asked
+        show(workspace, found_now, as_json=as_json, browse=not no_open, view_only=view_only)
+        click.echo(f"served by process {found_now.pid}; end it with: pommel console {name} --stop", err=True)
     else:
-        serve_here(workspace, name, **listen, session=session, as_json=as_json, browse=not no_open)
+        where = {**listen, "session": session}
+        serve_here(workspace, name, **where, as_json=as_json, browse=not no_open, view_only=view_only)
 
 
-def show(found: console.Console, *, as_json: bool, browse: bool, **more: Any) -> None:
-    """Print where a console serves."""
+def _instead(flags: Mapping[str, bool], others: bool) -> str | None:
+    """The one flag that is for something else than to open the console, if there is one."""
+    given = [f"--{flag.replace('_', '-')}" for flag in _INSTEAD if flags[flag]]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are two things", hint="one after the other")
+    if given and others:
+        none = "it goes with no --view-only, --port, --host, --allow-host or --tls"
+        raise UsageError(f"{given[0]} opens no console: {none}")
+    return given[0][2:].replace("-", "_") if given else None
+
+
+def _stop(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
+    ended = console.stop(workspace, name, only_session=session)
     if as_json:
-        print_json({"name": found.name, "state": "running", **more, "url": found.url, "ws": found.ws, "pid": found.pid})
+        print_json({"name": name, "stopped": ended})
     else:
-        click.echo(f"{found.name}: {found.url}")
+        click.echo(f"{name}: console ended" if ended else f"{name}: no console was running")
+
+
+def _who(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
+    found = console.viewers(workspace, name, session=session)
+    if as_json:
+        print_json({"name": name, "looking": [dataclasses.asdict(one) for one in found]})
+    elif not found:
+        click.echo(f"{name}: nobody looks on")
+    else:
+        rows = [
+            (str(one.id), one.name, one.address, _when(one.since_s), "looks" if one.view_only else "acts")
+            for one in found
+        ]
+        print_table(("#", "viewer", "from", "since", "may"), rows)
+
+
+def _new_token(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
+    found = console.renew(workspace, name, only_session=session)
+    if found is not None:
+        show(workspace, found, as_json=as_json, browse=False)
+    elif as_json:
+        print_json({"name": name, "url": None, "ws": None})
+    else:
+        click.echo(f"{name}: the old links let nobody in any more; for the new one type: pommel console {name}")
+
+
+_INSTEAD = {"stop": _stop, "who": _who, "new_token": _new_token}
+
+
+def _when(since_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since_s))
+
+
+def show(
+    workspace: Workspace, found: console.Console, *, as_json: bool, browse: bool, view_only: bool = False, **more: Any
+) -> None:
+    """Print where a console serves, or where one may look on at it; as JSON what `status` says, with that address.
+
+    Raises:
+        StateError: nobody may just look on: the console is an earlier version's.
+    """
+    url, ws = (found.look_url, found.look_ws) if view_only else (found.url, found.ws)
+    if not url:
+        again = f"pommel console {found.name} --stop; pommel console {found.name} --view-only"
+        raise StateError("the console was opened by an earlier version, and has no link to look by", hint=again)
+    if as_json:
+        seen = machines.status(found.name, workspace=workspace, ask=False)  # a loop may be running here
+        more |= {"view_only": True} if view_only else {}
+        here = {"url": url, "ws": ws, "tls_fingerprint": found.fingerprint, "console_pid": found.pid}
+        print_json({**seen.as_dict(), **here, **more})
+    else:
+        click.echo(f"{found.name}: {url}")
+        tell_fingerprint(found.fingerprint)
     if browse:
-        open_browser(found.url)
+        open_browser(url)
 
 
 def serve_here(
@@ -69,6 +144,7 @@ def serve_here(
     as_json: bool,
     browse: bool = False,
     quiet: bool = False,
+    view_only: bool = False,
     more: Mapping[str, Any] | None = None,
     **where: Any,
 ) -> None:
@@ -76,7 +152,7 @@ def serve_here(
 
     def ready(found: console.Console) -> None:
         if not quiet:
-            show(found, as_json=as_json, browse=browse, **(more or {}))
+            show(workspace, found, as_json=as_json, browse=browse, view_only=view_only, **(more or {}))
             live.begin()
 
     live = Live(workspace, name)

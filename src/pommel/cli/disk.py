@@ -1,11 +1,13 @@
-"""`pommel disk list|resize|compact|add|check`. Band: face."""
+"""`pommel disk list|resize|compact|add|move|check`. Band: face."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from pommel.app import disks
-from pommel.cli.common import json_option, name_argument
+from pommel.cli.common import dry_run_option, json_option, name_argument
 from pommel.cli.output import print_json, print_table, reporter
 from pommel.errors import PommelError, UsageError
 from pommel.settings import format_size, parse_size
@@ -33,11 +35,12 @@ def list_command(name: str, as_json: bool) -> None:
             format_size(each.virtual_bytes) if each.virtual_bytes else "?",
             format_size(each.actual_bytes),
             "linked" if each.linked else "",
+            each.file if Path(each.path).is_symlink() else "",
             each.advice,
         )
         for each in found
     ]
-    print_table(("DISK", "SIZE", "USED", "", "ADVICE"), rows)
+    print_table(("DISK", "SIZE", "USED", "", "LIES AT", "ADVICE"), rows)
 
 
 @disk_command.command("resize")
@@ -60,12 +63,27 @@ def resize_command(name: str, size: str, called: str, as_json: bool) -> None:
 @disk_command.command("compact")
 @name_argument()
 @disk_option
+@dry_run_option
 @json_option
-def compact_command(name: str, called: str, as_json: bool) -> None:
-    """Give back what the guest of the stopped machine NAME has freed, by writing the disk anew."""
+def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> None:
+    """Give back to the host what the guest of machine NAME has freed.
+
+    While it runs, its guest trims (Linux: fstrim, which takes root there), which needs no room and keeps snapshots.
+    Of a stopped machine the disk is written anew, which needs room for the copy and that there are no snapshots.
+    """
+    told = {"name": name, "disk": called}
+    if dry_run:
+        how, found = disks.look_compact(name, called=called)
+        if as_json:
+            print_json({**told, "how": how, "before_bytes": found.actual_bytes, "after_bytes": None, "dry_run": True})
+            return
+        would = "the guest would trim its file systems" if how == "trim" else "the disk would be written anew"
+        click.echo(f"{name}: {would}; {called} takes {format_size(found.actual_bytes)}; {found.advice}")
+        return
     done = disks.compact(name, called=called, report=reporter())
     if as_json:
-        print_json({"name": name, "disk": called, "before_bytes": done.before_bytes, "after_bytes": done.after_bytes})
+        sizes = {"before_bytes": done.before_bytes, "after_bytes": done.after_bytes}
+        print_json({**told, "how": done.how, **sizes, "dry_run": False})
     else:
         before, after = format_size(done.before_bytes), format_size(done.after_bytes)
         click.echo(f"{name}: {called} took {before}, and takes {after} now")
@@ -83,6 +101,34 @@ def add_command(name: str, called: str, size: str, as_json: bool) -> None:
         print_json(made.as_dict())
     else:
         click.echo(f"{name} has the disk {called} now, {format_size(made.virtual_bytes or 0)}")
+
+
+@disk_command.command("move")
+@name_argument()
+@click.argument("path", type=click.Path(path_type=Path))
+@disk_option
+@dry_run_option
+@json_option
+def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: bool) -> None:
+    """Move a disk of the stopped machine NAME to PATH, a folder or a file, on another drive for instance.
+
+    The machine's folder has a link to it from then on. The copy is compared before the old file goes. To move it back,
+    name the machine's folder (pommel info NAME shows it).
+    """
+    if dry_run:
+        place = disks.look_move(name, path, called=called)
+    else:
+        place = disks.move(name, path, called=called, report=reporter())
+    if as_json:
+        told = {"name": name, "disk": called, "from": str(place.old), "to": str(place.new), "copies": place.copies}
+        print_json({**told, "bytes": place.takes_bytes, "free_bytes": place.free_bytes, "dry_run": dry_run})
+        return
+    if not dry_run:
+        click.echo(f"{name}: {called} lies at {place.new} now")
+        return
+    how = f"is copied ({format_size(place.takes_bytes)})" if place.copies else "is not copied: one file system"
+    click.echo(f"{name}: {called} would move from {place.old} to {place.new}")
+    click.echo(f"it {how}; {format_size(place.free_bytes)} are free there")
 
 
 @disk_command.command("check")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pommel.app import doctor, machines, support
+from pommel.app import passthrough as passthrough_app
 from pommel.app import stuck as stuck_app
 from pommel.app.doctor import Check
 from pommel.cli.common import complete_name, json_option
@@ -23,14 +24,24 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where --bundle writes it.")
 @click.option("--stuck", is_flag=True, help="Watch the running machine NAME: does it work, idle, or hang?")
 @click.option("--seconds", type=click.FloatRange(2), default=20.0, show_default=True, help="How long --stuck watches.")
+@click.option("--passthrough", is_flag=True, help="Look at the graphics cards: can a guest have one of them?")
 @json_option
 def doctor_command(
-    name: str | None, bundle: bool, output: Path | None, stuck: bool, seconds: float, as_json: bool
+    name: str | None,
+    bundle: bool,
+    output: Path | None,
+    stuck: bool,
+    seconds: float,
+    passthrough: bool,
+    as_json: bool,
 ) -> None:
     """Check this host and machine NAME, and say for each fault what to type. Changes nothing. Exits 1 on a fault.
 
     Without NAME it is the only machine of pommel.toml, else sonoma.
     """
+    if passthrough:
+        _passthrough(name, as_json)
+        return
     if stuck:
         _stuck(name, seconds, as_json)
         return
@@ -50,7 +61,7 @@ def doctor_command(
         found.append(check)
     counts = {level: sum(check.level == level for check in found) for level in ("ok", "warn", "fail")}
     if as_json:
-        print_json({"checks": [check.as_dict() for check in found], **counts})
+        print_json({"checks": [check.as_dict() for check in found], "counts": counts})
     if counts["fail"]:
         first = next(check for check in found if check.level == "fail")
         count = f"{counts['fail']} checks failed" if counts["fail"] > 1 else "1 check failed"
@@ -87,3 +98,29 @@ def _show(check: Check, *, first: bool) -> None:
     click.echo(f"  {coloured(mark, fg=colour)} {check.name}: {check.text}")
     if check.fix:
         click.echo(f"      {coloured('fix:', fg='cyan')} {check.fix}")
+
+
+def _passthrough(name: str | None, as_json: bool) -> None:
+    told = passthrough_app.look(name)
+    if as_json:
+        print_json(told)
+        return
+    click.echo(f"host: {told['host']}")
+    _findings(told["findings"])
+    for card in told["cards"]:
+        mark = "ready" if card["can_be_given"] else "not ready"
+        click.echo(f"{card['pci_address']} {card['description'] or card['ids']}: {mark}")
+        _findings(card["findings"])
+        click.echo(f"    in [machine.NAME] of pommel.toml: {card['setting']}")
+    if not told["cards"]:
+        click.echo("this host has no graphics card on its PCI bus")
+    for address in told["not_there"]:
+        click.echo(f"{address}: {name} asks for it, and this host has no such device")
+
+
+def _findings(findings: list[dict[str, str]]) -> None:
+    for each in findings:
+        mark, colour = _MARKS[each["level"]]
+        click.echo(f"  {coloured(mark, fg=colour)} {each['name']}: {each['text']}")
+        if each["fix"] and each["level"] != "ok":
+            click.echo(f"      {each['fix']}")

@@ -8,8 +8,10 @@ import click
 
 from pommel.app import session_guest
 from pommel.app.session_guest import GuestStatus
+from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument
 from pommel.cli.output import print_json, print_pairs, reporter
+from pommel.cli.waiting import await_guest, no_wait_options
 
 host_option = click.option("--host", metavar="USER@HOST[:PORT]", help="Another system that SSH reaches, not a machine.")
 
@@ -22,12 +24,16 @@ def guest_command() -> None:
 @guest_command.command("install")
 @name_argument(required=False)
 @host_option
+@no_wait_options
 @json_option
-def install_command(name: str | None, host: str | None, as_json: bool) -> None:
+def install_command(
+    name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
+) -> None:
     """Bring Pommel's daemon and session agent into the running machine NAME, or bring them up to date.
 
     Over SSH, with all that they need. Then: pommel console NAME --session
     """
+    _await(name, host, no_wait, wait_timeout)
     found = session_guest.install(name, host=host, report=reporter())
     if as_json:
         print_json(_document(found))
@@ -40,9 +46,13 @@ def install_command(name: str | None, host: str | None, as_json: bool) -> None:
 @guest_command.command("status")
 @name_argument(required=False)
 @host_option
+@no_wait_options
 @json_option
-def status_command(name: str | None, host: str | None, as_json: bool) -> None:
+def status_command(
+    name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
+) -> None:
     """Say whether the daemon and the agent are in machine NAME, and whether they serve."""
+    _await(name, host, no_wait, wait_timeout)
     found = session_guest.status(name, host=host)
     if as_json:
         print_json(_document(found))
@@ -60,14 +70,23 @@ def status_command(name: str | None, host: str | None, as_json: bool) -> None:
 @guest_command.command("remove")
 @name_argument(required=False)
 @host_option
+@no_wait_options
 @json_option
-def remove_command(name: str | None, host: str | None, as_json: bool) -> None:
+def remove_command(
+    name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
+) -> None:
     """Take the daemon and the agent out of machine NAME, with all that they left there."""
+    _await(name, host, no_wait, wait_timeout)
     there_was = session_guest.remove(name, host=host, report=reporter())
     if as_json:
         print_json({"name": name or host, "removed": there_was})
     else:
         click.echo(f"{name or host}: removed" if there_was else f"{name or host}: there was nothing to remove")
+
+
+def _await(name: str | None, host: str | None, no_wait: bool, timeout_s: float | None) -> None:
+    if name is not None and host is None:
+        await_guest(Workspace.current(), name, no_wait=no_wait, timeout_s=timeout_s)
 
 
 def _document(found: GuestStatus) -> dict[str, object]:

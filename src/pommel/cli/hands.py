@@ -8,17 +8,18 @@ from pathlib import Path
 import click
 
 from pommel.app import hands
-from pommel.cli.common import json_option, name_argument
+from pommel.cli.common import display_option, json_option, name_argument
 from pommel.cli.output import print_json
 
 
 @click.command("screenshot")
 @name_argument()
 @click.argument("out", type=click.Path(path_type=Path))
+@display_option
 @json_option
-def screenshot_command(name: str, out: Path, as_json: bool) -> None:
+def screenshot_command(name: str, out: Path, display: int, as_json: bool) -> None:
     """Save the screen of machine NAME as the PNG file OUT."""
-    width, height = hands.screenshot(name, out)
+    width, height = hands.screenshot(name, out, display=display)
     if as_json:
         print_json({"name": name, "file": str(out), "width": width, "height": height})
     else:

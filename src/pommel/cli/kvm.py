@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from typing import Any
 
 import click
 
 from pommel.app import kvm
-from pommel.cli.common import json_option
+from pommel.app.console_tls import TlsWish
+from pommel.cli.common import json_option, tell_fingerprint, tls_options, words_given
 from pommel.cli.kvm_session import COMMANDS, msh_option, ticket_of
 from pommel.cli.output import print_json
 from pommel.cli.running import open_browser, until_signal
@@ -28,6 +31,7 @@ def kvm_command() -> None:
     "  [default: 127.0.0.1:8600]",
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
+@tls_options
 @click.option("--view-only", is_flag=True, help="Show it, and take no keys and no mouse.")
 @msh_option
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
@@ -36,30 +40,29 @@ def serve_command(
     source: str | None,
     display: str | None,
     listen: str | None,
-    allow_host: tuple[str, ...],
-    view_only: bool,
+    tls: TlsWish,
     msh: str | None,
     browse: bool,
     as_json: bool,
+    **who: Any,
 ) -> None:
-    """Serve this session on a local page until it ends, or Ctrl-C.
+    """Serve this session on a local page until it ends, or Ctrl-C: exit status 0 for both.
 
     The first line on stdout is the page's address with its access token; with --json, an object with `url` and `ws`.
     """
 
+    where = kvm.parse_listen(listen) if listen else kvm.Listen()
+
+    again = []
+
     def ready(served: kvm.Served) -> None:
+        again.append(served.again)
         if as_json:
-            print_json(
-                {
-                    "source": served.source,
-                    "display": served.display,
-                    "url": served.url,
-                    "ws": served.ws,
-                    "pid": served.pid,
-                }
-            )
+            names = ("source", "display", "url", "ws", "tls_fingerprint")
+            print_json({name: getattr(served, name) for name in names} | {"server_pid": served.pid})
         else:
             click.echo(served.url)
+            tell_fingerprint(served.tls_fingerprint)
             click.echo(f"serving {served.display}; Ctrl-C ends it, the session goes on", err=True)
         if browse:
             open_browser(served.url)
@@ -69,9 +72,9 @@ def serve_command(
             kvm.serve(
                 source or kvm.default_source(),
                 display=display,
-                listen=kvm.parse_listen(listen) if listen else None,
-                view_only=view_only,
-                allowed_hosts=allow_host,
+                listen=dataclasses.replace(where, typed=words_given(), tls=tls),
+                view_only=who["view_only"],
+                allowed_hosts=who["allow_host"],
                 ticket=ticket_of(msh),
                 on_mesh=lambda line: click.echo(line, err=True),
                 on_ready=ready,
@@ -80,6 +83,8 @@ def serve_command(
     )
     if reason:
         click.echo(f"{reason}; nothing is served any more", err=True)
+        for command in again:
+            click.echo(f"to serve it again: {command}", err=True)
 
 
 for command in COMMANDS:

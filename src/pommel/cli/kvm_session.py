@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pommel.cli.common import dry_run_option, json_option
+from pommel.cli.common import dry_run_option, json_option, tell_fingerprint, tls_options, words_given
 from pommel.cli.output import print_json, print_pairs, print_table, reporter
 from pommel.cli.running import open_browser, until_signal
 
 if TYPE_CHECKING:
+    from pommel.app.console_tls import TlsWish
     from pommel.app.mesh_ticket import Ticket
 
 id_option = click.option("--id", "service_id", default="pommel", show_default=True, help="The service's name.")
@@ -39,6 +40,7 @@ msh_option = click.option(
 @id_option
 @listen_option
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
+@tls_options
 @page_option
 @socket_option
 @socket_user_option
@@ -75,10 +77,11 @@ def daemon_command(
 
     def ready(serving: kvm_daemon.Serving) -> None:
         if as_json:
-            print_json(dataclasses.asdict(serving))
+            print_json(_told(serving))
         # The journal is no place for a token.
         elif sys.stdout.isatty() and serving.url:
             click.echo(serving.url)
+            tell_fingerprint(serving.tls_fingerprint)
         else:
             click.echo(f"serving {serving.service_id}; where: pommel kvm status", err=True)
 
@@ -102,6 +105,7 @@ def agent_command(service_id: str, daemon_uid: int, run: Path | None) -> None:
 @click.command("install")
 @id_option
 @listen_option
+@tls_options
 @page_option
 @socket_option
 @socket_user_option
@@ -121,9 +125,13 @@ def install_command(
 ) -> None:
     """Have this system start the daemon, and every login session its agent when somebody looks."""
     from pommel.app import kvm_install
+    from pommel.app.console_tls import check
 
     words = [*(["--listen", listen] if listen else []), *(["--socket", str(socket)] if socket else [])]
     words += ["--socket-user", socket_user] if socket_user else []
+    tls: TlsWish = files["tls"]
+    check(tls)
+    words += tls.words()
     words += [] if page is None else ["--page" if page else "--no-page"]
     _listen(listen)
     _uid_of(socket_user)
@@ -135,7 +143,7 @@ def install_command(
         return
     steps = kvm_install.install(wanted, report=reporter())
     if as_json:
-        print_json({"id": service_id, "installed": True, "steps": [str(step) for step in steps]})
+        print_json({"service_id": service_id, "installed": True, "actions": [str(step) for step in steps]})
     else:
         click.echo(f"{service_id}: installed, and serving. Where: pommel kvm status")
 
@@ -153,7 +161,7 @@ def uninstall_command(service_id: str, dry_run: bool, as_json: bool) -> None:
         return
     steps = kvm_install.uninstall(service_id, report=reporter())
     if as_json:
-        print_json({"id": service_id, "installed": False, "steps": [str(step) for step in steps]})
+        print_json({"service_id": service_id, "installed": False, "actions": [str(step) for step in steps]})
     else:
         click.echo(f"{service_id}: removed")
 
@@ -176,17 +184,39 @@ def status_command(service_id: str, as_json: bool) -> None:
         "agent's launcher": f"watches for {', '.join(found.users)}" if found.users else "watches for nobody",
         "active session": found.session or "nobody's",
         "page": found.url,
+        "certificate": found.tls_fingerprint and f"SHA-256 {found.tls_fingerprint}",
         "socket": found.socket,
     }
     print_pairs({name: text for name, text in pairs.items() if text})
 
 
+@click.command("new-token")
+@id_option
+@run_option
+@json_option
+def new_token_command(service_id: str, run: Path | None, as_json: bool) -> None:
+    """Make a new link to the daemon's page; the old one lets nobody in, and viewers are cut off.
+
+    A machine's own: pommel console NAME --new-token
+    """
+    from pommel.app import kvm_daemon
+
+    serving = kvm_daemon.renew(kvm_daemon.places_of(service_id, run))
+    if as_json:
+        print_json(dataclasses.asdict(serving))
+    else:
+        click.echo(serving.url)
+        tell_fingerprint(serving.tls_fingerprint)
+
+
 @click.command("view")
 @click.argument("host", metavar="USER@HOST[:PORT]")
 @listen_option
+@tls_options
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@click.option("--view-only", is_flag=True, help="Show it, and take no keys and no mouse.")
 @json_option
-def view_command(host: str, listen: str | None, no_open: bool, as_json: bool) -> None:
+def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, view_only: bool, as_json: bool) -> None:
     """Show the session of another system on a local page until Ctrl-C. It needs: pommel guest install --host
 
     A machine's own: pommel console NAME --session
@@ -195,13 +225,17 @@ def view_command(host: str, listen: str | None, no_open: bool, as_json: bool) ->
 
     def ready(viewed: kvm_view.Viewed) -> None:
         if as_json:
-            print_json(dataclasses.asdict(viewed))
+            print_json(_told(viewed))
         else:
             click.echo(f"{viewed.name}: {viewed.url}")
+            tell_fingerprint(viewed.tls_fingerprint)
         if not no_open and sys.stdout.isatty():
             open_browser(viewed.url)
 
-    asyncio.run(until_signal(kvm_view.serve(host, listen=_listen(listen), on_ready=ready)))
+    serving = kvm_view.serve(
+        host, listen=_listen(listen), typed=words_given(), view_only=view_only, tls=tls, on_ready=ready
+    )
+    asyncio.run(until_signal(serving))
 
 
 @click.command("selftest")
@@ -228,6 +262,7 @@ COMMANDS = (
     install_command,
     uninstall_command,
     status_command,
+    new_token_command,
     view_command,
     selftest_command,
 )
@@ -246,9 +281,15 @@ def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
+def _told(serving: Any) -> dict[str, Any]:
+    """What serves, as one JSON object."""
+    told = dataclasses.asdict(serving)
+    return told | {"server_pid": told.pop("pid")}
+
+
 def _show_plan(steps: tuple[Any, ...], as_json: bool) -> None:
     if as_json:
-        print_json({"steps": [str(step) for step in steps]})
+        print_json({"actions": [str(step) for step in steps]})
         return
     for step in steps:
         click.echo(str(step))

@@ -98,8 +98,13 @@ def _spelled(seen: machines.Status) -> dict[str, str]:
         "console": (seen.url or "") + (f" ({seen.viewers} looking)" if seen.url and seen.viewers else ""),
         "mesh": seen.mesh or "",
         "folder": seen.directory or "",
-        "hint": f"pommel up {seen.name}" if seen.state in ("absent", "stopped", "asleep", "crashed") else "",
+        "hint": f"pommel up {seen.name}" if _can_be_started(seen) else "",
     }
+
+
+def _can_be_started(seen: machines.Status) -> bool:
+    """Whether `up` is what to type next; the detail of one that is not there says why it would not do."""
+    return seen.state in ("stopped", "asleep", "crashed") or (seen.state == "absent" and not seen.detail)
 
 
 def _where(seen: machines.Status) -> str:

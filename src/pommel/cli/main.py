@@ -5,16 +5,21 @@ Results go to stdout, everything else to stderr. Exit: 0 ok, 1 failed, 2 usage, 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
-import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from pommel import __version__
-from pommel.cli.output import interactive, print_error
-from pommel.errors import PommelError, UsageError
+from pommel import __version__, private
+from pommel.cli import streams
+from pommel.cli.output import ask, clear_line, interactive, print_error
+from pommel.cli.streams import OutputLost
+from pommel.errors import PommelError, TrustError, UsageError
+from pommel.paths import here
 
 # name -> (module in pommel.cli, one line of help, group in --help). The help stands here so that `pommel --help`
 # imports no command.
@@ -28,19 +33,31 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "resume": ("power", "Let a suspended machine go on.", "Machines"),
     "sleep": ("power", "Save a machine with its memory, and end it.", "Machines"),
     "wake": ("power", "Start a sleeping machine where it was.", "Machines"),
+    "memory": ("memory", "Say how a machine's memory stands, or ask it for less.", "Machines"),
+    "clock": ("clock", "Say how far a guest's clock is off, and set it.", "Machines"),
     "status": ("machines", "Say how a machine is.", "Machines"),
     "list": ("machines", "List all machines.", "Machines"),
     "log": ("machines", "Show what happened to a machine, and what it said.", "Machines"),
+    "forward": ("forward", "Lead ports of this host into a machine.", "Machines"),
+    "share": ("share", "Share folders of this host with a machine.", "Machines"),
+    "unshare": ("share", "Take a shared folder back.", "Machines"),
+    "usb": ("usb", "Give USB devices of this host to a machine.", "Machines"),
+    "display": ("display", "A machine's display adapter, and its picture's size.", "Machines"),
     "info": ("clone", "Show all that is known of a machine.", "Machines"),
+    "identity": ("identity", "Show or change a Mac's serial numbers.", "Machines"),
     "rename": ("clone", "Give a machine another name.", "Machines"),
     "delete": ("machines", "Delete a machine and its disk.", "Machines"),
     "snapshot": ("snapshot", "Save a machine, memory and all, and go back to it.", "Keeping and copying"),
     "adopt": ("adopt", "Make a machine of a Mac that another tool has installed.", "Keeping and copying"),
     "clone": ("clone", "Make a machine from another.", "Keeping and copying"),
+    "backup": ("backup", "Back a machine up to another drive; it may run.", "Keeping and copying"),
+    "restore": ("backup", "Make a machine from a backup.", "Keeping and copying"),
     "golden": ("clone", "Mark a machine as a base for clones.", "Keeping and copying"),
-    "disk": ("disk", "A machine's disks: grow, compact, add, check.", "Keeping and copying"),
+    "disk": ("disk", "A machine's disks: grow, compact, add, move, check.", "Keeping and copying"),
     "service": ("service", "Start a machine when you log in.", "Keeping and copying"),
     "console": ("console", "Serve a running machine's screen on a local page.", "Screen and hands"),
+    "vnc": ("vnc", "Let ordinary VNC viewers in to a machine.", "Screen and hands"),
+    "view": ("vnc", "Open the desktop's own viewer on a machine.", "Screen and hands"),
     "screenshot": ("hands", "Save a machine's screen as a PNG.", "Screen and hands"),
     "type": ("hands", "Type text on a machine's keyboard.", "Screen and hands"),
     "key": ("hands", "Press keys, such as cmd-q or return.", "Screen and hands"),
@@ -60,6 +77,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "opencore": ("opencore", "Pack OpenCore's boot disk.", "macOS"),
     "doctor": ("doctor", "Check the host and a machine; say what mends each fault.", "Looking inside"),
     "ip": ("ip", "Print where a machine's guest answers SSH.", "Looking inside"),
+    "trust": ("trust", "Trust files that others can write.", "Looking inside"),
     "config": ("config", "Show a machine's settings and where each comes from.", "Looking inside"),
     "argv": ("argv", "Show the QEMU command line, and why it is so.", "Looking inside"),
     "completion": ("completion", "Print the completion script of a shell.", "Looking inside"),
@@ -128,22 +146,28 @@ def pommel(ctx: click.Context) -> int | None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    if argv is None:
+        streams.speak_utf8()
+    streams.prepare()
     words = sys.argv[1:] if argv is None else argv
     try:
         status = _run(words)
-    except BrokenPipeError:
-        # The reader of our output has gone (`pommel list | head -1`); give the interpreter nothing to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    except OutputLost as lost:
+        status = streams.tell(lost, 0)
+    except SystemExit as leaving:  # click's, of a shell's completion
+        status = leaving.code if isinstance(leaving.code, int) else 0
+    sys.exit(streams.finish(status))
 
 
 def _run(words: list[str]) -> int:
     words = _spelled_out(words)
+    with _told_what_was_closed():
+        return _called(words)
+
+
+def _called(words: list[str]) -> int:
     try:
-        answer: Any = pommel.main(
-            args=words, prog_name="pommel", standalone_mode=False, complete_var="_POMMEL_COMPLETE"
-        )
+        answer: Any = _answered(words)
     except PommelError as error:
         print_error(error, as_json="--json" in words)
         return error.exit_code
@@ -151,13 +175,46 @@ def _run(words: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        clear_line()
         click.echo("interrupted", err=True)
         return 130
+    except OutputLost:
+        raise
     except OSError as error:
         # Not a bug of ours but the host's word: disk full, a file that may not be read.
-        print_error(_from_os(error), as_json="--json" in words)
-        return 1
+        told = _from_os(error)
+        print_error(told, as_json="--json" in words)
+        return told.exit_code
     return answer if isinstance(answer, int) else 0
+
+
+@contextlib.contextmanager
+def _told_what_was_closed() -> Iterator[None]:
+    """Say which of Pommel's folders other users could enter until now."""
+    try:
+        yield
+    finally:
+        if private.tightened:
+            folders = ", ".join(map(str, private.tightened))
+            click.echo(f"note: other users of this host could enter {folders}; now only you can", err=True)
+
+
+def _answered(words: list[str]) -> Any:
+    """What the command returns; where it stops at a boot script that nobody has said yes to, a person is asked."""
+    while True:
+        try:
+            return pommel.main(
+                args=list(words), prog_name="pommel", standalone_mode=False, complete_var="_POMMEL_COMPLETE"
+            )
+        except TrustError as error:
+            if error.digest is None or not interactive():
+                raise
+            click.echo(f"{error.message}.", err=True)
+            if not ask("Have you read it, and may it run as you until it changes?", default=False):
+                raise
+            from pommel.trust import trust  # imported here: it is felt at every call
+
+            trust(error.path, error.digest)
 
 
 def _spelled_out(words: list[str]) -> list[str]:
@@ -169,6 +226,11 @@ def _spelled_out(words: list[str]) -> list[str]:
 
 
 def _from_os(error: OSError) -> PommelError:
+    if error.errno == errno.ENOENT and error.filename is None:  # of getcwd(3), which every relative path asks
+        try:
+            here()
+        except PommelError as gone:
+            return gone
     what = f"{error.filename}: " if error.filename else ""
     hint = "free some space, then run the same command again" if error.errno == 28 else None
     return PommelError(f"{what}{error.strerror or error}", hint=hint)

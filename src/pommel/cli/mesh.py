@@ -180,7 +180,7 @@ def remove_command(dry_run: bool, as_json: bool) -> None:
     else:
         done, path = "removed", service.remove_mesh(workspace, report=reporter())
     if as_json:
-        print_json({done.replace(" ", "_"): str(path)})
+        print_json({"unit": str(path), "removed": not dry_run})
     else:
         click.echo(f"{done} {path}")
 
@@ -191,7 +191,7 @@ def service_status_command(as_json: bool) -> None:
     """Say whether the unit is there, and whether systemd runs it."""
     path = service.mesh_unit_path(Workspace.current())
     there = path.exists()
-    active = service.mesh_active() if there else "inactive"
+    active = service.active() if there else "inactive"
     if as_json:
         print_json({"unit": str(path), "installed": there, "active": active})
     else:
@@ -234,7 +234,7 @@ def _pairs(seen: MeshStatus) -> dict[str, str]:
         "node": seen.node_id,
         "agent id": str(seen.agent_id or ""),
         "viewers": str(seen.viewers) if seen.standing == "online" else "",
-        "pid": str(seen.pid or ""),
+        "pid": str(seen.mesh_pid or ""),
     }
     return {key: value for key, value in found.items() if value}
 

@@ -5,6 +5,7 @@ Results to stdout, everything else to stderr. Colour and redrawing only on a ter
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,22 +16,37 @@ from typing import Any
 
 import click
 
+from pommel.cli.streams import OutputLost, is_unicode
 from pommel.errors import PommelError
 from pommel.progress import Progress, Report
+
+_CLEAR = "\r\x1b[2K"
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on one line of stdout."""
-    click.echo(json.dumps(document, ensure_ascii=False, default=str))
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    if not text.isascii() and (not is_unicode() or any("\ud800" <= char <= "\udfff" for char in text)):
+        text = json.dumps(document, default=str)  # JSON's own escapes, which any stream takes
+    click.echo(text)
 
 
 def print_error(error: PommelError, *, as_json: bool = False) -> None:
     """Print an error and its hint to stderr; with --json also as an object, the last line of stdout."""
+    clear_line()
     click.echo(_styled("error: ", "red") + error.message, err=True)
     if error.hint:
         click.echo(_styled("hint: ", "cyan") + error.hint, err=True)
-    if as_json:
+    if not as_json:
+        return
+    with contextlib.suppress(OutputLost):  # then the error is the news still
         print_json({"error": error.message, "hint": error.hint, "exit": error.exit_code})
+
+
+def clear_line() -> None:
+    """Take away what is left of a step that was being redrawn, before something else is said."""
+    if _redraws():
+        click.echo(_CLEAR, err=True, nl=False)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -67,9 +83,9 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
         click.echo(f"{key.ljust(width)}  {value}")
 
 
-def ask(question: str) -> bool:
+def ask(question: str, *, default: bool = True) -> bool:
     """Ask yes or no on the terminal. Call it only when `interactive()`."""
-    return click.confirm(question, default=True, err=True)
+    return click.confirm(question, default=default, err=True)
 
 
 def interactive() -> bool:
@@ -77,9 +93,18 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def reporter() -> Report:
-    """A `Report` that draws progress on stderr: one redrawn line on a terminal, sparse lines elsewhere."""
-    return _Redrawn() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else _Sparse()
+def reporter(*, brief: bool = False) -> Report:
+    """A `Report` that draws progress on stderr: one redrawn line on a terminal, sparse lines elsewhere.
+
+    `brief` is for waits: off a terminal each step has a single line, when it opens.
+    """
+    if _redraws():
+        return _Redrawn()
+    return _Brief() if brief else _Sparse()
+
+
+def _redraws() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class _Sparse:
@@ -113,6 +138,14 @@ class _Sparse:
             click.echo(f"  {event.step}: {_amount(event)}{event.text}", err=True)
 
 
+class _Brief(_Sparse):
+    """For logs, of what only takes time: a line when a step opens, and no more."""
+
+    def __call__(self, event: Progress) -> None:
+        if event.step in ("note", "warning") or event.step != self._opened:
+            super().__call__(event)
+
+
 class _Redrawn:
     """For terminals: the running step redraws its line; a finished one leaves a tick and its time."""
 
@@ -134,13 +167,14 @@ class _Redrawn:
             self._step = ""
         elif now - self._drawn >= 0.1:
             self._drawn = now
-            self._draw(f"· {event.step} {now - self._began:.0f} s  {_amount(event)}{event.text}")
+            clock = "" if event.unit == "s" else f"{now - self._began:.0f} s  "
+            self._draw(f"· {event.step} {clock}{_amount(event)}{event.text}")
 
     def _draw(self, text: str) -> None:
-        click.echo("\r\x1b[2K" + text[: _width()], err=True, nl=False)
+        click.echo(_CLEAR + text[: _width()], err=True, nl=False)
 
     def _clear(self) -> None:
-        click.echo("\r\x1b[2K", err=True, nl=False)
+        click.echo(_CLEAR, err=True, nl=False)
 
 
 def _width() -> int:

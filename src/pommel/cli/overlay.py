@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pommel.app import config_repo, overlay
 from pommel.app.workspace import Workspace
 from pommel.cli.common import complete_name, complete_version, dry_run_option, json_option
 from pommel.cli.output import coloured, print_json, print_pairs, reporter
+from pommel.paths import here
 
 
 @click.command("init")
@@ -24,7 +26,7 @@ def init_command(folder: Path | None, macos: str, name: str | None, dry_run: boo
 
     What is there stays as it is.
     """
-    made = config_repo.init(folder or Path.cwd(), macos=macos, name=name, dry_run=dry_run, report=reporter())
+    made = config_repo.init(folder or here(), macos=macos, name=name, dry_run=dry_run, report=reporter())
     if as_json:
         print_json({"folder": str(made.folder), "machine": made.machine, "written": made.written, "git": made.git})
         return
@@ -34,7 +36,7 @@ def init_command(folder: Path | None, macos: str, name: str | None, dry_run: boo
     if made.git:
         click.echo(f"{'would begin' if dry_run else 'began'} a git repository in {made.folder}")
     if not dry_run:
-        where = f"cd {made.folder} && " if made.folder != Path.cwd() else ""
+        where = f"cd {made.folder} && " if made.folder != here() else ""
         click.echo(f"next: {where}pommel bootstrap && pommel up {made.machine}", err=True)
 
 
@@ -94,7 +96,8 @@ def print_standing(standing: overlay.Standing) -> None:
         for place in patch.places:
             click.echo(f"      {place.file}" + (f":{place.line}" if place.line else "") + f": {place.why}")
         for name in patch.edited:
-            click.echo(f"      {name} was edited in the checkout: git -C {standing.checkout} diff -- {name}")
+            words = ["git", "-C", str(standing.checkout), "diff", "--", name]
+            click.echo(f"      {name} was edited in the checkout: {shlex.join(words)}")
         if patch.three_way is not None and not patch.edited:
             click.echo(f"      three-way: {patch.three_way.value}")
     for file in standing.overlay.files:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from pommel import locks
 from pommel.app import machines, starting
-from pommel.app.starting import BootChoice
 from pommel.cli.boot import boot_choice, boot_options
 from pommel.cli.common import (
     clipboard_option,
@@ -19,6 +19,7 @@ from pommel.cli.common import (
     yes_option,
 )
 from pommel.cli.output import print_json, reporter
+from pommel.cli.waiting import await_machine, wait_options
 from pommel.errors import MachineError, UsageError
 
 
@@ -28,30 +29,35 @@ from pommel.errors import MachineError, UsageError
 @click.option("--foreground", is_flag=True, help="Stay until the machine has ended; Ctrl-C powers it down.")
 @click.option("--watch", is_flag=True, help="Stay, and start it again when it crashes; Ctrl-C ends the watch only.")
 @click.option("--headless", is_flag=True, help="Without a console page, which is the default of start.")
+@wait_options
 @clipboard_option
 @machine_options
 @json_option
-def start_command(name: str, foreground: bool, watch: bool, headless: bool, as_json: bool, **options: Any) -> None:
+def start_command(
+    name: str,
+    foreground: bool,
+    watch: bool,
+    headless: bool,
+    until: str | None,
+    wait_timeout: float | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Start machine NAME in the background. It lives on when this terminal closes.
 
-    The installer is attached until macOS is installed, which is told from how far the disk has grown.
+    The installer is attached until macOS is installed, which is told from how far the disk has grown. Returns when QEMU
+    runs, or with --wait when the guest is so far; with --watch that holds for each start.
     """
     report = reporter()
     choice, installed = boot_choice(options)
     flags = split_flags(options)
     seen = starting.start(name, flags=flags, choice=choice, installed=installed, report=report)
-    if as_json:
-        print_json(seen.as_dict())
-    else:
-        click.echo(f"{name} is {seen.state} (pid {seen.pid}, {seen.ssh})")
-    if foreground or watch:
-        _stay(name, watch, flags, choice)
-
-
-def _stay(name: str, watch: bool, flags: dict[str, Any], choice: BootChoice) -> None:
-    report = reporter()
+    if not (foreground or watch):
+        _tell(seen, until, wait_timeout, as_json=as_json)
+        return
     try:
-        ended = starting.stay(name, watch=watch, flags=flags, choice=choice, report=report)
+        _tell(seen, until, wait_timeout, as_json=as_json, stays=watch)
+        ended = starting.stay(name, watch=watch, flags=flags, choice=choice, until=until, report=report)
     except KeyboardInterrupt:
         if not watch:
             click.echo("powering down; Ctrl-C again leaves it running", err=True)
@@ -60,6 +66,19 @@ def _stay(name: str, watch: bool, flags: dict[str, Any], choice: BootChoice) -> 
     if ended.how == "crashed":
         raise MachineError(f"{name} crashed: {ended.detail}", hint=f"pommel log {name}")
     click.echo(f"{name} has ended: {ended.detail}", err=True)
+
+
+def _tell(
+    seen: machines.Status, until: str | None, timeout_s: float | None, *, as_json: bool, stays: bool = True
+) -> None:
+    """Say that a machine has been started, once it is as far as --wait says."""
+    waited = await_machine(seen.name, until, timeout_s, stays=stays) if until else None
+    if waited is not None:
+        seen = machines.status(seen.name)
+    if as_json:
+        print_json(seen.as_dict() | ({"waited": waited.as_dict()} if waited else {}))
+    else:
+        click.echo(f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})")
 
 
 @click.command("stop")
@@ -89,14 +108,14 @@ def stop_command(name: str | None, every: bool, force: bool, timeout: float | No
 @name_argument()
 @click.option("-f", "--force", is_flag=True, help="Do not ask the guest: end QEMU.")
 @click.option("--timeout", type=float, help="Seconds the guest may take to power down.  [default: stop_timeout, 60]")
+@wait_options
 @json_option
-def restart_command(name: str, force: bool, timeout: float | None, as_json: bool) -> None:
+def restart_command(
+    name: str, force: bool, timeout: float | None, until: str | None, wait_timeout: float | None, as_json: bool
+) -> None:
     """Stop machine NAME, and start it with what it was started with."""
     seen = starting.restart(name, force=force, timeout_s=timeout, report=reporter())
-    if as_json:
-        print_json(seen.as_dict())
-    else:
-        click.echo(f"{name} is {seen.state} (pid {seen.pid}, {seen.ssh})")
+    _tell(seen, until, wait_timeout, as_json=as_json)
 
 
 @click.command("suspend")
@@ -127,8 +146,11 @@ def sleep_command(name: str) -> None:
 @name_argument()
 @click.option("--forget", is_flag=True, help="Let its memory go instead: it boots as after a power cut.")
 @yes_option
+@wait_options
 @json_option
-def wake_command(name: str, forget: bool, yes: bool, as_json: bool) -> None:
+def wake_command(
+    name: str, forget: bool, yes: bool, until: str | None, wait_timeout: float | None, as_json: bool
+) -> None:
     """Start the sleeping machine NAME where it was, as `start` does."""
     if forget:
         again = f"pommel wake {name} --forget --yes"
@@ -136,8 +158,4 @@ def wake_command(name: str, forget: bool, yes: bool, as_json: bool) -> None:
         starting.forget_sleep(name)
         click.echo(f"{name} will boot when it is started")
         return
-    seen = starting.start(name, report=reporter())
-    if as_json:
-        print_json(seen.as_dict())
-    else:
-        click.echo(f"{name} is {seen.state} (pid {seen.pid})")
+    _tell(starting.start(name, report=reporter()), until, wait_timeout, as_json=as_json)

@@ -90,9 +90,9 @@ def _version(version: Any) -> dict[str, Any]:
     boards = [board.board_id for board in version.boards]
     return {
         "name": version.name,
-        "number": version.number,
+        "major": version.number,
         "title": version.title,
-        "notes": version.notes,
+        "note": version.notes,
         "boards": boards,
     }
 

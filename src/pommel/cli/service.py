@@ -1,42 +1,102 @@
-"""`pommel service install|remove|show`. Band: face."""
+"""`pommel service install|uninstall|remove|show|status`. Band: face."""
 
 from __future__ import annotations
 
 import click
 
-from pommel.app import service
+from pommel.app import service, system_service
 from pommel.app.workspace import Workspace
-from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json, reporter
+from pommel.cli.common import dry_run_option, json_option, name_argument
+from pommel.cli.output import print_json, print_table, reporter
+from pommel.errors import UsageError
+
+system_option = click.option("--system", is_flag=True, help="With the host, by its own systemd, as the machine's user.")
+user_option = click.option("--user", help="Whose machine it is; with --system. Else yours.")
 
 
 @click.group("service")
 def service_command() -> None:
-    """A machine that starts when you log in, kept by systemd."""
+    """A machine that starts when you log in, or with the host, kept by systemd."""
 
 
 @service_command.command("install")
 @name_argument()
 @click.option("--no-enable", is_flag=True, help="Only write the unit.")
+@system_option
+@user_option
+@dry_run_option
 @json_option
-def install_command(name: str, no_enable: bool, as_json: bool) -> None:
-    """Write a systemd user unit for machine NAME, and have it start with your session."""
-    made = service.install(name, enable=not no_enable, report=reporter())
-    if as_json:
-        print_json({"name": name, "unit": str(made.path), "enabled": made.enabled})
+def install_command(name: str, no_enable: bool, system: bool, user: str | None, dry_run: bool, as_json: bool) -> None:
+    """Write a systemd unit for machine NAME, and have it start with your session, or with --system with the host.
+
+    A unit of the host is root's to write: without root, the command to type is named. The machine runs as its user,
+    after the network and the disks that it is on; --dry-run prints the unit.
+    """
+    _only_with_system(system, user)
+    if system:
+        made = system_service.install(name, user=user, enable=not no_enable, dry_run=dry_run, report=reporter())
+    elif dry_run:
+        workspace = Workspace.current()
+        text = service.text_of(workspace, name)
+        made = service.Installed(service.unit_path(workspace, name), text, enabled=False)
     else:
-        click.echo(made.path)
+        made = service.install(name, enable=not no_enable, report=reporter())
+    if as_json:
+        told = {"name": name, "unit": str(made.path), "enabled": made.enabled}
+        print_json({**told, "dry_run": True, "text": made.text} if dry_run else told)
+    else:
+        click.echo(made.text if dry_run else made.path, nl=not dry_run)
 
 
-@service_command.command("remove")
+@service_command.command("uninstall")
 @name_argument()
-def remove_command(name: str) -> None:
+@system_option
+@user_option
+def uninstall_command(name: str, system: bool, user: str | None) -> None:
     """Take the unit of machine NAME away. The machine itself stays as it is."""
-    click.echo(f"removed {service.remove(name, report=reporter())}")
+    _only_with_system(system, user)
+    if system:
+        click.echo(f"removed {system_service.remove(name, user=user, report=reporter())}")
+    else:
+        click.echo(f"removed {service.remove(name, report=reporter())}")
+
+
+service_command.add_command(uninstall_command, "remove")
 
 
 @service_command.command("show")
 @name_argument()
-def show_command(name: str) -> None:
-    """Print the unit that `install` would write."""
-    click.echo(service.text_of(Workspace.current(), name), nl=False)
+@system_option
+@json_option
+def show_command(name: str, system: bool, as_json: bool) -> None:
+    """Print the unit that `install` would write; with --system and --json, what root needs to know for it."""
+    workspace = Workspace.current()
+    if system and as_json:
+        print_json(system_service.facts(workspace, name).as_dict())
+        return
+    text = system_service.install(name, dry_run=True).text if system else service.text_of(workspace, name)
+    if as_json:
+        print_json({"name": name, "text": text})
+    else:
+        click.echo(text, nl=False)
+
+
+@service_command.command("status")
+@name_argument()
+@json_option
+def status_command(name: str, as_json: bool) -> None:
+    """Say how the units of machine NAME stand: that of your session, and that of the host."""
+    found = system_service.status(Workspace.current(), name)
+    if as_json:
+        print_json({"name": name, "service_units": [each.as_dict() for each in found]})
+        return
+    rows = [
+        (each.scope, "there" if each.there else "not there", each.enabled, each.active, str(each.path))
+        for each in found
+    ]
+    print_table(("UNIT OF THE", "FILE", "STARTS", "NOW", "WHERE"), rows)
+
+
+def _only_with_system(system: bool, user: str | None) -> None:
+    if user is not None and not system:
+        raise UsageError("--user is for --system: a unit of your session is yours")

@@ -1,4 +1,4 @@
-"""`pommel snapshot save|load|list|delete`. Band: face."""
+"""`pommel snapshot save|load|list|delete`; what is saved by itself is `snapshot_timer`'s. Band: face."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from pommel.app import snapshots
 from pommel.cli.common import complete_tag, confirm, json_option, name_argument, yes_option
 from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.snapshot_timer import due_command, prune_command, timer_command
 
 tag_argument = click.argument("tag", shell_complete=complete_tag)
 
@@ -17,6 +18,10 @@ tag_argument = click.argument("tag", shell_complete=complete_tag)
 @click.group("snapshot")
 def snapshot_command() -> None:
     """Snapshots of a machine: its disks and NVRAM, and while it runs its memory too."""
+
+
+for each in (due_command, prune_command, timer_command):
+    snapshot_command.add_command(each)
 
 
 @snapshot_command.command("save")
@@ -78,4 +83,5 @@ def delete_command(name: str, tag: str, yes: bool) -> None:
 
 
 def _told(snapshot: Any) -> dict[str, Any]:
-    return asdict(snapshot)
+    told = asdict(snapshot)
+    return told | {"disk_files": told.pop("disks")}

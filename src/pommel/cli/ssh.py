@@ -6,33 +6,61 @@ from pathlib import Path
 
 import click
 
+from pommel import account
 from pommel.app import guest
 from pommel.app.workspace import Workspace
 from pommel.cli.common import complete_name, complete_remote, name_argument
-from pommel.errors import UsageError
+from pommel.cli.output import print_error
+from pommel.cli.waiting import await_guest, no_wait_options
+from pommel.errors import DeadlineError, MachineError, UsageError
 
 _KEY = click.Path(path_type=Path)
+_UNREACHABLE = 255  # ssh(1)
 
 
 @click.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--copy-id", is_flag=True, help="Let the machine's key in there, so that no password is asked for again.")
 @click.option("-i", "public", type=_KEY, metavar="KEY.pub", help="With --copy-id: let this key of yours in, too.")
+@no_wait_options
 @name_argument()
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def ssh_command(name: str, command: tuple[str, ...], copy_id: bool, public: Path | None) -> int:
+def ssh_command(
+    name: str,
+    command: tuple[str, ...],
+    copy_id: bool,
+    public: Path | None,
+    no_wait: bool,
+    wait_timeout: float | None,
+) -> int:
     """Open a shell in machine NAME, or run a command: pommel ssh NAME -- uname -a
 
-    Port, user, key and host keys are the machine's own; your ssh configuration and known_hosts are not touched.
-    Exits as the command does, or 255 when the guest cannot be reached.
+    Port, user, key and host keys are the machine's own; your ssh configuration and known_hosts are not touched. Options
+    stand before NAME. Waits for a guest that is just coming up. Exits as the command does, or 255 when the guest cannot
+    be reached.
     """
+    if command[:1] == ("--no-wait",):  # said after NAME, where all else is the guest's
+        no_wait, command = True, command[1:]
     if command[:1] == ("--copy-id",) and not copy_id:  # said after NAME, where all else is the guest's
         copy_id, public, command = True, *_after_name(command[1:], public)
+    if public is not None and not copy_id:
+        raise UsageError("-i goes with --copy-id", hint=f"pommel ssh {name} --copy-id -i {public}")
+    workspace = Workspace.current()
+    if not _answers(workspace, name, no_wait, wait_timeout):
+        return _UNREACHABLE
     if copy_id:
         return _copy_id(name, public, command)
-    if public is not None:
-        raise UsageError("-i goes with --copy-id", hint=f"pommel ssh {name} --copy-id -i {public}")
     words = command[1:] if command[:1] == ("--",) else command  # click hands the separator on
-    return guest.ssh(Workspace.current(), name, words)
+    return guest.ssh(workspace, name, words)
+
+
+def _answers(workspace: Workspace, name: str, no_wait: bool, timeout_s: float | None) -> bool:
+    """Wait for the guest; one that cannot be reached is told, and exits as ssh does."""
+    try:
+        await_guest(workspace, name, no_wait=no_wait, timeout_s=timeout_s)
+    except (DeadlineError, MachineError) as unreachable:
+        print_error(unreachable)
+        return False
+    return True
 
 
 def _after_name(words: tuple[str, ...], public: Path | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -44,19 +72,24 @@ def _copy_id(name: str, public: Path | None, rest: tuple[str, ...]) -> int:
 
     if rest:
         raise UsageError(f"--copy-id takes no command: {' '.join(rest)}", hint=f"pommel ssh {name} --copy-id")
-    for copied in copy_id(Workspace.current(), name, public.expanduser() if public else None):
+    for copied in copy_id(Workspace.current(), name, account.expand(public) if public else None):
         click.echo(f"{name} {'lets in' if copied.new else 'lets in already'} {copied.path}")
     return 0
 
 
 @click.command("scp", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@no_wait_options
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=complete_remote)
-def scp_command(words: tuple[str, ...]) -> int:
+def scp_command(words: tuple[str, ...], no_wait: bool, wait_timeout: float | None) -> int:
     """Copy files to or from a machine, as scp does: pommel scp -r FOLDER NAME:PATH
 
-    NAME:PATH is a file of machine NAME; the rest, scp's own flags too, goes to scp as it is.
+    NAME:PATH is a file of machine NAME; the rest, scp's own flags too, goes to scp as it is. Waits for a guest that is
+    just coming up.
     """
-    return guest.scp(Workspace.current(), words[1:] if words[:1] == ("--",) else words)
+    workspace, words = Workspace.current(), words[1:] if words[:1] == ("--",) else words
+    if not _answers(workspace, guest.named_in(workspace, words), no_wait, wait_timeout):
+        return _UNREACHABLE
+    return guest.scp(workspace, words)
 
 
 @click.command("ssh-config")

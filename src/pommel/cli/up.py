@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from pommel import locks
 from pommel.app import console, machines, up
+from pommel.app.console_tls import TlsWish, check_for
 from pommel.app.workspace import Workspace
 from pommel.cli.common import (
     clipboard_option,
@@ -19,10 +21,12 @@ from pommel.cli.common import (
     name_argument,
     offline_option,
     split_flags,
+    tls_options,
     yes_option,
 )
 from pommel.cli.console import serve_here, show
 from pommel.cli.output import print_json, reporter
+from pommel.cli.waiting import await_machine, wait_options
 
 
 @click.command("up")
@@ -30,14 +34,9 @@ from pommel.cli.output import print_json, reporter
 @click.option(
     "-d", "--detach", is_flag=True, help="Leave machine and console running and return; the default without a terminal."
 )
-@click.option(
-    "--wait",
-    type=click.Choice(["screen", "ssh"]),
-    default="screen",
-    show_default=True,
-    help="Until what to wait: its screen shows something, or its guest answers SSH.",
-)
+@wait_options
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
+@tls_options
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @click.option("--headless", is_flag=True, help="Without a console page; it can be opened later.")
 @clipboard_option
@@ -49,7 +48,6 @@ from pommel.cli.output import print_json, reporter
 def up_command(
     name: str,
     detach: bool,
-    wait: str,
     port: int | None,
     no_open: bool,
     yes: bool,
@@ -62,44 +60,50 @@ def up_command(
     `pommel up trial` builds a small Debian desktop that stands in for a Mac. `pommel up sonoma` (or another macOS)
     clones OSX-KVM, fetches Apple's recovery image, and starts macOS's installer. Neither needs any configuration.
 
-    Stays in the foreground with a short live status; Ctrl-C ends the console and leaves the machine running. With
-    --detach both go on by themselves.
+    It waits until the desktop or the installer is there, or what --wait says. What does not come in time is a warning,
+    and an error where --wait asked for it. Then it stays in the foreground with a short live status; Ctrl-C ends the
+    console and leaves the machine running. With --detach both go on by themselves.
     """
     workspace = Workspace.current()
     offline: Path | None = options.pop("offline")
     headless: bool = options.pop("headless")
+    tls: TlsWish = options.pop("tls")
+    until, timeout_s = options.pop("until"), options.pop("wait_timeout")
+    wanted = until or "desktop"
     flags = split_flags(options)
     if dry_run:
-        _show_plan(up.plan(name, workspace=workspace, flags=flags), name, as_json=as_json)
+        _show_plan(up.plan(name, workspace=workspace, flags=flags, until=wanted), name, as_json=as_json)
         return
-    report = reporter()
-    seen = up.up(name, workspace=workspace, flags=flags, offline=offline, consent=consent_to(yes), report=report)
-    if wait == "ssh":
-        up.wait_ssh(name, workspace=workspace, report=report)
-    facts = {"ssh_port": seen.ssh_port, "accel": seen.accel}
+    if not headless:
+        check_for(workspace, name, tls)
+    agrees = consent_to(yes)
+    up.up(name, workspace=workspace, flags=flags, offline=offline, consent=agrees, until=None, report=reporter())
+    waited = await_machine(name, wanted, timeout_s, asked=until is not None)
+    facts: dict[str, Any] = {"waited": waited.as_dict() if waited else None}
     if headless:
-        _say(seen, as_json=as_json)
+        _say(machines.status(name, workspace=workspace), facts, as_json=as_json)
     elif detach or not sys.stdout.isatty():
-        found = console.open_detached(workspace, name, port=port)
-        show(found, as_json=as_json, browse=False, **facts)
+        found = console.open_detached(workspace, name, port=port, tls=tls)
+        show(workspace, found, as_json=as_json, browse=False, **facts)
         click.echo(f"{name} and its console go on. Stop it with: pommel stop {name}", err=True)
-    elif (there := console.find(workspace.paths(name))) is not None:
-        show(there, as_json=as_json, browse=not no_open, **facts)
+    elif console.find(workspace.paths(name)) is not None:
+        there = console.open_detached(workspace, name, port=port, tls=tls)  # sees that it is as asked
+        show(workspace, there, as_json=as_json, browse=not no_open, **facts)
         click.echo(f"its console was there already (pid {there.pid})", err=True)
     else:
-        serve_here(workspace, name, port=port, as_json=as_json, browse=not no_open, more=facts)
+        serve_here(workspace, name, port=port, tls=tls, as_json=as_json, browse=not no_open, more=facts)
 
 
-def _say(seen: machines.Status, *, as_json: bool) -> None:
+def _say(seen: machines.Status, facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json(seen.as_dict())
+        print_json(seen.as_dict() | facts)
     else:
-        click.echo(f"{seen.name} is {seen.state} (pid {seen.pid}, {seen.ssh})")
+        click.echo(f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})")
 
 
 def _show_plan(plan: up.Plan, name: str, *, as_json: bool) -> None:
     if as_json:
-        steps = [{"what": s.what, "why": list(s.why), "needed": s.needed} for s in plan.steps]
+        steps = [{"what": s.what, "reasons": list(s.why), "needed": s.needed} for s in plan.steps]
         print_json({"name": name, "steps": steps, "warnings": list(plan.warnings)})
     else:
         for line in plan.warnings:

@@ -24,7 +24,7 @@ from pommel.clipboard.copies import Copy, told_names, told_paths, told_size
 from pommel.clipboard.engine import Side
 from pommel.clipboard.sftp_session import SessionLost, sftp_session
 from pommel.clipboard.shelves import GuestShelf, HostShelf
-from pommel.clipboard.tree import FilesError, Plan
+from pommel.clipboard.tree import ENTRIES_MAX, FilesError, Plan
 from pommel.clipboard.uris import is_cut, paths_of, uri_list
 from pommel.settings import format_size
 
@@ -117,6 +117,8 @@ class Carrier:
         paths = paths_of(uris)
         if not paths:
             return Content(held=Held.FOREIGN, size=content.size)
+        if len(paths) > ENTRIES_MAX:
+            return Content(held=Held.TOO_LARGE, size=content.size)
         shelf = self.here if side is Side.HOST else self._there
         copy = shelf.owner_of(paths[0]) if shelf else None
         if copy is None:

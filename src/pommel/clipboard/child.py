@@ -14,6 +14,7 @@ import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from pommel.clipboard.content import printable
 from pommel.process import end_group, spawn_piped
 
 READ_BYTES = 256 << 10
@@ -54,9 +55,9 @@ class Child:
 
     @property
     def complaints(self) -> str:
-        """What it said on standard error, the last of it."""
+        """What it said on standard error, the last of it. The guest may say it, through ssh: no control characters."""
         self._complaints.read()
-        return self._complaints.said.decode(errors="replace").strip()
+        return printable(self._complaints.said.decode(errors="replace").replace("\r\n", "\n")).strip()
 
     @property
     def alive(self) -> bool:

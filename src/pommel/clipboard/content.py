@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
-from html.parser import HTMLParser
+
+from pommel.clipboard.html_text import plain_text
 
 TEXT = "text/plain;charset=utf-8"
 HTML = "text/html"
@@ -20,16 +21,27 @@ PNG = "image/png"
 TIFF = "image/tiff"
 JPEG = "image/jpeg"
 BMP = "image/bmp"
+WEBP = "image/webp"
+GIF = "image/gif"
+AVIF = "image/avif"
 URIS = "text/uri-list"
-FORMS = (TEXT, HTML, RTF, PNG, TIFF, JPEG, BMP, URIS)
-# What means the same on both sides. A list of files does only if the files are copied first, and JPEG and BMP are for
-# whoever converts them.
+FORMS = (TEXT, HTML, RTF, PNG, TIFF, JPEG, WEBP, AVIF, BMP, GIF, URIS)
+# What means the same on both sides. A list of files does only if the files are copied first.
 PORTABLE = frozenset((TEXT, HTML, RTF, PNG, TIFF))
+# Pictures that are read, for whoever makes PNG or TIFF of them, and put on no clipboard as they are.
+CONVERTED = frozenset((JPEG, WEBP, AVIF, BMP, GIF))
 # A list of files by whose they are: the same path names something else on the other side. Never on any clipboard.
 FILES_OF_HOST = "pommel/files-of-host"
 FILES_OF_GUEST = "pommel/files-of-guest"
 
 LIMIT_BYTES = 64 << 20
+# Of HTML that comes without its text. Programs offer both; more would hold up all else while it is read.
+HTML_TEXT_MAX = 1 << 20
+# Of the kinds that are told of what is of no kind we carry.
+KINDS_MAX = 6
+_KIND_MAX = 60
+# Of a list of files: 20,000 of them with long paths.
+URIS_MAX = 4 << 20
 
 
 class Held(Enum):
@@ -42,8 +54,14 @@ class Held(Enum):
     NOT_UTF8 = "text that is not UTF-8"
     FOREIGN = "of no kind that the other side knows"
     UNREADABLE = "its program did not hand it over"
+    LATE = "its program did not answer in time"
+    REFUSED = "its program refused to hand it over"
+    CHARSET = "text in a character set that is not read here"
+    PICTURE = "a picture that cannot be read"
+    PIXELS = "a picture of more pixels than are converted"
     GONE = "its program has ended"
     NO_FILES = "files, which are not synced here"
+    NOT_HIS = "files, which a program of another user than root names to root"
     OURS = "files that came from the other side, long ago"
 
 
@@ -51,12 +69,20 @@ class Held(Enum):
 class Content:
     """What one side has on its clipboard. No forms and nothing `held` is an emptied clipboard.
 
-    `size` is in bytes, of all forms, also of forms that were too large to be fetched.
+    `size` is in bytes, of all forms, also of forms that were too large to be fetched. `kinds` are a few names, for
+    people, of what it has that we do not carry; whoever copied chose them.
     """
 
     forms: tuple[tuple[str, bytes], ...] = ()
     held: Held | None = None
     size: int = 0
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """Why it stays where it is, in words for people, and of which kinds it is; "" if it may travel."""
+        told = self.held.value if self.held else ""
+        return f"{told} ({', '.join(self.kinds)})" if told and self.kinds else told
 
     @property
     def empty(self) -> bool:
@@ -95,7 +121,7 @@ class Content:
         if not self.forms or set(self.names) <= set(forms):
             return self
         kept = tuple((name, data) for name, data in self.forms if name in forms)
-        return _sized(kept) if kept else Content(held=Held.FOREIGN, size=self.size)
+        return _sized(kept) if kept else foreign(self.names, self.size)
 
     def kept_back(self, why: Held) -> Content:
         """The same copy with nothing of it but its size and why it may not travel."""
@@ -109,16 +135,18 @@ def content_of(forms: Mapping[str, bytes] | Iterable[tuple[str, bytes]], limit: 
     """Make a Content that obeys the rules below, held back where it cannot.
 
     Text keeps its bytes. HTML is made UTF-8 that says so. HTML without plain text gets its text; a form without bytes
-    is none. More than `limit` bytes in all are refused, never cut.
+    is none. More than `limit` bytes in all are refused, never cut, and so are more than URIS_MAX of a list of files.
+    More than HTML_TEXT_MAX of HTML get no text.
     """
     found = {name: data for name, data in dict(forms).items() if name in FORMS and data}
     if HTML in found:
         found[HTML] = _declared(found[HTML])
-        if TEXT not in found and (plain := plain_text(found[HTML])):
+        small = len(found[HTML]) <= HTML_TEXT_MAX
+        if small and TEXT not in found and (plain := plain_text(found[HTML])):
             found[TEXT] = plain
     content = _sized(tuple((name, found[name]) for name in FORMS if name in found))
     fault = _fault(found.get(TEXT, b""))
-    if fault is None and content.size > limit:
+    if fault is None and (content.size > limit or len(found.get(URIS, b"")) > URIS_MAX):
         fault = Held.TOO_LARGE
     return content.kept_back(fault) if fault else content
 
@@ -128,9 +156,21 @@ def text_of(text: str | bytes) -> Content:
     return content_of({TEXT: text.encode() if isinstance(text, str) else text})
 
 
+def foreign(kinds: Iterable[str], size: int = 0, why: Held = Held.FOREIGN) -> Content:
+    """A copy that has nothing we carry, and the names of what it has: some, printable, none of them long."""
+    plain = ("".join(letter if letter.isprintable() else "\ufffd" for letter in kind)[:_KIND_MAX] for kind in kinds)
+    named = tuple(dict.fromkeys(kind for kind in plain if kind))
+    return Content(held=why, size=size, kinds=(*named[:KINDS_MAX], *(["…"] if len(named) > KINDS_MAX else [])))
+
+
 def files_of(owner: str, uris: bytes) -> Content:
     """Make a Content of the files that `owner` (FILES_OF_HOST or FILES_OF_GUEST) has copied."""
     return _sized(((owner, uris),))
+
+
+def printable(text: str) -> str:
+    """The same text as a terminal may have it: no control characters but the ends of lines."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
 def _sized(forms: tuple[tuple[str, bytes], ...]) -> Content:
@@ -154,50 +194,3 @@ def _declared(html: bytes) -> bytes:
     if b"charset" in html[:1024].lower():
         return html
     return b'<meta charset="utf-8">' + html
-
-
-def plain_text(html: bytes) -> bytes:
-    """Take the text out of HTML: the plain alternative for whoever cannot take more."""
-    reader = _Text()
-    reader.feed(html.decode(errors="replace"))
-    reader.close()
-    return "\n".join(" ".join(line.split()) for line in "".join(reader.pieces).split("\n")).strip("\n").encode()
-
-
-class _Text(HTMLParser):
-    """Collects what a reader would see, a new line for each block."""
-
-    _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-    _LISTS = ("dd", "dl", "dt", "li", "ol", "ul")
-    _BLOCKS = frozenset(
-        (*_HEADINGS, *_LISTS, "address", "article", "blockquote", "br", "div", "hr", "p", "pre", "table", "tr")
-    )
-    _UNSEEN = frozenset(("script", "style", "head", "title"))
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-        self._unseen = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "body":
-            self._unseen = 0  # HTML may leave out </head>
-        elif tag in self._UNSEEN:
-            self._unseen += 1
-        elif tag in self._BLOCKS:
-            self._break()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._UNSEEN:
-            self._unseen = max(0, self._unseen - 1)
-        elif tag in self._BLOCKS:
-            self._break()
-
-    def handle_data(self, data: str) -> None:
-        between_blocks = data.isspace() and self.pieces[-1:] == ["\n"]
-        if not self._unseen and not between_blocks:
-            self.pieces.append(data.replace("\n", " ").replace("\0", "\ufffd"))
-
-    def _break(self) -> None:
-        if self.pieces and self.pieces[-1] != "\n":
-            self.pieces.append("\n")

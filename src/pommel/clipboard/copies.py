@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from pommel.clipboard.tree import Plan
 from pommel.clipboard.uris import shown
 from pommel.settings import format_size
 
-_WHOLE = re.compile(r"([0-9a-f]{12})-(\d{1,18})\Z")
-_PART = re.compile(r"\.[0-9a-f]{12}-\d{1,18}\.part\Z")
+_WHOLE = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})\Z")
+_PART = re.compile(r"\.[0-9a-f]{12}-[0-9]{1,18}\.part\Z")
 _PATHS_SHOWN = 3
 
 
@@ -78,5 +79,5 @@ def told_paths(paths: Iterable[bytes]) -> list[str] | None:
 
 def told_names(paths: Iterable[bytes]) -> tuple[str, ...]:
     """The names of files, for people: the first few."""
-    names = [shown(path) for path in paths]
+    names = [shown(path) for path in islice(paths, _PATHS_SHOWN + 1)]
     return (*names[:_PATHS_SHOWN], *(["…"] if len(names) > _PATHS_SHOWN else []))

@@ -7,7 +7,9 @@ answers with writes. It never answers an echo of its own write, so nothing can g
   other side knows none of its forms.
 * A tie, that is, a copy made on a side before it got our write, goes to the host. For the guest this holds by the order
   of its messages: what it tells before it confirms our newest write, it had before that write, or tells again. The
-  host's side refuses a write that comes after a copy it has not told us about yet (`Write.expected`).
+  host's side refuses a write that comes after a copy it has not told us about yet (`Write.expected`). A keeper that
+  takes over what is there, and a program's end, are no copies: the write is made again.
+* A copy of the guest's that lost to a write which then fails has not lost: it is the newest there is.
 * Both changed while the guest was away: the newer wins, and the host if the guest cannot say when. A guest that lost
   its clipboard (it was restarted) gets the host's.
 * Emptied travels only while connected or from the host, and only if it was the shared copy that was emptied: a
@@ -87,6 +89,8 @@ class _Desk:
     forms: frozenset[str] = frozenset(FORMS)
     pending: Write | None = None
     written_at: float | None = None
+    # The copy that lost to what is pending, and when it was made.
+    overtaken: tuple[Content, float | None] | None = None
     # What it held when both sides last agreed.
     agreed: bytes | None = None
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -125,7 +129,7 @@ class Engine:
     def disconnect(self) -> None:
         """The guest is gone; whether it got a write that is under way, nobody knows."""
         self._connected = self._reconciled = False
-        self._desks[Side.GUEST].pending = None
+        self._desks[Side.GUEST].pending = self._desks[Side.GUEST].overtaken = None
 
     def observe(self, side: Side, content: Content, sequence: int, at: float | None) -> list[Write]:
         """Hear what `side` has now, since `at` (None: nobody knows when), and say what is to be written where.
@@ -140,6 +144,9 @@ class Engine:
         desk.sequence = sequence
         if side is Side.GUEST and not self._reconciled:
             return self._reconcile(content, at)
+        if side is Side.HOST and desk.pending is not None and self._is_no_copy(desk, content, at):
+            again, desk.pending = desk.pending.content, None
+            return self._write(side, again)
         if desk.pending is not None and self._loses(side, desk.pending, content, at):
             return []
         if self._is_echo(desk, content, at):
@@ -155,7 +162,7 @@ class Engine:
         if desk.pending is None or desk.pending.token != token:
             return
         desk.content, desk.at, desk.written_at = desk.pending.content, at, at
-        desk.pending = None
+        desk.pending = desk.overtaken = None
         self._agree()
 
     def superseded(self, side: Side, token: int) -> None:
@@ -164,9 +171,14 @@ class Engine:
         if desk.pending is not None and desk.pending.token == token:
             desk.pending = None
 
-    def failed(self, side: Side, token: int) -> None:
-        """`side` could not take our write. It is not tried again: the next copy is."""
-        self.superseded(side, token)
+    def failed(self, side: Side, token: int) -> list[Write]:
+        """`side` could not take our write. It is not tried again: what was copied there meanwhile is, and the next."""
+        desk = self._desks[side]
+        if desk.pending is None or desk.pending.token != token:
+            return []
+        (content, at), desk.overtaken = desk.overtaken or (None, None), None
+        desk.pending = None
+        return [] if content is None else self.observe(side, content, desk.sequence, at)
 
     def offer_again(self, side: Side) -> list[Write]:
         """Say what it takes to give the other side what `side` has, asked for by a person."""
@@ -183,12 +195,21 @@ class Engine:
             self._desks[side].pending = None
             self._keep(side.other, pending.content, at)
             return False
-        if content.digest not in self._desks[side].recent:
+        desk = self._desks[side]
+        if content.digest not in desk.recent:
             self._keep(side, content, at)
+            desk.overtaken = content, at
         return True
 
     def _is_echo(self, desk: _Desk, content: Content, at: float | None) -> bool:
-        if desk.content is None or desk.written_at is None or at is None or at - desk.written_at > ECHO_S:
+        return desk.written_at is not None and self._is_again(desk, content, at)
+
+    def _is_no_copy(self, desk: _Desk, content: Content, at: float | None) -> bool:
+        """Whether nobody copied anything: a keeper took over what was there, or the program that had it has ended."""
+        return content.held is Held.GONE or self._is_again(desk, content, at)
+
+    def _is_again(self, desk: _Desk, content: Content, at: float | None) -> bool:
+        if desk.content is None or desk.at is None or at is None or at - desk.at > ECHO_S:
             return False
         return content.digest == desk.digest or content.within(desk.content)
 
@@ -218,8 +239,12 @@ class Engine:
         if desk.pending is None and fitting.digest == desk.digest:
             self._agree()
             return []
+        going = desk.pending if desk.pending is not None and desk.pending.content == fitting else None
+        if going and (target is Side.GUEST or going.expected == desk.sequence):
+            return []  # it is on its way: a keeper tells anew of what it takes over
         self._token += 1
         desk.pending = Write(target, fitting, self._token, desk.sequence)
+        desk.overtaken = None
         desk.recent.append(fitting.digest)
         return [desk.pending]
 

@@ -7,7 +7,9 @@
     from the guest   POMMEL-CLIPBOARD 1 KIND FORMS [KEY=VALUE]...   the greeting; what comes before it is a login
                                                        shell's and skipped
                      copy COUNT raw FORMS +N           a copy was made; the first one is what there was
-                     copy COUNT base64 text|uris +N    one form as base64, from a shell, which cannot hold other bytes
+                     copy COUNT base64 FORM +N         one form as base64, from a shell, which cannot hold other bytes:
+                                                       one of `_SHELL`, or old text: `string`, `compound`
+                     copy COUNT foreign +N             nothing that we carry; the names of its kinds, a line each
                      copy COUNT empty | copy COUNT held REASON [BYTES]
                      done TOKEN | failed TOKEN | pong N
 
@@ -19,16 +21,43 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of
+from pommel.clipboard.compound_text import UnknownCharset
+from pommel.clipboard.content import (
+    AVIF,
+    BMP,
+    EMPTY,
+    GIF,
+    HTML,
+    JPEG,
+    PNG,
+    PORTABLE,
+    RTF,
+    TEXT,
+    TIFF,
+    URIS,
+    WEBP,
+    Content,
+    Held,
+    content_of,
+    foreign,
+)
+from pommel.clipboard.targets import kinds, received
 from pommel.errors import ProtocolError
 
 MAGIC = b"POMMEL-CLIPBOARD 1 "
 _LINE_MAX = 1024
 _NOISE_MAX = 256 << 10  # what a talkative login shell may print first
 _SHORT = {"text": TEXT, "html": HTML, "rtf": RTF, "png": PNG, "tiff": TIFF, "uris": URIS}
+# What a shell tells: pictures too that are converted here. Old text is by its X11 target.
+_PICTURES = {"png": PNG, "tiff": TIFF, "jpeg": JPEG, "webp": WEBP, "avif": AVIF, "bmp": BMP, "gif": GIF}
+_SHELL = {"text": TEXT, "uris": URIS, **_PICTURES}
+_OLD_TEXT = {"string": "STRING", "compound": "COMPOUND_TEXT"}
+# Of the names of kinds, whatever the limit of a copy is.
+_KINDS_BYTES = 4096
 _LONG = {form: name for name, form in _SHORT.items()}
 _HELD = {
     "secret": Held.SECRET,
@@ -36,6 +65,7 @@ _HELD = {
     "large": Held.TOO_LARGE,
     "foreign": Held.FOREIGN,
     "unreadable": Held.UNREADABLE,
+    "late": Held.LATE,
 }
 
 
@@ -46,6 +76,19 @@ class Hello:
     kind: str
     forms: frozenset[str]
     notes: dict[str, str]
+
+    @property
+    def another_user(self) -> list[str]:
+        """A note for people, if somebody else sits at the Mac's screen."""
+        user, console = self.notes.get("user", ""), self.notes.get("console", "")
+        if not (user and console) or user == console:
+            return []
+        return [f"{console} sits at the Mac's screen, not {user}: each has a clipboard of their own"]
+
+    def fitting(self, content: Content) -> Content:
+        """What of a copy this guest is given: a shell's end takes the first form."""
+        content = content.only(self.forms & PORTABLE)
+        return content if self.kind == "mac" else content.only(content.names[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +143,7 @@ class Reader:
         # Base64 is a third longer.
         self._most = limit + limit // 3 + 16
         self._buffer = bytearray()
+        self._searched = 0  # of what is there: no end of a line so far
         self._words: list[str] | None = None
         self._wanted = 0
         self._greeted = False
@@ -125,7 +169,8 @@ class Reader:
             yield _message(words, payload, self._limit)
 
     def _take_line(self) -> bool:
-        end = self._buffer.find(b"\n")
+        end = self._buffer.find(b"\n", self._searched)
+        self._searched = len(self._buffer) if end < 0 else 0
         if end < 0:
             if len(self._buffer) > (_LINE_MAX if self._greeted else _NOISE_MAX):
                 raise ProtocolError("the guest's end of the clipboard sent a line without end")
@@ -153,19 +198,20 @@ class Reader:
         if not words[-1].startswith("+"):
             return 0
         size = _number(words.pop()[1:])
-        if size > self._most:
+        if size > (max(_KINDS_BYTES, self._most) if words[2:] == ["foreign"] else self._most):
             raise ProtocolError(f"the guest sent {size} bytes, more than the {self._limit} agreed on")
         return size
 
 
 def _words(line: bytes) -> list[str]:
     try:
-        words = line.rstrip(b"\r").decode("ascii").split(" ")
+        said = line.rstrip(b"\r").decode("ascii")
     except UnicodeDecodeError:
-        words = []
-    if not words or len(line) > _LINE_MAX:
+        said = "\0"
+    # People are shown some of the words, and a terminal obeys control characters.
+    if len(line) > _LINE_MAX or not said.isprintable():
         raise ProtocolError("the guest's end of the clipboard sent what is no line of words")
-    return words
+    return said.split(" ")
 
 
 def _number(word: str) -> int:
@@ -194,16 +240,30 @@ def _content(words: list[str], payload: bytes, limit: int) -> Content:
     match words:
         case ["raw", forms]:
             return content_of(_cut(forms, payload), limit)
-        case ["base64", ("text" | "uris") as name]:
+        case ["base64", name] if name in _SHELL or name in _OLD_TEXT:
             try:
-                return content_of({_SHORT[name]: base64.b64decode(payload, validate=True)}, limit)
+                data = base64.b64decode(payload, validate=True)
             except binascii.Error as broken:
                 raise ProtocolError("the guest's end of the clipboard sent broken base64") from broken
+            return content_of({_SHELL[name]: data}, limit) if name in _SHELL else _old_text(name, data, limit)
+        case ["foreign"]:
+            return foreign(kinds(payload.decode(errors="replace").splitlines()))
         case ["empty"]:
             return EMPTY
         case ["held", reason, *size]:
             return Content(held=_HELD.get(reason, Held.UNREADABLE), size=_number(size[0]) if size else 0)
     raise ProtocolError(f"the guest's end of the clipboard sent a copy as {' '.join(words)[:80]!r}")
+
+
+def _old_text(name: str, data: bytes, limit: int) -> Content:
+    """Text of the time before UTF-8. As a STRING, old versions of xclip offer UTF-8 all the same."""
+    try:
+        if name == "string":
+            with contextlib.suppress(UnicodeDecodeError):
+                return content_of({TEXT: data.rstrip(b"\0").decode().encode()}, limit)
+        return content_of({TEXT: received(_OLD_TEXT[name], data)}, limit)
+    except UnknownCharset as unknown:
+        return foreign([unknown.charset], len(data), Held.CHARSET)
 
 
 def _cut(forms: str, payload: bytes) -> Iterator[tuple[str, bytes]]:

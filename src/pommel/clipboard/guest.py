@@ -96,12 +96,12 @@ class GuestLink:
             raise GuestError(
                 "the machine has neither osascript nor pbcopy and pbpaste, so its clipboard cannot be reached",
                 Trouble.UNUSABLE,
-                hint="on a Linux machine: sudo apt-get install xclip, and scripts of these names that call it",
+                hint="on a Linux machine: install xclip there, and scripts of these names that call it",
             )
         return first
 
     async def write(self, token: int, content: Content) -> None:
-        """Have the guest take `content`; it answers with Done.
+        """Have the guest take `content`, which is what it can be given (Hello.fitting); it answers with Done.
 
         Raises:
             GuestError: the connection is over.
@@ -169,7 +169,7 @@ async def guest_link(
 def programs() -> bytes:
     """The three programs in the order that `remote/guest.sh` describes."""
     folder = files("pommel.clipboard") / "remote"
-    return b"".join((folder / name).read_bytes() + b"#END\n" for name in ("guest.sh", "guest.js", "guest_watch.py"))
+    return b"".join((folder / name).read_bytes() + b"#END\n" for name in ("guest.sh", "guest.js", "guest_x11.py"))
 
 
 def caches_of(hello: Hello) -> bytes | None:

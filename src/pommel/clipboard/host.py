@@ -39,6 +39,8 @@ class HostClipboard(Protocol):
     name: str
     forms: frozenset[str]
     lazy: bool
+    # Called in the loop as soon as a copy is noticed, with its sequence: before it is fetched.
+    on_copy: Callable[[int], None]
 
     async def next_change(self) -> Change:
         """Wait for somebody else's copy; the first is what was there. Of several, only the newest may be told of.

@@ -12,17 +12,17 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pommel.clipboard.child import Child, running, tethered
-from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of
+from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, foreign
 from pommel.clipboard.host import Change, HostGone, WhenAsked
-from pommel.clipboard.targets import CUT, SECRET_HINT, chosen, received
+from pommel.clipboard.targets import CUT, SECRET_HINT, chosen, kinds, received
 from pommel.clipboard.uris import mark_cut, paths_of
 from pommel.errors import StateError
 from pommel.process import which
 
-_HINT = "sudo apt-get install wl-clipboard"
+_HINT = "install your distribution's package wl-clipboard"
 _FETCH_S = 5.0
 _SETTLE_S = 0.2
 # The plainest first: what most programs can paste.
@@ -39,6 +39,7 @@ class WaylandClipboard:
     def __init__(self, display: str, selection: str, limit: int, forms: frozenset[str]) -> None:
         self.name = f"Wayland {display} {selection}"
         self.forms = forms
+        self.on_copy: Callable[[int], None] = lambda _: None
         self._primary = ("--primary",) if selection == "PRIMARY" else ()
         self._limit = limit
         self._env = {**os.environ, "WAYLAND_DISPLAY": display}
@@ -65,6 +66,7 @@ class WaylandClipboard:
                 if content is None or content.digest in self._ours:
                     continue
                 self._sequence += 1
+                self.on_copy(self._sequence)
                 self._ours.clear()
                 return Change(content, self._sequence)
 
@@ -136,24 +138,30 @@ class WaylandClipboard:
             async with asyncio.timeout(_FETCH_S):
                 return await self._fetched()
         except TimeoutError:
-            return Content(held=Held.UNREADABLE)
+            return Content(held=Held.LATE)
 
     async def _fetched(self) -> Content | None:
         listed = await self._printed(["wl-paste", "--list-types", *self._primary])
         if not listed:
             return None
-        offered = set(listed.decode(errors="replace").splitlines())
+        offered = listed.decode(errors="replace").splitlines()
         if SECRET_HINT in offered and await self._typed(SECRET_HINT) == b"secret":
             return Content(held=Held.SECRET)
-        found = await self._forms(chosen(offered, self.forms))
+        wanted = chosen(offered, self.forms)
+        found = await self._forms(wanted)
         if found and URIS in found and not paths_of(found[URIS]):
             # Links, not files: what else there is says more.
-            found = await self._forms(chosen(offered, self.forms - {URIS}))
+            wanted = chosen(offered, self.forms - {URIS})
+            found = await self._forms(wanted)
         elif found and URIS in found and CUT in offered and await self._typed(CUT) == b"1":
             found[URIS] = mark_cut(found[URIS])
         if found is None:
             return Content(held=Held.TOO_LARGE, size=self._limit + 1)
-        return content_of(found, self._limit) if found else Content(held=Held.FOREIGN)
+        if not wanted:
+            return foreign(kinds(offered))
+        if not any(found.values()):
+            return Content(held=Held.REFUSED)
+        return content_of(found, self._limit)
 
     async def _forms(self, wanted: list[tuple[str, str]]) -> dict[str, bytes] | None:
         """Several forms of what there is, or None when one is more than the limit."""

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import math
 import os
-import select
 import threading
 import time
 from collections import deque
@@ -24,10 +23,12 @@ from Xlib.error import ConnectionClosedError, DisplayError, XError
 from Xlib.ext import xfixes
 from Xlib.protocol.request import SetSelectionOwner
 
-from pommel.clipboard.content import EMPTY, Content, Held
+from pommel import x11_wait
+from pommel.clipboard.content import EMPTY, URIS, Content, Held
 from pommel.clipboard.host import Change, HostGone, WhenAsked
 from pommel.clipboard.x11_fetch import Fetch, fetch
 from pommel.clipboard.x11_offer import Ownership
+from pommel.clipboard.x11_owner import is_roots
 from pommel.errors import StateError
 
 # How long an owner may take for each step of handing over its copy.
@@ -55,6 +56,7 @@ class X11Clipboard:
     def __init__(self, desk: _Desk, forms: frozenset[str]) -> None:
         self.name = f"X11 {desk.name}"
         self.forms = forms
+        self.on_copy: Callable[[int], None] = lambda _: None
         self._desk = desk
         self._loop = asyncio.get_running_loop()
         self._change: Change | None = None
@@ -92,6 +94,10 @@ class X11Clipboard:
             self._post(when_asked, lambda ready: self._desk.prepared(ask, ready))
 
         return ask
+
+    def noticed(self, sequence: int) -> None:
+        """Hear from the desk's thread of a copy that is still to be fetched."""
+        self._post(lambda: self.on_copy(sequence))
 
     def found(self, change: Change) -> None:
         """Take a change from the desk's thread."""
@@ -134,7 +140,10 @@ async def x11_clipboard(
     desk = await asyncio.to_thread(_Desk, display, selection, limit, forms)
     clipboard = X11Clipboard(desk, forms)
     thread = threading.Thread(
-        target=desk.run, args=(clipboard.found, clipboard.lost), name="x11-clipboard", daemon=True
+        target=desk.run,
+        args=(clipboard.noticed, clipboard.found, clipboard.lost),
+        name="x11-clipboard",
+        daemon=True,
     )
     thread.start()
     try:
@@ -175,6 +184,7 @@ class _Desk:
         self._emptied_at: int | None = None
         self._awake, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._stopping = False
+        self._noticed: Callable[[int], None] = lambda _: None
         self._found: Callable[[Change], None] = lambda _: None
 
     # --- from other threads
@@ -200,9 +210,9 @@ class _Desk:
 
     # --- the thread
 
-    def run(self, found: Callable[[Change], None], lost: Callable[[str], None]) -> None:
-        """Serve until `stop`; tell `found` of changes, and `lost` of the connection's end."""
-        self._found = found
+    def run(self, noticed: Callable[[int], None], found: Callable[[Change], None], lost: Callable[[str], None]) -> None:
+        """Serve until `stop`; tell `noticed` and `found` of changes, and `lost` of the connection's end."""
+        self._noticed, self._found = noticed, found
         try:
             self._look_first()
             while not self._stopping:
@@ -229,17 +239,12 @@ class _Desk:
             self._handle(self._display.next_event())
         now = time.monotonic()
         if self._fetch is not None and self._fetch_deadline <= now:
-            self._tell(Content(held=Held.UNREADABLE))
+            self._tell(Content(held=Held.LATE))
         self._owned.forget(now)
-        self._display.flush()
-        if self._display.pending_events():
-            return
         deadlines = [self._fetch_deadline if self._fetch else None, self._owned.deadline]
         due = min((deadline for deadline in deadlines if deadline is not None), default=None)
         wait = None if due is None else max(0.0, due - time.monotonic())
-        ready, _, _ = select.select([self._display.fileno(), self._awake], [], [], wait)
-        if self._awake in ready:
-            os.read(self._awake, 4096)
+        if x11_wait.wait(self._display, self._awake, wait):
             self._accept()
 
     def _accept(self) -> None:
@@ -257,7 +262,9 @@ class _Desk:
         elif event.type == X.SelectionRequest:
             self._owned.answer(event, time.monotonic())
         elif event.type == X.SelectionClear:
-            self._owned.end()
+            # One that was sent before we took it again, in the same millisecond, is not about what we have now.
+            if not self._is_owner():
+                self._owned.end()
         elif event.type == X.PropertyNotify and event.window.id != self._window.id:
             self._owned.proceed(event, time.monotonic())
         elif event.type == X.PropertyNotify and event.atom == self._atom(_CLOCK):
@@ -270,6 +277,7 @@ class _Desk:
         if owner == self._window.id or (not owner and event.selection_timestamp == self._emptied_at):
             return
         self._sequence += 1
+        self._noticed(self._sequence)
         self._fetch = None  # what it was fetching is not there any more
         if owner:
             self._begin_fetch(event.selection_timestamp)
@@ -295,7 +303,13 @@ class _Desk:
 
     def _tell(self, content: Content) -> None:
         self._fetch = None
+        if URIS in content.names and not self._may_name_files():
+            content = Content(held=Held.NOT_HIS)
         self._found(Change(content, self._sequence))
+
+    def _may_name_files(self) -> bool:
+        """Whether who copied may read the files that we would read for it: root can read all, others what they may."""
+        return os.geteuid() != 0 or is_roots(self._display, self._selection)
 
     def _write(self, order: _Order, stamp: int) -> None:
         if self._sequence > order.expected:
@@ -308,11 +322,15 @@ class _Desk:
             order.done(True)
             return
         self._window.set_selection_owner(self._selection, stamp)
-        owner = self._display.get_selection_owner(self._selection)
-        taken = getattr(owner, "id", owner) == self._window.id
+        taken = self._is_owner()
         if taken:
+            self._fetch = None  # of what was there until now
             self._owned.begin(order.content, stamp, order.ask)
         order.done(taken)
+
+    def _is_owner(self) -> bool:
+        owner = self._display.get_selection_owner(self._selection)
+        return bool(getattr(owner, "id", owner) == self._window.id)
 
     def _atom(self, name: str) -> int:
         if name not in self._atoms:
@@ -323,7 +341,7 @@ class _Desk:
 def _connected(name: str) -> Display:
     try:
         display = Display(name)
-    except (DisplayError, ConnectionClosedError, OSError) as refusal:
+    except (DisplayError, ConnectionClosedError, OSError, OverflowError) as refusal:
         raise StateError(
             f"the X11 display {name} cannot be reached: {refusal}",
             hint="run it in a terminal of your desktop, where DISPLAY and XAUTHORITY are right",

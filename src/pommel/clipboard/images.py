@@ -1,60 +1,77 @@
-"""Pictures from one clipboard's form to another's: macOS copies TIFF, Linux programs paste PNG, some copy JPEG or BMP.
-Band: shell."""
+"""Pictures from one clipboard's form to another's: macOS copies TIFF, Linux programs paste PNG, some copy JPEG, WebP or
+BMP. Band: shell.
+
+Who copied a picture is not trusted, and its decoder is a large library's: it is read in a process of its own
+(`picture`), which has so much memory, so much time and nothing to write to.
+"""
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Collection
+import asyncio
+from collections import deque
+from collections.abc import Collection, Hashable
 
-from pommel.clipboard.content import BMP, JPEG, PNG, TIFF, Content, content_of
+from pommel.clipboard.content import CONVERTED, PNG, TIFF, Content, Held, content_of, foreign
+from pommel.clipboard.picture import FORMATS, PIXELS_MAX, TOO_MANY
+from pommel.errors import DeadlineError
+from pommel.process import run, this_python
 
-# Of pixels; a picture of four 8K screens. What claims more is no screen shot.
-PIXELS_MAX = 4 * 7680 * 4320
-# The best first: what to convert from, and by which of Pillow's readers and writers.
-_FORMATS = {PNG: "PNG", TIFF: "TIFF", BMP: "BMP", JPEG: "JPEG"}
-PICTURES = frozenset(_FORMATS)
+PICTURES = frozenset((PNG, TIFF, *CONVERTED))
+_DECODE_S = 20.0
+_REMEMBERED = 2  # of each side; they are held in memory
 
 
-def fitted(content: Content, forms: Collection[str], limit: int) -> Content:
+class Pictures:
+    """Converts for two sides, and knows what it made again: a side that tells of it has copied nothing."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._made: dict[Hashable, deque[tuple[bytes, Content]]] = {}
+
+    async def for_side(self, side: Hashable, content: Content, forms: Collection[str]) -> Content:
+        """See `fitted`."""
+        made = await fitted(content, forms, self._limit)
+        if made is not content and made.held is None:
+            self._made.setdefault(side, deque(maxlen=_REMEMBERED)).append((made.digest, content))
+        return made
+
+    def known(self, side: Hashable, content: Content) -> Content:
+        """What `side` has, or what that was made of."""
+        return next((origin for made, origin in self._made.get(side, ()) if made == content.digest), content)
+
+
+async def fitted(content: Content, forms: Collection[str], limit: int) -> Content:
     """Give a copy whose picture is in none of `forms` the same picture as PNG or TIFF, whichever of them there is.
 
-    It is as it was where there is nothing to do, or that fails. It takes a moment for a large picture: call it in a
-    thread.
+    It is as it was where there is nothing to do. A picture that cannot be converted is left out; where nothing else is
+    left, the copy is held back and says why.
     """
-    source = next((form for form in _FORMATS if form in content.names), None)
+    source = next((form for form in FORMATS if form in content.names), None)
     target = next((form for form in (PNG, TIFF) if form in forms), None)
     if source is None or target is None or any(form in forms for form in content.names if form in PICTURES):
         return content
-    made = converted(content.get(source) or b"", source, target)
-    if made is None:
-        return content
-    return content_of([*(form for form in content.forms if form[0] not in PICTURES), (target, made)], limit)
+    made = await asyncio.to_thread(converted, content.get(source) or b"", source, target)
+    others = [form for form in content.forms if form[0] not in PICTURES]
+    if isinstance(made, bytes):
+        return content_of([*others, (target, made)], limit)
+    return content_of(others, limit) if others else foreign([source], content.size, made)
 
 
-def with_png(content: Content, limit: int) -> Content:
+async def with_png(content: Content, limit: int) -> Content:
     """Give a copy that has a picture but not as PNG the same picture as PNG in its stead (see `fitted`)."""
-    return fitted(content, (PNG,), limit)
+    return await fitted(content, (PNG,), limit)
 
 
-def converted(picture: bytes, source: str, target: str) -> bytes | None:
-    """Convert a picture between the forms of a clipboard; None if it is none, or claims more than PIXELS_MAX pixels."""
-    from PIL import Image, ImageOps
+def converted(picture: bytes, source: str, target: str) -> bytes | Held:
+    """Convert a picture between the forms of a clipboard, or say why not: PICTURE, PIXELS, or TOO_LARGE as converted.
 
-    made = io.BytesIO()
+    It takes a moment: call it in a thread.
+    """
+    argv = this_python("-m", "pommel.clipboard.picture", source, target, str(PIXELS_MAX))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(picture), formats=(_FORMATS[source],)) as opened:
-                if opened.width * opened.height > PIXELS_MAX:
-                    return None
-                # A camera's JPEG may be on its side and say so; PNG has no place for that which anybody looks at.
-                image = ImageOps.exif_transpose(opened)
-                profile = image.info.get("icc_profile")
-                if image.mode == "CMYK":
-                    image, profile = image.convert("RGB"), None  # PNG has no CMYK, and its profile is not RGB's
-                how = {"compress_level": 1} if target == PNG else {"compression": "tiff_lzw"}
-                image.save(made, _FORMATS[target], icc_profile=profile, **how)
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
-        return None
-    return made.getvalue()
+        done = run(argv, input=picture, timeout_s=_DECODE_S, check=False)
+    except DeadlineError:
+        return Held.PICTURE
+    if done.returncode != 0 or not done.stdout:
+        return Held.PIXELS if done.returncode == TOO_MANY else Held.PICTURE
+    return done.stdout

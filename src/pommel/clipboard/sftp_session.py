@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 from pommel.clipboard import sftp
 from pommel.clipboard.child import Child, running
+from pommel.clipboard.content import printable
 from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, Status
-from pommel.clipboard.tree import FilesError
+from pommel.clipboard.tree import DEPTH_MAX, ENTRIES_MAX, FilesError, Listed, too_many
 from pommel.errors import ProtocolError
 
 _T = TypeVar("_T", Attributes, Handle, Names, Data, Status)
@@ -22,6 +23,7 @@ _T = TypeVar("_T", Attributes, Handle, Names, Data, Status)
 STALL_S = 20.0
 PIECE = 64 << 10
 _WINDOW = 32
+_TEXT_SHOWN = 200
 
 _MAC_HINT = "on a Mac, System Settings > General > Sharing > Remote Login (i): allow full disk access for remote users"
 
@@ -40,7 +42,8 @@ class Refused(FilesError):
             sftp.FAILURE: "is its disk full, or does it not take such a name?",
         }
         hint = _MAC_HINT if status.code == sftp.PERMISSION_DENIED else None
-        super().__init__(f"the guest could not {what}: {reasons.get(status.code, status.text)}", hint=hint)
+        why = reasons.get(status.code) or " ".join(printable(status.text).split())[:_TEXT_SHOWN]
+        super().__init__(f"the guest could not {what}: {why}", hint=hint)
         self.code = status.code
 
 
@@ -75,16 +78,31 @@ class Session:
         """Where a symbolic link leads."""
         return (await self._names(sftp.READLINK, path, "read a link"))[0][0]
 
-    async def folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
-        """What is in a folder, but for itself and the one above."""
+    async def folder(self, path: bytes, listed: Listed | None = None) -> list[tuple[bytes, Attributes]]:
+        """What is in a folder, but for itself and the one above; `listed` counts it, with others of the same tree.
+
+        Raises:
+            FilesError: it cannot be read, or is without end.
+        """
+        listed = listed or Listed()
         handle = _as(Handle, await self._ask(sftp.OPENDIR, sftp.string(path)), "open a folder").handle
         found: list[tuple[bytes, Attributes]] = []
+        skipped = 0
         while not isinstance(reply := await self._ask(sftp.READDIR, sftp.string(handle)), Status):
-            found += _as(Names, reply, "read a folder").names
+            names = _as(Names, reply, "read a folder").names
+            if not names:
+                raise SessionLost("the guest's SFTP server sent no name")
+            kept = [one for one in names if one[0] not in (b".", b"..")]
+            skipped += len(names) - len(kept)
+            for name, _ in kept:
+                listed.take(name)
+            found += kept
+            if skipped > 2:
+                raise SessionLost("the guest's SFTP server named a folder's own name twice")
         if reply.code != sftp.EOF:
             raise Refused(reply, "read a folder")
         await self._done(sftp.CLOSE, "close a folder", sftp.string(handle))
-        return [(name, told) for name, told in found if name not in (b".", b"..")]
+        return found
 
     async def make_folder(self, path: bytes, mode: int = 0o700) -> None:
         """Make a folder that is not there yet."""
@@ -103,16 +121,32 @@ class Session:
         await self._done(sftp.RENAME, "rename a folder", sftp.string(old), sftp.string(new))
 
     async def remove(self, path: bytes) -> None:
-        """Delete whatever is there, with all that is in it; links are not followed."""
+        """Delete whatever is there, with all that is in it; links are not followed.
+
+        Raises:
+            FilesError: it cannot be deleted, or is without end: no copy of ours has a quarter of that.
+        """
+        await self._remove(path, Listed(4 * ENTRIES_MAX), 0)
+
+    async def _remove(self, path: bytes, listed: Listed, depth: int) -> None:
+        if depth > 2 * DEPTH_MAX:
+            raise too_many()
         if not (await self.look(path)).is_folder:
             await self._done(sftp.REMOVE, "delete a file", sftp.string(path))
             return
-        for name, _ in await self.folder(path):
-            await self.remove(path + b"/" + name)
+        for name, _ in await self.folder(path, listed):
+            await self._remove(path + b"/" + name, listed, depth + 1)
         await self._done(sftp.RMDIR, "delete a folder", sftp.string(path))
 
     async def read_file(self, path: bytes, size: int, take: Callable[[int, bytes], None]) -> None:
-        """Hand the first `size` bytes of a file to `take`, piece by piece with their offsets, in any order.
+        """Hand the first `size` bytes of a file to `take`, piece by piece with their offsets (see `pieces`)."""
+        at = 0
+        async for data in self.pieces(path, size):
+            take(at, data)
+            at += len(data)
+
+    async def pieces(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield the first `size` bytes of a file, piece by piece. Who takes them slowly is not run ahead of by far.
 
         Raises:
             FilesError: it cannot be read, or is shorter by now.
@@ -121,8 +155,10 @@ class Session:
         handle = _as(Handle, await self._ask(sftp.OPEN, *opening), "open a file").handle
         wanted = deque((at, min(PIECE, size - at)) for at in range(0, size, PIECE))
         under_way: dict[int, tuple[int, int]] = {}
-        while wanted or under_way:
-            while wanted and len(under_way) < _WINDOW:
+        early: dict[int, bytes] = {}  # what came before its turn
+        turn = 0
+        while turn < size:
+            while wanted and len(under_way) + len(early) < _WINDOW:
                 at, length = wanted.popleft()
                 number = await self._request(sftp.READ, sftp.string(handle), sftp.long(at), sftp.word(length))
                 under_way[number] = at, length
@@ -135,9 +171,12 @@ class Session:
             data = _as(Data, reply, "read a file").data[:length]
             if not data:
                 raise SessionLost("the guest's SFTP server sent nothing for a piece of a file")
-            take(at, data)
+            early[at] = data
             if len(data) < length:
                 wanted.appendleft((at + len(data), length - len(data)))
+            while (piece := early.pop(turn, None)) is not None:
+                turn += len(piece)
+                yield piece
         await self._done(sftp.CLOSE, "close a file", sftp.string(handle))
 
     async def write_file(

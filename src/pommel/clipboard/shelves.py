@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+from pommel import private
 from pommel.clipboard import sftp, trees
 from pommel.clipboard.copies import Copy, broken_off, copy_of, to_prune
 from pommel.clipboard.sftp_session import Refused, Session, SessionLost, sftp_session
@@ -50,7 +51,7 @@ class HostShelf:
             FilesError: it cannot be made.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.make_folder(self.folder)
             self.folder.chmod(0o700)
         except OSError as refusal:
             raise FilesError(f"{self.folder} cannot be made: {refusal.strerror}") from refusal

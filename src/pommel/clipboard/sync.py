@@ -17,10 +17,9 @@ from pathlib import Path
 
 from pommel.clipboard.carrying import Carrier, Offered, Transfer
 from pommel.clipboard.content import (
-    BMP,
+    CONVERTED,
     FILES_OF_GUEST,
     FILES_OF_HOST,
-    JPEG,
     LIMIT_BYTES,
     PNG,
     PORTABLE,
@@ -32,7 +31,7 @@ from pommel.clipboard.engine import Direction, Engine, Lost, Side, Write
 from pommel.clipboard.frames import Copied, Done, Hello
 from pommel.clipboard.guest import EVERY_MS, PING_S, GuestError, GuestLink, Trouble, caches_of, guest_link
 from pommel.clipboard.host import HostClipboard
-from pommel.clipboard.images import PICTURES, fitted
+from pommel.clipboard.images import PICTURES, Pictures
 from pommel.clipboard.slot import Slot
 from pommel.clipboard.tree import FilesError
 from pommel.errors import BusyError, PommelError
@@ -114,9 +113,8 @@ class Sync:
         given = self._settings
         self._engine = Engine(direction=given.direction, limit=given.limit, history=given.history)
         self._carrier = self._carrier_in(given.files) if given.files and URIS in host.forms else None
-        # Programs here paste pictures as PNG.
-        forms = host.forms - {JPEG, BMP, URIS}
-        self._engine.knows(Side.HOST, forms | (_FILES if self._carrier else frozenset()))
+        self._pictures = Pictures(given.limit)
+        self._engine.knows(Side.HOST, self._host_forms)
         self._on_change = on_change
         self.snapshot = Snapshot(host=host.name)
         self._slots = {Side.HOST: Slot(), Side.GUEST: Slot()}
@@ -171,21 +169,23 @@ class Sync:
             content = write.content
             offered = content if _is_plain(content) else await slot.unless_newer(self._for_host(content))
             if offered is None:
-                self._engine.failed(Side.HOST, write.token)
+                self._dispatch(self._engine.failed(Side.HOST, write.token))
             elif await self._offer(offered, write.expected):
                 self._taken(Side.HOST, write.token, since)
             else:
                 self._engine.superseded(Side.HOST, write.token)
 
     async def _for_host(self, content: Content) -> Content | Offered | None:
-        """The same copy as the host may have it; None where its files cannot be had."""
+        """The same copy as the host may have it; None where its files cannot be had, or its picture not converted."""
         if self._carrier and _FILES & set(content.names):
             offered = await self._carrier.to_host(content)
             if not isinstance(offered, Offered) or self._host.lazy:
                 return offered
             return offered.uris if await self._carrier.fetch(offered) else None
         if PICTURES & set(content.names):
-            return await asyncio.to_thread(fitted, content, (PNG,), self._settings.limit)
+            made = await self._pictures.for_side(Side.HOST, content, (PNG,))
+            self._engine.stayed[Side.GUEST] = made.held
+            return made if made.held is None else None
         return content
 
     async def _offer(self, offered: Content | Offered, expected: int) -> bool:
@@ -246,20 +246,13 @@ class Sync:
             forms |= _FILES
         self._engine.knows(Side.GUEST, forms)
         self._engine.connect()
-        user, console = hello.notes.get("user", ""), hello.notes.get("console", "")
-        notes = self._notes
-        if console and user and console != user:
-            notes = (
-                *notes,
-                f"{console} sits at the Mac's screen, not {user}: each has a clipboard of their own",
-            )
         self._tell(
             state=State.SYNCING,
             why="",
             hint=None,
             guest=hello.kind,
             connections=self.snapshot.connections + 1,
-            notes=notes,
+            notes=(*self._notes, *hello.another_user),
         )
 
     async def _hear_guest(self, link: GuestLink) -> None:
@@ -275,28 +268,28 @@ class Sync:
             elif isinstance(message, Done) and message.taken:
                 self._taken(Side.GUEST, message.token, self._slots[Side.GUEST].since(message.token))
             elif isinstance(message, Done):
-                self._engine.failed(Side.GUEST, message.token)
+                self._dispatch(self._engine.failed(Side.GUEST, message.token))
 
     async def _feed_guest(self, link: GuestLink, hello: Hello) -> None:
         slot = self._slots[Side.GUEST]
         while True:
             write, _ = await slot.take()
             content = write.content
-            made = content if _is_plain(content) else await slot.unless_newer(self._for_guest(content, hello.forms))
+            made = content if _is_plain(content) else await slot.unless_newer(self._for_guest(content, hello))
             if made is None:
-                self._engine.failed(Side.GUEST, write.token)
+                self._dispatch(self._engine.failed(Side.GUEST, write.token))
             else:
                 await link.write(write.token, made)
 
-    async def _for_guest(self, content: Content, forms: frozenset[str]) -> Content | None:
+    async def _for_guest(self, content: Content, hello: Hello) -> Content | None:
         """The same copy as the guest may have it; None where its files cannot be had, or its picture not converted."""
         if self._carrier and _FILES & set(content.names):
             return await self._carrier.to_guest(content)
         if PICTURES & set(content.names):
-            content = await asyncio.to_thread(fitted, content, forms, self._settings.limit)
-        fitting = content.only(forms)
+            content = await self._pictures.for_side(Side.GUEST, content, hello.forms)
+        fitting = hello.fitting(content)
         if fitting.held is not None:
-            self._tell(stayed_on_host=fitting.held)
+            self._engine.stayed[Side.HOST] = fitting.held
             return None
         return fitting
 
@@ -317,6 +310,13 @@ class Sync:
                 await self._again.wait()
 
     # --- both
+
+    @property
+    def _host_forms(self) -> frozenset[str]:
+        forms = self._host.forms - CONVERTED - {URIS}
+        if PNG in forms:
+            forms |= PICTURES  # programs here paste pictures as PNG, so they are converted
+        return forms | (_FILES if self._carrier else frozenset())
 
     def _carrier_in(self, folder: Path) -> Carrier:
         given = self._settings
@@ -339,14 +339,14 @@ class Sync:
                 except (BusyError, FilesError) as refusal:
                     self._notes = (f"files are not synced: {refusal.message}",)
                     self._carrier = None
-                    self._engine.knows(Side.HOST, self._host.forms - {JPEG, BMP, URIS})
+                    self._engine.knows(Side.HOST, self._host_forms)
                     self._tell(notes=self._notes)
             yield
 
     def _known(self, side: Side, content: Content, *, anew: bool) -> Content:
-        """The copy as the engine knows it: whose files they are, if they are any."""
+        """The copy as the engine knows it: whose files they are, if they are any; what a picture was made of."""
         if URIS not in content.names:
-            return content
+            return self._pictures.known(side, content)
         if self._carrier is None:
             return Content(held=Held.NO_FILES)
         return self._carrier.known(side, content, anew=anew)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from pommel.clipboard.content import BMP, HTML, JPEG, PNG, RTF, TEXT, TIFF, URIS, Content
+from pommel.clipboard import compound_text
+from pommel.clipboard.content import AVIF, BMP, GIF, HTML, JPEG, PNG, RTF, TEXT, TIFF, URIS, WEBP, Content
 from pommel.clipboard.uris import from_gnome, to_gnome
 
 # KDE's, kept to by password keepers on every desktop; its value is "secret".
@@ -24,12 +25,24 @@ NAMES: dict[str, tuple[str, ...]] = {
     PNG: ("image/png",),
     TIFF: ("image/tiff",),
     JPEG: ("image/jpeg", "image/jpg"),
+    WEBP: ("image/webp",),
+    AVIF: ("image/avif",),
     BMP: ("image/bmp", "image/x-bmp", "image/x-MS-bmp"),
+    GIF: ("image/gif",),
     # What file managers add says also whether the files were cut.
     URIS: (FILES, "text/uri-list"),
 }
-KNOWN = (*(name for names in NAMES.values() for name in names), "TEXT", CUT, SECRET_HINT)
-_PICTURES = (PNG, TIFF, JPEG, BMP)  # the best first
+_COMPOUND = "COMPOUND_TEXT"
+# What text may be asked for as, the best first: Latin-1 (STRING) may have lost what COMPOUND_TEXT has. Of TEXT, the
+# answer says what it is.
+TEXTS = (*NAMES[TEXT][:3], _COMPOUND, *NAMES[TEXT][3:], "TEXT")
+_BY_ITS_TYPE = frozenset(("STRING", "TEXT", _COMPOUND))
+KNOWN = (*(name for names in NAMES.values() for name in names), _COMPOUND, "TEXT", CUT, SECRET_HINT)
+_PICTURES = (PNG, TIFF, WEBP, AVIF, JPEG, BMP, GIF)  # the best first
+# What every owner answers besides its copy, and what is done to a selection rather than read (ICCCM 2.6.2, 2.6.3).
+_NO_KIND = frozenset(
+    ("TARGETS", "TIMESTAMP", "MULTIPLE", "SAVE_TARGETS", "DELETE", "INSERT_SELECTION", "INSERT_PROPERTY")
+)
 
 
 def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, str]]:
@@ -37,9 +50,10 @@ def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, 
 
     A picture only where there is no text: office programs paint one of every selection. Files alone, if there are any.
     """
+    names_of = {**NAMES, TEXT: TEXTS}
     found = {
         form: next(name for name in names if name in offered)
-        for form, names in NAMES.items()
+        for form, names in names_of.items()
         if form in forms and any(name in offered for name in names)
     }
     if URIS in found:
@@ -49,8 +63,23 @@ def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, 
     return list(found.items())
 
 
-def received(name: str, data: bytes) -> bytes:
-    """Turn what came under `name` into the form's bytes."""
+def kinds(names: Iterable[str]) -> list[str]:
+    """Those of the names on offer that are kinds of a copy."""
+    return [name for name in names if name not in _NO_KIND]
+
+
+def received(name: str, data: bytes, kind: str = "") -> bytes:
+    """Turn what came under `name`, typed `kind` by its owner, into the form's bytes.
+
+    Raises:
+        UnknownCharset: it is compound text with characters of a set that is not read here.
+    """
+    if name in _BY_ITS_TYPE:
+        name = kind if kind in (*_BY_ITS_TYPE, "UTF8_STRING") and kind != "TEXT" else name
+        # Some owners end their old text with a NUL, as C does.
+        data = data.rstrip(b"\0")
+    if name == _COMPOUND:
+        return compound_text.decoded(data).encode()
     if name == "STRING":
         return data.decode("latin-1").encode()
     if name == FILES:

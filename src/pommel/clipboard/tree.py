@@ -1,7 +1,8 @@
 """Files that are to be copied: which, whereto, and what of them may be. Band: core, no I/O.
 
 Where a tree comes from is not trusted: a name that is a path, a link that leads out of what was copied, and what is
-neither file, folder nor link never get here as an entry.
+neither file, folder nor link never get here as an entry. A tree without end is refused while it is being listed, before
+it takes memory without end: by the number of its entries, by their depth, and by the length of names and paths.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from pommel.errors import PommelError
 
 ENTRIES_MAX = 20_000
 DEPTH_MAX = 100
+# In bytes. Linux knows names of 255 bytes, macOS of 255 UTF-16 units, and both no path longer than this.
+NAME_MAX = 1024
+PATH_MAX = 4096
+PATHS_MAX_BYTES = 32 << 20  # of all paths together
 _NAMES_SHOWN = 3
 
 
@@ -61,19 +66,31 @@ class FilesError(PommelError):
     """Files could not be copied; the message says why, and names none of them."""
 
 
+def too_many() -> FilesError:
+    """What is said of a tree without end."""
+    return FilesError(f"the folder holds more than {ENTRIES_MAX} files, or folders in folders without end")
+
+
 def placed(tops: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
     """Say for each path that was copied where it goes: under its own name, in a folder apart if that is taken.
 
     Names that differ only in case are the same to a Mac.
+
+    Raises:
+        FilesError: there are more than can be copied.
     """
     taken: set[bytes] = set()
-    found = []
+    found: list[tuple[bytes, bytes]] = []
+    number = 2
     for source in tops:
+        if len(found) >= ENTRIES_MAX:
+            raise too_many()
         name = source.rstrip(b"/").rpartition(b"/")[2] or b"root"
         place = name
         if name.lower() in taken:
-            apart = next(b"%d" % number for number in range(2, ENTRIES_MAX) if b"%d" % number not in taken)
-            place = apart + b"/" + name
+            while b"%d" % number in taken:
+                number += 1
+            place = b"%d/" % number + name
         taken.add(place.partition(b"/")[0].lower())
         found.append((source, place))
     return found
@@ -96,26 +113,50 @@ def stays_inside(depth: int, target: bytes) -> bool:
     return ups <= depth and b".." not in parts[ups:]
 
 
+class Listed:
+    """How many names have been listed of one tree: `most` at most, by default as many as can be copied."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._left = ENTRIES_MAX if most is None else most
+
+    def take(self, name: bytes) -> None:
+        """Count a name, before it is kept.
+
+        Raises:
+            FilesError: there are more than can be copied, or it is too long for a name.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise too_many()
+        if len(name) > NAME_MAX:
+            raise FilesError(f"a file's name has more than {NAME_MAX} bytes")
+
+
 class Growing:
-    """A plan in the making, which does not grow without end."""
+    """A plan in the making, which does not grow without end. What is listed for it is counted by `listed`."""
 
     def __init__(self, tops: Sequence[bytes]) -> None:
         self._tops = tuple(tops)
         self._entries: list[Entry] = []
         self._left_out = 0
+        self._bytes = 0
+        self.listed = Listed()
 
     def add(self, entry: Entry, depth: int) -> None:
         """Take an entry that is `depth` folders below its top.
 
         Raises:
-            FilesError: there are more than can be copied.
+            FilesError: there are more than can be copied, or their paths are too long.
         """
+        if max(len(entry.source), len(entry.path), len(entry.target)) > PATH_MAX:
+            raise FilesError(f"a file's path has more than {PATH_MAX} bytes")
         if entry.kind is Kind.LINK and not stays_inside(depth - 1, entry.target):
             self.leave_out()
             return
         self._entries.append(entry)
-        if len(self._entries) > ENTRIES_MAX or depth > DEPTH_MAX:
-            raise FilesError(f"the folder holds more than {ENTRIES_MAX} files, or folders in folders without end")
+        self._bytes += len(entry.source) + len(entry.path) + len(entry.target)
+        if len(self._entries) > ENTRIES_MAX or depth > DEPTH_MAX or self._bytes > PATHS_MAX_BYTES:
+            raise too_many()
 
     def leave_out(self) -> None:
         """Count what cannot be copied."""

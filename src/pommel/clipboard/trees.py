@@ -47,6 +47,7 @@ def _grow_host(growing: Growing, source: bytes, place: bytes, told: os.stat_resu
         growing.add(Entry(Kind.FOLDER, source, place, mode=mode), depth)
         for inner in sorted(_host(source).iterdir()):
             name = os.fsencode(inner.name)
+            growing.listed.take(name)
             _grow_host(growing, source + b"/" + name, place + b"/" + name, inner.lstat(), depth + 1)
     else:
         growing.leave_out()
@@ -76,7 +77,7 @@ async def _grow_guest(
         growing.add(Entry(Kind.LINK, source, place, target=await session.link_target(source)), depth)
     elif told.is_folder:
         growing.add(Entry(Kind.FOLDER, source, place, mode=mode), depth)
-        for name, inner in sorted(await session.folder(source), key=lambda one: one[0]):
+        for name, inner in sorted(await session.folder(source, growing.listed), key=lambda one: one[0]):
             if not plain_name(name):
                 raise FilesError("the guest named a file by what is no name")
             await _grow_guest(session, growing, source + b"/" + name, place + b"/" + name, inner, depth + 1)

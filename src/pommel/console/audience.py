@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pommel.console.stream import CONTROL_CHANNEL, ViewerStream
+from pommel.console.stream import ViewerStream, tell
 
-_SEND_S = 2.0  # a page that does not read holds up nobody
 _LOOK_S = 0.2
 _LATE_S = 2.0  # who asked has a clock too, and takes its question back itself: that is another end than no answer
 _GONE_S = 5.0  # in which a page that is loaded anew comes back
@@ -56,9 +54,9 @@ class Audience:
         self._pages.add(page)
         try:
             for question in tuple(self._questions.values()):
-                await _send(page, question.told)
+                await tell(page, question.told)
             if self._bar is not None:
-                await _send(page, {"type": "bar", "text": self._bar})
+                await tell(page, {"type": "bar", "text": self._bar})
             yield
         finally:
             self._pages.discard(page)
@@ -132,13 +130,4 @@ class Audience:
         return question.allowed
 
     async def _tell(self, said: dict[str, Any]) -> int:
-        return sum(await asyncio.gather(*(_send(page, said) for page in tuple(self._pages))))
-
-
-async def _send(page: ViewerStream, said: dict[str, Any]) -> bool:
-    try:
-        async with asyncio.timeout(_SEND_S):
-            await page.send_text(json.dumps({"ctrlChannel": CONTROL_CHANNEL, **said}))
-    except (ConnectionError, TimeoutError):
-        return False
-    return True
+        return sum(await asyncio.gather(*(tell(page, said) for page in tuple(self._pages))))

@@ -11,11 +11,14 @@ Behind the token like all else. Bodies are JSON objects:
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from pommel.console.audience import Audience
+from pommel.foreign import parse_json
 
 _LONGEST_S = 3600.0
 
@@ -26,12 +29,12 @@ class AudienceApi:
     def __init__(self, audience: Audience) -> None:
         self._audience = audience
 
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add the addresses."""
-        router.add_post("/api/question", self._question)
-        router.add_post("/api/notice", self._notice)
-        router.add_put("/api/bar", self._bar)
-        router.add_post("/api/answer", self._answer)
+    def add_to(self, router: web.UrlDispatcher, under: str) -> None:
+        """Add the addresses below a path."""
+        router.add_post(f"{under}/api/question", self._question)
+        router.add_post(f"{under}/api/notice", self._notice)
+        router.add_put(f"{under}/api/bar", self._bar)
+        router.add_post(f"{under}/api/answer", self._answer)
 
     async def _question(self, request: web.Request) -> web.Response:
         said = await _body(request, title=str, text=str, timeout_s=float)
@@ -65,7 +68,20 @@ async def _body(request: web.Request, **wanted: Any) -> dict[str, Any]:
         web.HTTPBadRequest: it has not.
     """
     try:
-        said = await request.json()
+        text = await request.text()
+    except ValueError:
+        raise _refused("the body is no text") from None
+    return fields_of(text, wanted)
+
+
+def fields_of(text: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a JSON object that has these fields of these kinds; others are passed over.
+
+    Raises:
+        web.HTTPBadRequest: it has not.
+    """
+    try:
+        said = parse_json(text)
     except ValueError:
         raise _refused("the body is no JSON") from None
     if not isinstance(said, dict):
@@ -76,7 +92,11 @@ async def _body(request: web.Request, **wanted: Any) -> dict[str, Any]:
 def _field(value: Any, key: str, kind: Any) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int) or value != value:
+    if (
+        not isinstance(value, kind)
+        or (isinstance(value, bool) and kind is int)
+        or (kind is float and not math.isfinite(value))
+    ):
         raise _refused(f"{key} is missing, or not what it has to be")
     return value
 

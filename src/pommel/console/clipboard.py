@@ -5,20 +5,42 @@ The seam between the page and whoever reaches into the machine (`app` fills it):
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from pommel.console.telling import MACHINE, Noun
+from pommel.errors import StateError
 
 LIMIT_BYTES = 64 << 20  # as the clipboard room's: beyond it a clip is refused, never cut
 
 
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """A file that was copied in the machine: its name without folders, its size in bytes, or why it cannot be had.
+
+    Of a folder the size is that of its archive, once it is opened; what is opened has the archive's name.
+    """
+
+    name: str
+    size: int = 0
+    why: str = ""
+    folder: bool = False
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Clip:
-    """One copy in the forms a browser can read and write; None is a form it has not. All None: an empty clipboard."""
+    """One copy in the forms a browser can read and write, or files; None is a form it has not.
+
+    All None and no files: an empty clipboard. `copies` is which copy it is (see ClipState), for who asks for its files.
+    """
 
     text: str | None = None
     html: str | None = None
     png: bytes | None = None
+    files: tuple[ClipFile, ...] = ()
+    copies: int = field(default=0, compare=False)
 
     @property
     def forms(self) -> tuple[tuple[str, bytes], ...]:
@@ -29,14 +51,15 @@ class Clip:
 
     def __repr__(self) -> str:
         """Tell sizes only: what is on a clipboard has no place in a log."""
-        return f"Clip({', '.join(f'{name}: {len(data)} bytes' for name, data in self.forms)})"
+        told = [f"{name}: {len(data)} bytes" for name, data in self.forms]
+        return f"Clip({', '.join([*told, *([f'{len(self.files)} files'] if self.files else [])])})"
 
 
 class ClipState(NamedTuple):
-    """Whether the machine's clipboard can be had, why not, and how many copies were made inside the machine.
+    """Whether the machine's clipboard can be had, why not, and how many copies there have been.
 
-    `why` is a line for people that says what to do. `copies` only grows, and only by copies made in the machine: what
-    `set` puts there is none. The first state of a connection may count from anything.
+    `why` is a line for people that says what to do. `copies` only grows: by each copy made in the machine, as soon as
+    it is noticed, and by each that a page put there. The first state of a connection may count from anything.
     """
 
     available: bool
@@ -44,17 +67,31 @@ class ClipState(NamedTuple):
     copies: int = 0
 
 
+class Overtaken(StateError):
+    """Something was copied in the machine, or pasted into it by another page, that whoever sets a clip has not seen."""
+
+    def __init__(self, noun: Noun = MACHINE) -> None:
+        super().__init__(f"something newer was copied in the {noun}, and stays there")
+
+
 class ConsoleClipboard(Protocol):
     """The machine's clipboard, as the page uses it. Several pages may, at once.
 
-    `get` and `set` raise a PommelError with words for people; they end in time by themselves.
+    `get`, `set` and `open_file` raise a PommelError with words for people; they end in time by themselves.
     """
 
     async def get(self) -> Clip:
-        """Fetch what the machine's clipboard has now."""
+        """Fetch what the machine's clipboard has now: the newest copy that was noticed, or why that cannot be had."""
 
-    async def set(self, clip: Clip) -> None:
-        """Put `clip` there; return when the machine has it, so that a paste typed next finds it."""
+    async def set(self, clip: Clip, seen: int | None = None) -> int:
+        """Put `clip` there; return its number (ClipState.copies) when the machine has it, so that a paste finds it.
+
+        Raises:
+            Overtaken: there have been more copies than the `seen` ones.
+        """
+
+    def open_file(self, copies: int, index: int) -> AbstractAsyncContextManager[tuple[ClipFile, AsyncIterator[bytes]]]:
+        """Read one of the files of the copy `copies`, which must be the present one: what it is, and its bytes."""
 
     def state(self) -> ClipState:
         """Tell how it is now, at once."""

@@ -1,7 +1,8 @@
 """The machine's clipboard over HTTP, and word of its changes to the pages. Band: shell.
 
 A clip travels as multipart/form-data, each form a file part of its exact bytes (browsers read and write that without
-copies in base64). It is never logged, never written to a file, and refused whole where it is too large or not right.
+copies in base64); of files, a part `files` has names and sizes, and each is downloaded for itself. It is never
+logged, never written to a file, and refused whole where it is too large or not right.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import io
 import json
 import logging
 import traceback
+import warnings
 from collections.abc import Awaitable, Coroutine
+from dataclasses import asdict
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from aiohttp import BodyPartReader, MultipartWriter, web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, MultipartWriter, web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from pommel.console import guard
-from pommel.console.clipboard import LIMIT_BYTES, Clip, ClipState, ConsoleClipboard
+from pommel.console.clipboard import LIMIT_BYTES, Clip, ClipState, ConsoleClipboard, Overtaken
 from pommel.console.stream import CONTROL_CHANNEL, ViewerStream
 from pommel.errors import PommelError, UsageError
 
 _FORMS = ("text", "html", "png")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_COPIES = "Pommel-Copies"
 _CHUNK_BYTES = 1 << 18
 _CHUNK_S = 30.0  # a browser that sends nothing for as long has gone
 
@@ -51,12 +56,19 @@ class ClipboardApi:
         self._setting = asyncio.Lock()
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """Answer what the machine's clipboard has; 204 if it is empty."""
+        """Answer what the machine's clipboard has; 204 if it is empty, and only then."""
         return await _explained(request, self._get())
 
     async def put(self, request: web.Request) -> web.StreamResponse:
-        """Put what the browser sent on the machine's clipboard; the answer comes when it is there."""
+        """Put what the browser sent on the machine's clipboard; the answer comes when it is there, and has its number.
+
+        With `?seen=N`, only if there have been no more copies than N: 409 else.
+        """
         return await _explained(request, self._put(request))
+
+    async def get_file(self, request: web.Request) -> web.StreamResponse:
+        """Send one of the files that the machine's clipboard names, for the browser to keep."""
+        return await _explained(request, self._get_file(request))
 
     async def tell(self, viewer: ViewerStream) -> None:
         """Tell a viewer how the clipboard is, now and at each change, until cancelled or it has left."""
@@ -76,6 +88,9 @@ class ClipboardApi:
     async def _get(self) -> web.StreamResponse:
         clip = await self._clipboard.get()
         forms = clip.forms
+        if clip.files:
+            told = {"copies": clip.copies, "files": [asdict(file) for file in clip.files]}
+            forms = (*forms, ("files", json.dumps(told).encode()))
         if not forms:
             return web.Response(status=204)
         size = sum(len(data) for _, data in forms)
@@ -88,13 +103,36 @@ class ClipboardApi:
         return web.Response(body=body)
 
     async def _put(self, request: web.Request) -> web.StreamResponse:
-        clip = await _clip_of(request)
+        seen = request.query.get("seen")
+        if seen is not None and not (seen.isascii() and seen.isdigit() and len(seen) < 16):
+            raise UsageError("seen is a number of copies")
+        clip = await clip_of(request)
         async with self._setting:  # two pages that paste at once: one after the other
-            await self._clipboard.set(clip)
-        return web.Response(status=204)
+            copies = await self._clipboard.set(clip, None if seen is None else int(seen))
+        return web.Response(status=204, headers={_COPIES: str(copies)})
+
+    async def _get_file(self, request: web.Request) -> web.StreamResponse:
+        copies, index = (int(request.match_info[name]) for name in ("copies", "index"))
+        async with self._clipboard.open_file(copies, index) as (file, pieces):
+            # Never shown in the page's place, whatever it is: what the machine made must not act in the page's name.
+            headers = {"Content-Type": "application/octet-stream", "Content-Security-Policy": "sandbox"}
+            answer = web.StreamResponse(headers=headers)
+            name = quote(file.name, safe="")
+            answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+            answer.content_length = file.size
+            await answer.prepare(request)
+            left = file.size
+            with contextlib.suppress(PommelError, OSError):
+                async for piece in pieces:
+                    await answer.write(piece)
+                    left -= len(piece)
+            # It has begun, so no words can be said any more; a browser tells of what is shorter than was announced.
+            if left and request.transport is not None:
+                request.transport.abort()
+        return answer
 
 
-async def _clip_of(request: web.Request) -> Clip:
+async def clip_of(request: web.Request) -> Clip:
     """Read a clip from a request's body, in memory.
 
     Raises:
@@ -115,6 +153,9 @@ async def _clip_of(request: web.Request) -> Clip:
 
 
 async def _forms_of(request: web.Request) -> dict[str, bytes]:
+    # aiohttp warns of a header that it cannot read in the sender's words: they fill the log, and Python keeps each.
+    for warning in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.filterwarnings("ignore", category=warning)
     forms: dict[str, bytes] = {}
     left = LIMIT_BYTES
     reader = await request.multipart()
@@ -156,6 +197,8 @@ async def _explained(request: web.Request, answering: Coroutine[Any, Any, web.St
         return await answering
     except TooLarge as failure:
         return _refusal(413, failure)
+    except Overtaken as failure:
+        return _refusal(409, failure)
     except UsageError as failure:
         return _refusal(400, failure)
     except PommelError as failure:

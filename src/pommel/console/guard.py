@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _TOKEN_BYTES = 32
+# urlsplit reads more than one thing as a host: it passes over what stands between a bracket and a colon.
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/@?#\\\s\x00-\x1f\x7f]+)(?::[0-9]{0,5})?")
 
 
 def new_token() -> str:
@@ -23,16 +26,27 @@ def new_token() -> str:
 
 def is_token(given: str | None, token: str) -> bool:
     """Compare what somebody gave with the token, in a time that does not tell how much of it was right."""
-    return given is not None and hmac.compare_digest(given.encode(), token.encode())
+    return given is not None and hmac.compare_digest(_bytes(given), _bytes(token))
 
 
-def is_our_host(host: str | None, port: int, allowed: Iterable[str] = ()) -> bool:
+def cookies_named(name: str, headers: Iterable[str]) -> list[str]:
+    """Find the values that Cookie headers give a name: other servers of this host may have set more of that name."""
+    pairs = (part.strip().partition("=") for header in headers for part in header.split(";"))
+    return [value for key, _, value in pairs if key == name]
+
+
+def is_host(host: str) -> bool:
+    """Tell whether a Host header can be one at all: a name or an address and a port (RFC 9110, 7.2), in ASCII."""
+    return host.isascii() and _host_and_port(host) is not None
+
+
+def is_our_host(host: str | None, port: int, allowed: Iterable[str] = (), *, usual_port: int = 80) -> bool:
     """Tell whether a Host header names us: localhost or an address, with our port; or a name that is allowed.
 
     Any IP address will do, because it was not looked up in anybody's DNS. An allowed name may carry a port, and
-    then only that one counts.
+    then only that one counts. A header without a port means the `usual_port` of its scheme.
     """
-    parts = _host_and_port(host)
+    parts = _host_and_port(host, usual_port)
     if parts is None:
         return False
     name, given_port = parts
@@ -73,11 +87,16 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _host_and_port(host: str | None) -> tuple[str, int] | None:
-    if not host or any(char in host for char in "/@?#\\ "):
+def _bytes(text: str) -> bytes:
+    # What is no UTF-8 in a request comes as lone surrogates.
+    return text.encode(errors="surrogatepass")
+
+
+def _host_and_port(host: str | None, usual_port: int = 80) -> tuple[str, int] | None:
+    if not host or not _AUTHORITY.fullmatch(host):
         return None
     try:
         parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").lower(), parts.port if parts.port is not None else 80
+        return (parts.hostname or "").lower(), parts.port if parts.port is not None else usual_port
     except ValueError:
         return None

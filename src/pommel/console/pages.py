@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections.abc import Mapping
 from html import escape
 
+from pommel.console.telling import Advice
+
 _STYLE = (
-    ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
+    ":root{color-scheme:light dark;background:Canvas;color:CanvasText;font:16px/1.5 system-ui,sans-serif}"
     "body{display:grid;place-content:center;min-height:100vh;margin:0;padding:0 1.5rem;box-sizing:border-box}"
     "main{max-width:34rem}h1{font-size:1.25rem;margin:0 0 .5rem}p{margin:.5rem 0}"
     "code{font:.95em ui-monospace,monospace;padding:.1em .4em;border-radius:.3em;background:#8883}"
@@ -16,7 +20,7 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 
 _SHUT = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 # The refusals below carry their own style and nothing else.
-REFUSAL_CSP = f"{_SHUT}; style-src 'sha256-{_STYLE_HASH}'"
+REFUSAL_CSP = f"{_SHUT}; img-src data:; style-src 'sha256-{_STYLE_HASH}'"
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -34,28 +38,53 @@ HEADERS = {
 def page_csp(host: str) -> str:
     """Give the page's Content-Security-Policy. `host` is the Host header, checked before."""
     return (
-        f"{_SHUT}; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        f"{_SHUT}; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; manifest-src 'self'; "
         # not every browser takes 'self' to mean the WebSocket too
         f"connect-src 'self' ws://{host} wss://{host}"
     )
 
 
-def no_token(name: str) -> str:
-    """Say what to type when the token is missing or wrong."""
+def filled(html: str, words: Mapping[str, str]) -> str:
+    """Put each of `words` where `html` has its name in double braces; what is put in is not looked through again."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: escape(words[place[1]]), html)
+
+
+def no_token(name: str, advice: Advice) -> str:
+    """Say what to type when the token is missing or wrong. To a stranger: `advice` has nothing that is not for all."""
+    before, command, after = map(escape, advice)
     return _page(
         "This console needs its access token",
-        f"<p>On the computer that runs <b>{escape(name)}</b>, type</p>"
-        f"<p><code>pommel console {escape(name)}</code></p>"
-        "<p>and open the address that it prints.</p>",
+        f"<p>On the computer that serves <b>{escape(name)}</b>: {before}</p>"
+        f"<p><code>{command}</code></p><p>{after}</p>",
     )
 
 
-def wrong_host(host: str, port: int) -> str:
+def needs_tls() -> str:
+    """Say that the address begins with https; which one it is, who asks knows."""
+    return _page(
+        "This console speaks https",
+        "<p>The address begins with <code>https://</code>, and the rest of it stays as it is.</p>",
+    )
+
+
+def wrong_host(host: str, port: int, scheme: str = "http") -> str:
     """Say under which names the console answers."""
     return _page(
         "This console does not answer to that name",
-        f"<p>You came by <code>{escape(host[:100])}</code>. Open it as <code>http://127.0.0.1:{port}/</code>, "
+        f"<p>You came by <code>{escape(host[:100])}</code>. Open it as <code>{scheme}://127.0.0.1:{port}/</code>, "
         "through an SSH tunnel if need be, with the same port number on both sides.</p>",
+    )
+
+
+def no_host() -> str:
+    """Say that the Host header is none."""
+    return _page("Refused", "<p>The request does not say which host it is for, as HTTP wants it.</p>")
+
+
+def full() -> str:
+    """Say that too many look on."""
+    return _page(
+        "This console has no place left", "<p>Close the page of somebody who looks on, and load this one again.</p>"
     )
 
 
@@ -64,18 +93,24 @@ def wrong_origin() -> str:
     return _page("Refused", "<p>Another site's page asked for this console. Only its own page may.</p>")
 
 
-def onward() -> str:
+def view_only() -> str:
+    """Say that one who may only look wanted more."""
+    return _page("Refused", "<p>This link is to look by, and for nothing else.</p>")
+
+
+def onward(path: str) -> str:
     """Send the browser on to the clean address.
 
     By a page: a Strict cookie is not sent along a redirect that began on another site.
     """
-    refresh = '<meta http-equiv="refresh" content="0;url=/">'
-    return _page("Opening…", '<p><a href="/">Open the console</a></p>', refresh)
+    refresh = f'<meta http-equiv="refresh" content="0;url={escape(path)}">'
+    return _page("Opening…", f'<p><a href="{escape(path)}">Open the console</a></p>', refresh)
 
 
 def _page(title: str, body: str, head: str = "") -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width">{head}<style>{_STYLE}</style></head>'
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'  # else it is asked for
+        f"{head}<style>{_STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )

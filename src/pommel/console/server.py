@@ -1,7 +1,8 @@
 """The web server of one console: the page, its files, status, clipboard, audience and the KVM WebSocket. Band: shell.
 
-Who may come in is `guard`'s business, what a viewer is served is the caller's (`serve_viewer`). The server binds
-the loopback address unless told otherwise, and everything it answers needs the token.
+Who may come in is the business of `guard` and `passes`, what one who may only look can do that of `looking`, what a
+viewer is served the caller's (`serve_viewer`). The server binds the loopback address unless told otherwise, and
+everything it answers needs the token, or a pass that was got by it.
 """
 
 from __future__ import annotations
@@ -9,57 +10,80 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
-from importlib import resources
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from pommel.console import guard, pages
+from pommel import loopback
+from pommel.console import door, guard, installing, pages, turnstile
 from pommel.console.audience import Audience
 from pommel.console.audience_api import AudienceApi
 from pommel.console.clipboard import ConsoleClipboard
 from pommel.console.clipboard_api import ClipboardApi
+from pommel.console.door import Door, Entry, notice
+from pommel.console.files import static_files
 from pommel.console.guard import new_token
-from pommel.console.stream import ViewerStream, WebSocketStream
+from pommel.console.looking import Looking
+from pommel.console.passes import PLACE, Secrets
+from pommel.console.quiet import Quiet
+from pommel.console.standing import Standing
+from pommel.console.stream import ENDED, ViewerStream, WebSocketStream
+from pommel.console.telling import Telling, of_machine
+from pommel.console.turnstile import Turnstile
+from pommel.console.visitors import Visitor, name_of
 from pommel.errors import BusyError, PommelError, UsageError, WireError
 
-__all__ = ["ConsoleInfo", "ConsoleServer", "ViewerStream", "new_token"]
+if TYPE_CHECKING:
+    from pommel.console.tls import Tls  # which leans on cryptography: only a console with TLS loads that
+
+__all__ = ["ConsoleInfo", "ConsoleServer", "Entry", "Secrets", "ViewerStream", "Visitor", "new_token"]
 
 DEFAULT_PORT = 8600
 _PORTS_TRIED = 100
 _MAX_MESSAGE = 128 * 1024  # a viewer's commands are a few bytes each; a MultiTouch of 64 KiB is the longest
 _GOODBYE_S = 2.0
 _HEARTBEAT_S = 30.0
-_TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
-NORMAL, GOING_AWAY, PROTOCOL_ERROR, INTERNAL_ERROR = 1000, 1001, 1002, 1011  # RFC 6455, 7.4.1
+CERTIFICATE_LOOKED_AT_S = 3600.0
+_OVER = "the console has a new link; this one is over"
+NORMAL, PROTOCOL_ERROR, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1002, 1008, 1011  # RFC 6455, 7.4.1
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
+_web_log = logging.getLogger(f"{__name__}.web")  # what aiohttp has to say
+_LOGS = (log, _web_log, *map(logging.getLogger, (door.__name__, turnstile.__name__)))
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleInfo:
-    """What the page says it shows: the machine's name, as `pommel` knows it, and a title for people."""
+    """What the page says it shows: a name to be known by, a title for people, and its words (a machine's, if none)."""
 
     name: str
     title: str = ""
+    told: Telling | None = None
+
+    @property
+    def telling(self) -> Telling:
+        """Which words the page has for what it shows."""
+        return self.told or of_machine(self.name)
 
 
 class ConsoleServer:
-    """Serve one console until `stop`. `port`, `url` and `ws` hold after `start`; `audience` has the page open."""
+    """Serve one console until `stop`. `port` and all addresses hold after `start`; `audience` has the page open.
+
+    `token` is that of the link for everything, or all about who may come in.
+    """
 
     def __init__(
         self,
         *,
         info: ConsoleInfo,
-        token: str,
+        token: str | Entry,
         serve_viewer: Callable[[ViewerStream], Awaitable[None]],
         status: Callable[[], Awaitable[Mapping[str, object]]],
         host: str = "127.0.0.1",
@@ -68,28 +92,74 @@ class ConsoleServer:
         clipboard: ConsoleClipboard | None = None,
     ) -> None:
         self._info = info
-        self.token = token
+        entry = Entry(Secrets(token)) if isinstance(token, str) else token
+        self._door = Door(
+            entry, info.name, info.telling, (*allowed_hosts, *(() if guard.is_address(host) else (host,)))
+        )
+        self._watched = entry.watched
+        self._numbers = itertools.count(1)
         self._serve_viewer = serve_viewer
         self._status = status
         self._host = host
         self._wanted_port = DEFAULT_PORT if port is None else port
-        self._allowed = (*allowed_hosts, *(() if guard.is_address(host) else (host,)))
         self._clipboard = ClipboardApi(clipboard) if clipboard is not None else None
         self.audience = Audience()
-        self._files = _static_files()
-        self._viewers: set[WebSocketStream] = set()
+        self._standing = Standing(status)
+        self._files = static_files()
+        self._viewers: dict[WebSocketStream, Visitor] = {}
         self._runner: web.AppRunner | None = None
-        self.port = 0
+        self._turnstile: Turnstile | None = None
+        self._quiet = Quiet()
+        self._tls: Tls | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def use_tls(self, tls: Tls | None) -> None:
+        """Serve by TLS, and by nothing else, if there is any. To be said before `start`."""
+        self._tls, self._door.tls = tls, tls is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate that it serves with; empty without TLS."""
+        return self._tls.certificate.fingerprint if self._tls is not None else ""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._door.port
+
+    @property
+    def secrets(self) -> Secrets:
+        """What lets people in now."""
+        return self._door.secrets
+
+    @property
+    def token(self) -> str:
+        """The token of the link for everything."""
+        return self.secrets.token
 
     @property
     def url(self) -> str:
         """The page's address, token included."""
-        return f"http://{guard.authority(self._host, self.port)}/?token={self.token}"
+        return self._address("http", "/", self.secrets.token)
 
     @property
     def ws(self) -> str:
         """The WebSocket's address, token included, for any viewer."""
-        return f"ws://{guard.authority(self._host, self.port)}/kvm?token={self.token}"
+        return self._address("ws", "/kvm", self.secrets.token)
+
+    @property
+    def look_url(self) -> str:
+        """The page's address for one who may only look."""
+        return self._address("http", "/", self.secrets.look_token)
+
+    @property
+    def look_ws(self) -> str:
+        """The WebSocket's address for one who may only look."""
+        return self._address("ws", "/kvm", self.secrets.look_token)
+
+    def _address(self, scheme: str, path: str, token: str) -> str:
+        secure = "s" if self._tls is not None else ""
+        return f"{scheme}{secure}://{guard.authority(self._host, self.port)}{path}?token={token}"
 
     async def start(self) -> None:
         """Bind and serve. A wanted port that is busy makes way for the next free one; 0 takes any.
@@ -98,72 +168,106 @@ class ConsoleServer:
             BusyError: a hundred ports from there on are all in use.
             UsageError: the host or port cannot be bound at all.
         """
-        app = web.Application(middlewares=[self._admit])
-        app.router.add_get("/", self._page)
-        app.router.add_get("/static/{name}", self._static)
-        app.router.add_get("/kvm", self._kvm)
-        app.router.add_get("/api/status", self._answer_status)
-        AudienceApi(self.audience).add_to(app.router)
-        if self._clipboard is not None:
-            app.router.add_get("/api/clipboard", self._clipboard.get, allow_head=False)
-            app.router.add_put("/api/clipboard", self._clipboard.put)
+        app = web.Application()
+        for under in ("", PLACE):
+            self._add_routes(app.router, under)
         app.on_response_prepare.append(self._add_headers)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GOODBYE_S)
+        for logger in _LOGS:
+            logger.addFilter(self._quiet)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_GOODBYE_S,
+            logger=_web_log,
+            lingering_time=0,  # the body of a request that was refused is not waited for
+        )
         await runner.setup()
+        if runner.server is None:
+            raise RuntimeError("aiohttp has made no server")
+        # Before aiohttp's routes and its own answers to strange headers: strangers meet nothing but the refusals here.
+        runner.server.request_handler = self._behind_the_door(runner.server.request_handler)
+        turnstile = Turnstile(runner.server, tls=self._tls.context if self._tls is not None else None)
         try:
-            self.port = await self._bind(runner)
+            self._door.port = await self._bind(turnstile)
         except BaseException:
             await runner.cleanup()
             raise
-        self._runner = runner
+        self._runner, self._turnstile = runner, turnstile
+        if self._tls is not None:
+            self._refreshing = asyncio.ensure_future(self._keep_fresh(self._tls))
 
-    async def stop(self) -> None:
-        """Tell every viewer that the console goes, and end. Safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is None:
-            return
-        goodbyes = (viewer.close(GOING_AWAY, "the console is closing") for viewer in tuple(self._viewers))
-        await self.audience.close()
-        await asyncio.gather(*goodbyes, return_exceptions=True)
-        await runner.cleanup()
-
-    async def _bind(self, runner: web.AppRunner) -> int:
-        for port in range(self._wanted_port, min(self._wanted_port + _PORTS_TRIED, 65536)):
-            site = web.TCPSite(runner, self._host, port)
+    async def _keep_fresh(self, tls: Tls) -> None:
+        """See each hour which certificate there is: a console may serve for longer than one is valid."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_LOOKED_AT_S)
             try:
-                await site.start()
-            except (OSError, OverflowError) as failure:
-                await _discard(runner, site)
-                if isinstance(failure, OSError) and failure.errno == errno.EADDRINUSE:
+                if not await asyncio.to_thread(tls.refresh):
                     continue
+            except (PommelError, OSError) as failure:
+                log.warning("the certificate of before goes on: %s", failure)
+                continue
+            log.warning("a new certificate serves from now on; its SHA-256 fingerprint: %s", self.fingerprint)
+            await self._door.write_down()
+
+    def _add_routes(self, router: web.UrlDispatcher, under: str) -> None:
+        router.add_get(f"{under}/", self._page)
+        router.add_get(f"{under}/static/{{name}}", self._static)
+        router.add_get(f"{under}/manifest.webmanifest", self._manifest)
+        router.add_get(f"{under}/kvm", self._kvm)
+        router.add_get(f"{under}/api/status", self._answer_status)
+        router.add_post(f"{under}/api/new-token", self._renew)
+        AudienceApi(self.audience).add_to(router, under)
+        if self._clipboard is not None:
+            router.add_get(f"{under}/api/clipboard", self._clipboard.get, allow_head=False)
+            router.add_put(f"{under}/api/clipboard", self._clipboard.put)
+            file = f"{under}/api/clipboard/files/{{copies:[0-9]{{1,15}}}}/{{index:[0-9]{{1,6}}}}"
+            router.add_get(file, self._clipboard.get_file, allow_head=False)
+
+    async def stop(self, reason: str = "the console has been closed") -> None:
+        """Tell every viewer why this is the end, and end. Safe to call twice."""
+        runner, self._runner = self._runner, None
+        if runner is None or self._turnstile is None:
+            return
+        self._turnstile.close()
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        await self.audience.close()
+        await self._part_from_all(ENDED, reason)
+        await runner.cleanup()
+        for logger in _LOGS:
+            logger.removeFilter(self._quiet)
+
+    async def _bind(self, turnstile: Turnstile) -> int:
+        for port in range(self._wanted_port, min(self._wanted_port + _PORTS_TRIED, 65536)):
+            try:
+                return await turnstile.bind(self._host, port)
+            except OSError as failure:
+                if failure.errno == errno.EADDRINUSE:
+                    continue
+                if (gone := loopback.missing(failure, self._host)) is not None:
+                    raise gone from failure
                 raise UsageError(
                     f"the console cannot listen on {guard.authority(self._host, port)}: {failure}",
                     hint="choose another with --port or --host",
                 ) from failure
-            return int(runner.addresses[0][1])
         raise BusyError(
             f"{self._host} has no free port from {self._wanted_port} on",
             hint="name another with --port",
         )
 
-    @web.middleware
-    async def _admit(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        host = request.headers.get("Host")
-        if not guard.is_our_host(host, self.port, self._allowed):
-            return _notice(421, pages.wrong_host(host or "no name", self.port))
-        if not guard.is_our_origin(request.headers.get("Origin"), host):
-            return _notice(403, pages.wrong_origin())
-        given = request.query.get("token") or request.cookies.get(self._cookie)
-        if not guard.is_token(given, self.token):
-            return _notice(403, pages.no_token(self._info.name))
-        return await handler(request)
+    def _behind_the_door(self, handler: _Handler) -> _Handler:
+        async def admit(request: web.BaseRequest) -> web.StreamResponse:
+            if (refusal := self._door.refusal(request)) is not None:
+                return refusal
+            turnstile = self._turnstile
+            with turnstile.admitting(request.transport) if turnstile else contextlib.nullcontext(True) as has_place:
+                if not has_place:
+                    return notice(503, pages.full())
+                await self._door.note_use(request)
+                return await handler(request)
 
-    @property
-    def _cookie(self) -> str:
-        # Cookies know no ports: two consoles on one address must not overwrite each other's.
-        return f"pommel_{self.port}"
+        return admit
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         if response.status == 101:
@@ -175,25 +279,38 @@ class ConsoleServer:
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         if "token" in request.query:
-            return self._let_in(request)
-        html = self._files["index.html"][0].decode()
-        html = html.replace("{{title}}", escape(self._info.title or self._info.name))
-        return web.Response(text=html.replace("{{name}}", escape(self._info.name)), content_type="text/html")
-
-    def _let_in(self, request: web.Request) -> web.Response:
-        """Trade the token in the address for a cookie, and clean the address."""
-        if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            response = _notice(200, pages.onward())
-        else:
-            response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(self._cookie, self.token, httponly=True, samesite="Strict", path="/")
+            return await self._door.let_in(request)
+        info, view_only = self._info, bool(self._door.views_only(request))
+        words = {"name": info.name, "title": info.title or info.name, "may": "look" if view_only else "act"}
+        html = pages.filled(self._files["index.html"][0].decode(), words | info.telling.for_page(view_only=view_only))
+        response = web.Response(text=html, content_type="text/html")
+        self._door.keep_in(request, response)
         return response
+
+    async def _manifest(self, _: web.Request) -> web.Response:
+        made = installing.manifest(self._info.name, self._info.title)
+        return web.json_response(made, content_type=installing.TYPE)
+
+    async def _renew(self, request: web.Request) -> web.Response:
+        """Make the links anew for who has the present one, not just a pass; viewers are cut off."""
+        if self.secrets.by_token(request.query.get("token")) is not False:
+            return notice(403, pages.no_token(self._info.name, self._info.telling.door))
+        try:
+            await self._door.renew()
+        except OSError as failure:
+            return web.json_response({"error": f"a new link cannot be written down: {failure}"}, status=503)
+        await self._part_from_all(POLICY_VIOLATION, _OVER)
+        return web.json_response({"url": self.url, "ws": self.ws})
+
+    async def _part_from_all(self, code: int, reason: str) -> None:
+        goodbyes = (viewer.close(code, reason) for viewer in tuple(self._viewers))
+        await asyncio.gather(*goodbyes, return_exceptions=True)
 
     async def _static(self, request: web.Request) -> web.Response:
         file = self._files.get(request.match_info["name"])
         if file is None or request.match_info["name"] == "index.html":
             raise web.HTTPNotFound
-        return web.Response(body=file[0], content_type=file[1], charset="utf-8")
+        return web.Response(body=file[0], headers={"Content-Type": file[1]})
 
     async def _answer_status(self, _: web.Request) -> web.Response:
         try:
@@ -206,19 +323,34 @@ class ConsoleServer:
             compress=False, max_msg_size=_MAX_MESSAGE, heartbeat=_HEARTBEAT_S, timeout=_GOODBYE_S / 2
         )
         await socket.prepare(request)
-        viewer = WebSocketStream(socket, request, goodbye_s=_GOODBYE_S)
-        self._viewers.add(viewer)
-        try:
+        below = self._turnstile.below(request.transport) if self._turnstile is not None else None
+        viewer = WebSocketStream(socket, request, goodbye_s=_GOODBYE_S, below=below)
+        view_only = self._door.views_only(request)
+        if view_only is None:  # the link was made anew in this moment
+            await viewer.close(POLICY_VIOLATION, _OVER)
+            return socket
+        with self._visiting(viewer, request, view_only=view_only):
             # Our own page asks for it; other viewers get what MeshCentral's know and nothing else.
             async with (
-                self._attending(viewer, wanted="audience" in request.query),
-                self._telling(viewer, wanted="clipboard" in request.query),
+                self._standing.with_page(viewer) if "audience" in request.query else contextlib.nullcontext(),
+                self._attending(viewer, wanted="audience" in request.query and not view_only),
+                self._telling(viewer, wanted="clipboard" in request.query and not view_only),
             ):
-                goodbye = await self._serve(viewer)
+                goodbye = await self._serve(Looking(viewer) if view_only else viewer)
             await viewer.close(*goodbye)
-        finally:
-            self._viewers.discard(viewer)
         return socket
+
+    @contextlib.contextmanager
+    def _visiting(self, viewer: WebSocketStream, request: web.Request, *, view_only: bool) -> Iterator[None]:
+        """Count the viewer meanwhile among those who look on."""
+        name, address = name_of(request.headers.get("User-Agent")), request.remote or ""
+        self._viewers[viewer] = Visitor(next(self._numbers), name, address, time.time(), view_only)
+        self._watched(tuple(self._viewers.values()))
+        try:
+            yield
+        finally:
+            del self._viewers[viewer]
+            self._watched(tuple(self._viewers.values()))
 
     @contextlib.asynccontextmanager
     async def _telling(self, viewer: WebSocketStream, *, wanted: bool) -> AsyncIterator[None]:
@@ -240,7 +372,7 @@ class ConsoleServer:
         async with self.audience.with_page(viewer):
             yield
 
-    async def _serve(self, viewer: WebSocketStream) -> tuple[int, str]:
+    async def _serve(self, viewer: ViewerStream) -> tuple[int, str]:
         """Serve one viewer to its end; return how to say goodbye."""
         try:
             await self._serve_viewer(viewer)
@@ -256,23 +388,3 @@ class ConsoleServer:
             log.exception("serving a viewer failed")
             return INTERNAL_ERROR, "the console failed; its log says why"
         return NORMAL, ""
-
-
-async def _discard(runner: web.AppRunner, site: web.TCPSite) -> None:
-    # A site registers itself before it binds; one that could not must not be stopped later.
-    if site in runner.sites:
-        await site.stop()
-
-
-def _notice(status: int, html: str) -> web.Response:
-    policy = {"Content-Security-Policy": pages.REFUSAL_CSP}
-    return web.Response(status=status, text=html, content_type="text/html", headers=policy)
-
-
-def _static_files() -> dict[str, tuple[bytes, str]]:
-    folder = resources.files("pommel.console") / "static"
-    return {
-        file.name: (file.read_bytes(), _TYPES[suffix])
-        for file in folder.iterdir()
-        if (suffix := "." + file.name.rpartition(".")[2]) in _TYPES
-    }

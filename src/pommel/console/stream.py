@@ -14,15 +14,21 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
 
 from aiohttp import WSMsgType, web
+
+from pommel.foreign import parse_json
 
 CONTROL_CHANNEL = "102938"  # MeshCentral's mark of a JSON text that is for the other end
 # The kernel knows no event for "the other side's machine has it": bytes that have left it are asked for this often.
 _POLL_S = 0.004
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes not sent yet, where SIOCOUTQ has those not acknowledged too
+ENDED = (
+    4001  # a WebSocket close code of ours (RFC 6455, 7.4.2): what was shown has ended, and is not tried again at once
+)
+TELL_S = 2.0
 _CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
 
 
@@ -48,8 +54,16 @@ class ViewerStream(Protocol):
 class WebSocketStream:
     """`ViewerStream` over aiohttp."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, *, goodbye_s: float) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        *,
+        goodbye_s: float,
+        below: asyncio.Transport | None = None,
+    ) -> None:
         self._socket = socket
+        self._below = below if below is not request.transport else None  # what TLS writes to, if there is TLS
         self._goodbye_s = goodbye_s
         self._parting = False  # `close` is at work, and sees to the transport
         self._transport = request.transport
@@ -66,10 +80,11 @@ class WebSocketStream:
         await self._socket.send_str(text)
 
     def unsent_bytes(self) -> int:
-        """Count the transport's buffer and what the kernel holds (SIOCOUTQ, tcp(7), where it can be had)."""
+        """Count the transports' buffers and what the kernel holds (SIOCOUTQ, tcp(7), where it can be had)."""
         if self._transport is None or self._transport.is_closing():
             return 0
         waiting = self._transport.get_write_buffer_size()
+        waiting += self._below.get_write_buffer_size() if self._below is not None else 0
         with contextlib.suppress(OSError, ValueError, AttributeError):
             descriptor = self._transport.get_extra_info("socket").fileno()
             waiting += struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
@@ -159,15 +174,28 @@ class WebSocketStream:
     def _drop(self) -> None:
         # A transport that was closed with bytes unsent would wait for a dead peer to take them, and whoever
         # waits in `send` with it.
-        if self._transport is not None and self._transport.get_write_buffer_size():
+        below = self._below or self._transport
+        if self._transport is None or below is None:
+            return
+        if self._transport.get_write_buffer_size() or below.get_write_buffer_size():
             self._transport.abort()
+
+
+async def tell(viewer: ViewerStream, said: Mapping[str, object]) -> bool:
+    """Send a control text; say whether it was sent. A viewer that does not read holds up nobody."""
+    try:
+        async with asyncio.timeout(TELL_S):
+            await viewer.send_text(json.dumps({"ctrlChannel": CONTROL_CHANNEL, **said}))
+    except (ConnectionError, TimeoutError):
+        return False
+    return True
 
 
 def control_reply(text: str) -> str | None:
     """Answer a JSON control text: `rtt` is echoed as it is, `ping` gets a `pong`, others nothing."""
     try:
-        said: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        said = parse_json(text)
+    except ValueError:
         return None
     if not isinstance(said, dict) or str(said.get("ctrlChannel")) != CONTROL_CHANNEL:
         return None

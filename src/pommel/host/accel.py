@@ -1,22 +1,25 @@
 """Does KVM really run guests here? Band: shell.
 
-Asks by running one (see `kvm_probe`) and remembers the answer until the host restarts. What a user can change without a
-restart is never remembered: a missing device, a permission, and a guest that was late on a host that may just be busy.
+Asks by running one (see `kvm_probe`). A "yes" is remembered while the host runs with the same modules and QEMU, and
+`kvm_state` looks each time whether KVM still begins a machine. A "no" is asked again: VirtualBox, a missing module or a
+busy host may be in the way for a minute. One "no" is kept for an hour, since it takes seconds to find out and only a
+restart changes it: a host that is a guest itself, and whose KVM only emulates.
 """
 
 from __future__ import annotations
 
 import contextlib
-import getpass
-import grp
 import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pommel import process
+from pommel.host import kvm_state
+from pommel.host.cpu import read_cpu
 from pommel.host.kvm_probe import (
     BOOT_SECTOR,
     PROBE_CPU,
@@ -24,7 +27,6 @@ from pommel.host.kvm_probe import (
     KvmAnswer,
     choose,
     fatal_line,
-    group_hint,
     probe_argv,
     read_end,
 )
@@ -33,6 +35,7 @@ from pommel.paths import write_atomic
 __all__ = ["Accel", "KvmAnswer", "choose", "probe_kvm", "run_probe"]
 
 _POLL_S = 0.02
+_NO_S = 3600.0
 
 
 def probe_kvm(
@@ -43,23 +46,30 @@ def probe_kvm(
     device: Path = Path("/dev/kvm"),
     limit_s: float = 3.0,
     fresh: bool = False,
+    modules: Path = kvm_state.MODULES,
+    host_is_guest: bool | None = None,
 ) -> KvmAnswer:
-    """Find out whether KVM executes guest code, by executing some; remembered in `cache` until the host restarts.
+    """Find out whether KVM executes guest code, by executing some; what lasts is remembered in `cache`.
 
-    `cpu` is QEMU's -cpu value; `fresh` asks again. Every "no" is an answer, not an error.
+    `cpu` is QEMU's -cpu value; `fresh` asks again. `host_is_guest` says whether this host is a virtual machine; None
+    looks. Every "no" is an answer, not an error.
 
     Raises:
         MissingProgram: there is no such QEMU.
     """
     qemu = process.which(qemu)
-    if refusal := _opens(device):
+    if refusal := kvm_state.refusal(device, modules):
         return refusal
     store = cache / "kvm.json"
-    key = _key(qemu, cpu)
+    key = _key(qemu, cpu, modules)
     if not fresh and (known := _remembered(store, key)):
         return known
     answer, lasting = _ask(qemu, cpu, limit_s)
-    if lasting:
+    if not answer.works and answer.hint is None:
+        answer = replace(answer, hint=kvm_state.rival_hint(modules))
+    if host_is_guest is None:
+        host_is_guest = "hypervisor" in read_cpu().flags
+    if answer.works or (lasting and host_is_guest):
         with contextlib.suppress(OSError):  # an answer that cannot be kept is asked again, no more
             write_atomic(store, json.dumps({"key": key, "works": answer.works, "reason": answer.reason}))
     return answer
@@ -93,7 +103,7 @@ def _outcome(child: process.Detached, log: Path, deadline: float) -> tuple[bool,
 
 
 def _ask(qemu: str, cpu: str, limit_s: float) -> tuple[KvmAnswer, bool]:
-    """The answer, and whether it will hold until the host restarts."""
+    """The answer, and whether it is a "no" that holds until the host restarts, if the host is a guest."""
     try:
         told = run_probe(qemu, "kvm", cpu, limit_s)
         # Late: is the host just busy? Then the emulator, which needs a tenth of a second, is late as well.
@@ -101,51 +111,35 @@ def _ask(qemu: str, cpu: str, limit_s: float) -> tuple[KvmAnswer, bool]:
     except OSError as failure:
         return KvmAnswer(False, f"KVM could not be tried: {failure}"), False
     if told is not None:
-        return KvmAnswer(*told), True
+        return KvmAnswer(*told), False
     slow = f"KVM took over {limit_s:g} s for what takes an instant"
     if emulated is not None and emulated[0]:
         return KvmAnswer(False, f"{slow}: on this host it only emulates, slower than QEMU does itself"), True
     return KvmAnswer(False, f"{slow}; the host may be too busy to tell"), False
 
 
-def _opens(device: Path) -> KvmAnswer | None:
-    """The refusal, or None when this user may open the device for reading and writing."""
-    try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-    except FileNotFoundError:
-        return KvmAnswer(
-            False,
-            f"there is no {device}",
-            hint="turn on VT-x or AMD-V in the firmware setup, then: sudo modprobe kvm_intel (or kvm_amd)",
-        )
-    except PermissionError:
-        return KvmAnswer(False, f"you may not open {device}", hint=_permission_hint(device), denied=True)
-    except OSError as failure:
-        return KvmAnswer(False, f"{device} does not open: {failure.strerror}")
-    return None
-
-
-def _permission_hint(device: Path) -> str:
-    try:
-        group = grp.getgrgid(device.stat().st_gid)
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a uid or gid without a name, as containers have them
-        return f"ls -l {device} shows who may"
-    return group_hint(user, group.gr_name, group.gr_mem)
-
-
-def _key(qemu: str, cpu: str) -> list[str | int]:
-    """What the answer depends on: this boot, this QEMU binary (a new version is a new file), this CPU."""
+def _key(qemu: str, cpu: str, modules: Path) -> list[str | int]:
+    """What the answer depends on: this boot, its modules, this QEMU binary (a new version is a new file), this CPU."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     binary = Path(qemu).stat()
-    return [boot, os.path.realpath(qemu), binary.st_ino, binary.st_mtime_ns, binary.st_size, cpu]
+    return [
+        boot,
+        os.path.realpath(qemu),
+        binary.st_ino,
+        binary.st_mtime_ns,
+        binary.st_size,
+        cpu,
+        *kvm_state.surroundings(modules),
+    ]
 
 
 def _remembered(store: Path, key: list[str | int]) -> KvmAnswer | None:
     try:
         kept: Any = json.loads(store.read_text())
         if kept["key"] == key and isinstance(kept["works"], bool) and isinstance(kept["reason"], str):
-            return KvmAnswer(kept["works"], kept["reason"], cached=True)
+            age_s = time.time() - store.stat().st_mtime
+            if kept["works"] or 0 <= age_s < _NO_S:
+                return KvmAnswer(kept["works"], kept["reason"], cached=True)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: ask again
     return None

@@ -145,7 +145,7 @@ def _starts(found: Path, argv: Sequence[str]) -> bool:
         interpreter = second.removeprefix(_PIP_EXEC[0]).removesuffix(_PIP_EXEC[1])
     other = Path(interpreter.strip('"'))
     # One environment has its Python under several names; two environments may be links to the same Python.
-    return list(argv[1:]) == ["-m", found.name] and other.parent == program.parent and _same(other, program)
+    return list(argv[1:]) == ["-P", "-m", found.name] and other.parent == program.parent and _same(other, program)
 
 
 def _lines(program: Path) -> list[str]:

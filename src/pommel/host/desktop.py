@@ -106,13 +106,13 @@ def apply(entry: Entry, *, report: Report = ignore) -> list[Path]:
     written = []
     try:
         if ours.look(entry.icon_path, entry.icon) in ("missing", "outdated"):
-            write_atomic(entry.icon_path, entry.icon)
+            write_atomic(entry.icon_path, entry.icon, mode=0o644)
             os.utime(entry.icon_path.parents[2])  # a theme's cache is stale once its folder is newer (Icon Theme Spec)
             written.append(entry.icon_path)
         if state != "placed":
             for complaint in validate(entry.text):
                 warn(report, f"desktop-file-validate says of {entry.path.name}: {complaint}")
-            write_atomic(entry.path, entry.text)
+            write_atomic(entry.path, entry.text, mode=0o644)
             written.append(entry.path)
     except OSError as failure:
         raise BuildError(f"{entry.path} cannot be written: {failure}") from failure

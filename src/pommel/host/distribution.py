@@ -1,27 +1,58 @@
-"""Which distribution this is, from os-release(5). Band: core, no I/O.
+"""Which distribution this is, from os-release(5), and how it is given packages. Band: core, no I/O.
 
-Only tells the package manager apart; it knows no packages.
+It knows package managers and no packages. By ID, else by the first ID_LIKE that is known: a distribution made from
+another takes that one's packages. Some are not to be installed into; then `instead` is what its owner has to do.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["apt", "dnf", "pacman", "zypper"]
+_VALUE_MAX = 4096  # shlex takes the square of it
+# Whose package names count. RHEL and what is built from it has dnf too, and one QEMU, called qemu-kvm.
+Family = Literal["apt", "dnf", "rhel", "pacman", "zypper", "apk", "xbps", "emerge", "nix"]
 
 _FAMILIES: Mapping[str, Family] = {
     "debian": "apt",
     "ubuntu": "apt",
+    "raspbian": "apt",
     "fedora": "dnf",
-    "rhel": "dnf",
-    "centos": "dnf",
+    "rhel": "rhel",
+    "centos": "rhel",
+    "almalinux": "rhel",
+    "rocky": "rhel",
+    "ol": "rhel",  # Oracle Linux says ID_LIKE=fedora
     "arch": "pacman",
     "suse": "zypper",
     "opensuse": "zypper",
     "sles": "zypper",
+    "alpine": "apk",
+    "void": "xbps",
+    "gentoo": "emerge",
+    "nixos": "nix",
 }
+_READ_ONLY = "its own files are read-only and come whole with each update: run Pommel in a container (distrobox)"
+_BY_HAND: Mapping[Family, str] = {
+    "emerge": "sudo emerge --ask --noreplace {packages}   (QEMU with USE=vnc and QEMU_SOFTMMU_TARGETS=x86_64)",
+    "nix": "nix-shell -p {packages}   (or put them into environment.systemPackages)",
+}
+_OSTREE = "sudo rpm-ostree install --idempotent {packages}, then restart: systemctl reboot"
+_TRANSACTIONAL = "sudo transactional-update pkg install {packages}, then restart: sudo systemctl reboot"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A distribution: what it is called, whose packages it takes, and what to do where Pommel installs none itself.
+
+    `instead` is for people; `{packages}` in it stands for the packages' names.
+    """
+
+    name: str = "this system"
+    family: Family | None = None
+    instead: str | None = None
 
 
 def parse_os_release(text: str) -> dict[str, str]:
@@ -29,7 +60,7 @@ def parse_os_release(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")
-        if not equals or not key.isidentifier():
+        if not equals or not key.isidentifier() or len(value) > _VALUE_MAX:
             continue
         try:
             words = shlex.split(value)
@@ -41,8 +72,29 @@ def parse_os_release(text: str) -> dict[str, str]:
 
 def family_of(fields: Mapping[str, str]) -> Family | None:
     """The package manager's family by ID, else by the first ID_LIKE we know; None for neither."""
-    for name in (fields.get("ID", ""), *fields.get("ID_LIKE", "").split()):
+    for name in _ids(fields):
         known = _FAMILIES.get(name) or _FAMILIES.get(name.split("-", 1)[0])
         if known:
             return known
     return None
+
+
+def system_of(fields: Mapping[str, str], *, ostree: bool = False, transactional: bool = False) -> System:
+    """The distribution that os-release's `fields` speak of.
+
+    `ostree` says that it was booted from an OSTree commit (/run/ostree-booted), `transactional` that it is changed by
+    transactional-update(8). Both have their files read-only, and a new package takes a restart.
+    """
+    family = family_of(fields)
+    name = fields.get("PRETTY_NAME") or fields.get("NAME") or fields.get("ID") or "this system"
+    if ostree:
+        return System(name, family, _OSTREE if family in ("dnf", "rhel") else _READ_ONLY)
+    if transactional or any(each.endswith("microos") for each in _ids(fields)):
+        return System(name, family, _TRANSACTIONAL)
+    if "steamos" in _ids(fields):
+        return System(name, family, _READ_ONLY)
+    return System(name, family, _BY_HAND.get(family) if family else None)
+
+
+def _ids(fields: Mapping[str, str]) -> tuple[str, ...]:
+    return (fields.get("ID", "").lower(), *fields.get("ID_LIKE", "").lower().split())

@@ -256,7 +256,7 @@ class _OwnHand:
         old.rename(new)
 
     def write(self, path: Path, text: str) -> None:
-        write_atomic(path, text)
+        write_atomic(path, text, mode=0o644)  # depmod(8) and initramfs tools may not be root
 
     def remove(self, path: Path) -> None:
         path.unlink()

@@ -7,10 +7,12 @@ are data; whether a need is met is for `packages` to see.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
+from pommel import ovmf
 from pommel.errors import MissingProgram
-from pommel.host.distribution import Family
+from pommel.host.distribution import Family, System
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,54 +30,89 @@ class Need:
         return self.any_of[0]
 
 
+def _everywhere(package: str, gentoo: str) -> dict[Family, tuple[str, ...]]:
+    """A package that is called the same in every family; Gentoo puts a category before it."""
+    named: dict[Family, tuple[str, ...]] = dict.fromkeys(get_args(Family), (package,))
+    return {**named, "emerge": (f"{gentoo}/{package}",)}
+
+
+BWRAP = Need(
+    ("bwrap",),
+    _everywhere("bubblewrap", "sys-apps"),
+    "lets an upstream's boot script see the disk but not change it",
+    optional=True,
+)
 RUN_NEEDS: tuple[Need, ...] = (
     Need(
-        ("qemu-system-x86_64",),
+        ("qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm"),
         {
             "apt": ("qemu-system-x86",),
             "dnf": ("qemu-system-x86",),
+            "rhel": ("qemu-kvm",),
             "pacman": ("qemu-system-x86",),
             "zypper": ("qemu-x86",),
+            "apk": ("qemu-system-x86_64",),
+            "xbps": ("qemu",),
+            "emerge": ("app-emulation/qemu",),
+            "nix": ("qemu",),
         },
-        # VNC and the vmware-svga adapter are part of the program itself in all four families: no display package.
+        # VNC and the vmware-svga adapter are part of the program itself in Debian, Fedora, Arch and SUSE.
         "runs the machine",
     ),
     Need(
         ("qemu-img",),
-        {"apt": ("qemu-utils",), "dnf": ("qemu-img",), "pacman": ("qemu-img",), "zypper": ("qemu-img",)},
+        {
+            "apt": ("qemu-utils",),
+            **dict.fromkeys(("dnf", "rhel", "pacman", "zypper", "apk"), ("qemu-img",)),
+            **dict.fromkeys(("xbps", "nix"), ("qemu",)),
+            "emerge": ("app-emulation/qemu",),
+        },
         "makes and reads its disks",
     ),
     Need(
-        (
-            "/usr/share/OVMF/OVMF_CODE*.fd",
-            "/usr/share/edk2/ovmf/OVMF_CODE*.fd",
-            "/usr/share/edk2/x64/OVMF_CODE*.fd",
-            "/usr/share/edk2-ovmf/x64/OVMF_CODE*.fd",
-            "/usr/share/qemu/ovmf-x86_64*code.bin",
-        ),
-        {"apt": ("ovmf",), "dnf": ("edk2-ovmf",), "pacman": ("edk2-ovmf",), "zypper": ("qemu-ovmf-x86_64",)},
+        ovmf.PATTERNS,
+        {
+            "apt": ("ovmf",),
+            "dnf": ("edk2-ovmf",),
+            "rhel": ("edk2-ovmf",),
+            "pacman": ("edk2-ovmf",),
+            "zypper": ("qemu-ovmf-x86_64",),
+            "apk": ("ovmf",),
+            "xbps": ("qemu",),  # QEMU's own copy
+            "emerge": ("sys-firmware/edk2-bin",),
+            "nix": ("OVMF.fd",),
+        },
         "is the firmware it boots with",
     ),
     Need(
         ("ssh",),
         {
             "apt": ("openssh-client",),
-            "dnf": ("openssh-clients",),
-            "pacman": ("openssh",),
-            "zypper": ("openssh-clients",),
+            **dict.fromkeys(("dnf", "rhel", "zypper"), ("openssh-clients",)),
+            "apk": ("openssh-client-default", "openssh-keygen"),
+            **dict.fromkeys(("pacman", "xbps", "nix"), ("openssh",)),
+            "emerge": ("net-misc/openssh",),
         },
         "opens a shell in it",
     ),
+    BWRAP,
+)
+# What it takes to share folders with a guest.
+SHARE_NEEDS: tuple[Need, ...] = (
     Need(
-        ("bwrap",),
-        {"apt": ("bubblewrap",), "dnf": ("bubblewrap",), "pacman": ("bubblewrap",), "zypper": ("bubblewrap",)},
-        "lets an upstream's boot script see the disk but not change it",
-        optional=True,
+        ("smbd",),
+        {
+            **_everywhere("samba", "net-fs"),
+            "apt": ("samba", "samba-vfs-modules"),  # the second has what keeps a Mac's second forks
+            "apk": ("samba-server",),
+        },
+        "gives folders of this host to a guest",
     ),
+    replace(BWRAP, why="keeps smbd from all of this host but those folders", optional=False),
 )
 
 # What it takes to get an upstream and macOS for it, on top of what a machine runs with.
-GIT = Need(("git",), dict.fromkeys(("apt", "dnf", "pacman", "zypper"), ("git",)), "clones the upstream")
+GIT = Need(("git",), _everywhere("git", "dev-vcs"), "clones the upstream")
 MACOS_NEEDS: tuple[Need, ...] = (
     GIT,
     Need(
@@ -86,15 +123,14 @@ MACOS_NEEDS: tuple[Need, ...] = (
     ),
     Need(
         ("mkfs.vfat",),
-        dict.fromkeys(("apt", "dnf", "pacman", "zypper"), ("dosfstools",)),
+        _everywhere("dosfstools", "sys-fs"),
         "packs OpenCore's boot disk where upstream's is missing",
         optional=True,
     ),
     Need(
         ("mcopy",),
-        dict.fromkeys(("apt", "dnf", "pacman", "zypper"), ("mtools",)),
-        "packs OpenCore's boot disk where upstream's is missing",
-        optional=True,
+        _everywhere("mtools", "sys-fs"),
+        "puts the machine's own numbers on its boot disk",
     ),
 )
 
@@ -105,18 +141,27 @@ _INSTALL: Mapping[Family, tuple[str, ...]] = {
         *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"),
         *("apt-get", "-o", "DPkg::Lock::Timeout=120", "-y", "install", "--no-install-recommends"),
     ),
-    "dnf": ("dnf", "-y", "--setopt=install_weak_deps=False", "install"),
+    **dict.fromkeys(("dnf", "rhel"), ("dnf", "-y", "--setopt=install_weak_deps=False", "install")),
     "pacman": ("pacman", "--noconfirm", "--needed", "-S"),
     "zypper": ("zypper", "--non-interactive", "install", "--no-recommends"),
+    "apk": ("apk", "add"),
+    "xbps": ("xbps-install", "-y"),
 }
 _TYPED: Mapping[Family, tuple[str, ...]] = {
     "apt": ("apt-get", "install", "--no-install-recommends"),
-    "dnf": ("dnf", "install", "--setopt=install_weak_deps=False"),
+    **dict.fromkeys(("dnf", "rhel"), ("dnf", "install", "--setopt=install_weak_deps=False")),
     "pacman": ("pacman", "-S", "--needed"),
     "zypper": ("zypper", "install", "--no-recommends"),
+    "apk": ("apk", "add"),
+    "xbps": ("xbps-install",),
 }
 # dnf and zypper refresh what is old by themselves.
-_REFRESH: Mapping[Family, tuple[str, ...]] = {"apt": ("apt-get", "update"), "pacman": ("pacman", "-Sy")}
+_REFRESH: Mapping[Family, tuple[str, ...]] = {
+    "apt": ("apt-get", "update"),
+    "pacman": ("pacman", "-Sy"),
+    "apk": ("apk", "update"),
+    "xbps": ("xbps-install", "-S"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +194,24 @@ class InstallPlan:
         return " && ".join(" ".join((*(("sudo",) if sudo else ()), *words)) for words in lines if words)
 
 
-def plan_install(missing: Sequence[Need], family: Family | None, *, stale: bool, is_root: bool) -> InstallPlan:
+def plan_install(missing: Sequence[Need], system: System, *, stale: bool, is_root: bool) -> InstallPlan:
     """Plan how to install what is missing; `stale` says that the package lists are too old to be trusted.
 
     Raises:
-        MissingProgram: this distribution, or a need's package in it, is not one we know.
+        MissingProgram: this distribution, or a need's package in it, is not one we know, or not for us to install; the
+            hint is what to do instead.
     """
+    family = system.family
     unknown = [need for need in missing if family is None or not need.packages.get(family)]
-    if family is None or unknown:
-        raise MissingProgram(
-            "missing here: " + "; ".join(f"{need.name} ({need.why})" for need in unknown or missing),
-            hint="install them with this system's package manager, which Pommel does not know",
-        )
+    said = "missing here: " + "; ".join(f"{need.name} ({need.why})" for need in unknown or missing)
+    if family is None:
+        hint = f"install them with the package manager of {system.name}, which Pommel does not know"
+        raise MissingProgram(said, hint=hint if system.instead is None else f"{system.name}: {system.instead}")
+    if unknown:
+        raise MissingProgram(said, hint=f"Pommel knows no package of {system.name} for it: install it by hand")
     packages = tuple(dict.fromkeys(name for need in missing for name in need.packages[family]))
+    if system.instead is not None:
+        raise MissingProgram(said, hint=f"{system.name}: " + system.instead.format(packages=" ".join(packages)))
     return InstallPlan(
         family=family,
         needs=tuple(missing),

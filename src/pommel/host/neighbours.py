@@ -7,13 +7,13 @@ but an address.
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pommel.errors import PommelError
+from pommel.foreign import parse_json
 from pommel.process import run
 
 _ASK_S = 3.0
@@ -28,7 +28,8 @@ _LEASES = (
     "var/lib/dhcp/dhcpd.leases",
     "var/lib/dhcpd/dhcpd.leases",
 )
-_ISC = re.compile(r"lease\s+([0-9A-Fa-f.:]+)\s*\{([^}]*)\}")
+_ISC = re.compile(r"lease\s+([0-9A-Fa-f.:]+)\s*\{")
+_LINK = re.compile(r"[A-Za-z0-9][\w.@-]{0,14}", re.ASCII)  # a network interface (IFNAMSIZ)
 _ISC_CARD = re.compile(r"hardware\s+ethernet\s+([0-9A-Fa-f:]{17})\s*;")
 
 
@@ -50,20 +51,28 @@ def leases(text: str, mac: str) -> list[str]:
 def neighbours(text: str, mac: str) -> list[str]:
     """The addresses that `ip -j neigh` gives the card `mac`: those that answered first, IPv4 before IPv6."""
     try:
-        table: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        table = parse_json(text)
+    except ValueError:
         return []
     entries = [entry for entry in table if isinstance(entry, dict)] if isinstance(table, list) else []
     same = [entry for entry in entries if str(entry.get("lladdr", "")).lower() == mac.lower()]
-    live = [entry for entry in same if "FAILED" not in (entry.get("state") or [])]
-    live.sort(key=lambda entry: ("REACHABLE" not in (entry.get("state") or []), ":" in str(entry.get("dst"))))
+    live = [entry for entry in same if "FAILED" not in _states(entry)]
+    live.sort(key=lambda entry: ("REACHABLE" not in _states(entry), ":" in str(entry.get("dst"))))
     found = []
     for entry in live:
-        address = str(entry.get("dst"))
-        if _is_address(address):  # a link-local one means something on its link alone
-            local = ipaddress.ip_address(address).is_link_local
-            found.append(f"{address}%{entry.get('dev')}" if local else address)
+        address, link = str(entry.get("dst")), str(entry.get("dev"))
+        if not _is_address(address):
+            continue
+        if not ipaddress.ip_address(address).is_link_local:
+            found.append(address)
+        elif _LINK.fullmatch(link):  # it means something on its link alone
+            found.append(f"{address}%{link}")
     return found
+
+
+def _states(entry: dict[str, Any]) -> list[Any]:
+    said = entry.get("state")
+    return said if isinstance(said, list) else [said]
 
 
 def arp_table(text: str, mac: str) -> list[str]:
@@ -93,8 +102,8 @@ def _dnsmasq(text: str, mac: str) -> Iterator[str]:
 def _libvirt(text: str, mac: str) -> list[str]:
     """A list of objects with `mac-address` and `ip-address` (libvirt, src/network/leaseshelper.c)."""
     try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except ValueError:
         return []
     entries = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
     same = (entry for entry in entries if str(entry.get("mac-address", "")).lower() == mac.lower())
@@ -103,15 +112,17 @@ def _libvirt(text: str, mac: str) -> list[str]:
 
 def _isc(text: str, mac: str) -> Iterator[str]:
     """`lease ADDRESS { … hardware ethernet MAC; … }` (dhcpd.leases(5)); a later one counts more."""
-    for address, body in _ISC.findall(text):
-        card = _ISC_CARD.search(body)
-        if card is not None and card[1].lower() == mac.lower():
-            yield address
+    for part in text.split("}"):  # each on its own, or what is never closed would be gone through again and again
+        found = _ISC.search(part)
+        card = _ISC_CARD.search(part, found.end()) if found else None
+        if found is not None and card is not None and card[1].lower() == mac.lower():
+            yield found[1]
 
 
 def _is_address(text: str) -> bool:
+    """Whether it is an address without a zone: what Python takes for a zone's name may be any text."""
     try:
-        return not ipaddress.ip_address(text).is_unspecified
+        return "%" not in text and not ipaddress.ip_address(text).is_unspecified
     except ValueError:
         return False
 

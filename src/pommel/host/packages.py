@@ -14,15 +14,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pommel import process
 from pommel.errors import CommandFailed, MissingProgram, NotPermitted
-from pommel.host.distribution import Family, family_of, parse_os_release
+from pommel.host.distribution import Family, System, parse_os_release, system_of
 from pommel.host.needs import RUN_NEEDS, InstallPlan, Need, plan_install
 from pommel.progress import Progress, Report, ignore, note, warn
 
-__all__ = ["RUN_NEEDS", "InstallPlan", "Need", "install", "install_plan", "missing", "read_family"]
+__all__ = ["RUN_NEEDS", "InstallPlan", "Need", "install", "install_plan", "missing", "read_system"]
 
 _STALE_S = 24 * 3600
 _MANAGERS: tuple[tuple[str, Family], ...] = (
@@ -30,6 +31,9 @@ _MANAGERS: tuple[tuple[str, Family], ...] = (
     ("dnf", "dnf"),
     ("pacman", "pacman"),
     ("zypper", "zypper"),
+    ("apk", "apk"),
+    ("xbps-install", "xbps"),
+    ("emerge", "emerge"),
 )
 
 
@@ -38,13 +42,21 @@ def missing(needs: Iterable[Need]) -> list[Need]:
     return [need for need in needs if not any(map(_is_there, need.any_of))]
 
 
-def read_family(os_release: Sequence[Path] = (Path("/etc/os-release"), Path("/usr/lib/os-release"))) -> Family | None:
-    """This host's package manager, by os-release(5), else by which one is on PATH."""
-    for path in os_release:
+def read_system(root: Path = Path("/")) -> System:
+    """This host's distribution, by os-release(5), else by which package manager is on PATH."""
+    fields: dict[str, str] = {}
+    for path in (root / "etc/os-release", root / "usr/lib/os-release"):
         with contextlib.suppress(OSError):
-            if family := family_of(parse_os_release(path.read_text(errors="replace"))):
-                return family
-    return next((family for program, family in _MANAGERS if _is_there(program)), None)
+            fields = parse_os_release(path.read_text(errors="replace"))
+            break
+    found = system_of(
+        fields,
+        ostree=(root / "run/ostree-booted").exists(),
+        transactional=(root / "usr/sbin/transactional-update").exists() and not os.access(root / "usr", os.W_OK),
+    )
+    if found.family is not None or found.instead is not None:
+        return found
+    return replace(found, family=next((family for program, family in _MANAGERS if _is_there(program)), None))
 
 
 def install_plan(needs: Sequence[Need]) -> InstallPlan:
@@ -53,8 +65,8 @@ def install_plan(needs: Sequence[Need]) -> InstallPlan:
     Raises:
         MissingProgram: we know no package for one of them here.
     """
-    family = read_family()
-    return plan_install(needs, family, stale=_is_stale(family), is_root=os.geteuid() == 0)
+    system = read_system()
+    return plan_install(needs, system, stale=_is_stale(system.family), is_root=os.geteuid() == 0)
 
 
 def install(plan: InstallPlan, *, report: Report = ignore) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel import account
 from pommel.errors import MissingProgram
 from pommel.process import which
 
@@ -73,7 +74,7 @@ def _hosts() -> tuple[str, Path]:
 def _where(program: str, folder: Path) -> Path | None:
     """A program by its name on PATH, or by its path, which may be relative to the script's folder."""
     if "/" in program:
-        program = str((folder / Path(program).expanduser()).absolute())
+        program = str((folder / account.expand(program)).absolute())
     try:
         return Path(which(program))
     except MissingProgram:

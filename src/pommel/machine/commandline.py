@@ -8,7 +8,7 @@ Arguments are found and replaced by identity, since a line may hold two that rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pommel.errors import UpstreamError
 from pommel.machine.qemu_options import name_of, takes_value
@@ -35,11 +35,10 @@ class Argument:
     notes: tuple[Note, ...] = ()
     was: str | None = None  # its text before the first change, if there was one
     written: str = ""  # what of the user's own text wrote it, such as a patch; empty for the pristine upstream's
+    name: str = field(init=False)  # the option's one name: `machine` for `-M`
 
-    @property
-    def name(self) -> str:
-        """The option's one name: `machine` for `-M`."""
-        return name_of(self.option)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", name_of(self.option))
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -98,8 +97,8 @@ class CommandLine:
 
     def find(self, *names: str, where: Callable[[Argument], bool] | None = None) -> tuple[Argument, ...]:
         """The arguments with one of these names (`device`, not `-device`) that satisfy `where`."""
-        found = (argument for argument in self.arguments if argument.name in names)
-        return tuple(argument for argument in found if where is None or where(argument))
+        found = [argument for argument in self.arguments if argument.name in names]
+        return tuple(found) if where is None else tuple(filter(where, found))
 
     def replace(self, old: Argument, *new: Argument) -> CommandLine:
         """Put `new` (none, one or more) where `old` stands."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import tempfile
 import time
@@ -17,11 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel import process
+from pommel import private, process
 from pommel.errors import BuildError, CommandFailed, StateError
 from pommel.machine import disk
 from pommel.paths import put_in_place
-from pommel.progress import Progress, Report, ignore
+from pommel.progress import Progress, Report, ignore, warn
 
 _POLL_S = 0.2
 _LONG_S = 24 * 3600.0
@@ -33,10 +34,11 @@ _NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What an image took on the host before and after."""
+    """What an image took on the host before and after; `how`: it was written anew ("rewrite"), or trimmed ("trim")."""
 
     before_bytes: int
     after_bytes: int
+    how: str = "rewrite"
 
 
 def compact(path: Path, *, report: Report = ignore) -> Compacted:
@@ -53,7 +55,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     _may_be_compacted(before)
     header = disk.header(path)
     place = Path(os.path.realpath(path))
-    words = ["-f", "qcow2", "-O", "qcow2", "-o", f"cluster_size={header.cluster_bytes}"]
+    words = ["-f", "qcow2", "-O", "qcow2", "-o", f"cluster_size={header.cluster_bytes}", *_bitmap_words(path, report)]
     under = _seen_from(path, place.parent, header.backing)
     if under is not None:
         words += ["-B", under, "-F", header.backing_format or "raw"]
@@ -67,6 +69,13 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     done = Compacted(before.actual_bytes, disk.info(path).actual_bytes)
     report(Progress("compact", f"{path.name} is written anew", finished=True))
     return done
+
+
+def must_fit(path: Path) -> None:
+    """See that `compact` may begin. Raises as it does."""
+    found = disk.info(path.absolute())
+    _may_be_compacted(found)
+    disk.check_room(Path(os.path.realpath(path)).parent, found.actual_bytes + _SLACK_BYTES)
 
 
 def copy_whole(source: Path, target: Path, *, form: str | None = None, report: Report = ignore) -> bool:
@@ -86,7 +95,7 @@ def copy_whole(source: Path, target: Path, *, form: str | None = None, report: R
     found = disk.info(source, form)
     declared = ["-f", form] if form else []
     disk.qemu_img("info", *declared, str(source))  # without --force-share: it says no while a QEMU writes to it
-    target.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(target.parent)
     if _is_plain(found) and clone_blocks(source, target):
         report(Progress("copy", f"{target.name} shares its blocks with {source.name}", finished=True))
         return True
@@ -96,6 +105,24 @@ def copy_whole(source: Path, target: Path, *, form: str | None = None, report: R
         _compare(source, aside, report, found.format)
     report(Progress("copy", f"{target.name} is copied", finished=True))
     return False
+
+
+def write_whole(image: str, target: Path, takes_bytes: int, *, report: Report = ignore) -> None:
+    """Make the qcow2 disk `target` of all that `image`, one of QEMU's `json:` descriptions, holds; as `copy_whole`."""
+    with _made_beside(target, takes_bytes) as aside:
+        _watched(
+            ["convert", "-O", "qcow2", image, str(aside)], aside, takes_bytes, "copy", f"writing {target.name}", report
+        )
+        report(Progress("verify", f"comparing {target.name} with what it was made of"))
+        try:
+            disk.qemu_img("compare", image, f"json:{_plain(aside)}", timeout_s=_LONG_S)
+        except BuildError as failure:
+            raise BuildError(f"{target.name} is not equal to what it was made of: {failure}") from failure
+    report(Progress("copy", f"{target.name} is written, and equal", finished=True))
+
+
+def _plain(path: Path) -> str:
+    return json.dumps({"driver": "qcow2", "file": {"driver": "file", "filename": str(path)}})
 
 
 def _seen_from(path: Path, folder: Path, backing: str | None) -> str | None:
@@ -113,6 +140,18 @@ def _may_be_compacted(found: disk.DiskInfo) -> None:
             f"{found.path.name} holds snapshots ({', '.join(tags)}), and a disk written anew would lose them",
             hint="delete them first: pommel snapshot delete NAME TAG",
         )
+
+
+def _bitmap_words(path: Path, report: Report) -> list[str]:
+    """What has qemu-img take the disk's dirty bitmaps along: they stay true, as the guest sees the same data after."""
+    found = disk.bitmaps(path)
+    if broken := [name for name, sound in found.items() if not sound]:
+        lost = ", ".join(broken)
+        warn(
+            report,
+            f"{path.name} has dirty bitmaps that a crash has spoilt ({lost}): the next backup by them is a full one",
+        )
+    return ["--bitmaps", "--skip-broken-bitmaps"] if found else []
 
 
 def _is_plain(found: disk.DiskInfo) -> bool:
@@ -137,7 +176,6 @@ def _made_beside(path: Path, takes_bytes: int) -> Iterator[Path]:
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.aside.", dir=path.parent)
         os.close(fd)
         aside = Path(name)
-        aside.chmod(0o644)
         try:
             yield aside
             _sync(aside)
@@ -170,7 +208,7 @@ def _compare(one: Path, other: Path, report: Report, form: str = "qcow2") -> Non
 def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str, report: Report) -> None:
     """Run qemu-img while telling how much of `total` the file `grows` holds; ended with us, whatever ends us."""
     log = grows.with_name(grows.name + ".log")
-    child = process.spawn_detached(["qemu-img", *words], log)
+    child = process.spawn_detached(["qemu-img", *words], log, ends_with_us=True)
     try:
         try:
             while (status := child.exit_status()) is None:
@@ -192,7 +230,6 @@ def clone_blocks(source: Path, target: Path) -> bool:
     try:
         with source.open("rb") as old:
             fcntl.ioctl(fd, _FICLONE, old.fileno())
-        os.fchmod(fd, 0o644)
         os.fsync(fd)
         put_in_place(Path(aside), target)
     except OSError as refusal:

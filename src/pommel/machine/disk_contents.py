@@ -18,11 +18,13 @@ from typing import Literal
 from pommel.errors import PommelError
 from pommel.machine import disk, qcow2
 from pommel.machine.disk_facts import DiskFacts
-from pommel.machine.partitions import Read, look
+from pommel.machine.partitions import look
 from pommel.machine.qcow2_data import Qcow2Data
+from pommel.partition_table import Read
 
 _SAMPLE_BYTES = 16 << 20  # of what an image has room for, until it is believed to hold zeros only
 _STEP = 256 << 10
+_OFFSETS_END = 1 << 62  # no file reaches there, and pread(2) takes no more than 63 bits; an image may say anything
 _CHUNK = 64 << 10
 _CHUNKS_MAX = 256
 # By their first bytes (the probe functions of QEMU's block drivers); anything else is raw.
@@ -84,7 +86,7 @@ def _facts(fd: int, path: str, declared: str | None) -> DiskFacts:
     kind: Literal["file", "device"] = "file" if stat.S_ISREG(mode) else "device"
 
     def read_at(offset: int, count: int) -> bytes:
-        return os.pread(fd, count, offset)
+        return os.pread(fd, count, offset) if offset < _OFFSETS_END else b""
 
     start = read_at(0, 128)
     if start.startswith(_LFS):

@@ -7,10 +7,12 @@ which drive is whose; that is `upstream_files`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from pommel.errors import UpstreamError
 from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.keyed import Keyed
 from pommel.machine.suboptions import Pair, SubOptions
@@ -26,22 +28,26 @@ _SHORT: dict[str, tuple[Pair, ...]] = {
     "sd": (("if", "sd"),),
 }
 _CHAIN_MAX = 16
+_PAIRS_MAX = 2000  # of a drive with all that it is made of
 _LOCAL = (None, "file", "host_device", "host_cdrom", "raw")
 _NOTHING = ("null-co", "null-aio")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _UNIT = re.compile(r"pflash(\d)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One level of a drive: the argument that it stands in, and what its keys begin with there (`file.`)."""
+    """One level of a drive: the argument that it stands in, and what its keys begin with there (`file.`).
+
+    `keyed` is the argument's value taken apart.
+    """
 
     argument: Argument
     prefix: str = ""
+    keyed: Keyed = field(init=False, repr=False, compare=False)
 
-    @property
-    def keyed(self) -> Keyed:
-        """The argument's value taken apart."""
-        return Keyed.parse(self.argument.name, self.argument.value or "")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keyed", _keyed(self.argument))
 
     def get(self, key: str) -> str | None:
         """The value of this level's `key`."""
@@ -153,18 +159,28 @@ def drives_in(line: CommandLine) -> list[Drive]:
     named = _named(line)
     referenced = {ref for a in line.find("blockdev") for ref in _references(a) if ref in named}
     roots = line.find("drive", "blockdev", where=lambda a: _keyed(a).get("node-name") not in referenced)
-    units = _flash_units(line)
+    units, plugs = _flash_units(line), _plugs(line)
     found, free = [], iter(n for n in range(99) if n not in units.values())
     for argument in roots:
         nodes = tuple(_levels(argument, named))
         if (file := _file(nodes)) is None:
             continue
-        drive = Drive(nodes, file, ())
-        drive = replace(drive, plugs=plugs_of(line, drive.name), flash=units.get(drive.name or ""))
-        if drive.interface == "pflash":
+        is_node = argument.name == "blockdev"
+        name = nodes[0].get("node-name" if is_node else "id")
+        flash = units.get(name or "")
+        if not is_node and nodes[0].get("if") == "pflash":
             said = argument.sub.get("unit") or argument.sub.get("index")
-            drive = replace(drive, flash=int(said) if said and said.isdigit() else next(free, 99))
-        found.append(drive)
+            flash = int(said) if said and _NUMBER.fullmatch(said) else next(free, 99)
+        found.append(Drive(nodes, file, tuple(plugs.get(name, ())), flash))
+    return found
+
+
+def _plugs(line: CommandLine) -> dict[str | None, list[Argument]]:
+    """The devices by the drive that each is plugged into."""
+    found: dict[str | None, list[Argument]] = {}
+    for device in line.find("device"):
+        if (name := _keyed(device).get("drive")) is not None:
+            found.setdefault(name, []).append(device)
     return found
 
 
@@ -189,10 +205,17 @@ def children_of(line: CommandLine, drive: Drive) -> tuple[Argument, ...]:
 
 
 def inlined(line: CommandLine, drive: Drive) -> SubOptions:
-    """A -blockdev drive as the value of one -drive, its further nodes written inside: only that discards writes."""
+    """A -blockdev drive as the value of one -drive, its further nodes written inside: only that discards writes.
+
+    Raises:
+        UpstreamError: its nodes name one another over and over.
+    """
     named = _named(line)
     name: list[Pair] = [("id", drive.name)] if drive.name else []
-    return SubOptions(None, (*name, ("if", "none"), *_pairs(drive.argument, "", named, _CHAIN_MAX)))
+    inside = list(itertools.islice(_pairs(drive.argument, "", named, _CHAIN_MAX), _PAIRS_MAX))
+    if len(inside) == _PAIRS_MAX:
+        raise UpstreamError(f"the nodes of {drive.text[:200]} name one another over and over")
+    return SubOptions(None, (*name, ("if", "none"), *inside))
 
 
 def _pairs(argument: Argument, prefix: str, named: dict[str, Argument], depth: int) -> Iterator[Pair]:

@@ -11,6 +11,7 @@ import datetime
 import fcntl
 import os
 
+from pommel import private
 from pommel.machine import journal, tailing
 from pommel.machine.journal import Event, Word
 from pommel.paths import MachinePaths
@@ -27,7 +28,7 @@ def note_event(paths: MachinePaths, word: str, text: str = "") -> None:
     lengths = tailing.size(paths.log), tailing.size(paths.serial_log)
     line = journal.render(Event(now, str(word), text, *lengths)).encode()
     with contextlib.suppress(OSError):
-        fd = os.open(paths.events_log, _FLAGS, 0o644)
+        fd = os.open(paths.events_log, _FLAGS, private.FILE)
         try:
             length = os.fstat(fd).st_size
             if length and os.pread(fd, 1, length - 1) != b"\n":  # a write that a full disk cut off

@@ -31,6 +31,7 @@ def sweep(paths: MachinePaths) -> None:
     """Remove what a QEMU that is gone left behind. Call it with the machine's lock held."""
     if locks.holder(paths.pidfile) is None:
         # The last are QEMU's temporary files, nameless but for the instant in which it makes them (block.c).
-        for left in (paths.qmp, paths.qmp_watch, paths.vnc, paths.pidfile, *paths.directory.glob("vl.??????")):
+        sockets = (paths.qmp, paths.qmp_watch, paths.vnc, *paths.more_displays)
+        for left in (*sockets, paths.pidfile, *paths.directory.glob("vl.??????")):
             left.unlink(missing_ok=True)
         state.forget_run(paths)

@@ -20,24 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pommel import ovmf
 from pommel.errors import FirmwareError
+from pommel.machine import varstore
 from pommel.paths import write_atomic
 
 _FLASH_SIZES = tuple(1 << exponent for exponent in range(20, 25))  # 1 to 16 MiB
 # Where the distributions describe their firmware (QEMU, docs/interop/firmware.json), the administrator's word first.
 _DESCRIPTIONS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
-# Where they keep it, for those that do not describe it: Debian and Ubuntu, Fedora, Arch, openSUSE.
-_WELL_KNOWN = (
-    ("/usr/share/OVMF", "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF", "OVMF_CODE.fd", "OVMF_VARS.fd"),
-    ("/usr/share/edk2/ovmf", "OVMF_CODE.fd", "OVMF_VARS.fd"),
-    ("/usr/share/edk2/x64", "OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
-    ("/usr/share/edk2/x64", "OVMF_CODE.fd", "OVMF_VARS.fd"),
-    ("/usr/share/qemu", "ovmf-x86_64-4m-code.bin", "ovmf-x86_64-4m-vars.bin"),
-)
 # A firmware that checks signatures starts neither OpenCore nor the trial's boot picker.
 _UNWANTED = {"secure-boot", "enrolled-keys", "requires-smm"}
-_INSTALL = "install the firmware: apt install ovmf (Fedora, Arch: edk2-ovmf)"
 
 SizeOf = Callable[[Path], int | None]
 
@@ -92,7 +84,7 @@ def choose_pair(upstream: Pair, candidates: Sequence[Pair], size_of: SizeOf) -> 
             return Choice(Pair(upstream.code, pair.variables), f"{problem}; starting from {pair.variables} instead")
     if whole:
         return Choice(whole[0], f"{problem}; using {whole[0].code} and its variables instead")
-    raise FirmwareError(f"{problem}, and this host has no pair that does", hint=_INSTALL)
+    raise FirmwareError(f"{problem}, and this host has no pair that does", hint=ovmf.INSTALL)
 
 
 def find_pair(
@@ -118,7 +110,7 @@ def choose(code: str | None, variables: str | None, bios: str | None = None) -> 
         return find_pair(Path(code), Path(variables))
     if variables is not None:
         if _size_of(Path(variables)) is None:
-            raise FirmwareError(f"{variables}, the boot script's firmware, is not there", hint=_INSTALL)
+            raise FirmwareError(f"{variables}, the boot script's firmware, is not there", hint=ovmf.INSTALL)
         return Unpaired(f"{Path(variables).name}, code and variables in one image", Path(variables))
     forgets = "without variables of its own, so the machine remembers no boot entries"
     if code is not None:
@@ -155,6 +147,26 @@ def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
     return f"{nvram.name} did not fit {fitted.name} and is kept as {aside.name}; the machine starts afresh"
 
 
+def tell_size(nvram: Path, size: tuple[int, int]) -> str | None:
+    """Have the firmware begin with a picture of this size; return a line for the user where it cannot be told.
+
+    Raises:
+        FirmwareError: the variables cannot be read or written.
+    """
+    if not nvram.exists():
+        return "resolution: this firmware keeps no variables, so it cannot be told the picture's size"
+    try:
+        image = nvram.read_bytes()
+        told = varstore.with_picture_size(image, *size)
+        if told != image:
+            write_atomic(nvram, told, mode=0o600)
+    except ValueError as why:
+        return f"resolution: the firmware cannot be told the picture's size, as {nvram.name} is no usual one: {why}"
+    except OSError as failure:
+        raise FirmwareError(f"{nvram} cannot be written: {failure.strerror}") from failure
+    return None
+
+
 def _fits(choice: Choice | Unpaired, size: int) -> bool:
     if isinstance(choice, Choice):
         return matches(choice.pair.code.stat().st_size, size)
@@ -188,7 +200,7 @@ def _checks_signatures(path: Path) -> bool:
 
 
 def _well_known(root: Path) -> Iterator[Pair]:
-    for folder, code, variables in _WELL_KNOWN:
+    for folder, code, variables in ovmf.PAIRS:
         here = root / folder.lstrip("/")
         yield Pair(here / code, here / variables)
 

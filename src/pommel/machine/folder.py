@@ -9,31 +9,65 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import shlex
 import shutil
 from pathlib import Path
+
+from pommel.errors import StateError
+from pommel.machine import moved
 
 OWN_BOOT_DISK = "OpenCore.qcow2"  # a boot disk that was taken over with the machine
 OWN_FIRMWARE = "firmware.fd"  # the firmware's code that its NVRAM belongs to, likewise
 # The names of MachinePaths, and of what else Pommel and QEMU write there.
 _OWN = (
     "machine.json", "mac_hdd_ng.img", "disk-*.qcow2", "nvram.fd", "nvram.fd.old-*", "firmware.fd", "OpenCore.qcow2",
-    "adopt.json", "ssh", "snapshots", "session", "mesh", "qemu.pid", "run.json", "started.json", "ended.json", "*.log",
-    "*.log.*", "console.*", "vl.??????", ".mac_hdd_ng.img.*", ".disk-*", ".machine.json.*", "crash*",
+    "adopt.json", "moved.json", "ssh", "snapshots", "session", "mesh", "qemu.pid", "run.json", "started.json",
+    "forwards.json", "reverse.json", "usb.json", "backups.json", "shares.json", "shared.json", "shares.lock",
+    "ended.json", "*.log", "*.log.*", "console.*", "vl.??????", ".mac_hdd_ng.img.*", ".disk-*", ".machine.json.*",
+    "crash*",
 )  # fmt: skip
+
+
+def lost(directory: Path) -> Path | None:
+    """What the machine's folder `directory` leads to, if it is a link to what is not there; else None."""
+    return directory.readlink() if directory.is_symlink() and not directory.exists() else None
+
+
+def refuse_lost(name: str, directory: Path) -> None:
+    """See that the folder of machine `name` is no link to what is not there: nothing can be done there.
+
+    Raises:
+        StateError: it is one.
+    """
+    if (target := lost(directory)) is not None:
+        raise StateError(
+            f"the folder of {name} is a link to {target}, which is not there",
+            hint=f"mount its drive; or, if it is gone for good: rm {shlex.quote(str(directory))}",
+        )
 
 
 def take_away(directory: Path, doomed: Path) -> None:
     """Remove the machine's folder `directory`, by way of `doomed` beside it: out of sight in one step.
 
-    A removal that is cut off leaves no half machine, but at most what `sweep_aside` collects.
+    Files elsewhere to which Pommel has moved its disks go too. A removal that is cut off leaves no half machine, but
+    what `finish_taking` takes away.
     """
     if os.path.lexists(doomed):
-        _remove(doomed)
-    real = Path(os.path.realpath(directory))
-    linked = directory.is_symlink()
+        finish_taking(doomed)
     directory.rename(doomed)
-    if not linked:
+    finish_taking(doomed)
+
+
+def finish_taking(doomed: Path) -> None:
+    """Remove a machine's folder, or the link to one, that has lost its name already."""
+    for file in moved.own_files(doomed):
+        file.unlink(missing_ok=True)
+    real = Path(os.path.realpath(doomed))
+    if not doomed.is_symlink():
         shutil.rmtree(doomed)
+        return
+    if not real.is_dir():  # its drive is gone
+        doomed.unlink()
         return
     for entry in list(real.iterdir()):
         if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in _OWN):

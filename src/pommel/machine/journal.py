@@ -22,8 +22,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b]*(?:\x07
 # What is left of the control characters, but for the tab; and those that turn the direction of writing about.
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Boot loaders draw frames and clear screens by long runs of one character; in a log they only push words out of sight.
-_DRAWN = re.compile(r"([ \ufffd─━═_=*-])\1{39,}")
-_HEADLINE = re.compile(r"=== (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)Z (.*)")
+_DRAWN_FROM = 40
+_DRAWN = re.compile(rf"([ \ufffd─━═_=*-])\1{{{_DRAWN_FROM - 1},}}")
+_HEADLINE = re.compile(r"=== ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})Z (.*)")
 _INTEGERS = ("qemu_log", "serial_log")
 _SAME = datetime.timedelta(seconds=5)
 
@@ -43,6 +44,7 @@ class Word(StrEnum):
     RESUMED = "resumed"
     SNAPSHOT_SAVED = "snapshot saved"
     SNAPSHOT_LOADED = "snapshot loaded"
+    SNAPSHOT_FAILED = "snapshot failed"  # one that the timer asked for
     CONSOLE_OPENED = "console opened"
     CONSOLE_CLOSED = "console closed"
     RESTART = "restart"  # by whoever watches
@@ -102,8 +104,9 @@ def parse(line: str) -> Event | None:
     try:
         found: Any = json.loads(line)
         time = datetime.datetime.fromisoformat(found["time"])
+        time.astimezone(datetime.UTC)
         word, text, (qemu_log, serial_log) = found["event"], found["text"], (found[key] for key in _INTEGERS)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
     sizes_fit = all(type(size) is int and size >= 0 for size in (qemu_log, serial_log))
     if not (isinstance(word, str) and isinstance(text, str) and sizes_fit and time.tzinfo is not None):
@@ -115,8 +118,10 @@ def clean(text: str | bytes) -> str:
     """Make a line fit for a terminal: without what would move its cursor, ask it things or fool who reads."""
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    plain = _CONTROLS.sub("", _ESCAPES.sub("", text.rstrip("\r\n").replace("\r", " ")))
-    return _DRAWN.sub(lambda run: run[0][:3] + "…", plain)
+    plain = text.rstrip("\r\n").replace("\r", " ")
+    if not plain.isprintable():  # then there may be something to take out; most lines have nothing
+        plain = _CONTROLS.sub("", _ESCAPES.sub("", plain))
+    return plain if len(plain) < _DRAWN_FROM else _DRAWN.sub(lambda run: run[0][:3] + "…", plain)
 
 
 def merge(
@@ -175,10 +180,18 @@ def _placed(files: Sequence[Written], sizes: Sequence[int]) -> list[tuple[int, b
 
 def _line(source: Source, data: bytes, events: Sequence[Event], index: int) -> Line:
     text = clean(data)
-    if headline := _HEADLINE.fullmatch(text):
-        time = datetime.datetime.fromisoformat(headline[1] + "+00:00")
+    # Pommel writes such lines into QEMU's log only: in the guest's own they are words of the guest's.
+    headline = _HEADLINE.fullmatch(text) if source is Source.QEMU else None
+    if headline is not None and (time := _moment(headline[1])) is not None:
         return Line(time, Source.POMMEL, headline[2])
     return Line(events[index].time if index >= 0 else None, source, text)
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    try:
+        return datetime.datetime.fromisoformat(text + "+00:00")
+    except ValueError:  # there is no such day, or hour
+        return None
 
 
 def _is_told(line: Line, starts: Sequence[datetime.datetime]) -> bool:

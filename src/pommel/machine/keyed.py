@@ -7,10 +7,12 @@ dots either way. An edit leaves every other key as it stands, in its spelling an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from pommel.foreign import check_depth
 from pommel.machine.suboptions import SubOptions
 
 IMPLIED = {"blockdev": "driver", "device": "driver", "object": "qom-type", "netdev": "type"}
@@ -24,17 +26,15 @@ class Keyed:
     implied: str | None
     plain: SubOptions | None
     tree: dict[str, Any] | None = None
+    _last: dict[str, str | None] = field(init=False, repr=False, compare=False)  # by key, the value that counts
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_last", dict(self.pairs()))
 
     @classmethod
     def parse(cls, name: str, text: str) -> Keyed:
         """Take the value of option `name` apart. JSON that is damaged is a value without any key."""
-        if name not in IMPLIED or not text.startswith("{"):
-            return cls(IMPLIED.get(name), SubOptions.parse(text))
-        try:
-            tree = json.loads(text)
-        except (ValueError, RecursionError):
-            tree = {}
-        return cls(IMPLIED[name], None, tree if isinstance(tree, dict) else {})
+        return _parsed(name, text)
 
     def pairs(self) -> Iterator[tuple[str, str | None]]:
         """Every key with its value as text, in order; lists are numbered as QEMU numbers them (`key.0`)."""
@@ -47,15 +47,15 @@ class Keyed:
 
     def get(self, key: str) -> str | None:
         """The value of `key` as text; the last one counts."""
-        return next((value for name, value in reversed(list(self.pairs())) if name == key), None)
+        return self._last.get(key)
 
     def has(self, *keys: str) -> bool:
         """Whether any of `keys` is there."""
-        return any(name in keys for name, _ in self.pairs())
+        return any(key in self._last for key in keys)
 
     def has_under(self, key: str) -> bool:
         """Whether anything is said below `key`: `file.driver` is below `file`."""
-        return any(name.startswith(f"{key}.") for name, _ in self.pairs())
+        return any(name.startswith(f"{key}.") for name in self._last)
 
     def is_on(self, *keys: str) -> bool:
         """Whether any of these switches is on."""
@@ -64,7 +64,11 @@ class Keyed:
     def with_value(self, key: str, value: str | int) -> Keyed:
         """Set `key`, where it stands or at the end. In JSON, `on` and `off` are written as QEMU wants them there."""
         if self.plain is None:
-            return Keyed(self.implied, None, _set(self.tree or {}, key.split("."), value))
+            out = Keyed(self.implied, None, _set(self.tree or {}, key.split("."), value))
+            if sum(name == key for name, _ in out.pairs()) == 1:
+                return out
+            # It is said in another spelling as well: {"file.driver": "file"} beside {"file": {"driver": "file"}}.
+            return Keyed(self.implied, None, _set(self.without(key).tree or {}, key.split("."), value))
         if key == self.implied and self.plain.head is not None:
             return Keyed(self.implied, self.plain.with_head(str(value)))
         return Keyed(self.implied, self.plain.with_value(key, str(value)))
@@ -75,15 +79,12 @@ class Keyed:
 
     def without(self, *keys: str) -> Keyed:
         """Drop `keys`, and all that is said below them."""
-        if self.plain is None:
-            tree = self.tree or {}
-            for key in keys:
-                tree = _drop(tree, key.split("."))
-            return Keyed(self.implied, None, tree)
 
         def gone(name: str) -> bool:
             return any(name == key or name.startswith(f"{key}.") for key in keys)
 
+        if self.plain is None:
+            return Keyed(self.implied, None, _kept(self.tree or {}, "", gone))
         head = None if self.implied and gone(self.implied) else self.plain.head
         return Keyed(self.implied, SubOptions(head, tuple(pair for pair in self.plain.pairs if not gone(pair[0]))))
 
@@ -92,6 +93,18 @@ class Keyed:
         if self.plain is not None:
             return self.plain.render()
         return json.dumps(self.tree, separators=(",", ":"), ensure_ascii=False)
+
+
+@lru_cache(maxsize=512)  # as SubOptions; nobody changes a tree, each edit makes another
+def _parsed(name: str, text: str) -> Keyed:
+    if name not in IMPLIED or not text.startswith("{"):
+        return Keyed(IMPLIED.get(name), SubOptions.parse(text))
+    try:
+        tree = json.loads(text)  # not foreign.parse_json: a path in it may be no UTF-8, and stays as it is
+        check_depth(tree)
+    except (ValueError, RecursionError):
+        tree = {}
+    return Keyed(IMPLIED[name], None, tree if isinstance(tree, dict) else {})
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str | None]]:
@@ -115,10 +128,11 @@ def _set(tree: dict[str, Any], keys: list[str], value: str | int) -> dict[str, A
     return {**tree, key: {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value}
 
 
-def _drop(tree: dict[str, Any], keys: list[str]) -> dict[str, Any]:
-    key, *rest = keys
-    if key not in tree:
-        return tree
-    if rest:
-        return {**tree, key: _drop(tree[key], rest)} if isinstance(tree[key], dict) else tree
-    return {name: inner for name, inner in tree.items() if name != key}
+def _kept(tree: dict[str, Any], prefix: str, gone: Callable[[str], bool]) -> dict[str, Any]:
+    """What is left of `tree`, by the names that `_flat` gives: a key may have dots of its own."""
+    out: dict[str, Any] = {}
+    for key, inner in tree.items():
+        name = f"{prefix}.{key}" if prefix else key
+        if not gone(name):
+            out[key] = _kept(inner, name, gone) if isinstance(inner, dict) else inner
+    return out

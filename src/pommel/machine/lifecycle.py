@@ -80,7 +80,9 @@ def start(
     """
     with serialised(paths):
         if (pid := locks.holder(paths.pidfile)) is not None:
-            raise StateError(f"{paths.name} is already running (pid {pid})", hint=f"pommel console {paths.name}")
+            raise StateError(
+                f"{paths.name} is already running ({locks.whom(pid)})", hint=f"pommel console {paths.name}"
+            )
         paths.make_runtime()
         note_crash(paths)
         sweep(paths)

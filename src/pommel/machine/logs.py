@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pommel import private
 from pommel.machine import events, journal, tailing
-from pommel.machine.journal import Line, Source
+from pommel.machine.journal import Line, Source, Word
 from pommel.paths import MachinePaths
 
-__all__ = ["Line", "Source", "begin", "bound", "follow", "follow_merged", "last", "merged", "older", "tail"]
+__all__ = ["Line", "Serial", "Source", "begin", "bound", "follow", "follow_merged", "last", "merged", "older", "tail"]
 
 ROTATE_BYTES = 1 << 20
 _POLL_S = 0.2
@@ -29,7 +30,7 @@ def begin(paths: MachinePaths, headline: str) -> int:
         tailing.put_aside(path, ROTATE_BYTES)
     events.bound(paths)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    with paths.log.open("ab") as log:
+    with private.appended(paths.log) as log:
         log.write(f"=== {now} {headline}\n".encode())
         return log.tell()
 
@@ -58,6 +59,23 @@ def last(paths: MachinePaths, count: int, *, since: int = 0) -> list[str]:
 def tail(paths: MachinePaths, count: int = 10, *, since: int = 0) -> str:
     """`last` as one text, for an error message."""
     return "\n".join(last(paths, count, since=since))
+
+
+class Serial:
+    """What the guest writes on its serial port: what it wrote in the present run, then line by line what comes."""
+
+    def __init__(self, paths: MachinePaths, count: int = 1000) -> None:
+        self._tail = tailing.Tail(paths.serial_log)
+        starts = [event.serial_log for event in events.read(paths) if event.word == Word.START]
+        # Where the start of the run is not known, no line is known to be of it.
+        since = starts[-1] if starts else tailing.size(paths.serial_log)
+        if since > tailing.size(paths.serial_log):  # turned over since: all that is there is younger
+            since = 0
+        self.before = [journal.clean(line) for _, line in tailing.read_end(paths.serial_log, count, since=since).lines]
+
+    def read(self) -> list[str]:
+        """The whole lines that have come since."""
+        return [journal.clean(line) for line in self._tail.read()[0]]
 
 
 def follow(paths: MachinePaths, count: int = 10, *, done: Callable[[], bool] = lambda: False) -> Iterator[str]:

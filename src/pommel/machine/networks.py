@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pommel.machine.commandline import Argument, CommandLine
+from pommel.machine.forwards import Forward, parse_hostfwd
 from pommel.machine.keyed import Keyed
 from pommel.machine.suboptions import Pair, SubOptions
 
@@ -132,13 +133,19 @@ def forwards_of(backend: Argument) -> tuple[str, ...]:
     return with_forwards(backend).all("hostfwd")
 
 
-def host_ports(line: CommandLine) -> tuple[int, ...]:
-    """The TCP ports of this host that forwards of the user-mode networks take."""
+def host_forwards(line: CommandLine) -> tuple[Forward, ...]:
+    """The forwards of the user-mode networks, but for those in a spelling that QEMU alone knows."""
+    backends = line.find("netdev", "nic", where=lambda a: kind_of(a) == "user")
+    said = (parse_hostfwd(text) for backend in backends for text in forwards_of(backend))
+    return tuple(forward for forward in said if forward is not None)
+
+
+def reverse_ports(line: CommandLine, program: str) -> tuple[int, ...]:
+    """The guest's ports whose connections `program` leads to services of this host."""
     found = []
     for backend in line.find("netdev", "nic", where=lambda a: kind_of(a) == "user"):
-        for forward in forwards_of(backend):
-            proto, _, rest = forward.partition(":")
-            port = rest.rpartition("-")[0].rpartition(":")[2]
-            if proto in ("tcp", "") and port.isdecimal():
-                found.append(int(port))
+        for rule in with_forwards(backend).all("guestfwd"):
+            where, _, how = rule.partition("-")
+            if how.startswith("cmd:") and program in how:
+                found.append(int(where.rpartition(":")[2]))
     return tuple(found)

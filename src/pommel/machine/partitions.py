@@ -1,25 +1,24 @@
 """What a disk's partition table and the boot loader on it say: is it a boot disk, is it a Mac's? Band: core, no I/O.
 
-Reads by `read(offset, count)`, with a limit on everything: an image may be hostile. GPT: UEFI 2.10, chapter 5. FAT:
-Microsoft's fatgen103. What it is not: a file system driver; it looks for a handful of names.
+Reads by `read(offset, count)`, with a limit on everything: an image may be hostile. FAT: Microsoft's fatgen103.
+What it is not: a file system driver; it looks for a handful of names.
 """
 
 from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Read = Callable[[int, int], bytes]
+from pommel.partition_table import Partition, Read, looks_like_fat, partitions
+
 Loader = Literal["OpenCore", "Clover", "EFI"]
 
 _ESP = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 _APPLE = "-0000-11aa-aa11-00306543ecac"  # APFS, HFS+, CoreStorage, Apple Boot, RAID
-_SECTORS = (512, 4096)
-_ENTRIES_MAX, _ENTRY_BYTES_MAX = 256, 1024
-_MBR_EFI, _MBR_FAT, _MBR_APPLE = (0xEF,), (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E), (0xAF, 0xAB)
+_MBR_FAT, _MBR_APPLE = (0xEF, 0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E), (0xAF, 0xAB)  # 0xEF: an EFI system partition
 _CLUSTERS_MAX, _CLUSTER_BYTES_MAX = 64, 64 << 10  # of one folder
 _LONG_NAME, _LABEL, _FOLDER = 0x0F, 0x08, 0x10
 
@@ -41,11 +40,12 @@ def look(read: Read, size_bytes: int) -> Seen:
     """
     boot = read(0, 512)
     loaders, apple, partitioned = [], _is_bare_mac(read), False
-    for kind, start in _partitions(read, boot):
+    for found in partitions(read):
         partitioned = True
+        kind = _kind(read, found)
         apple = apple or kind == "apple"
-        if kind == "fat" and start < size_bytes:
-            loaders.append(_loader_on(read, start))
+        if kind == "fat" and found.start < size_bytes:
+            loaders.append(_loader_on(read, found.start))
     if not partitioned:
         loaders.append(_loader_on(read, 0))
     known = [loader for loader in ("OpenCore", "Clover", "EFI") if loader in loaders]
@@ -53,43 +53,17 @@ def look(read: Read, size_bytes: int) -> Seen:
     return Seen(is_table or apple, known[0] if known else None, apple)
 
 
-def _partitions(read: Read, boot: bytes) -> Iterator[tuple[Literal["fat", "apple", "other"], int]]:
-    for sector in _SECTORS:
-        header = read(sector, 92)
-        if header.startswith(b"EFI PART"):
-            yield from _gpt(read, header, sector)
-            return
-    if boot[510:512] == b"\x55\xaa" and not _looks_like_fat(boot):
-        for index in range(4):
-            kind, start = boot[446 + 16 * index + 4], struct.unpack_from("<I", boot, 446 + 16 * index + 8)[0]
-            if kind in (*_MBR_EFI, *_MBR_FAT):
-                yield "fat", start * 512
-            elif kind:
-                yield "apple" if kind in _MBR_APPLE else "other", start * 512
-
-
-def _gpt(read: Read, header: bytes, sector: int) -> Iterator[tuple[Literal["fat", "apple", "other"], int]]:
-    at, count, size = struct.unpack_from("<QII", header, 72)
-    if not 128 <= size <= _ENTRY_BYTES_MAX:
-        raise ValueError("its partition table is damaged")
-    for index in range(min(count, _ENTRIES_MAX)):
-        entry = read(at * sector + index * size, 128)
-        if not any(entry[:16]):
-            continue
-        kind, start = uuid.UUID(bytes_le=entry[:16]), struct.unpack_from("<Q", entry, 32)[0] * sector
-        if str(kind).endswith(_APPLE):
-            yield "apple", start
-        else:
-            yield "fat" if kind == _ESP or _looks_like_fat(read(start, 512)) else "other", start
+def _kind(read: Read, found: Partition) -> Literal["fat", "apple", "other"]:
+    if isinstance(found.kind, int):
+        return "fat" if found.kind in _MBR_FAT else "apple" if found.kind in _MBR_APPLE else "other"
+    if str(found.kind).endswith(_APPLE):
+        return "apple"
+    return "fat" if found.kind == _ESP or looks_like_fat(read(found.start, 512)) else "other"
 
 
 def _is_bare_mac(read: Read) -> bool:
     """A volume without a partition table: APFS (NXSB), HFS+ (H+, HX)."""
     return read(32, 4) == b"NXSB" or read(1024, 2) in (b"H+", b"HX")
-
-
-def _looks_like_fat(boot: bytes) -> bool:
-    return boot[54:57] == b"FAT" or boot[82:87] == b"FAT32"
 
 
 def _loader_on(read: Read, start: int) -> Loader | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pommel import locks
 from pommel.errors import StateError
-from pommel.machine import qmp
+from pommel.machine import qmp, snapshot_store
 from pommel.machine.events import Word, note_event
 from pommel.machine.permission import must_not_sleep
 from pommel.machine.qmp import Qmp
@@ -51,6 +51,13 @@ def resume(paths: MachinePaths) -> None:
     """
     _must_live(paths)
     must_not_sleep(paths)
+    if snapshot_store.loading(paths) is not None:
+        from pommel.machine import snapshot_loading  # for the rare machine that needs it
+
+        snapshot_loading.let_it_end(paths)
+        if qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: monitor.status())) == "running":
+            note_event(paths, Word.RESUMED)
+            return
     qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: _go_on(monitor, paths.name, paths.directory)))
     note_event(paths, Word.RESUMED)
 

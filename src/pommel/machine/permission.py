@@ -1,25 +1,28 @@
 """What may be done to a machine as it is now, asked with its lock held. Band: shell.
 
 Whoever writes a machine's disks, NVRAM or record does it inside `working_on`. It takes the lock, puts right what a
-killed load or save left, and looks then; what was seen before the lock was had may have changed meanwhile. Which states
-forbid which work stands in the table below, and nowhere else.
+killed load, save or rename left, takes away what any killed command left, and looks then; what was seen before the lock
+was had may have changed meanwhile. Which states forbid which work stands in the table below, and nowhere else.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
 from pommel import locks, writable
 from pommel.errors import StateError
-from pommel.machine import record, snapshot_store
+from pommel.machine import leftovers, moved, naming, record, snapshot_store
 from pommel.machine.exclusive import serialised
 from pommel.machine.snapshot_record import SLEEP_TAG
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
 WAIT_S = 2.0
+_within: ContextVar[frozenset[Path]] = ContextVar("_within", default=frozenset())  # locks, by `working_on`
 _CLONE_IT = "pommel clone {name} NEW, or first: pommel golden {name} --off"
 
 
@@ -55,11 +58,16 @@ RESIZED = Work("resized", asleep=True, golden=True, base=True)
 COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True, takes_room=False)  # looks itself
 CHECKED = Work("checked", running=True)
 DISK_ADDED = Work("given another disk", asleep=True)
+DISK_MOVED = Work("given another place for its disk", running=True)  # memory that sleeps is in the disk, and goes along
 CLONED = Work("cloned", running=True, asleep=True)
 GILDED = Work("made golden", running=True, asleep=True)
 UNGILDED = Work("made a machine like any other")
+RENUMBERED = Work("given other numbers", running=True, asleep=True, golden=True)
+DISPLAY_SET = Work("given another display", asleep=True, golden=True)
 RENAMED = Work("renamed", running=True, base=True)  # memory that sleeps knows no name and no path
 DELETED = Work("deleted", running=True, base=True)
+BACKED_UP = Work("backed up", takes_room=False)
+RESTORED_OVER = Work("replaced by a backup", running=True, asleep=True, golden=True, base=True)
 
 
 @contextlib.contextmanager
@@ -74,6 +82,7 @@ def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, repor
     """
     room_bytes, mend = writable.LEAST_BYTES if work.takes_room else 0, writable.take_it(paths.directory)
     writable.must_take(paths.directory, room_bytes=room_bytes, hint=mend)
+    nested = paths.lock in _within.get()
     with serialised(paths, wait_s=wait_s):
         if not paths.directory.is_dir():
             raise StateError(f"there is no machine {paths.name} any more", hint="pommel list shows the machines")
@@ -81,8 +90,20 @@ def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, repor
             from pommel.machine import snapshot_loading  # not for a machine that never had a snapshot
 
             snapshot_loading.recover(paths, report=report)
+        if not nested:  # else what is there may be in use
+            if (paths.directory / moved.NAME).exists():
+                from pommel.machine import moving  # not for a machine whose disks lie in its folder
+
+                moving.recover(paths)
+            naming.put_right(paths)
+            leftovers.sweep_machine(paths)
+            leftovers.sweep_unfinished(paths.directory.parent)
         must_allow(paths, work)
-        yield
+        held = _within.set(_within.get() | {paths.lock})
+        try:
+            yield
+        finally:
+            _within.reset(held)
 
 
 def must_allow(paths: MachinePaths, work: Work) -> None:
@@ -97,7 +118,7 @@ def must_allow(paths: MachinePaths, work: Work) -> None:
     pid = locks.holder(paths.pidfile)
     if work.running and pid is not None:
         hint = f"pommel stop {paths.name}"
-        raise StateError(f"{paths.name} is running (pid {pid}) and cannot be {work.done}", hint=hint)
+        raise StateError(f"{paths.name} is running ({locks.whom(pid)}) and cannot be {work.done}", hint=hint)
     if work.asleep and sleeps(paths):
         raise _asleep(paths, work, runs=pid is not None)
     if work.golden and paths.record.exists() and record.load(paths.record).golden:

@@ -1,7 +1,7 @@
 """Find a host port for a machine, and let no other machine have it. Band: shell.
 
-Only loopback ports: nothing of a machine is offered to the network. A port is a machine's once its record says so,
-whether it runs or not; finding and recording are one step under a lock.
+By itself only loopback ports: nothing of a machine is offered to the network unless the user writes an address. A port
+is a machine's once its record says so, whether it runs or not; finding and recording are one step under a lock.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from pommel import locks
+from pommel import locks, loopback
 from pommel.errors import MachineError, NotPermitted, PommelError
 from pommel.machine import record
 from pommel.paths import Home
@@ -30,11 +31,13 @@ def allot_port(
     *,
     wanted: int | None,
     keep: Callable[[int], None],
+    claimed: Mapping[int, str] = MappingProxyType({}),
     report: Report = ignore,
 ) -> int:
     """Allot machine `name` the port `wanted` (None: 2222) or else the next free one, and call `keep` with it.
 
-    `keep` writes it to the machine's record. It runs under the lock, so that two processes never allot one port.
+    `claimed` are further ports of other machines, each with its machine. `keep` writes it to the machine's record. It
+    runs under the lock, so that two processes never allot one port.
 
     Raises:
         NotPermitted: `wanted` is a port that only root may use.
@@ -43,7 +46,7 @@ def allot_port(
     """
     first = wanted if wanted is not None else FIRST_SSH_PORT
     with locks.hold(home.root / "ports.lock", busy="another pommel allots ports", wait_s=_LOCK_WAIT_S):
-        taken = _recorded(home, but=name)
+        taken = {**claimed, **_recorded(home, but=name)}
         port = next_free(first, taken)
         keep(port)
     if wanted is not None and port != wanted:
@@ -66,24 +69,32 @@ def next_free(first: int, taken: Collection[int] = ()) -> int:
     raise MachineError("no port is free on 127.0.0.1", hint="ss -ltn shows who listens")
 
 
-def is_free(port: int) -> bool:
-    """Whether 127.0.0.1:`port` can be listened on, found out by listening the way QEMU will.
+def is_free(port: int, host: str = "127.0.0.1", protocol: str = "tcp") -> bool:
+    """Whether `host`:`port` can be listened on, found out by listening the way QEMU will.
 
     Raises:
-        NotPermitted: only root may listen on it.
+        NotPermitted: only root may listen on it, or this host has no 127.0.0.1.
+        UsageError: `host` is no address of this host.
     """
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as trial:
-        # As QEMU's user network does, so that what a closed connection leaves (TIME_WAIT) is no obstacle.
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        trial = socket.socket(family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+    except OSError as refusal:  # a kernel without IPv6
+        raise loopback.missing(refusal, host) or refusal from refusal
+    with contextlib.closing(trial):
+        if protocol == "tcp":
+            # As QEMU's user network does, so that what a closed connection leaves (TIME_WAIT) is no obstacle.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind(("127.0.0.1", port))
-            trial.listen(1)
+            trial.bind((host, port))
+            if protocol == "tcp":
+                trial.listen(1)
         except OSError as refusal:
             if refusal.errno == errno.EADDRINUSE:
                 return False
             if refusal.errno == errno.EACCES:
                 raise NotPermitted(f"only root may use port {port}", hint="choose one from 1024 up") from refusal
-            raise
+            raise loopback.missing(refusal, host) or refusal from refusal
     return True
 
 

@@ -15,6 +15,7 @@ _V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3 = struct.Struct(">QQQII")
 _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
+_EXTERNAL_DATA = 1 << 2
 _CLUSTER_BITS = range(9, 22)
 _NAME_MAX = 1023
 _EXTENSIONS_MAX = 64
@@ -31,6 +32,8 @@ class Header:
     snapshots: int
     backing: str | None
     backing_format: str | None
+    crypt: int = 0  # 0: not encrypted, 1: AES, 2: LUKS
+    external_data: bool = False  # its data are in another file, which it names
 
 
 def read_header(read_at: ReadAt) -> Header:
@@ -42,7 +45,7 @@ def read_header(read_at: ReadAt) -> Header:
     fixed = read_at(0, _V2.size)
     if len(fixed) < _V2.size or not fixed.startswith(MAGIC):
         raise ValueError("it is no qcow2 image")
-    _, version, name_at, name_bytes, cluster_bits, size, _, _, _, _, _, snapshots, _ = _V2.unpack(fixed)
+    _, version, name_at, name_bytes, cluster_bits, size, crypt, _, _, _, _, snapshots, _ = _V2.unpack(fixed)
     if version not in (2, 3) or cluster_bits not in _CLUSTER_BITS:
         raise ValueError(f"its header has version {version} and clusters of 2^{cluster_bits} bytes")
     cluster = 1 << cluster_bits
@@ -50,7 +53,10 @@ def read_header(read_at: ReadAt) -> Header:
         raise ValueError("the name of its backing file lies outside the header")
     backing = _exactly(read_at, name_at, name_bytes) if name_at else None
     kind = _backing_format(read_at, version, name_at or cluster) if backing else None
-    return Header(size, cluster, snapshots, _text(backing), _text(kind))
+    features = _V3.unpack(_exactly(read_at, _V2.size, _V3.size))[0] if version == 3 else 0
+    return Header(
+        size, cluster, snapshots, _text(backing), _text(kind), crypt, external_data=bool(features & _EXTERNAL_DATA)
+    )
 
 
 def _backing_format(read_at: ReadAt, version: int, end: int) -> bytes | None:

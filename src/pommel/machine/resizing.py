@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pommel import locks
 from pommel.errors import BuildError, StateError, UsageError
-from pommel.machine import disk, qmp
+from pommel.machine import backup_bitmaps, disk, qmp
 from pommel.machine.permission import RESIZED, working_on
 from pommel.machine.qmp import Qmp
 from pommel.machine.snapshot_live import node_of
@@ -56,6 +56,7 @@ def _may_become(before: disk.DiskInfo, size_bytes: int) -> None:
 
 
 async def _resize_live(monitor: Qmp, path: Path, size_bytes: int) -> None:
+    await backup_bitmaps.end_jobs(monitor)  # of one that was killed: its filter is in the way
     node = await node_of(monitor, path)
     if node is None:
         raise StateError(f"the machine runs, and {path.name} is not among its disks")

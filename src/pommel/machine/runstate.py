@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class State(StrEnum):
@@ -82,6 +83,18 @@ def read_status(status: str) -> tuple[State, str]:
 def can_power_down(status: str) -> bool:
     """Whether a guest in QMP's `status` could obey the power button, once it is let go on."""
     return status not in _BEYOND_ACPI
+
+
+def standing(status: str) -> Literal["paused", "no-room", "stuck"] | None:
+    """How a guest stands in QMP's `status`: it can be let go on, its disk has no room, or nothing but a stop helps.
+
+    None: it runs, or goes on by itself; one that sleeps is woken up by a key.
+    """
+    if status == NO_ROOM:
+        return "no-room"
+    if status not in _PAUSED or status == "suspended":
+        return None
+    return "paused" if can_power_down(status) else "stuck"
 
 
 def let_go_command(status: str) -> str | None:

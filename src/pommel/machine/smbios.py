@@ -11,6 +11,7 @@ acidanthera/OpenCorePkg, Utilities/macserial (FORMAT.md and its tables). Randomn
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 RANDOM_BYTES = 16  # how many `new_apple_identity` takes
@@ -49,6 +50,30 @@ MODELS = {
     "iMac20,1": Model("C02", "PN5T", "PHC1", (2020, 2021, 2022)),
     "iMac20,2": Model("C02", "046M", "0000", (2020, 2021, 2022)),
     "iMacPro1,1": Model("C02", "HX87", "JG36", (2017, 2018, 2019, 2020, 2021)),
+}
+
+
+# The first and the last macOS, by major number, that Apple offers to a model: its pages "macOS … is compatible with
+# these computers" (support.apple.com, each version's) and, for the first, the system that the model was sold with.
+_OFFERED: dict[str, tuple[float, int]] = {
+    "MacBookPro15,1": (10.13, 15),
+    "MacBookPro16,1": (10.15, 26),
+    "MacBookPro16,2": (10.15, 26),
+    "MacBookPro16,4": (10.15, 26),
+    "MacPro7,1": (10.15, 26),
+    "Macmini8,1": (10.14, 15),
+    "iMac18,3": (10.12, 13),
+    "iMac19,1": (10.14, 15),
+    "iMac20,1": (10.15, 26),
+    "iMac20,2": (10.15, 26),
+    "iMacPro1,1": (10.13, 15),
+}
+_USUAL = ("iMacPro1,1", "iMac20,1")  # the first that is offered a macOS is chosen for it
+
+# Numbers that are printed in public projects, so that many machines share them; Apple's services refuse or mix them up.
+PUBLIC_SERIALS = {
+    "C02FPBZPHX87": "kholia/OSX-KVM's configuration of October 2025",
+    "C02TM2ZBHX87": "kholia/OSX-KVM's configuration of before, and sickcodes/Docker-OSX's",
 }
 
 
@@ -111,6 +136,38 @@ def check_mlb(mlb: str) -> str | None:
     if not 1 <= int(found["week"]) <= 53:
         return f"there is no week {found['week']}"
     return None if _checksum(mlb) == 0 else "its checksum does not fit"
+
+
+def why_public(numbers: Mapping[str, str]) -> str | None:
+    """Say why these numbers are nobody's own (`serial` and `uuid` of a boot disk); None: they may be somebody's."""
+    serial = numbers.get("serial", "")
+    if not serial:
+        return "there is no serial number"
+    if serial in PUBLIC_SERIALS:
+        return f"{serial} stands in {PUBLIC_SERIALS[serial]}"
+    if wrong := check_serial(serial):
+        return f"{serial} is a placeholder: {wrong}"
+    return None if numbers.get("uuid") else f"beside {serial} stands no UUID"
+
+
+def offered(model: str, macos: str) -> bool | None:
+    """Whether Apple offers that macOS (a number such as 14 or 10.15) to the model; None: not known."""
+    if model not in _OFFERED or (number := _major(macos)) is None:
+        return None
+    first, last = _OFFERED[model]
+    return first <= number <= last
+
+
+def model_for(macos: str | None, wanted: str | None = None) -> str:
+    """The Mac for a machine with that macOS: `wanted`, if numbers can be made for it and it is offered that macOS."""
+    if wanted in MODELS and (macos is None or offered(wanted, macos) is not False):
+        return wanted
+    return next((model for model in _USUAL if macos is None or offered(model, macos)), _USUAL[0])
+
+
+def _major(macos: str) -> float | None:
+    found = re.match(r"(10\.\d+|\d+)", macos)
+    return float(found[1]) if found else None
 
 
 class _Draw:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pommel.errors import PommelError, StateError
-from pommel.machine import disk
+from pommel.machine import backup_bitmaps, disk
 
 _LONG_S = 3600.0
 
@@ -40,6 +40,7 @@ def apply(disks: Sequence[Path], tag: str) -> None:
         BuildError: qemu-img fails; some disks may be put back and some not.
     """
     for path in disks:
+        backup_bitmaps.drop_cold(path)
         disk.qemu_img("snapshot", "-a", tag, str(path), timeout_s=_LONG_S)
 
 
@@ -52,6 +53,17 @@ def delete(disks: Sequence[Path], tag: str) -> None:
     for path in disks:
         if path.exists() and tag in disk.snapshot_tags(path):
             disk.qemu_img("snapshot", "-d", tag, str(path), timeout_s=_LONG_S)
+
+
+def mend(disks: Sequence[Path]) -> None:
+    """Repair what a killed qemu-img or QEMU left half done in those of the disks that can hold snapshots.
+
+    Raises:
+        BuildError: one is damaged beyond that, or in use.
+    """
+    for path in disks:
+        if _is_qcow2(path):
+            disk.repair(path)
 
 
 def lacking(disks: Sequence[Path], tag: str) -> list[str]:
@@ -72,3 +84,11 @@ def refuse(path: Path, tag: str) -> None:
         raise StateError(
             f"{path.name} holds a snapshot {tag} that Pommel did not make", hint=f"qemu-img snapshot -l {path}"
         )
+
+
+def _is_qcow2(path: Path) -> bool:
+    try:
+        disk.header(path)
+    except (OSError, ValueError):
+        return False
+    return True

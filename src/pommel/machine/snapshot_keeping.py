@@ -5,12 +5,13 @@ Called with the machine's lock held, after `snapshot_loading.recover`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Callable
 from pathlib import Path
 
 from pommel import locks
-from pommel.errors import BuildError, StateError
+from pommel.errors import BuildError, PommelError, StateError
 from pommel.machine import qmp, snapshot_cold, snapshot_live, snapshot_store
 from pommel.machine.own_disks import all_disks
 from pommel.machine.snapshot_record import Snapshot
@@ -33,7 +34,18 @@ def keep(paths: MachinePaths, tag: str, wanted: Wanted, report: Report) -> Snaps
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     try:
         with snapshot_store.making(paths, tag) as aside:
-            saved = (save_live if runs(paths) else save_cold)(paths, tag, wanted, aside, report)
+            try:
+                saved = (save_live if runs(paths) else save_cold)(paths, tag, wanted, aside, report)
+            except StateError:  # nothing was begun, and a snapshot called so is somebody else's
+                raise
+            except BaseException:  # its qemu-img or QEMU was killed, perhaps
+                if not runs(paths):
+                    with contextlib.suppress(
+                        PommelError
+                    ):  # in use by a QEMU that is ending: the next command sees to it
+                        snapshot_cold.mend(wanted.disks)
+                        snapshot_cold.delete(wanted.disks, tag)
+                raise
             done = saved.record(tag, now)
             try:
                 snapshot_store.write_record(aside, done)

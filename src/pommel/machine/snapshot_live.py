@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from pommel.errors import MachineError, StateError
-from pommel.machine import qmp
+from pommel.machine import backup_bitmaps, qmp, usb_plug
 from pommel.machine.qmp import Qmp
 from pommel.paths import MachinePaths
+from pommel.progress import Report, ignore, warn
 
 _HELLO_S = 2.0
 _LONG_S = 900.0  # QEMU answers nobody while it writes RAM out
@@ -55,9 +56,14 @@ class Drives:
 
 @contextlib.asynccontextmanager
 async def monitor_of(paths: MachinePaths) -> AsyncIterator[Qmp]:
-    """Connect for long work: quick to say that the monitor is taken, patient once it answers."""
+    """Connect for long work: quick to say that the monitor is taken, patient once it answers.
+
+    The machine's lock is held, so what a backup has at work here was left by one that was killed, and is called off: it
+    has a filter between a disk and its drive.
+    """
     await qmp.query_status(paths.qmp, timeout_s=_HELLO_S)
     async with qmp.connect(paths.qmp, timeout_s=_LONG_S) as monitor:
+        await backup_bitmaps.end_jobs(monitor)
         yield monitor
 
 
@@ -97,7 +103,11 @@ async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
     """Why RAM cannot be saved, in QEMU's words where they are QEMU's; empty: nothing is known to forbid it."""
     told = (await monitor.execute("query-migrate")).get("blocked-reasons", [])
     others = [f"the drive {drive.label} can be written to and is none of the machine's disks" for drive in found.others]
-    return [*map(str, told), *others]
+    # It would not be as it was: unplugged for the guest, and a QEMU without it cannot load what has it.
+    plugged = [
+        f"it has the USB device {each.match} of this host (pommel usb detach)" for each in await usb_plug.held(monitor)
+    ]
+    return [*map(str, told), *others, *plugged]
 
 
 async def ram_bytes(monitor: Qmp) -> int:
@@ -126,12 +136,44 @@ async def save_disks(monitor: Qmp, tag: str, found: Drives) -> None:
     await monitor.execute("transaction", {"actions": actions})
 
 
-async def load_with_ram(monitor: Qmp, tag: str, found: Drives) -> None:
+async def load_with_ram(monitor: Qmp, tag: str, found: Drives, *, same: bool = False, report: Report = ignore) -> None:
     """Put disks, RAM and devices back to `tag`; a guest that ran goes on from there.
+
+    The disks forget what has changed since a backup, unless they are the `same` as the snapshot's. Drives that wrote
+    through and no longer do are told of.
 
     Raises:
         MachineError: QEMU refuses, or failed half-way: then the guest is beyond use and stands still.
     """
+    through = await _writing_through(monitor)
+    if same:
+        async with backup_bitmaps.laid_aside(monitor, found.nodes):
+            await _load(monitor, tag, found)
+    else:
+        await backup_bitmaps.drop(monitor, found.nodes)
+        await _load(monitor, tag, found)
+    # QEMU's IDE disks (AHCI's are such) then take for on the write cache that they tell their guest of (ide_identify,
+    # ide_drive_post_load: hw/ide/core.c), and QEMU lets nobody turn it off while they are in use.
+    if lost := sorted(through - await _writing_through(monitor)):
+        warn(
+            report,
+            f"QEMU does not write through to {', '.join(lost)} any more, since it has loaded the machine's memory: what"
+            " the guest does not flush is lost if QEMU or this host fails; a restart writes through again",
+        )
+
+
+async def _writing_through(monitor: Qmp) -> set[str]:
+    """The drives that write each piece to the host's disk before they say that it is written (cache=writethrough)."""
+    told = await monitor.execute("query-block")
+    blocks = [block for block in told if block.get("inserted")]
+    return {
+        str(block.get("device") or block.get("qdev"))
+        for block in blocks
+        if not block["inserted"].get("cache", {}).get("writeback", True)
+    }
+
+
+async def _load(monitor: Qmp, tag: str, found: Drives) -> None:
     await _job(monitor, "snapshot-load", {"tag": tag, "vmstate": found.nodes[0], "devices": found.nodes})
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pommel.errors import BuildError, MachineError, StateError
 from pommel.machine import qmp, snapshot_cold, snapshot_live, snapshot_store
 from pommel.machine.exclusive import serialised
+from pommel.machine.own_disks import all_disks
 from pommel.machine.permission import LOADED, working_on
 from pommel.machine.snapshot_keeping import drop, files_of, keep, remover, runs
 from pommel.machine.snapshot_record import Snapshot, automatic_tag
@@ -20,6 +21,7 @@ from pommel.paths import MachinePaths, write_atomic
 from pommel.progress import Progress, Report, ignore, warn
 
 _BROKEN = "restore-vm"  # QEMU's word for a guest whose loading failed half-way
+_RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def resume(paths: MachinePaths, tag: str, *, once: bool = False, report: Report 
     async def work() -> None:
         async with snapshot_live.monitor_of(paths) as monitor:
             found = await snapshot_live.drives(monitor, files, paths.nvram)
-            await snapshot_live.load_with_ram(monitor, tag, found)
+            await snapshot_live.load_with_ram(monitor, tag, found, same=once, report=report)
             # Before the guest does anything that going back would undo.
             snapshot_store.end_load(paths)
             if once:
@@ -97,6 +99,8 @@ def recover(paths: MachinePaths, *, report: Report = ignore) -> None:
         if (pending := snapshot_store.loading(paths)) is not None:
             _end(paths, pending, report)
         if left := snapshot_store.half_made(paths):
+            if not runs(paths):
+                snapshot_cold.mend(all_disks(paths))
             remove = remover(paths)
             for tag in left:
                 remove(tag)
@@ -132,36 +136,62 @@ def _load_cold(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report
 def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> Loaded:
     pending = _begin(paths, snapshot, live=True, report=report)
     try:
-        qmp.run(_goto(paths, snapshot.tag))
+        qmp.run(_goto(paths, snapshot.tag, report=report))
     except MachineError as failure:
         _end(paths, pending, report)
+        if not runs(paths):
+            raise MachineError(
+                f"{snapshot.tag} could not be loaded, and QEMU has ended: {failure.message}",
+                hint=f"pommel log {paths.name}; go on from before with: "
+                f"pommel snapshot load {paths.name} {pending.safety}",
+            ) from failure
         raise MachineError(
             f"{snapshot.tag} could not be loaded, and {paths.name} is as it was: {failure.message}"
         ) from failure
     snapshot_store.end_load(paths)
+    if pending.ran:
+        qmp.run(_go_on(paths))
     drop(paths, pending.safety)
     return Loaded(snapshot)
 
 
 def _begin(paths: MachinePaths, snapshot: Snapshot, *, live: bool, report: Report) -> Loading:
-    """Save what is there under a tag of ours, and note that a load begins."""
+    """Save what is there under a tag of ours, have the guest stand still, and note that a load begins."""
     safety = automatic_tag(set(snapshot_store.tags(paths)))
     note = f"made of what was there before {snapshot.tag} was loaded"
     keep(paths, safety, Wanted(tuple(files_of(paths, snapshot)), live, note), report)
-    pending = Loading(snapshot.tag, safety, live)
+    ran = qmp.run(_stand_still(paths)) if live else None
+    pending = Loading(snapshot.tag, safety, live, ran)
     try:
         snapshot_store.begin_load(paths, pending)
     except OSError as failure:
+        if ran:
+            qmp.run(_go_on(paths))
         drop(paths, safety)
         raise BuildError(f"the load cannot begin: {failure}") from failure
     return pending
 
 
-async def _goto(paths: MachinePaths, tag: str, *, go_on: bool = False) -> None:
+async def _stand_still(paths: MachinePaths) -> bool:
+    """Stop the guest's vCPUs; say whether they ran."""
+    async with snapshot_live.monitor_of(paths) as monitor:
+        if await monitor.status() != _RUNNING:
+            return False
+        await monitor.execute("stop")
+        return True
+
+
+async def _go_on(paths: MachinePaths) -> None:
+    async with snapshot_live.monitor_of(paths) as monitor:
+        if await monitor.status() != _RUNNING:
+            await monitor.execute("cont")
+
+
+async def _goto(paths: MachinePaths, tag: str, *, go_on: bool = False, report: Report = ignore) -> None:
     files = files_of(paths, snapshot_store.read(paths, tag))
     async with snapshot_live.monitor_of(paths) as monitor:
         found = await snapshot_live.drives(monitor, files, paths.nvram)
-        await snapshot_live.load_with_ram(monitor, tag, found)
+        await snapshot_live.load_with_ram(monitor, tag, found, report=report)
         if go_on:
             await monitor.execute("cont")
 
@@ -172,21 +202,36 @@ def _end(paths: MachinePaths, pending: Loading, report: Report) -> None:
         if pending.live:
             _undo_live(paths, pending)
         else:
+            snapshot_cold.mend(all_disks(paths))
             _put_back(paths, snapshot_store.read(paths, pending.safety))
         snapshot_store.end_load(paths)
+        if pending.ran:
+            qmp.run(_go_on(paths))
         drop(paths, pending.safety)
-    else:
-        # The QEMU that was loading is gone, or another has come up: the guest may have worked since, so nothing is
-        # put back over that, and what there was before stays to be loaded.
-        snapshot_store.end_load(paths)
-        warn(report, f"a load of {pending.tag} was cut off; what there was before is kept as snapshot {pending.safety}")
+        return
+    told = f"a load of {pending.tag} was cut off; what there was before is kept as snapshot {pending.safety}"
+    if pending.ran is not None and not runs(paths):
+        # QEMU died while it went from disk to disk, or after that: the guest stood still, so nothing is lost by going
+        # back, and disks of two moments would be.
+        snapshot_cold.mend(all_disks(paths))
+        _put_back(paths, snapshot_store.read(paths, pending.safety))
+        told += ", and its disks are as they were then"
+    # Else the guest may have worked since: nothing is put back over that.
+    snapshot_store.end_load(paths)
+    warn(report, told)
+
+
+def let_it_end(paths: MachinePaths, *, report: Report = ignore) -> None:
+    """End a load that was cut off, before the guest that stands still for it goes on. Raises as `recover`."""
+    if snapshot_store.loading(paths) is not None:
+        recover(paths, report=report)
 
 
 def _undo_live(paths: MachinePaths, pending: Loading) -> None:
     if not qmp.run(_is_broken(paths)):
         return  # it was done, or never begun
     try:
-        qmp.run(_goto(paths, pending.safety, go_on=True))
+        qmp.run(_goto(paths, pending.safety, go_on=pending.ran is None))
     except MachineError as failure:
         snapshot_store.end_load(paths)
         raise MachineError(

@@ -17,6 +17,8 @@ FORMAT = 1
 _TAG = re.compile(r"(?!\d+\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 SLEEP_TAG = "asleep"  # of a machine that was put to sleep on disk (`savestate`)
 _AUTOMATIC = "before-load"
+TIMED_TAG = re.compile(r"auto-[0-9]{8}-[0-9]{6}\Z")  # of those that the timer makes (`schedule`)
+TIMED_NOTE = "made by the timer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def check_tag(tag: str) -> str:
             f"{tag!r} cannot be a snapshot's name",
             hint="use 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit, and not digits alone",
         )
-    if tag == SLEEP_TAG or tag.startswith(_AUTOMATIC):
+    if tag == SLEEP_TAG or tag.startswith(_AUTOMATIC) or TIMED_TAG.match(tag):
         raise UsageError(f"{tag!r} is a name that Pommel keeps for itself", hint="choose another")
     return tag
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report
     nvram = _keep_nvram(aside, paths, _nvram(paths))
     snapshot_cold.save(wanted.disks, tag)
     slept = _FALLS_BACK + "the machine sleeps, and its memory is kept for when it wakes up"
-    note = wanted.note or (slept if SLEEP_TAG in snapshot_store.tags(paths) else "")
+    note = _both(wanted.note, slept if SLEEP_TAG in snapshot_store.tags(paths) else "")
     return Saved(wanted.disks, ram=False, nvram=nvram, note=note)
 
 
@@ -112,8 +113,13 @@ async def _save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path,
     nvram = _keep_nvram(aside, paths, before)
     size = disk.snapshot_tags(wanted.disks[0]).get(tag, 0)
     left_out = tuple(drive.label for drive in (*found.others, *found.discarding))
-    note = wanted.note or (_FALLS_BACK + why if why else "")
+    note = _both(wanted.note, _FALLS_BACK + why if why else "")
     return Saved(wanted.disks, with_ram, nvram, size, note, left_out)
+
+
+def _both(why_there: str, why_without: str) -> str:
+    """A snapshot's note: why it is there, if nobody asked for it, and why it has no RAM, if one would expect it."""
+    return "; ".join(filter(None, (why_there, why_without)))
 
 
 async def _why_without_ram(monitor: Qmp, found: Drives, paths: MachinePaths) -> str:
@@ -122,7 +128,7 @@ async def _why_without_ram(monitor: Qmp, found: Drives, paths: MachinePaths) -> 
         return "; ".join(blockers)
     takes = await snapshot_live.ram_bytes(monitor) + _SLACK_BYTES
     try:
-        disk.check_room(paths.directory, takes)
+        disk.check_room(_folder_of(paths.disk), takes)
     except PommelError as full:
         return full.message
     return ""
@@ -152,6 +158,11 @@ async def _told(work: Coroutine[Any, Any, None], grows: Path, most: int, report:
                 await asyncio.wait({task}, timeout=_TICK_S)
     except* PommelError as failures:
         raise failures.exceptions[0] from None
+
+
+def _folder_of(path: Path) -> Path:
+    """Where a disk lies that may be a link to another drive."""
+    return Path(os.path.realpath(path)).parent
 
 
 def _blocks(path: Path) -> int:

@@ -26,11 +26,16 @@ _MARK = ".building."
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """A load of `tag` under way; `safety` holds what was there before. `live`: by a running QEMU."""
+    """A load of `tag` under way; `safety` holds what was there before. `live`: by a running QEMU.
+
+    `ran` says of a live one whether the guest ran before: it stands still from before this note until after it, so that
+    nothing can have been written meanwhile. None: it did not stand still, by an earlier version's doing.
+    """
 
     tag: str
     safety: str
     live: bool
+    ran: bool | None = None
 
 
 def folder(paths: MachinePaths) -> Path:

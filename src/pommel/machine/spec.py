@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pommel.machine import numbers_wanted, schedule
+from pommel.machine.adapters import CHOICES, parse_outputs, parse_resolution
+from pommel.machine.forwards import parse_forwards, parse_reverses
+from pommel.machine.shares import parse_shares
+from pommel.machine.usb import parse_devices
 from pommel.settings import (
     Setting,
     choice,
@@ -31,6 +36,7 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 # The name of a network device: up to 15 bytes (IFNAMSIZ), no slash, no colon, no blank.
 _NETWORK = re.compile(r"(user|upstream|passt|none|(bridge|tap):[^/:\s,=]{1,15})\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
+_VFIO = re.compile(r"([0-9a-f]{4}:)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?:,romfile=(/[^\0\n]+))?\Z", re.IGNORECASE)
 KEPT = ("gdb", "monitor", "qmp", "vnc", "spice", "serial")  # what `keep` may name
 
 
@@ -46,6 +52,25 @@ def _parse_network(raw: Any) -> str:
     if not isinstance(raw, str) or not _NETWORK.match(raw):
         raise ValueError('"user", "upstream", "bridge:NAME", "tap:NAME", "passt" or "none"')
     return raw
+
+
+def _parse_vfio(raw: Any) -> tuple[str, ...]:
+    """PCI devices of the host: addresses with their domain, in lower case, each perhaps with a ROM's absolute path."""
+    words = raw.split() if isinstance(raw, str) else raw
+    wanted = 'a list of PCI addresses, such as ["01:00.0", "01:00.1"] or ["01:00.0,romfile=/path/to/card.rom"]'
+    if not isinstance(words, list | tuple):
+        raise ValueError(wanted)
+    found = []
+    for word in words:
+        match = _VFIO.match(word) if isinstance(word, str) else None
+        if match is None:
+            raise ValueError(wanted)
+        address = f"{match[1] or '0000:'}{match[2]}".lower()
+        found.append(address + (f",romfile={match[3]}" if match[3] else ""))
+    addresses = [word.partition(",")[0] for word in found]
+    if len(set(addresses)) < len(addresses):
+        raise ValueError(f"{wanted}, each once")
+    return tuple(found)
 
 
 def _parse_mac(raw: Any) -> str:
@@ -88,8 +113,24 @@ class MachineSpec:
     upstream_drives: str = "copy"  # copy | upstream | none: the upstream's further drives
     network: str | None = None  # user | upstream | bridge:NAME | tap:NAME | passt | none; None: user
     mac: str | None = None  # the network card's address; None: the record's
+    forwards: tuple[str, ...] = ()  # ports of this host that lead into the guest, as `machine.forwards` spells them
+    reverse: tuple[str, ...] = ()  # services of this host for the guest, likewise
     ssh_host: str | None = None  # where the guest answers SSH, if not by a forward on 127.0.0.1
+    console_tls: bool | None = None  # whether the console page is served by TLS; None: if there is a certificate
+    console_tls_cert: str | None = None  # a PEM file; None: one that Pommel makes
+    console_tls_key: str | None = None  # its key's file; None: it is in the same
     keep: tuple[str, ...] = ()  # which of the upstream's open ports stay, by KEPT's names
+    identity: numbers_wanted.Wanted | None = None  # None: its own, unless its boot disk has somebody's
+    apple_services: bool = False  # hide from macOS that it is a virtual machine
+    vfio: tuple[str, ...] = ()  # the host's PCI devices for the guest: DDDD:BB:DD.F, perhaps with ,romfile=PATH
+    usb: tuple[str, ...] = ()  # the host's USB devices for the guest, as `machine.usb` spells them
+    balloon: bool = False  # a device by which the guest gives memory back
+    set_clock: bool = True  # its guest's clock, after a rest
+    snapshots: Mapping[str, Any] | None = None  # when it is saved by itself, as `machine.schedule` parses it
+    shares: tuple[str, ...] = ()  # the host's folders for the guest, as `machine.shares` spells them
+    display: str | None = None  # the adapter, by adapters.CHOICES; None: the boot script's
+    resolution: str | None = None  # of the firmware's picture, OpenCore's and what the adapter tells: WIDTHxHEIGHT
+    displays: int = 1
     reasons: Mapping[str, str] = field(default_factory=dict)  # key -> why, where it is Pommel that chose the value
 
     @classmethod
@@ -114,6 +155,13 @@ SETTINGS: tuple[Setting, ...] = (
         "macos", parse_text, None, "which macOS: a name or number, such as sonoma or 14; none for the trial machine"
     ),
     Setting("boot_disk", parse_text, None, "a boot disk (qcow2) to use in place of the upstream's OpenCore.qcow2"),
+    Setting(
+        "identity",
+        numbers_wanted.parse,
+        None,
+        'the Mac\'s serial numbers: own, upstream (the boot disk\'s), or { model = "…", serial = "…", mlb = "…" }',
+    ),
+    Setting("apple_services", parse_bool, False, "true hides from macOS 15 and later that it is a virtual machine"),
     Setting("accel", choice("auto", "kvm", "tcg"), "auto", "how guest code runs; auto tries KVM for real"),
     Setting("cpu", _parse_model, None, "QEMU CPU model, such as Haswell-noTSX"),
     Setting("cpu_flags", parse_flags, (), 'CPU flags to add or drop, such as ["+avx2", "-hle"]'),
@@ -141,10 +189,34 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("mac", _parse_mac, None, "the network card's address; else one of its own that never changes"),
     Setting("keep", parse_words_of(*KEPT), (), "open ports of the boot script to keep: " + ", ".join(KEPT)),
     Setting("ssh_host", parse_text, None, "the guest's own address, for a network without a port forward"),
+    Setting(
+        "forwards",
+        parse_forwards,
+        (),
+        'ports of this host that lead into the guest, such as ["8080:80", "5353:53/udp"]',
+    ),
+    Setting("reverse", parse_reverses, (), 'services of this host for the guest, such as ["5432:127.0.0.1:5432"]'),
     Setting("ssh_port", parse_port, None, "host port for the guest's SSH, on 127.0.0.1"),
     Setting("ssh_user", parse_text, None, "who to be in the guest"),
     Setting("console_port", parse_port, None, "host port of the console page"),
+    Setting("console_tls", parse_bool, None, "true serves the console page by TLS, with a certificate of its own"),
+    Setting("console_tls_cert", parse_text, None, "a certificate (PEM) for the console page; TLS is on with it"),
+    Setting("console_tls_key", parse_text, None, "the certificate's key (PEM), if it is in a file of its own"),
     Setting("stop_timeout", parse_seconds, 60.0, "how long a guest may take to power down"),
     Setting("clipboard", parse_bool, False, "true syncs its clipboard with this desktop's while it runs"),
+    Setting("vfio", _parse_vfio, (), 'PCI devices of the host for the guest, such as ["01:00.0", "01:00.1"]'),
+    Setting("shares", parse_shares, (), 'folders of this host for the guest, such as ["~/work", "~/music read-only"]'),
+    Setting("usb", parse_devices, (), 'USB devices of the host for the guest, such as ["05ac:12a8", "1-2.3"]'),
+    Setting("balloon", parse_bool, False, "true lets the guest give memory back that it does not use"),
+    Setting("set_clock", parse_bool, True, "false leaves the guest's clock alone after a rest"),
+    Setting("snapshots", schedule.parse, None, 'save it by itself, such as { every = "1d", keep = 7 }'),
+    Setting(
+        "display",
+        choice(*CHOICES),
+        None,
+        "the display adapter: " + ", ".join(CHOICES) + "; else the boot script's",
+    ),
+    Setting("resolution", parse_resolution, None, "the picture's size from the boot picker on, such as 1920x1080"),
+    Setting("displays", parse_outputs, 1, "how many displays; more than one needs display = virtio-gpu, and no macOS"),
     Setting("qemu_args", parse_texts, (), "arguments to append to QEMU's, as they are"),
 )

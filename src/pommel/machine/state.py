@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pommel import locks
 from pommel.errors import PommelError
+from pommel.handles import start_ticks
 from pommel.machine import logs
 from pommel.machine.journal import telling
 from pommel.machine.runstate import FULL, NO_ROOM, Observed, State, read_status
@@ -52,7 +53,7 @@ def observe(paths: MachinePaths, *, ask_s: float = 0.0) -> Observed:
     """
     pid = locks.holder(paths.pidfile)
     run = _load(run_file(paths))
-    begun = run is not None and _start_ticks(run.pid) == run.start_ticks and _boot_id() == run.boot_id
+    begun = run is not None and start_ticks(run.pid) == run.start_ticks and _boot_id() == run.boot_id
     if run is not None and begun and run.phase == "starting":
         return Observed(paths.name, State.STARTING, pid)
     if pid is None:
@@ -62,7 +63,10 @@ def observe(paths: MachinePaths, *, ask_s: float = 0.0) -> Observed:
 
 
 def ask_all(looks: Sequence[tuple[MachinePaths, Observed]], ask_s: float) -> list[Observed]:
-    """Ask those of these that live, all at the same time, whether their guests run; not from inside an event loop."""
+    """Ask those of these that live, all at the same time, whether their guests run; not from inside an event loop.
+
+    One that ended meanwhile is told as it is now.
+    """
     living = [index for index, (_, seen) in enumerate(looks) if seen.state is State.RUNNING]
     found = [seen for _, seen in looks]
     if living:
@@ -74,7 +78,9 @@ def ask_all(looks: Sequence[tuple[MachinePaths, Observed]], ask_s: float) -> lis
             return await asyncio.gather(*(_asked(*looks[index], ask_s) for index in living))
 
         for index, answer in zip(living, qmp.run(ask()), strict=True):
-            found[index] = answer
+            paths = looks[index][0]
+            # Asking takes up to `ask_s`, and no answer is also what a QEMU gives that has just ended.
+            found[index] = answer if locks.holder(paths.pidfile) is not None else observe(paths)
     return found
 
 
@@ -110,7 +116,7 @@ def _at_rest(paths: MachinePaths, run: Run | None) -> Observed:
 
 def _alive(paths: MachinePaths, pid: int, accel: str | None) -> Observed:
     seen = Observed(paths.name, State.RUNNING, pid if pid > 0 else None, accel=accel)
-    ticks = _start_ticks(pid)
+    ticks = start_ticks(pid)
     if ticks is None:  # in another container, or gone this instant
         return seen
     # Boot time goes on through sleep and does not jump when the wall clock is set.
@@ -144,7 +150,7 @@ async def is_disk_full(monitor: Qmp) -> bool:
 
 
 def _save(paths: MachinePaths, phase: str, pid: int, accel: str | None) -> None:
-    ticks = _start_ticks(pid)
+    ticks = start_ticks(pid)
     if ticks is not None:  # None: it is gone, and there is nothing to record
         write_atomic(run_file(paths), json.dumps(asdict(Run(phase, pid, ticks, _boot_id(), accel, str(paths.runtime)))))
 
@@ -155,16 +161,6 @@ def _load(path: Path) -> Run | None:
     except (OSError, ValueError, TypeError):  # absent or damaged: it speaks of nobody
         return None
     return run if isinstance(run.pid, int) and run.pid > 0 else None
-
-
-def _start_ticks(pid: int) -> int | None:
-    """When process `pid` began, in clock ticks since boot (proc_pid_stat(5), field 22); None: there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks and parentheses
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _boot_id() -> str:

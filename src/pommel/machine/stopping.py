@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from pommel import locks
 from pommel.errors import BusyError, MachineError, PommelError
+from pommel.handles import Handle
 from pommel.machine.ending import note_crash
 from pommel.machine.events import Word, note_event
 from pommel.machine.exclusive import serialised, sweep
 from pommel.machine.permission import sleeps
-from pommel.machine.pinned import Pinned, pin_holder
+from pommel.machine.pinned import pin_holder
 from pommel.machine.runstate import NO_ROOM, can_power_down, let_go_command
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore, warn
@@ -123,7 +124,7 @@ def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float, force: bool
 
 class _Ladder:
     def __init__(
-        self, paths: MachinePaths, qemu: Pinned, report: Report, patience: Patience, ask_guest: AskGuest | None
+        self, paths: MachinePaths, qemu: Handle, report: Report, patience: Patience, ask_guest: AskGuest | None
     ) -> None:
         self._paths, self._qemu, self.report, self._patience = paths, qemu, report, patience
         self._ask_guest = ask_guest

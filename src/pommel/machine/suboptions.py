@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 Pair = tuple[str, str | None]
 
@@ -23,11 +24,7 @@ class SubOptions:
     @classmethod
     def parse(cls, text: str) -> SubOptions:
         """Take a value apart. Any text is accepted, and `render` gives the same text back."""
-        items = _split(text)
-        head = None
-        if "=" not in items[0]:
-            head, items = items[0], items[1:]
-        return cls(head, tuple(_pair(item) for item in items))
+        return _parsed(text)
 
     def render(self) -> str:
         """Put the value together again, commas doubled."""
@@ -79,6 +76,15 @@ class SubOptions:
 def escape(text: str) -> str:
     """Double the commas of one item."""
     return text.replace(",", ",,")
+
+
+@lru_cache(maxsize=512)  # whoever reads a line asks each of its values over and over
+def _parsed(text: str) -> SubOptions:
+    items = _split(text)
+    head = None
+    if "=" not in items[0]:
+        head, items = items[0], items[1:]
+    return SubOptions(head, tuple(_pair(item) for item in items))
 
 
 def _split(text: str) -> list[str]:

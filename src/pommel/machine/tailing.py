@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from pommel import private
 from pommel.machine.journal import Written
 
 MOST = 1 << 20  # the most that is read back for one answer
@@ -119,7 +120,7 @@ def _kept_end(path: Path, limit: int) -> bool:
     """Copy the file aside, of a much larger one its end of twice the limit; whether there was room."""
     aside = older(path).with_name(f".{older(path).name}.new")
     try:
-        with path.open("rb") as source, aside.open("wb") as target:
+        with path.open("rb") as source, private.written(aside) as target:
             source.seek(-min(2 * limit, size(path)), os.SEEK_END)
             shutil.copyfileobj(source, target)
         aside.replace(older(path))

@@ -13,14 +13,16 @@ import fcntl
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pommel import private
 from pommel.errors import BuildError, StateError
 from pommel.machine.copying import clone_blocks
 from pommel.machine.disk import check_room
 from pommel.progress import Progress, Report, ignore
 
+Ready = Callable[[os.stat_result], None]
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
 _MAY_WRITE, _DENIES_WRITE = 101, 201
 _PIECE = 8 << 20
@@ -63,16 +65,17 @@ def refuse_if_used(path: Path) -> None:
         raise StateError(f"{path} is in use by {user}", hint="shut that machine down first, in the tool that runs it")
 
 
-def copy_image(source: Path, target: Path, *, report: Report = ignore) -> None:
+def copy_image(source: Path, target: Path, *, report: Report = ignore, ready: Ready | None = None) -> None:
     """Copy the file `source` whole, holes as holes, to `target`, which is there afterwards or not at all.
 
-    Blocks are shared where the file system can; a copy is read again and compared. Hold `kept_still(source)`.
+    Blocks are shared where the file system can; a copy is read again and compared. Hold `kept_still(source)`. `ready`
+    is told of the copy when it is whole and has another name still; then no blocks are shared.
 
     Raises:
         BuildError: there is too little room, the copy is not equal, or the source changed meanwhile.
     """
     before = source.stat()
-    if clone_blocks(source, target):
+    if ready is None and clone_blocks(source, target):
         report(Progress("copy", f"{target.name} shares its blocks with {source.name}", finished=True))
         return
     for left in target.parent.glob(f".{target.name}.aside.*"):
@@ -88,6 +91,8 @@ def copy_image(source: Path, target: Path, *, report: Report = ignore) -> None:
         after = source.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise BuildError(f"{source} changed while it was copied, and the copy was thrown away")
+        if ready is not None:
+            ready(aside.stat())
         aside.replace(target)
     except OSError as failure:
         raise BuildError(f"{target} cannot be written: {failure}") from failure
@@ -109,6 +114,7 @@ def move_image(source: Path, target: Path, *, report: Report = ignore) -> None:
             raise BuildError(f"{source} cannot be moved: {failure}") from failure
         copy_image(source, target, report=report)
         source.unlink()
+    target.chmod(private.FILE)
     sync_folder(target.parent)
 
 

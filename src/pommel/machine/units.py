@@ -1,4 +1,4 @@
-"""The systemd user units that keep a machine running, a clipboard synced, machines online. Band: core, no I/O.
+"""The systemd user units that keep a machine running, a clipboard synced, machines online, saved. Band: core, no I/O.
 
 Text only; the commands are the caller's. A unit's main process is one that lasts as long as the machine does
 (`start --foreground`), or the sync (`clip sync --foreground`), so systemd sees it end, and why.
@@ -44,6 +44,14 @@ class SyncService:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SystemService(Service):
+    """A machine as a service of the host, which runs as `user`; `mounts` are the folders that it needs."""
+
+    user: str = ""  # a name or a number
+    mounts: Sequence[str] = ()
+
+
 MESH_UNIT = "pommel_mesh.service"  # no machine's unit is called so
 
 
@@ -53,6 +61,57 @@ class MeshService:
 
     start: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+SNAPSHOTS_UNIT, SNAPSHOTS_TIMER = "pommel_snapshots.service", "pommel_snapshots.timer"
+
+
+@dataclass(frozen=True, slots=True)
+class DueService:
+    """What saves a home's machines when it is time, as a service. `start` looks once, and ends."""
+
+    start: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def snapshots_unit_text(service: DueService) -> str:
+    """The unit file of what the timer starts.
+
+    Raises:
+        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+    """
+    return f"""\
+# Written by `pommel snapshot timer install`, which writes it anew; `pommel snapshot timer remove` takes it away.
+[Unit]
+Description=Snapshots of machines that are due (Pommel)
+
+[Service]
+Type=exec
+{_environment(service.environment)}ExecStart={command_line(service.start)}
+# What must not make the desktop slow. One that failed is tried again when the timer next starts this.
+Nice=10
+IOSchedulingClass=idle
+# A snapshot of a large memory takes its time, and half a one is worth nothing.
+TimeoutStopSec=300
+"""
+
+
+def snapshots_timer_text() -> str:
+    """The unit file of the timer. It looks each hour; whether a machine is due then, its own schedule says."""
+    return """\
+# Written by `pommel snapshot timer install`, which writes it anew; `pommel snapshot timer remove` takes it away.
+[Unit]
+Description=Look each hour which machines' snapshots are due (Pommel)
+
+[Timer]
+OnCalendar=hourly
+AccuracySec=1min
+# After a night without power, or without a session, it looks at once.
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
 
 
 def mesh_unit_text(service: MeshService) -> str:
@@ -140,7 +199,20 @@ StartLimitBurst={_BURST}
 
 [Service]
 Type=exec
-{_environment(service.environment)}ExecStart={command_line(service.start)}
+{_environment(service.environment)}{_running(service)}
+[Install]
+WantedBy=default.target
+"""
+
+
+def _environment(variables: Mapping[str, str]) -> str:
+    return "".join(f"Environment={quoted(f'{key}={value}')}\n" for key, value in sorted(variables.items()))
+
+
+def _running(service: Service) -> str:
+    """How the machine is started, stopped and started again."""
+    return f"""\
+ExecStart={command_line(service.start)}
 # systemd signals nobody before this has ended, and it has the guest power down first. Only what it leaves behind
 # gets SIGTERM, on which QEMU still writes its disk out.
 ExecStop={command_line(service.stop)}
@@ -149,11 +221,39 @@ TimeoutStartSec=infinity
 TimeoutStopSec={round(service.stop_timeout_s) + _STOP_MARGIN_S}
 Restart=on-failure
 RestartSec={_RESTART_S}
-
-[Install]
-WantedBy=default.target
 """
 
 
-def _environment(variables: Mapping[str, str]) -> str:
-    return "".join(f"Environment={quoted(f'{key}={value}')}\n" for key, value in sorted(variables.items()))
+def system_unit_name(user: str, machine: str) -> str:
+    """What the unit of a user's machine is called among the host's: two users may have machines of one name."""
+    plain = "".join(chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\x{byte:02x}" for byte in user.encode())
+    return f"pommel-{plain}-{machine}.service"
+
+
+def system_unit_text(service: SystemService) -> str:
+    """The unit file of a machine that starts with the host, after its network and the disks that it is on.
+
+    Raises:
+        UsageError: a command does not begin with an absolute path, or a word is one that no unit file can hold.
+    """
+    words = f"{service.machine} --system --user {literal(service.user)}"
+    return f"""\
+# Written by `pommel service install {words}`, which writes it anew; `pommel service uninstall` takes it away.
+[Unit]
+Description=Virtual machine {service.machine} of {literal(service.user)} (Pommel)
+# Stopped in the other order: the machine has powered down before its disks and its network go.
+Wants=network-online.target
+After=network-online.target
+RequiresMountsFor={" ".join(map(quoted, service.mounts))}
+# A machine that keeps failing is left alone: {_BURST} starts in {_BURST_S // 60} minutes are enough.
+StartLimitIntervalSec={_BURST_S}
+StartLimitBurst={_BURST}
+
+[Service]
+Type=exec
+# Nothing of it is root's: systemd takes HOME and the groups of this user from the list of accounts.
+User={literal(service.user)}
+{_environment(service.environment)}{_running(service)}
+[Install]
+WantedBy=multi-user.target
+"""

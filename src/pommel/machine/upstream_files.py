@@ -89,8 +89,9 @@ def upstream_files(
         UpstreamError: it cannot be told what the firmware is, or which drive is the machine's.
     """
     line = with_drives_spelled_out(line)
-    firmware = find_firmware(line, folder, facts)
-    disks = find_disks(line, folder, facts, wanted)
+    drives = drives_in(line)
+    firmware = _firmware(line, drives, folder, facts)
+    disks = _disks(drives, folder, facts, wanted)
 
     def path(drive: Drive | None) -> str | None:
         return absolute(drive.file, folder) if drive else None
@@ -131,7 +132,11 @@ def find_firmware(line: CommandLine, folder: str = "", facts: Facts | None = Non
     Raises:
         UpstreamError: there are more flash drives than a PC has.
     """
-    flashes = sorted((d for d in drives_in(line) if d.flash is not None), key=lambda d: d.flash or 0)
+    return _firmware(line, drives_in(line), folder, facts)
+
+
+def _firmware(line: CommandLine, drives: Sequence[Drive], folder: str, facts: Facts | None) -> Firmware:
+    flashes = sorted((d for d in drives if d.flash is not None), key=lambda d: d.flash or 0)
     if len(flashes) > _FLASHES_MAX:
         what = "more flash drives than a PC has"
         raise unreadable(line, what, "one with the firmware's code and one with its variables", "drive", "pflash")
@@ -153,11 +158,14 @@ def find_disks(line: CommandLine, folder: str = "", facts: Facts | None = None, 
     Raises:
         UpstreamError: more than one drive could be the machine's, or none is called as wanted.
     """
+    return _disks(drives_in(line), folder, facts, wanted)
 
+
+def _disks(found: Sequence[Drive], folder: str, facts: Facts | None, wanted: str | None) -> Disks:
     def fact(drive: Drive) -> DiskFacts | None:
         return _fact(drive, folder, facts)
 
-    drives = [drive for drive in drives_in(line) if drive.flash is None]
+    drives = [drive for drive in found if drive.flash is None]
     _refuse_twins(drives)
     said = [d for d in drives if wanted in (d.name, d.file, absolute(d.file, folder))] if wanted else []
     if wanted and len(said) != 1:

@@ -108,7 +108,7 @@ def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:
         first = "delete its snapshots, which hold some of it, " if use.snapshots else ""
         advice = (
             first
-            + "trim in the guest (macOS: sudo trimforce enable; Linux: sudo fstrim -a), stop it, pommel disk compact"
+            + "pommel disk compact, while a Linux runs; for a Mac: sudo trimforce enable in it, then stop it first"
         )
     return TrimReport(virtual, use.actual_bytes, guest_bytes, spare, advice)
 

@@ -29,13 +29,14 @@ def watch(
     start: Callable[[], object],
     *,
     limits: Limits = USUAL,
+    on_tick: Callable[[], None] = lambda: None,
     report: Report = ignore,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ended:
     """Wait for the end of the running machine, start it again each time it crashes; return how it ended for good.
 
     `start` starts it as it was started first. One that fails counts as a crash. Stopping a machine that has crashed
-    ends the watch too. Ctrl-C ends the watch, and nothing else.
+    ends the watch too. Ctrl-C ends the watch, and nothing else. `on_tick` is called about once a minute meanwhile.
 
     Raises:
         MachineError: it crashed more often than `limits` allow, or could not be started again as often.
@@ -43,7 +44,7 @@ def watch(
     restarts: tuple[float, ...] = ()
     failed: PommelError | None = None
     while True:
-        ended = wait_end(paths) if failed is None else Ended(How.CRASHED, failed.message)
+        ended = wait_end(paths, on_tick=on_tick) if failed is None else Ended(How.CRASHED, failed.message)
         verdict = judge(ended, restarts, clock(), limits)
         if verdict.choice is Choice.LEAVE:
             note(report, f"{paths.name}: {verdict.text}")

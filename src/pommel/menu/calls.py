@@ -20,6 +20,7 @@ from pommel.progress import Report
 
 if TYPE_CHECKING:
     from pommel.app.snapshots import Snapshot
+    from pommel.app.waiting import Waited
 
 
 class Calls:
@@ -42,7 +43,13 @@ class Calls:
 
         An installation may want a password from the terminal, which is the menu's.
         """
-        return up.up(name, workspace=self._now(), consent=lambda _: False, report=report)
+        return up.up(name, workspace=self._now(), consent=lambda _: False, until=None, report=report)
+
+    def await_desktop(self, name: str, report: Report) -> Waited | None:
+        """Wait until `name` shows its desktop, or its installer; None: it did not, which has been reported."""
+        from pommel.app import waiting
+
+        return waiting.try_wait(name, "desktop", workspace=self._now(), report=report)
 
     def steps(self, name: str) -> list[str]:
         """What `up` would do."""
@@ -102,7 +109,7 @@ class Calls:
         if not (self._where.env.get("DISPLAY") or self._where.env.get("WAYLAND_DISPLAY")):
             return False
         try:
-            spawn_detached(["xdg-open", url], Path("/dev/null"), env=self._where.env).release()
+            spawn_detached(["xdg-open", url], Path("/dev/null"), env=self._where.env, umask=-1).release()
         except MissingProgram:
             return False
         return True

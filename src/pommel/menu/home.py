@@ -24,7 +24,7 @@ from pommel.menu.calls import Calls
 from pommel.menu.dialogs import Ask, Choose, Confirm, Proceed, Tell
 from pommel.menu.jobs import attempt
 from pommel.menu.widgets import Line, MachineList, Said, keys
-from pommel.menu.work import Workbench
+from pommel.menu.work import WAITING, Workbench
 from pommel.progress import Report
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Home(Screen[None]):
     @work
     async def action_leave(self) -> None:
         """Leave the menu; machines go on, and unfinished work is asked about."""
-        if jobs := [job.text for job in self.work.jobs]:
+        if jobs := [job.text for job in self.work.jobs if job.doing != WAITING]:
             lines = [*jobs, "", "Machines that run go on; this work would be left off."]
             if not await self.app.push_screen_wait(Confirm("Quit all the same?", lines)):
                 return
@@ -238,7 +238,14 @@ class Home(Screen[None]):
         self.app.exit(return_code=status)
 
     async def _up(self, name: str, doing: str) -> None:
-        await self._do(name, doing, partial(self._calls.up, name), "is running; c opens its screen")
+        if await self._do(name, doing, partial(self._calls.up, name), "is running; c opens its screen"):
+            await self._await_desktop(name)
+
+    async def _await_desktop(self, name: str) -> None:
+        """Say when its desktop is there. The next key that is pressed for the machine ends this wait."""
+        waited = await self.work.do(name, WAITING, partial(self._calls.await_desktop, name))
+        if waited is not None:
+            self._say(f"{name}: {waited.seen}; c opens its screen")
 
     async def _stop(self, name: str, *, force: bool = False) -> None:
         if force:  # the gentle one would go on to wait for what is no more
@@ -250,11 +257,13 @@ class Home(Screen[None]):
             self._say(f"{name} has stopped ({how})")
         await self._look()
 
-    async def _do(self, name: str, doing: str, call: Callable[[Report], object], done: str) -> None:
+    async def _do(self, name: str, doing: str, call: Callable[[Report], object], done: str) -> bool:
+        """Do it and say so; say whether it was done."""
         ended = await self.work.do(name, doing, lambda report: (call(report),))
         if ended is not None:
             self._say(f"{name} {done}")
         await self._look()
+        return ended is not None
 
     def _chosen(self) -> Status | None:
         return self._rows.chosen
@@ -271,8 +280,12 @@ class Home(Screen[None]):
 
     def _is_busy(self, seen: Status) -> bool:
         jobs = self.work.at(seen.name)
+        waits, jobs = [job for job in jobs if job.doing == WAITING], [job for job in jobs if job.doing != WAITING]
         if jobs:
             self._say(f"{seen.name}: {jobs[-1].doing}; when that is done, press the key again")
+        else:
+            for job in waits:
+                job.leave_off()
         return bool(jobs)
 
     def _say(self, text: str) -> None:

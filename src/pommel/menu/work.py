@@ -15,6 +15,7 @@ from pommel.menu.widgets import Said
 from pommel.progress import Report
 
 T = TypeVar("T")
+WAITING = "waiting"  # for a desktop: work that is left off as soon as something is to be done to the machine
 # Rather a thread too many than a list that stands still because five machines are being made.
 THREADS = 32
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pommel.foreign import parse_json
+
 CHANNEL = "102938"
 JOINED, JOINED_AND_RECORDED = "c", "cr"
 DESKTOP = 2
@@ -54,8 +56,8 @@ def parse_control(text: str) -> Wants | Options | Echo | Pong | Bye | None:
     if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER:
         return Wants(int(text))
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
+        said = parse_json(text)
+    except ValueError:
         return None
     if not isinstance(said, dict):
         return None

@@ -10,9 +10,10 @@ import ssl
 
 import aiohttp
 
+from pommel import proxies
 from pommel.errors import PommelError, UsageError
 from pommel.mesh.msh import MOST_BYTES
-from pommel.mesh.network import network
+from pommel.mesh.network import SentElsewhere, network
 
 _WAIT_S = 30.0
 _BY_HAND = "download the file in a browser, and give its name instead of the address"
@@ -28,16 +29,24 @@ async def fetch_msh(url: str) -> bytes:
     Raises:
         UsageError: the address is not one of https.
         FetchError: it could not be had, or not safely.
+        ConfigError: a proxy is named that cannot be used.
     """
     if not url.startswith("https://"):
         raise UsageError(f"{url[:80]} is no address that begins with https://", hint=_BY_HAND)
     try:
+        proxy, through = proxies.proxy_for(url), proxies.for_request(url)
+    except ValueError:
+        raise UsageError(f"{url[:80]} is no address", hint=_BY_HAND) from None
+    try:
         trust = ssl.create_default_context()
-        async with asyncio.timeout(_WAIT_S), network() as http, http.get(url, ssl=trust) as answer:
-            _check_way(answer)
+        async with asyncio.timeout(_WAIT_S), network() as http, http.get(url, ssl=trust, **through) as answer:
             if answer.status != 200:
                 raise FetchError(f"the server answers with status {answer.status} to {url}", hint=_BY_HAND)
             return await _body(answer)
+    except SentElsewhere as sent:
+        typed = f"if that is the right server: pommel mesh join NAME --msh {sent.to}"
+        typed = typed if sent.to.startswith("https://") else _BY_HAND
+        raise FetchError(f"{url} sends on to {sent.to}, and redirects are not followed", hint=typed) from None
     except aiohttp.ClientConnectorCertificateError:
         raise FetchError("this host does not trust the server's TLS certificate", hint=_BY_HAND) from None
     except aiohttp.InvalidURL:
@@ -45,13 +54,9 @@ async def fetch_msh(url: str) -> bytes:
     except TimeoutError:
         raise FetchError(f"{url} could not be downloaded within {_WAIT_S:g} s", hint=_BY_HAND) from None
     except (aiohttp.ClientError, OSError) as failure:
+        if proxy is not None and (said := proxies.complaint(failure, proxy)) is not None:
+            raise FetchError(said, hint=proxies.hint(url, proxy)) from None
         raise FetchError(f"{url} could not be downloaded: {failure}", hint=_BY_HAND) from None
-
-
-def _check_way(answer: aiohttp.ClientResponse) -> None:
-    for hop in (*answer.history, answer):
-        if hop.url.scheme != "https":
-            raise FetchError(f"the server sends on to {hop.url.origin()}, which is not one of https", hint=_BY_HAND)
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

@@ -38,6 +38,9 @@ class Said(IntEnum):
     SERVER_ID = 5
 
 
+_TYPES = frozenset(Said)
+
+
 class ServerRefused(ProtocolError):
     """The server is not the one of the .msh file, or cannot prove it: nothing was told to it."""
 
@@ -63,6 +66,7 @@ class Handshake:
         self._introduction = introduction
         self._nonce = nonce
         self._steps = self._run()
+        self._refusal: ProtocolError | None = None
         self.proved = False  # the server, to us; from then on it knows who we are
         self.welcome = False
         self.opening: Answer = next(self._steps)
@@ -74,15 +78,20 @@ class Handshake:
             ServerRefused: it is the wrong server, or none that proves to be the right one.
             ProtocolError: it says what has no place here.
         """
+        if self._refusal is not None:
+            raise self._refusal  # the steps are over, and an end without this would count as a welcome
         if self.welcome:
             raise ProtocolError("the handshake is over")
-        if message[:1] == b"{" or _type_of(message) not in set(Said):
+        if message[:1] == b"{" or _type_of(message) not in _TYPES:
             return ()  # a server that pings its agents does so from the first moment on
         try:
             return self._steps.send(message)
         except StopIteration:
             self.welcome = True
             return ()
+        except ProtocolError as refusal:
+            self._refusal = refusal
+            raise
 
     def _run(self) -> Generator[Answer, bytes, None]:
         opening = (

@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pommel import private
 from pommel.errors import PommelError, StateError
 from pommel.mesh.agent import MACOS_UNIVERSAL, check_agent_id
 from pommel.mesh.identity import keep_identity, read_identity
@@ -63,7 +64,7 @@ def join(folder: Path, msh: bytes, *, agent_id: int = MACOS_UNIVERSAL) -> Member
     """
     parse_msh(msh)
     check_agent_id(agent_id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.make_folder(folder)
     folder.chmod(0o700)
     keep_identity(folder / _IDENTITY)
     _write(folder, _Record(msh.decode("utf-8-sig"), agent_id))

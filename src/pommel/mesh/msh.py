@@ -91,7 +91,7 @@ def _url(text: str) -> str:
         good = bool(parts.scheme == "wss" and parts.hostname and parts.port != 0 and parts.path.count("/") >= 1)
     except ValueError:
         good = False
-    if not good or _CONTROL.search(text) or " " in text or "@" in text:
+    if not good or not text.isprintable() or " " in text or "@" in text:
         raise _refused(f"its MeshServer is {_shown(text)}, not an address like wss://HOST:PORT/agent.ashx")
     return text
 
@@ -110,7 +110,7 @@ def _bytes(text: str, key: str) -> bytes:
 
 
 def _line(text: str) -> str:
-    return _CONTROL.sub(" ", text)[:256]
+    return _CONTROL.sub(" ", text).strip()[:256].strip()
 
 
 def _shown(text: str) -> str:

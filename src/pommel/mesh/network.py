@@ -16,12 +16,14 @@ import os
 import socket as sockets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from pommel import proxies
 from pommel.errors import PommelError, ProtocolError
 from pommel.mesh.keys import sha384
 
@@ -35,6 +37,17 @@ _TURN_S = 0.001
 
 class ServerUnreachable(PommelError):
     """The server cannot be connected to now."""
+
+
+class SentElsewhere(ServerUnreachable):
+    """The server answers with a redirect, which is not followed; `to` is where it leads, without its query."""
+
+    def __init__(self, server: str, to: str) -> None:
+        super().__init__(
+            f"{server} sends on to {to}, and redirects are not followed",
+            hint="if the server has moved, get a .msh file from it there; else something is between it and this host",
+        )
+        self.to = to
 
 
 class Cable:
@@ -118,13 +131,33 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def network() -> AsyncIterator[aiohttp.ClientSession]:
-    """Give what all connections of a process share; when it ends no socket of theirs is open any more."""
+    """Give what all connections of a process share; when it ends no socket of theirs is open any more.
+
+    None of them follows a redirect (`SentElsewhere`): it would lead to another host, off TLS and past the certificate
+    that was asked for, and take what is in the address with it.
+    """
     connector = _Connector()
     try:
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        jar, stay = aiohttp.DummyCookieJar(), aiohttp.TraceConfig()
+        stay.on_request_redirect.append(_stay)
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, trace_configs=[stay]) as session:
             yield session
     finally:
         await connector.cut()
+
+
+async def _stay(_: aiohttp.ClientSession, __: SimpleNamespace, told: aiohttp.TraceRequestRedirectParams) -> None:
+    # Here, as `ws_connect` has no word for it. Nothing has been sent there yet.
+    told.response.close()
+    raise SentElsewhere(f"{told.response.url.host}:{told.response.url.port}", _target(told.response))
+
+
+def _target(answer: aiohttp.ClientResponse) -> str:
+    said = answer.headers.get("Location") or answer.headers.get("URI") or "nowhere"
+    try:
+        return ascii(str(answer.url.join(URL(said)).with_query(None).with_fragment(None).with_user(None)))[1:-1][:200]
+    except ValueError:
+        return ascii(said[:200])
 
 
 @contextlib.asynccontextmanager
@@ -132,7 +165,9 @@ async def opened(session: aiohttp.ClientSession, url: str, known: Iterable[bytes
     """Open a WebSocket, which is closed in the end.
 
     Raises:
-        ServerUnreachable: it cannot be connected to, or is no MeshCentral server.
+        ServerUnreachable: it cannot be connected to, its proxy neither, it is no MeshCentral server, or it sends on to
+            another place.
+        ConfigError: a proxy is named that cannot be used.
         ProtocolError: its certificate is none of the `known` ones (SHA-384).
     """
     certificate = _Certificate(None if known is None else frozenset(known))
@@ -153,23 +188,29 @@ async def _connected(
     session: aiohttp.ClientSession, url: str, certificate: _Certificate
 ) -> aiohttp.ClientWebSocketResponse:
     where = URL(url, encoded=True)
+    proxy, through = proxies.proxy_for(url), proxies.for_request(url)
+    by = f" through the proxy {proxy}" if proxy else ""
     try:
         async with asyncio.timeout(CONNECT_S):
-            return await session.ws_connect(
+            socket: aiohttp.ClientWebSocketResponse = await session.ws_connect(
                 where,
                 ssl=certificate,
                 heartbeat=HEARTBEAT_S,
                 max_msg_size=_MOST_MESSAGE,
+                **through,
             )
+            return socket
     except aiohttp.WSServerHandshakeError as refusal:
         raise ServerUnreachable(
             f"{where.host}:{where.port} answers with status {refusal.status}, not as a MeshCentral server does",
             hint="look whether the .msh file's address is right, and whether a proxy before it passes on WebSockets",
         ) from None
     except TimeoutError:
-        raise ServerUnreachable(f"{where.host}:{where.port} does not answer within {CONNECT_S:g} s") from None
+        raise ServerUnreachable(f"{where.host}:{where.port} does not answer within {CONNECT_S:g} s{by}") from None
     except (aiohttp.ClientError, OSError) as failure:
-        raise ServerUnreachable(f"{where.host}:{where.port} cannot be connected to: {_reason(failure)}") from None
+        if proxy is not None and (said := proxies.complaint(failure, proxy)) is not None:
+            raise ServerUnreachable(said, hint=proxies.hint(url, proxy)) from None
+        raise ServerUnreachable(f"{where.host}:{where.port} cannot be connected to{by}: {_reason(failure)}") from None
 
 
 def _reason(failure: Exception) -> str:

@@ -17,6 +17,7 @@ from enum import IntEnum
 from typing import Any
 
 from pommel.errors import ProtocolError
+from pommel.foreign import parse_json
 from pommel.mesh.rights import FULL, Rights
 
 MOST_TEXT = 64 << 10
@@ -150,8 +151,8 @@ def parse_order(message: str | bytes) -> AnyOrder | None:
         ProtocolError: it is no JSON object.
     """
     try:
-        said = json.loads(message)
-    except (ValueError, RecursionError):
+        said = parse_json(message)
+    except ValueError:
         raise ProtocolError("the server sends what is neither a command nor JSON") from None
     if not isinstance(said, dict):
         raise ProtocolError("the server sends JSON that is no object")

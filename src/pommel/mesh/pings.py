@@ -8,7 +8,6 @@ answer, nor does the server's multiplexer; of those nothing is known.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 
 from pommel.wire.codec import JUMBO
@@ -19,7 +18,6 @@ ANSWERS_WITHIN_S = 5.0
 ASK_AFTER_BYTES = 32 << 10
 MOST_ASKED = 256
 _PICTURE = 3
-_KIND = struct.Struct(">H")
 _INNER_AT = 8
 
 
@@ -69,8 +67,8 @@ class Pings:
 
 
 def is_picture(command: bytes) -> bool:
-    """Tell whether this is a `Picture`, in a JUMBO or not."""
-    (kind,) = _KIND.unpack_from(command)
+    """Tell whether this is a `Picture`, in a JUMBO or not. Any bytes will do: an agent in a guest may send them."""
+    kind = int.from_bytes(command[:2])
     if kind == JUMBO:
-        (kind,) = _KIND.unpack_from(command, _INNER_AT)
-    return bool(kind == _PICTURE)
+        kind = int.from_bytes(command[_INNER_AT : _INNER_AT + 2])
+    return kind == _PICTURE

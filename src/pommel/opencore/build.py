@@ -6,19 +6,22 @@ upstream's files are only read; what is changed is changed in the packed copy. W
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pommel import process
+from pommel import private, process, texts
 from pommel.errors import BuildError, CommandFailed, UpstreamError
 from pommel.fat import make_fat
+from pommel.files import put_in_place
 from pommel.opencore import config as plist
-from pommel.opencore import tree
+from pommel.opencore import needed, reading, tree
 from pommel.opencore.config import Change, Missing
 from pommel.opencore.options import Options
 from pommel.opencore.own_disk import needs_build
@@ -62,7 +65,8 @@ def build(
     a killed build leaves.
 
     Raises:
-        UpstreamError: a file of OpenCore is missing, a link leads out of `root`, or the configuration cannot be used.
+        UpstreamError: a file of OpenCore is missing, a link leads out of `root`, the configuration cannot be used, or a
+            kext that macOS needs would be left out.
         BuildError: no room, or a file that cannot be packed.
         MissingProgram: mkfs.vfat, mtools or qemu-img is not installed.
     """
@@ -72,6 +76,7 @@ def build(
     given = plist.read(_read_config(config, root or efi), str(config))
     fitting, disabled = plist.disable_missing(given, _below_oc(files))
     changed, changes = plist.adjust(fitting, options)
+    _refuse_without(disabled, files, changed)
     for missing in disabled:
         warn(report, f"switched off in OpenCore's configuration, or it would stop there: {missing}")
     for change in changes:
@@ -96,13 +101,14 @@ def key(efi: Path, config: Path, options: Options = _DEFAULT, *, root: Path | No
 
 def _pack(files: Mapping[str, Path | bytes], target: Path) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(target.parent)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.building.", dir=target.parent) as folder:
             raw, disk = Path(folder) / "raw", Path(folder) / "disk"
             make_fat(raw, files, label=_LABEL)
             process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk], timeout_s=_TIMEOUT_S)
+            disk.chmod(private.FILE)
             _sync(disk)
-            disk.replace(target)
+            put_in_place(disk, target)
     except (OSError, CommandFailed) as failure:
         raise BuildError(f"{target} cannot be made: {failure}") from failure
 
@@ -118,6 +124,33 @@ def _read_tree(efi: Path, root: Path) -> dict[str, Path]:
     return found
 
 
+def _refuse_without(disabled: tuple[Missing, ...], files: Mapping[str, Path], config: Mapping[str, Any]) -> None:
+    """See that no kext is left out that macOS needs: such a disk would stop while it boots, without saying why."""
+    infos = {PurePosixPath(name).parents[1].name: path for name, path in files.items() if _is_info(name)}
+    contents = {name: _read_info(path) for name, path in infos.items()}
+    if (found := needed.without(disabled, contents, reading.numbers(config).get("model"))) is None:
+        return
+    missing, why = found
+    meant = needed.meant(missing, infos)
+    hint = f"there is a {meant}: set BundlePath to that in config.plist" if meant else "put its folder there"
+    raise UpstreamError(
+        f"a boot disk packed from this folder would lack {missing}, and {why}",
+        hint=f"{hint}; or, to do without it, set Enabled to false for its entry of config.plist",
+    )
+
+
+def _is_info(name: str) -> bool:
+    folder, _, rest = name.rpartition(".kext/")
+    return bool(folder) and rest == "Contents/Info.plist"
+
+
+def _read_info(path: Path) -> bytes:
+    # `_pack` reads all of them, and says what it cannot.
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(_CONFIG_MAX)
+    return b""
+
+
 def _below_oc(files: Mapping[str, Path]) -> list[str]:
     start = "EFI/OC/"
     return [name[len(start) :] for name in files if name.upper().startswith(start)]
@@ -126,14 +159,7 @@ def _below_oc(files: Mapping[str, Path]) -> list[str]:
 def _read_config(config: Path, root: Path) -> bytes:
     if config.absolute().is_relative_to(root.absolute()):
         tree.inside(config, root)
-    try:
-        with config.open("rb") as file:
-            data = file.read(_CONFIG_MAX + 1)
-    except OSError as failure:
-        raise UpstreamError(f"{config} cannot be read: {failure.strerror}") from failure
-    if len(data) > _CONFIG_MAX:
-        raise UpstreamError(f"{config} is not a configuration of OpenCore: it has more than {_CONFIG_MAX >> 20} MiB")
-    return data
+    return texts.read_bytes(config, error=UpstreamError, most=_CONFIG_MAX)
 
 
 def _digest(path: Path) -> bytes:

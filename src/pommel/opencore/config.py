@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pommel.errors import UpstreamError
-from pommel.opencore import plist
+from pommel.opencore import apple_services, plist
 from pommel.opencore.options import Options
 
 _SECTIONS = ("ACPI", "Kernel", "Misc", "UEFI")  # a plist that has none of them is something else
@@ -113,6 +113,9 @@ def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any
             changes.append(Change("/".join(place), before, value))
     if any(change.place.endswith("/boot-args") for change in changes):
         _let_boot_args_win(config)
+    if options.hide_hypervisor and (added := apple_services.lacking(patches := _list_at(config, ("Kernel", "Patch")))):
+        _table_at(config, ("Kernel",))["Patch"] = [*patches, *added]
+        changes.append(Change("Kernel/Patch", None, ", ".join(entry["Comment"] for entry in added)))
     return config, tuple(changes)
 
 
@@ -139,8 +142,8 @@ def _with_words(text: str, added: str) -> str:
 def _boot_args(table: dict[str, Any], place: tuple[str, ...]) -> str:
     """The boot-args that are there, which may be a text or (rarely) data."""
     value = table.get("boot-args", "")
-    if isinstance(value, bytes) and value.isascii():
-        return value.decode("ascii").rstrip("\0")
+    if isinstance(value, bytes) and value.isascii() and (text := value.decode("ascii").rstrip("\0")).isprintable():
+        return text
     if not isinstance(value, str):
         raise _wrong("/".join((*place, "boot-args")), "a text", value)
     return value

@@ -48,6 +48,7 @@ class Options:
 
     `timeout_s` is how long the picker waits (0: for ever), `resolution` is WIDTHxHEIGHT or Max, `boot_args` replaces
     the kernel's arguments, and `add_boot_args` adds to them: `key=value` takes the place of another value of that key.
+    `hide_hypervisor` adds the kernel patches of `apple_services`.
 
     Raises:
         ConfigError: a value that OpenCore would not take.
@@ -57,6 +58,7 @@ class Options:
     resolution: str | None = None
     boot_args: str | None = None
     add_boot_args: str = ""
+    hide_hypervisor: bool = False
     smbios: Smbios = field(default_factory=Smbios)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import plistlib
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from pommel.errors import UpstreamError
 _DEPTH_MAX = 64  # OpenCore's own configurations have seven levels
 _VALUES_MAX = 500_000  # a binary list may name one value many times, and be endless once it is written out
 _BINARY = b"bplist00"
-_DECLARATION = re.compile(rb"((?:\s|<!--.*?-->)+)(<\?xml [^>]*\?>)", re.DOTALL)
+_DECLARATION = re.compile(rb"((?>\s|<!--.*?-->)++)(<\?xml [^>]*\?>)", re.DOTALL)
 _OUTSIDE: dict[type[Exception], str] = {IndexError: "a key stands outside every dictionary"}  # as plistlib meets it
 _LFS = b"version https://git-lfs"
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
@@ -102,13 +103,19 @@ def _check(found: Any, where: str) -> None:
             why = f"is one of more than {_VALUES_MAX} values"
         if why is not None:
             raise UpstreamError(f"{where} is not a property list that OpenCore reads: {place or 'all of it'} {why}")
-        waiting += [(f"{place}/{key}".removeprefix("/"), depth + 1, inner) for key, inner in _inside(value)]
+        inside = itertools.islice(_inside(value), _VALUES_MAX)  # of a list that is longer the last is one too many
+        waiting += [(f"{place}/{key}".removeprefix("/"), depth + 1, inner) for key, inner in inside]
+
+
+def _shown(key: Any) -> str:
+    text = repr(key)
+    return text if len(text) <= 60 else text[:60] + "…"
 
 
 def _why_unusable(value: Any) -> str | None:
     if isinstance(value, dict):
-        odd = next((key for key in value if not isinstance(key, str) or _NO_XML.search(key)), None)
-        return None if odd is None else f"has the key {odd!r}, which is not a text"
+        odd = [key for key in value if not isinstance(key, str) or _NO_XML.search(key)]
+        return f"has the key {_shown(odd[0])}, which is not a text" if odd else None
     if isinstance(value, str):
         return "has a character that XML cannot hold" if _NO_XML.search(value) else None
     if isinstance(value, int) and value not in _INTEGERS:
@@ -133,24 +140,25 @@ _CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
 
 def _wrong_value(data: bytes) -> str | None:
     """Line and key of the first value that is not what its tag says; plistlib tells neither."""
-    parser, found = expat.ParserCreate(), list[str]()
-    now = {"text": "", "key": ""}
+    parser, found, parts, key = expat.ParserCreate(), list[str](), list[str](), ""
 
     def start(_: str, __: object) -> None:
-        now["text"] = ""
+        parts.clear()
 
     def end(tag: str) -> None:
-        text = now["text"].strip()
+        nonlocal key
+        text = "".join(parts).strip()
         if tag == "key":
-            now["key"] = text
+            key = text[:60]
         elif not found and not _is_a(tag, text):
-            line, after = parser.CurrentLineNumber, f" (after the key {now['key']})" if now["key"] else ""
+            line, after = parser.CurrentLineNumber, f" (after the key {key})" if key else ""
             found.append(f"line {line}: <{tag}>{text[:40]}</{tag}> is not {_CHECKS[tag][1]}{after}")
 
-    def more(part: str) -> None:
-        now["text"] += part
+    def entity(*_: object) -> None:
+        raise ValueError("plistlib refuses them, since a few can stand for gigabytes")
 
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, more
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, parts.append
+    parser.EntityDeclHandler = entity
     with contextlib.suppress(Exception):  # plistlib has met it too, and expat's own message has line and column
         parser.Parse(_as_xml(data), True)
     return found[0] if found else None

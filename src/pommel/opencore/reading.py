@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import struct
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pommel import process
 from pommel.errors import CommandFailed, StateError
 from pommel.opencore import config
+from pommel.partition_table import Read, looks_like_fat, partitions
 
-_SECTOR = 512
 _BYTES_MAX = 4 << 30  # of the image as the guest sees it; upstream's has 384 MiB
 _PLIST_MAX = 8 << 20
 _ENTRIES_MAX = 128
-_ENV = {
+ENV = {  # for mtools
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C",
     "MTOOLSRC": os.devnull,
     "MTOOLS_SKIP_CHECK": "1",
 }
-_NAMES = ("::/EFI/OC/config.plist", "::/EFI/CLOVER/config.plist")
+OPENCORE = "::/EFI/OC/config.plist"
+_NAMES = (OPENCORE, "::/EFI/CLOVER/config.plist")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A config.plist on a boot disk: its bytes, its name to mtools, where its file system begins (bytes)."""
+
+    data: bytes
+    name: str
+    offset: int
 
 
 def read_config(image: Path, *, image_format: str = "qcow2") -> dict[str, Any]:
@@ -35,19 +47,29 @@ def read_config(image: Path, *, image_format: str = "qcow2") -> dict[str, Any]:
         UpstreamError: it is not one of OpenCore's.
         MissingProgram: qemu-img or mtools are not installed.
     """
+    with tempfile.TemporaryDirectory(prefix="pommel-boot-disk.") as scratch:
+        found = find_config(image, Path(scratch) / "raw", image_format=image_format)
+        return config.read(found.data, f"config.plist on {image.name}")
+
+
+def find_config(image: Path, raw: Path, *, image_format: str) -> Found:
+    """Copy `image` out to the raw disk `raw`, and find the configuration there.
+
+    Raises:
+        StateError: there is none that can be reached.
+        MissingProgram: qemu-img or mtools are not installed.
+    """
     process.which("mcopy", hint="install mtools")
     process.which("qemu-img", hint="install qemu-img (Debian: qemu-utils)")
-    with tempfile.TemporaryDirectory(prefix="pommel-boot-disk.") as scratch:
-        raw, out = Path(scratch) / "raw", Path(scratch) / "config.plist"
-        try:
-            process.run(["qemu-img", "convert", "-f", image_format, "-O", "raw", image, raw], timeout_s=60.0)
-        except CommandFailed as failure:
-            raise StateError(f"{image} cannot be read: {failure.message}") from failure
-        if raw.stat().st_size > _BYTES_MAX:
-            raise StateError(f"{image} is larger than any boot disk")
-        for offset in _file_systems(raw):
-            if _copied(raw, offset, out):
-                return config.read(out.read_bytes(), f"config.plist on {image.name}")
+    try:
+        process.run(["qemu-img", "convert", "-f", image_format, "-O", "raw", image, raw], timeout_s=60.0)
+    except CommandFailed as failure:
+        raise StateError(f"{image} cannot be read: {failure.message}") from failure
+    if (size := raw.stat().st_size) > _BYTES_MAX:
+        raise StateError(f"{image} is larger than any boot disk")
+    for offset in file_systems(partial(_read, raw), size):
+        if (found := _copied(raw, offset)) is not None:
+            return found
     raise StateError(f"{image.name} holds no EFI/OC/config.plist that can be reached")
 
 
@@ -68,30 +90,35 @@ def numbers(configuration: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
-def _file_systems(raw: Path) -> Iterator[int]:
-    """Where FAT file systems may begin: the whole disk, then the partitions of its table."""
+def file_systems(read: Read, size: int) -> Iterator[int]:
+    """Where in a disk of `size` bytes FAT file systems may begin: at its start, then at each partition of its table.
+
+    Raises:
+        StateError: its partition table is damaged.
+    """
+    if looks_like_fat(read(0, 512)):
+        yield 0
+    try:
+        yield from (found.start for found in itertools.islice(partitions(read), _ENTRIES_MAX) if found.start < size)
+    except ValueError as damaged:
+        raise StateError(f"the boot disk cannot be read: {damaged}") from None
+
+
+def _read(raw: Path, offset: int, count: int) -> bytes:
+    if offset > _BYTES_MAX:
+        return b""
     with raw.open("rb") as file:
-        first = file.read(_SECTOR)
-        if b"FAT" in first[54:62] or b"FAT" in first[82:90]:
-            yield 0
-        header = file.read(_SECTOR)
-        if header[:8] == b"EFI PART":
-            start, count, size = struct.unpack_from("<QII", header, 72)
-            for number in range(min(count, _ENTRIES_MAX)):
-                file.seek(start * _SECTOR + number * size)
-                entry = file.read(128)
-                if len(entry) == 128 and any(entry[:16]):
-                    yield struct.unpack_from("<Q", entry, 32)[0] * _SECTOR
-        elif first[510:512] == b"\x55\xaa":
-            yield from (n * _SECTOR for n in struct.unpack_from("<" + "8xI4x" * 4, first, 446) if n)
+        file.seek(offset)
+        return file.read(count)
 
 
-def _copied(raw: Path, offset: int, out: Path) -> bool:
+def _copied(raw: Path, offset: int) -> Found | None:
+    out = raw.with_name(f"{raw.name}.config.plist")
     for name in _NAMES:
         try:
-            process.run(["mcopy", "-n", "-i", f"{raw}@@{offset}", name, out], env=_ENV, timeout_s=30.0)
+            process.run(["mcopy", "-n", "-i", f"{raw}@@{offset}", name, out], env=ENV, timeout_s=30.0)
         except CommandFailed:
             continue
         if out.is_file() and out.stat().st_size <= _PLIST_MAX:
-            return True
-    return False
+            return Found(out.read_bytes(), name, offset)
+    return None

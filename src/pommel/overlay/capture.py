@@ -18,10 +18,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from pommel import texts
 from pommel.errors import BuildError, UpstreamError
-from pommel.overlay import complaints, layer, standin
+from pommel.overlay import complaints, layer, shown, standin
 from pommel.overlay.facts import Call, Facts, facts_of
-from pommel.overlay.sandbox import bubblewrap, end_leftovers, isolated, left, qemus_named, what_escapes, write_filter
+from pommel.overlay.sandbox import (
+    Place,
+    bubblewrap,
+    end_leftovers,
+    isolated,
+    left,
+    qemus_named,
+    what_escapes,
+    write_filter,
+)
 from pommel.process import watched
 
 _KEPT = ("HOME", "USER", "LOGNAME")  # a script may build its paths from these; nothing else of ours is its business
@@ -38,6 +48,7 @@ _LAST_S = 1.0  # that the processes of a script which failed have for starting Q
 _ROUNDS = 6  # times that a script is run again because it looked for a QEMU where there is none
 _POLL_S = 0.005
 _ASKS_EVERY, _ASKS_SEEN = 6, 3  # looks at whether the script waits for input: every so many, and seen so often
+_SCRIPT_MAX = 4 << 20
 _READ_CALL = {"x86_64": "0", "aarch64": "63"}  # read(2), as /proc/PID/syscall names it
 
 
@@ -76,6 +87,7 @@ class _Request:
     given: Given
     timeout_s: float
     real: Path | None
+    hidden: Sequence[Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +114,20 @@ def capture(
     unsandboxed: bool = False,
     real: Path | None = None,
     scratch: Path | None = None,
+    hidden: Sequence[Path] = (),
 ) -> Captured:
     """Run the upstream's boot script and return the QEMU command line that it would have run.
 
     `real` is the QEMU that answers its questions. Without bubblewrap it is run only if `unsandboxed` allows it.
-    `scratch` is a folder to work in (default: the system's for temporary files); nothing stays in it.
+    `scratch` is a folder to work in (default: the system's for temporary files); nothing stays in it. `hidden` are
+    folders of Pommel's own that the sandbox shows as empty, as it does home folders.
 
     Raises:
         UpstreamError: the script is missing, may not or cannot be run, or ends, waits or loops without a whole call.
         BuildError: there is no room for the copy that it runs in.
     """
     upstream = upstream.resolve()
-    request = _Request(upstream, script, _checked(upstream, script), given, timeout_s, real)
+    request = _Request(upstream, script, _checked(upstream, script), given, timeout_s, real, hidden)
     bwrap = bubblewrap()
     if bwrap is None and not unsandboxed:
         raise UpstreamError(
@@ -142,10 +156,9 @@ def _checked(upstream: Path, script: str) -> str:
         others = sorted(p.name for p in upstream.glob("*.sh")) if upstream.is_dir() else []
         there = "it has " + ", ".join(others) if others else "is that the right folder?"
         raise UpstreamError(f"{upstream} has no boot script {script}", hint=f"set boot_script: {there}")
-    try:
-        data = path.read_bytes()
-    except OSError as failure:
-        raise UpstreamError(f"{path} cannot be read: {failure.strerror}") from failure
+    data = texts.read_bytes(path, error=UpstreamError, most=_SCRIPT_MAX)
+    if (takes_it_off := texts.unmarked(data, path)) is not None:  # the kernel looks for #! in the first two bytes
+        raise UpstreamError(f"{path} begins with a byte order mark, so that it cannot be run", hint=takes_it_off)
     if data.split(b"\n", 1)[0].endswith(b"\r"):
         raise UpstreamError(f"{path} has Windows line ends", hint=f"sed -i 's/\\r$//' {path}")
     return data.decode(errors="replace")
@@ -172,26 +185,41 @@ def _run(request: _Request, bwrap: str | None, invented: list[Path], folder: Pat
         _refuse_escapes(request.upstream / request.script, request.text, binaries)
     copy = layer.lay(request.upstream, folder / "copy", request.script)
     _invent(copy.folder, request.upstream, invented, binaries / standin.QEMU)
-    command = [*_interpreter(request.text), _place(request, bwrap, copy.folder), *request.given.args]
+    own = request.upstream if bwrap is not None else copy.folder
+    command = [*_interpreter(request.text), str(own / request.script), *request.given.args]
     if bwrap is not None:
         write_filter(folder)
-        outside = [path for path in invented if path.is_absolute() and not path.is_relative_to(request.upstream)]
-        command = isolated(
-            bwrap,
-            command,
-            upstream=request.upstream,
-            layer=copy.folder,
-            scratch=folder,
-            text=request.text,
-            invented=outside,
-            real=request.real,
-        )
+        command = _isolated(request, bwrap, command, copy.folder, folder, invented)
     status, asks = _watch(request, command, copy.folder, folder, _environment(binaries, request.given.env))
     calls, output = standin.calls(folder), _output(folder)
     facts = facts_of(
         calls[:1], standin.notes(folder, "effect"), standin.notes(folder, "wrapper"), output, request.given.env
     )
     return _as_named(_Run(calls, status, output, asks, copy.created(), facts), copy.folder, request.upstream)
+
+
+def _isolated(
+    request: _Request, bwrap: str, command: Sequence[str], copy: Path, folder: Path, invented: Sequence[Path]
+) -> list[str]:
+    bases = shown.hidden(request.hidden)
+    programs = [Path(each) for each in _environment(folder, request.given.env)["PATH"].split(":")[1:]]
+    view = shown.shown(
+        bases,
+        request.upstream,
+        text=request.text,
+        args=request.given.args,
+        env=request.given.env,
+        programs=[*programs, *([request.real.resolve().parent] if request.real else [])],
+    )
+    return isolated(
+        bwrap,
+        command,
+        Place(request.upstream, copy, folder),
+        text=request.text,
+        invented=[path for path in invented if path.is_absolute() and not path.is_relative_to(request.upstream)],
+        real=request.real,
+        view=view,
+    )
 
 
 def _watch(
@@ -258,10 +286,6 @@ def _interpreter(text: str) -> list[str]:
     if text.startswith("#!"):
         return []
     return [shutil.which("bash") or "/bin/sh"]
-
-
-def _place(request: _Request, bwrap: str | None, copy: Path) -> str:
-    return str((request.upstream if bwrap is not None else copy) / request.script)
 
 
 def _invent(copy: Path, upstream: Path, invented: Sequence[Path], program: Path) -> None:

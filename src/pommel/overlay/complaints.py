@@ -7,7 +7,7 @@ import os
 import re
 import signal
 
-_UNSET = re.compile(r"([A-Za-z_]\w*|\d+): (?:unbound variable|parameter (?:null or )?not set|variable not set)")
+_UNSET = re.compile(r"(?<!\w)([A-Za-z_]\w*|\d+): (?:unbound variable|parameter (?:null or )?not set|variable not set)")
 # "set the SYSTEM_DISK environment variable", "VM_NAME is not set", "RAM must be set": a name in capitals says which.
 _WANTED = re.compile(
     r"(?:variable\s+[\"'`$]?([A-Z][A-Z0-9_]{1,40})\b"

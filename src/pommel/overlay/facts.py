@@ -17,7 +17,9 @@ _CARRIED = re.compile(
 )
 _QEMU = re.compile(r"(?:^|\s)(?:\S*/)?(?:qemu-system-\S+|qemu-kvm|kvm|qemu)(?=\s|$)")
 _MEMLOCK = "Max locked memory"
-_KERNEL_FILE = re.compile(r"(/(?:sys|proc)/[\w./:-]+): (?:Read-only file system|Permission denied|No such file)")
+_KERNEL_FILE = re.compile(
+    r"(?<![\w./:-])(/(?:sys|proc)/[\w./:-]+): (?:Read-only file system|Permission denied|No such file)"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,24 @@
 
 Local work reads no configuration of the user's or the system's at all. What fetches does read it, since a proxy, a
 certificate or an `insteadOf` may be what makes the upstream reachable, with all that could surprise us overruled.
+One word of theirs counts everywhere: `safe.directory`, by which they trust a repository of somebody else's.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pommel.errors import CommandFailed, NotPermitted
 from pommel.process import Completed, run, which
 
 # From the environment, git would take another repository, index or configuration for the one we mean.
-_KEPT_GIT = ("GIT_SSL_", "GIT_SSH", "GIT_PROXY_", "GIT_HTTP_", "GIT_EXEC_PATH")
+_KEPT_GIT = ("GIT_SSL_", "GIT_SSH", "GIT_PROXY_", "GIT_HTTP_", "GIT_EXEC_PATH", "GIT_TEST_ASSUME_DIFFERENT_OWNER")
+# Where the user's configuration is.
+_CONFIGURATION = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 _OVERRULED = {
     "advice.detachedHead": "false",
     "apply.ignoreWhitespace": "no",
@@ -25,6 +31,7 @@ _OVERRULED = {
     "core.fileMode": "true",
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
+    "fetch.fsckObjects": "false",
     "fetch.prune": "false",
     "fetch.recurseSubmodules": "false",
     "gc.auto": "0",  # it would go on in the background, after us
@@ -35,7 +42,9 @@ _OVERRULED = {
     "submodule.recurse": "false",
     "transfer.fsckObjects": "false",  # old upstreams have commits that it complains about; the hashes are ours
 }
-_HINT = "install git (apt install git, dnf install git, pacman -S git)"
+_HINT = "install your distribution's package git"
+_DUBIOUS = re.compile(r"^fatal: (?:detected dubious ownership in|unsafe) repository .*", re.MULTILINE)
+_TYPE = re.compile(r"^\s*(git config --global --add safe\.directory .+)$", re.MULTILINE)
 
 
 def git(
@@ -50,20 +59,73 @@ def git(
 
     Raises:
         MissingProgram: git is not installed.
+        NotPermitted: the repository is another user's, and nobody has said that it is safe.
         CommandFailed: it failed and `check` is true.
     """
+    argv = [which("git", hint=_HINT), "-C", str(folder), *map(str, words)]
     whole = {**environment(fetches=fetches), **(env or {})}
-    return run([which("git", hint=_HINT), "-C", folder, *words], env=whole, input=input, check=check)
+    done = run(argv, env=whole, input=input, check=False)
+    if _is_refused(done) and (trusted := _trusted(argv[0])):
+        done = run(argv, env={**whole, **_as_config([*_OVERRULED.items(), *trusted])}, input=input, check=False)
+    if _is_refused(done):
+        raise _not_owned(folder, done)
+    if check and done.returncode != 0:
+        raise CommandFailed(argv, done.returncode, done.output)
+    return done
+
+
+def _is_refused(done: Completed) -> bool:
+    return done.returncode != 0 and _DUBIOUS.search(done.output) is not None
+
+
+def _not_owned(folder: Path, done: Completed) -> NotPermitted:
+    # git names the repository as it compares it (a link's other end, an upstream's .git), quoted for a shell.
+    typed = _TYPE.search(done.output)
+    line = typed[1] if typed else f"git config --global --add safe.directory {shlex.quote(os.path.realpath(folder))}"
+    where = shlex.split(line)[-1]
+    return NotPermitted(
+        f"{where} is another user's repository, and git does nothing in it",
+        hint=f"if you trust who owns it (its settings may run programs as you): {line}",
+    )
+
+
+def _trusted(program: str) -> list[tuple[str, str]]:
+    """Each safe.directory of the user's and the system's, in order; one of the repository itself does not count."""
+    env = {
+        key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith("GIT_CONFIG_")
+    }
+    words = [program, "config", "--null", "--show-scope", "--get-all", "safe.directory"]
+    told = run(words, env=env, cwd=Path("/"), check=False).stdout.split(b"\0")[:-1]
+    pairs = zip(told[::2], told[1::2], strict=False)
+    return [("safe.directory", os.fsdecode(value)) for scope, value in pairs if scope not in (b"local", b"worktree")]
+
+
+def typed(folder: Path, *words: str) -> str:
+    """What a person types for git to do that in `folder`."""
+    return shlex.join(["git", "-C", str(folder), *words])
 
 
 def environment(*, fetches: bool = False) -> dict[str, str]:
     """The environment that git runs in."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith(_KEPT_GIT)}
     env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "GIT_PAGER": "cat", "GIT_OPTIONAL_LOCKS": "0"}
-    env.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ServerAliveInterval=15")
-    if not fetches:
+    if fetches:
+        env |= {key: os.environ[key] for key in _CONFIGURATION if key in os.environ}
+        if "GIT_SSH" not in env and "GIT_SSH_COMMAND" not in env and not _has_ssh_command(env):
+            env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ServerAliveInterval=15"
+    else:
         env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    env["GIT_CONFIG_COUNT"] = str(len(_OVERRULED))
-    for number, (key, value) in enumerate(_OVERRULED.items()):
-        env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return env
+    return env | _as_config([*_OVERRULED.items()])
+
+
+def _as_config(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Settings as git takes them from the environment, over those of every file; git-config(1), ENVIRONMENT."""
+    found = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (key, value) in enumerate(pairs):
+        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return found
+
+
+def _has_ssh_command(env: Mapping[str, str]) -> bool:
+    words = [which("git", hint=_HINT), "config", "--get", "core.sshCommand"]
+    return run(words, env=env, cwd=Path("/"), check=False).returncode == 0

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pommel import trust
 from pommel.errors import ConfigError
 from pommel.overlay import files, journal, patches, upstream
 from pommel.overlay.files import FileState, Wanted
@@ -43,7 +44,11 @@ def read(config: Path) -> Overlay:
 
     Raises:
         ConfigError: something in them cannot be used, or a patch is for a file that `files/` replaces.
+        TrustError: somebody else can change one of them.
     """
+    for folder in (config / patches.FOLDER, config / files.FOLDER):
+        for path in (folder, *sorted(folder.rglob("*"))) if folder.is_dir() else ():
+            trust.must(path, "the overlay's", named=config)
     overlay = Overlay(patches.read(config), files.read(config))
     both = sorted(patches.touched_by(overlay.patches) & set(overlay.files or {}))
     if both:

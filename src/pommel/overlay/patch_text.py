@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pommel.errors import ConfigError
 from pommel.overlay.pins import check_inside
 
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_HUNK = re.compile(r"@@ -([0-9]{1,18})(?:,([0-9]{1,18}))? \+([0-9]{1,18})(?:,([0-9]{1,18}))? @@")
+_HEADER = re.compile(r"diff --git |--- |\+\+\+ ")
 _ESCAPE = re.compile(rb'\\([0-7]{3}|[abtnvfr"\\])')
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 _NOWHERE = "/dev/null"
@@ -32,13 +33,16 @@ def read_patch(name: str, text: str) -> PatchText:
     """Read what the patch `name` touches (git-diff(1), "Generating patch text with -p").
 
     Raises:
-        ConfigError: it touches nothing, ends within a hunk, or leaves the checkout; the message names the patch.
+        ConfigError: it touches nothing, ends within a hunk, leaves the checkout, or was given other line ends; the
+            message names the patch.
     """
     paths: dict[str, None] = {}
     hunks: list[tuple[str, int]] = []
     current = ""
     lines = enumerate(text.removesuffix("\n").split("\n"), 1)
     for number, line in lines:
+        if line.endswith("\r") and _HEADER.match(line):  # git ends none of these so, whatever the files have
+            raise ConfigError(f"{name}:{number}: it has Windows line ends", hint=f"sed -i 's/\\r$//' {name}")
         hunk = _HUNK.match(line)
         if hunk and current:
             hunks.append((current, int(hunk[1])))

@@ -20,15 +20,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pommel.errors import ConfigError, StateError, UpstreamError
+from pommel import texts
+from pommel.errors import StateError, UpstreamError
 from pommel.overlay import journal
-from pommel.overlay.git import git
+from pommel.overlay.git import git, typed
 from pommel.overlay.journal import AppliedPatch, Patches
 from pommel.overlay.patch_text import read_patch
 from pommel.overlay.undo import SWAP, all_or_nothing, digest, inside, place
 from pommel.process import Completed
 
 FOLDER = "patches"
+_MOST_BYTES = 16 << 20
+_NO_TEXT = "patches are text in UTF-8; for another file, put the whole of it into files/"
 _FAILED_AT = re.compile(r"error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _FAILED = re.compile(
     r"error: (.+): (patch does not apply|No such file or directory|already exists in working directory)$"
@@ -85,10 +88,7 @@ def read(config: Path) -> list[AppliedPatch]:
     """
     found = []
     for path in sorted((config / FOLDER).glob("*.patch")):
-        try:
-            text = path.read_bytes().decode()
-        except (OSError, UnicodeDecodeError) as failure:
-            raise ConfigError(f"{FOLDER}/{path.name} cannot be read: {failure}") from failure
+        text = texts.read_text(path, hint=_NO_TEXT, most=_MOST_BYTES)
         read_patch(f"{FOLDER}/{path.name}", text)
         found.append(AppliedPatch(path.name, text))
     return found
@@ -151,11 +151,11 @@ def roll_back(checkout: Path) -> list[str]:
             # One that was undone by hand (git checkout -- FILE) is off already.
             if done.returncode != 0 and _apply(scratch, patch, "--check").returncode != 0:
                 places = _places(done)
-                files = shlex.join(dict.fromkeys(each.file for each in places))
+                files = dict.fromkeys(each.file for each in places)
                 raise StateError(
                     f"{FOLDER}/{patch.name} does not come off {checkout}: {'; '.join(map(_told, places))}",
-                    hint=f"it was edited since: git -C {checkout} diff -- {files} shows how, and "
-                    f"git -C {checkout} checkout -- {files} undoes that and the patch",
+                    hint=f"it was edited since: {typed(checkout, 'diff', '--', *files)} shows how, and "
+                    f"{typed(checkout, 'checkout', '--', *files)} undoes that and the patch",
                 )
         _write(checkout, scratch, applied, Patches())
     return [patch.name for patch in reversed(applied)]
@@ -271,11 +271,15 @@ def _undo(checkout: Path, found: Sequence[PatchState]) -> str:
     """What to type to keep or undo the edits that are in the way."""
     names = sorted({name for each in found for name in each.edited})
     own = [name for name in names if _as_upstream_has(checkout, name) is None]
-    said = [f"move your own file away: mv {checkout / name} {checkout / name}.mine" for name in own]
-    if files := shlex.join(name for name in names if name not in own):
+    said = [
+        f"move your own file away: {shlex.join(['mv', f'{checkout / name}', f'{checkout / name}.mine'])}"
+        for name in own
+    ]
+    if files := [name for name in names if name not in own]:
         said.append(
-            f"see the edits: git -C {checkout} diff -- {files}; to keep them, work them into {FOLDER}/{found[0].name}; "
-            f"then undo them here: git -C {checkout} checkout -- {files}"
+            f"see the edits: {typed(checkout, 'diff', '--', *files)}; "
+            f"to keep them, work them into {FOLDER}/{found[0].name}; "
+            f"then undo them here: {typed(checkout, 'checkout', '--', *files)}"
         )
     return "; ".join(said)
 

@@ -1,9 +1,10 @@
 """A place to run an upstream's script where it can do no harm. Band: shell.
 
-With bubblewrap: the disk read-only, a copy of the upstream's folder in its place, an empty /tmp, /run and /var/tmp, no
-network, no sockets, no other processes. The stand-in is laid over every QEMU of the host, and put where the script
-looks for one that is not there. Where bubblewrap is missing or the kernel forbids user namespaces (containers), a
-script is run for a start alone, in the copy, found by PATH; what would then start a real QEMU is refused beforehand.
+With bubblewrap: the disk read-only, a copy of the upstream's folder in its place, home folders empty but for what the
+script needs (`shown`), an empty /tmp, /run and /var/tmp, no network, no sockets, no other processes. The stand-in is
+laid over every QEMU of the host, and put where the script looks for one that is not there. Where bubblewrap is missing
+or the kernel forbids user namespaces (containers), a script is run for a start alone, in the copy, found by PATH; what
+would then start a real QEMU is refused beforehand.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import re
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pommel.errors import CommandFailed, DeadlineError, MissingProgram
-from pommel.overlay import seccomp
-from pommel.overlay.standin import QEMU, names_of
+from pommel.errors import CommandFailed, DeadlineError, MissingProgram, NotPermitted
+from pommel.handles import Handle, open_handle
+from pommel.overlay import seccomp, shown
+from pommel.overlay.shown import Shown
+from pommel.overlay.standin import QEMU, is_qemu, names_of
 from pommel.process import run, which
 
 _PROBE_TIMEOUT_S = 5.0
+_NOTHING = Shown()
 _ROUNDS = 200  # some fork while we look; one that hangs in the kernel is not waited for longer than a second
 _USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin", "/usr/libexec", "/bin")
 _ISOLATED = ("--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
@@ -33,8 +38,19 @@ _OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver", "/run/m
 # A path that ends in one of QEMU's names, and what would take our folder off the front of PATH.
 _QEMU = r"(?:qemu-system-[\w.+-]*\w|qemu-kvm|(?<=bin/)kvm|(?<=libexec/)kvm)(?![\w./-])"  # not /dev/kvm
 _BY_PATH = re.compile(rf"(/[\w./+-]*)?/{_QEMU}")
-_ABSOLUTE = re.compile(rf"""(?<![\w.~$}}"'])/(?:[^\s/:'"`‘’]+/)*{_QEMU}""")
+_RUN = re.compile(r"/[\w./+-]*")  # where such a path may be: each stretch is gone through once
+_NAMED = re.compile(f"/{_QEMU}")
+_ABSOLUTE = re.compile(rf"""(?<![\w.~$}}"'])/(?:[^\s/:'"`‘’]{{1,255}}/){{0,40}}{_QEMU}""")
 _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s+-p\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a script runs: `layer` stands in the place of the folder `upstream`; `scratch` holds what it meets."""
+
+    upstream: Path
+    layer: Path
+    scratch: Path
 
 
 @functools.cache
@@ -51,36 +67,38 @@ def bubblewrap() -> str | None:
 def isolated(
     bwrap: str,
     command: Iterable[str],
+    place: Place,
     *,
-    upstream: Path,
-    layer: Path,
-    scratch: Path,
     text: str,
     invented: Sequence[Path] = (),
     real: Path | None = None,
+    view: Shown = _NOTHING,
 ) -> list[str]:
-    """The command that runs `command` isolated, with `layer` in the place of the folder `upstream`.
+    """The command that runs `command` isolated in `place`, with what `view` shows of people's own folders.
 
     `text` is the script's, searched for QEMUs by path; `invented` are paths without a file where the stand-in shall
     be; `real` is the QEMU that answers questions, put at `scratch`/real.
     """
-    opened = {base: f"/run/pommel-lower/{number}" for number, base in enumerate(_bases(invented))}
+    upstream, scratch = place.upstream, place.scratch
+    bases = [base for base in _bases(invented) if not view.is_empty(base)]
+    opened = {base: f"/run/pommel-lower/{number}" for number, base in enumerate(bases)}
     words = [bwrap, *(_ISOLATED if Path("/") not in opened else _own_root())]
     for folder in _EMPTY:
         words += ["--tmpfs", folder]
     for folder in (folder for folder in _OF_RUN if Path(folder).exists()):
         words += ["--ro-bind", folder, folder]
+    words += view.words()
     words += ["--dev-bind-try", "/dev/kvm", "/dev/kvm"]
     for base, lower in opened.items():
         if base != Path("/"):
             words += ["--ro-bind", str(base), lower, "--tmpfs", str(base)]
             words += [word for entry in _links(base, lower, (upstream, scratch)) for word in entry]
     # After what was emptied: both may lie below it.
-    words += ["--bind", str(scratch), str(scratch), "--bind", str(layer), str(upstream)]
+    words += ["--bind", str(scratch), str(scratch), "--bind", str(place.layer), str(upstream)]
     if real is not None:
         words += ["--ro-bind", str(real), str(scratch / "real")]
     standin = str(scratch / "bin" / QEMU)
-    for path in sorted(_real_qemus(text, upstream, names_of(scratch / "bin"))):
+    for path in sorted(_real_qemus(text, upstream, names_of(scratch / "bin"), view)):
         words += ["--ro-bind", standin, _seen_at(path, opened)]
     for path in invented:
         words += ["--ro-bind", standin, str(path)]
@@ -138,7 +156,7 @@ def what_escapes(text: str) -> str | None:
     """The first line of a script that would pass by a stand-in on PATH, or None. Comments do not count."""
     for line in text.splitlines():
         code = line if not line.lstrip().startswith("#") else ""
-        if _BY_PATH.search(code) or _OTHER_PATH.search(code):
+        if _NAMED.search(code) or _OTHER_PATH.search(code):
             return line.strip()
     return None
 
@@ -157,10 +175,9 @@ def end_leftovers(scratch: Path) -> int:
     ended = 0
     for _ in range(_ROUNDS):
         found = _inheritors(scratch)
-        for handle, _pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-            os.close(handle)
+        for handle in found:
+            with handle, contextlib.suppress(NotPermitted):
+                handle.send(signal.SIGKILL)
         if not found:
             break
         ended += len(found)
@@ -171,25 +188,25 @@ def end_leftovers(scratch: Path) -> int:
 def left(scratch: Path) -> list[int]:
     """The pids of the processes that the script started and that are still there."""
     found = _inheritors(scratch)
-    for handle, _ in found:
-        os.close(handle)
-    return [pid for _, pid in found]
+    for handle in found:
+        handle.close()
+    return [handle.pid for handle in found]
 
 
-def _inheritors(scratch: Path) -> list[tuple[int, int]]:
-    """Handles (pidfds) and pids of the processes that inherited `scratch`; the caller closes the handles."""
+def _inheritors(scratch: Path) -> list[Handle]:
+    """The processes that inherited `scratch`; the caller closes the handles."""
     mark = os.fsencode(scratch)
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             # The handle first: what it names cannot become another process while we look.
-            handle = os.pidfd_open(int(entry.name))
-        except OSError:
+            handle = open_handle(int(entry.name))
+        except (OSError, NotPermitted):
             continue
         if _has_mark(entry, mark):
-            found.append((handle, int(entry.name)))
+            found.append(handle)
         else:
-            os.close(handle)
+            handle.close()
     return found
 
 
@@ -200,10 +217,13 @@ def _has_mark(process: Path, mark: bytes) -> bool:
         return False
 
 
-def _real_qemus(text: str, upstream: Path, names: Sequence[str]) -> set[Path]:
+def _real_qemus(text: str, upstream: Path, names: Sequence[str], view: Shown) -> set[Path]:
     """Every QEMU that the script might reach by a path: the host's usual ones, and those that it names."""
     folders = [*os.environ.get("PATH", os.defpath).split(":"), *_USUAL_FOLDERS]
     paths = [Path(folder, name) for folder in folders if folder for name in names]
-    named = [match[0] for match in _BY_PATH.finditer(text) if match[0].startswith("/")]
+    runs = (_BY_PATH.match(text, run.start(), run.end()) for run in _RUN.finditer(text))
+    named = [match[0] for match in runs if match is not None]
     paths += [path for word in named for path in (Path(word), upstream / word.lstrip("/"))]
+    paths += [path for path in shown.named(text, upstream) if is_qemu(path.name)]
+    paths += shown.files_called(view, names)
     return {path.resolve() for path in paths if path.is_file()}

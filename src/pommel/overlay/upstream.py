@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pommel.errors import CommandFailed, StateError, UpstreamError
 from pommel.overlay import journal
-from pommel.overlay.git import git
+from pommel.overlay.git import git, typed
 from pommel.overlay.pins import Pin
 from pommel.overlay.undo import added_between, all_or_nothing, at_work, digest, head
 from pommel.paths import build_aside, sweep_aside
@@ -153,7 +153,7 @@ def verify(checkout: Path, pin: Pin) -> None:
         raise UpstreamError(
             f"{name} of {pin.url} is not what is pinned: expected SHA-256 {pin.sha256[name]}, "
             + (f"got {got}" if got else "and there is no such file"),
-            hint=f"it was changed here; to undo that: git -C {checkout} checkout -- {name}" if edited else blame,
+            hint=f"it was changed here; to undo that: {typed(checkout, 'checkout', '--', name)}" if edited else blame,
         )
 
 
@@ -240,7 +240,7 @@ def _refuse_losses(checkout: Path, commit: str) -> None:
     if changed:
         raise StateError(
             f"{checkout} has changes that moving it would lose: {_some(changed)}",
-            hint=f"keep them as a patch (git -C {checkout} diff), then: git -C {checkout} checkout -- .",
+            hint=f"keep them as a patch ({typed(checkout, 'diff')}), then: {typed(checkout, 'checkout', '--', '.')}",
         )
     taken = [name for name in added_between(checkout, before, commit) if os.path.lexists(checkout / name)]
     if taken:

@@ -7,17 +7,19 @@ It knows nothing of files on this side, and hands out no byte of an image that i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import aiohttp
 from yarl import URL
 
+from pommel import proxies
 from pommel.errors import RecoveryError
 from pommel.recovery import service
 from pommel.recovery.catalog import Board
@@ -31,6 +33,7 @@ Sleep = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60)
 _PIECE = 1 << 18
+_PROXY_ASKS = 407
 
 
 class Again(Exception):
@@ -73,6 +76,7 @@ class Client:
         Raises:
             BoardRefused: Apple has none for it.
             RecoveryError: no answer, or none that can be used.
+        ConfigError: a proxy is named that cannot be used.
         """
         return await self.patiently("asking Apple's recovery service", lambda: self._ask(board))
 
@@ -93,7 +97,7 @@ class Client:
             RecoveryError: it will not get better: the file has another size, or ranges are not served.
         """
         headers = service.asset_headers(asset.token, chunk.offset, chunk.offset + chunk.size - 1)
-        async with self._http.get(URL(asset.url, encoded=True), headers=headers, allow_redirects=False) as response:
+        async with self._asked("GET", asset.url, headers) as response:
             _judge(response, service.after_asset(response.status))
             _check_range(response, chunk, total)
             data, digest = bytearray(), hashlib.sha256()
@@ -131,15 +135,13 @@ class Client:
 
     async def _ask(self, board: Board) -> Answer:
         base = self._origin.base_url
-        async with self._http.get(base + "/", headers=service.session_headers(), allow_redirects=False) as response:
+        async with self._asked("GET", base + "/", service.session_headers()) as response:
             verdict = service.after_post(response.status)
             _judge(response, verdict if verdict in (Verdict.TAKE, Verdict.WAIT) else Verdict.FAIL)
             session = service.session_cookie(response.headers.getall("Set-Cookie", []))
         body = service.request_body(board, secrets.token_bytes)
         headers = service.ask_headers(session)
-        async with self._http.post(
-            base + service.IMAGE_PATH, data=body, headers=headers, allow_redirects=False
-        ) as response:
+        async with self._asked("POST", base + service.IMAGE_PATH, headers, body) as response:
             verdict = service.after_post(response.status)
             if verdict is Verdict.REFUSED:
                 raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="ask for another version")
@@ -148,9 +150,30 @@ class Client:
             _judge(response, verdict)
             return service.parse_reply(await _read(response, service.REPLY_BYTES_MAX), self._origin.hosts)
 
+    @contextlib.asynccontextmanager
+    async def _asked(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request, through the proxy if one leads there, and give its response."""
+        proxy, through = proxies.proxy_for(url), proxies.for_request(url, headers)
+        try:
+            async with self._http.request(
+                method, URL(url, encoded=True), data=body, allow_redirects=False, **through
+            ) as response:
+                if proxy is not None and response.status == _PROXY_ASKS:
+                    raise RecoveryError(proxies.refusal(response.status, proxy), hint=proxies.hint(url, proxy))
+                yield response
+        except aiohttp.ClientError as failure:
+            said = proxies.complaint(failure, proxy)
+            if proxy is None or said is None:
+                raise
+            if isinstance(failure, aiohttp.ClientHttpProxyError) and 400 <= failure.status < 500:
+                raise RecoveryError(said, hint=proxies.hint(url, proxy)) from None
+            raise Again(said) from None
+
     async def _fetch_chunklist(self, asset: Asset) -> bytes:
         headers = service.asset_headers(asset.token)
-        async with self._http.get(URL(asset.url, encoded=True), headers=headers, allow_redirects=False) as response:
+        async with self._asked("GET", asset.url, headers) as response:
             _judge(response, service.after_asset(response.status))
             return await _read(response, FILE_BYTES_MAX)
 

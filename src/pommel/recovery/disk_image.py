@@ -80,7 +80,7 @@ def parse_parts(plist: bytes, size_bytes: int) -> tuple[Part, ...]:
     """Read the property list of a disk of `size_bytes`; parts without a CRC-32 are left out.
 
     Raises:
-        RecoveryError: it is no property list of a disk image, or a run lies outside the disk.
+        RecoveryError: it is no property list of a disk image, or its runs are not all of the disk at most.
     """
     try:
         tables = plistlib.loads(plist, fmt=plistlib.FMT_XML)["resource-fork"]["blkx"]
@@ -89,7 +89,10 @@ def parse_parts(plist: bytes, size_bytes: int) -> tuple[Part, ...]:
         raise _bad(f"its property list cannot be read: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise _bad("its property list does not list the parts of a disk") from None
-    return tuple(part for part in found if part is not None)
+    parts = tuple(part for part in found if part is not None)
+    if sum(size for part in parts for _, size in part.stretches) > size_bytes:
+        raise _bad("its parts overlap")  # a few hundred bytes could have a disk read for hours
+    return parts
 
 
 def _part(table: dict[str, Any], size_bytes: int) -> Part | None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pommel import private
 from pommel.errors import BusyError, RecoveryError
 from pommel.locks import hold
 from pommel.progress import Progress, Report
@@ -62,6 +63,7 @@ def copy(source: Path, target: Path, report: Report) -> str:
     check_room(target.parent, source.stat().st_blocks * 512)
     digest, size, zeros = hashlib.sha256(), 0, bytes(_HOLE)
     with target.open("xb") as out:
+        os.fchmod(out.fileno(), private.FILE)
         for block in blocks(source, "copy", report):
             digest.update(block)
             for at in range(0, len(block), _HOLE):

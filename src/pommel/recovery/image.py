@@ -16,11 +16,11 @@ import signal
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel import process
+from pommel import private, process
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram, RecoveryError
 from pommel.progress import Progress, Report, ignore, warn
 from pommel.recovery import disk_image
@@ -104,7 +104,7 @@ def convert(dmg: Path, raw: Path, *, report: Report = ignore) -> Converted:
         layout = _named(dmg)
         tools = _installed()
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        private.make_folder(aside)
         check_room(aside, layout.size_bytes)
         tool = _by_any(tools, dmg.absolute(), aside / "raw", layout, report)
         _look_for_file_system(aside / "raw", report)
@@ -130,26 +130,33 @@ def product_version(raw: Path, *, report: Report = ignore) -> str:
         UnknownVersion: there is none at all.
         OSError: it cannot be read.
     """
+    if (found := version_in(blocks(raw, "version", report))) is not None:
+        return found
+    raise UnknownVersion(
+        f"{raw.name} does not say which macOS it is", hint="is it a macOS recovery image or installer?"
+    )
+
+
+def version_in(pieces: Iterable[bytes]) -> str | None:
+    """The version in a disk that comes in pieces of any size, as `product_version` finds it; None: there is none."""
     system, other = Counter[str](), Counter[str]()
-    for around, at in _neighbourhoods(raw, report):
+    for around, at in _neighbourhoods(pieces):
         found = _VERSION.match(around, at)
         if found:
             (system if _is_system_version(around, at) else other)[found[1].decode("ascii")] += 1
     for counted in (system, other):
         if counted:
             return counted.most_common(1)[0][0]  # of equals it gives the one that it met first
-    raise UnknownVersion(
-        f"{raw.name} does not say which macOS it is", hint="is it a macOS recovery image or installer?"
-    )
+    return None
 
 
-def _neighbourhoods(raw: Path, report: Report) -> Iterator[tuple[bytes, int]]:
+def _neighbourhoods(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
     """Yield each place that says ProductVersion once: the bytes around it, and where in them it is.
 
     A block is kept until `_AROUND` bytes of the next are there, so that none lies across a border.
     """
     kept, looked_to = b"", 0
-    for block in itertools.chain(blocks(raw, "version", report), (b"",)):
+    for block in itertools.chain(filter(None, pieces), (b"",)):
         kept += block
         limit = len(kept) - _AROUND if block else len(kept)
         at = kept.find(_KEY, looked_to)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pommel import private
 from pommel.errors import RecoveryError
 from pommel.paths import write_atomic
 from pommel.recovery.chunklist import Chunklist
@@ -38,8 +39,8 @@ class Part:
         self.path = target.with_name(target.name + ".part")
         self.journal = target.with_name(target.name + ".journal")
         self.good: set[int] = set()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        private.make_folder(target.parent)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, private.FILE)
         self._log = -1
 
     @property

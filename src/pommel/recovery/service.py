@@ -208,7 +208,8 @@ def retry_after_s(header: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for, at most `WAIT_MAX_S`; None if it says nothing."""
     if header is None:
         return None
-    if re.fullmatch(r"[0-9]{1,9}", header.strip()):
+    header = header.strip()
+    if re.fullmatch(r"[0-9]{1,9}", header):
         return min(float(header), WAIT_MAX_S)
     try:
         moment = email.utils.parsedate_to_datetime(header).timestamp()

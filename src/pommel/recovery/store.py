@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pommel import private
 from pommel.errors import BusyError, RecoveryError
 from pommel.locks import hold
 from pommel.paths import build_aside, is_aside, sweep_aside
@@ -228,7 +229,7 @@ class Store:
             return
         for stored in self.list():
             if stored.dmg and stored.chunklist and entries.record_of(stored.folder).get("asked") == asked:
-                incoming.mkdir(parents=True)
+                private.make_folder(incoming)
                 with contextlib.suppress(OSError):
                     os.link(stored.dmg, incoming / DMG)
                     os.link(stored.chunklist, incoming / CHUNKLIST)

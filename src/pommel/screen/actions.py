@@ -1,13 +1,14 @@
 """What hands do, in the words every sink understands. Band: core, no I/O.
 
-Places are pixels of the frame; keys are the wire's virtual keys; buttons are RFB's bits (1 left, 2 middle, 4 right).
+Places are pixels of the frame; keys are the wire's virtual keys; buttons are RFB's bits (1 left, 2 middle, 4 right, and
+those of its extension: 0x80 back, 0x100 forward).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEFT, MIDDLE, RIGHT = 1, 2, 4
+LEFT, MIDDLE, RIGHT, BACK, FORWARD = 1, 2, 4, 0x80, 0x100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,23 @@ class MovePointer:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveBy:
+    """Move the pointer by so many counts of a mouse, then have exactly these buttons down."""
+
+    right: int
+    down: int
+    buttons: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnWheel:
-    """Turn the wheel at x, y by `notches`; positive is away from the user, which scrolls up."""
+    """Turn the wheel at x, y by steps, 120 a notch; `up` is away from the user, which scrolls up."""
 
     x: int
     y: int
     buttons: int
-    notches: int
+    up: int
+    right: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +61,4 @@ class TypeText:
     text: str
 
 
-Action = PressKey | MovePointer | TurnWheel | TypeText
+Action = PressKey | MovePointer | MoveBy | TurnWheel | TypeText

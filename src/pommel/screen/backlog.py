@@ -49,6 +49,10 @@ _EARLY_S = 0.02
 REFINED_FROM_QUALITY = 30
 
 
+# What only those are told who ask for it in their Abilities.
+_ASKED_FOR: dict[type[wire.Command], int] = {wire.Pointer: wire.SHOWS_POINTER, wire.MouseKind: wire.ASKS_OF_MOUSE}
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """One serving: commands first, then pictures of `areas` (of the frame), in order, all in one style.
@@ -127,7 +131,7 @@ class Backlog:
     def say(self, command: wire.Command) -> None:
         """Have `command` sent with the next round; a newer one of its kind takes its place.
 
-        What the pointer looks like is kept from a viewer that does not show it, and sent once it says that it does.
+        What few ask for (`_ASKED_FOR`) is kept from a viewer that does not, and sent once it does.
         """
         self._commands[type(command)] = command
 
@@ -221,8 +225,10 @@ class Backlog:
 
     @property
     def _sayable(self) -> tuple[wire.Command, ...]:
-        shows = self._abilities & wire.SHOWS_POINTER
-        return tuple(one for one in self._commands.values() if shows or not isinstance(one, wire.Pointer))
+        return tuple(
+            one for kind, one in self._commands.items()
+            if kind not in _ASKED_FOR or self._abilities & _ASKED_FOR[kind]
+        )  # fmt: skip
 
     @property
     def _allowed_s(self) -> float:

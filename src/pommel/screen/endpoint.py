@@ -18,16 +18,19 @@ from pommel.screen.encodes import Encodes
 from pommel.screen.engine import Engine
 from pommel.screen.geometry import Size
 from pommel.screen.hold import Hold
-from pommel.screen.intake import NOTCH, Intake
+from pommel.screen.intake import Intake
 from pommel.screen.pictures import PictureEncoder
 from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update, ViewerStream
 from pommel.screen.videos import EncoderFor, Videos
 from pommel.screen.viewer import Viewer
 from pommel.wire import messages as wire
+from pommel.wire import mouse
 from pommel.wire.messages import ALL_DISPLAYS, CursorShape, DisplayInfo, DisplayList, KeyState, MouseCursor, Pointer
+from pommel.wire.mouse import NOTCH, MouseKind
 
 STALL_S = 30.0
+GOING_AWAY = 1001  # WebSocket close code (RFC 6455, 7.4.1)
 
 
 class Endpoint:
@@ -41,7 +44,9 @@ class Endpoint:
         encoder: Encoder | None = None,
         video: EncoderFor | None = None,
         stall_s: float = STALL_S,
+        goodbye: int = GOING_AWAY,
     ) -> None:
+        self._goodbye = goodbye  # the code by which viewers are parted from when the source has ended
         self._source = source
         self._sink = sink
         self._encoder = encoder or PictureEncoder()
@@ -62,6 +67,7 @@ class Endpoint:
         self._facts: dict[type, wire.Command] = {
             MouseCursor: MouseCursor(CursorShape.ARROW),
             Pointer: _looks(UNKNOWN),  # said too: a viewer may still have an earlier endpoint's
+            MouseKind: self._mouse(relative=False),
         }
 
     @property
@@ -159,9 +165,9 @@ class Endpoint:
         while self._old:
             await self._next.wait()
 
-    async def _until_over(self) -> str:
+    async def _until_over(self) -> tuple[int, str]:
         await self._over.wait()
-        return self._reason
+        return self._goodbye, self._reason
 
     def _answer(self, command: wire.Command) -> Iterable[wire.Command]:
         match command:
@@ -200,6 +206,8 @@ class Endpoint:
             news.append(MouseCursor(CursorShape.ARROW if update.pointer_visible else CursorShape.NONE))
         if update.pointer is not None and (pointer := _looks(update.pointer)) != self._facts[Pointer]:
             news.append(pointer)
+        if update.relative is not None:
+            news.append(self._mouse(relative=update.relative))
         if update.lock_keys is not None:
             news.append(KeyState(update.lock_keys))
         if update.displays is not None:
@@ -207,6 +215,9 @@ class Endpoint:
             self._facts.pop(DisplayInfo, None)  # not sent when there is no choice any more
             news += _about(update.displays)
         return news
+
+    def _mouse(self, *, relative: bool) -> MouseKind:
+        return MouseKind((mouse.HAS_SIDES if self._sink.has_sides else 0) | (mouse.RELATIVE if relative else 0))
 
     def _pulse(self) -> None:
         """Wake who waits for the next update."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pommel.screen.actions import Action, MovePointer, PressKey
+from pommel.screen.actions import Action, MoveBy, MovePointer, PressKey
 from pommel.wire.keymap import find_key
 
 KeyId = tuple[int, bool, bool]
@@ -47,6 +47,11 @@ class Hold:
         self.x, self.y = x, y
         self._buttons[holder] = buttons
         return MovePointer(x, y, self.buttons)
+
+    def move_by(self, holder: object, right: int, down: int, buttons: int) -> MoveBy:
+        """As `point`, of a viewer that says how far it moved."""
+        self._buttons[holder] = buttons
+        return MoveBy(right, down, self.buttons)
 
     def buttons_of(self, holder: object) -> int:
         """The buttons this viewer has down."""

@@ -1,19 +1,21 @@
 """What one viewer's input commands mean. Band: core, no I/O.
 
-Input is a log: each command gives its actions in order, and no key, button or notch is dropped, merged or
-reordered. The exceptions are the wire's own: the double-click mark (0x88) only repeats what the clicks beside it
-said, KeyUnicode's release says nothing new, and a release of a key that another viewer holds is not passed on (`hold`).
+Input is a log: each command gives its actions in order, and no key, button or step of a wheel is dropped, merged or
+reordered; a wheel that says more than `TURN_MOST` at once is no wheel. The exceptions are the wire's own: the double-
+click mark (0x88) only repeats what the clicks beside it said, KeyUnicode's release says nothing new, and a release of
+a key that another viewer holds is not passed on (`hold`).
 """
 
 from __future__ import annotations
 
-from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, PressKey, TurnWheel, TypeText
+from pommel.screen.actions import BACK, FORWARD, LEFT, MIDDLE, RIGHT, Action, PressKey, TurnWheel, TypeText
 from pommel.screen.hold import Hold
 from pommel.screen.scaling import Scaling
 from pommel.wire import messages as wire
+from pommel.wire import mouse
 from pommel.wire.keymap import legend_of
+from pommel.wire.mouse import NOTCH, TURN_MOST
 
-NOTCH = 120  # one notch of a wheel, as Windows and browsers count
 MESHCENTRAL_NOTCH = 360  # MeshCentral's page sends three times that
 
 _BUTTONS = (
@@ -24,6 +26,7 @@ _BUTTONS = (
     (wire.MIDDLE_DOWN, MIDDLE, True),
     (wire.MIDDLE_UP, MIDDLE, False),
 )
+_SIDES = {mouse.BACK: BACK, mouse.FORWARD: FORWARD}
 _CTRL_ALT_DEL = (0x11, 0x12, 0x2E)
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -34,7 +37,7 @@ class Intake:
     def __init__(self, hold: Hold, *, wheel_notch: int = NOTCH) -> None:
         self._hold = hold
         self._notch = wheel_notch
-        self._turned = 0
+        self._turned = 0  # of MouseWheel, what is less than a step
         self.by_legend = (
             False  # a key that types is named by what is printed on the viewer's, as MeshCentral's page does
         )
@@ -51,6 +54,12 @@ class Intake:
                 return self._mouse(*announced.to_frame(x, y), button)
             case wire.MouseWheel(x, y, delta):
                 return self._wheel(*announced.to_frame(x, y), delta)
+            case wire.Turn(x, y, up, right):
+                return self._turn(*announced.to_frame(x, y), up, right)
+            case wire.SideButton(x, y, button, down) if button in _SIDES:
+                return self._side(*announced.to_frame(x, y), _SIDES[button], down)
+            case wire.MoveBy(right, down, button):
+                return self._move_by(right, down, button)
             case wire.CtrlAltDel():
                 keys = [PressKey(vk, vk == 0x2E, True) for vk in _CTRL_ALT_DEL]
                 keys += [PressKey(vk, vk == 0x2E, False) for vk in reversed(_CTRL_ALT_DEL)]
@@ -67,22 +76,36 @@ class Intake:
     def _mouse(self, x: int, y: int, button: int) -> list[Action]:
         if button == wire.DOUBLE_CLICK:
             return []
-        mask = self._hold.buttons_of(self)
-        actions: list[Action] = []
+        return [self._hold.point(self, x, y, mask) for mask in self._masks(button)]
+
+    def _masks(self, button: int) -> list[int]:
+        """Which buttons are down after each thing that a button byte says, in order; as they are if it says nothing."""
+        mask, masks = self._hold.buttons_of(self), list[int]()
         for bit, which, down in _BUTTONS:
             if button & bit:
                 mask = mask | which if down else mask & ~which
-                actions.append(self._hold.point(self, x, y, mask))
-        return actions or [self._hold.point(self, x, y, mask)]
+                masks.append(mask)
+        return masks or [mask]
+
+    def _side(self, x: int, y: int, which: int, down: bool) -> list[Action]:
+        mask = self._hold.buttons_of(self)
+        return [self._hold.point(self, x, y, mask | which if down else mask & ~which)]
+
+    def _move_by(self, right: int, down: int, button: int) -> list[Action]:
+        first, *others = self._masks(0 if button == wire.DOUBLE_CLICK else button)
+        moved: list[Action] = [self._hold.move_by(self, right, down, first)]
+        return moved + [self._hold.move_by(self, 0, 0, mask) for mask in others]
 
     def _wheel(self, x: int, y: int, delta: int) -> list[Action]:
-        if self._turned * delta < 0:  # turned back: what was left of the other way is void
-            self._turned = 0
-        self._turned += delta
-        notches = abs(self._turned) // self._notch * (1 if self._turned > 0 else -1)
-        self._turned -= notches * self._notch
+        self._turned += delta * NOTCH
+        steps = abs(self._turned) // self._notch * (1 if self._turned > 0 else -1)
+        self._turned -= steps * self._notch
+        return self._turn(x, y, steps, 0)
+
+    def _turn(self, x: int, y: int, up: int, right: int) -> list[Action]:
+        up, right = (min(max(steps, -TURN_MOST), TURN_MOST) for steps in (up, right))
         at = self._hold.point(self, x, y, self._hold.buttons_of(self))
-        return [TurnWheel(x, y, at.buttons, notches)] if notches else []
+        return [TurnWheel(x, y, at.buttons, up, right)] if up or right else []
 
     def _unicode(self, unit: int) -> list[Action]:
         high, self._high = self._high, 0

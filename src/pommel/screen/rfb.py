@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -80,11 +81,29 @@ class ExtendedKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class PointerType:
+    """Whether the guest's mouse takes places; if not, it takes movements, and pointer events are to say those now."""
+
+    absolute: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedButtons:
+    """The server takes the buttons 8 and 9 of a mouse."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bell:
     """The guest beeped."""
 
 
-Event = Ready | Resized | Updated | Cursor | Leds | ExtendedKeys | Bell
+@cache
+def _form(layout: str) -> struct.Struct:
+    """What `struct` makes of a layout, big-endian as all of RFB is."""
+    return struct.Struct(">" + layout)
+
+
+Event = Ready | Resized | Updated | Cursor | Leds | ExtendedKeys | PointerType | ExtendedButtons | Bell
 _Steps = Generator[None, None, None]
 
 
@@ -275,6 +294,10 @@ class RfbClient:
             yield from self._alpha_cursor(rect)
         elif encoding == ask.QEMU_EXTENDED_KEY:
             self._events.append(ExtendedKeys())
+        elif encoding == ask.QEMU_POINTER_TYPE:
+            self._events.append(PointerType(rect.x != 0))
+        elif encoding == ask.EXTENDED_MOUSE_BUTTONS:
+            self._events.append(ExtendedButtons())
         elif encoding == ask.QEMU_LED_STATE:
             (bits,) = yield from self._unpack("B")
             self._events.append(Leds(bits))
@@ -337,8 +360,12 @@ class RfbClient:
         return kept.decode("utf-8", "replace")
 
     def _unpack(self, layout: str) -> Generator[None, None, tuple[int, ...]]:
-        layout = ">" + layout
-        return struct.unpack(layout, (yield from self._read(struct.calcsize(layout))))
+        form = _form(layout)
+        while self._end - self._start < form.size:
+            yield
+        values = form.unpack_from(self._stage, self._start)
+        self._start += form.size
+        return values
 
     def _read(self, count: int) -> Generator[None, None, bytes]:
         """Read at most what the stage holds."""

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pommel.errors import DeadlineError, RfbError, StateError
-from pommel.screen.rfb import Cursor, Event, ExtendedKeys, Leds, Ready, RfbClient
+from pommel.screen.rfb import Cursor, Event, ExtendedButtons, ExtendedKeys, Leds, PointerType, Ready, RfbClient
 
-# How long a server may take to say that it knows QEMU's key events. QEMU says so in its first breath.
+# How long a server may take to say that it knows QEMU's key events, and what the mouse is. QEMU says so in its first
+# breath.
 _EXTENSION_WAIT_S = 0.5
 
 
@@ -24,7 +25,8 @@ class RfbLink(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self.client = RfbClient()
-        self.extended_keys = False
+        self.extended_keys = self.extended_buttons = False
+        self.absolute = True  # pointer events are to say places, not movements
         self.ended: str | None = None
         self.failure: RfbError | None = None
         self.on_event: Callable[[Event], None] = lambda _: None
@@ -32,7 +34,8 @@ class RfbLink(asyncio.BufferedProtocol):
         self.on_input: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
         self._told: dict[type[Event], Event] = {}
-        self._ready, self._extended, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._ready, self._gone = asyncio.Event(), asyncio.Event()
+        self._extended, self._typed = asyncio.Event(), asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -52,6 +55,7 @@ class RfbLink(asyncio.BufferedProtocol):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EXTENSION_WAIT_S):
                     await self._extended.wait()
+                    await self._typed.wait()  # else the first move would be a place to a mouse that knows none
         if self.ended is not None:
             raise self.failure or RfbError(f"the VNC server closed the connection: {self.ended}")
 
@@ -129,8 +133,13 @@ class RfbLink(asyncio.BufferedProtocol):
         elif isinstance(event, ExtendedKeys):
             self.extended_keys = True
             self._extended.set()
-        elif isinstance(event, Cursor | Leds):
+        elif isinstance(event, ExtendedButtons):
+            self.extended_buttons = True
+        elif isinstance(event, Cursor | Leds | PointerType):
             self._told[type(event)] = event
+            if isinstance(event, PointerType):
+                self.absolute = event.absolute
+                self._typed.set()
 
     def _fail(self, failure: RfbError) -> None:
         self.failure = failure
@@ -141,7 +150,7 @@ class RfbLink(asyncio.BufferedProtocol):
     def _end(self, reason: str) -> None:
         if self.ended is None:
             self.ended = reason
-            for event in (self._ready, self._extended, self._writable):
+            for event in (self._ready, self._extended, self._typed, self._writable):
                 event.set()
             self.on_end()
 

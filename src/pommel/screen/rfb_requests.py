@@ -16,13 +16,14 @@ SHARE = b"\x01"
 RAW, COPY_RECT = 0, 1
 DESKTOP_SIZE, EXTENDED_DESKTOP_SIZE = -223, -308
 CURSOR, ALPHA_CURSOR = -239, -314
+QEMU_POINTER_TYPE = -257
 QEMU_EXTENDED_KEY = -258
 QEMU_LED_STATE = -261
+EXTENDED_MOUSE_BUTTONS = -316
 
 # Told to the server, best first. Asking for the LED state also stops QEMU from pressing Caps Lock and Num Lock on
-# its own when a keysym's case disagrees with its idea of them (ui/vnc.c, do_key_event). Its pointer-type change
-# (-257) is left out: without it QEMU turns our absolute positions into movements by itself when the guest has no
-# tablet.
+# its own when a keysym's case disagrees with its idea of them (ui/vnc.c, do_key_event). By its pointer-type change
+# QEMU says whether the guest's mouse takes places or movements, and then it wants the latter (pointer_event, there).
 ENCODINGS = (
     RAW,
     COPY_RECT,
@@ -30,12 +31,16 @@ ENCODINGS = (
     DESKTOP_SIZE,
     ALPHA_CURSOR,
     CURSOR,
+    QEMU_POINTER_TYPE,
     QEMU_EXTENDED_KEY,
     QEMU_LED_STATE,
+    EXTENDED_MOUSE_BUTTONS,
 )
 
 # Button bits of PointerEvent.
-LEFT, MIDDLE, RIGHT, WHEEL_UP, WHEEL_DOWN = 1, 2, 4, 8, 16
+LEFT, MIDDLE, RIGHT, WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 1, 2, 4, 8, 16, 32, 64
+_EXTENDED = 0x80  # there is a second byte of buttons: 8 and up
+_STILL = 0x7FFF  # no movement, where QEMU wants movements
 
 
 def set_pixel_format() -> bytes:
@@ -63,6 +68,23 @@ def qemu_key_event(qnum: int, keysym: int, down: bool) -> bytes:
     return struct.pack(">BBHII", 255, 0, down, keysym, qnum)
 
 
-def pointer_event(x: int, y: int, buttons: int) -> bytes:
-    """Say where the pointer is and which buttons are down (7.5.5)."""
-    return struct.pack(">BBHH", 5, buttons, x, y)
+def pointer_event(x: int, y: int, buttons: int, *, extended: bool = False) -> bytes:
+    """Say where the pointer is and which buttons are down (7.5.5).
+
+    With `extended`, which a server must have agreed to, buttons 8 (back) and 9 are told too (rfbproto, Extended Mouse
+    Buttons); without it they are left out.
+    """
+    if extended:
+        return struct.pack(">BBHHB", 5, _EXTENDED | buttons & 0x7F, x, y, buttons >> 7)
+    return struct.pack(">BBHH", 5, buttons & 0x7F, x, y)
+
+
+def movement_event(right: int, down: int, buttons: int, *, extended: bool = False) -> bytes:
+    """Say how far the mouse moved, to a QEMU that wants that (rfbproto, QEMU Pointer Motion Change)."""
+    x, y = (min(max(by + _STILL, 0), 0xFFFF) for by in (right, down))
+    return pointer_event(x, y, buttons, extended=extended)
+
+
+def set_desktop_size(width: int, height: int) -> bytes:
+    """Ask the server for one screen of this size (rfbproto, SetDesktopSize)."""
+    return struct.pack(">BxHHBx", 251, width, height, 1) + struct.pack(">IHHHHI", 0, 0, 0, width, height, 0)

@@ -32,9 +32,13 @@ class Displays:
 class Update:
     """What is new since the last update. `frame` is the source's own, written to again after the next request.
 
-    `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor`, `pointer` and `displays` are None when they
-    did not change. A source that knows the pointer's shape says so in `cursor`, any other in `pointer_visible`. One
-    that knows what it looks like says so in `pointer`, and UNKNOWN when it no longer does; the same again is no news.
+    `pointer_visible`, `lock_keys` (bits of the wire's KeyState), `cursor`, `pointer`, `displays` and `relative` are
+    None when they did not change. A source that knows the pointer's shape says so in `cursor`, any other in
+    `pointer_visible`. One that knows what it looks like says so in `pointer`, and UNKNOWN when it no longer does; the
+    same again is no news.
+
+    `relative` tells that the machine's mouse knows only how far it was moved, or that it knows places; of a source that
+    never says so it does.
 
     `changed` is where `frame` differs from the frame of the update before, when the source has compared
     them itself (whole when the size is another). The engine shows `frame` without a copy then; once the next update
@@ -50,6 +54,7 @@ class Update:
     pointer: PointerPicture | None = None
     displays: Displays | None = None
     changed: Changes | None = None
+    relative: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,10 @@ class FrameSource(Protocol):
 
 class InputSink(Protocol):
     """Where hands go to."""
+
+    @property
+    def has_sides(self) -> bool:
+        """Tell whether a mouse there may have buttons for back and forward."""
 
     async def perform(self, action: Action) -> str:
         """Do one thing, after all that was asked before; return the characters or keys it cannot do, or "".

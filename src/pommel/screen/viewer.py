@@ -34,8 +34,8 @@ class Viewer:
         self._intake = intake
         self._answer = answer
 
-    async def run(self, fresh: Callable[[], Awaitable[None]], over: Callable[[], Awaitable[str]]) -> None:
-        """Serve until the viewer leaves; pictures begin after `fresh`, and all ends with the reason of `over`.
+    async def run(self, fresh: Callable[[], Awaitable[None]], over: Callable[[], Awaitable[tuple[int, str]]]) -> None:
+        """Serve until the viewer leaves; pictures begin after `fresh`, and all ends with the code and reason of `over`.
 
         Raises:
             WireError: the viewer sent what is no KVM command.
@@ -84,5 +84,5 @@ class Viewer:
                 self.delivery.wake()
 
 
-async def _part(over: Callable[[], Awaitable[str]]) -> None:
-    raise Parted(1001, await over())
+async def _part(over: Callable[[], Awaitable[tuple[int, str]]]) -> None:
+    raise Parted(*await over())

@@ -23,7 +23,7 @@ from pathlib import Path
 import pommel
 from pommel.paths import write_atomic
 from pommel.session.guest_system import PREFIX, GuestSystem, Python, platforms
-from pommel.session.libraries import PACKAGES
+from pommel.session.libraries import FETCHER, PACKAGES
 from pommel.session.wheelhouse import Target, download, gather
 
 FETCHED_PYTHON = (3, 12)
@@ -88,14 +88,14 @@ def _ship_pommel(into: Path) -> None:
         for module in package.glob("*.py"):
             shutil.copyfile(module, into / module.name)
         for room in _ROOMS:
-            shutil.copytree(package / room, into / room, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(package / room, into / room, ignore=shutil.ignore_patterns("__pycache__", "*.lock"))
 
 
 def _ship_uv(target: Target, wheels: Path, into: Path, env: Mapping[str, str]) -> None:
     import zipfile
 
     wheels.mkdir()
-    download(["uv"], target, wheels, env)
+    download([FETCHER], target, wheels, env)
     (wheel,) = wheels.glob("uv-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".data/scripts/uv"))

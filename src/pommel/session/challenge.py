@@ -17,7 +17,7 @@ import hmac
 import struct
 from collections.abc import Generator
 
-from pommel.errors import NotPermitted, ProtocolError
+from pommel.errors import NotPermitted, PommelError, ProtocolError
 
 MAGIC = b"POMMEL-SESSION 1\n"
 SIZE = 32  # bytes of a token, a nonce and a mac
@@ -67,6 +67,7 @@ class AgentSide:
         self._token, self._nonce, self._binding = _sized(token), _sized(nonce), binding
         self.done = False
         self._out, self._buffer = b"", b""
+        self._refusal: PommelError | None = None
         self._talk = self._conversation()
         self._part = next(self._talk)
 
@@ -82,6 +83,8 @@ class AgentSide:
             NotPermitted: the daemon refuses us; the message carries its reason.
             ProtocolError: it is no daemon of ours, or does not know the token.
         """
+        if self._refusal is not None:
+            raise self._refusal  # the talk is over, and an end without this would count as a good one
         self._buffer += data
         while not self.done and len(self._buffer) >= self._part:
             taken, self._buffer = self._buffer[: self._part], self._buffer[self._part :]
@@ -94,6 +97,9 @@ class AgentSide:
             self._part = self._talk.send(taken)
         except StopIteration:
             self._part, self.done = 0, True
+        except PommelError as refusal:
+            self._refusal = refusal
+            raise
 
     def _conversation(self) -> Generator[int, bytes, None]:
         if (yield len(MAGIC)) != MAGIC:

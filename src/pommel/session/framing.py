@@ -88,6 +88,7 @@ class FrameDecoder:
         self._max = max_payload
         self._buffer = bytearray()
         self._whole: list[Frame] = []
+        self._refusal: ProtocolError | None = None
         self._parser = self._parse()
         next(self._parser)
 
@@ -95,10 +96,16 @@ class FrameDecoder:
         """Take bytes and return the frames that became whole.
 
         Raises:
-            ProtocolError: these are no frames. The decoder is of no use after that.
+            ProtocolError: these are no frames; whatever comes after that is refused in the same words.
         """
+        if self._refusal is not None:
+            raise self._refusal
         self._buffer += data
-        self._parser.send(None)
+        try:
+            self._parser.send(None)
+        except ProtocolError as refusal:
+            self._refusal = refusal
+            raise
         whole, self._whole = self._whole, []
         return whole
 

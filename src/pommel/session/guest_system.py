@@ -15,6 +15,7 @@ PREFIX = "/opt/pommel-session"
 OLDEST_PYTHON = (3, 11)
 _GLIBC_OLDEST = 17  # manylinux2014 (PEP 599)
 _KERNELS: dict[str, System] = {"Linux": "linux", "Darwin": "macos"}
+_MACHINE = re.compile(r"[A-Za-z0-9_]{0,32}")  # it stands in names of files later
 _ASKED_OF_PYTHON = (
     "import asyncio, ctypes, os, platform, sys; "
     "print('python=' + os.path.realpath(sys.executable), '%d.%d' % sys.version_info[:2], platform.libc_ver()[1] or '-')"
@@ -79,6 +80,10 @@ def read_answer(text: str) -> GuestSystem:
     first = {key: values[0] for key, values in told.items()}
     if first.get("kernel") not in _KERNELS:
         raise StateError(f"a session of {first.get('kernel') or 'that system'} cannot be shown from inside")
+    if not _MACHINE.fullmatch(first.get("machine", "")):
+        raise StateError(
+            f"a session of a {first.get('machine') or 'machine without a name'} cannot be shown from inside"
+        )
     pythons = dict.fromkeys(filter(None, map(_python, told.get("python", []))))
     return GuestSystem(
         system=_KERNELS[first["kernel"]],
@@ -98,7 +103,7 @@ def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tu
         StateError: there are none that we know of.
     """
     if guest.system == "macos":
-        major = int(found[0]) if (found := re.match(r"\d+", guest.release)) else 11
+        major = int(found[0]) if (found := re.match(r"[0-9]{1,4}", guest.release)) else 11
         return (f"macosx_{max(major, 11)}_0_{guest.machine}",)
     if not glibc or glibc < (2, _GLIBC_OLDEST):
         raise StateError(
@@ -110,7 +115,7 @@ def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tu
 
 
 def _python(text: str) -> Python | None:
-    found = re.fullmatch(r"(/\S+) (\d+)\.(\d+) (?:(\d+)\.(\d+)|\S+)", text)
+    found = re.fullmatch(r"(/\S+) ([0-9]{1,3})\.([0-9]{1,3}) (?:([0-9]{1,3})\.([0-9]{1,3})|\S+)", text)
     # One in somebody's home is that person's to change.
     if found is None or found[1].split("/")[1:2] in (["home"], ["Users"], ["root"]):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -73,14 +73,18 @@ class LiveUser:
 
 
 def install_steps(
-    places: Places, daemon: Sequence[str], agent: Sequence[str], live: Iterable[LiveUser]
+    places: Places,
+    daemon: Sequence[str],
+    agent: Sequence[str],
+    live: Iterable[LiveUser],
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[Step, ...]:
-    """Say what installs a service; the users who are logged in need not log in again.
+    """Say what installs a service; the users who are logged in need not log in again. `variables`: as `files`.
 
     Raises:
         UsageError: a command cannot be one of launchd's or systemd's.
     """
-    written = tuple(WriteFile(path, data) for path, data in files(places, daemon, agent).items())
+    written = tuple(WriteFile(path, data) for path, data in files(places, daemon, agent, variables).items())
     return (*written, *(_load_macos(places, live) if places.system == "macos" else _load_linux(places, live)))
 
 

@@ -25,6 +25,8 @@ PACKAGES: Mapping[System, Mapping[str, str]] = {
         "pyobjc-framework-SystemConfiguration": "SystemConfiguration",
     },
 }
+# Fetches a Python for a guest that has none.
+FETCHER = "uv"
 # What of Pommel an agent runs; the modules that would be imported when somebody waits for a picture.
 OWN: Mapping[System, tuple[str, ...]] = {
     "linux": ("pommel.app.kvm_agent", "pommel.screen.endpoint", "pommel.screen.sources.x11"),

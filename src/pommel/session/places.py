@@ -11,6 +11,7 @@ open in /tmp. Who may own and write to these places is `directory`'s.
       daemon.lock                   held by the daemon for as long as it lives
     STATE/ID-kvm/                   what outlives a boot; root's
       group.msh mesh/               the way to a MeshCentral server, and what is kept of having joined it
+      tls/                          the certificate of the page that Pommel makes, with its key
 
 On Linux the directories end in `-kvm`: /run/pommel itself holds the sockets of root's own machines (`paths`).
 """
@@ -110,6 +111,11 @@ class Places:
     def mesh(self) -> PurePosixPath:
         """The directory of what is kept of having joined a MeshCentral server."""
         return self.state / "mesh"
+
+    @property
+    def tls(self) -> PurePosixPath:
+        """The directory of the certificate that Pommel makes for the page."""
+        return self.state / "tls"
 
     def socket(self, uid: int) -> PurePosixPath:
         """Where the agent of `uid`'s session connects to."""

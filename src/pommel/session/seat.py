@@ -89,14 +89,13 @@ class Seat:
         for kind in (_ABILITIES, _COMPRESSION):
             if kind in self._wishes:
                 writer.write(encode(Kind.MESSAGE, self._wishes[kind]))
-        self._earlier = self._pictures
-        self._writer = writer
-        flow = _Flow(self.stream, writer)
+        self.serve(writer)
+        flow = Flow(self.stream, writer)
         try:
             async with asyncio.TaskGroup() as tasks:
                 counting = tasks.create_task(flow.count())
                 try:
-                    return await self._pump(reader, flow)
+                    return await self.pump(reader, flow)
                 finally:
                     counting.cancel()
         except BaseExceptionGroup as several:
@@ -105,7 +104,13 @@ class Seat:
             self._writer = None
             writer.transport.abort()  # what an agent that does not read would leave waiting is of no use to it
 
-    async def _pump(self, reader: asyncio.StreamReader, flow: _Flow) -> tuple[int, str] | None:
+    def serve(self, writer: asyncio.StreamWriter) -> None:
+        """Have another agent serve from now on; it is told by `writer` what the viewer says."""
+        self._earlier = self._pictures
+        self._writer = writer
+
+    async def pump(self, reader: asyncio.StreamReader, flow: Flow) -> tuple[int, str] | None:
+        """Pass on what an agent says until it parts from the viewer; otherwise as `show`."""
         decoder = FrameDecoder()
         while data := await _received(reader):
             for kind, payload in decoder.receive(data):
@@ -147,7 +152,7 @@ class Seat:
             pass  # that agent has gone; the next one begins with nothing held down
 
 
-class _Flow:
+class Flow:
     """Tell the agent how much of what it sent has left for the viewer: the engine waits for that, not for us."""
 
     def __init__(self, stream: ViewerStream, writer: asyncio.StreamWriter) -> None:
@@ -157,10 +162,12 @@ class _Flow:
         self._more = asyncio.Event()
 
     def handed(self, count: int) -> None:
+        """Take note of so many bytes that were given to the viewer's stream."""
         self._handed += count
         self._more.set()
 
     async def count(self) -> None:
+        """Tell the agent, for ever."""
         while True:
             await self._more.wait()
             self._more.clear()

@@ -15,32 +15,36 @@ from typing import Any
 
 from pommel.errors import UsageError
 from pommel.session.places import Places
-from pommel.systemd import command_line, literal
+from pommel.systemd import command_line, literal, quoted
 
 AGENT_WORD = "-kvm1"
 _THROTTLE_S = 10  # launchd's own default between two starts; systemd is told the same
 _DAEMON_RESTART_S = 2
 
 
-def files(places: Places, daemon: Sequence[str], agent: Sequence[str]) -> dict[PurePosixPath, bytes]:
+def files(
+    places: Places, daemon: Sequence[str], agent: Sequence[str], variables: Mapping[str, str] | None = None
+) -> dict[PurePosixPath, bytes]:
     """All files of a service, by their paths; on macOS the agent's command gets the word `-kvm1` at its end.
+
+    `variables` are of the daemon's environment. Everybody on the system can read them: systemd tells them to all.
 
     Raises:
         UsageError: a command does not begin with an absolute path, or holds what its file cannot.
     """
     if places.system == "macos":
         return {
-            places.daemon_plist: plistlib.dumps(daemon_job(places, daemon)),
+            places.daemon_plist: plistlib.dumps(daemon_job(places, daemon, variables)),
             places.agent_plist: plistlib.dumps(agent_job(places, agent)),
         }
     return {
-        places.daemon_unit_file: daemon_unit(places, daemon).encode(),
+        places.daemon_unit_file: daemon_unit(places, daemon, variables).encode(),
         places.agent_path_unit_file: agent_path_unit(places).encode(),
         places.agent_unit_file: agent_unit(places, agent).encode(),
     }
 
 
-def daemon_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
+def daemon_job(places: Places, command: Sequence[str], variables: Mapping[str, str] | None = None) -> Mapping[str, Any]:
     """The LaunchDaemon: started with the system, and again when it ends.
 
     Raises:
@@ -57,6 +61,7 @@ def daemon_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
         "WorkingDirectory": "/",
         # Root's own directory: /tmp would let anybody put a link in the log's place.
         "StandardErrorPath": str(places.daemon_log),
+        **({"EnvironmentVariables": dict(variables)} if variables else {}),
     }
 
 
@@ -81,12 +86,15 @@ def agent_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
     }
 
 
-def daemon_unit(places: Places, command: Sequence[str]) -> str:
+def daemon_unit(places: Places, command: Sequence[str], variables: Mapping[str, str] | None = None) -> str:
     """The system's service unit of the daemon.
 
     Raises:
         UsageError: the command cannot be systemd's.
     """
+    environment = "".join(
+        f"Environment={quoted(f'{key}={value}')}\n" for key, value in sorted((variables or {}).items())
+    )
     return f"""\
 [Unit]
 Description=Login session's screen for viewers ({places.service_id}, Pommel)
@@ -94,7 +102,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={command_line(command)}
+{environment}ExecStart={command_line(command)}
 Restart=always
 RestartSec={_DAEMON_RESTART_S}
 UMask=0077

@@ -1,11 +1,13 @@
 """The agent's libraries for another system, as a folder that can be carried there. Band: shell.
 
-Those of this very Pommel where they run there too; else pip fetches wheels made for that system. No package is built,
+Those of this very Pommel where they run there too; else pip fetches wheels made for that system: the versions of
+`guest.lock` (`tools/lock.py` makes it), and no file that has another hash, wherever pip finds it. No package is built,
 and nothing of a package is run.
 """
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import zipfile
@@ -15,8 +17,10 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from pommel.errors import CommandFailed, MissingProgram, StateError
-from pommel.process import run
+from pommel.process import run, this_python
+from pommel.session.libraries import FETCHER, PACKAGES
 
+LOCK = Path(__file__).with_name("guest.lock")
 _PIP_S = 600.0
 # What no program needs at run time, and is half of all.
 _IDLE_FOLDERS = {"tests", "include", "f2py", "distutils", "__pycache__"}
@@ -31,11 +35,11 @@ class Target:
     platforms: tuple[str, ...]
 
 
-def gather(packages: Iterable[str], target: Target, into: Path, env: Mapping[str, str]) -> list[str]:
+def gather(packages: Iterable[str], target: Target, into: Path, env: Mapping[str, str], lock: Path = LOCK) -> list[str]:
     """Put packages into the folder `into`, and return what they are, as `name version`.
 
     Raises:
-        StateError: there is no wheel of one of them for that system.
+        StateError: there is no wheel of one of them for that system, or it is not the one of the lock.
         MissingProgram: this Python has no pip.
         CommandFailed, DeadlineError: pip could not fetch them.
     """
@@ -43,7 +47,7 @@ def gather(packages: Iterable[str], target: Target, into: Path, env: Mapping[str
     own = [found for name in packages if (found := _own(name, target)) is not None]
     if len(own) == len(packages):
         return sorted(_copy(one, into) for one in own)
-    return _fetched(packages, target, into, env)
+    return _fetched(packages, target, into, env, lock)
 
 
 # --- ours ---
@@ -85,10 +89,10 @@ def _is_wanted(path: PurePosixPath) -> bool:
 # --- fetched ---
 
 
-def _fetched(packages: Sequence[str], target: Target, into: Path, env: Mapping[str, str]) -> list[str]:
+def _fetched(packages: Sequence[str], target: Target, into: Path, env: Mapping[str, str], lock: Path) -> list[str]:
     wheels = into.with_name(f"{into.name}.wheels")
     wheels.mkdir()
-    download(packages, target, wheels, env)
+    download(packages, target, wheels, env, lock)
     names = []
     for wheel in sorted(wheels.glob("*.whl")):
         unpack(wheel, into)
@@ -97,25 +101,68 @@ def _fetched(packages: Sequence[str], target: Target, into: Path, env: Mapping[s
     return names
 
 
-def download(packages: Sequence[str], target: Target, into: Path, env: Mapping[str, str]) -> None:
-    """Have pip fetch wheels for that system, with what they need.
+def download(packages: Sequence[str], target: Target, into: Path, env: Mapping[str, str], lock: Path = LOCK) -> None:
+    """Have pip fetch wheels for that system, with what they need: what the lock says, by its hashes.
 
     Raises:
         StateError, MissingProgram, CommandFailed, DeadlineError: as `gather`.
     """
-    words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    words = this_python("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input")
     words += ["--only-binary=:all:", "--python-version", "{}.{}".format(*target.python), "--dest", str(into)]
     words += [f"--platform={platform}" for platform in target.platforms]
+    asked = into / "asked.txt"
+    asked.write_text("".join(f"{line}\n" for line in locked(packages, target, lock.read_text())))
     try:
-        run([*words, *packages], timeout_s=_PIP_S, env=env or None)
+        # What they need is in the lock; pip would ask this system's markers for it, and not that one's.
+        run([*words, "--no-deps", "--require-hashes", "-r", asked], timeout_s=_PIP_S, env=env or None)
     except CommandFailed as failure:
         raise _explained(failure, target) from failure
+    finally:
+        asked.unlink()
+
+
+def locked(packages: Iterable[str], target: Target, lock: str) -> list[str]:
+    """The lines of a lock for `packages` on that system, and for what they need, as pip reads them.
+
+    Of what an agent or its Python needs, only what is asked for; the rest of the lock is what those need in turn.
+
+    Raises:
+        StateError: one of the packages is not in it.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    asked = set(map(canonicalize_name, packages))
+    others = {canonicalize_name(name) for some in PACKAGES.values() for name in some} | {FETCHER}
+    python = "{}.{}".format(*target.python)
+    system = "darwin" if target.platforms[0].startswith("macosx") else "linux"
+    place = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": system}
+    found = {}
+    for entry in lock.replace("\\\n", " ").splitlines():
+        text, _, hashes = entry.partition(" --hash=")
+        if not hashes or entry.startswith("#"):
+            continue
+        one = Requirement(text)
+        name = canonicalize_name(one.name)
+        if (name in asked or name not in others) and (one.marker is None or one.marker.evaluate(place)):
+            found[name] = f"{one.name}{one.specifier} --hash={hashes}"
+    if missing := asked - found.keys():
+        raise StateError(f"Pommel's lock for guests has no {', '.join(sorted(missing))} for Python {python}")
+    return list(found.values())
 
 
 def _explained(failure: CommandFailed, target: Target) -> Exception:
     if "No module named pip" in failure.output:
         return MissingProgram(
-            "this Python has no pip to fetch the agent's libraries with", hint=f"{sys.executable} -m ensurepip"
+            "this Python has no pip to fetch the agent's libraries with",
+            hint=shlex.join(this_python("-m", "ensurepip")),
+        )
+    if "DO NOT MATCH THE HASHES" in failure.output:
+        told = failure.output.partition("DO NOT MATCH THE HASHES")[2].splitlines()
+        which = next((line.strip().partition(" ")[0] for line in told if "==" in line), "a library")
+        return StateError(
+            f"{which} for the guest is another file than the one that Pommel was tried with: nothing of it was used",
+            hint="see where pip takes packages from: pip config list; or install the newest Pommel",
         )
     lines = [line for line in failure.output.splitlines() if line.startswith("ERROR:")]
     why = lines[-1].removeprefix("ERROR: ") if lines else failure.message

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel import locks, process
+from pommel import locks, private, process
 from pommel.errors import BuildError, CommandFailed, MissingProgram
 from pommel.paths import build_aside, is_aside
 from pommel.progress import Progress, Report, note
@@ -128,6 +128,7 @@ def _make_tree(scratch: Path, privilege: Privilege, report: Report, log: Path) -
         apt_options=apt.download_options(_printed(apt.SETTINGS_ARGV)),
     )
     told = steps.BuildSteps(report)
+    log.touch(private.FILE)
     with log.open("w", buffering=1) as out:
 
         def take(line: str) -> None:

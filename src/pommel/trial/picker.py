@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pommel import process
+from pommel import private, process
 from pommel.fat import make_fat
 
 _MENU = Path(__file__).parent / "data" / "picker" / "grub.cfg"
@@ -34,5 +34,5 @@ def make_picker(disk: Path, scratch: Path) -> None:
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
     )
     make_fat(raw, {"EFI/BOOT/BOOTX64.EFI": loader}, label="TRIALBOOT", size_bytes=_BYTES)
-    disk.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(disk.parent)
     process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk])

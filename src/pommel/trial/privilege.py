@@ -107,6 +107,6 @@ def _userns_hint() -> str:
             setting = path.removeprefix("/proc/sys/").replace("/", ".")
             return f"type: sudo sysctl {setting}={wanted}, or build as root: sudo pommel …"
     if shutil.which("newuidmap") is None:
-        return "type: sudo apt-get install uidmap"
+        return "install newuidmap: the package uidmap of Debian and Ubuntu, shadow-utils or shadow elsewhere"
     ids = "100000-165535"
     return f"give yourself a range of user ids: sudo usermod --add-subuids {ids} --add-subgids {ids} {user}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pommel import ovmf
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
@@ -34,7 +36,7 @@ BUILD_PROGRAMS: tuple[Requirement, ...] = (
     Requirement(("grub-mkstandalone",), "grub-common", "makes the boot picker"),
     Requirement(("/usr/lib/grub/x86_64-efi/linux.mod",), "grub-efi-amd64-bin", "is the boot picker"),
     Requirement(("qemu-img",), "qemu-utils", "writes the disks"),
-    Requirement(("/usr/share/OVMF/OVMF_CODE_4M.fd",), "ovmf", "is the firmware it boots with"),
+    Requirement(ovmf.PATTERNS, "ovmf", "is the firmware it boots with"),
     Requirement(("ssh-keygen",), "openssh-client", "makes each machine's keys"),
     Requirement(("newuidmap",), "uidmap", "lets you build without being root", only_without_root=True),
 )

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from pommel import locks
+from pommel import locks, ovmf
 from pommel.errors import FirmwareError
 from pommel.paths import build_aside, sweep_aside
 from pommel.trial.base import BaseImage
@@ -21,8 +21,6 @@ _STAMP = ".made-from"
 _WAIT_S = 30.0
 # Code and variables of one build fill one flash chip; a pair that does not forgets what the guest stores.
 _FLASH_BYTES = 4 << 20
-_FIRMWARE_DIRS = ("/usr/share/OVMF", "/usr/share/edk2/x64", "/usr/share/edk2-ovmf/x64")
-_PAIRS = (("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"))
 
 
 def materialise(directory: Path, base: BaseImage) -> Path:
@@ -53,21 +51,17 @@ def _fill(aside: Path, base: BaseImage, code: Path, variables: Path) -> None:
     shutil.copyfile(variables, aside / "OVMF_VARS-1280x800.fd")
 
 
-def firmware_pair(directories: tuple[str, ...] = _FIRMWARE_DIRS) -> tuple[Path, Path]:
-    """The host's OVMF code and the empty variables of the same build.
+def firmware_pair(root: Path = Path("/")) -> tuple[Path, Path]:
+    """The host's OVMF code of 4 MiB and the empty variables of the same build.
 
     Raises:
         FirmwareError: there is none; or only halves that do not belong together.
     """
-    for directory in directories:
-        for code_name, variables_name in _PAIRS:
-            code, variables = Path(directory, code_name), Path(directory, variables_name)
-            if code.is_file() and variables.is_file() and _fills_flash(code, variables):
-                return code, variables
-    raise FirmwareError(
-        f"no matching pair of OVMF_CODE_4M.fd and OVMF_VARS_4M.fd in {', '.join(directories)}",
-        hint="type: sudo apt-get install ovmf",
-    )
+    for folder, code_name, variables_name in ovmf.PAIRS:
+        code, variables = (root / folder.lstrip("/") / name for name in (code_name, variables_name))
+        if code.is_file() and variables.is_file() and _fills_flash(code, variables):
+            return code, variables
+    raise FirmwareError("this host has no matching pair of OVMF's code and variables of 4 MiB", hint=ovmf.INSTALL)
 
 
 def _fills_flash(code: Path, variables: Path) -> bool:

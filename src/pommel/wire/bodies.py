@@ -40,6 +40,10 @@ _PLAIN: dict[type[Any], tuple[int, struct.Struct]] = {
     m.InputLock: (87, struct.Struct("B")),
     m.Abilities: (200, struct.Struct(">H")),
     m.Shown: (201, struct.Struct(">I")),
+    m.MouseKind: (204, struct.Struct(">H")),
+    m.Turn: (205, struct.Struct(">HHhh")),
+    m.SideButton: (206, struct.Struct(">HHB?")),
+    m.MoveBy: (207, struct.Struct(">hhB")),
 }
 _TEXT: dict[type[Any], int] = {m.Message: 17, m.Debug: 64, m.Alert: 65}
 
@@ -286,6 +290,9 @@ TO_ENDPOINT: dict[int, Unpack] = _BOTH | {
     85: _key_unicode,
     200: _plain(m.Abilities),
     201: _plain(m.Shown),
+    205: _plain(m.Turn),
+    206: _plain(m.SideButton),
+    207: _plain(m.MoveBy),
 }
 TO_VIEWER: dict[int, Unpack] = _BOTH | {
     3: _picture,
@@ -301,4 +308,5 @@ TO_VIEWER: dict[int, Unpack] = _BOTH | {
     88: _mouse_cursor,
     202: _video,
     203: _pointer,
+    204: _plain(m.MouseKind),
 }

@@ -21,6 +21,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from pommel.wire.mouse import MouseKind as MouseKind
+from pommel.wire.mouse import MoveBy as MoveBy
+from pommel.wire.mouse import SideButton as SideButton
+from pommel.wire.mouse import Turn as Turn
+
 
 class Direction(Enum):
     """Who the bytes are for."""
@@ -44,7 +49,7 @@ NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
 
 # Abilities.bits
 ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO, WANTS_BLOCKS, SHOWS_POINTER = 1, 2, 4, 8, 16, 32
-KEYS_BY_LEGEND = 64
+KEYS_BY_LEGEND, ASKS_OF_MOUSE = 64, 128
 BLOCK = 16
 
 # Video.codec and Video.flags
@@ -331,6 +336,7 @@ class Abilities:
     screen's: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js). SHOWS_POINTER: it
     wants to be told `Pointer`. KEYS_BY_LEGEND: its `Key` names letters, digits and signs by what the person's own
     keyboard calls them, as MeshCentral's page does; without it by the place that they have on a US keyboard.
+    ASKS_OF_MOUSE: it wants to be told `MouseKind`.
     """
 
     bits: int
@@ -386,5 +392,5 @@ Command = (
     Nop | Key | Mouse | MouseWheel | Picture | Copy | Compression | Refresh | Screen | Pause | CtrlAltDel
     | GetDisplays | DisplayList | SetDisplay | FrameRateTimer | InitTouch | TouchReady | Touch | MultiTouch
     | ResetTouches | Message | KeyState | Disconnect | Debug | Alert | DisplayInfo | KeyUnicode | InputLock
-    | MouseCursor | Abilities | Shown | Video | Pointer | Unknown
+    | MouseCursor | Abilities | Shown | Video | Pointer | MouseKind | Turn | SideButton | MoveBy | Unknown
 )  # fmt: skip

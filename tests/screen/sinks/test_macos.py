@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, MovePointer, PressKey, TurnWheel, TypeText
+from pommel.screen.actions import (
+    BACK,
+    FORWARD,
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    Action,
+    MoveBy,
+    MovePointer,
+    PressKey,
+    TurnWheel,
+    TypeText,
+)
 from pommel.screen.sinks.macos import LINES_PER_NOTCH, MacSink
 from pommel.screen.sinks.macos_events import Events
 from pommel.screen.sinks.macos_keys import CAPS, COMMAND, CONTROL, FN, KEYPAD, OPTION, SHIFT, CapsLock, Clicks
@@ -187,6 +199,21 @@ def test_the_other_buttons(desk: Desk) -> None:
     ]
 
 
+def test_back_forward_and_movements(desk: Desk) -> None:
+    assert desk.sink.has_sides
+    desk.do(MovePointer(20, 10, BACK), MovePointer(20, 10, FORWARD), MoveBy(10, -4, 0))
+    assert [(event.type, event.button) for event in desk.posted()] == [
+        (Quartz.kCGEventMouseMoved, 0),
+        (Quartz.kCGEventOtherMouseDown, 3),
+        (Quartz.kCGEventOtherMouseUp, 3),
+        (Quartz.kCGEventOtherMouseDown, 4),
+        (Quartz.kCGEventOtherMouseDragged, 4),
+        (Quartz.kCGEventOtherMouseUp, 4),
+    ]
+    desk.do(MovePointer(30, 6, 0))
+    assert list(desk.posted()) == [], "it is there already"
+
+
 def click(desk: Desk, x: int, at_s: float, button: int = LEFT) -> list[int]:
     desk.now_s = at_s
     desk.do(MovePointer(x, 0, button), MovePointer(x, 0, 0))
@@ -214,9 +241,10 @@ def test_a_count_goes_up_by_one_or_begins_again(presses: list[tuple[int, float]]
 
 
 def test_the_wheel(desk: Desk) -> None:
-    desk.do(down(0x10), TurnWheel(20, 10, 0, 2), TurnWheel(20, 10, 0, -1))
+    desk.do(down(0x10), *(TurnWheel(20, 10, 0, *turn) for turn in ((240, 0), (-120, 0), (20, -40), (20, 40))))
     wheel = [event for event in desk.posted() if event.type == "wheel"]
-    assert [event.lines for event in wheel] == [LINES_PER_NOTCH, LINES_PER_NOTCH, -LINES_PER_NOTCH]
+    # Of its second number positive is to the left.
+    assert [event.lines for event in wheel] == [(2 * LINES_PER_NOTCH, 0), (-LINES_PER_NOTCH, 0), (0, 1), (1, -1)]
     assert all(event.flags & GENERIC == SHIFT for event in wheel)
 
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 from Xlib import X
 from Xlib.protocol.event import KeyPress
 
+from isolation import patient
 from pommel.screen.actions import PressKey, TypeText
 from pommel.screen.geometry import Rect
 from pommel.screen.sinks.x11_keys import keysym
@@ -70,7 +71,7 @@ async def pressed(x11: X11Connection, paint: Painter, *keys: PressKey) -> list[K
     for key in reversed(keys):
         await x11.sink.perform(PressKey(key.vk, key.extended, False, key.legend))
     got: list[KeyPress] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while len(got) < len(keys):
             paint.display.sync()
             events = [paint.display.next_event() for _ in range(paint.display.pending_events())]

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from isolation import patient
 from pommel.errors import DeadlineError, MissingProgram, NotPermitted, StateError
 from pommel.screen.actions import MovePointer, PressKey
 from pommel.screen.endpoint import Endpoint
@@ -495,7 +496,7 @@ async def test_the_displays_are_woken_and_nothing_stays_behind(tmp_path: Path, m
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with mac() as it:
         async with connected(it):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patient(5)):
                 while not told.exists():
                     await asyncio.sleep(0.01)
         pid, words = told.read_text().split(maxsplit=1)
@@ -565,7 +566,7 @@ def test_whatever_happens_the_newest_picture_comes_in_the_end(
             source.show_display(1)
             it.settle()
             first = it.displays[0]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patient(5)):
                 while (await take(0.2)).size != Size(*first.pixels.shape[1::-1]) or (
                     kept.pixels[:, :, :3] != it.truth(1)
                 ).any():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isolation import patient
 from pommel.errors import DeadlineError, RfbError, StateError
 from pommel.screen import rfb_requests as ask
 from pommel.screen.actions import PressKey, TypeText
@@ -88,7 +89,7 @@ async def test_an_adapters_own_pointer_is_told_as_it_is(encoding: int, monkeypat
     with bare_qemu(boot=POINTER_BOOT, vga="vmware") as qemu:
         connection = await connect_vnc(qemu.vnc)
         for factor in (0x030201, 0x040201):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patient(10)):
                 while (await next_update(connection)).pointer != vmware_pointer(factor):
                     connection.source.watch(True)
             await tap(connection, F1)
@@ -100,7 +101,7 @@ async def test_two_connections_see_the_same_pixels(qemu: BareQemu) -> None:
     await tap(one, F2)
     await tap(one, F4)
     frames = [Frame.blank(Size(1, 1))] * 2
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while not _same_noise(*frames):
             for i, connection in enumerate((one, two)):
                 connection.source.watch(True)  # brings an update even if nothing changes any more
@@ -274,7 +275,7 @@ async def test_what_is_told_with_the_greeting_is_not_lost(tmp_path: Path) -> Non
     async def tells(reader, writer) -> None:
         await says.greet(reader, writer, 4, 2, extended=False)
         pointers = (says.alpha_cursor(1, 1, bytes((n, n, n, 255))) for n in (1, 2))
-        writer.write(says.update(says.EXTENDED_KEYS, says.leds(4), *pointers))
+        writer.write(says.update(says.EXTENDED_KEYS, says.pointer_type(True), says.leds(4), *pointers))
         await reader.readexactly(10)
         writer.write(says.update(says.raw(0, 0, 4, 2, bytes(32))))
         await reader.read()

@@ -2,52 +2,74 @@
 // body[data-state] and body[data-frames] tell the tests what is going on.
 
 import { Audience } from "./audience.js";
+import { fitBar, hangMenus, watchBar } from "./bar.js";
+import { Capture } from "./capture.js";
+import { Chords } from "./chords.js";
 import { Clipboard } from "./clipboard.js";
 import { decode, encode } from "./codec.js";
 import { Displays } from "./displays.js";
+import { takeGestures } from "./fingers.js";
+import { FullScreen } from "./full.js";
 import { Hands } from "./hands.js";
 import { onMac } from "./keys.js";
-import { Link } from "./link.js";
+import { Link, fetchStatus } from "./link.js";
+import { Meter } from "./meter.js";
 import { Notes } from "./notes.js";
 import { Picture } from "./picture.js";
 import { Pointer } from "./pointer.js";
-import { keepPage } from "./stay.js";
+import { saveScreenshot } from "./saving.js";
+import { QUALITIES, remember, settings } from "./settings.js";
+import { SoftBoard } from "./softboard.js";
+import { SizeButton } from "./size.js";
+import { isOver, sayOf, showState } from "./states.js";
+import { catchBack, keepPage } from "./stay.js";
+import { toaster } from "./toast.js";
+import { TypingDialog } from "./typing.js";
 import { takesVideo } from "./video.js";
+import { onlyLook } from "./viewing.js";
 
 const JPEG = 1;
 const FULL_SCALE = 1024;
-const QUALITIES = { low: [30, 100], medium: [55, 50], high: [75, 33], best: [92, 20] }; // JPEG quality, least ms between
-const STATES = {
-  connecting: "Connecting",
-  waiting: "Waiting for the machine",
-  live: "Live",
-  stopped: "Machine stopped",
-  reconnecting: "Reconnecting",
-  refused: "Refused",
-};
 const CAPS_LOCK = 4;
-const TOAST_MS = 6000;
 const REFRESH_AFTER_MS = 1000;
 const SHOWN_EVERY_MS = 16; // an animation frame; those themselves stop while the page is hidden
 const CONTROL_CHANNEL = "102938";
 
 const body = document.body;
 const $ = (id) => document.getElementById(id);
-const settings = stored();
+const looking = body.dataset.may === "look"; // the server refuses what is more; nothing here offers it
 
+const toast = toaster($("toast"));
 const pointer = new Pointer($("screen"));
-const laidOut = (scale) => pointer.fit(scale);
+function laidOut(scale) {
+  pointer.fit(scale);
+  size?.show();
+}
+let size; // its button, once there is a picture to speak of
+let board; // the soft keyboard, once there are hands
 const picture = new Picture($("screen"), $("stage"), { drawn, broken, videoBroken, laidOut });
-const link = new Link({ onState: showState, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
+const link = new Link({ onState: changed, onOpen: begin, onMessage: receive, onText: receiveText, onClose: ended });
+const meter = new Meter($("pulse"), $("pulse-menu"));
 const notes = new Notes($("note"));
 const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
 const audience = new Audience($("question"), $("shared"), { say: toast, leave: () => focusScreen() });
 const displays = new Displays($("displays"), $("displays-menu"), { choose: chooseDisplay });
+// The other end does not answer, and what is pressed now must not arrive minutes later; or what is shown stands still, and
+// QEMU throws away all that is pressed, and that a key goes up, too: so that is kept until it goes on.
+let deaf = false;
+let owed = null; // while it is being kept
+let kept = [];
 const hands = new Hands(picture, $("field"), {
-  send: (bytes) => link.send(bytes),
-  leave: () => $("fit").focus(),
-  paste: (browsers) => clipboard.paste(browsers),
+  send: (bytes) => looking || (owed ? owed.push(bytes) : deaf || link.send(bytes)),
+  leave: () => {
+    capture.leave();
+    $("fit").focus();
+  },
+  paste: (browsers) => (deaf ? undefined : clipboard.paste(browsers)),
+  lacks: (button) => looking || toast(`The ${body.dataset.noun}'s mouse has no ${button} button.`),
 });
+const full = new FullScreen($("full"), $("full-help"), { looking, say: toast, focus: () => focusScreen() });
+const capture = new Capture($("screen"), $("lock"), $("hint"), { say: toast, focus: () => focusScreen(), holds: () => full.holdsEscape });
 
 // --- the machine to the page ---
 
@@ -55,6 +77,7 @@ async function begin() {
   picture.reset();
   pointer.forget();
   hands.forget();
+  kept = [];
   clipboard.begin();
   audience.begin();
   displays.list([], 0);
@@ -79,7 +102,11 @@ const ACTIONS = {
     $("caps").hidden = !(bits & CAPS_LOCK);
     hands.locks.told(bits);
   },
-  DisplayList: ({ ids, selected }) => displays.list(ids, selected),
+  MouseKind: (mouse) => {
+    hands.mouse = mouse;
+    capture.offer(mouse.relative && !looking);
+  },
+  DisplayList: ({ ids, selected }) => looking || displays.list(ids, selected),
   DisplayInfo: (info) => displays.place(info.displays),
   SetDisplay: ({ id }) => displays.select(id),
   Message: ({ text }) => notes.say(text),
@@ -98,18 +125,23 @@ function receiveText(text) {
     return;
   }
   if (String(said?.ctrlChannel) !== CONTROL_CHANNEL) return;
+  if (said.type === "rtt") link.echoed(said.time);
   if (said.type === "console") notes.say(said.msg);
   if (said.type === "clipboard") clipboard.told(said);
+  if (said.type === "standing") link.stands(said.state);
   audience.told(said);
 }
 
+let lastPicture = null; // when it was drawn, for people
 function drawn(count, shown) {
   arrived = (arrived + count) >>> 0;
   acknowledge();
   if (shown === 0) return;
   body.dataset.frames = Number(body.dataset.frames) + shown;
+  lastPicture = new Date();
   notes.pictured();
   link.pictured();
+  link.shown(shown);
 }
 
 // How many pictures of this connection are done with, and of how many the machine's end was told: of the first at once.
@@ -131,7 +163,7 @@ let video = false;
 const videoKnown = takesVideo().then((takes) => (video = takes));
 
 function sendAbilities() {
-  link.send(encode.abilities(video, hands.written));
+  link.send(encode.abilities(video, hands.written || Boolean(board?.open))); // a soft keyboard's chords are letters too
 }
 
 function videoBroken() {
@@ -152,36 +184,44 @@ function broken() {
 function ended(reason) {
   hands.release();
   hands.forget();
+  capture.offer(false);
   audience.ended();
   if (reason) notes.say(reason, { parting: true });
 }
 
 // --- state, notices ---
 
-function showState(state, text) {
-  const before = body.dataset.state;
-  body.dataset.state = state;
-  $("state-text").textContent = STATES[state];
-  $("notice-text").textContent = text;
-  for (const more of document.querySelectorAll("[data-for]")) more.hidden = more.dataset.for !== state;
-  $("retry").hidden = state !== "reconnecting" && state !== "stopped";
-  for (const id of ["shot", "type", "keys"]) $(id).disabled = state !== "live";
+function changed(state, what) {
+  listen(state);
+  const before = showState(state, what, lastPicture);
+  if (state !== "live") capture.leave();
+  if (isOver(state) && !isOver(before)) notes.clear(); // the notice says it
   fitBar();
   if (state === "live" && before !== "live" && nothingFocused()) focusScreen();
+  if (state === "live" && before !== "live" && !chords.known) fetchStatus().then(({ guest }) => chords.tell(guest));
+  showPulse();
 }
 
-const nothingFocused = () => document.activeElement === null || [body, $("retry")].includes(document.activeElement);
-const focusScreen = () => $("field").focus({ preventScroll: true });
-
-let toastTimer = 0;
-let told = []; // what the toast says now; what comes while it stands is added, so that nothing is missed
-function toast(text) {
-  clearTimeout(toastTimer);
-  told = text ? [...told.filter((line) => line !== text), text].slice(-3) : [];
-  $("toast").hidden = told.length === 0;
-  $("toast").textContent = told.join("\n");
-  if (text) toastTimer = setTimeout(toast, TOAST_MS);
+function listen(state) {
+  if (state === "silent" || (state === "live" && deaf)) hands.release(); // what was pressed while deaf is not down there
+  if (state === "paused" && !deaf) {
+    owed = kept = [];
+    hands.release();
+    owed = null;
+  }
+  deaf = state === "silent" || state === "paused";
+  if (state === "live") for (const bytes of kept.splice(0)) link.send(bytes);
 }
+
+// The round trip beside the state, and the rest behind it.
+function showPulse() {
+  const { width, height } = $("screen");
+  const quality = $("quality").selectedOptions[0].textContent + (video ? ", video where it moves" : "");
+  meter.show(link.state === "live" ? link.figures : null, { quality, screen: `${width} × ${height}` });
+}
+
+const nothingFocused = () => document.activeElement === null || [body, $("retry"), $("notice")].includes(document.activeElement);
+const focusScreen = () => $(board?.open ? "soft" : "field").focus({ preventScroll: true });
 
 // --- toolbar ---
 
@@ -189,65 +229,18 @@ function sendQuality() {
   link.send(encode.compression(JPEG, QUALITIES[settings.quality][0], FULL_SCALE, QUALITIES[settings.quality][1]));
 }
 
-function showMode() {
-  picture.mode = settings.mode;
-  const fit = settings.mode === "fit";
-  $("fit").setAttribute("aria-pressed", fit);
-  $("fit").querySelector("span").textContent = fit ? "Fit" : "1:1";
-}
-
-async function toggleFullScreen() {
-  if (document.fullscreenElement) return document.exitFullscreen();
-  await document.documentElement.requestFullscreen({ navigationUI: "hide" });
-  // Where it is to be had, the browser's and the desktop's own shortcuts go to the machine too.
-  await navigator.keyboard?.lock?.().catch(() => {});
-  return focusScreen();
-}
-
-function saveScreenshot() {
-  $("screen").toBlob((blob) => {
-    const address = URL.createObjectURL(blob);
-    const when = new Date(Date.now() - new Date().getTimezoneOffset() * 60000).toISOString();
-    const anchor = Object.assign(document.createElement("a"), {
-      href: address,
-      download: `${body.dataset.name}-${when.slice(0, 19).replace("T", "-").replaceAll(":", ".")}.png`,
-    });
-    anchor.click();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
-  }, "image/png");
-  focusScreen();
-}
-
 function chooseDisplay(id) {
   link.send(encode.setDisplay(id));
   focusScreen();
 }
 
-// The buttons show their names if there is room for all, and the hint what is left. Its coming and going must not change
-// the buttons.
-function fitBar() {
-  const header = document.querySelector("header");
-  const cut = (element) => element.scrollWidth > element.clientWidth;
-  const crowded = () => [header, header.querySelector("h1"), $("state-text")].some(cut);
-  header.removeAttribute("data-compact");
-  header.setAttribute("data-hintless", "");
-  header.toggleAttribute("data-compact", crowded());
-  header.removeAttribute("data-hintless");
-  header.toggleAttribute("data-hintless", crowded() || cut($("hint")));
-}
-
-function placeMenu(button, menu) {
-  const box = button.getBoundingClientRect();
-  const left = Math.min(box.left, document.documentElement.clientWidth - menu.offsetWidth - 8);
-  Object.assign(menu.style, { top: `${box.bottom + 4}px`, left: `${Math.max(left, 8)}px` });
-}
-
-function sendChord(event) {
-  const keys = event.target.closest("[data-keys]")?.dataset.keys;
-  if (!keys) return;
-  hands.tap(keys.split(" "));
-  $("keys-menu").hidePopover();
-  focusScreen();
+// A PC's keyboard has a Mac's modifiers in other places; no other guest's.
+function swapKeys(guest) {
+  const applies = guest === "mac" && !onMac;
+  hands.release();
+  hands.swap = applies && settings.swap;
+  $("swap").checked = settings.swap;
+  $("swap-row").hidden = !applies;
 }
 
 // By machine: whether its guest has another layout than this keyboard, or the same.
@@ -258,46 +251,8 @@ function writeCharacters() {
   sendAbilities();
 }
 
-function typeText() {
-  hands.type($("type-text").value);
-  $("type-dialog").close();
-}
-
-function addFunctionKeys() {
-  for (let number = 1; number <= 12; number += 1) {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: `F${number}` });
-    button.dataset.keys = `F${number}`;
-    document.querySelector(".fkeys").append(button);
-  }
-}
-
-// --- what is remembered between visits ---
-
-function stored() {
-  const fallback = { mode: "fit", quality: "high", swap: false, written: {} };
-  try {
-    const found = { ...fallback, ...JSON.parse(localStorage.getItem("pommel") ?? "{}") };
-    return found.quality in QUALITIES ? found : fallback;
-  } catch {
-    return fallback;
-  }
-}
-
-function remember(change) {
-  Object.assign(settings, change);
-  try {
-    localStorage.setItem("pommel", JSON.stringify(settings));
-  } catch {
-    // Private windows may refuse; then it holds until the page is closed.
-  }
-}
-
 // --- wiring ---
 
-$("fit").onclick = () => {
-  remember({ mode: settings.mode === "fit" ? "actual" : "fit" });
-  showMode();
-};
 $("quality").onchange = () => {
   remember({ quality: $("quality").value });
   sendQuality();
@@ -305,7 +260,7 @@ $("quality").onchange = () => {
 };
 $("swap").onchange = () => {
   remember({ swap: $("swap").checked });
-  hands.swap = settings.swap;
+  swapKeys($("keys-menu").querySelector("select").value);
 };
 for (const id of ["as-pressed", "as-written"]) {
   $(id).onchange = () => {
@@ -313,57 +268,56 @@ for (const id of ["as-pressed", "as-written"]) {
     writeCharacters();
   };
 }
-$("full").onclick = () => toggleFullScreen().catch(() => toast("The browser does not allow full screen here."));
-$("shot").onclick = saveScreenshot;
+$("shot").onclick = () => {
+  saveScreenshot($("screen"), body.dataset.name);
+  focusScreen();
+};
 $("copy").onclick = async () => {
   await clipboard.copyOut();
   if (document.activeElement === $("copy")) focusScreen();
 };
-$("keys-menu").onclick = sendChord;
-for (const button of document.querySelectorAll("[popovertarget]")) {
-  const menu = button.popoverTargetElement;
-  menu.ontoggle = (event) => event.newState === "open" && placeMenu(button, menu);
-}
-$("type").onclick = () => $("type-dialog").showModal();
-$("type-cancel").onclick = () => $("type-dialog").close();
-$("type-send").onclick = typeText;
-$("type-text").onkeydown = (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) typeText();
-};
-$("type-dialog").onclose = () => {
-  $("type-text").value = "";
-  focusScreen();
-};
+const chords = new Chords($("keys-menu"), {
+  name: body.dataset.name,
+  told: body.dataset.guest,
+  send: (codes) => {
+    hands.tap(codes);
+    focusScreen();
+  },
+  changed: swapKeys,
+});
+new TypingDialog($("type"), $("type-dialog"), { type: (text) => hands.type(text), closed: focusScreen });
+hangMenus({ opening: showPulse });
 $("retry").onclick = () => link.retryNow();
 $("screen").onfocus = focusScreen;
 $("field").addEventListener("focus", () => ($("hint").hidden = false));
 $("field").addEventListener("blur", () => ($("hint").hidden = true));
-document.onfullscreenchange = () => {
-  $("full").setAttribute("aria-pressed", document.fullscreenElement !== null);
-  if (!document.fullscreenElement) navigator.keyboard?.unlock?.();
-};
 document.onvisibilitychange = () => {
   if (document.hidden) hands.release();
+  link.rest(document.hidden);
   link.send(encode.pause(document.hidden));
   if (document.hidden) return;
   link.send(encode.refresh());
   link.retryNow();
 };
-keepPage(() => link.state === "live");
+keepPage({ inUse: () => link.state === "live" && !looking && hands.used, dropped: () => toast(sayOf("dropped")) });
+catchBack({
+  over: () => $("screen").matches(":hover"),
+  pressed: () => hands.back(),
+  warned: () => toast("Back once more leaves this page."),
+});
 window.ononline = () => link.retryNow();
+window.addEventListener("focus", () => isOver(link.state) && link.retryNow());
 window.onpagehide = () => hands.release();
 
+if (looking) onlyLook({ say: toast });
 $("quality").value = settings.quality;
-$("swap").checked = settings.swap && !onMac;
-$("swap-row").hidden = onMac;
-hands.swap = $("swap").checked;
 writeCharacters();
-addFunctionKeys();
-showMode();
-new ResizeObserver(fitBar).observe(body);
-new MutationObserver(fitBar).observe(document.querySelector("header"), {
-  subtree: true,
-  childList: true,
-  attributeFilter: ["hidden"],
-});
+const softParts = { button: $("keyboard"), field: $("soft"), row: $("keyrow") };
+const { guest } = body.dataset;
+board = new SoftBoard({ ...softParts, guest, hands, view: picture.view, leave: focusScreen, opened: sendAbilities });
+takeGestures({ hands, view: picture.view, stage: $("stage"), field: $("field"), board, leave: focusScreen });
+size = new SizeButton($("fit"), picture.view, { mode: settings.mode, chosen: (mode) => remember({ mode }) });
+size.show();
+watchBar();
+setInterval(showPulse, 1000);
 link.connect();

@@ -76,7 +76,7 @@ export class Audience {
     const body = JSON.stringify({ id: one.id, allowed });
     const headers = { "Content-Type": "application/json" };
     try {
-      const answer = await fetch("/api/answer", { method: "POST", headers, body });
+      const answer = await fetch("api/answer", { method: "POST", headers, body });
       if (!answer.ok) throw new Error(answer.statusText);
       if (!(await answer.json()).taken) this.say("That question was over already");
     } catch {

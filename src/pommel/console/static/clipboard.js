@@ -1,21 +1,34 @@
 // The clipboard between this computer and the machine: into it with the paste chord, out of it with a button.
-// What the machine's clipboard holds is asked of the server; nothing is kept but the last clip that both sides had.
+// What the machine's clipboard holds is asked of the server; nothing is kept but the last clip that both sides had, and the
+// last one of this computer's that was seen. Which side was copied to last, `order.js` says.
 
-const ADDRESS = "/api/clipboard";
+import { offer } from "./downloads.js";
+import { onMac, onWindows } from "./keys.js";
+import { Order } from "./order.js";
+
+const NOUN = document.body.dataset.noun; // "machine" or "session", as the server tells
+const ADDRESS = "api/clipboard";
 const LIMIT_BYTES = 64 * 2 ** 20;
 const PASTE_EVENT_MS = 300; // a browser that pastes tells so within this time of the chord, or not at all
 const STRAY_MS = 2000;
 const PATIENCE_MS = 15000;
 const PATIENCE_MS_PER_MIB = 1000;
 const SLOW_MS = 500;
+const NEWS_MS = 400; // a copy chord's copy is told of within this time, or there was nothing to copy
+const TOLD_MS = 300; // who comes to the page may be quicker than word of what they copied elsewhere
+const OWN_MS = 1000; // the browser tells of what the page itself copied within this time
 const TYPES = { text: "text/plain", html: "text/html", png: "image/png" };
 
 export class Clipboard {
   #state = null; // the server's last word {available, why, copies}; null if it has no clipboard for us
   #shared = null; // the last clip that both sides had: form -> bytes
   #fetched = null; // the machine's clip that the browser did not take; a second click has it at hand
-  #copiedAt = -Infinity; // when the last copy was made inside the machine
-  #cameAt = 0; // when the person came to this page: what this computer copied, it copied before
+  #order = new Order("onclipboardchange" in (navigator.clipboard ?? {}) && (onMac || onWindows));
+  #given = -1; // the number of the last clip that this page gave the machine
+  #copyChordAt = -Infinity;
+  #news = () => {}; // settles whoever waits for what a copy chord made
+  #ownUntil = -Infinity; // until when a change of this computer's clipboard is this page's
+  #cameAt = -Infinity;
   #giving = Promise.resolve();
   #expecting = null; // settles the paste event that is waited for
   #chordAt = -Infinity;
@@ -25,7 +38,12 @@ export class Clipboard {
   constructor(button, field, { say }) {
     Object.assign(this, { button, say });
     field.addEventListener("paste", (event) => this.#pasted(event));
-    window.addEventListener("focus", () => (this.#cameAt = performance.now()));
+    field.addEventListener("keydown", (event) => this.#watchForCopying(event));
+    window.addEventListener("focus", () => {
+      this.#cameAt = performance.now();
+      this.#order.came();
+    });
+    navigator.clipboard?.addEventListener?.("clipboardchange", () => this.#changedHere());
   }
 
   /** A connection begins; whether it has a clipboard, the server tells. */
@@ -33,19 +51,58 @@ export class Clipboard {
     this.#state = null;
     this.#shared = null;
     this.#fetched = null;
+    this.#given = -1;
+    this.#order.begin();
     this.#show();
   }
 
   /** The server told how the machine's clipboard is. */
   told({ available, why, copies }) {
-    if (this.#state && copies > this.#state.copies) {
-      this.#copiedAt = performance.now();
-      this.#fetched = null;
-      this.#mark(true);
-    }
+    const more = this.#state && copies > this.#state.copies && copies !== this.#given;
     if (!available) this.#shared = null; // who knows what the machine has when it comes back
     this.#state = { available, why, copies };
+    if (more) this.#copiedThere();
     this.#show();
+  }
+
+  #copiedThere() {
+    this.#order.machineChanged();
+    this.#shared = null;
+    this.#fetched = null;
+    this.#mark(true);
+    this.#news();
+    this.#look();
+  }
+
+  // --- when was copied what ---
+
+  #changedHere() {
+    const own = performance.now() < this.#ownUntil;
+    this.#ownUntil = -Infinity;
+    if (!own) this.#order.hereChanged();
+  }
+
+  // Where the browser does not tell of changes but lets this page read without asking: so that a later copy can be told
+  // from what is there now.
+  async #look() {
+    if (!this.#order.looks || !document.hasFocus() || !(await mayRead())) return;
+    const clip = await readBrowser().catch(() => null);
+    if (clip) this.#order.saw(clip);
+  }
+
+  #watchForCopying(event) {
+    const chord = (event.ctrlKey || event.metaKey) && !event.altKey;
+    if (chord && ["c", "x", "insert"].includes(event.key.toLowerCase())) this.#copyChordAt = performance.now();
+  }
+
+  /** Wait for word of what the person has copied in the last moments, on either side. */
+  async #settled() {
+    const now = performance.now();
+    const told = new Promise((done) => (this.#news = done));
+    const there = this.#copyChordAt + NEWS_MS - now;
+    if (there > 0) await Promise.race([told, rest(there)]);
+    const here = this.#cameAt + TOLD_MS - performance.now();
+    if (here > 0) await rest(here);
   }
 
   // --- into the machine ---
@@ -55,8 +112,9 @@ export class Clipboard {
    * what it is to paste, or will not get it; else a promise that never fails.
    */
   paste(browsers) {
-    // A copy made in the machine since the person came here is newer than anything of this computer's.
-    if (!this.#state || this.#copiedAt > this.#cameAt) return undefined;
+    if (!this.#state) return undefined;
+    const sure = performance.now() > this.#cameAt + TOLD_MS;
+    if (sure && this.#order.hereIsNewer === false) return undefined;
     if (!this.#state.available) return this.#complain(this.#state.why);
     return browsers ? this.#event() : this.#give(readBrowser());
   }
@@ -85,18 +143,29 @@ export class Clipboard {
   }
 
   async #giveNow(reading) {
-    const slow = setTimeout(() => this.say("Giving the machine this computer's clipboard…"), SLOW_MS);
+    const slow = setTimeout(() => this.say(`Giving the ${NOUN} this computer's clipboard…`), SLOW_MS);
     try {
       const clip = await reading;
-      if (clip.size === 0 || same(clip, this.#shared)) return;
-      await put(clip);
-      this.#shared = clip;
-      this.#mark(false);
+      await this.#settled();
+      if (clip.size === 0 || !this.#order.isNewer(clip)) return;
+      if (!same(clip, this.#shared)) {
+        this.#given = await put(clip, this.#state?.copies ?? 0);
+        // Something may have been copied there between its coming and this answer.
+        if (this.#state && this.#state.copies > this.#given) return;
+      }
+      this.#agreed(clip);
     } catch (error) {
+      if (error instanceof Overtaken) return this.#order.machineChanged();
       this.say(`Not pasted from this computer: ${error.message}`);
     } finally {
       clearTimeout(slow);
     }
+  }
+
+  #agreed(clip) {
+    this.#shared = clip;
+    this.#order.agreed(clip);
+    this.#mark(false);
   }
 
   // Who uses the chord within the machine only need not hear of it every time.
@@ -110,20 +179,27 @@ export class Clipboard {
   // --- out of it ---
 
   async copyOut() {
-    if (!this.#state?.available) return this.say(this.#state?.why || "The machine's clipboard cannot be had now.");
-    if (!navigator.clipboard?.write) return this.say(NOT_SECURE);
+    if (!this.#state?.available) return this.say(this.#state?.why || `The ${NOUN}'s clipboard cannot be had now.`);
     try {
-      const clip = this.#fetched ?? (await get());
-      if (clip.size === 0) return this.say("The machine's clipboard is empty.");
-      this.#fetched = clip;
-      await writeBrowser(clip);
-      this.#shared = clip;
-      this.#fetched = null;
-      this.#mark(false);
-      return this.say(`Copied from the machine: ${described(clip)}.`);
+      const { clip, files } = this.#fetched ? { clip: this.#fetched } : await get();
+      if (files) this.#mark(false);
+      if (files) return await offer(files.files, (number) => `${ADDRESS}/files/${files.copies}/${number}`);
+      return await this.#copyHere(clip);
     } catch (error) {
       return this.say(`Not copied: ${error.message}`);
     }
+  }
+
+  async #copyHere(clip) {
+    if (!navigator.clipboard?.write) return this.say(NOT_SECURE);
+    if (clip.size === 0) return this.say(`The ${NOUN}'s clipboard is empty.`);
+    const { copies } = this.#state;
+    this.#fetched = clip;
+    this.#ownUntil = Infinity;
+    await writeBrowser(clip).finally(() => (this.#ownUntil = performance.now() + OWN_MS));
+    this.#fetched = null;
+    if (this.#state?.copies === copies) this.#agreed(clip);
+    return this.say(`Copied from the ${NOUN}: ${described(clip)}.`);
   }
 
   #mark(isNew) {
@@ -136,43 +212,48 @@ export class Clipboard {
     button.hidden = this.#state === null;
     if (button.hidden) return;
     const { available, why } = this.#state;
-    const news = button.hasAttribute("data-new") ? "Copy from the machine: it has something new" : "";
+    const news = button.hasAttribute("data-new") ? `Copy from the ${NOUN}: it has something new` : "";
     button.setAttribute("aria-disabled", !available);
-    button.title = available ? news || "Copy from the machine to this computer's clipboard" : why;
+    button.title = available ? news || `Copy from the ${NOUN} to this computer's clipboard` : why;
   }
 }
 
 const NOT_SECURE =
   "The browser gives its clipboard only to pages from this computer or by https. Open this page as http://127.0.0.1, " +
-  "through ssh -L if the machine is elsewhere.";
+  `through ssh -L if the ${NOUN} is elsewhere.`;
 
 // --- the server ---
 
-async function put(clip) {
+class Overtaken extends Error {}
+
+async function put(clip, seen) {
   const size = sizeOf(clip);
   if (size > LIMIT_BYTES) throw new Error(`it is ${mib(size)}, and ${mib(LIMIT_BYTES)} is the most.`);
   const form = new FormData();
   // As files: the browser would change the line ends of strings.
   for (const [name, bytes] of clip) form.set(name, new Blob([bytes]), name);
-  await asked("PUT", form, PATIENCE_MS + (size / 2 ** 20) * PATIENCE_MS_PER_MIB);
+  const answer = await asked("PUT", form, PATIENCE_MS + (size / 2 ** 20) * PATIENCE_MS_PER_MIB, `?seen=${seen}`);
+  return Number(answer.headers.get("Pommel-Copies"));
 }
 
 async function get() {
   const answer = await asked("GET", undefined, PATIENCE_MS + (LIMIT_BYTES / 2 ** 20) * PATIENCE_MS_PER_MIB);
   const clip = new Map();
-  if (answer.status === 204) return clip;
+  if (answer.status === 204) return { clip };
   for (const [name, file] of await answer.formData()) clip.set(name, await bytesOf(file));
-  return clip;
+  const files = clip.get("files");
+  return files ? { files: JSON.parse(new TextDecoder().decode(files)) } : { clip };
 }
 
-async function asked(method, body, patience) {
+async function asked(method, body, patience, query = "") {
   let answer;
   try {
-    answer = await fetch(ADDRESS, { method, body, cache: "no-store", signal: AbortSignal.timeout(patience) });
+    answer = await fetch(ADDRESS + query, { method, body, cache: "no-store", signal: AbortSignal.timeout(patience) });
   } catch (error) {
-    throw new Error(error.name === "TimeoutError" ? "the machine did not answer in time." : "the console does not answer.");
+    throw new Error(error.name === "TimeoutError" ? `the ${NOUN} did not answer in time.` : "the console does not answer.");
   }
   if (answer.ok) return answer;
+  if (answer.status === 409) throw new Overtaken();
   const { error, hint } = await answer.json().catch(() => ({ error: `the console refused (${answer.status})` }));
   throw new Error(`${error}.${hint ? ` ${hint}` : ""}`);
 }
@@ -185,6 +266,11 @@ function clipOfEvent(data) {
   const image = [...data.files].find((file) => file.type.startsWith("image/"));
   const others = data.files.length > 0 && !image && texts.length === 0;
   return assembled(texts.map(([name, text]) => [name, new Blob([text])]), image, others);
+}
+
+async function mayRead() {
+  const asked = navigator.permissions?.query({ name: "clipboard-read" });
+  return (await asked?.catch(() => null))?.state === "granted";
 }
 
 async function readBrowser() {
@@ -239,6 +325,7 @@ async function writeBrowser(clip) {
 
 // --- clips ---
 
+const rest = (ms) => new Promise((done) => setTimeout(done, ms));
 const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
 const sizeOf = (clip) => [...clip.values()].reduce((sum, bytes) => sum + bytes.length, 0);
 const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;

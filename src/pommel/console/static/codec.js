@@ -23,7 +23,12 @@ const TAKES_PNG = 4;
 const TAKES_VIDEO = 8;
 const SHOWS_POINTER = 32;
 const KEYS_BY_LEGEND = 64;
-const ABILITIES = ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | SHOWS_POINTER;
+const ASKS_OF_MOUSE = 128;
+const ABILITIES = ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | SHOWS_POINTER | ASKS_OF_MOUSE;
+
+/** MOUSE_KIND.bits. */
+const HAS_SIDES = 1;
+const RELATIVE = 2;
 
 /** The most of POINTER's width and height. */
 const POINTER_SIDE = 256;
@@ -75,6 +80,7 @@ const READERS = {
   82: { fits: (n) => n % 10 === 0, read: (u16, body) => ({ is: "DisplayInfo", displays: displays(u16, body.length) }) },
   202: { fits: (n) => n >= 10, read: video },
   203: { fits: (n) => n >= 8, read: pointer },
+  204: { fits: exactly(2), read: (u16) => ({ is: "MouseKind", sides: (u16(0) & HAS_SIDES) !== 0, relative: (u16(0) & RELATIVE) !== 0 }) },
   88: { fits: exactly(1), read: (_, body) => ({ is: "MouseCursor", shape: body[0] < CURSORS.length ? body[0] : 0 }) },
 };
 
@@ -128,6 +134,9 @@ export const encode = {
   keyUnicode: (unit, down) => framed(85, down ? 0 : 1, ...split(unit)),
   mouse: (x, y, button) => framed(2, 0, button, ...split(x), ...split(y)),
   wheel: (x, y, delta) => framed(2, 0, 0, ...split(x), ...split(y), ...split(onesComplement(delta))),
+  turn: (x, y, up, right) => framed(205, ...split(x), ...split(y), ...split(up), ...split(right)),
+  sideButton: (x, y, forward, down) => framed(206, ...split(x), ...split(y), forward ? 1 : 0, down ? 1 : 0),
+  moveBy: (right, down, button) => framed(207, ...split(right), ...split(down), button),
   compression: (format, quality, scaling, timer) => framed(5, format, quality, ...split(scaling), ...split(timer)),
   refresh: () => framed(6),
   pause: (paused) => framed(8, paused ? 1 : 0),

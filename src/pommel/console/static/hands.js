@@ -3,22 +3,25 @@
 import { BUTTONS, encode } from "./codec.js";
 import { KEYS, MODIFIERS, asWritten, isShiftless, lookUp, onMac, onWindows, pasteChord } from "./keys.js";
 import { Locks, kindOf, mismatch, neverGoesUp } from "./modifiers.js";
+import { NOTCH, Wheel } from "./wheel.js";
 
-const NOTCH = 120;
-const PIXELS_PER_NOTCH = 100;
-const LINES_PER_NOTCH = 3;
-const WHEEL_REST_MS = 400;
+/** Back and forward, by the bit of PointerEvent.buttons. */
+const SIDES = [[8, false], [16, true]];
 
 export class Hands {
   swap = false;
   written = false; // the characters that the person's keyboard makes are sent, not its keys
   locks = new Locks();
+  mouse = null; // what the machine's is: {sides, relative}; one that does not tell knows three buttons and one wheel
+  used = false; // something was pressed
+  released = () => {}; // called when all that was down is let go
   #keys = new Map(); // code -> the virtual key that went down for it
   #kinds = new Map(); // code -> which modifier it is, of those
   #dead = false; // the browser makes one character of a dead key and the next
   #buttons = 0;
   #at = [NaN, NaN]; // the pixel last pointed at; none yet
-  #wheel = { turned: 0, when: 0 };
+  #wheel = new Wheel();
+  #moved = [0, 0]; // by how much of a count, while the pointer is locked
   #leaving = false; // Ctrl, Alt and Shift are down and nothing else was pressed since
   #controlDownAt = 0;
   #log = []; // what was done while a paste is waited for: commands, and further pastes
@@ -28,10 +31,10 @@ export class Hands {
    * `field` is the text field over the canvas that has the keyboard's focus (input methods need one), `send` takes a
    * command's bytes, `leave` is called when the person presses and releases Ctrl+Alt+Shift, `paste` when they press a chord
    * that pastes: told whether the browser makes a paste event of it too, it returns undefined, or a promise that never
-   * fails; the chord and what is done after it are sent only then.
+   * fails; the chord and what is done after it are sent only then. `lacks` is called when a button was pressed that the machine lacks.
    */
-  constructor(picture, field, { send, leave, paste }) {
-    Object.assign(this, { picture, field, sendNow: send, leave, paste });
+  constructor(picture, field, { send, leave, paste, lacks }) {
+    Object.assign(this, { picture, field, sendNow: send, leave, paste, lacks });
     this.#listenToKeys();
     this.#listenToPointer();
   }
@@ -46,6 +49,7 @@ export class Hands {
     this.#setButtons(0);
     this.#leaving = false;
     this.field.value = "";
+    this.released();
   }
 
   /** Send a command after all that was done before it; a promise instead is waited for. */
@@ -58,6 +62,7 @@ export class Hands {
   forget() {
     this.#log = [];
     this.#waits = false;
+    this.mouse = null;
     this.locks.forget();
   }
 
@@ -78,14 +83,37 @@ export class Hands {
 
   /** Press keys (by code) one after the other and let go in reverse. */
   tap(codes) {
+    this.used = true;
     const keys = codes.map((code) => KEYS[code]);
     for (const code of codes) this.locks.pressed(code);
     for (const [vk, extended] of keys) this.send(encode.key(vk, true, extended));
     for (const [vk, extended] of keys.reverse()) this.send(encode.key(vk, false, extended));
   }
 
+  /** Press a key by its code, until `letGo`, which says whether it was down: a key that is held by no key event. */
+  press(code) {
+    const [vk, extended] = KEYS[code];
+    this.used = true;
+    this.locks.pressed(code);
+    this.#keys.set(`held ${code}`, KEYS[code]);
+    this.send(encode.key(vk, true, extended));
+  }
+
+  letGo(code) {
+    const key = this.#keys.get(`held ${code}`);
+    if (key) this.#up(`held ${code}`, key);
+    return Boolean(key);
+  }
+
+  /** Act on a key event of another field than the screen's. */
+  key(event) {
+    if (event.type === "keydown") this.#keyDown(event);
+    else this.#keyUp(event);
+  }
+
   /** Type text, one UTF-16 unit after the other. */
   type(text) {
+    this.used = true;
     const plain = text.replace(/\r\n?/g, "\n");
     for (let at = 0; at < plain.length; at += 1) {
       this.send(encode.keyUnicode(plain.charCodeAt(at), true));
@@ -101,7 +129,7 @@ export class Hands {
     field.addEventListener("keyup", (event) => this.#keyUp(event));
     field.addEventListener("compositionend", (event) => this.#typed(event.data));
     field.addEventListener("input", (event) => event.isComposing || this.#typed(field.value));
-    field.addEventListener("blur", () => this.release());
+    field.addEventListener("blur", (event) => event.relatedTarget?.id === "soft" || this.release());
     window.addEventListener("blur", () => this.release());
   }
 
@@ -133,7 +161,10 @@ export class Hands {
 
   /** Whether the browser is to make a character of this event and others: it comes as text. */
   #composes(event, sends) {
-    if (this.written && event.key === "Dead") return (this.#dead = true);
+    if (this.written && event.key === "Dead") {
+      this.#dead = true;
+      return true;
+    }
     const ends = this.#dead && Boolean(sends.text);
     if (ends || event.key === "Escape") this.#dead = false;
     return ends;
@@ -155,6 +186,7 @@ export class Hands {
   }
 
   #down(code, key, kind, repeats = false) {
+    this.used = true;
     this.#keys.set(code, key);
     if (kind) this.#kinds.set(code, kind);
     if (!repeats) this.locks.pressed(code);
@@ -219,26 +251,53 @@ export class Hands {
     for (const type of ["pointerdown", "pointermove", "pointerup"]) {
       canvas.addEventListener(type, (event) => this.#pointer(event));
     }
-    canvas.addEventListener("pointercancel", () => this.#setButtons(0));
-    canvas.addEventListener("lostpointercapture", () => this.#setButtons(0));
+    for (const type of ["pointercancel", "lostpointercapture"]) {
+      canvas.addEventListener(type, (event) => event.pointerType === "touch" || this.#setButtons(0));
+    }
     canvas.addEventListener("wheel", (event) => this.#turn(event), { passive: false });
     // Without these a press would take the focus from the field, and the middle button would paste or scroll.
     for (const type of ["mousedown", "auxclick", "dragstart"]) {
       canvas.addEventListener(type, (event) => event.preventDefault());
     }
-    stage.addEventListener("contextmenu", (event) => event.preventDefault());
+    // Once there is nothing to lay hands on (the canvas is inert), the browser's own menu is of use again.
+    stage.addEventListener("contextmenu", (event) => canvas.closest("[inert]") || event.preventDefault());
   }
 
   #pointer(event) {
-    if (!event.isPrimary) return;
-    if (event.pointerType !== "touch") this.#agree(event, event.type === "pointerdown");
+    if (!event.isPrimary || event.pointerType === "touch") return; // what fingers do is told by `point` and `swipe`
+    this.#agree(event, event.type === "pointerdown");
     if (event.type === "pointerdown") {
-      this.picture.canvas.setPointerCapture(event.pointerId);
+      if (!this.#locked) this.picture.canvas.setPointerCapture(event.pointerId);
       this.field.focus({ preventScroll: true });
     }
-    const moved = this.#moveTo(event);
+    if (this.#locked) return this.#moveBy(event);
     // A second button that goes down is told by a move, so it is `buttons` that counts.
-    if (!this.#setButtons(event.buttons & 7) && moved) this.send(encode.mouse(...this.#at, 0));
+    return this.point(event, event.buttons & 31);
+  }
+
+  /** Point at a point of the window with these buttons down (bits 1 left, 2 right, 4 middle …), or with those that are. */
+  point(at, buttons = this.#buttons) {
+    const moved = this.#moveTo(at);
+    if (!this.#setButtons(buttons) && moved) this.send(encode.mouse(...this.#at, 0));
+  }
+
+  /** Turn the wheel at a point so that what is there moves by so many of the machine's pixels, to the right and down. */
+  swipe(at, dx, dy) {
+    this.#moveTo(at);
+    this.#roll(this.#wheel.swiped(dx, dy));
+  }
+
+  /** Whether the machine has the pointer to itself. */
+  get #locked() {
+    return document.pointerLockElement === this.picture.canvas;
+  }
+
+  #moveBy({ movementX, movementY, buttons }) {
+    const all = [this.#moved[0] + movementX, this.#moved[1] + movementY];
+    const whole = all.map((by) => Math.min(Math.max(Math.trunc(by), -0x7fff), 0x7fff));
+    this.#moved = all.map((by) => by - Math.trunc(by));
+    if (whole[0] || whole[1]) this.send(encode.moveBy(...whole, 0));
+    this.#setButtons(buttons & 31);
   }
 
   #moveTo(event) {
@@ -251,35 +310,54 @@ export class Hands {
   #setButtons(buttons) {
     const changed = this.#buttons ^ buttons;
     this.#buttons = buttons;
-    for (const bit of [1, 2, 4]) {
-      if (changed & bit) this.send(encode.mouse(...this.#at, buttons & bit ? BUTTONS[bit].down : BUTTONS[bit].up));
-    }
+    for (const bit of [1, 2, 4]) if (changed & bit) this.#press(bit, (buttons & bit) !== 0);
+    for (const [bit, forward] of SIDES) if (changed & bit) this.#pressSide(forward, (buttons & bit) !== 0);
     return changed !== 0;
+  }
+
+  #press(bit, down) {
+    this.used = true;
+    const said = BUTTONS[bit][down ? "down" : "up"];
+    this.send(this.#locked ? encode.moveBy(0, 0, said) : encode.mouse(...this.#at, said));
+  }
+
+  /** Press a mouse's back and let it go: of a browser that tells only that it was. */
+  back() {
+    for (const down of [true, false]) this.#pressSide(false, down);
+  }
+
+  #pressSide(forward, down) {
+    if (this.mouse?.sides) this.send(encode.sideButton(...this.#at, forward, down));
+    else if (down) this.lacks(forward ? "forward" : "back");
   }
 
   #turn(event) {
     event.preventDefault();
+    const pinched = event.ctrlKey && ![...this.#kinds.values()].includes("Control");
     this.#agree(event, false);
-    this.#moveTo(event);
-    const wheel = this.#wheel;
-    const turned = wheelTurn(event);
-    if (event.timeStamp - wheel.when > WHEEL_REST_MS || turned * wheel.turned < 0) wheel.turned = 0;
-    wheel.when = event.timeStamp;
-    wheel.turned += turned;
-    const notches = Math.trunc(wheel.turned / NOTCH);
-    wheel.turned -= notches * NOTCH;
-    const delta = Math.min(Math.max(notches * NOTCH, -0x7fff), 0x7fff);
-    if (delta) this.send(encode.wheel(...this.#at, delta));
+    if (!this.#locked) this.#moveTo(event);
+    if (pinched) this.#zoom(this.#wheel.pinch(event));
+    else this.#roll(this.#wheel.take(event));
+  }
+
+  #roll({ up, right }) {
+    if (!this.mouse) return this.#rollNotches(this.#wheel.notches(up));
+    if (up || right) this.send(encode.turn(...this.#at, up, right));
+    return undefined;
+  }
+
+  #rollNotches(notches) {
+    if (notches) this.send(encode.wheel(...this.#at, notches * NOTCH));
+  }
+
+  /** A pinch on a touchpad: Ctrl is held for as long as the wheel turns. */
+  #zoom(notches) {
+    if (!notches) return;
+    const [vk, extended] = KEYS.ControlLeft;
+    this.send(encode.key(vk, true, extended));
+    this.#roll({ up: notches * NOTCH, right: 0 });
+    this.send(encode.key(vk, false, extended));
   }
 }
 
 const kindName = (code) => (code === "AltRight" ? "AltGraph" : code.replace(/Left$/, ""));
-
-/** How far the wheel turned, 120 a notch, positive away from the person. */
-export function wheelTurn(event) {
-  if (event.deltaMode === WheelEvent.DOM_DELTA_PAGE) return -event.deltaY * 3 * NOTCH;
-  if (event.deltaMode === WheelEvent.DOM_DELTA_LINE) return (-event.deltaY / LINES_PER_NOTCH) * NOTCH;
-  // A wheel with notches says so in whole ones, whatever number of pixels this system scrolls for them.
-  if (event.wheelDeltaY && event.wheelDeltaY % NOTCH === 0) return event.wheelDeltaY;
-  return (-event.deltaY / PIXELS_PER_NOTCH) * NOTCH;
-}

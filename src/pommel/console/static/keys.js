@@ -184,6 +184,13 @@ function codeOf(char) {
   return /^\d$/.test(char) ? `Digit${char}` : CODES.get(char);
 }
 
+/** The codes of the keys that make a character on a US keyboard, in the order in which they go down; undefined: none do. */
+export function keysOf(character) {
+  const code = { " ": "Space", "\n": "Enter", "\t": "Tab" }[character] ?? codeOf(character);
+  if (!code) return undefined;
+  return SHIFTED[code] === character || /^[A-Z]$/.test(character) ? ["ShiftLeft", code] : [code];
+}
+
 /**
  * What a key event sends when characters are sent: {text}, {code} of the key that has its character printed on it on a US
  * keyboard (a shortcut), {nothing} (it only helps to make a character), or {}: the key itself.
@@ -215,8 +222,9 @@ const COMMAND = [0x5b, 0x5c];
  * Whether a key event makes a chord that pastes: "browser" if this browser pastes by it (and tells of that), "machine" if
  * only the machine will, whose `held` virtual keys it is for; undefined if neither does.
  */
-export function pasteChord({ key, code, ctrlKey, metaKey, altKey, repeat }, held) {
+export function pasteChord({ key, code, ctrlKey, metaKey, altKey, shiftKey, repeat }, held) {
   if (repeat) return undefined;
+  if (key === "Insert" && shiftKey && !ctrlKey && !altKey && !metaKey && !onMac) return "browser";
   // Where the layout is not Latin, browsers go by the key's place.
   const isV = key.toLowerCase() === "v" || (code === "KeyV" && !/^[a-z]$/i.test(key));
   const browsers = onMac ? metaKey && !ctrlKey : ctrlKey && !metaKey;

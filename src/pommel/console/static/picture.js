@@ -3,12 +3,12 @@
 // cores, software drawing); ImageDecoder is 1 ms quicker with one small picture, and Safari has none.
 
 import { Video } from "./video.js";
+import { View } from "./view.js";
 
 export class Picture {
   #queue = []; // Screens and Pictures that are not on the canvas yet, in order of arrival
   #size; // the last Screen's
   #context;
-  #mode = "fit";
   #video = new Video();
 
   /**
@@ -17,10 +17,11 @@ export class Picture {
    * `laidOut` is called with how many CSS pixels wide one of the machine's is, each time that may have changed.
    */
   constructor(canvas, stage, { drawn, broken, videoBroken, laidOut }) {
-    Object.assign(this, { canvas, stage, drawn, broken, videoBroken, laidOut });
+    Object.assign(this, { canvas, stage, drawn, broken, videoBroken });
+    this.view = new View(canvas, stage, laidOut);
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#size = { width: canvas.width, height: canvas.height };
-    new ResizeObserver(() => this.layout()).observe(stage);
+    new ResizeObserver(() => this.view.layout()).observe(stage);
     this.#watchPixelRatio();
   }
 
@@ -54,33 +55,12 @@ export class Picture {
     );
   }
 
-  get mode() {
-    return this.#mode;
-  }
-
-  set mode(mode) {
-    this.#mode = mode;
-    this.stage.dataset.mode = mode;
-    this.layout();
-  }
-
   /** The machine's pixel under a point of the window; the nearest one if it is outside. */
   pixelAt(clientX, clientY) {
     const { width, height } = this.canvas;
     const box = this.canvas.getBoundingClientRect();
     const along = (offset, length, count) => Math.min(Math.max(Math.floor((offset / length) * count), 0), count - 1);
     return [along(clientX - box.left, box.width, width), along(clientY - box.top, box.height, height)];
-  }
-
-  layout() {
-    const { width, height } = this.canvas;
-    const { clientWidth, clientHeight } = this.stage;
-    const fit = Math.min(clientWidth / width, clientHeight / height);
-    // "Actual" is one pixel of the machine on one of this screen's own, whatever the browser's zoom.
-    const scale = this.#mode === "fit" ? fit : 1 / window.devicePixelRatio;
-    this.canvas.style.width = `${width * scale}px`;
-    this.canvas.style.height = `${height * scale}px`;
-    this.laidOut(scale);
   }
 
   #decoded(job, bitmap) {
@@ -131,12 +111,12 @@ export class Picture {
     // Setting the size clears the canvas, so a Screen that repeats itself must not.
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
-    this.layout();
+    this.view.layout();
   }
 
   #watchPixelRatio() {
     const again = () => {
-      this.layout();
+      this.view.layout();
       this.#watchPixelRatio();
     };
     matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener("change", again, { once: true });

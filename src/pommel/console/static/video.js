@@ -3,10 +3,20 @@
 
 const H264_ANNEX_B = 2;
 const STUCK_MS = 3000; // a decoder that keeps a frame to itself for so long is of no use here
-const ANSWER_MS = 500;
+const ANSWER_MS = 3000; // pictures come meanwhile
 const PROBED = { codec: "avc1.640028", optimizeForLatency: true, codedWidth: 1920, codedHeight: 1080 };
 
-/** Tell whether this browser can (WebCodecs is there in secure contexts only, and H.264 not in every browser). */
+// A film of one frame, as the machine's end makes them, and the colour that it has. Firefox 153 takes the full range for
+// the limited one: black and white would be cut off, and the picture would change wherever it begins to move.
+const SAMPLE = "AAAAAWdkAAqstCE03AQ0BQAAAwABAAADADyPEiagAAAAAWjvAjywAAAAAWWIhAS/7P/CVf8CjvLtt9UUn/YI5ap3vy563lyxNXgNinKPrk79B1gITXs=";
+const SAMPLE_SIZE = 64;
+const SAMPLE_COLOUR = [30, 200, 30];
+const NEAR = 6;
+
+/**
+ * Tell whether this browser can (WebCodecs is there in secure contexts only, and H.264 not in every browser), and whether
+ * it shows the colours that are sent.
+ */
 export function takesVideo() {
   const soon = new Promise((done) => setTimeout(() => done(false), ANSWER_MS));
   return Promise.race([isSupported(), soon]);
@@ -14,7 +24,7 @@ export function takesVideo() {
 
 async function isSupported() {
   try {
-    return (await VideoDecoder.isConfigSupported(PROBED)).supported === true;
+    return (await VideoDecoder.isConfigSupported(PROBED)).supported === true && (await showsColours());
   } catch {
     return false;
   }
@@ -39,6 +49,18 @@ export class Video {
     this.#stream?.end();
     this.#stream = null;
   }
+}
+
+async function showsColours() {
+  const video = new Video();
+  const chunk = Uint8Array.from(atob(SAMPLE), (byte) => byte.charCodeAt(0));
+  const frame = await video.decode({ codec: H264_ANNEX_B, begins: true, key: true, chunk });
+  const canvas = new OffscreenCanvas(SAMPLE_SIZE, SAMPLE_SIZE).getContext("2d");
+  canvas.drawImage(frame, 0, 0);
+  frame.close();
+  video.reset();
+  const shown = canvas.getImageData(SAMPLE_SIZE / 2, SAMPLE_SIZE / 2, 1, 1).data;
+  return SAMPLE_COLOUR.every((part, n) => Math.abs(part - shown[n]) <= NEAR);
 }
 
 class Stream {

@@ -10,7 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pommel.machine.commandline import CommandLine
-from pommel.machine.rules import display, firmware, memory, network, process, processor, storage
+from pommel.machine.rules import (
+    adapter,
+    balloon,
+    display,
+    firmware,
+    forwards,
+    memory,
+    network,
+    passthrough,
+    process,
+    processor,
+    shares,
+    storage,
+    usb,
+)
 from pommel.machine.rules.sheet import Change, Given, HostFacts, Placement, Sheet
 from pommel.machine.spec import MachineSpec
 
@@ -25,14 +39,20 @@ RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
     ("firmware", firmware.firmware),
     ("disks", storage.disks),
     ("network", network.network),
+    ("forwards", forwards.forwards),
+    ("shares", shares.shares),
     ("display", display.display),
+    ("adapter", adapter.adapter),
     ("audio", display.audio),
     ("monitor", display.monitor),
     ("serial", display.serial),
     ("process", process.process),
     ("identity", process.identity),
     ("paths", process.paths),
+    ("passthrough", passthrough.passthrough),
     ("extra", process.extra),
+    ("balloon", balloon.balloon),
+    ("usb", usb.usb),  # last: qemu_args may bring the controller
 )
 
 

@@ -13,9 +13,12 @@ from typing import Literal
 from pommel.machine.boot_choices import ORDINARY, BootChoice
 from pommel.machine.commandline import Argument, CommandLine, Note
 from pommel.machine.disk_facts import Facts
+from pommel.machine.forwards import Forward, Reverse
 from pommel.machine.keyed import Keyed
+from pommel.machine.shares import Share
 from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import SubOptions
+from pommel.machine.usb import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,14 @@ class Placement:
     choice: BootChoice = ORDINARY  # what was chosen for this one start
     taken_macs: Mapping[str, str] = field(default_factory=dict)  # address -> another machine that has it
     passt: str | None = None  # the socket of passt, where it can be had
+    forwards: tuple[Forward, ...] = ()  # ports of this host that lead into the guest, beside SSH's
+    reverse: tuple[Reverse, ...] = ()  # services of this host that the guest is led to
+    reverse_command: tuple[str, ...] = ()  # what leads one connection there; the guest's port is added
+    usb: tuple[tuple[Match, Match], ...] = ()  # USB devices of this host: as asked for, and what QEMU is told
+    usb_notes: tuple[str, ...] = ()  # what stands in their way now
+    shares: tuple[Share, ...] = ()  # folders of this host that are asked for
+    share_notes: tuple[str, ...] = ()  # which of them cannot be had now, and why
+    share_command: tuple[str, ...] = ()  # what serves one connection of the guest's; empty: nothing here can
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,19 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, MovePointer, PressKey, TurnWheel, TypeText
+from pommel.screen.actions import (
+    BACK,
+    FORWARD,
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    Action,
+    MoveBy,
+    MovePointer,
+    PressKey,
+    TurnWheel,
+    TypeText,
+)
 from pommel.screen.sinks.macos_events import Events, Point
 from pommel.screen.sinks.macos_keys import (
     CAPS,
@@ -27,12 +39,14 @@ from pommel.screen.sinks.x11_keys import is_typable
 from pommel.screen.sources.macos_displays import View
 from pommel.screen.sources.macos_frameworks import Frameworks
 from pommel.screen.sources.macos_permissions import accessibility
+from pommel.screen.wheel import Notches
 from pommel.wire.keymap import find_key, mac_keycode
+from pommel.wire.mouse import NOTCH
 
 # Programs lose characters that come faster than they draw.
 PACE_S = 0.004
 LINES_PER_NOTCH = 3
-_BUTTONS = (LEFT, RIGHT, MIDDLE)
+_BUTTONS = (LEFT, RIGHT, MIDDLE, BACK, FORWARD)
 # macOS answers quickly whether we may type, but not for nothing.
 _ASK_AGAIN_S = 2.0
 
@@ -57,7 +71,13 @@ class MacSink:
         self._at: Point = (0.0, 0.0)
         self._buttons = 0
         self._clicks = Clicks()
+        self._up, self._right = Notches(NOTCH // LINES_PER_NOTCH), Notches(NOTCH // LINES_PER_NOTCH)
         self._allowed, self._asked_s = True, float("-inf")
+
+    @property
+    def has_sides(self) -> bool:
+        """See `InputSink`."""
+        return True
 
     async def perform(self, action: Action) -> str:
         """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
@@ -69,6 +89,9 @@ class MacSink:
                     pressed = buttons & ~self._buttons
                     self._point(x, y, buttons)
                     return self._forbidden() if pressed else ""
+                case MoveBy():
+                    self._move_by(action)
+                    return ""
                 case TurnWheel():
                     self._turn(action)
                     return self._forbidden()
@@ -152,10 +175,16 @@ class MacSink:
                 self._events.click(self._at, button, down, clicks, self._flags())
         self._buttons = buttons
 
+    def _move_by(self, move: MoveBy) -> None:
+        view = self._view()
+        x, y = (self._at[0] - view.left) * view.scale, (self._at[1] - view.top) * view.scale
+        self._point(round(x) + move.right, round(y) + move.down, move.buttons)
+
     def _turn(self, turn: TurnWheel) -> None:
         self._point(turn.x, turn.y, turn.buttons)
-        for _ in range(abs(turn.notches)):
-            self._events.wheel(LINES_PER_NOTCH if turn.notches > 0 else -LINES_PER_NOTCH, self._flags())
+        up, right = self._up.take(turn.up), self._right.take(turn.right)
+        if up or right:
+            self._events.wheel(up, right, self._flags())
 
     # --- permission ---
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from pommel.errors import StateError
-from pommel.screen.actions import LEFT, MIDDLE, RIGHT
+from pommel.screen.actions import BACK, FORWARD, LEFT, MIDDLE, RIGHT
 from pommel.screen.sources.macos_frameworks import Frameworks
 
 Point = tuple[float, float]
+_BACK, _FORWARD = 3, 4  # buttons from 3 on have no names in CGEventTypes.h; browsers on a Mac go back and on by these
 
 
 class Events:
@@ -35,11 +36,15 @@ class Events:
             LEFT: (Quartz.kCGEventLeftMouseDown, Quartz.kCGEventLeftMouseUp, left),
             RIGHT: (Quartz.kCGEventRightMouseDown, Quartz.kCGEventRightMouseUp, right),
             MIDDLE: (Quartz.kCGEventOtherMouseDown, Quartz.kCGEventOtherMouseUp, other),
+            BACK: (Quartz.kCGEventOtherMouseDown, Quartz.kCGEventOtherMouseUp, _BACK),
+            FORWARD: (Quartz.kCGEventOtherMouseDown, Quartz.kCGEventOtherMouseUp, _FORWARD),
         }
         self._moves = {
             LEFT: (Quartz.kCGEventLeftMouseDragged, left),
             RIGHT: (Quartz.kCGEventRightMouseDragged, right),
             MIDDLE: (Quartz.kCGEventOtherMouseDragged, other),
+            BACK: (Quartz.kCGEventOtherMouseDragged, _BACK),
+            FORWARD: (Quartz.kCGEventOtherMouseDragged, _FORWARD),
             0: (Quartz.kCGEventMouseMoved, left),
         }
 
@@ -79,10 +84,12 @@ class Events:
         Quartz.CGEventSetIntegerValueField(event, Quartz.kCGMouseEventClickState, clicks)
         self._post(event, flags)
 
-    def wheel(self, lines: int, flags: int) -> None:
-        """Turn the wheel where the pointer is; positive scrolls up."""
+    def wheel(self, up: int, right: int, flags: int) -> None:
+        """Turn the wheel where the pointer is, by lines; negative ones scroll down, and to the left."""
         Quartz = self._quartz
-        self._post(Quartz.CGEventCreateScrollWheelEvent(self._source, Quartz.kCGScrollEventUnitLine, 1, lines), flags)
+        unit = Quartz.kCGScrollEventUnitLine
+        # Of the second wheel positive is to the left (CGEvent.h).
+        self._post(Quartz.CGEventCreateScrollWheelEvent2(self._source, unit, 2, up, -right, 0), flags)
 
     def _post(self, event: Any, flags: int) -> None:
         Quartz = self._quartz

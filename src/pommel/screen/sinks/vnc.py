@@ -3,32 +3,81 @@
 Everything is written to the socket at once, in order, past all pictures. Only typed text and turns of the wheel are
 paced: QEMU's keyboards and tablets keep 16 events that the guest has not fetched yet, and lose what comes then
 (hw/input/hid.c, hw/input/ps2.c).
+
+QEMU's VNC server knows neither a wheel that turns sideways nor a mouse's back and forward (ui/vnc.c, pointer_event).
+Its monitor does, and so would a server with RFB's extended buttons. Where the guest's mouse has no wheel of that kind,
+Shift is held while the other one turns: that scrolls sideways on a Mac, in browsers, and in most programs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Protocol
 
+from pommel.errors import PommelError
 from pommel.screen import rfb_requests as ask
-from pommel.screen.actions import Action, MovePointer, PressKey, TurnWheel, TypeText
+from pommel.screen.actions import (
+    BACK,
+    FORWARD,
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    Action,
+    MoveBy,
+    MovePointer,
+    PressKey,
+    TurnWheel,
+    TypeText,
+)
 from pommel.screen.rfb_link import RfbLink
 from pommel.screen.strokes import strokes
+from pommel.screen.wheel import Notches
 from pommel.wire.keymap import SHIFT, PhysicalKey, find_key, keysym_of
 
 # A USB keyboard is polled every 7 to 10 ms, and QEMU's VNC server passes a key on every 10 ms (its key-delay-ms): at
 # this pace nothing piles up anywhere.
 PACE_S = 0.012
+_SIDES = {BACK: "back", FORWARD: "forward"}
+_BUTTONS = {LEFT: "left", MIDDLE: "middle", RIGHT: "right", BACK: "side", FORWARD: "extra"}
+# For as long a guest may have stood before anybody looked whether it does.
+_UNSEEN_S = 5.0
+_SHIFT = find_key(SHIFT)
+
+
+class Monitor(Protocol):
+    """What QEMU's monitor does of a mouse that its VNC server cannot. PommelError: QEMU is not to be had."""
+
+    async def side(self, forward: bool, down: bool) -> bool:
+        """Press a mouse's back or forward, or let it go; False if the guest's mouse has no such buttons."""
+
+    async def sideways(self, notches: int) -> bool:
+        """Turn a wheel to the right, below zero to the left; False if the guest's mouse has no such one."""
+
+    async def let_go(self, keys: Iterable[int], buttons: Iterable[str]) -> None:
+        """Let go of keys by QEMU's numbers and buttons by its names, though its VNC server takes them for let go of."""
 
 
 class VncSink:
     """The keyboard and tablet behind an `RfbLink`."""
 
-    def __init__(self, link: RfbLink, *, pace_s: float = PACE_S) -> None:
+    def __init__(self, link: RfbLink, *, monitor: Monitor | None = None, pace_s: float = PACE_S) -> None:
         self._link = link
+        self._monitor = monitor
         self._pace_s = pace_s
         self._order = asyncio.Lock()  # fair: first come, first served
         self._held: dict[str, PhysicalKey] = {}
+        self._at: tuple[int, int] | None = None  # the place last pointed at
+        self._sides = 0  # of back and forward, what is down by the monitor
+        self._up, self._right = Notches(), Notches()
+        self._later: set[asyncio.Task[str]] = set()  # what is let go of by the monitor
+        self._buttons = 0
+        self._gone: dict[int | str, float] = {}  # keys and buttons that were let go of, and when
+
+    @property
+    def has_sides(self) -> bool:
+        """See `InputSink`."""
+        return self._link.extended_buttons or self._monitor is not None
 
     async def perform(self, action: Action) -> str:
         """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
@@ -43,14 +92,49 @@ class VncSink:
             if isinstance(action, PressKey):
                 self._press(action)
             elif isinstance(action, MovePointer):
-                self._link.write_input(ask.pointer_event(action.x, action.y, action.buttons))
+                self._point(action.x, action.y, action.buttons)
+                if self._changed_sides(action.buttons):
+                    self._soon(self._press_sides(action.buttons))
+
+    async def settle(self) -> None:
+        """Wait until what was let go of has gone to QEMU."""
+        await asyncio.gather(*self._later, return_exceptions=True)
+
+    def runs(self) -> None:
+        """Hear that the guest runs: what went up a while ago, it has heard of."""
+        since = asyncio.get_running_loop().time() - _UNSEEN_S
+        self._gone = {one: when for one, when in self._gone.items() if when > since}
+
+    async def goes_on(self) -> None:
+        """Hear that the guest stood and goes on: what went up while nobody had noticed goes up once more.
+
+        QEMU hands nothing to a guest that stands, while its VNC server counts keys and buttons as let go of.
+        """
+        gone, self._gone = self._gone, {}
+        if self._monitor is None or not gone:
+            return
+        keys = [one for one in gone if isinstance(one, int)]
+        buttons = [one for one in gone if isinstance(one, str)]
+        try:
+            await self._monitor.let_go(keys, buttons)
+        except PommelError:  # it stands again
+            self._gone = gone | self._gone
+
+    def _note(self, one: int | str, down: bool) -> None:
+        self._gone.pop(one, None)
+        if not down:
+            self._gone[one] = asyncio.get_running_loop().time()
 
     async def _perform(self, action: Action) -> str:
         match action:
             case PressKey():
                 return self._press(action)
             case MovePointer(x, y, buttons):
-                self._link.write_input(ask.pointer_event(x, y, buttons))
+                self._point(x, y, buttons)
+                return await self._press_sides(buttons)
+            case MoveBy():
+                self._move_by(action)
+                return await self._press_sides(action.buttons)
             case TurnWheel():
                 await self._turn(action)
             case TypeText(text):
@@ -64,15 +148,96 @@ class VncSink:
         self._stroke(key, action.down)
         return ""
 
+    # --- the mouse ---
+
+    def _point(self, x: int, y: int, buttons: int) -> None:
+        before, self._at = self._at or (x, y), (x, y)
+        if self._link.absolute:
+            self._tell(x, y, buttons)
+        else:
+            self._tell(x - before[0], y - before[1], buttons)
+
+    def _move_by(self, move: MoveBy) -> None:
+        if not self._link.absolute:
+            self._tell(move.right, move.down, move.buttons)
+            return
+        size = self._link.client.frame.size
+        x, y = self._at or (size.width // 2, size.height // 2)
+        self._at = (_within(x + move.right, size.width), _within(y + move.down, size.height))
+        self._tell(*self._at, move.buttons)
+
+    def _tell(self, x: int, y: int, buttons: int) -> None:
+        for one, name in _BUTTONS.items():
+            if (buttons ^ self._buttons) & one:
+                self._note(name, bool(buttons & one))
+        self._buttons = buttons
+        event = ask.pointer_event if self._link.absolute else ask.movement_event
+        self._link.write_input(event(x, y, buttons, extended=self._link.extended_buttons))
+
+    def _changed_sides(self, buttons: int) -> int:
+        return 0 if self._link.extended_buttons else (buttons ^ self._sides) & (BACK | FORWARD)
+
+    async def _press_sides(self, buttons: int) -> str:
+        """Have back and forward down as `buttons` say; return what cannot be."""
+        cannot = ""
+        for side, name in _SIDES.items():
+            if not self._changed_sides(buttons) & side:
+                continue
+            self._sides ^= side  # noted first: what may have gone down is let go of
+            try:
+                done = self._monitor is not None and await self._monitor.side(side == FORWARD, bool(buttons & side))
+            except PommelError:
+                done = False
+            cannot += "" if done or not buttons & side else f"[a mouse's {name} button]"
+        return cannot
+
+    def _soon(self, work: Coroutine[None, None, str]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
     async def _turn(self, turn: TurnWheel) -> None:
-        wheel = ask.WHEEL_UP if turn.notches > 0 else ask.WHEEL_DOWN
-        for notch in range(abs(turn.notches)):
-            if notch:
+        if self._link.absolute:
+            self._point(turn.x, turn.y, turn.buttons)
+        if up := self._up.take(turn.up):
+            await self._click(ask.WHEEL_UP if up > 0 else ask.WHEEL_DOWN, abs(up), turn.buttons)
+        if right := self._right.take(turn.right):
+            await self._turn_sideways(right, turn.buttons)
+
+    async def _turn_sideways(self, notches: int, buttons: int) -> None:
+        if self._link.extended_buttons:
+            await self._click(ask.WHEEL_RIGHT if notches > 0 else ask.WHEEL_LEFT, abs(notches), buttons)
+            return
+        try:
+            done = self._monitor is not None and await self._monitor.sideways(notches)
+        except PommelError:
+            done = False
+        if not done:
+            await self._click_with_shift(ask.WHEEL_DOWN if notches > 0 else ask.WHEEL_UP, abs(notches), buttons)
+
+    async def _click_with_shift(self, wheel: int, times: int, buttons: int) -> None:
+        shift = None if self._shifted() else _SHIFT
+        if shift is None:
+            await self._click(wheel, times, buttons)
+            return
+        self._stroke(shift, True)
+        try:
+            await asyncio.sleep(self._pace_s)  # another device than the mouse: the guest may fetch from that one first
+            await self._click(wheel, times, buttons)
+            await asyncio.sleep(self._pace_s)
+        finally:
+            self._stroke(shift, False)
+
+    async def _click(self, wheel: int, times: int, buttons: int) -> None:
+        """Press one of the buttons that stand for a wheel."""
+        x, y = self._at if self._link.absolute and self._at else (0, 0)
+        for turn in range(times):
+            if turn:
                 await asyncio.sleep(self._pace_s)
-            self._link.write_input(
-                ask.pointer_event(turn.x, turn.y, turn.buttons | wheel)
-                + ask.pointer_event(turn.x, turn.y, turn.buttons)
-            )
+            self._tell(x, y, buttons | wheel)
+            self._tell(x, y, buttons)
+
+    # --- typing ---
 
     async def _type(self, char: str) -> str:
         todo = strokes(char, tuple(self._held.values()))
@@ -94,6 +259,7 @@ class VncSink:
         else:
             keysym = keysym_of(key.vk, key.extended, shift=self._shifted())
             self._link.write_input(ask.key_event(keysym or key.keysym, down))
+        self._note(key.qnum, down)
         if down:
             self._held[key.code] = key
         else:
@@ -101,3 +267,7 @@ class VncSink:
 
     def _shifted(self) -> bool:
         return any(key.vk in (SHIFT, 0xA1) for key in self._held.values())
+
+
+def _within(at: int, length: int) -> int:
+    return min(max(at, 0), max(length - 1, 0))

@@ -18,15 +18,29 @@ from Xlib.display import Display
 from Xlib.ext import xtest
 
 from pommel.errors import StateError
-from pommel.screen.actions import LEFT, MIDDLE, RIGHT, Action, MovePointer, PressKey, TurnWheel, TypeText
+from pommel.screen.actions import (
+    BACK,
+    FORWARD,
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    Action,
+    MoveBy,
+    MovePointer,
+    PressKey,
+    TurnWheel,
+    TypeText,
+)
 from pommel.screen.geometry import Rect
 from pommel.screen.sinks.x11_keys import SHIFT_L, Pair, ServerKeys, around, is_typable, pair_for
 from pommel.screen.sinks.x11_record import HeldRecord, take_orphans
 from pommel.screen.sources.x11_link import X11Link
+from pommel.screen.wheel import Notches
 from pommel.wire.keymap import PhysicalKey, find_key
 
-_BUTTONS = ((LEFT, 1), (MIDDLE, 2), (RIGHT, 3))
-_WHEEL_UP, _WHEEL_DOWN = 4, 5
+_BUTTONS = ((LEFT, 1), (MIDDLE, 2), (RIGHT, 3), (BACK, 8), (FORWARD, 9))
+_WHEEL_UP, _WHEEL_DOWN, _WHEEL_LEFT, _WHEEL_RIGHT = 4, 5, 6, 7
+_SIDES_END = 9
 _BUTTON = 0x100  # marks a button in the record of what is held; keycodes are smaller
 # How long a borrowed key keeps its meaning after it was last typed with, and how soon it may get another.
 _RETURN_AFTER_S = 3.0
@@ -42,6 +56,11 @@ class X11Sink:
         self._link = link
         self._keyboard = keyboard
         self._on_input = on_input
+
+    @property
+    def has_sides(self) -> bool:
+        """See `InputSink`."""
+        return self._keyboard.last_button >= _SIDES_END
 
     async def perform(self, action: Action) -> str:
         """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
@@ -74,6 +93,8 @@ class Keyboard:
             tuple[int, bool, bool], int
         ] = {}  # keys of the wire that are down, and the keycodes they became
         self._buttons = 0
+        self.last_button = len(display.get_pointer_mapping())  # a server refuses those beyond
+        self._up, self._right = Notches(), Notches()
         self._borrowed: dict[int, float] = {}  # keycodes with a meaning of ours: when each was last typed with
         self._keys = self._learn()
         self._stale = False
@@ -88,6 +109,9 @@ class Keyboard:
                 return self._press(action)
             case MovePointer(x, y, buttons):
                 self._point(x, y, buttons)
+            case MoveBy(right, down, buttons):
+                xtest.fake_input(self._display, X.MotionNotify, 1, x=right, y=down)  # 1: by so much
+                self._set_buttons(buttons)
             case TurnWheel():
                 self._turn(action)
             case TypeText(text):
@@ -260,9 +284,13 @@ class Keyboard:
 
     def _turn(self, turn: TurnWheel) -> None:
         self._point(turn.x, turn.y, turn.buttons)
-        for _ in range(abs(turn.notches)):
-            for down in (True, False):
-                self._click(_WHEEL_UP if turn.notches > 0 else _WHEEL_DOWN, down)
+        up, right = self._up.take(turn.up), self._right.take(turn.right)
+        wheels = ((_WHEEL_UP if up > 0 else _WHEEL_DOWN, up), (_WHEEL_RIGHT if right > 0 else _WHEEL_LEFT, right))
+        for number, notches in wheels:
+            for _ in range(abs(notches)):
+                for down in (True, False):
+                    self._click(number, down)
 
     def _click(self, number: int, down: bool) -> None:
-        xtest.fake_input(self._display, X.ButtonPress if down else X.ButtonRelease, number)
+        if number <= self.last_button:
+            xtest.fake_input(self._display, X.ButtonPress if down else X.ButtonRelease, number)

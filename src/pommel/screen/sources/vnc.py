@@ -18,14 +18,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pommel.screen import rfb
+from pommel.screen import rfb, sights
 from pommel.screen import rfb_requests as ask
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.pointer import PointerPicture
 from pommel.screen.rfb_link import RfbLink, open_link
 from pommel.screen.seams import Ended, Update
-from pommel.screen.sinks.vnc import VncSink
+from pommel.screen.sinks.vnc import Monitor, VncSink
 from pommel.screen.tiles import Changes, take_over, touched
 from pommel.wire.keymap import find_key
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK
@@ -35,7 +35,6 @@ AFTER_INPUT_NUDGE_S, AFTER_INPUT_S = 0.025, 10.0
 _F24 = find_key(0x87)
 _NUDGE = ask.qemu_key_event(_F24.qnum, _F24.keysym, False) if _F24 else b""
 _LEDS = ((1, SCROLL_LOCK), (2, NUM_LOCK), (4, CAPS_LOCK))
-_FONT_HEIGHT = 16
 _MANY_RECTS = 4096
 _MUCH = 512 * 1024  # pixels: half a millisecond to compare
 
@@ -50,6 +49,7 @@ class VncSource:
         self._pointer_visible: bool | None = None
         self._pointer: PointerPicture | None = None
         self._lock_keys: int | None = None
+        self._relative: bool | None = None
         self._asked = False
         self._shown = Frame.blank(Size(0, 0))
         self._comparing: asyncio.Future[Update] | None = None
@@ -90,16 +90,8 @@ class VncSource:
             self._keep_attentive()
 
     def shows_something(self, frame: Frame) -> bool:
-        """Tell a machine's picture from a blank one and from QEMU's own line of text in the middle.
-
-        Source: ui/console.c, qemu_create_placeholder_surface.
-        """
-        size = frame.size
-        line = (size.height // _FONT_HEIGHT - 1) // 2 * _FONT_HEIGHT
-        below = line + _FONT_HEIGHT
-        above_it = Rect(0, 0, size.width, line).clipped(size)
-        below_it = Rect(0, below, size.width, size.height - below).clipped(size)
-        return not (frame.is_plain(above_it) and frame.is_plain(below_it))
+        """See `FrameSource`."""
+        return sights.shows_something(frame)
 
     def _keep_attentive(self) -> None:
         if self._link.ended is None:
@@ -125,8 +117,8 @@ class VncSource:
         return self._covered >= size.width * size.height
 
     def _has_news(self) -> bool:
-        news = self._damage or self._pointer_visible is not None or self._lock_keys is not None
-        return bool(news) and self._is_whole()
+        told = (self._pointer_visible, self._lock_keys, self._relative)
+        return (bool(self._damage) or any(one is not None for one in told)) and self._is_whole()
 
     def _ask(self, *, now: bool = False) -> None:
         """Ask for what changed; with `now`, for an answer even if nothing has."""
@@ -163,8 +155,11 @@ class VncSource:
 
     def _take(self, update: Update) -> Update:
         self._shown = update.frame
-        told = replace(update, pointer_visible=self._pointer_visible, pointer=self._pointer, lock_keys=self._lock_keys)
-        self._pointer_visible, self._pointer, self._lock_keys = None, None, None
+        told = replace(
+            update, pointer_visible=self._pointer_visible, pointer=self._pointer, lock_keys=self._lock_keys,
+            relative=self._relative,
+        )  # fmt: skip
+        self._pointer_visible, self._pointer, self._lock_keys, self._relative = None, None, None, None
         return told
 
     def _heard(self, event: rfb.Event) -> None:
@@ -182,6 +177,8 @@ class VncSource:
                 self._pointer_visible, self._pointer = visible, picture
             case rfb.Leds(bits):
                 self._lock_keys = sum(ours for theirs, ours in _LEDS if bits & theirs)
+            case rfb.PointerType(absolute):
+                self._relative = not absolute
             case _:
                 return
         self._news.set()
@@ -201,23 +198,24 @@ def _taken_over(shown: Frame, source: Frame, damage: tuple[Rect, ...]) -> Update
 class VncConnection:
     """One connection to QEMU's VNC server, as a source of pixels and a sink of input."""
 
-    def __init__(self, link: RfbLink) -> None:
+    def __init__(self, link: RfbLink, monitor: Monitor | None = None) -> None:
         self._link = link
         self.source = VncSource(link)
-        self.sink = VncSink(link)
+        self.sink = VncSink(link, monitor=monitor)
 
     async def close(self) -> None:
         """End the connection; what was written goes out first."""
         self.source.watch(False)
+        await self.sink.settle()
         await self._link.close()
 
 
-async def connect_vnc(path: Path, *, timeout_s: float = 10.0) -> VncConnection:
-    """Connect to the VNC server that QEMU has on a Unix socket.
+async def connect_vnc(path: Path, *, timeout_s: float = 10.0, monitor: Monitor | None = None) -> VncConnection:
+    """Connect to the VNC server that QEMU has on a Unix socket; `monitor` does what that server cannot.
 
     Raises:
         StateError: nothing listens there.
         DeadlineError: it did not answer within `timeout_s`.
         RfbError: it is no RFB 3.8 server without password.
     """
-    return VncConnection(await open_link(path, timeout_s=timeout_s))
+    return VncConnection(await open_link(path, timeout_s=timeout_s), monitor)

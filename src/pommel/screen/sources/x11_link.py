@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import socket
 import threading
 import time
@@ -26,6 +25,7 @@ from Xlib import error
 from Xlib.display import Display
 from Xlib.protocol import event as core_events
 
+from pommel import x11_wait
 from pommel.errors import DeadlineError, NotPermitted, PommelError, StateError
 
 T = TypeVar("T")
@@ -188,14 +188,8 @@ class X11Link:
         result.set_result(done)
 
     def _sleep(self, display: Display, due: float | None) -> None:
-        display.flush()
-        # Flushing may read too; what it read would not wake us.
-        if display.display.event_queue or self._works:
-            return
-        wait = None if due is None else max(due - time.monotonic(), 0.0)
-        ready, _, _ = select.select([display.fileno(), self._awake], [], [], wait)
-        if self._awake in ready:
-            os.read(self._awake, 4096)
+        if not self._works:
+            x11_wait.wait(display, self._awake, None if due is None else max(due - time.monotonic(), 0.0))
 
     def _finish(self) -> None:
         with self._lock:
@@ -229,7 +223,7 @@ def connected(name: str | None) -> Display:
         raise StateError("no X11 display was named", hint="give it as --display :0, or set DISPLAY")
     try:
         display: Display = _OwnDisplay(name)
-    except (error.DisplayError, error.ConnectionClosedError, OSError) as refusal:
+    except (error.DisplayError, error.ConnectionClosedError, OSError, OverflowError) as refusal:  # :99999 has no port
         _close_sockets(refusal)
         words = getattr(refusal, "msg", None)
         if isinstance(words, bytes):  # the server's own, so there is one

@@ -1,0 +1,24 @@
+"""Every fuzzer there is, by name."""
+
+from __future__ import annotations
+
+from fuzz import (
+    adopt,
+    backup,
+    clipboard,
+    codec,
+    console,
+    door,
+    host,
+    machine,
+    mesh,
+    opencore,
+    recovery,
+    rfb,
+    session,
+    talk,
+)
+from fuzz.engine import Fuzzer
+
+_ROOMS = (codec, rfb, mesh, session, recovery, opencore, machine, backup, adopt, host, console, door, clipboard, talk)
+FUZZERS: dict[str, Fuzzer] = {one.name: one for room in _ROOMS for one in room.FUZZERS}

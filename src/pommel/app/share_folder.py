@@ -1,0 +1,96 @@
+"""Which folders of this host may be shared with a guest. Band: app.
+
+A guest may be anybody's. What decides how Pommel, or a login here, works is not for it to see, and what belongs to
+somebody else is not ours to give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pommel import account
+from pommel.app.workspace import Workspace
+from pommel.errors import NotPermitted, PommelError, StateError
+from pommel.machine.spec import MachineSpec
+from pommel.overlay.shown import SECRETS
+
+# Of the system: themselves, and for the second all that is in them.
+_SYSTEM = [
+    *(Path(path) for path in ("/", "/home", "/root", "/usr", "/var", "/opt", "/srv", "/mnt", "/media", "/run", "/nix")),
+    *(Path("/", name) for name in ("tmp", "lib", "bin", "sbin")),
+]
+_DEEP = [
+    Path(path) for path in ("/etc", "/proc", "/sys", "/dev", "/boot", "/usr/bin", "/usr/lib", "/var/lib", "/run/user")
+]
+_OTHERS = "share a folder that is made for it: mkdir ~/shared"
+
+
+def checked(workspace: Workspace, spec: MachineSpec, folder: str, *, read_only: bool) -> Path:
+    """The real path of a folder that may be shared with machine `spec.name`.
+
+    Raises:
+        StateError: it is not there, or is no folder.
+        NotPermitted: it is not to be shared; the message says why.
+    """
+    said = workspace.beside(spec.name, folder)
+    real = Path(os.path.realpath(said))
+    shown = f"{folder}" if real == said else f"{folder} ({real})"
+    try:
+        about = real.stat()
+    except OSError as failure:
+        raise StateError(f"{shown} cannot be shared: {failure.strerror}", hint=f"ls -ld {said}") from failure
+    if not stat.S_ISDIR(about.st_mode):
+        raise StateError(f"{shown} is no folder", hint=f"share the folder that it is in: {real.parent}")
+    for forbidden, what in _forbidden(workspace, spec, read_only=read_only):
+        if real == forbidden:
+            raise NotPermitted(f"{shown} is {what}, and is not shared", hint=_OTHERS)
+        if real in forbidden.parents:
+            raise NotPermitted(f"{shown} holds {what} ({forbidden}), and is not shared", hint=_OTHERS)
+        if forbidden in real.parents and what not in (_HOME, _OF_SYSTEM):
+            raise NotPermitted(f"{shown} is in {what} ({forbidden}), and is not shared", hint=_OTHERS)
+    if about.st_uid != os.geteuid():
+        owner = account.name_of(about.st_uid) or f"the user {about.st_uid}"
+        raise NotPermitted(f"{shown} belongs to {owner}, and is not yours to share", hint=_OTHERS)
+    if not os.access(real, os.R_OK | os.X_OK | (0 if read_only else os.W_OK)):
+        more = "" if read_only else ", or share it --read-only"
+        raise NotPermitted(
+            f"you may not {'read' if read_only else 'write in'} {shown}", hint=f"chmod u+rwx {real}{more}"
+        )
+    return real
+
+
+_HOME = "your home folder"
+_OF_SYSTEM = "the system's"
+
+
+def _forbidden(workspace: Workspace, spec: MachineSpec, *, read_only: bool) -> Iterator[tuple[Path, str]]:
+    """What is not shared: neither itself nor what holds it; and what it is called."""
+    yield from ((path, _OF_SYSTEM) for path in _SYSTEM)
+    homes = {Path(os.path.realpath(home)) for home in _homes()}
+    for home in homes:
+        yield home, _HOME
+        yield from ((Path(os.path.realpath(home / secret)), "where keys and passwords lie") for secret in SECRETS)
+    own = [workspace.home.root, workspace.home.runtime, workspace.home.cache, *_configuration()]
+    if not read_only and (file := workspace.file_of(spec.name).path) is not None:
+        own += [Path(os.path.realpath(file))]
+    for path in own:
+        yield Path(os.path.realpath(path)), "Pommel's own"
+    with contextlib.suppress(PommelError):  # it is nowhere yet
+        yield Path(os.path.realpath(workspace.upstream_folder(spec))), "what the machine boots by"
+    yield from ((path, "the system's own") for path in _DEEP)
+
+
+def _homes() -> Iterator[Path]:
+    with contextlib.suppress(PommelError):
+        yield account.home()
+    if (listed := account.of_account()) is not None and listed.startswith("/") and listed != "/":
+        yield Path(listed)
+
+
+def _configuration() -> Iterator[Path]:
+    with contextlib.suppress(PommelError):
+        yield account.config()

@@ -1,0 +1,133 @@
+"""Having a guest mount what is shared with it, over SSH. Band: app."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from pommel import locks
+from pommel.app import sharing, waiting
+from pommel.app.session_reach import Reach, connected, reach
+from pommel.app.workspace import Workspace
+from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelError, StateError
+from pommel.machine import share_connections, share_mounts, state
+from pommel.machine.events import note_event
+from pommel.machine.share_mounts import Mounted
+from pommel.machine.spec import MachineSpec
+from pommel.paths import MachinePaths
+from pommel.process import spawn_detached, this_python
+from pommel.progress import Report, ignore, note, warn
+
+_ASK_S, _SCRIPT_S = 90.0, 300.0  # an emulated guest that is just up takes its time
+_TRIES, _PAUSE_S = 5, 10.0
+_LOCK_S = 600.0
+LOCK, LOG = "shares.lock", "shares.log"
+
+
+def mount(
+    name: str,
+    *,
+    wait: bool = False,
+    within_s: float | None = None,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> tuple[Mounted, ...]:
+    """Bring the guest of the running machine `name` to have what is shared with it, and no more; say what became.
+
+    With `wait` a guest that is coming up is waited for, and asked again while it is too busy to answer. `within_s` is
+    how long each of what it is asked may take.
+
+    Raises:
+        StateError: it does not run, runs without a file server, or its guest does not answer.
+        NotPermitted: its guest does not let us in, or takes no folder without root's password.
+        CommandFailed, DeadlineError: the script did not come to its end.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    if wait:
+        waiting.wait_ssh(name, workspace=workspace, report=report)
+    for tries_left in reversed(range(_TRIES if wait else 1)):
+        try:
+            told = _mounted(workspace, paths, within_s or _SCRIPT_S)
+            break
+        except (StateError, DeadlineError, CommandFailed) as why:
+            if not tries_left or not state.observe(paths).alive:
+                raise
+            note(report, f"{why.message}: once more")
+            time.sleep(_PAUSE_S)
+    for each in told:
+        note_event(paths, f"share {each.word}", f"{each.name} {each.why}".strip())
+        if each.word == "refused":
+            warn(report, f"the guest of {name} has not mounted {each.name}: {each.why or 'it does not say why'}")
+    return told
+
+
+def _mounted(workspace: Workspace, paths: MachinePaths, within_s: float = _SCRIPT_S) -> tuple[Mounted, ...]:
+    name, ask_s = paths.name, min(_ASK_S, within_s)
+    if not state.observe(paths).alive:
+        raise StateError(f"{name} is not running", hint=f"pommel start {name}")
+    server = sharing.way_of(paths)
+    if not server:
+        raise StateError(f"{name} was started without a file server for its guest", hint=f"pommel restart {name}")
+    with locks.hold(paths.directory / LOCK, busy=f"another pommel is at the folders of {name}", wait_s=_LOCK_S):
+        served = sharing.serve(workspace, workspace.spec(name))
+        with connected(reach(workspace, name)) as there:
+            guest = share_mounts.read_guest(there.sh(share_mounts.QUESTION, timeout_s=ask_s))
+            if guest is None:
+                raise NotPermitted(
+                    f"the guest of {name} is neither Linux nor macOS, as far as it says",
+                    hint="docs/shares.md says what to mount by hand",
+                )
+            as_whom = there if guest.kernel == share_mounts.MACOS else _root(there, guest.root, ask_s)
+            text = share_mounts.script(guest, server, served)
+            told = share_mounts.read_answer(as_whom.sh(text, timeout_s=within_s))
+            refused = any(each.word == "refused" for each in told)
+            # A Mac asks for all by one connection, and one from before knows nothing of what is new.
+            if refused and guest.kernel == share_mounts.MACOS and share_connections.end(paths):
+                told = share_mounts.read_answer(as_whom.sh(text, timeout_s=within_s))
+            return told
+
+
+def _root(there: Reach, found: str, ask_s: float) -> Reach:
+    """The same guest as root: as who logs in can, or by a login of root's with the same key."""
+    if found:
+        return replace(there, root=found)
+    root = replace(there, root="login")
+    root.connect()
+    try:
+        root.sh("true", timeout_s=ask_s)
+    except (NotPermitted, CommandFailed) as why:
+        raise NotPermitted(
+            f"root is needed in {there.label}, and sudo there asks for a password",
+            hint="let Pommel's key in for root; or mount by hand: docs/shares.md has the line",
+        ) from why
+    return root
+
+
+def try_mount(workspace: Workspace, name: str, report: Report, *, within_s: float | None = None) -> tuple[Mounted, ...]:
+    """As `mount`; what stands in the way is a warning, and the guest gets its folders once that is mended."""
+    try:
+        return mount(name, within_s=within_s, workspace=workspace, report=report)
+    except PommelError as why:
+        warn(report, f"{name}'s guest has not mounted it yet: {why.message}")
+        note(report, f"{why.hint + '; then: ' if why.hint else ''}pommel share {name} --mount")
+        return ()
+
+
+def begin_with(workspace: Workspace, spec: MachineSpec, *, report: Report = ignore) -> None:
+    """Have the guest of a machine that was just started mount its folders, once it is up. Waits for nothing."""
+    paths = workspace.paths(spec.name)
+    try:
+        if not sharing.asked(workspace, spec).shares and not _has_mounted(paths):
+            return
+        log = paths.directory / LOG
+        argv = this_python("-m", "pommel", "share", spec.name, "--mount", "--wait")
+        env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
+        spawn_detached(argv, log, env=env, cwd=workspace.cwd).release()
+    except (PommelError, OSError) as why:
+        warn(report, f"the folders of {spec.name} are not mounted: {why}")
+
+
+def _has_mounted(paths: MachinePaths) -> bool:
+    """Whether the guest may still have folders mounted that are shared no more."""
+    return (paths.directory / LOCK).exists()

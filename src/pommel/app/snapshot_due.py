@@ -1,0 +1,212 @@
+"""Snapshots that a machine gets by itself: which are due now, and which of them are more than are kept. Band: app.
+
+`due` is what a timer calls, systemd's (`snapshot_timer`) or cron's, as often as it likes: whether a snapshot is wanted
+follows from the schedule and from the last one, so a run that was missed is made up for by the next. A new one is
+saved before an old one goes, and a machine that has not changed is not saved again: else a week of rest would push out
+every state that it ever had.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from pommel.app.workspace import Workspace
+from pommel.errors import PommelError, UsageError
+from pommel.machine import schedule, state, timer_notes
+from pommel.machine.events import Word, note_event
+from pommel.machine.own_disks import all_disks
+from pommel.machine.permission import SAVED, working_on
+from pommel.machine.runstate import State
+from pommel.machine.schedule import Schedule
+from pommel.machine.snapshot_record import TIMED_NOTE
+from pommel.machine.snapshots import delete, list_snapshots, save_as
+from pommel.paths import MachinePaths
+from pommel.progress import Report, ignore, warn
+
+_ASK_S = 2.0
+_SET_IT = 'write into pommel.toml: snapshots = {{ every = "1d", keep = 7 }}   (in [machine.{name}])'
+
+
+class Outcome(StrEnum):
+    """What became of one machine."""
+
+    SAVED = "saved"
+    WOULD_SAVE = "due"  # of a dry run
+    UNCHANGED = "unchanged"
+    NOT_DUE = "not due"
+    ABSENT = "absent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done for one machine, or would be: the snapshot made, those deleted, and why not where nothing was."""
+
+    name: str
+    outcome: Outcome
+    tag: str = ""
+    deleted: tuple[str, ...] = ()
+    why: str = ""
+    next: str = ""  # ISO 8601
+
+    def as_dict(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return asdict(self)
+
+
+def schedule_of(workspace: Workspace, name: str) -> Schedule | None:
+    """How often machine `name` is to be saved by itself; None: never."""
+    said = workspace.spec(name).snapshots
+    return Schedule.of(said) if said is not None else None
+
+
+def due(
+    name: str | None = None,
+    *,
+    dry_run: bool = False,
+    now: datetime.datetime | None = None,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> Iterator[Done]:
+    """Save machine `name`, or all that have a schedule, as far as it is time; delete what is more than is kept.
+
+    One that fails is told and noted, and the others get their turn. `now` is an instant.
+
+    Raises:
+        UsageError: there is no such machine, or it has no schedule.
+    """
+    workspace = workspace or Workspace.current()
+    if name is not None and schedule_of(workspace, name) is None:
+        raise UsageError(f"{name} is not to be saved by itself", hint=_SET_IT.format(name=name))
+    now = now or datetime.datetime.now(datetime.UTC)
+    for each in [name] if name is not None else workspace.names():
+        paths = workspace.paths(each)
+        try:
+            wanted = schedule_of(workspace, each)
+            if wanted is None:
+                continue
+            if not paths.record.exists():
+                yield Done(each, Outcome.ABSENT, why="it has not been made yet")
+                continue
+            yield _one(paths, wanted, now, dry_run, report)
+        except PommelError as failure:
+            warn(report, f"{each} was not saved: {failure.message}")
+            if not dry_run and paths.record.exists():
+                _note_failure(paths, failure.message)
+            yield Done(each, Outcome.FAILED, why=failure.message + (f" ({failure.hint})" if failure.hint else ""))
+
+
+def prune(
+    name: str,
+    *,
+    keep: int | None = None,
+    dry_run: bool = False,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+) -> list[str]:
+    """Delete those of the timer's snapshots of machine `name` that are more than `keep`; return their tags.
+
+    Without `keep` its setting counts. Snapshots of the user's own are never touched.
+
+    Raises:
+        UsageError: neither says how many; StateError: there is no such machine.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    wanted = schedule_of(workspace, name)
+    if keep is None and wanted is None:
+        raise UsageError(
+            f"how many of {name}'s are to be kept?", hint=f"pommel snapshot prune {name} --keep 7; or {_SET_IT}"
+        )
+    return _prune(paths, wanted.keep if keep is None and wanted else keep or 1, dry_run, report)
+
+
+def told(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """The schedule of machine `name` for `info`: last, next, how many, why the last run failed; None: it has none."""
+    from pommel.app import snapshot_timer
+
+    wanted = schedule_of(workspace, name)
+    if wanted is None:
+        return None
+    made = schedule.timed(list_snapshots(workspace.paths(name)))
+    notes = timer_notes.load(workspace.paths(name))
+    return {
+        "every": wanted.every,
+        "keep": wanted.keep,
+        "kept": len(made),
+        "last": made[-1].created if made else None,
+        "next": _instant(wanted.next(_wall(datetime.datetime.now(datetime.UTC)))).isoformat(),
+        "failure": notes.failed or None,
+        "timer": snapshot_timer.is_installed(workspace),
+    }
+
+
+def _one(paths: MachinePaths, wanted: Schedule, now: datetime.datetime, dry_run: bool, report: Report) -> Done:
+    wall = _wall(now)
+    slot, following = _instant(wanted.slot(wall)), _instant(wanted.next(wall)).isoformat()
+    made, notes = schedule.timed(list_snapshots(paths)), timer_notes.load(paths)
+    walls = (schedule.made_at(each.tag) for each in made)
+    looks = [*(_instant(each) for each in walls if each is not None), notes.looked_at]
+    if any(at is not None and slot <= at <= now for at in looks):  # one from the future is a clock's fault
+        deleted = tuple(_prune(paths, wanted.keep, dry_run, report))
+        return Done(paths.name, Outcome.NOT_DUE, deleted=deleted, next=following)
+    if dry_run:
+        if made and _is_as_left(paths, notes):
+            return Done(paths.name, Outcome.UNCHANGED, next=following)
+        doomed = made[: max(0, len(made) + 1 - wanted.keep)]
+        tags = tuple(each.tag for each in doomed)
+        return Done(paths.name, Outcome.WOULD_SAVE, schedule.tag_at(wall), tags, next=following)
+    with working_on(paths, SAVED, report=report):
+        looked = now.isoformat(timespec="milliseconds")
+        if made and _is_as_left(paths, notes):
+            timer_notes.save(paths, looked=looked, failed="")
+            return Done(paths.name, Outcome.UNCHANGED, next=following)
+        stood, tag = _stands(paths), schedule.tag_at(wall)
+        saved = save_as(paths, tag, live=None if wanted.memory else False, note=TIMED_NOTE, report=report)
+        note_event(paths, Word.SNAPSHOT_SAVED, tag)
+        deleted = tuple(_prune(paths, wanted.keep, dry_run, report))
+        left = timer_notes.stamps(_files(paths)) if stood and _stands(paths) else None
+        timer_notes.save(paths, looked=looked, files=left, failed="")
+    why = saved.note.removeprefix(TIMED_NOTE).removeprefix("; ")
+    return Done(paths.name, Outcome.SAVED, tag, deleted, why, following)
+
+
+def _prune(paths: MachinePaths, keep: int, dry_run: bool, report: Report) -> list[str]:
+    doomed = [each.tag for each in schedule.surplus(list_snapshots(paths), keep)]
+    for tag in [] if dry_run else doomed:
+        delete(paths, tag, report=report)
+    return doomed
+
+
+def _is_as_left(paths: MachinePaths, notes: timer_notes.Notes) -> bool:
+    """Whether nothing has changed since the last run; the same for a machine that nobody has started since."""
+    return notes.files is not None and _stands(paths) and timer_notes.stamps(_files(paths)) == notes.files
+
+
+def _stands(paths: MachinePaths) -> bool:
+    """Whether its guest can write nothing now: it does not run, or its vCPUs are held."""
+    seen = state.observe(paths, ask_s=_ASK_S)
+    return not seen.alive or seen.state is State.PAUSED
+
+
+def _files(paths: MachinePaths) -> list[Any]:
+    return [*all_disks(paths), *([paths.nvram] if paths.nvram.exists() else [])]
+
+
+def _note_failure(paths: MachinePaths, why: str) -> None:
+    if timer_notes.load(paths).failed != why:  # one that is tried each hour would fill the log
+        note_event(paths, Word.SNAPSHOT_FAILED, why)
+    timer_notes.save(paths, failed=why)
+
+
+def _wall(instant: datetime.datetime) -> datetime.datetime:
+    """What this host's clock on the wall shows then."""
+    return instant.astimezone().replace(tzinfo=None)
+
+
+def _instant(wall: datetime.datetime) -> datetime.datetime:
+    return wall.astimezone()

@@ -1,0 +1,140 @@
+"""The systemd user timer that has machines saved when it is time: one for all machines of a home. Band: app.
+
+It starts `pommel snapshot due` each hour, which most of the time looks and ends. Where there is no systemd, cron does
+it as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pommel import account
+from pommel.app import carried, host_checks, service, snapshot_due
+from pommel.app.service import Installed
+from pommel.app.workspace import Workspace
+from pommel.errors import DeadlineError, StateError
+from pommel.machine import timer_notes
+from pommel.machine.spec import MachineSpec
+from pommel.machine.units import (
+    SNAPSHOTS_TIMER,
+    SNAPSHOTS_UNIT,
+    DueService,
+    snapshots_timer_text,
+    snapshots_unit_text,
+)
+from pommel.progress import Report, ignore, note
+from pommel.systemd import quoted
+
+_INSTALL = "pommel snapshot timer install"
+_LINGER = Path("/var/lib/systemd/linger")
+Level = Literal["ok", "warn", "fail"]
+
+
+def texts(workspace: Workspace) -> dict[Path, str]:
+    """The unit files by their paths: what is started, and the timer.
+
+    Raises:
+        UsageError: systemd cannot start this Pommel from where it is.
+    """
+    environment = carried.to_unit(workspace)
+    environment["POMMEL_HOME"] = str(workspace.home.root)  # by which it is known whose timer this is
+    if workspace.file.path is not None:  # machines that were made under another have that one still
+        environment.setdefault("POMMEL_CONFIG", str(workspace.file.path.absolute()))
+    due = DueService((*host_checks.own_command(), "snapshot", "due"), environment)
+    folder = service.unit_folder(workspace)
+    return {folder / SNAPSHOTS_UNIT: snapshots_unit_text(due), folder / SNAPSHOTS_TIMER: snapshots_timer_text()}
+
+
+def install(*, enable: bool = True, workspace: Workspace | None = None, report: Report = ignore) -> Installed:
+    """Write both units, tell systemd of them, and have the timer run from now on.
+
+    Raises:
+        StateError: a unit of that name is not ours.
+    """
+    workspace = workspace or Workspace.current()
+    (unit, unit_text), (timer, timer_text) = texts(workspace).items()
+    service.place(unit, unit_text, False, report)
+    made = service.place(timer, timer_text, False, report)
+    if not enable:
+        return made
+    enabled = service.systemctl(["enable", "--now", SNAPSHOTS_TIMER], report)
+    if enabled and not lingers():
+        note(
+            report, "it runs while you are logged in, and catches up when you log in; for more: loginctl enable-linger"
+        )
+    return Installed(made.path, made.text, enabled)
+
+
+def remove(*, workspace: Workspace | None = None, report: Report = ignore) -> Path:
+    """Take both units away.
+
+    Raises:
+        StateError: there are none, or they are not ours.
+    """
+    workspace = workspace or Workspace.current()
+    folder = service.unit_folder(workspace)
+    lacking = StateError("no timer saves the machines", hint=_INSTALL)
+    gone = service.take_away(folder / SNAPSHOTS_TIMER, ["disable", "--now"], lacking, report)
+    if (unit := folder / SNAPSHOTS_UNIT).exists():
+        service.take_away(unit, ["stop"], lacking, report)
+    return gone
+
+
+def standing(workspace: Workspace) -> tuple[Path, str]:
+    """The timer's file, and what systemd says of it; what keeps it from counting here, if something does."""
+    path = service.unit_folder(workspace) / SNAPSHOTS_TIMER
+    if not is_installed(workspace):
+        return path, whose(workspace) or "not installed"
+    return path, service.active(SNAPSHOTS_TIMER)
+
+
+def is_installed(workspace: Workspace) -> bool:
+    """Whether the units are there, and are this home's."""
+    return all(path.is_file() for path in _paths(workspace)) and _is_this_homes(workspace)
+
+
+def whose(workspace: Workspace) -> str | None:
+    """What is wrong with the timer that is there; None: nothing, or there is none."""
+    if all(path.is_file() for path in _paths(workspace)) and not _is_this_homes(workspace):
+        return f"{service.unit_folder(workspace) / SNAPSHOTS_UNIT} is for another POMMEL_HOME"
+    return None
+
+
+def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Level, str, str | None]]:
+    """What `doctor` says of a machine that is to be saved by itself."""
+    if (wanted := snapshot_due.schedule_of(workspace, spec.name)) is None:
+        return
+    text = f"each {wanted.every}, {wanted.keep} are kept"
+    if (wrong := whose(workspace)) is not None:
+        yield "snapshots", "fail", wrong, _INSTALL
+    elif not is_installed(workspace):
+        cron = f"by cron: 0 * * * * {' '.join(host_checks.own_command())} snapshot due"
+        yield "snapshots", "warn", f"{text}; but no timer of systemd's looks", f"{_INSTALL}; or {cron}"
+    else:
+        try:
+            runs = service.active(SNAPSHOTS_TIMER)
+        except DeadlineError as late:
+            runs = f"unknown: {late.message}"
+        mend = f"systemctl --user enable --now {SNAPSHOTS_TIMER}"
+        yield "snapshots", "ok" if runs == "active" else "warn", f"{text}; the timer is {runs}", mend
+    paths = workspace.paths(spec.name)
+    if paths.record.exists() and (failed := timer_notes.load(paths).failed):
+        yield "snapshots", "fail", f"the last one failed: {failed}", f"pommel snapshot due {spec.name}"
+
+
+def lingers() -> bool:
+    """Whether this user's systemd runs without a login too."""
+    return (_LINGER / account.spelled(os.geteuid())).exists()
+
+
+def _paths(workspace: Workspace) -> list[Path]:
+    folder = service.unit_folder(workspace)
+    return [folder / SNAPSHOTS_UNIT, folder / SNAPSHOTS_TIMER]
+
+
+def _is_this_homes(workspace: Workspace) -> bool:
+    text = _paths(workspace)[0].read_text(errors="replace")
+    return f"Environment={quoted(f'POMMEL_HOME={workspace.home.root}')}" in text.splitlines()

@@ -1,0 +1,158 @@
+"""Give back room of a disk while its machine runs: the guest trims, and QEMU punches holes into the file. Band: app.
+
+The guest's own `fstrim` says which blocks hold nothing; with `discard=unmap`, which Pommel's disks have, QEMU frees
+them in the qcow2 and on the host at once. Nothing is copied and no room is needed, snapshots stay, dirty bitmaps note
+it as they note any write, and a kill at any moment leaves a disk that is trimmed so far.
+
+Not done: to write the disk anew under a running guest (`blockdev-mirror` and a pivot). It needs the room a second time,
+and the copy has neither the snapshots nor the bitmaps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+from pommel import locks
+from pommel.app import guest_root, waiting
+from pommel.app.workspace import Workspace
+from pommel.clipboard.child import running
+from pommel.clipboard.content import printable
+from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelError, StateError
+from pommel.machine import disk, state, trims
+from pommel.machine.copying import Compacted
+from pommel.machine.runstate import State
+from pommel.paths import MachinePaths
+from pommel.progress import Progress, Report, ignore, note
+from pommel.ssh import ssh_argv
+
+_POLL_S = 0.5
+_MOST_S = 3600.0
+_LINES_MAX = 64 << 10
+_MARK = "pommel-trim"
+_SCRIPT = f"""
+{guest_root.PATHS}
+{guest_root.AS_ROOT}
+work() {{
+    case $(uname -s) in Linux) ;; *) echo "{_MARK} system $(uname -s)"; return ;; esac
+    command -v fstrim >/dev/null || {{ echo "{_MARK} lacks fstrim"; return; }}
+    said=$(as_root fstrim -a -v 2>&1)
+    status=$?
+    echo "$said"
+    echo "{_MARK} status $status"
+}}
+work </dev/null
+"""
+
+
+def why_not(paths: MachinePaths, path: Path) -> StateError | None:
+    """What forbids the disk `path` of the running machine to be trimmed now; None: nothing that is known here."""
+    seen = state.observe(paths, ask_s=1.0)
+    if seen.state is State.PAUSED:
+        why = seen.detail or "its vCPUs are held"
+        return StateError(f"{paths.name} cannot trim: {why}", hint=f"pommel resume {paths.name}")
+    if seen.pid is None:
+        return None
+    file = os.path.realpath(path)
+    told = trims.refusal(_argv(seen.pid), lambda name: os.path.realpath(paths.directory / name) == file)
+    if told is None:
+        return None
+    anew = f"pommel stop {paths.name}, then: pommel disk compact {paths.name}"
+    return StateError(f"{path.name} of {paths.name} cannot be made smaller while it runs: {told}", hint=anew)
+
+
+def trim(workspace: Workspace, paths: MachinePaths, path: Path, *, report: Report = ignore) -> Compacted:
+    """Have the guest of the running machine trim all its file systems; say what that did to the disk `path`.
+
+    Raises:
+        StateError: it is held, its QEMU keeps what is trimmed, or its guest cannot be asked to.
+        NotPermitted: who we are in the guest may not call `fstrim` as root.
+        CommandFailed, DeadlineError: the guest cannot be reached, or its `fstrim` fails.
+    """
+    if (refusal := why_not(paths, path)) is not None:
+        raise refusal
+    waiting.for_guest(workspace, paths.name, report=report)
+    before = _bytes(path)
+    said = asyncio.run(_in_guest(workspace, paths, path, before, report))
+    _judge(workspace, paths, said)
+    after = _bytes(path)
+    report(Progress("trim", f"{path.name} has given back what its guest has freed", finished=True))
+    if kept := disk.header(path).snapshots if _is_qcow2(path) else 0:
+        note(report, f"{path.name} holds {kept} snapshot{'s'[: kept > 1]}: what they have of it stays")
+    return Compacted(before, after, "trim")
+
+
+async def _in_guest(workspace: Workspace, paths: MachinePaths, path: Path, before: int, report: Report) -> str:
+    argv = ssh_argv(guest_root.target(workspace, paths.name), ["sh", "-s"], batch=True, shared={"ControlPath": "none"})
+    out = b""
+    try:
+        async with asyncio.timeout(_MOST_S), running(argv) as child:
+            with contextlib.suppress(ConnectionError):  # it ended without a look at the script, and says why
+                await child.write(_SCRIPT.encode())
+            child.close_input()
+            reading = asyncio.ensure_future(child.read())
+            try:
+                while True:
+                    done, _ = await asyncio.wait({reading}, timeout=_POLL_S)
+                    freed = max(0, before - _bytes(path))
+                    report(Progress("trim", f"the guest of {paths.name} trims", freed, before, "B"))
+                    if not done:
+                        continue
+                    if not (part := reading.result()) or len(out) > _LINES_MAX:
+                        break
+                    out += part
+                    reading = asyncio.ensure_future(child.read())
+            finally:
+                reading.cancel()
+            if (status := await child.wait()) == 255:
+                raise CommandFailed(argv[:1], status, child.complaints)
+    except TimeoutError:
+        raise DeadlineError(f"the guest of {paths.name} has not trimmed its disks in {_MOST_S:.0f} s") from None
+    return out.decode(errors="replace")
+
+
+def _judge(workspace: Workspace, paths: MachinePaths, said: str) -> None:
+    """Raise what the guest's answer means, if it is no success."""
+    lines = [printable(line.strip()[:200]) for line in said.splitlines() if line.strip()]
+    answer = next((line.removeprefix(_MARK).split() for line in reversed(lines) if line.startswith(_MARK)), [])
+    anew = f"pommel stop {paths.name}, then: pommel disk compact {paths.name}"
+    match answer:
+        case ["status", "0"]:
+            return
+        case ["system", system]:
+            own = "macOS trims by itself (sudo trimforce enable), and has nothing to call for it"
+            why = own if system == "Darwin" else f"nobody here knows how to have {system} trim"
+            raise StateError(f"{paths.name}: {why}", hint=anew)
+        case ["lacks", program]:
+            raise StateError(f"the guest of {paths.name} has no {program}", hint=f"install it there; or {anew}")
+    words = next((line for line in reversed(lines) if not line.startswith(_MARK)), "it does not say why")
+    if "sudo" in words or "not permitted" in words.lower() or "permission denied" in words.lower():
+        hint = guest_root.leave(workspace, paths.name, "trim", ["/usr/sbin/fstrim", "/sbin/fstrim"])
+        raise NotPermitted(f"to trim takes root in the guest of {paths.name} ({words})", hint=f"{hint}; or {anew}")
+    raise StateError(f"the guest of {paths.name} could not trim: {words}", hint=anew)
+
+
+def _argv(pid: int) -> list[str]:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in words]
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+def _is_qcow2(path: Path) -> bool:
+    with contextlib.suppress(PommelError, OSError, ValueError):
+        disk.header(path)
+        return True
+    return False
+
+
+def runs(paths: MachinePaths) -> bool:
+    """Whether a QEMU has the machine's disks."""
+    return locks.holder(paths.pidfile) is not None

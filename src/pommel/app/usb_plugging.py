@@ -1,0 +1,309 @@
+"""Giving a USB device of this host to a machine, taking it back, and the right to open it. Band: app.
+
+What QEMU does comes first and is kept afterwards, as with forwards: a killed command leaves a device that is live until
+the machine stops, and the same command again keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pommel import locks
+from pommel.app import setup
+from pommel.app import usb as devices
+from pommel.app.workspace import Workspace
+from pommel.errors import CommandFailed, MachineError, NotPermitted, PommelError, StateError, UsageError
+from pommel.host import usb as host_usb
+from pommel.host import usb_devices
+from pommel.host.usb import Device
+from pommel.machine import state, usb, usb_added, usb_plug
+from pommel.machine.exclusive import serialised
+from pommel.machine.usb import Match
+from pommel.paths import MachinePaths
+from pommel.process import run
+from pommel.progress import Report, ignore, note, warn
+
+_LOCK_WAIT_S = 30.0  # for a start or a stop to finish
+_LIST = "pommel usb list"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What lets this user open devices: the file, what it is to hold, and the command that writes it as root."""
+
+    path: Path
+    before: str
+    after: str
+    script: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The rules that are new."""
+        return [line for line in self.after.splitlines() if line not in self.before.splitlines()]
+
+
+def attach(
+    name: str,
+    texts: Sequence[str],
+    *,
+    once: bool = False,
+    workspace: Workspace | None = None,
+    report: Report = ignore,
+    root: Path = devices.SYSTEM,
+) -> devices.Devices:
+    """Give devices to machine `name`, now if it runs, and at each start unless `once`.
+
+    Raises:
+        UsageError: a text names no device, or more than one.
+        NotPermitted: this user may not open the device.
+        StateError: the machine has not been made; `once`, and it does not run; it has no USB controller; the device's
+            disk is mounted, or another machine has it.
+        MachineError: QEMU refuses; those before it in `texts` stay.
+    """
+    workspace = workspace or Workspace.current()
+    paths, there = workspace.made(name), usb_devices.read_devices(root)
+    wanted = [named(text, there) for text in texts]
+    with serialised(paths, wait_s=_LOCK_WAIT_S):
+        if once and not state.observe(paths).alive:
+            raise StateError(f"{name} is not running", hint=f"pommel start {name}")
+        for each in wanted:
+            _put(workspace, name, each, there, report, root)
+            kept = usb_added.load(paths)
+            if not once and each not in kept and str(each) not in workspace.spec(name).usb:
+                usb_added.save(paths, (*kept, each))
+    return devices.listed(name, workspace=workspace, root=root)
+
+
+def detach(
+    name: str,
+    texts: Sequence[str],
+    *,
+    once: bool = False,
+    workspace: Workspace | None = None,
+    root: Path = devices.SYSTEM,
+) -> devices.Devices:
+    """Take devices back: now if the machine runs, and give them at no start. With `once` the next start does.
+
+    Raises:
+        UsageError: a text names no device; or it is one of the settings or of the boot script, without `once`.
+        StateError: the machine has no such device.
+        MachineError: QEMU refuses.
+    """
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    with serialised(paths, wait_s=_LOCK_WAIT_S):
+        for text in texts:
+            row = _must_have(devices.listed(name, workspace=workspace, root=root), text)
+            if row.origin == devices.SCRIPT:
+                raise UsageError(f"usb {row.usb_device} stands in the boot script", hint="change it by a patch")
+            each = usb.parse_device(row.usb_device)
+            if row.origin == devices.SETTINGS and not once:
+                now = f"; --once takes it off the running {name}" if row.live else ""
+                hint = f"{devices.give_up(name, row.origin, each)}{now}"
+                raise UsageError(f"usb {each} stands in the settings of {name}", hint=hint)
+            held = devices.look(paths, alive=row.live).held
+            if any(usb.asked_by(other.device_id) == each for other in held):  # else the boot script gives it
+                usb_plug.remove(paths, each.device_id)
+            kept = usb_added.load(paths)
+            if not once and each in kept:
+                usb_added.save(paths, [other for other in kept if other != each])
+    return devices.listed(name, workspace=workspace, root=root)
+
+
+def named(text: str, there: tuple[Device, ...]) -> Match:
+    """The device that a person means: by its ids, its path, its serial number, or a part of its name.
+
+    Raises:
+        UsageError: it is none, or more than one.
+    """
+    try:
+        wanted = usb.parse_device(text)
+    except ValueError as error:
+        return _by_name(text, there, str(error))
+    same = devices.plugged(wanted, there)
+    if len(same) > 1:
+        places = ", ".join(each.path for each in same)
+        raise UsageError(
+            f"{len(same)} devices are {wanted}: {places}", hint=f"say which by its path, such as {same[0].path}"
+        )
+    return wanted
+
+
+def _by_name(text: str, there: tuple[Device, ...], otherwise: str) -> Match:
+    found = host_usb.named(there, text)
+    if not found:
+        raise UsageError(
+            f"no USB device of this host is called {text!r}; one that is not plugged in must be {otherwise}", hint=_LIST
+        )
+    if len(found) > 1:
+        raise UsageError(f"{text!r} may be {' or '.join(map(str, found))}", hint="say which by its path")
+    only = found[0]
+    alone = only.vendor and only.product and len([each for each in there if each.ids == only.ids]) == 1
+    return Match(only.vendor, only.product) if alone else Match(bus=only.bus, port=only.port)
+
+
+def _put(workspace: Workspace, name: str, wanted: Match, there: tuple[Device, ...], report: Report, root: Path) -> None:
+    paths, match = workspace.paths(name), devices.told_to_qemu(wanted, there)
+    alive = state.observe(paths).alive
+    ports, present = devices.look(paths, alive=alive), devices.plugged(match, there)
+    mine = next((each for each in ports.held if usb.asked_by(each.device_id) == wanted), None)
+    in_guest = any(holder.pid == locks.holder(paths.pidfile) for device in present for holder in device.holders)
+    if mine is not None and (in_guest or not present):
+        return
+    for other in ports.held:
+        if other != mine and (other.match == match or set(present) & set(devices.plugged(other.match, there))):
+            raise StateError(f"{name} has {wanted} already, by {other.match}", hint=f"{_LIST} {name}")
+    refuse_taken(workspace, name, wanted, root)
+    for device in present:
+        _refuse(wanted, device)
+        for finding in host_usb.findings(device, usb_devices.muxers(root)):
+            warn(report, f"{device}: {finding.text}" + (f"; {finding.fix}" if finding.fix else ""))
+    if not present:
+        note(report, f"{wanted} is not plugged in; the guest gets it when it is")
+    if alive and mine is not None:  # QEMU gives up a device that it could not open three times
+        usb_plug.remove(paths, wanted.device_id)
+    if alive:
+        _plug(paths, wanted, match, ports.controllers, present, report)
+    if match != wanted:
+        note(
+            report,
+            f"{wanted} is followed at {match.bus}-{match.port} through its modes; in another port, attach it again",
+        )
+
+
+def _plug(
+    paths: MachinePaths,
+    wanted: Match,
+    match: Match,
+    controllers: tuple[usb.Controller, ...],
+    present: tuple[Device, ...],
+    report: Report,
+) -> None:
+    controller = usb.fastest(controllers)
+    if controller is None:
+        raise StateError(
+            f"{paths.name} has no USB controller to plug {wanted} into",
+            hint=f'set qemu_args = ["-device", "qemu-xhci,id=xhci"] in [machine.{paths.name}], and restart it',
+        )
+    for device in present:
+        if device.speed_mbps > controller.mbps:
+            slower = f"{controller.name} of {paths.name} takes {controller.mbps:g} Mb/s at most"
+            text = f"{device} has {device.speed_mbps:g} Mb/s, and {slower}"
+            warn(report, f"{text}: the guest may not see it; qemu-xhci takes every speed")
+    bus = {"bus": controller.bus} if controller.bus else {}
+    try:
+        usb_plug.add(paths, wanted.device_id, {**match.properties(), **bus})
+    except MachineError as said:
+        if "is not a valid device model name" in said.message:
+            raise MachineError("this QEMU was built without usb-host", hint="install a QEMU with libusb") from said
+        raise
+
+
+def refuse_taken(workspace: Workspace, name: str, wanted: Match, root: Path = devices.SYSTEM) -> None:
+    """See that no other machine than `name` has the device now.
+
+    Raises:
+        StateError: one has; the message names it.
+    """
+    there = usb_devices.read_devices(root)
+    running = devices.pids(workspace)
+    for device in devices.plugged(devices.told_to_qemu(wanted, there), there):
+        for holder in device.holders:
+            if (other := running.get(holder.pid)) is not None and other != name:
+                raise StateError(f"{device} is in {other}, which runs", hint=f"pommel usb detach {other} {wanted}")
+
+
+def _refuse(wanted: Match, device: Device) -> None:
+    for finding in host_usb.findings(device):
+        if finding.name == "disk":
+            raise StateError(f"{device}: {finding.text}", hint=finding.fix)
+        if finding.name == "rights":
+            raise NotPermitted(f"{device}: {finding.text}", hint=f"pommel usb permit {wanted}")
+
+
+def _must_have(told: devices.Devices, text: str) -> devices.Row:
+    try:
+        said = str(usb.parse_device(text))
+    except ValueError:
+        small = text.casefold()
+        found = [row for row in told.usb if small and (row.usb_device == text or small in row.description.casefold())]
+    else:
+        found = [row for row in told.usb if row.usb_device == said] or [
+            row for row in told.usb if said in (row.usb_path, row.ids)
+        ]
+    if len(found) > 1:
+        raise UsageError(f"{text!r} may be {' or '.join(row.usb_device for row in found)}", hint="say which")
+    if not found:
+        known = ", ".join(row.usb_device for row in told.usb) or "none"
+        raise StateError(f"{told.name} has no USB device {text}", hint=f"it has {known}: pommel usb list {told.name}")
+    return found[0]
+
+
+def permission(texts: Sequence[str], *, root: Path = devices.SYSTEM) -> Permission:
+    """Work out the udev rules by which this user may open the devices; nothing is written.
+
+    Raises:
+        UsageError: a text names no device, or more than one.
+        NotPermitted: the file that is there cannot be read.
+    """
+    there = usb_devices.read_devices(root)
+    wanted = [named(text, there) for text in texts]
+    uid = int(os.environ.get("SUDO_UID", os.geteuid())) if os.geteuid() == 0 else os.geteuid()
+    path = root / host_usb.RULES
+    try:
+        before = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        before = ""
+    except (OSError, ValueError) as wrong:
+        raise NotPermitted(f"{path} cannot be read: {wrong}", hint=f"look at it, and move it away: {path}") from wrong
+    rules = [host_usb.rule(each.vendor, each.product, each.bus, each.port, uid) for each in wanted]
+    after = host_usb.with_rules(before, rules)
+    quoted = shlex.quote(str(path))
+    script = (
+        f"mkdir -p {shlex.quote(str(path.parent))} && printf %s {shlex.quote(after)} >{quoted}.new"
+        f" && chmod 644 {quoted}.new && mv -T {quoted}.new {quoted}"
+        " && udevadm control --reload && udevadm trigger --subsystem-match=usb --action=change"
+    )
+    return Permission(path, before, after, script)
+
+
+def permit(wanted: Permission, *, run_as_root: Callable[[Sequence[str]], object] | None = None) -> None:
+    """Write the rules, and have udev apply them to what is plugged in.
+
+    `run_as_root` runs a command as root; without it sudo does, unless this is root.
+
+    Raises:
+        MissingProgram: there is no sudo.
+        CommandFailed: it failed, or sudo said no.
+    """
+    if not wanted.lines:
+        return
+    words = ["sh", "-c", wanted.script]
+    if run_as_root is not None:
+        run_as_root(words)
+    elif os.geteuid() != 0:
+        setup.sudo(words)
+    else:
+        done = run(words, check=False, timeout_s=60)
+        if done.returncode != 0:
+            raise CommandFailed(words, done.returncode, done.output, hint=f"it was: {wanted.script}")
+
+
+def withdraw(
+    *, run_as_root: Callable[[Sequence[str]], object], report: Report = ignore, root: Path = devices.SYSTEM
+) -> None:
+    """Remove the rules that `permit` wrote; where that cannot be done, say how to."""
+    path = root / host_usb.RULES
+    try:
+        ours = path.read_text(encoding="utf-8").startswith(host_usb.HEADER)
+    except (OSError, ValueError):
+        return
+    if ours:
+        try:
+            run_as_root(["rm", "-f", str(path)])
+        except PommelError as failure:
+            warn(report, f"{failure.message}: {path} stays; sudo rm {shlex.quote(str(path))}")

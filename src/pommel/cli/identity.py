@@ -1,0 +1,67 @@
+"""`pommel identity`. Band: face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pommel.app import identities
+from pommel.cli.common import confirm, dry_run_option, json_option, name_argument, yes_option
+from pommel.cli.output import print_json, print_pairs, reporter
+from pommel.errors import UsageError
+
+
+@click.command("identity")
+@name_argument()
+@click.option("--show", is_flag=True, help="Show the numbers.  [this is what it does without an option]")
+@click.option("--new", is_flag=True, help="Give the stopped machine other numbers, a new UUID and MAC address.")
+@click.option("--model", help="The Mac to be, such as iMac20,1; with --new.")
+@yes_option
+@dry_run_option
+@json_option
+def identity_command(
+    name: str, show: bool, new: bool, model: str | None, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Show what the Mac NAME is told of itself: model, serial number, board serial, ROM, UUID.
+
+    A new Mac gets numbers of its own before its first start and keeps them. They have the right shape; Apple gave them
+    to nobody. `identity` in pommel.toml says otherwise: "upstream" for those on the boot disk, or a table of your own.
+
+    --new gives it others, those of `identity` if that is a table. Who is signed in at Apple's services is signed out.
+    """
+    if show and new:
+        raise UsageError("--show and --new contradict each other")
+    if not new and (model is not None or dry_run):
+        raise UsageError("--model and --dry-run belong to --new", hint=f"pommel identity {name} --new")
+    if new:
+        if not dry_run:
+            question = f"Give {name} other numbers? Apple's services will take it for another Mac."
+            confirm(question, yes=yes, typed=f"pommel identity {name} --new --yes")
+        made = identities.change(name, model=model, dry_run=dry_run, report=reporter())
+        if dry_run:
+            what = f"numbers of its own as {made.model}" if made.model else "the numbers of its boot disk"
+            if as_json:
+                print_json({"name": name, "dry_run": True, "model": made.model})
+            else:
+                click.echo(f"{name} would get {what}, a new UUID and a new MAC address")
+            return
+    told = identities.show(name)
+    if as_json:
+        print_json(told)
+    else:
+        print_pairs({key: value for key, value in _spelled(told).items() if value})
+
+
+def _spelled(told: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": told["name"],
+        "model": told["model"] or "",
+        "serial": told["serial"] or "",
+        "board serial": told["board_serial"] or "",
+        "rom": told["rom"] or "",
+        "uuid": told["uuid"],
+        "mac": told["mac"],
+        "from": told["where"] or told["source"],
+        "note": told["public"] or told["problem"] or "",
+    }

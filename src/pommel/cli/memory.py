@@ -1,0 +1,36 @@
+"""`pommel memory`. Band: face."""
+
+from __future__ import annotations
+
+import click
+
+from pommel.app import memory
+from pommel.cli.common import json_option, name_argument
+from pommel.cli.output import print_json, reporter
+from pommel.errors import UsageError
+from pommel.settings import parse_size
+
+
+@click.command("memory")
+@name_argument()
+@click.argument("size", required=False)
+@json_option
+def memory_command(name: str, size: str | None, as_json: bool) -> int:
+    """Say how the memory of the running machine NAME stands, or ask its guest to do with SIZE, such as 2G.
+
+    That takes balloon = true and a guest with a driver for it (Linux has one). What it gives goes back to this host at
+    once; it is asked again for nothing after a restart. Exits 1 where the guest did not give what was asked for.
+    """
+    if size is None:
+        seen, wanted = memory.look(name), None
+    else:
+        try:
+            wanted = parse_size(size)
+        except ValueError as said:
+            raise UsageError(f"SIZE must be {said}, not {size!r}") from None
+        seen = memory.give(name, wanted, report=reporter())
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        click.echo(f"{name}: {memory.spell(seen)}")
+    return 1 if wanted is not None and seen.guest_bytes != wanted else 0

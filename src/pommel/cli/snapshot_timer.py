@@ -1,0 +1,120 @@
+"""`pommel snapshot due|prune|timer`: snapshots that machines get by themselves. Band: face."""
+
+from __future__ import annotations
+
+import click
+
+from pommel.app import snapshot_due, snapshot_timer
+from pommel.app.snapshot_due import Done, Outcome
+from pommel.app.workspace import Workspace
+from pommel.cli.common import dry_run_option, json_option, name_argument
+from pommel.cli.output import print_json, print_pairs, reporter
+
+
+@click.command("due")
+@name_argument(required=False)
+@dry_run_option
+@json_option
+def due_command(name: str | None, dry_run: bool, as_json: bool) -> int:
+    """Save machine NAME if its `snapshots` setting says that it is time, or all machines that have one.
+
+    For a timer or cron, as often as you like: what was missed is made up for. A machine that has not changed since is
+    not saved again. What is more than `keep` goes, of those that this command made and of no others.
+    """
+    done = []
+    for each in snapshot_due.due(name, dry_run=dry_run, report=reporter()):
+        done.append(each)
+        if not as_json:
+            click.echo(f"{each.name}: {_spelled(each)}")
+    if as_json:
+        rows = [{**each.as_dict(), "deleted": list(each.deleted)} for each in done]
+        print_json({"machines": rows, "dry_run": dry_run})
+    elif not done:
+        click.echo('no machine has a `snapshots` setting, such as { every = "1d", keep = 7 }', err=True)
+    return 1 if any(each.outcome is Outcome.FAILED for each in done) else 0
+
+
+@click.command("prune")
+@name_argument()
+@click.option("--keep", type=click.IntRange(1), help="How many of the newest stay.  [as the setting says]")
+@dry_run_option
+@json_option
+def prune_command(name: str, keep: int | None, dry_run: bool, as_json: bool) -> None:
+    """Delete the older ones of the snapshots that machine NAME got by itself. Those of your own stay."""
+    deleted = snapshot_due.prune(name, keep=keep, dry_run=dry_run, report=reporter())
+    if as_json:
+        print_json({"name": name, "deleted": deleted, "dry_run": dry_run})
+    elif deleted:
+        click.echo(f"{name}: {_deleted(deleted, dry_run)}")
+    else:
+        click.echo(f"{name}: there is nothing to delete")
+
+
+@click.group("timer")
+def timer_command() -> None:
+    """What has machines saved when it is time, by systemd: one timer for all machines."""
+
+
+@timer_command.command("install")
+@click.option("--no-enable", is_flag=True, help="Only write the units.")
+@dry_run_option
+@json_option
+def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
+    """Write a systemd user timer that looks each hour which machines are due, and start it."""
+    if dry_run:
+        for path, text in snapshot_timer.texts(Workspace.current()).items():
+            if as_json:
+                print_json({"unit": str(path), "text": text})
+            else:
+                click.echo(f"would write {path}:", err=True)
+                click.echo(text)
+        return
+    made = snapshot_timer.install(enable=not no_enable, report=reporter())
+    if as_json:
+        print_json({"unit": str(made.path), "enabled": made.enabled})
+    else:
+        click.echo(made.path)
+
+
+@timer_command.command("remove")
+@json_option
+def remove_command(as_json: bool) -> None:
+    """Take the timer away. The snapshots stay."""
+    path = snapshot_timer.remove(report=reporter())
+    if as_json:
+        print_json({"unit": str(path), "removed": True})
+    else:
+        click.echo(f"removed {path}")
+
+
+@timer_command.command("status")
+@json_option
+def status_command(as_json: bool) -> None:
+    """Say whether the timer is there, and whether systemd runs it."""
+    workspace = Workspace.current()
+    path, active = snapshot_timer.standing(workspace)
+    if as_json:
+        print_json({"unit": str(path), "installed": snapshot_timer.is_installed(workspace), "active": active})
+    else:
+        print_pairs({"unit": str(path), "systemd": active})
+
+
+def _spelled(done: Done) -> str:
+    gone = f"; {_deleted(list(done.deleted), done.outcome is Outcome.WOULD_SAVE)}" if done.deleted else ""
+    next_one = f", next at {done.next[:16].replace('T', ' ')}" if done.next else ""
+    match done.outcome:
+        case Outcome.SAVED:
+            return f"{done.tag} is saved" + (f" ({done.why})" if done.why else "") + gone
+        case Outcome.WOULD_SAVE:
+            return f"{done.tag} would be saved{gone}"
+        case Outcome.UNCHANGED:
+            return f"it has not changed since it was saved last{next_one}"
+        case Outcome.NOT_DUE:
+            return f"it is not due{next_one}{gone}"
+        case _:
+            return f"{done.outcome}: {done.why}"
+
+
+def _deleted(tags: list[str], dry_run: bool) -> str:
+    which = ", ".join(tags)
+    return f"{which} would be deleted" if dry_run else f"{which} {'is' if len(tags) == 1 else 'are'} deleted"

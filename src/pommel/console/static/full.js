@@ -1,0 +1,52 @@
+// Full screen, and in it the browser's and the desktop's own shortcuts (keyboard lock), where a browser gives those away.
+
+const ALL = `All keys go to the ${document.body.dataset.noun}, Esc, Alt+Tab and Ctrl+W too. Hold Esc to leave full screen.`;
+const SOME = "Esc leaves full screen. This browser keeps Ctrl+W, Alt+Tab and the like for itself; the Keys menu sends them.";
+const WHERE = "Chrome, Chromium and Edge give them away";
+const WHERE_SECURE = "Chrome, Chromium and Edge give them away, over https or at localhost";
+
+const some = () => `${SOME} ${window.isSecureContext ? WHERE : WHERE_SECURE}.`;
+const canLock = () => Boolean(navigator.keyboard?.lock);
+
+export class FullScreen {
+  #locked = false;
+
+  /** `looking` tells whether the page sends no keys at all; `help` is the line of the menu that says what is to be had. */
+  constructor(button, help, { looking, say, focus }) {
+    Object.assign(this, { button, looking, say, focus });
+    help.textContent = `In full screen: ${canLock() ? ALL : some()}`;
+    button.onclick = () => this.toggle().catch(() => say("The browser does not allow full screen here."));
+    document.addEventListener("fullscreenchange", () => this.#changed());
+  }
+
+  /** Whether a short Esc goes to the machine, and a long one leaves. */
+  get holdsEscape() {
+    return this.#locked;
+  }
+
+  async toggle() {
+    if (document.fullscreenElement) return document.exitFullscreen();
+    await document.documentElement.requestFullscreen({ navigationUI: "hide" });
+    if (this.looking) return undefined;
+    this.#locked = await this.#lockKeys();
+    this.say(this.#locked ? ALL : some());
+    return this.focus();
+  }
+
+  async #lockKeys() {
+    if (!canLock()) return false;
+    try {
+      await navigator.keyboard.lock();
+      return document.fullscreenElement !== null;
+    } catch {
+      return false;
+    }
+  }
+
+  #changed() {
+    this.button.setAttribute("aria-pressed", document.fullscreenElement !== null);
+    if (document.fullscreenElement) return;
+    this.#locked = false;
+    navigator.keyboard?.unlock?.();
+  }
+}

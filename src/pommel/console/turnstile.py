@@ -1,0 +1,366 @@
+"""Who may hold a connection to a console's server, and for how long. Band: shell.
+
+Anybody on this host can connect, a guest too (its 10.0.2.2 is our loopback). So a connection is a stranger's until
+a request of it was admitted (`guard`). Strangers are few and stay for a moment: the oldest goes when one more comes,
+and each goes at its deadline, whatever it has sent till then. Those who were admitted have places of their own, which
+no stranger takes. One who has asked already when it is accepted, as viewers have, is not thrown out before it is
+answered: that takes a few turns of the loop, and while enough of them wait nobody else is accepted.
+
+It accepts by itself, since asyncio's own way of it (3.11, `_accept_connection`) logs a traceback for each of a hundred
+tries when the process is out of descriptors. Here nothing is accepted for a second then, and strangers are let go.
+
+With TLS one is a stranger through the handshake too, and has the same time for all. Who speaks plain HTTP to it is let
+through to be told so: TLS begins with a byte that no request begins with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import resource
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+STRANGER_S = 10.0  # from its connection on, in which a request of it has to be admitted
+IDLE_S = 75.0  # for which one that was admitted may ask for nothing, or send half a request
+BACKLOG = 1024
+_PAUSE_S = 1.0
+_AT_ONCE = 32  # in one turn of the loop: pictures go out in between
+_ASKING_S = 0.5  # for which one who has asked is waited for
+_HEADERS_END, _MOST_HEADERS = b"\r\n\r\n", 1 << 14
+_TLS_HANDSHAKE = b"\x16"  # a TLS record's first byte (RFC 8446, 5.1)
+_TLS_GOODBYE_S = 2.0  # for which a peer may not answer that TLS ends
+_TLS_BUFFER = 1 << 16  # as much as a plain transport holds back before its writer waits
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections there may be at the same time."""
+
+    strangers: int = 256
+    admitted: int = 256
+    asking: int = 64
+
+    @classmethod
+    def of_this_process(cls) -> Limits:
+        """As many as there are descriptors for: a viewer may take two, and the console needs some itself."""
+        most = cls()
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if descriptors == resource.RLIM_INFINITY:
+            return most
+        few, many = max(4, descriptors // 16), max(4, descriptors // 4)
+        return cls(min(most.strangers, 2 * few), min(most.admitted, many), min(most.asking, few))
+
+
+@dataclass(slots=True, eq=False)
+class _Guest:
+    socket: socket.socket
+    since_s: float
+    transport: asyncio.Transport | None = None  # the socket's own, below TLS
+    silent: bool = False  # its first byte is waited for, before it is known whether that is TLS
+    first: asyncio.Future[None] | None = None
+    requests: int = 0  # of those admitted, how many are served now
+    unwanted: bool = False
+
+    @property
+    def gone(self) -> bool:
+        return self.socket.fileno() < 0
+
+    def has_asked(self) -> bool:
+        """Whether the headers of a request lie in the socket. They stay there."""
+        with contextlib.suppress(OSError):
+            # Empty lines before a request are none of it (RFC 9112, 2.2).
+            return _HEADERS_END in self.socket.recv(_MOST_HEADERS, socket.MSG_PEEK).lstrip(b"\r\n")
+        return False
+
+    def throw_out(self) -> None:
+        """End the connection at once: what the peer has not read is not waited for."""
+        self.unwanted = True
+        if self.first is not None:
+            self.first.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class _Early(asyncio.Protocol):
+    """Keep what a peer says with the end of its handshake: asyncio hands that on before `start_tls` returns."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.said.append(data)
+
+
+class Turnstile:
+    """Accept connections for `factory`'s protocols; guests are known by their descriptor, theirs while they last."""
+
+    def __init__(
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._factory = factory
+        self._tls = tls
+        self._limits = limits or Limits.of_this_process()
+        self._listeners: list[socket.socket] = []
+        self._strangers: dict[int, _Guest] = {}  # the oldest first
+        self._asking: dict[int, _Guest] = {}  # strangers that are answered in a moment
+        self._admitted: dict[int, _Guest] = {}  # the one that has not asked for the longest time first
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.evicted = 0
+
+    # --- the listening sockets ---
+
+    async def bind(self, host: str, port: int) -> int:
+        """Listen on all addresses of `host`, with the same port (0: one that is free); return the port.
+
+        Raises:
+            OSError: that cannot be; nothing is bound then.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        bound: list[socket.socket] = []
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                wanted = (address[0], port, *address[2:])
+                bound.append(listener := _listener(family, wanted))
+                port = listener.getsockname()[1]
+        except BaseException:
+            for listener in bound:
+                listener.close()
+            raise
+        self._listeners = bound
+        self._open()
+        return port
+
+    def close(self) -> None:
+        """Accept nobody any more, and part from strangers; those admitted stay."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+        for guest in (*self._strangers.values(), *self._asking.values()):
+            guest.throw_out()
+        for task in self._arriving:
+            task.cancel()
+
+    def _open(self) -> None:
+        for listener in self._listeners:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        self._see_who_waits()
+        for _ in range(_AT_ONCE):
+            if len(self._asking) >= self._limits.asking:
+                return  # the loop comes back here in its next turn
+            try:
+                connection, _address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as failure:
+                self._pause(failure)
+                return
+            self._let_near(connection)
+
+    def _pause(self, failure: OSError) -> None:
+        """Accept nobody for a while: the listening socket would wake us all the time, and for nothing."""
+        log.warning("the console accepts no connection for %g s: %s", _PAUSE_S, failure.strerror)
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+        if failure.errno in OUT_OF_RESOURCES:
+            while self._strangers:
+                self._evict()
+        self._call_later("open", _PAUSE_S, self._open)
+
+    # --- strangers ---
+
+    def _let_near(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        number = connection.fileno()
+        for guests in (self._admitted, self._strangers, self._asking):
+            guests.pop(number, None)  # who had this descriptor before has gone
+        guest = _Guest(connection, asyncio.get_running_loop().time(), silent=self._tls is not None)
+        if self._tls is None and guest.has_asked():
+            self._asking[number] = guest
+        else:
+            self._make_room_for_strangers()
+            self._strangers[number] = guest
+        task = asyncio.ensure_future(self._arrive(guest))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+        self._watch_clock()
+
+    def _see_who_waits(self) -> None:
+        """Count those who have asked, and were not let in within the time for it, among the others."""
+        now = asyncio.get_running_loop().time()
+        for number, guest in tuple(self._asking.items()):
+            late = now - guest.since_s >= _ASKING_S
+            if guest.gone or late:
+                del self._asking[number]
+            if late and not guest.gone:
+                self._make_room_for_strangers()
+                self._strangers[number] = guest
+
+    def _make_room_for_strangers(self) -> None:
+        if len(self._strangers) >= self._limits.strangers:
+            self._strangers = {at: guest for at, guest in self._strangers.items() if not guest.gone}
+        while len(self._strangers) >= self._limits.strangers:
+            self._evict()
+
+    async def _arrive(self, guest: _Guest) -> None:
+        try:
+            if self._tls is not None and await self._begins_tls(guest):
+                await self._encrypt(guest, self._tls)
+            else:
+                await self._connect(guest, self._factory)
+        except BaseException as failure:
+            guest.throw_out()
+            guest.socket.close()
+            if not isinstance(failure, OSError):
+                raise
+
+    async def _connect(self, guest: _Guest, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.Transport:
+        loop = asyncio.get_running_loop()
+        guest.transport, _ = await loop.connect_accepted_socket(factory, guest.socket)
+        if guest.unwanted:
+            guest.throw_out()
+        return guest.transport
+
+    async def _begins_tls(self, guest: _Guest) -> bool:
+        """Wait for the first byte, and leave it where it is."""
+        loop, number = asyncio.get_running_loop(), guest.socket.fileno()
+        guest.first = loop.create_future()
+        if guest.unwanted:  # before it came here
+            guest.first.cancel()
+        loop.add_reader(number, _wake, guest.first)
+        try:
+            await guest.first
+        finally:
+            guest.first, guest.silent = None, False
+            loop.remove_reader(number)
+        return guest.socket.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
+
+    async def _encrypt(self, guest: _Guest, tls: ssl.SSLContext) -> None:
+        """Shake hands, and begin to serve. Our clock ends it at the stranger's deadline."""
+        below, early = await self._connect(guest, asyncio.Protocol), _Early()
+        above = await asyncio.get_running_loop().start_tls(
+            below, early, tls, server_side=True, ssl_shutdown_timeout=_TLS_GOODBYE_S
+        )
+        if above is None or below.is_closing():
+            return  # it was thrown out meanwhile
+        above.set_write_buffer_limits(high=_TLS_BUFFER)
+        above.set_protocol(protocol := self._factory())
+        protocol.connection_made(above)
+        for data in early.said:
+            protocol.data_received(data)
+
+    def _evict(self) -> None:
+        """Part from a stranger: from the first of those who have said nothing, if there are such."""
+        silent = (at for at, guest in self._strangers.items() if guest.silent)
+        guest = self._strangers.pop(next(silent, next(iter(self._strangers))))
+        if not guest.gone:
+            self.evicted += 1
+            guest.throw_out()
+
+    # --- those who were admitted ---
+
+    @contextlib.contextmanager
+    def admitting(self, transport: asyncio.BaseTransport | None) -> Iterator[bool]:
+        """Count this connection as admitted from now on, and its request as served during the block.
+
+        Yields False if there is no place: as many as may be are served already.
+        """
+        guest = self._find(transport)
+        if guest is None:  # it has gone meanwhile
+            yield True
+            return
+        number = guest.socket.fileno()
+        if number not in self._admitted and not self._make_place():
+            yield False
+            return
+        self._strangers.pop(number, None)
+        self._asking.pop(number, None)
+        self._admitted[number] = guest
+        guest.requests += 1
+        try:
+            yield True
+        finally:
+            guest.requests -= 1
+            guest.since_s = asyncio.get_running_loop().time()
+            if self._admitted.get(number) is guest:  # to the end: it was heard of last
+                self._admitted[number] = self._admitted.pop(number)
+            self._watch_clock()
+
+    def below(self, transport: asyncio.BaseTransport | None) -> asyncio.Transport | None:
+        """The transport that a connection's bytes go through last: with TLS another than the one that is written to."""
+        guest = self._find(transport)
+        return guest.transport if guest is not None else None
+
+    def _find(self, transport: asyncio.BaseTransport | None) -> _Guest | None:
+        connection = transport.get_extra_info("socket") if transport is not None else None
+        number = connection.fileno() if connection is not None else -1
+        return self._admitted.get(number) or self._asking.get(number) or self._strangers.get(number)
+
+    def _make_place(self) -> bool:
+        if len(self._admitted) >= self._limits.admitted:
+            self._admitted = {at: guest for at, guest in self._admitted.items() if not guest.gone}
+        if len(self._admitted) < self._limits.admitted:
+            return True
+        idle = next((at for at, guest in self._admitted.items() if guest.requests == 0), None)
+        if idle is not None:
+            self._admitted.pop(idle).throw_out()
+        return idle is not None
+
+    # --- time ---
+
+    def _watch_clock(self) -> None:
+        if "look" not in self._timers and (self._strangers or self._asking or self._admitted):
+            self._call_later("look", 1.0, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        del self._timers["look"]
+        self._see_who_waits()
+        now = asyncio.get_running_loop().time()
+        for guests, most_s in ((self._strangers, STRANGER_S), (self._admitted, IDLE_S)):
+            for number, guest in tuple(guests.items()):
+                late = guest.requests == 0 and now - guest.since_s >= most_s
+                if late:
+                    guest.throw_out()
+                if late or guest.gone:
+                    del guests[number]
+        self._watch_clock()
+
+    def _call_later(self, what: str, after_s: float, call: Callable[[], None]) -> None:
+        self._timers[what] = asyncio.get_running_loop().call_later(after_s, call)
+
+
+def _wake(first: asyncio.Future[None]) -> None:
+    if not first.done():
+        first.set_result(None)
+
+
+def _listener(family: int, address: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # so that 0.0.0.0 can be bound beside it
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,65 @@
+"""JSON that somebody else wrote, read so that nothing in it surprises whoever uses it later. Band: core, no I/O.
+
+json.loads takes more than RFC 8259 promises to interoperate: half of a surrogate pair, which no encoder takes; integers
+that no float holds; and lists as deep as the stack of the moment, so that writing them again from a deeper place fails.
+NaN and Infinity are read, as json.loads does. What this is not: a check of what the values mean, which is the caller's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+DEPTH_MAX = 64
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONGEST_INTEGER = 20  # digits and a sign: 64 bits have no more
+
+
+def parse_json(message: str | bytes) -> Any:
+    """Read JSON. Halves of surrogate pairs become U+FFFD, integers of more than 64 bits floats, as JavaScript has them.
+
+    Raises:
+        ValueError: it is none, or is more than `DEPTH_MAX` levels deep.
+    """
+    text = message if isinstance(message, str) else message.decode("utf-8-sig")
+    text.encode()  # half a pair may stand in it as it is, where a caller decoded it so
+    try:
+        found = json.loads(text, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if text.count("[") + text.count("{") > DEPTH_MAX:
+        check_depth(found)
+    return _whole(found) if _SURROGATE.search(text) else found
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
+
+
+def check_depth(found: Any) -> None:
+    """Check that a value of JSON is at most `DEPTH_MAX` levels deep.
+
+    Raises:
+        ValueError: it is deeper.
+    """
+    level = [found]
+    for _ in range(DEPTH_MAX):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    raise ValueError(f"it is more than {DEPTH_MAX} levels deep")
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [inner for inner in value.values() if isinstance(inner, dict | list)]
+    return [inner for inner in value if isinstance(inner, dict | list)] if isinstance(value, list) else []
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,81 @@
+"""How KVM stands now: whether it opens, whether it begins a machine, what else could change that. Band: shell.
+
+Costs a millisecond, so it is asked each time: a device may come and go, and another hypervisor may hold the processor
+for a minute. It runs no guest; `accel` does.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import grp
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pommel import account
+from pommel.host.kvm_probe import KvmAnswer, group_hint
+
+MODULES = Path("/sys/module")
+
+_KVM_CREATE_VM = 0xAE01  # linux/kvm.h: _IO(KVMIO, 0x01)
+# Hypervisors that take the processor's extensions for themselves, by their kernel module.
+_RIVALS = {"vboxdrv": "VirtualBox", "vmmon": "VMware"}
+_LOAD = "turn on VT-x or AMD-V in the firmware setup, then: sudo modprobe kvm_intel (or kvm_amd)"
+
+
+def refusal(device: Path, modules: Path = MODULES) -> KvmAnswer | None:
+    """Why KVM runs nothing now, or None when it opens and begins a machine."""
+    try:
+        kvm = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return KvmAnswer(False, f"there is no {device}", hint=_LOAD)
+    except PermissionError:
+        return KvmAnswer(False, f"you may not open {device}", hint=_permission_hint(device), denied=True)
+    except OSError as failure:
+        # systemd makes the node before the module is there; it opens as "No such device".
+        hint = _LOAD if failure.errno in (errno.ENODEV, errno.ENXIO) else None
+        return KvmAnswer(False, f"{device} does not open: {failure.strerror}", hint=hint)
+    try:
+        os.close(fcntl.ioctl(kvm, _KVM_CREATE_VM, 0))
+    except OSError as failure:
+        if failure.errno != errno.ENOTTY:  # a device that is not KVM's: what QEMU says of it is clearer
+            return KvmAnswer(False, f"KVM begins no machine: {failure.strerror}", hint=rival_hint(modules))
+    finally:
+        os.close(kvm)
+    return None
+
+
+def rival_hint(modules: Path = MODULES) -> str | None:
+    """What to do about another hypervisor that is loaded; None when there is none."""
+    loaded = [name for module, name in _RIVALS.items() if (modules / module).is_dir()]
+    if not loaded:
+        return None
+    return f"{' and '.join(loaded)} may hold the processor: end its machines, then try again"
+
+
+def surroundings(modules: Path = MODULES) -> list[str]:
+    """Everything that a running host can change and that decides over KVM: modules and their options, sorted."""
+    return sorted(_lines(modules))
+
+
+def _lines(modules: Path) -> Iterator[str]:
+    for folder in [*modules.glob("kvm*"), *(modules / rival for rival in _RIVALS)]:
+        if not folder.is_dir():
+            continue
+        yield folder.name
+        for option in (folder / "parameters").glob("*"):
+            try:
+                yield f"{folder.name}.{option.name}={option.read_text(errors='replace').strip()}"
+            except OSError:
+                continue  # some may be written alone
+
+
+def _permission_hint(device: Path) -> str:
+    try:
+        group = grp.getgrgid(device.stat().st_gid)
+    except (KeyError, OSError):  # a gid without a name, as containers have them
+        return f"ls -l {device} shows who may"
+    if (user := account.name()) is None:
+        return f"ls -l {device} shows who may"
+    return group_hint(user, group.gr_name, group.gr_mem)

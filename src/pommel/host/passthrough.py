@@ -1,0 +1,255 @@
+"""What stands in the way of giving a PCI device to a guest, judged by facts. Band: core, no I/O.
+
+The facts are read by `pci_devices` from sysfs. Sources: the kernel's Documentation/driver-api/vfio.rst (groups, what
+must be bound), Documentation/ABI/testing/sysfs-bus-pci (reset_method, rom, boot_vga), QEMU's docs/pcie.txt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["ok", "warn", "fail"]
+VFIO_DRIVERS = ("vfio-pci", "vfio-platform")
+_ADDRESS = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])\Z", re.IGNORECASE)
+_AMD, _NVIDIA, _INTEL = 0x1002, 0x10DE, 0x8086
+_DISPLAY, _BRIDGE, _AUDIO = 0x03, 0x0604, 0x0403
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One PCI device: `address` is DDDD:BB:DD.F, `kind` its class code (three bytes: class, subclass, interface).
+
+    `group` is its IOMMU group, None without one. `resets` are the kernel's ways to reset it, None where the kernel does
+    not tell (before 5.15). `rom_bytes` is the size of its ROM in sysfs, None where there is none. `boots` is true for
+    the graphics card that the firmware shows its screen on.
+    """
+
+    address: str
+    vendor: int
+    device: int
+    kind: int
+    driver: str | None = None
+    group: int | None = None
+    resets: tuple[str, ...] | None = None
+    rom_bytes: int | None = None
+    boots: bool = False
+    name: str = ""
+
+    @property
+    def slot(self) -> str:
+        """The address without the function."""
+        return self.address.rpartition(".")[0]
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is a graphics card (class 03)."""
+        return self.kind >> 16 == _DISPLAY
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether it is a bridge to other PCI devices, which a group may hold and no driver need give up."""
+        return self.kind >> 8 == _BRIDGE
+
+    @property
+    def ids(self) -> str:
+        """Vendor and device as `vfio-pci` takes them, such as 1002:67df."""
+        return f"{self.vendor:04x}:{self.device:04x}"
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.name or self.ids}"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The devices by address, and what of the host decides over all of them.
+
+    `iommus` are the names in /sys/class/iommu, `cmdline` the kernel's command line. `nodes` are the groups whose
+    /dev/vfio/GROUP this user may open; `memlock_bytes` how much memory its processes may lock, None: any.
+    """
+
+    devices: Mapping[str, Device]
+    iommus: tuple[str, ...] = ()
+    cmdline: str = ""
+    vendor: str = "other"  # of the processor: intel, amd or other
+    vfio_loaded: bool = False
+    nodes: frozenset[int] = frozenset()
+    memlock_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact of a device or of the host, with what to type where something is to be done."""
+
+    name: str
+    level: Level
+    text: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A graphics card with the functions that go with it, its group's other devices, and the findings."""
+
+    device: Device
+    functions: tuple[Device, ...]
+    others: tuple[Device, ...]
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands in the way."""
+        return all(finding.level != "fail" for finding in self.findings)
+
+
+def parse_address(text: str) -> str:
+    """A device's address with its domain, in lower case.
+
+    Raises:
+        ValueError: it is none, such as 01:00.0 or 0000:01:00.0.
+    """
+    found = _ADDRESS.match(text)
+    if not found:
+        raise ValueError("an address of a PCI device, such as 01:00.0 or 0000:01:00.0")
+    domain, bus, slot, function = found.groups()
+    return f"{domain or '0000'}:{bus}:{slot}.{function}".lower()
+
+
+def about_host(host: Host, memory_bytes: int | None = None) -> Iterator[Finding]:
+    """What of the host decides over every device. `memory_bytes` is the machine's."""
+    if host.iommus:
+        yield Finding("IOMMU", "ok", f"on ({', '.join(host.iommus)})")
+    else:
+        word = {"intel": "intel_iommu=on iommu=pt", "amd": "iommu=pt"}.get(host.vendor, "intel_iommu=on iommu=pt")
+        firmware = {"intel": "VT-d", "amd": "AMD-Vi (IOMMU)"}.get(host.vendor, "the IOMMU (VT-d or AMD-Vi)")
+        there = all(each in host.cmdline.split() for each in word.split())
+        fix = f"switch {firmware} on in the firmware's setup"
+        if not there:
+            fix += f"; and add to the kernel's command line: {word}"
+        yield Finding("IOMMU", "fail", "off: no device can be given to a guest", fix)
+    if host.vfio_loaded:
+        yield Finding("vfio-pci", "ok", "the module is loaded")
+    else:
+        yield Finding("vfio-pci", "warn", "the module is not loaded", "sudo modprobe vfio-pci")
+    if host.memlock_bytes is not None and host.memlock_bytes < (needed := memory_bytes or 0) + (1 << 28):
+        text = f"your processes may lock {_mib(host.memlock_bytes)} of memory, and a guest's memory is locked whole"
+        fix = (
+            f"sudo sh -c 'echo \"$SUDO_USER - memlock {(needed >> 10) + (1 << 18)}\" >/etc/security/limits.d/vfio.conf'"
+        )
+        yield Finding("memory", "fail", text, f"{fix}; then log in anew")
+
+
+def cards(host: Host) -> tuple[Card, ...]:
+    """Every graphics card, with what stands in the way of each."""
+    return tuple(card(host, device) for device in sorted_devices(host) if device.is_gpu)
+
+
+def card(host: Host, device: Device) -> Card:
+    """One device with what stands in the way."""
+    functions = tuple(each for each in sorted_devices(host) if each.slot == device.slot and each != device)
+    group = [each for each in sorted_devices(host) if device.group is not None and each.group == device.group]
+    others = tuple(each for each in group if each != device and each not in functions and not each.is_bridge)
+    return Card(device, functions, others, tuple(_about(host, device, functions, others)))
+
+
+def sorted_devices(host: Host) -> list[Device]:
+    """The devices by address."""
+    return [host.devices[address] for address in sorted(host.devices)]
+
+
+def _about(host: Host, device: Device, functions: tuple[Device, ...], others: tuple[Device, ...]) -> Iterator[Finding]:
+    yield _group(device, others)
+    yield from _drivers((device, *functions))
+    yield _rights(host, device)
+    yield _reset(device)
+    yield from _rom(device)
+    if device.is_gpu:
+        yield _for_macos(device)
+        if not any(each.kind >> 8 == _AUDIO for each in functions) and device.vendor in (_AMD, _NVIDIA):
+            yield Finding("sound", "ok", "it has no sound function beside it: no sound over its cable")
+
+
+def _group(device: Device, others: tuple[Device, ...]) -> Finding:
+    if device.group is None:
+        return Finding("group", "fail", "it is in no IOMMU group", "switch the IOMMU on first")
+    held = [each for each in others if each.driver not in (None, *VFIO_DRIVERS)]
+    if held:
+        names = ", ".join(f"{each} ({each.driver})" for each in held)
+        text = f"group {device.group} holds devices that the host uses: {names}"
+        fix = "put the card into another slot, or give the guest all of the group; a kernel cannot part a group safely"
+        return Finding("group", "fail", text, fix)
+    beside = f", with {', '.join(map(str, others))}" if others else ", alone with its own functions"
+    return Finding("group", "ok", f"group {device.group}{beside}")
+
+
+def _drivers(functions: Iterable[Device]) -> Iterator[Finding]:
+    functions = tuple(functions)
+    held = [each for each in functions if each.driver not in VFIO_DRIVERS]
+    if not held:
+        yield Finding("driver", "ok", "vfio-pci has all of its functions")
+        return
+    ids = ",".join(dict.fromkeys(each.ids for each in functions))
+    whose = "; ".join(f"{each.address} has {each.driver or 'no driver'}" for each in held)
+    softdeps = "".join(f"\\nsoftdep {name} pre: vfio-pci" for name in dict.fromkeys(e.driver for e in held if e.driver))
+    fix = f"printf 'options vfio-pci ids={ids}{softdeps}\\n' | sudo tee /etc/modprobe.d/vfio.conf"
+    text = f"vfio-pci must have all of its functions, and does not: {whose}"
+    yield Finding("driver", "fail", text, f"{fix}; then make the initial RAM disk anew, and restart the host")
+
+
+def _rights(host: Host, device: Device) -> Finding:
+    if device.group is None or device.driver not in VFIO_DRIVERS:
+        return Finding("rights", "ok", "to be looked at once vfio-pci has it")
+    node = f"/dev/vfio/{device.group}"
+    if device.group in host.nodes:
+        return Finding("rights", "ok", f"you may open {node}")
+    rule = f'SUBSYSTEM=="vfio", KERNEL=="{device.group}", OWNER="%s"'
+    fix = f"printf '{rule}\\n' \"$USER\" | sudo tee /etc/udev/rules.d/70-pommel-vfio.rules && sudo udevadm trigger"
+    return Finding("rights", "fail", f"you may not open {node}", fix)
+
+
+def _reset(device: Device) -> Finding:
+    if device.resets is None:
+        return Finding("reset", "ok", "this kernel does not tell how it can reset the device (5.15 and later do)")
+    if device.resets:
+        return Finding("reset", "ok", f"the kernel can reset it: {', '.join(device.resets)}")
+    fix = "stop the machine by its own menu; for many AMD cards the module vendor-reset helps"
+    return Finding(
+        "reset", "warn", "the kernel cannot reset it: after one run it may work only once the host restarts", fix
+    )
+
+
+def _rom(device: Device) -> Iterator[Finding]:
+    if not device.is_gpu:
+        return
+    if device.boots:
+        yield Finding(
+            "console",
+            "warn",
+            "the firmware shows the host's screen on it: the host's console goes, and the ROM may be a changed copy",
+            "choose another graphics card as the primary one in the firmware's setup; or give a ROM file: "
+            f'vfio = ["{device.address[5:]},romfile=/path/to/card.rom"]',
+        )
+    if device.rom_bytes is None:
+        yield Finding("ROM", "warn", "the kernel shows no ROM of it", "give one by romfile=, if its screen stays dark")
+    else:
+        yield Finding("ROM", "ok", f"{device.rom_bytes >> 10} KiB")
+
+
+def _for_macos(device: Device) -> Finding:
+    """What is known of macOS's drivers for a vendor's cards, by Dortania's GPU Buyers Guide."""
+    if device.vendor == _NVIDIA:
+        text = "macOS has no driver for NVIDIA cards since 10.14, but for Kepler ones up to macOS 11"
+        return Finding("macOS", "warn", text, "for a later macOS: an AMD card")
+    if device.vendor == _INTEL:
+        return Finding("macOS", "warn", "an Intel graphics unit in a guest is not known to work with macOS", None)
+    if device.vendor == _AMD:
+        return Finding(
+            "macOS", "ok", "macOS has drivers for most AMD cards from Polaris to RDNA 2, and for none of RDNA 3"
+        )
+    return Finding("macOS", "warn", "macOS is not known to have a driver for it", None)
+
+
+def _mib(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"

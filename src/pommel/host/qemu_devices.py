@@ -1,0 +1,64 @@
+"""Which devices the installed QEMU can give a guest. Band: shell.
+
+Builds differ: RHEL's and its kin's leave out `isa-applesmc`, without which macOS does not start, and distributions put
+some devices into packages of their own (QEMU's modules). So the very QEMU is asked (`-device help`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import PommelError
+from pommel.paths import write_atomic
+from pommel.process import run
+
+_ASK_S = 10.0
+_NAME = re.compile(r'(?:^name|, alias) "([^"]+)"', re.MULTILINE)
+
+
+def lacking(qemu: Path, wanted: Collection[str], cache: Path) -> list[str]:
+    """Those of `wanted` devices that the program `qemu` does not have; none where it does not say what it has.
+
+    What it has is remembered for each binary. What it lacks is asked for each time: a package may bring it meanwhile.
+    """
+    store = cache / "qemu-devices.json"
+    if all(one in _kept(store, qemu) for one in wanted):
+        return []
+    found = _asked(qemu)
+    if not found:
+        return []
+    with contextlib.suppress(OSError):
+        write_atomic(store, json.dumps({"key": _key(qemu), "devices": sorted(found)}))
+    return [one for one in wanted if one not in found]
+
+
+def names_in(told: str) -> frozenset[str]:
+    """The names and other names in what `-device help` prints."""
+    return frozenset(_NAME.findall(told))
+
+
+def _asked(qemu: Path) -> frozenset[str]:
+    try:
+        done = run([qemu, "-device", "help"], timeout_s=_ASK_S, check=False)
+    except PommelError:
+        return frozenset()
+    return names_in(done.text) if done.returncode == 0 else frozenset()
+
+
+def _kept(store: Path, qemu: Path) -> frozenset[str]:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: ask
+        kept: Any = json.loads(store.read_text())
+        if kept["key"] == _key(qemu):
+            return frozenset(kept["devices"])
+    return frozenset()
+
+
+def _key(qemu: Path) -> list[str | int]:
+    binary = qemu.stat()
+    return [os.path.realpath(qemu), binary.st_ino, binary.st_mtime_ns, binary.st_size]

@@ -1,0 +1,157 @@
+"""USB devices of this host: what keeps one from a guest, and the udev rule for it. Band: core, no I/O.
+
+The facts are read by `usb_devices` from sysfs. Sources: the kernel's Documentation/ABI/stable/sysfs-bus-usb, udev(7),
+libirecovery's list of modes (include/libirecovery.h), usbmuxd's udev rules (39-usbmuxd.rules).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "warn", "fail"]
+RULES = "etc/udev/rules.d/70-pommel-usb.rules"  # before 73-seat-late.rules, which reads what earlier ones say
+HEADER = "# Written by `pommel usb permit`: USB devices that a user may give to machines.\n"
+APPLE = 0x05AC
+# An iPhone or iPad has another product number in each mode: 1290 to 12af as it runs, 1280 to 1283 in recovery, 1222 and
+# 1227 in DFU. Restoring one goes through all of them, and each change looks like a replug.
+_RUNNING, _OTHER = range(0x1290, 0x12B0), (0x1280, 0x1281, 0x1282, 0x1283, 0x1222, 0x1227)
+_MOBILE_GLOB = "12[289a][0-9a-f]"
+_HID = "usbhid"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A program that has a device open."""
+
+    pid: int
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One USB device, no hub. `path` is the kernel's name of its place, such as 1-2.3; `speed_mbps` in Mb/s.
+
+    `drivers` are the kernel's for its interfaces, `node` its file in /dev, and `may_open` whether this user may.
+    `mounted` are where its disks are mounted, `holders` the programs of this user that have it open.
+    """
+
+    path: str
+    vendor: int
+    product: int
+    bus: int
+    port: str
+    node: str
+    speed_mbps: float = 0.0
+    name: str = ""
+    serial: str = ""
+    drivers: tuple[str, ...] = ()
+    may_open: bool = False
+    mounted: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()
+
+    @property
+    def ids(self) -> str:
+        """Vendor and product, such as 05ac:12a8."""
+        return f"{self.vendor:04x}:{self.product:04x}"
+
+    @property
+    def is_mobile(self) -> bool:
+        """Whether it is an iPhone, an iPad or an iPod touch, in whichever mode."""
+        return is_mobile(self.vendor, self.product)
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.name or self.ids}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact of a device, with what to type where something is to be done."""
+
+    name: str
+    level: Level
+    text: str
+    fix: str | None = None
+
+
+def is_mobile(vendor: int, product: int) -> bool:
+    """Whether the ids are an iPhone's, an iPad's or an iPod touch's, in whichever mode."""
+    return vendor == APPLE and (product in _RUNNING or product in _OTHER)
+
+
+def found(devices: Iterable[Device], vendor: int, product: int, bus: int, port: str) -> tuple[Device, ...]:
+    """The devices that these say, where 0 and "" are any."""
+    return tuple(
+        each
+        for each in devices
+        if vendor in (0, each.vendor)
+        and product in (0, each.product)
+        and bus in (0, each.bus)
+        and port in ("", each.port)
+    )
+
+
+def followed(devices: Iterable[Device], vendor: int, product: int) -> Device | None:
+    """The one iPhone or iPad that is plugged in, in whichever mode, where `vendor` and `product` ask for such a one.
+
+    None too where it cannot be told which is meant. Where it is plugged in it keeps its place through all modes.
+    """
+    if not is_mobile(vendor, product):
+        return None
+    there = [each for each in devices if each.is_mobile]
+    same = [each for each in there if each.product == product]
+    other = [each for each in there if each.product in _OTHER]
+    wanted = same or other
+    return wanted[0] if len(wanted) == 1 else None
+
+
+def named(devices: Iterable[Device], text: str) -> tuple[Device, ...]:
+    """The devices whose name has `text` in it, in small or capital letters, or whose serial number it is."""
+    small = text.casefold().strip()
+    return tuple(
+        each for each in devices if small and (small in each.name.casefold() or small == each.serial.casefold())
+    )
+
+
+def findings(device: Device, muxers: Sequence[str] = (), *, ours: int | None = None) -> Iterator[Finding]:
+    """What stands in the way. `muxers` are running programs that take iPhones; `ours` is a QEMU that may have it."""
+    for place in device.mounted:
+        yield Finding("disk", "fail", f"this host has its disk mounted at {place}", f"umount {_quoted(place)}")
+    if not device.may_open:
+        text = f"you may not open {device.node}"
+        yield Finding("rights", "fail", text, f"pommel usb permit {device.ids}")
+    if device.is_mobile and "usbmuxd" in muxers:
+        text = "usbmuxd runs on this host and takes every iPhone; only one of it and the guest can have this one"
+        fix = "sudo systemctl mask --now usbmuxd   (back: sudo systemctl unmask usbmuxd); then attach it again"
+        yield Finding("usbmuxd", "warn", text, fix)
+    if device.is_mobile and "usbfluxd" in muxers:
+        text = "usbfluxd runs on this host: it leads iPhones over the network, and finds none that the guest has"
+        yield Finding("usbfluxd", "warn", text, "sudo pkill usbfluxd; or leave the iPhone to it, and detach it here")
+    for holder in device.holders:
+        if holder.pid != ours:
+            text = f"{holder.program} (pid {holder.pid}) has it open"
+            yield Finding("program", "warn", text, "end that program, or detach the device from that machine")
+    if _HID in device.drivers:
+        yield Finding("input", "warn", "a keyboard or mouse of this host: it is the guest's alone while it is attached")
+
+
+def rule(vendor: int, product: int, bus: int, port: str, uid: int) -> str:
+    """The udev rule that lets the user `uid` open what these say; of an iPhone in every mode."""
+    if port:
+        which = f'KERNEL=="{bus}-{port}"'
+    else:
+        product_glob = _MOBILE_GLOB if is_mobile(vendor, product) else f"{product:04x}"
+        which = f'ATTR{{idVendor}}=="{vendor:04x}", ATTR{{idProduct}}=="{product_glob}"'
+    return f'ACTION!="remove", SUBSYSTEM=="usb", ENV{{DEVTYPE}}=="usb_device", {which}, OWNER="{uid}"'
+
+
+def with_rules(before: str, rules: Iterable[str]) -> str:
+    """The file with these rules in it; what is there stays."""
+    lines = before.splitlines() or [HEADER.rstrip("\n")]
+    lines += [each for each in dict.fromkeys(rules) if each not in lines]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "'\\''") + "'" if not path.replace("/", "").isalnum() else path

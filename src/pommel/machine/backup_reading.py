@@ -1,0 +1,124 @@
+"""Read a point back: that each file is what its manifest says, and its disks as one. Band: shell.
+
+A drive with backups may have been in other hands. So an image's own words on which file it lies over are compared and
+never followed: QEMU is told each file of a chain by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel import texts
+from pommel.errors import BuildError
+from pommel.machine import backup_manifest, backup_store, disk
+from pommel.machine.backup_manifest import BackedDisk, BackedFile, Point
+from pommel.progress import Progress, Report, ignore
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was read of a point: how many files, its own and those that it lies over, and how many bytes."""
+
+    files: int
+    bytes: int
+
+
+def verify(folder: Path, points: Mapping[str, Point], wanted: str, *, report: Report = ignore) -> Verified:
+    """Read all that the point `wanted` needs, and compare it with the manifests.
+
+    Raises:
+        BuildError: a file is missing or another than it was; the message names it.
+    """
+    files = [(wanted, each.name, each.size_bytes, each.sha256) for each in points[wanted].files]
+    for slot in (each.slot for each in points[wanted].disks):
+        for link in _chain(points, wanted, slot):
+            backed = _disk(points, link, slot)
+            files.append((link, slot, backed.size_bytes, backed.sha256))
+            _must_lie_right(folder, link, backed)
+    total, done = sum(each[2] for each in files), [0]
+
+    def tell(count: int) -> None:
+        done[0] += count
+        report(Progress("verify", f"reading {wanted}", done[0], max(total, 1), "B"))
+
+    for point, name, size, summed in files:
+        path = folder / point / name
+        if not path.is_file() or path.is_symlink():
+            raise _wrong(folder, point, name, "is missing")
+        if path.stat().st_size != size:
+            raise _wrong(folder, point, name, f"has {path.stat().st_size} bytes and not {size}")
+        if backup_store.digest(path, tell) != summed:
+            raise _wrong(folder, point, name, "has changed since it was written")
+    report(Progress("verify", f"{wanted} is what it was when it was made", finished=True))
+    return Verified(len(files), total)
+
+
+def image(folder: Path, points: Mapping[str, Point], point: str, slot: str) -> str:
+    """The disk `slot` of a point, with all that it lies over, as QEMU takes it for one image."""
+    told: dict[str, Any] | None = None
+    for link in _chain(points, point, slot):
+        file = {"driver": "file", "filename": str(folder / link / slot)}
+        told = {"driver": "qcow2", "read-only": True, "file": file, "backing": told}
+    return f"json:{json.dumps(told)}"
+
+
+def small(folder: Path, point: str, backed: BackedFile) -> bytes:
+    """One small file of a point, as it was written.
+
+    Raises:
+        BuildError: it is another by now.
+    """
+    path = folder / point / backed.name
+    data = texts.read_bytes(path, error=BuildError, most=max(backed.size_bytes, 1))
+    if hashlib.sha256(data).hexdigest() != backed.sha256:
+        raise _wrong(folder, point, backed.name, "has changed since it was written")
+    return data
+
+
+def takes_bytes(folder: Path, points: Mapping[str, Point], point: str, slot: str) -> int:
+    """How much the disk takes once it is written as one."""
+    return min(
+        sum(_disk(points, link, slot).size_bytes for link in _chain(points, point, slot)),
+        _disk(points, point, slot).virtual_bytes + (64 << 20),
+    )
+
+
+def _must_lie_right(folder: Path, point: str, backed: BackedDisk) -> None:
+    path = folder / point / backed.slot
+    wanted = f"../{backed.parent}/{backed.slot}" if backed.parent else None
+    try:
+        header = disk.header(path)
+    except FileNotFoundError:
+        raise _wrong(folder, point, backed.slot, "is missing") from None
+    except (OSError, ValueError) as failure:
+        raise _wrong(folder, point, backed.slot, f"cannot be read: {failure}") from failure
+    if header.external_data or header.backing != wanted or header.virtual_bytes != backed.virtual_bytes:
+        raise _wrong(folder, point, backed.slot, "is not the image that its manifest speaks of")
+
+
+def _chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
+    try:
+        return backup_manifest.chain(points, point, slot)
+    except ValueError as broken:
+        raise BuildError(
+            f"the backup {point} cannot be read: {broken}", hint="choose another: --list shows them, --at names one"
+        ) from broken
+
+
+def _disk(points: Mapping[str, Point], point: str, slot: str) -> BackedDisk:
+    backed = points[point].disk(slot)
+    if backed is None:
+        raise BuildError(f"the backup {point} has no disk {slot}")
+    return backed
+
+
+def _wrong(folder: Path, point: str, name: str, what: str) -> BuildError:
+    return BuildError(
+        f"{folder / point / name} {what}: the backups that need it cannot be restored",
+        hint="choose an earlier one: --list shows them, --at names one",
+    )

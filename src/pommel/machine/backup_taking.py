@@ -1,0 +1,245 @@
+"""Copy the disks of one moment out of a QEMU, which goes on with its guest. Band: shell.
+
+One transaction begins the copies of all disks and a new bitmap in each, so that all are of one moment and what changes
+from then on is known. The bitmap of the earlier point is only read, and goes once the new point is whole: whatever is
+cut off before, it still tells the truth. Until a cluster has been copied, a write of the guest to it waits for that.
+
+QEMU 7.2 would fail the guest's write where that copy cannot be made (block/copy-before-write.c), for the fault of a
+drive that was unplugged. So a copy is made to a quorum of the target and of nothing, which is content with one of them:
+the guest never hears of the target. Whether all has come there is seen afterwards, in the image itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pommel.errors import BuildError, MachineError, PommelError, StateError
+from pommel.machine import backup_bitmaps, backup_store, disk, qmp
+from pommel.machine.backup_bitmaps import GRANULARITY, Bitmap
+from pommel.machine.qmp import Qmp
+from pommel.progress import Progress, Report
+
+_QMP_S = 120.0
+_POLL_S = 0.2
+_TRIES = 3
+_MIB = 1 << 20
+_SLACK_BYTES = 16 * _MIB
+_PER_TABLE = 512 * _MIB  # what one table of a qcow2 image with clusters of 64 KiB speaks for
+_JOB = "pommel-backup-"  # `backup_bitmaps.end_jobs` knows it
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A disk to be copied: its name in the machine's folder, its file, its drive in QEMU, and its bitmaps.
+
+    `remembers` is whether it can keep a bitmap for the next backup; `alone`, whether it is a qcow2 image that lies over
+    no other, so that what it has no cluster for is zero, and need not be written.
+    """
+
+    slot: str
+    path: Path
+    format: str
+    node: str
+    virtual_bytes: int
+    remembers: bool
+    bitmaps: dict[str, Bitmap]
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What is made of a disk: the whole (`bitmap` None), or what `bitmap` says has changed since the point `parent`."""
+
+    source: Source
+    parent: str | None = None
+    bitmap: str | None = None
+    why_full: str = ""
+
+    def room_bytes(self) -> int:
+        """The most that the copy takes."""
+        tables = (self.source.virtual_bytes // _PER_TABLE + 2) * GRANULARITY
+        if self.bitmap is not None:
+            changed = self.source.bitmaps[self.bitmap].dirty_bytes
+            return changed + changed // 512 + tables + _SLACK_BYTES
+        words = ["measure", "--force-share", "--output=json", "-O", "qcow2", "-f", self.source.format]
+        told = json.loads(disk.qemu_img(*words, str(self.source.path), timeout_s=3600.0))
+        return int(told["required"]) + tables + _SLACK_BYTES
+
+
+def sources(socket: Path, disks: Sequence[tuple[str, Path, str, str, bool]]) -> list[Source]:
+    """What QEMU says of disks: each is a slot, a file, a format, a drive, and whether it may be given a bitmap.
+
+    Call it after `snapshot_live.monitor_of`, which ends what a killed backup left at work there.
+
+    Raises:
+        StateError: a disk is encrypted: QEMU would write it to the target as its guest sees it.
+    """
+
+    async def work(monitor: Qmp) -> list[Source]:
+        found = []
+        for slot, path, form, node, may in disks:
+            nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+            told = next(each for each in nodes if each["node-name"] == node)
+            if told.get("encrypted") or told["image"].get("encrypted") or told["drv"] == "luks":
+                raise StateError(
+                    f"{path} is encrypted, and its backup would not be",
+                    hint="copy the file itself while the machine is stopped",
+                )
+            size, alone = int(told["image"]["virtual-size"]), told["drv"] == "qcow2" and not told["backing_file_depth"]
+            remembers = may and await backup_bitmaps.can_remember(monitor, node)
+            bitmaps = await backup_bitmaps.of(monitor, node)
+            found.append(Source(slot, path, form, node, size, remembers, bitmaps, alone))
+        return found
+
+    return qmp.run(qmp.within(socket, _QMP_S, work))
+
+
+def take(
+    socket: Path,
+    copies: Sequence[Copy],
+    into: Path,
+    bitmap: str,
+    nvram: Callable[[], bytes | None],
+    report: Report,
+) -> bytes | None:
+    """Copy the disks into the folder `into` as they are at one moment; return the NVRAM of that moment.
+
+    The disks that can remember have the bitmap `bitmap` from that moment on.
+
+    Raises:
+        BuildError: there is no room.
+        MachineError: QEMU refuses, cannot read or write, or ends meanwhile. What was begun is taken back.
+    """
+    for copy in copies:
+        _make_target(copy, into)
+    ran = qmp.run(qmp.within(socket, _QMP_S, Qmp.status)) == "running"
+    # A backup that was killed within this second had a point of the same name, which is gone; its bitmaps may be there.
+    qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _take_back(monitor, copies, bitmap)))
+    try:
+        for _ in range(_TRIES):
+            before = nvram()
+            qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _begin(monitor, copies, into, bitmap)))
+            if nvram() == before:  # then it was so at the very moment, too
+                break
+            qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _take_back(monitor, copies, bitmap)))
+        else:
+            raise MachineError("the guest keeps changing the firmware's variables; try again in a moment")
+        totals = _follow(socket, report)
+    except BaseException:  # Ctrl-C too
+        with contextlib.suppress(PommelError):
+            qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _take_back(monitor, copies, bitmap, go_on=ran)))
+        raise
+    for number, copy in enumerate(copies):
+        backup_store.release(into / copy.source.slot)
+        _must_be_complete(copy, into, totals[f"{_JOB}{number}"])
+    return before
+
+
+def settle(socket: Path, copies: Sequence[Copy], kept: Sequence[str]) -> None:
+    """Have the disks forget all bitmaps of backups but `kept`."""
+
+    async def work(monitor: Qmp) -> None:
+        for copy in copies:
+            names = await backup_bitmaps.of(monitor, copy.source.node)
+            await backup_bitmaps.remove(monitor, copy.source.node, [name for name in names if name not in kept])
+
+    qmp.run(qmp.within(socket, _QMP_S, work))
+
+
+def _make_target(copy: Copy, into: Path) -> None:
+    target, words = into / copy.source.slot, []
+    if copy.parent is not None:
+        words = ["-b", f"../{copy.parent}/{copy.source.slot}", "-F", "qcow2"]
+    room = copy.room_bytes()
+    words = [*words, "-o", f"cluster_size={GRANULARITY}", str(target), str(copy.source.virtual_bytes)]
+    # -u: what it will lie over need not be opened, and has the name then that it has from the point's final place.
+    disk.qemu_img("create", "-q", "-u", "-f", "qcow2", *words)
+    target.chmod(0o600)
+    backup_store.reserve(target, room)
+
+
+async def _begin(monitor: Qmp, copies: Sequence[Copy], into: Path, bitmap: str) -> None:
+    actions: list[dict[str, Any]] = []
+    for number, copy in enumerate(copies):
+        job, node = f"{_JOB}{number}", copy.source.node
+        file = {"driver": "file", "filename": str(into / copy.source.slot), "node-name": f"{_JOB}file-{number}"}
+        opened = {"driver": "qcow2", "node-name": job, "backing": None, "detect-zeroes": "on", "file": file}
+        await monitor.execute("blockdev-add", dict(opened))
+        target = await _shielded(monitor, job, copy.source.virtual_bytes)
+        if copy.source.remembers:
+            told = {"node": node, "name": bitmap, "persistent": True, "granularity": GRANULARITY}
+            actions.append({"type": "block-dirty-bitmap-add", "data": told})
+        how: dict[str, Any] = {"sync": "top" if copy.source.alone else "full"}  # else an hour of zeros for a large disk
+        if copy.bitmap is not None:
+            how = {"sync": "bitmap", "bitmap": copy.bitmap, "bitmap-mode": "never"}
+        told = {"job-id": job, "device": node, "target": target, "auto-dismiss": False, **how}
+        actions.append({"type": "blockdev-backup", "data": told})
+    await monitor.execute("transaction", {"actions": actions})
+
+
+async def _shielded(monitor: Qmp, node: str, size: int) -> str:
+    """Lay over the drive `node` what hides its errors from the guest; the drive itself where QEMU has none."""
+    nothing = {"driver": "null-co", "node-name": f"{node}-nothing", "size": size}
+    both = {"driver": "quorum", "node-name": f"{node}-both", "vote-threshold": 1, "children": [node, f"{node}-nothing"]}
+    try:
+        await monitor.execute("blockdev-add", dict(nothing))
+        await monitor.execute("blockdev-add", dict(both))
+    except MachineError:  # RHEL's QEMU is built without it
+        return node
+    return f"{node}-both"
+
+
+def _must_be_complete(copy: Copy, into: Path, total: int) -> None:
+    """See that the image holds each cluster that was to be copied, `total` bytes of them.
+
+    Raises:
+        BuildError: some could not be written.
+    """
+    file = {"driver": "file", "filename": str(into / copy.source.slot)}
+    image = json.dumps({"driver": "qcow2", "backing": None, "file": file})
+    told = json.loads(disk.qemu_img("map", "--output=json", f"json:{image}", timeout_s=3600.0))
+    there = sum(int(each["length"]) for each in told if each["present"])
+    wanted = copy.source.virtual_bytes if copy.bitmap is None and not copy.source.alone else total
+    # The last cluster may be counted whole, and be cut short by the disk's end.
+    if there + -copy.source.virtual_bytes % GRANULARITY < wanted:
+        raise BuildError(
+            f"not all of {copy.source.slot} could be written to {into.parent}",
+            hint="its drive was full or gone meanwhile; plug it in, then the same again",
+        )
+
+
+def _follow(socket: Path, report: Report) -> dict[str, int]:
+    """Wait for the copies to end, by a short call again and again: others want the monitor too. How much each was."""
+
+    async def jobs(monitor: Qmp) -> list[dict[str, Any]]:
+        return [job for job in await monitor.execute("query-jobs") if str(job["id"]).startswith(_JOB)]
+
+    while True:
+        found = qmp.run(qmp.within(socket, _QMP_S, jobs))
+        if not found:
+            raise MachineError("QEMU has lost the copies that it was making")
+        for job in found:
+            if job.get("error"):
+                raise MachineError(f"a disk could not be copied, QEMU says: {job['error']}")
+        done, total = (sum(int(job[key]) for job in found) for key in ("current-progress", "total-progress"))
+        report(Progress("copy", "copying disks", done, max(total, 1), "B"))
+        if all(job["status"] == "concluded" for job in found):
+            qmp.run(qmp.within(socket, _QMP_S, backup_bitmaps.end_jobs))
+            report(Progress("copy", "the disks are copied", finished=True))
+            return {str(job["id"]): int(job["total-progress"]) for job in found}
+        time.sleep(_POLL_S)
+
+
+async def _take_back(monitor: Qmp, copies: Sequence[Copy], bitmap: str, *, go_on: bool = False) -> None:
+    await backup_bitmaps.end_jobs(monitor)
+    for copy in copies:
+        if bitmap in await backup_bitmaps.of(monitor, copy.source.node):
+            await backup_bitmaps.remove(monitor, copy.source.node, [bitmap])
+    if go_on and await monitor.status() == "io-error":  # the guest's write waited for a copy that could not be made
+        await monitor.execute("cont")

@@ -1,0 +1,263 @@
+"""Move a machine's disk to another place, another drive for one, and back. Band: shell.
+
+The copy is made beside its new place, synced and read again; then a link to it takes the place of the disk in the
+machine's folder in one step. So at every moment the machine has a disk that is whole, and a kill -9 leaves at most
+a file that `recover` knows of. On one file system nothing is copied: the file gets its new name beside the old one.
+The file goes as it is, with its snapshots and the memory of a machine that sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pommel import account, private, writable
+from pommel.errors import BuildError, NotPermitted, StateError
+from pommel.machine import cloning, disk, moved, taking
+from pommel.machine.moved import Moved, Moving
+from pommel.machine.permission import DISK_MOVED, working_on
+from pommel.paths import MachinePaths
+from pommel.progress import Progress, Report, ignore
+
+_SLACK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a move would do: from file to file; `copies` whether across file systems; how much it takes, and is free."""
+
+    slot: Path
+    old: Path
+    new: Path
+    copies: bool
+    takes_bytes: int
+    free_bytes: int
+
+    @property
+    def back(self) -> bool:
+        """Whether the disk comes back into the machine's folder."""
+        return self.new == self.slot
+
+
+def look(paths: MachinePaths, slot: Path, path: Path) -> Place:
+    """Say what moving the disk `slot` to `path`, a folder or a file, would do.
+
+    Raises:
+        StateError: it lies there, something else does, or there is no such folder; or a linked clone would lose it.
+        NotPermitted: the folder cannot be written to.
+        BuildError: there is too little room.
+    """
+    old = Path(os.path.realpath(slot))
+    if not old.is_file():
+        raise StateError(f"{old} is no file that could be moved", hint="a disk of this host stays where it is")
+    new = _target(paths, slot, path)
+    if new == old:
+        raise StateError(f"the disk lies at {old} already")
+    if new != slot and os.path.lexists(new):
+        raise StateError(f"there is a file {new} already", hint="name another, or move that one away")
+    if why := writable.why_not(new.parent):
+        raise NotPermitted(f"{new.parent} cannot be written: {why}", hint="name a folder that you can write to")
+    found = old.stat()
+    place = Place(
+        slot, old, new, found.st_dev != new.parent.stat().st_dev, found.st_blocks * 512, disk.free_bytes(new.parent)
+    )
+    if place.copies and place.free_bytes < place.takes_bytes + _SLACK_BYTES:
+        raise BuildError(
+            f"{new.parent} has {place.free_bytes >> 20} MiB left, and the disk takes {place.takes_bytes >> 20} MiB",
+            hint=f"make room there: df -h {shlex.quote(str(new.parent))}; or: pommel disk compact {paths.name}",
+        )
+    _refuse_if_lost_to_clones(paths, slot, old)
+    return place
+
+
+def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore) -> Place:
+    """Move the disk `slot`, a file or a link in the machine's folder, to `path`; the machine is stopped, or sleeps.
+
+    Raises:
+        StateError, NotPermitted, BuildError: as `look` does; or the machine runs, or the disk is in use.
+        BusyError: somebody else is at work on the machine.
+    """
+    with working_on(paths, DISK_MOVED, report=report):
+        place = look(paths, slot, path)
+        try:
+            _name_base_whole(place)
+            with taking.kept_still(place.old):
+                _move(paths, place, report)
+            _end(paths)
+        except OSError as failure:
+            recover(paths)
+            raise BuildError(f"the disk cannot be moved to {place.new}: {failure}") from failure
+        except BaseException:  # Ctrl-C too
+            recover(paths)
+            raise
+    report(Progress("move", f"{slot.name} lies at {place.new}", finished=True))
+    return place
+
+
+def recover(paths: MachinePaths) -> None:
+    """Put right what a killed move left: end it where the disk has its new place, else take the copy away.
+
+    Call it with the machine's lock held.
+
+    Raises:
+        MachineError: what was being done cannot be read.
+        BuildError: the file that is to go cannot be removed.
+    """
+    try:
+        _end(paths)
+    except OSError as failure:
+        raise BuildError(f"a move of a disk cannot be ended: {failure}") from failure
+
+
+def _target(paths: MachinePaths, slot: Path, path: Path) -> Path:
+    path = Path(os.path.normpath(account.expand(path).absolute()))
+    home, own = (Path(os.path.realpath(each)) for each in (paths.directory.parent.parent, paths.directory))
+    if path.is_dir():
+        path = slot if Path(os.path.realpath(path)) == own else path / f"{paths.name}-{slot.name}"
+    folder = Path(os.path.realpath(path.parent))
+    if folder == own:
+        if path.name != slot.name:
+            raise StateError(f"in its own folder the disk is called {slot.name}", hint=f"name the folder: {own}")
+        return slot
+    if not folder.is_dir():
+        raise StateError(f"there is no folder {path.parent}", hint=f"mkdir -p {shlex.quote(str(path.parent))}")
+    if folder.is_relative_to(home):
+        raise StateError(f"{path.parent} is in Pommel's own folder", hint=f"name a folder outside of {home}")
+    return folder / path.name
+
+
+def _refuse_if_lost_to_clones(paths: MachinePaths, slot: Path, old: Path) -> None:
+    """Linked clones find the disk by its name in the machine's folder, and still do; others would not."""
+    for name in cloning.linked_clones(paths.directory.parent, paths.name):
+        folder = paths.directory.with_name(name)
+        for image in (each for each in folder.iterdir() if each.suffix in (".img", ".qcow2")):
+            named = _backing_name(image)
+            if named is None or os.path.realpath(named) != str(old):
+                continue
+            if (Path(os.path.realpath(named.parent)), named.name) != (Path(os.path.realpath(slot.parent)), slot.name):
+                raise StateError(
+                    f"the disk of {name}, a linked clone, lies over {old} by that name, and would lose it",
+                    hint=f"pommel clone {name} NEW --full, and delete {name}; or leave the disk where it is",
+                )
+
+
+def _backing_name(image: Path) -> Path | None:
+    """What an image lies over, as it is named there, from the folder that a QEMU would look from."""
+    with contextlib.suppress(OSError, ValueError):
+        backing = disk.header(image).backing
+        if backing is not None and not backing.startswith("json:"):
+            return Path(os.path.normpath((image.parent / backing).absolute()))
+    return None
+
+
+def _name_base_whole(place: Place) -> None:
+    """What the disk lies over is named by its whole path: a relative one counts from where the disk lies."""
+    try:
+        header = disk.header(place.old)
+    except (OSError, ValueError):  # no qcow2: it lies over nothing
+        return
+    backing = header.backing
+    if backing is None or backing.startswith("/") or ":" in backing.partition("/")[0]:
+        return
+    whole = next((each for folder in (place.slot, place.old) if (each := folder.parent / backing).exists()), None)
+    if whole is None:
+        raise StateError(f"{place.old} lies over {backing}, which is not there")
+    words = ["-b", os.path.normpath(whole.absolute()), "-F", header.backing_format or "raw"]
+    disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, str(place.old))
+
+
+def _move(paths: MachinePaths, place: Place, report: Report) -> None:
+    told = moved.read(paths.directory)
+    moving = Moving(place.slot.name, str(place.old), str(place.new), moved.inode_of(place.old))
+
+    def ready(found: os.stat_result) -> None:
+        if not place.back and os.path.lexists(place.new):
+            raise StateError(f"there is a file {place.new} by now, and it stays as it is")
+        moved.write(paths.directory, Moved(told.disks, replace(moving, new_inode=(found.st_dev, found.st_ino))))
+
+    moved.write(paths.directory, Moved(told.disks, moving))
+    if place.back:
+        _come_back(place, ready, report)
+    else:
+        _bring(place.old, place.new, ready, report)
+        private_mode(place.new)
+        _switch(place.slot, place.new)
+
+
+def private_mode(path: Path) -> None:
+    """Have a disk be this user's alone, where the file system knows modes."""
+    with contextlib.suppress(OSError):
+        path.chmod(private.FILE)
+
+
+def _bring(old: Path, new: Path, ready: taking.Ready, report: Report) -> None:
+    """Have the file `old` be at `new` too: by another name, or by a copy."""
+    try:
+        ready(old.stat())
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without hard links
+        taking.copy_image(old, new, report=report, ready=ready)
+    taking.sync_folder(new.parent)
+
+
+def _come_back(place: Place, ready: taking.Ready, report: Report) -> None:
+    """The file takes the place of the link to it."""
+    try:
+        ready(place.old.stat())
+        aside = Path(_free_name(place.slot))
+        os.link(place.old, aside)
+        aside.replace(place.slot)
+    except OSError:
+        taking.copy_image(place.old, place.slot, report=report, ready=ready)
+    private_mode(place.slot)
+    taking.sync_folder(place.slot.parent)
+
+
+def _switch(slot: Path, new: Path) -> None:
+    aside = Path(_free_name(slot))
+    aside.symlink_to(new)
+    aside.replace(slot)
+    taking.sync_folder(slot.parent)
+
+
+def _free_name(slot: Path) -> str:
+    """A name beside `slot` that nobody has, and that `leftovers` knows."""
+    fd, name = tempfile.mkstemp(prefix=f".{slot.name}.", dir=slot.parent)
+    os.close(fd)
+    Path(name).unlink()
+    return name
+
+
+def _end(paths: MachinePaths) -> None:
+    """Take away the file that is not the machine's disk any more, or never came to be, and write down what is."""
+    told = moved.read(paths.directory)
+    if (moving := told.moving) is None:
+        return
+    slot, old, new = paths.directory / moving.slot, Path(moving.old), Path(moving.new)
+    disks = {name: where for name, where in told.disks.items() if name != moving.slot}
+    if not slot.is_symlink() if new == slot else moved.leads_to(slot, new):
+        if old != slot and moved.inode_of(old) == moving.old_inode:
+            old.unlink()
+        if new != slot:
+            disks[moving.slot] = moving.new
+    else:  # the disk is where it was
+        if new != slot:
+            _drop_asides(new)
+            if moving.new_inode is not None and moved.inode_of(new) == moving.new_inode:
+                new.unlink()
+        disks = told.disks
+    moved.write(paths.directory, Moved(disks))
+    taking.sync_folder(paths.directory)
+
+
+def _drop_asides(new: Path) -> None:
+    with contextlib.suppress(OSError):
+        for left in new.parent.iterdir():
+            if left.name.startswith(f".{new.name}.aside."):
+                left.unlink()

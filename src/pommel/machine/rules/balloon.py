@@ -1,0 +1,36 @@
+"""The rule for the device by which a guest gives memory back. Band: core, no I/O.
+
+A virtio balloon does two things: with free page reporting the guest tells which pages it does not use, and QEMU lets go
+of them by itself; and it can be asked to do with less (`pommel memory NAME 2G`). The boot script's own balloon stands.
+"""
+
+from __future__ import annotations
+
+from pommel.machine.commandline import Argument
+from pommel.machine.keyed import Keyed
+from pommel.machine.rules.sheet import Given, Sheet
+
+DEVICE_ID = "pommel-balloon"
+_DEVICE = f"virtio-balloon-pci,id={DEVICE_ID},free-page-reporting=on,deflate-on-oom=on"
+_DRIVER_FROM = 11  # macOS Big Sur, whose AppleVirtIO has one
+
+
+def balloon(sheet: Sheet, given: Given) -> Sheet:
+    """Add a balloon that is asked for and that the boot script does not give to the guest."""
+    if not given.spec.balloon:
+        return sheet
+    if sheet.line.find("device", where=lambda a: _driver(a).startswith("vfio-")):
+        sheet = sheet.warn("balloon: a device of this host is given to the guest, so all of its memory is held")
+    macos = given.spec.macos
+    if macos is not None and (major := macos.partition(".")[0]).isdecimal() and int(major) < _DRIVER_FROM:
+        sheet = sheet.warn(f"balloon: macOS {macos} has no driver for it, and gives nothing back")
+    there = sheet.line.find("device", where=lambda a: _driver(a).startswith("virtio-balloon"))
+    if not there:
+        return sheet.add("-device", _DEVICE, "asked for: balloon; what the guest does not use is given back")
+    if not Keyed.parse("device", there[-1].value or "").is_on("free-page-reporting"):
+        sheet = sheet.warn(f"balloon: without free-page-reporting=on, {there[-1].text} gives nothing back unasked")
+    return sheet.note(there[-1], "asked for: balloon; the boot script's own stands")
+
+
+def _driver(argument: Argument) -> str:
+    return Keyed.parse("device", argument.value or "").get("driver") or ""

@@ -1,0 +1,195 @@
+"""The scripts that have a guest mount the folders that are shared with it, and its answers. Band: core, no I/O.
+
+They are run by the guest's own sh, over SSH, and bring the guest to what is shared now: what is new is mounted and
+comes back after the guest's own restart, what is shared no more goes. Nothing is installed: the guest's kernel mounts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pommel.machine.shares import Share
+
+QUESTION = """\
+echo "kernel=$(uname -s)"; echo "user=$(id -un)"
+if [ "$(id -u)" = 0 ]; then echo root=self; elif sudo -n true 2>/dev/null; then echo root=sudo; fi
+exit 0
+"""
+LINUX, MACOS = "Linux", "Darwin"
+LABEL = "org.pommel.shares"
+_ANSWER = re.compile(r"pommel-share (?P<name>[A-Za-z0-9_.-]+) (?P<word>mounted|refused|gone)(?: (?P<why>.*))?")
+
+# A folder is mounted when somebody looks into it, so that a start need not wait for the network, and one whose server
+# was away comes back by itself. Each mount has a connection of its own (nosharesock): what is shared later is seen.
+# One that a snapshot's load or a sleep has cut is noticed in 20 seconds (echo_interval), and made anew.
+_FOR_LINUX = """\
+set -u
+units=/etc/systemd/system wants=/etc/systemd/system/multi-user.target.wants
+say() { echo "pommel-share $*"; }
+why() { head -n 1 | cut -c 1-200; }
+mine() { grep -qs '^X-Pommel=share$' "$1"; }
+end_mount() { # UNIT WHERE
+    systemctl -q stop "$1.automount" "$1.mount" 2>/dev/null
+    umount -l "$2" 2>/dev/null
+    rm -f "$units/$1.automount" "$units/$1.mount" "$wants/$1.automount"
+    changed=1
+}
+changed= started= left=
+for file in "$units"/mnt-*.automount; do
+    mine "$file" || continue
+    where=$(sed -n 's/^Where=//p' "$file")
+    case " $wanted " in *" ${where##*/} "*) continue ;; esac
+    unit=${file##*/}
+    end_mount "${unit%.automount}" "$where"
+    left="$left $where"
+    say "${where##*/} gone"
+done
+uid=$(id -u "$owner") gid=$(id -g "$owner")
+options="username=guest,password=,ip=$server,uid=$uid,gid=$gid,forceuid,forcegid,file_mode=0755,dir_mode=0755"
+options="$options,iocharset=utf8,nosharesock,mfsymlinks,soft,actimeo=1,echo_interval=10"
+[ -z "$wanted" ] || grep -qw cifs /proc/filesystems || modprobe cifs 2>/dev/null
+place() { # NAME MORE
+    where=/mnt/$1 said=$options$2
+    if ! grep -qw cifs /proc/filesystems; then say "$1 refused the guest's kernel has no cifs"; return; fi
+    unit=$(systemd-escape -p "$where" 2>/dev/null) || unit=none
+    if ! mine "$units/$unit.automount" && { mountpoint -q "$where" || [ -n "$(ls -A "$where" 2>/dev/null)" ]; }; then
+        say "$1 refused $where is in use in the guest"; return
+    fi
+    if [ ! -d /run/systemd/system ]; then
+        mkdir -p "$where"
+        if told=$(mount -t cifs -o "$said" "//$server/$1" "$where" 2>&1); then say "$1 mounted"; else
+            say "$1 refused $(echo "$told" | why)"; fi
+        return
+    fi
+    about="[Unit]\\nDescription=$1, a folder of the host\\nX-Pommel=share\\n"
+    new="What=//$server/$1\\nWhere=$where\\nType=cifs\\nOptions=$said\\nTimeoutSec=60\\n"
+    new=$(printf "$about\\n[Mount]\\n$new")
+    if [ "$new" != "$(cat "$units/$unit.mount" 2>/dev/null)" ] || ! mine "$units/$unit.automount"; then
+        [ ! -e "$units/$unit.mount" ] || end_mount "$unit" "$where"
+        mkdir -p "$where" "$wants"
+        printf '%s\\n' "$new" > "$units/$unit.mount" &&
+            printf "$about\\n[Automount]\\nWhere=$where\\n\\n[Install]\\nWantedBy=multi-user.target\\n" \
+                > "$units/.$unit.new" && mv "$units/.$unit.new" "$units/$unit.automount" &&
+            ln -sf "$units/$unit.automount" "$wants/$unit.automount" ||
+            { say "$1 refused the guest's disk takes no file in $units"; return; }
+        changed=1
+    fi
+    started="$started $1:$unit"
+}
+bring() {
+    [ -z "$changed" ] || systemctl daemon-reload
+    for each in $left; do rmdir "$each" 2>/dev/null; done
+    for each in $started; do
+        where=/mnt/${each%%:*} unit=${each#*:}
+        grep -q " $where autofs " /proc/mounts || systemctl start "$unit.automount" 2>/dev/null
+        if told=$(ls "$where" 2>&1 >/dev/null) && grep -q " $where cifs " /proc/mounts; then
+            say "${each%%:*} mounted"
+        else
+            told="$(systemctl status --no-pager "$unit.mount" 2>&1 | grep -o 'mount: .*' | why) $told"
+            say "${each%%:*} refused $told"
+        fi
+    done
+    [ -z "$changed" ] || sync -f "$units" 2>/dev/null || sync # a machine may lose its power
+}
+"""
+
+# As the user who has the desktop: the Finder's own way puts it under /Volumes, where only root could make a folder.
+# Where nobody is logged in at the screen that is refused, and the LaunchAgent does it when somebody is.
+_FOR_MACOS = f"""\
+set -u
+say() {{ echo "pommel-share $*"; }}
+folder="$HOME/Library/Application Support/Pommel"
+agent="$HOME/Library/LaunchAgents/{LABEL}.plist"
+is_mounted() {{ mount | grep -q "@$server/$1 on /Volumes/.*smbfs"; }}
+for name in $(cat "$folder/shares" 2>/dev/null); do
+    case " $wanted " in *" $name "*) continue ;; esac
+    where=$(mount | sed -n "s|^//[^ ]*@$server/$name on \\\\(/Volumes/.*\\\\) (smbfs.*|\\\\1|p" | head -n 1)
+    [ -z "$where" ] || diskutil unmount "$where" >/dev/null 2>&1 || diskutil unmount force "$where" >/dev/null 2>&1
+    say "$name gone"
+done
+if [ -z "$wanted" ]; then
+    launchctl bootout "gui/$(id -u)/{LABEL}" 2>/dev/null
+    rm -f "$agent" "$folder/shares" "$folder/mount-shares"
+    rmdir "$folder" 2>/dev/null
+    exit 0
+fi
+mkdir -p "$folder" "$HOME/Library/LaunchAgents"
+echo "$wanted" > "$folder/shares"
+cat > "$folder/mount-shares" <<'END'
+#!/bin/sh
+# Pommel's: mounts what this Mac's host shares with it. pommel unshare takes it away.
+server=$1
+for name in $(cat "$(dirname "$0")/shares"); do
+    mount | grep -q "@$server/$name on /Volumes/.*smbfs" && continue
+    nc -z -G 3 "$server" 445 2>/dev/null || exit 0
+    osascript -e "mount volume \\"smb://guest:@$server/$name\\"" >/dev/null
+done
+END
+chmod 755 "$folder/mount-shares"
+cat > "$agent" <<END
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0"><dict>
+<key>Label</key><string>{LABEL}</string>
+<key>ProgramArguments</key><array><string>/bin/sh</string><string>$folder/mount-shares</string><string>$server</string></array>
+<key>RunAtLoad</key><true/>
+<key>StartInterval</key><integer>60</integer>
+<key>LimitLoadToSessionType</key><string>Aqua</string>
+</dict></plist>
+END
+launchctl bootout "gui/$(id -u)/{LABEL}" 2>/dev/null
+told=$(launchctl bootstrap "gui/$(id -u)" "$agent" 2>&1) || told="nobody is logged in at its screen ($told)"
+place() {{
+    tries=0
+    until is_mounted "$1" || [ -n "$told" ] || [ $tries -ge 20 ]; do sleep 1; tries=$((tries + 1)); done
+    if is_mounted "$1"; then say "$1 mounted"; else say "$1 refused ${{told:-it is not mounted after 20 s}}"; fi
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What answered: its kernel, who we are there, and how that user becomes root ("self", "sudo", "" if neither)."""
+
+    kernel: str
+    user: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What became of one share in the guest: mounted, refused (`why`: in the guest's words) or gone."""
+
+    name: str
+    word: str
+    why: str = ""
+
+
+def read_guest(answer: str) -> Guest | None:
+    """What a guest says to QUESTION; None: it is no answer. It is the guest's word."""
+    told = dict(line.partition("=")[::2] for line in answer.splitlines())
+    if not re.fullmatch(r"\w+", told.get("kernel", "")) or not re.fullmatch(r"[\w.@+-]{1,64}", told.get("user", "")):
+        return None
+    return Guest(told["kernel"], told["user"], told.get("root", "") if told.get("root") in ("self", "sudo") else "")
+
+
+def script(guest: Guest, server: str, shares: Sequence[Share]) -> str:
+    """What brings this guest to have these shares and no others of Pommel's. All words in it are checked ones."""
+    wanted = " ".join(each.name for each in shares)
+    head = f"server={server}\nowner={guest.user}\nwanted='{wanted}'\n"
+    if guest.kernel == MACOS:
+        return head + _FOR_MACOS + "".join(f"place {each.name}\n" for each in shares)
+    places = "".join(f"place {each.name} {',ro' if each.read_only else ',rw'}\n" for each in shares)
+    return f"{head}{_FOR_LINUX}{places}bring\n"
+
+
+def read_answer(output: str) -> tuple[Mounted, ...]:
+    """What became of each share. It is the guest's word: no more than a line each, without control characters."""
+    found = []
+    for line in output.splitlines():
+        if (match := _ANSWER.fullmatch(line)) is not None:
+            why = "".join(char for char in match["why"] or "" if char.isprintable())[:300].strip()
+            found.append(Mounted(match["name"], match["word"], why))
+    return tuple(found)

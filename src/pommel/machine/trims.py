@@ -1,0 +1,31 @@
+"""Does a running QEMU give back to the host what a guest trims of a disk? Band: core, no I/O.
+
+It does where `discard` says so: once for a -drive and for each -blockdev argument, since QEMU hands it down to the
+levels that stand in the same one (block.c, bdrv_inherited_options). Without it, QEMU hears the guest and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pommel.errors import PommelError
+from pommel.machine.commandline import CommandLine
+from pommel.machine.drives import drives_in, with_drives_spelled_out
+
+_PASSED = ("unmap", "on")
+
+
+def refusal(argv: Sequence[str], is_it: Callable[[str], bool]) -> str | None:
+    """Why a QEMU with these words gives nothing of a disk back; None: it does. `is_it` knows the disk by its file."""
+    try:
+        line = with_drives_spelled_out(CommandLine.parse(argv[0], argv[1:]))
+        drives = [drive for drive in drives_in(line) if is_it(drive.file)]
+    except (PommelError, IndexError):
+        return None  # then nothing is known, and the sizes will tell
+    if not drives:
+        return "it is none of the drives that QEMU was started with"
+    drive = drives[-1]
+    for node in drive.nodes:
+        if not node.prefix and node.get("discard") not in _PASSED:
+            return f"QEMU was told to keep what the guest trims: {node.argument.text} has no discard=unmap"
+    return None

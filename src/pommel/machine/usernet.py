@@ -1,0 +1,52 @@
+"""The forwards of a running QEMU's user-mode networks: which there are, one more, one less. Band: shell.
+
+QEMU has no QMP command for them: its own monitor's are asked by way of QMP, and answer in text, refusals too.
+"""
+
+from __future__ import annotations
+
+from pommel.errors import MachineError
+from pommel.machine import qmp
+from pommel.machine.forwards import Forward, parse_usernet
+from pommel.paths import MachinePaths
+
+_ASK_S = 5.0
+
+
+def look(paths: MachinePaths) -> dict[str, tuple[Forward, ...]]:
+    """The forwards of each user-mode network, by its id; of the machine's other networks nothing is said.
+
+    Raises:
+        StateError, MachineError, DeadlineError: QEMU cannot be asked.
+    """
+    return parse_usernet(_ask(paths, "info usernet"))
+
+
+def add(paths: MachinePaths, network: str, forward: Forward) -> None:
+    """Have the network `network` forward; it does when this returns.
+
+    Raises:
+        MachineError: QEMU refuses it; the message is QEMU's.
+        StateError, DeadlineError: QEMU cannot be asked.
+    """
+    if said := _ask(paths, f"hostfwd_add {network} {forward.hostfwd}").strip():
+        raise MachineError(f"QEMU does not take the forward {forward}: {said}")
+
+
+def remove(paths: MachinePaths, network: str, forward: Forward) -> None:
+    """Have the network `network` forward no more. Connections that were let in stay open.
+
+    Raises:
+        MachineError: QEMU refuses it; the message is QEMU's.
+        StateError, DeadlineError: QEMU cannot be asked.
+    """
+    said = _ask(paths, f"hostfwd_remove {network} {forward.source}").strip()
+    if not said.endswith(("removed", "not found")):
+        raise MachineError(f"QEMU does not take the forward {forward} away: {said}")
+
+
+def _ask(paths: MachinePaths, line: str) -> str:
+    async def ask(monitor: qmp.Qmp) -> str:
+        return str(await monitor.execute("human-monitor-command", {"command-line": line}))
+
+    return qmp.run(qmp.within(paths.qmp, _ASK_S, ask))

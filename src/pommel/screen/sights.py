@@ -1,0 +1,125 @@
+"""What a machine's picture tells: blank, text or more, and for how long it has stood still. Band: core, no I/O.
+
+Nobody can tell a desktop from its pixels alone; `app/waiting.py` says what else is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from pommel.screen.frame import BYTES_PER_PIXEL, Frame
+from pommel.screen.geometry import Rect, Size
+
+_FONT_HEIGHT = 16
+# A text console has at most 16 colours (VGA; UEFI 2.10, 12.4), and most of it is background. A desktop has more: its
+# letters are smoothed, its windows shaded.
+_CONSOLE_COLOURS = 16
+_BACKGROUND = 0.5
+_SAMPLE = 3  # every third pixel is counted: enough to tell, in a third of the time
+_PPM = re.compile(rb"P6\s+(\d{1,5})\s+(\d{1,5})\s+255\s")
+_RUNS_MAX = 64
+
+
+class Kind(StrEnum):
+    """What a picture is, as far as its pixels tell."""
+
+    BLANK = "blank"  # or QEMU's own line of text, before a guest has set a mode
+    TEXT = "text"  # firmware, a boot picker or a console in few colours
+    PICTURE = "picture"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at a screen; two looks with the same `mark` saw the same pixels."""
+
+    kind: Kind
+    size: Size
+    mark: bytes
+
+    def __str__(self) -> str:
+        what = {Kind.BLANK: "is blank", Kind.TEXT: "shows text", Kind.PICTURE: "shows a picture"}[self.kind]
+        return f"{what} ({self.size.width}×{self.size.height})"
+
+
+def parse_ppm(data: bytes) -> Frame | None:
+    """Read a PPM file (netpbm's P6, 8 bits a sample), as QEMU's screendump writes it; None: none, or not whole."""
+    if (head := _PPM.match(data)) is None:
+        return None
+    width, height = int(head[1]), int(head[2])
+    if len(data) - head.end() != width * height * 3:
+        return None
+    pixels = np.zeros((height, width, BYTES_PER_PIXEL), np.uint8)
+    pixels[:, :, 2::-1] = np.frombuffer(data, np.uint8, offset=head.end()).reshape(height, width, 3)
+    return Frame(pixels)
+
+
+def shows_something(frame: Frame) -> bool:
+    """Tell a machine's picture from a blank one and from QEMU's own line of text in the middle.
+
+    Source: ui/console.c, qemu_create_placeholder_surface.
+    """
+    size = frame.size
+    line = (size.height // _FONT_HEIGHT - 1) // 2 * _FONT_HEIGHT
+    below = line + _FONT_HEIGHT
+    above_it = Rect(0, 0, size.width, line).clipped(size)
+    below_it = Rect(0, below, size.width, size.height - below).clipped(size)
+    return not (frame.is_plain(above_it) and frame.is_plain(below_it))
+
+
+def look_at(frame: Frame, before: Sight | None = None) -> Sight:
+    """Say what a picture is; `before` is the look before, which saves the work when nothing has changed."""
+    mark = hashlib.blake2b(frame.pixels.data, digest_size=16).digest()
+    if before is not None and before.mark == mark and before.size == frame.size:
+        return before
+    return Sight(_kind(frame), frame.size, mark)
+
+
+def _kind(frame: Frame) -> Kind:
+    if not shows_something(frame):
+        return Kind.BLANK
+    colours, counts = np.unique(frame.pixels.view("<u4").reshape(-1)[::_SAMPLE] & 0xFFFFFF, return_counts=True)
+    few = len(colours) <= _CONSOLE_COLOURS and counts.max() >= _BACKGROUND * counts.sum()
+    return Kind.TEXT if few else Kind.PICTURE
+
+
+class Watched:
+    """A screen over time, from the looks that are taken at it."""
+
+    def __init__(self) -> None:
+        self.now: Sight | None = None
+        self._runs: list[tuple[float, Sight]] = []  # when each picture that differs from the one before came
+        self._visible: set[bytes] = set()
+
+    def see(self, at_s: float, sight: Sight) -> None:
+        """Take a look into account; `at_s` by a clock that does not go back."""
+        if self.now is None or self.now.mark != sight.mark:
+            self._runs = [*self._runs[1 - _RUNS_MAX :], (at_s, sight)]
+            if sight.kind is not Kind.BLANK and len(self._visible) < _RUNS_MAX:
+                self._visible.add(sight.mark)
+        self.now = sight
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has shown more than one picture that was not blank."""
+        return len(self._visible) > 1
+
+    def still_s(self, at_s: float) -> float:
+        """For how long it has shown the same, but for something that blinks: two pictures that come by turns."""
+        if not self._runs:
+            return 0.0
+        suffix = 1
+        while suffix < len(self._runs) and _blinks([sight for _, sight in self._runs[-suffix - 1 :]]):
+            suffix += 1
+        # From A to B is a change. Only when A has come back do the two of them blink.
+        return at_s - self._runs[-suffix if suffix > 2 else -1][0]
+
+
+def _blinks(sights: Sequence[Sight]) -> bool:
+    """Whether they are two pictures only. A screen that goes blank in between is being set up anew."""
+    return len({sight.mark for sight in sights}) <= 2 and all(sight.kind is not Kind.BLANK for sight in sights)

@@ -1,0 +1,138 @@
+"""Files that people write, read as text or refused by name. Band: shared ground.
+
+Editors and shells of other systems write a byte order mark, UTF-16 (PowerShell's `>`) or Latin-1. A mark says what the
+text is, so that is read; without one it must be UTF-8, since a guess would change what was written. A name that leads
+to a folder, a pipe or a device is refused before anything waits for it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from pommel.errors import ConfigError, PommelError
+
+MOST_BYTES = 1 << 20
+# UTF-32's mark begins like UTF-16's.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def read_text(
+    path: Path, *, error: type[PommelError] = ConfigError, hint: str | None = None, most: int = MOST_BYTES
+) -> str:
+    """The text of a file of at most `most` bytes, without its byte order mark; its line ends as they are.
+
+    Raises:
+        PommelError: an `error`, where it cannot be read or is no text; with `hint` where there is no better one.
+    """
+    return decode(read_bytes(path, error=error, hint=hint, most=most), path, error=error, hint=hint)
+
+
+def read_bytes(
+    path: Path,
+    *,
+    error: type[PommelError] = ConfigError,
+    hint: str | None = None,
+    most: int = MOST_BYTES,
+    pipes: bool = False,
+) -> bytes:
+    """The bytes of a file of at most `most`. With `pipes` it may be a pipe too, as a shell's `<(…)` names one.
+
+    Raises:
+        PommelError: an `error`, where it cannot be read, is no file or is larger; with `hint`.
+    """
+    try:
+        # A pipe that nobody writes to would be waited for, and so would some devices.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        mode = os.fstat(fd).st_mode
+        if (what := _kind(mode)) is not None and not (pipes and stat.S_ISFIFO(mode)):
+            os.close(fd)
+            raise error(f"{path} is {what}, and a file is needed", hint=hint or _AWAY)
+        os.set_blocking(fd, True)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(most + 1)
+    except ValueError as failure:  # a NUL in the path
+        raise error(f"{str(path)!r} cannot be read: {failure}", hint=hint) from failure
+    except OSError as failure:
+        raise error(f"{path} cannot be read: {failure.strerror}", hint=_may(path, failure) or hint) from failure
+    if len(data) > most:
+        raise error(f"{path} has more than {_size(most)}, which is too large to be one", hint=hint)
+    return data
+
+
+def decode(data: bytes, path: Path, *, error: type[PommelError] = ConfigError, hint: str | None = None) -> str:
+    """The text that `data`, the bytes of `path`, is.
+
+    Raises:
+        PommelError: an `error`, where it is no text; the message has the line, the hint the command that mends it.
+    """
+    mark, coding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    try:
+        text = data[len(mark) :].decode(coding)
+    except UnicodeDecodeError as failure:
+        # Where every line is whole up to there, the line can be counted in what was good.
+        line = failure.object[: failure.start].decode(coding, "replace").count("\n") + 1
+        was = _looks_like(data) if not mark else None
+        told = f"{path}:{line} is not text in {coding.removesuffix('-le').removesuffix('-be').upper()}"
+        raise error(told + (f"; it looks like {was}" if was else ""), hint=hint or _converted(path, was)) from failure
+    if "\0" in text:
+        was = _looks_like(data)
+        told = f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte, which no text has"
+        raise error(told + (f"; it looks like {was}" if was else ""), hint=hint or _converted(path, was))
+    return text
+
+
+def unmarked(data: bytes, path: Path) -> str | None:
+    """The command that takes the byte order mark off `data`, the bytes of `path`; None: it has none."""
+    coding = next((coding for mark, coding in _MARKS if data.startswith(mark)), None)
+    if coding == "utf-8":
+        return rf"sed -i '1s/^\xEF\xBB\xBF//' {shlex.quote(str(path))}"
+    return f"iconv -f {coding[:6].upper()} -t UTF-8 {shlex.quote(str(path))} > NEW" if coding else None
+
+
+_AWAY = "move it out of the way, or name the file that you mean"
+
+
+def _kind(mode: int) -> str | None:
+    """What it is if it is no file, in words."""
+    return next((said for test, said in _KINDS if test(mode)), None)
+
+
+def _may(path: Path, failure: OSError) -> str | None:
+    if isinstance(failure, PermissionError) and os.path.lexists(path):
+        return f"ls -l {shlex.quote(str(path))} says who may"
+    return None
+
+
+def _looks_like(data: bytes) -> str | None:
+    """The coding that bytes without a mark most likely have, for people and iconv(1); it is told, never used."""
+    even, odd = data[0::2].count(0), data[1::2].count(0)
+    if even + odd > len(data) // 4:
+        return "UTF-16LE" if odd > even else "UTF-16BE"
+    return "ISO-8859-1" if even + odd == 0 else None
+
+
+def _converted(path: Path, was: str | None) -> str:
+    if was is None:
+        return "write it anew in a text editor, as UTF-8"
+    return f"save it as UTF-8: iconv -f {was} -t UTF-8 {shlex.quote(str(path))} > NEW"
+
+
+def _size(most: int) -> str:
+    return f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
