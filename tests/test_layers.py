@@ -31,6 +31,7 @@ GROUND = {
     "proxies",
     "sockets",
     "systemd",
+    "tasks",
     "texts",
     "x11_wait",
     "trees",

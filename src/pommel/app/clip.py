@@ -8,24 +8,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pommel import locks
-from pommel.app import clip_control, clip_history, clip_status
+from pommel.app import clip_control, clip_history, clip_status, own_process
 from pommel.app.clip_history import Entry
 from pommel.app.clip_options import HAND_OVER_S, ClipOptions
 from pommel.app.clip_status import ClipStatus
 from pommel.app.clip_target import Guest, find_guest
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, DeadlineError, PommelError, StateError
-from pommel.machine.pinned import pin_holder
 from pommel.machine.spec import MachineSpec
 from pommel.paths import write_atomic
-from pommel.process import Detached, spawn_detached, this_python
+from pommel.process import Detached
 from pommel.progress import Progress, Report, ignore, warn
 from pommel.settings import format_size
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 START_S = 40.0  # ssh, the greeting, and a slow host
 STOP_S = 5.0
 _ASK_AGAIN_S = 3.0
-_LOG_MAX = 256 << 10
 
 
 def sync(workspace: Workspace, guest: Guest, options: ClipOptions, *, report: Report = ignore) -> ClipStatus:
@@ -144,18 +142,11 @@ def pull_here(workspace: Workspace, guest: Guest, options: ClipOptions) -> None:
 
 def stop(guest: Guest) -> bool:
     """End the sync of a guest; say whether there was one. The guest goes on."""
-    with pin_holder(guest.paths.lock) as process:
-        if process is None:
-            clip_status.forget(guest.paths)  # its last words have been heard
-            return False
-        try:
-            clip_control.order(guest.paths.socket, {"do": "stop"}, timeout_s=STOP_S)
-        except PommelError:  # it is about to start or to end, or it hangs
-            process.send(signal.SIGTERM)
-        if not process.ended(STOP_S):
-            process.send(signal.SIGKILL)
-            process.ended(STOP_S)
-    return True
+    ask = partial(clip_control.order, guest.paths.socket, {"do": "stop"}, timeout_s=STOP_S)
+    if own_process.end(guest.paths.lock, within_s=STOP_S, ask=ask):
+        return True
+    clip_status.forget(guest.paths)  # its last words have been heard
+    return False
 
 
 def running(workspace: Workspace) -> list[Guest]:
@@ -231,13 +222,9 @@ def _moved(moved: Moved) -> str:
 def _spawn(workspace: Workspace, guest: Guest, verb: str, options: ClipOptions) -> Detached:
     workspace.mark()
     guest.paths.make()
-    log = guest.paths.log
-    if log.exists() and log.stat().st_size > _LOG_MAX:
-        log.unlink()
-    argv = this_python("-m", "pommel", "clip", verb, "--serve", json.dumps(asdict(options)), *guest.words)
-    argv += ["--accept-new"] if guest.accept_new else []
-    env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
-    return spawn_detached(argv, log, env=env, cwd=workspace.cwd)
+    words = ["clip", verb, "--serve", json.dumps(asdict(options)), *guest.words]
+    words += ["--accept-new"] if guest.accept_new else []
+    return own_process.spawn(workspace, *words, log=guest.paths.log)
 
 
 def _await(guest: Guest, child: Detached, tick: Callable[[float], None]) -> ClipStatus:

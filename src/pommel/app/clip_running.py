@@ -25,6 +25,7 @@ from pommel.clipboard.guest import EVERY_MS
 from pommel.clipboard.host import HostClipboard, find_desktop, host_clipboard
 from pommel.clipboard.sync import BACKOFF_S, Settings, Snapshot, State, Sync, only_sync
 from pommel.errors import AddressError, DeadlineError, PommelError, StateError, UsageError
+from pommel.tasks import background, first_of
 
 # How long a sync that came with its machine waits for it to come back (a restart), as its console does.
 LINGER_S = 15.0
@@ -96,14 +97,7 @@ class _Running:
         async with listening(self._guest.paths.socket, self._answer):
             works = [self._syncing(host), self._writing(), self._told_to_end()]
             works += [self._following(self._guest.machine)] if self._guest.machine is not None else []
-            tasks = [asyncio.ensure_future(work) for work in works]
-            try:
-                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                return next(iter(ended)).result()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            return str((await first_of(*works)).first.result())
 
     async def _told_to_end(self) -> str:
         await self._end.wait()
@@ -128,13 +122,9 @@ class _Running:
                 await asyncio.sleep(_ADDRESS_S)
                 continue
             self._sync = Sync(argv, host, settings, on_change=self._tell)
-            syncing = asyncio.ensure_future(self._sync.run())
-            try:
+            async with background(self._sync.run()) as (syncing,):
                 while await self._argv() in (argv, None):
                     await self._until_back(syncing)
-            finally:
-                syncing.cancel()
-                await asyncio.gather(syncing, return_exceptions=True)
 
     async def _argv(self) -> list[str] | None:
         """The ssh that reaches the guest; None while nobody knows where it is, or once it is gone."""
@@ -147,14 +137,11 @@ class _Running:
                 return None
             raise
 
-    async def _until_back(self, syncing: asyncio.Future[None]) -> None:
+    async def _until_back(self, syncing: asyncio.Task[None]) -> None:
         """Wait until the machine has come back; or for an error of the sync, which never ends otherwise."""
         self._came.clear()
-        back = asyncio.ensure_future(self._came.wait())
-        try:
+        async with background(self._came.wait()) as (back,):
             await asyncio.wait((syncing, back), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            back.cancel()
         if syncing.done():
             syncing.result()
 

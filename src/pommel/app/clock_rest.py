@@ -14,13 +14,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from pommel import locks
-from pommel.app import clock
+from pommel.app import clock, own_process
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import AddressError, BusyError, DeadlineError, NotPermitted, PommelError, StateError
 from pommel.machine import state
 from pommel.machine.events import Word, note_event, read
 from pommel.paths import MachinePaths
-from pommel.process import spawn_detached, this_python
+from pommel.tasks import background
 
 WORTH_S = 2.0  # a rest that is worth a login
 PATIENCE_S = 600.0  # for a guest that answers again only after a while
@@ -40,9 +40,8 @@ def begin(workspace: Workspace, name: str, rested_s: float) -> None:
         known = spec.upstream == TRIAL or paths.known_hosts.exists()
         if rested_s < WORTH_S or not spec.set_clock or not known:
             return
-        argv = this_python("-m", "pommel", "clock", name, "--rested", f"{rested_s:.0f}")
-        env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
-        spawn_detached(argv, paths.runtime / "clock.log", env=env, cwd=workspace.cwd).release()
+        log = paths.runtime / "clock.log"
+        own_process.spawn(workspace, "clock", name, "--rested", f"{rested_s:.0f}", log=log).release()
 
 
 def after_rest(workspace: Workspace, name: str, rested_s: float) -> clock.Clock | None:
@@ -128,12 +127,8 @@ async def following(workspace: Workspace, name: str) -> AsyncIterator[None]:
             await asyncio.sleep(_POLL_S)
             await asyncio.to_thread(tick)
 
-    task = asyncio.ensure_future(follow())
-    try:
+    async with background(follow()):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _clocks() -> tuple[float, float]:

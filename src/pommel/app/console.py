@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,15 +18,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pommel import locks, private
+from pommel.app import own_process
 from pommel.app.console_listening import Listening
 from pommel.app.console_tls import TlsWish, check, tls_of, wish_for
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import DeadlineError, MachineError, NotPermitted, StateError
 from pommel.machine import state
 from pommel.machine.events import Word, note_event
-from pommel.machine.pinned import pin_holder
 from pommel.paths import MachinePaths, write_atomic
-from pommel.process import spawn_detached, this_python
 
 if TYPE_CHECKING:
     from pommel.app.relay import Relay
@@ -110,14 +108,12 @@ def open_detached(
         return found
     check(asked.tls)
     private.make_folder(paths.console_log.parent)
-    words = this_python("-m", "pommel", "console", name, "--serve", *(["--session"] if session else []))
-    words += asked.words()
     if (pid := locks.holder(paths.console_lock)) is not None and pid <= 0:
         hint = "type there, where its address is known: pommel console " + name
         raise NotPermitted(f"the console of {name} is served by {locks.whom(pid)}", hint=hint)
-    began = paths.console_log.stat().st_size if paths.console_log.exists() else 0
-    env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
-    child = spawn_detached(words, paths.console_log, env=env, cwd=workspace.cwd)
+    began = own_process.log_end(paths.console_log)
+    words = ("console", name, "--serve", *(["--session"] if session else []), *asked.words())
+    child = own_process.spawn(workspace, *words, log=paths.console_log)
     try:
         return _await_console(paths, child.exit_status, began)
     except BaseException:
@@ -179,14 +175,7 @@ def stop(workspace: Workspace, name: str, *, only_session: bool = False) -> bool
 
 
 def _stop(paths: MachinePaths) -> bool:
-    with pin_holder(paths.console_lock) as console:
-        if console is None:
-            return False
-        console.send(signal.SIGTERM)
-        if not console.ended(_END_S):
-            console.send(signal.SIGKILL)
-            console.ended(_END_S)
-    return True
+    return own_process.end(paths.console_lock, within_s=_END_S)
 
 
 async def serve(

@@ -22,6 +22,7 @@ from pommel.clipboard.images import with_png
 from pommel.console.clipboard import Clip, ClipFile, ClipState, Overtaken
 from pommel.console.telling import MACHINE, Noun
 from pommel.errors import DeadlineError, PommelError
+from pommel.tasks import background, first_of
 
 IDLE_S = 60.0
 READY_S = 10.0
@@ -161,19 +162,13 @@ class MachineClipboard:
         """Connect, and stay until nobody wants it any more."""
         async with guest_link(self._argv(), limit=self._limit) as (link, hello):
             self._live = live = _Live(link, hello, hello.kind == "mac")
-            tasks = [asyncio.ensure_future(work) for work in (self._hear(live), link.stay_alive(), self._unwanted())]
             try:
-                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended:
-                    task.result()
+                (await first_of(self._hear(live), link.stay_alive(), self._unwanted())).first.result()
             finally:
                 self._live = None
-                for task in tasks:
-                    task.cancel()
                 for taken in live.waiting.values():
                     if not taken.done():
                         taken.set_exception(PommelError("the connection to the machine was lost"))
-                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hear(self, live: _Live) -> None:
         while True:
@@ -262,10 +257,7 @@ async def machine_clipboard(
 ) -> AsyncIterator[MachineClipboard]:
     """Have a machine's clipboard for the time of the block."""
     clipboard = MachineClipboard(argv, key_hint=key_hint, noun=noun)
-    running = asyncio.ensure_future(clipboard.run())
-    try:
+    async with background(clipboard.run()) as (running,):
         yield clipboard
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+    if not running.cancelled():
+        running.result()  # it ends by a fault of ours only

@@ -17,6 +17,7 @@ from pommel.clipboard.images import with_png
 from pommel.console.clipboard import Clip, ClipFile, ClipState, Overtaken
 from pommel.console.telling import SESSION
 from pommel.errors import DeadlineError, StateError
+from pommel.tasks import background, start_task
 
 _TRIES = 5
 _FETCH_S = 30.0
@@ -97,7 +98,7 @@ class DesktopClipboard:
         """Hear of a copy that is still to be fetched: from now on it is the newest."""
         self._newest = sequence
         self._copies += 1
-        telling = asyncio.ensure_future(self._tell())
+        telling = start_task(self._tell())
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
@@ -135,9 +136,5 @@ async def desktop_clipboard(display: str) -> AsyncIterator[DesktopClipboard | No
             yield None
             return
         clipboard = DesktopClipboard(host)
-        following = asyncio.ensure_future(clipboard.run())
-        try:
+        async with background(clipboard.run()):
             yield clipboard
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pommel.clipboard.child import running
 from pommel.clipboard.content import printable
 from pommel.ssh import SshTarget, ssh_argv
+from pommel.tasks import start_task, stop_tasks
 
 BANNER_S = 3.0
 _SLOW_BANNER_S = 20.0  # of an emulated guest on a busy host
@@ -134,7 +135,7 @@ class Asking:
 
     async def knock(self, host: str, port: int) -> bool:
         """Whether an SSH server says its banner there, on a new connection or on an earlier one; takes 3 s at most."""
-        newest = asyncio.ensure_future(knock(host, port, timeout_s=_SLOW_BANNER_S))
+        newest = start_task(knock(host, port, timeout_s=_SLOW_BANNER_S))
         self._knocks.add(newest)
         until = time.monotonic() + BANNER_S
         while not newest.done() and (left := until - time.monotonic()) > 0:
@@ -161,9 +162,7 @@ class Asking:
     async def aclose(self) -> None:
         """Leave every connection."""
         left, self._knocks = self._knocks, set()
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await stop_tasks(*left)
 
 
 async def _log_in(target: SshTarget, script: str, login_s: float) -> Heard:

@@ -22,6 +22,7 @@ from pommel.app.console_tls import TlsWish, tls_of
 from pommel.config import environment
 from pommel.errors import UsageError
 from pommel.paths import Home
+from pommel.tasks import background
 
 if TYPE_CHECKING:
     from pommel.app.mesh_ticket import Ticket
@@ -218,18 +219,15 @@ async def _clipboard(stack: contextlib.AsyncExitStack, source: str, shown: str) 
 async def _serve_out(endpoint: Endpoint, connection: Connection, server: ConsoleServer) -> str:
     """Run the endpoint until its session ends, looked at or not; tell the viewers why it did, and return it."""
     reason = "the session is no longer served"
-    pumping, watching = asyncio.ensure_future(endpoint.run()), asyncio.ensure_future(connection.until_ended())
-    try:
-        await asyncio.wait((pumping, watching), return_when=asyncio.FIRST_COMPLETED)
-        if pumping.done():
-            pumping.result()  # raises what went wrong
-        reason = await watching
-        return reason
-    finally:
-        await server.stop(reason)  # before the endpoint is cancelled, which does not know why
-        for task in (pumping, watching):
-            task.cancel()
-        await asyncio.gather(pumping, watching, return_exceptions=True)
+    async with background(endpoint.run(), connection.until_ended()) as (pumping, watching):
+        try:
+            await asyncio.wait((pumping, watching), return_when=asyncio.FIRST_COMPLETED)
+            if pumping.done():
+                pumping.result()  # raises what went wrong
+            reason = str(await watching)
+            return reason
+        finally:
+            await server.stop(reason)  # before the endpoint is cancelled, which does not know why
 
 
 def _info(source: str, shown: str, where: Listen) -> ConsoleInfo:

@@ -24,6 +24,7 @@ from pommel.session.agent import AgentOptions, SessionAgent
 from pommel.session.peer import ROOT
 from pommel.session.places import DEFAULT_ID
 from pommel.session.stream import SessionStream
+from pommel.tasks import background, first_of, start_task, stop_tasks
 
 if TYPE_CHECKING:
     from pommel.app.kvm import Connection
@@ -61,14 +62,9 @@ async def serve(settings: AgentSettings, log: Callable[[str], None]) -> str:
         log=log,
     )
     agent = SessionAgent(places_of(settings.service_id, settings.run), screen.serve, options)
-    serving, over = asyncio.ensure_future(agent.run()), asyncio.ensure_future(screen.until_over())
     try:
-        await asyncio.wait((serving, over), return_when=asyncio.FIRST_COMPLETED)
-        return await (serving if serving.done() else over)
+        return str((await first_of(agent.run(), screen.until_over())).first.result())
     finally:
-        serving.cancel()
-        over.cancel()
-        await asyncio.gather(serving, over, return_exceptions=True)
         await screen.close()
 
 
@@ -86,7 +82,7 @@ class Screen:
         self._log = log
         self._connection: Connection | None = None
         self._endpoint: Endpoint | None = None
-        self._pumping: asyncio.Future[None] | None = None
+        self._pumping: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
 
     async def open(self) -> str:
@@ -99,7 +95,7 @@ class Screen:
         from pommel.screen.endpoint import Endpoint
 
         self._endpoint = Endpoint(self._connection.source, self._connection.sink)
-        self._pumping = asyncio.ensure_future(self._endpoint.run())
+        self._pumping = start_task(self._endpoint.run())
         self._opened.set()
         return ""
 
@@ -114,21 +110,17 @@ class Screen:
         await self._opened.wait()
         if self._connection is None or self._pumping is None:
             return "there is no screen"
-        ended = asyncio.ensure_future(self._connection.until_ended())
-        try:
+        async with background(self._connection.until_ended()) as (ended,):
             await asyncio.wait((self._pumping, ended), return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
                 self._pumping.result()
                 return "the screen has ended"
-            return ended.result()
-        finally:
-            ended.cancel()
+            return str(ended.result())
 
     async def close(self) -> None:
         """Let go of it."""
         if self._pumping is not None:
-            self._pumping.cancel()
-            await asyncio.gather(self._pumping, return_exceptions=True)
+            await stop_tasks(self._pumping)
         if self._connection is not None:
             await self._connection.close()
 

@@ -31,6 +31,7 @@ from pommel.session.peer_linux import program_of
 from pommel.session.places import DEFAULT_ID, Places, System
 from pommel.session.reception import Reception
 from pommel.session.sessions import Session, active_session
+from pommel.tasks import background
 
 if TYPE_CHECKING:
     from pommel.app.mesh_ticket import Ticket
@@ -119,15 +120,11 @@ async def serve(options: DaemonOptions, *, on_ready: Callable[[Serving], None], 
         raise NotPermitted("the daemon runs as root", hint="sudo pommel kvm daemon")
     places = places_of(options.service_id, options.run)
     daemon = SessionDaemon(places, surroundings(places, options, log), options.timing)
-    running = asyncio.ensure_future(daemon.run())
-    try:
+    async with background(daemon.run()) as (running,):
         await _until_serving(daemon, running)
         async with _ways_in(places, daemon, options, log) as (serving, ways):
             on_ready(serving)
             return await _all_of(running, *ways)
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 def surroundings(places: Places, options: DaemonOptions, log: Callable[[str], None]) -> Surroundings:
@@ -172,10 +169,9 @@ def _programs() -> Iterable[tuple[int, int]]:
         yield found.st_dev, found.st_ino
 
 
-async def _until_serving(daemon: SessionDaemon, running: asyncio.Future[None]) -> None:
-    ready = asyncio.ensure_future(daemon.serving.wait())
-    await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
-    ready.cancel()
+async def _until_serving(daemon: SessionDaemon, running: asyncio.Task[None]) -> None:
+    async with background(daemon.serving.wait()) as (ready,):
+        await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()
 

@@ -30,6 +30,7 @@ from pommel.progress import Progress, Report, ignore
 from pommel.session.daemon import SessionDaemon
 from pommel.session.service_files import AGENT_WORD
 from pommel.session.sessions import active_session
+from pommel.tasks import background
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction, Picture, Refresh
 
@@ -227,8 +228,7 @@ async def _whole() -> str:
         places = places_of(options.service_id, folder)
         daemon = SessionDaemon(places, surroundings(places, options, said.append), options.timing)
         viewer = _FirstPicture()
-        tasks = asyncio.ensure_future(daemon.run()), asyncio.ensure_future(daemon.view(viewer))
-        try:
+        async with background(daemon.run(), daemon.view(viewer)) as tasks:
             await _until(lambda: Path(places.signal).exists() or any(task.done() for task in tasks))
             began = time.monotonic()
             with _agent(folder, uid) as log:
@@ -237,10 +237,6 @@ async def _whole() -> str:
                     words = [viewer.told, *said, *log.read_text().splitlines()[-3:]]
                     raise StateError("no picture came: " + "; ".join(dict.fromkeys(word for word in words if word)))
             return f"the first picture came {time.monotonic() - began:.1f} s after the signal"
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager

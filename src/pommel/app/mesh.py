@@ -7,21 +7,18 @@ outside of it. It looks for itself which machines run, so nobody has to tell it:
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pommel import locks
-from pommel.app import mesh_status
+from pommel.app import mesh_status, own_process
 from pommel.app.mesh_status import FAILED, MeshStatus
 from pommel.app.mesh_ticket import Ticket
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, PommelError, StateError
 from pommel.machine.exclusive import serialised
-from pommel.machine.pinned import pin_holder
 from pommel.paths import MachinePaths
-from pommel.process import spawn_detached, this_python
 from pommel.progress import Progress, Report, ignore, warn
 
 if TYPE_CHECKING:
@@ -31,7 +28,6 @@ ONLINE_S = 30.0  # the server may keep us waiting for 20
 OFFLINE_S = 5.0
 _LOCK_S = 30.0
 _END_S = 5.0
-_LOG_MAX = 256 << 10
 _SETTLED = ("online", "waiting", "refused", FAILED)
 
 
@@ -154,11 +150,7 @@ def keep_online(workspace: Workspace) -> None:
     if locks.holder(paths.lock) is not None:
         return
     paths.make()
-    if paths.log.exists() and paths.log.stat().st_size > _LOG_MAX:
-        paths.log.unlink()
-    argv = this_python("-m", "pommel", "mesh", "run", "--serve")
-    env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
-    spawn_detached(argv, paths.log, env=env, cwd=workspace.home.root).release()
+    own_process.spawn(workspace, "mesh", "run", "--serve", log=paths.log, cwd=workspace.home.root).release()
 
 
 def begin_with(workspace: Workspace, name: str, *, report: Report = ignore) -> None:
@@ -172,14 +164,7 @@ def begin_with(workspace: Workspace, name: str, *, report: Report = ignore) -> N
 
 def end(workspace: Workspace) -> bool:
     """End the process that keeps the machines online; say whether there was one."""
-    with pin_holder(workspace.home.mesh.lock) as process:
-        if process is None:
-            return False
-        process.send(signal.SIGTERM)
-        if not process.ended(_END_S):
-            process.send(signal.SIGKILL)
-            process.ended(_END_S)
-    return True
+    return own_process.end(workspace.home.mesh.lock, within_s=_END_S)
 
 
 def _await_online(workspace: Workspace, name: str, member: Membership, report: Report) -> MeshStatus:

@@ -13,6 +13,7 @@ from pommel.app import hands, machines, starting
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, UsageError
 from pommel.machine import state
+from pommel.tasks import start_task
 
 HELP = """\
 help        this
@@ -76,7 +77,7 @@ class Lines:
             return f"{self._name} is being started or stopped already"
         work: Callable[..., object] = starting.start if running else starting.stop
         # It goes on when the connection is gone: a machine that stops takes it along.
-        self._at_work = asyncio.ensure_future(self._do(work))
+        self._at_work = start_task(self._do(work))
         return f"{self._name} {begun}"
 
     async def _do(self, work: Callable[..., object]) -> None:

@@ -29,6 +29,7 @@ from pommel.mesh.connection import Connection, Phase, Standing
 from pommel.mesh.membership import Membership, has_joined, load
 from pommel.mesh.network import network
 from pommel.paths import Home
+from pommel.tasks import background, start_task, stop_tasks
 
 LINGER_S = 30.0  # without any machine to keep; a restart takes less
 _LOOK_S = 1.0
@@ -80,7 +81,7 @@ class _Kept:
         self.member: Membership | None = None
         self.connection: Connection | None = None
         self.status = MeshStatus(name, Phase.CONNECTING.value, since=time.time(), mesh_pid=os.getpid())
-        self.task: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.was_online = False
 
 
@@ -94,14 +95,11 @@ class _Running:
 
     async def run(self, linger_s: float | None) -> str:
         """Run until nothing has been there to be kept for `linger_s`; return that."""
-        async with network() as http:
-            writing = asyncio.ensure_future(self._write())
+        async with network() as http, background(self._write()):
             try:
                 return await self._follow(http, linger_s)
             finally:
                 await self._part(tuple(self._kept))
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
 
     async def _follow(self, http: aiohttp.ClientSession, linger_s: float | None) -> str:
         """See machines come and go."""
@@ -137,15 +135,12 @@ class _Running:
 
     def _begin(self, name: str, changed: int, http: aiohttp.ClientSession) -> None:
         kept = self._kept[name] = _Kept(name, changed)
-        kept.task = asyncio.ensure_future(self._keep(name, kept, http))
+        kept.task = start_task(self._keep(name, kept, http))
         self._news.set()
 
     async def _part(self, names: Iterable[str]) -> None:
         kept = [self._kept.pop(name) for name in names]
-        tasks = [one.task for one in kept if one.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop_tasks(*(one.task for one in kept if one.task is not None))
         for one in kept:
             if one.was_online:
                 backoff = self._backoffs.setdefault(one.status.name, Backoff())

@@ -10,6 +10,7 @@ from pommel.app.relay import Relay
 from pommel.errors import MachineError
 from pommel.mesh.device import ViewerStream
 from pommel.paths import MachinePaths
+from pommel.tasks import first_of
 
 LINGER_S = 5.0  # after the last has left: a page that is opened again finds it warm
 
@@ -37,14 +38,7 @@ class MeshScreen:
         """Capture while somebody looks, until cancelled."""
         while True:
             await self._until(lambda: self._viewers > 0)
-            capture = asyncio.ensure_future(self._capture())
-            unwanted = asyncio.ensure_future(self._unwanted())
-            try:
-                await asyncio.wait((capture, unwanted), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                capture.cancel()
-                unwanted.cancel()
-                ended, _ = await asyncio.gather(capture, unwanted, return_exceptions=True)
+            ended, _ = (await first_of(self._capture(), self._unwanted())).ended
             if isinstance(ended, Exception):
                 raise ended
 

@@ -25,6 +25,7 @@ from pommel.mesh.device import Notice, Question, ViewerStream
 from pommel.mesh.membership import join
 from pommel.mesh.network import network
 from pommel.mesh.orders import Person, Power
+from pommel.tasks import background
 
 if TYPE_CHECKING:
     from pommel.console.audience import Audience
@@ -171,13 +172,8 @@ async def on_server(
                 _logged(Connection(member, device, http, lambda standing: told(_spelled(standing))).run()),
                 _logged(device.run()),
             ]
-            tasks = [asyncio.ensure_future(work) for work in works]
-            try:
+            async with background(*works):
                 yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _spelled(standing: Standing) -> str:

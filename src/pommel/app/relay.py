@@ -22,6 +22,7 @@ from pommel.screen.endpoint import Endpoint
 from pommel.screen.seams import ViewerStream
 from pommel.screen.sinks.vnc import VncSink
 from pommel.screen.sources.vnc import connect_vnc
+from pommel.tasks import first_of
 from pommel.wire.mouse import NOTCH
 
 TRY_AGAIN_LATER = 1013  # WebSocket close code (IANA registry)
@@ -163,14 +164,7 @@ class Relay:
 
     async def _pump(self, endpoint: Endpoint) -> None:
         """Run the endpoint until its source ends or QEMU is gone: while nobody looks on, a source need not notice."""
-        pumping = asyncio.ensure_future(endpoint.run())
-        watching = asyncio.ensure_future(self._until_gone())
-        try:
-            await asyncio.wait((pumping, watching), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.cancel()
-            pumping.cancel()
-            ended, _ = await asyncio.gather(pumping, watching, return_exceptions=True)
+        ended, _ = (await first_of(endpoint.run(), self._until_gone())).ended
         # QEMU's going, or its nonsense: the question is only whether it is coming back. All else is a fault of ours.
         if isinstance(ended, Exception) and not isinstance(ended, PommelError | OSError):
             raise ended

@@ -11,10 +11,9 @@ import contextlib
 import shlex
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pommel.app.relay import POLL_S, TRY_AGAIN_LATER, Look, farewell, seems_alive
 from pommel.app.session_reach import Reach, reach
@@ -26,6 +25,7 @@ from pommel.session.daemon import FAILED
 from pommel.session.guest_system import PREFIX
 from pommel.session.places import Places, System
 from pommel.session.seat import Seat, ViewerStream
+from pommel.tasks import background, first_of
 
 _WAIT_S = 20.0  # a login in an emulated guest takes its time
 _AGAIN_S = 1.0
@@ -117,25 +117,21 @@ class SessionRelay:
     async def _shown(self, stream: ViewerStream, connection: socket.socket) -> tuple[int, str]:
         """Show a viewer what comes over a connection; return how to part from it, (0, "") if it has left."""
         seat = Seat(stream)
-        reading, showing = asyncio.ensure_future(seat.read()), asyncio.ensure_future(seat.show(connection))
         try:
-            await asyncio.wait((reading, showing), return_when=asyncio.FIRST_COMPLETED)
+            read, shown = (await first_of(seat.read(), seat.show(connection))).ended
         finally:
-            reading.cancel()
-            showing.cancel()
-            ended = await asyncio.gather(reading, showing, return_exceptions=True)
             connection.close()  # which was nobody's yet if the viewer left at once
-        if reading.done() and not reading.cancelled() and ended[0] is None:
+        if read is None:
             return 0, ""
-        for failure in ended:
+        for failure in (read, shown):
             if isinstance(failure, ConnectionError):
                 return 0, ""
             if isinstance(failure, ProtocolError):
                 return FAILED, failure.message
             if isinstance(failure, Exception):
                 raise failure
-        if isinstance(ended[1], tuple):
-            return ended[1]
+        if isinstance(shown, tuple):
+            return shown
         self._give_up()
         return TRY_AGAIN_LATER, "the daemon in the guest does not answer"
 
@@ -171,7 +167,7 @@ class SessionRelay:
         if found in self._sockets:
             self._guest = "mac" if found == "macos" else found
             self._tell(self._local(found), "")
-            await _first(child.read(), self._broken.wait())
+            await first_of(child.read(), self._broken.wait())
             self._tell(None, "" if self._broken.is_set() else "the connection to the guest has ended")
         elif found == "absent":
             self._tell(None, f"Pommel is not in the guest yet; type: pommel guest install {name}")
@@ -210,9 +206,8 @@ class MachineSession(SessionRelay):
             MachineError: it did not end by itself.
         """
         self._paths.make_runtime()
-        carrying = asyncio.ensure_future(super().run())
-        try:
-            gone_since: float | None = None
+        gone_since: float | None = None
+        async with background(super().run()) as (carrying,):
             while not carrying.done():
                 if await asyncio.to_thread(self._alive):
                     gone_since = None
@@ -221,10 +216,7 @@ class MachineSession(SessionRelay):
                     if time.monotonic() - gone_since >= self._linger_s:
                         return farewell(self._paths)
                 await asyncio.sleep(POLL_S)
-            return carrying.result()
-        finally:
-            carrying.cancel()
-            await asyncio.gather(carrying, return_exceptions=True)
+            return str(carrying.result())
 
     async def status(self) -> Mapping[str, object]:
         """What the page's status line may know."""
@@ -233,14 +225,3 @@ class MachineSession(SessionRelay):
 
     def _alive(self) -> bool:
         return seems_alive(self._paths)
-
-
-async def _first(*works: Coroutine[Any, Any, object]) -> None:
-    """Wait for the first of several to end."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

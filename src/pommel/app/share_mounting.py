@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from pommel import locks
-from pommel.app import sharing, waiting
+from pommel.app import own_process, sharing, waiting
 from pommel.app.session_reach import Reach, connected, reach
 from pommel.app.workspace import Workspace
 from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelError, StateError
@@ -15,7 +15,6 @@ from pommel.machine.events import note_event
 from pommel.machine.share_mounts import Mounted
 from pommel.machine.spec import MachineSpec
 from pommel.paths import MachinePaths
-from pommel.process import spawn_detached, this_python
 from pommel.progress import Report, ignore, note, warn
 
 _ASK_S, _SCRIPT_S = 90.0, 300.0  # an emulated guest that is just up takes its time
@@ -121,9 +120,7 @@ def begin_with(workspace: Workspace, spec: MachineSpec, *, report: Report = igno
         if not sharing.asked(workspace, spec).shares and not _has_mounted(paths):
             return
         log = paths.directory / LOG
-        argv = this_python("-m", "pommel", "share", spec.name, "--mount", "--wait")
-        env = {**workspace.env, "POMMEL_HOME": str(workspace.home.root)}
-        spawn_detached(argv, log, env=env, cwd=workspace.cwd).release()
+        own_process.spawn(workspace, "share", spec.name, "--mount", "--wait", log=log).release()
     except (PommelError, OSError) as why:
         warn(report, f"the folders of {spec.name} are not mounted: {why}")
 

@@ -27,6 +27,7 @@ from pommel.machine.runstate import State
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore, note
 from pommel.ssh import ssh_argv
+from pommel.tasks import start_task
 
 _POLL_S = 0.5
 _MOST_S = 3600.0
@@ -92,7 +93,7 @@ async def _in_guest(workspace: Workspace, paths: MachinePaths, path: Path, befor
             with contextlib.suppress(ConnectionError):  # it ended without a look at the script, and says why
                 await child.write(_SCRIPT.encode())
             child.close_input()
-            reading = asyncio.ensure_future(child.read())
+            reading = start_task(child.read())
             try:
                 while True:
                     done, _ = await asyncio.wait({reading}, timeout=_POLL_S)
@@ -103,7 +104,7 @@ async def _in_guest(workspace: Workspace, paths: MachinePaths, path: Path, befor
                     if not (part := reading.result()) or len(out) > _LINES_MAX:
                         break
                     out += part
-                    reading = asyncio.ensure_future(child.read())
+                    reading = start_task(child.read())
             finally:
                 reading.cancel()
             if (status := await child.wait()) == 255:

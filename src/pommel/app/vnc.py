@@ -24,6 +24,7 @@ from pommel.errors import BusyError, DeadlineError, MissingProgram, StateError, 
 from pommel.machine import ports, state
 from pommel.paths import MachinePaths, write_atomic
 from pommel.process import watched
+from pommel.tasks import start_task
 
 FIRST_PORT = 5900  # where VNC viewers look for display 0
 SOCKET = "vnc-door"
@@ -143,7 +144,7 @@ async def view(
     workspace = workspace or Workspace.current()
     paths = running(name, workspace)
     known: asyncio.Future[Offered] = asyncio.get_running_loop().create_future()
-    serving = asyncio.ensure_future(
+    serving = start_task(
         serve(name, opened=known.set_result, view_only=view_only, display=display, told=told, workspace=workspace)
     )
     folder = Path(tempfile.mkdtemp(prefix="view.", dir=paths.runtime))

@@ -25,6 +25,7 @@ from pommel.machine.runstate import State, read_status
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore, note, warn
 from pommel.screen.sights import Watched, look_at, parse_ppm
+from pommel.tasks import background
 
 __all__ = ["Until", "Waited", "for_guest", "try_wait", "wait", "wait_ssh"]
 
@@ -244,17 +245,13 @@ class _Wait:
         self._signs = replace(self._signs, told_s=now - self._told_at if self._told_at else 0.0)
 
     @contextlib.asynccontextmanager
-    async def _asking(self) -> AsyncIterator[asyncio.Future[None] | None]:
+    async def _asking(self) -> AsyncIterator[asyncio.Task[None] | None]:
         """Have the guest asked over SSH for as long as the block takes."""
         if self._case.until is Until.SCREEN:
             yield None
             return
-        asking = asyncio.ensure_future(self._ask())
-        try:
+        async with background(self._ask()) as (asking,):
             yield asking
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
 
     async def _ask(self) -> None:
         script = guest_answer.DESKTOP if self._case.until is Until.DESKTOP else guest_answer.NOTHING

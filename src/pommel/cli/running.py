@@ -13,6 +13,8 @@ import sys
 import webbrowser
 from typing import Any
 
+from pommel.tasks import start_task
+
 
 def open_browser(url: str) -> None:
     """Open the page on a desktop; where there is none, nothing happens."""
@@ -28,7 +30,7 @@ async def until_signal(serving: Any) -> str:
     """Run `serving` to its end, or until SIGINT or SIGTERM; return its reason, or "" for a signal."""
     gc.freeze()  # what is imported stays; a full collection of it would hold the loop up for 20 ms
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(serving)
+    task = start_task(serving)
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(sign, task.cancel)
     try:

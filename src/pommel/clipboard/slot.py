@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pommel.clipboard.engine import Write
+from pommel.tasks import first_of
 
 _T = TypeVar("_T")
 
@@ -39,13 +40,12 @@ class Slot:
 
     async def unless_newer(self, work: Coroutine[object, object, _T]) -> _T | None:
         """Do the work for what was taken; None if something newer came before it was done."""
-        async with asyncio.TaskGroup() as tasks:
-            working = tasks.create_task(work)
-            newer = tasks.create_task(self._newer())
-            await asyncio.wait((working, newer), return_when=asyncio.FIRST_COMPLETED)
-            working.cancel()
-            newer.cancel()
-        return None if working.cancelled() else working.result()
+        came, _ = (await first_of(work, self._newer())).ended
+        if isinstance(came, asyncio.CancelledError):
+            return None
+        if isinstance(came, BaseException):
+            raise came
+        return came  # type: ignore[no-any-return]
 
     async def _newer(self) -> None:
         while self._write is None:

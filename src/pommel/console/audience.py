@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from pommel.console.stream import ViewerStream, tell
+from pommel.tasks import start_task
 
 _LOOK_S = 0.2
 _LATE_S = 2.0  # who asked has a clock too, and takes its question back itself: that is another end than no answer
@@ -116,7 +117,7 @@ class Audience:
 
     def _hide_bar(self) -> None:
         self._bar_ends = None
-        self._hiding = asyncio.ensure_future(self.show_bar(None))
+        self._hiding = start_task(self.show_bar(None))
 
     async def _answered(self, question: _Question, wanted: Callable[[], bool]) -> bool | None:
         """Wait for the answer; for nothing any more once nobody wants it or nobody can give it."""

@@ -37,6 +37,7 @@ from pommel.console.telling import Telling, of_machine
 from pommel.console.turnstile import Turnstile
 from pommel.console.visitors import Visitor, name_of
 from pommel.errors import BusyError, PommelError, UsageError, WireError
+from pommel.tasks import start_task
 
 if TYPE_CHECKING:
     from pommel.console.tls import Tls  # which leans on cryptography: only a console with TLS loads that
@@ -195,7 +196,7 @@ class ConsoleServer:
             raise
         self._runner, self._turnstile = runner, turnstile
         if self._tls is not None:
-            self._refreshing = asyncio.ensure_future(self._keep_fresh(self._tls))
+            self._refreshing = start_task(self._keep_fresh(self._tls))
 
     async def _keep_fresh(self, tls: Tls) -> None:
         """See each hour which certificate there is: a console may serve for longer than one is valid."""

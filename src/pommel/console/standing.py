@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pommel.console.stream import ViewerStream, tell
 from pommel.console.telling import STANDING
 from pommel.errors import PommelError
+from pommel.tasks import start_task, stop_tasks
 
 LOOK_S = 1.0
 
@@ -27,7 +28,7 @@ class Standing:
         self._status = status
         self._pages: set[ViewerStream] = set()
         self._told: str | None = None
-        self._looking: asyncio.Future[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def with_page(self, page: ViewerStream) -> AsyncIterator[None]:
@@ -37,7 +38,7 @@ class Standing:
             if self._told is not None:
                 await tell(page, _said(self._told))
             if self._looking is None:
-                self._looking = asyncio.ensure_future(self._look())
+                self._looking = start_task(self._look())
             yield
         finally:
             self._pages.discard(page)
@@ -47,8 +48,7 @@ class Standing:
     async def _stop(self) -> None:
         looking, self._looking, self._told = self._looking, None, None
         if looking is not None:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            await stop_tasks(looking)
 
     async def _look(self) -> None:
         while True:

@@ -25,6 +25,8 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pommel.tasks import start_task
+
 STRANGER_S = 10.0  # from its connection on, in which a request of it has to be admitted
 IDLE_S = 75.0  # for which one that was admitted may ask for nothing, or send half a request
 BACKLOG = 1024
@@ -197,7 +199,7 @@ class Turnstile:
         else:
             self._make_room_for_strangers()
             self._strangers[number] = guest
-        task = asyncio.ensure_future(self._arrive(guest))
+        task = start_task(self._arrive(guest))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
         self._watch_clock()

@@ -24,6 +24,7 @@ from pommel.mesh.network import opened
 from pommel.mesh.relay import Relay
 from pommel.mesh.rights import CONSENT_BAR, CONSENT_NOTIFY, CONSENT_PROMPT
 from pommel.mesh.seats import Seats, filled
+from pommel.tasks import start_task, stop_tasks
 
 _TITLE = "MeshCentral"
 _ASK = "{0} ({1}) would like to see and use this machine's screen. Allow it?"
@@ -154,8 +155,7 @@ class Session:
         manners, device = self._order.manners, self._place.device
         text = filled(manners.ask_text or _ASK, self.person)
         question = Question(self.person, manners.title or _TITLE, text, manners.timeout_s)
-        asking = asyncio.ensure_future(device.ask(question))
-        leaving = asyncio.ensure_future(relay.until_gone())
+        asking, leaving = start_task(device.ask(question)), start_task(relay.until_gone())
         try:
             both = (asking, leaving)
             await asyncio.wait(both, timeout=manners.timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -182,9 +182,7 @@ def _check(protocol: int, order: orders.Tunnel) -> None:
         raise Refused("you have no right to this device's desktop")
 
 
-async def _stopped(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+async def _stopped(*tasks: asyncio.Task[Any]) -> None:
+    for outcome in await stop_tasks(*tasks):
         if isinstance(outcome, Exception) and not isinstance(outcome, PommelError):
             raise outcome

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pommel.errors import RfbError
 from pommel.screen.rfb_door import CHALLENGE_SIZE, Door, OnlyLooking
+from pommel.tasks import first_of
 
 _HANDSHAKE_S = 120.0  # a person may have to type the password
 _PUNISHED_S = 2.0
@@ -118,18 +119,10 @@ class VncDoor:
         self._told(f"{who} looks on" if self._view_only else f"{who} is in")
         first = only.receive_data(said) if only else said
         server[1].write(first)
-        ways = [
-            asyncio.ensure_future(_copy(viewer[0], server[1], only.receive_data if only else bytes)),
-            asyncio.ensure_future(_copy(server[0], viewer[1], bytes)),
-        ]
+        in_, out = _copy(viewer[0], server[1], only.receive_data if only else bytes), _copy(server[0], viewer[1], bytes)
         try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
+            (await first_of(in_, out)).first.result()
         finally:
-            for each in ways:
-                each.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
             server[1].close()
             self.viewers -= 1
             self._told(f"{who} has gone")

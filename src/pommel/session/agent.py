@@ -24,6 +24,7 @@ from pommel.session.peer import ROOT, Place, judge_daemon
 from pommel.session.places import Places
 from pommel.session.stream import SessionStream
 from pommel.session.waiting import readable
+from pommel.tasks import start_task
 
 _HANDSHAKE_S = 5.0
 _VIEWERS_AT_ONCE = 16
@@ -168,7 +169,7 @@ class SessionAgent:
                 return
 
     def _begin(self, connection: socket.socket, control: socket.socket) -> None:
-        viewer = asyncio.ensure_future(self._serve_one(connection))
+        viewer = start_task(self._serve_one(connection))
         self._viewers.add(viewer)
         viewer.add_done_callback(lambda done: self._done(done, control))
 

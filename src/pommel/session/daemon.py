@@ -25,6 +25,7 @@ from pommel.session.places import Places
 from pommel.session.seat import Seat, ViewerStream
 from pommel.session.sessions import Session
 from pommel.session.signal_file import SignalFile
+from pommel.tasks import first_of, start_task, stop_tasks
 
 SIGNALS_MODE = 0o755  # a user's launcher has to see into it
 SOCKETS_MODE = 0o711  # a user's agent goes through it by name
@@ -114,16 +115,9 @@ class SessionDaemon:
     async def view(self, stream: ViewerStream) -> None:
         """Serve one viewer until it leaves, or until it has been told why it cannot be served."""
         seat = Seat(stream)
-        # Not a TaskGroup: whichever ends first ends the other, and neither's end is a failure.
+        # Whichever ends first ends the other, and neither's end is a failure.
         with self._taken(seat), contextlib.suppress(ConnectionError):
-            reading, showing = asyncio.ensure_future(seat.read()), asyncio.ensure_future(self._show(seat))
-            try:
-                await asyncio.wait((reading, showing), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                reading.cancel()
-                showing.cancel()
-                ended = await asyncio.gather(reading, showing, return_exceptions=True)
-            for failure in ended:
+            for failure in (await first_of(seat.read(), self._show(seat))).ended:
                 if isinstance(failure, Exception):
                     raise failure
 
@@ -131,14 +125,14 @@ class SessionDaemon:
 
     async def _attend(self, signal: SignalFile, sockets: SafeDirectory) -> None:
         """While anybody looks, keep the door of the active session open, and no other."""
-        door: asyncio.Future[None] | None = None
+        door: asyncio.Task[None] | None = None
         try:
             while self._seats:
                 if door is not None and door.done():
                     door.result()
                 if await self._follow():
                     await _ended(door, signal)
-                    door = asyncio.ensure_future(self._keep(self._session, signal, sockets))
+                    door = start_task(self._keep(self._session, signal, sockets))
                 self._seated.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.poll_s):
@@ -286,12 +280,11 @@ class SessionDaemon:
         pulse.set()
 
 
-async def _ended(door: asyncio.Future[None] | None, signal: SignalFile) -> None:
+async def _ended(door: asyncio.Task[None] | None, signal: SignalFile) -> None:
     """Take the signal away, then close the door: an agent that sees the end must not be started again."""
     signal.down()
     if door is not None:
-        door.cancel()
-        (failure,) = await asyncio.gather(door, return_exceptions=True)
+        (failure,) = await stop_tasks(door)
         if isinstance(failure, Exception):
             raise failure
 

@@ -33,6 +33,7 @@ from pommel.screen.actions import (
 from pommel.screen.rfb_link import RfbLink
 from pommel.screen.strokes import strokes
 from pommel.screen.wheel import Notches
+from pommel.tasks import start_task
 from pommel.wire.keymap import SHIFT, PhysicalKey, find_key, keysym_of
 
 # A USB keyboard is polled every 7 to 10 ms, and QEMU's VNC server passes a key on every 10 ms (its key-delay-ms): at
@@ -192,7 +193,7 @@ class VncSink:
         return cannot
 
     def _soon(self, work: Coroutine[None, None, str]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = start_task(work)
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 

@@ -17,6 +17,7 @@ from pommel.screen.geometry import Rect, whole
 from pommel.screen.sources.macos_displays import View
 from pommel.screen.sources.macos_frameworks import Frameworks
 from pommel.screen.sources.macos_pixels import Canvas
+from pommel.tasks import start_task
 
 _BUSY_S, _IDLE_S = 1 / 30, 0.2
 _SLOWER = 1.3
@@ -79,7 +80,7 @@ class StillEyes:
     async def _picture(self, canvas: Canvas) -> int:
         """Have it drawn; return how many displays showed something."""
         # A thread cannot be cancelled: whoever calls next waits for the same picture.
-        shot = self._shot = self._shot or asyncio.ensure_future(asyncio.to_thread(self._draw, canvas, self._view))
+        shot = self._shot = self._shot or start_task(asyncio.to_thread(self._draw, canvas, self._view))
         try:
             return await asyncio.shield(shot)
         finally:
