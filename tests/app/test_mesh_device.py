@@ -25,12 +25,13 @@ from pommel.app.mesh_page import ConsolePage
 from pommel.app.mesh_waking import Waker
 from pommel.app.workspace import Workspace
 from pommel.console.clipboard import Clip
-from pommel.console.server import ConsoleInfo, ConsoleServer, ViewerStream, new_token
+from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
 from pommel.errors import MachineError, PommelError, StateError, UsageError
 from pommel.machine import events, qmp, record
 from pommel.mesh.device import Notice, Question
 from pommel.mesh.network import network
 from pommel.mesh.orders import Person, Power
+from pommel.wire.viewer import ViewerStream
 
 from .meshes import joined, kill, made, start, until, workspace
 

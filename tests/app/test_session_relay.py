@@ -16,7 +16,7 @@ from pommel.app.session_relay import MachineSession
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.session.reception import Reception
-from pommel.session.seat import ViewerStream
+from pommel.wire.viewer import ViewerStream
 from session.scene import Viewer, until
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import simplejpeg
 
 from isolation import patient
-from pommel.console.server import ViewerStream
 from pommel.wire import messages as m
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Command, Direction
+from pommel.wire.viewer import ViewerStream
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
 

@@ -19,12 +19,13 @@ from websockets.asyncio.client import connect
 
 from isolation import patient
 from pommel.console import server as server_module
-from pommel.console.server import ConsoleServer, ViewerStream
+from pommel.console.server import ConsoleServer
 from pommel.console.stream import ENDED
 from pommel.errors import BusyError, MachineError, StateError, UsageError
 from pommel.wire import messages as m
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
+from pommel.wire.viewer import ViewerStream
 
 from .conftest import a_pass, serving
 from .desk import Desk

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from pommel.console.server import ConsoleInfo, ConsoleServer, ViewerStream, new_token
+from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
 from pommel.console.stream import WebSocketStream, control_reply
+from pommel.wire.viewer import ViewerStream
 
 
 @pytest.mark.parametrize("channel", ['"102938"', "102938"])

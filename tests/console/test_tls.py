@@ -26,12 +26,13 @@ from isolation import patient
 from pommel.console import server as server_module
 from pommel.console import turnstile
 from pommel.console.self_signed import LIVES, RENEWED_BEFORE, names_of, own_certificate
-from pommel.console.server import ConsoleServer, ViewerStream
+from pommel.console.server import ConsoleServer
 from pommel.console.tls import Tls, read
 from pommel.console.turnstile import Limits
 from pommel.errors import UsageError
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
+from pommel.wire.viewer import ViewerStream
 
 from .certificates import a_certificate, openssl
 from .conftest import serving

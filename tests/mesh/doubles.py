@@ -10,13 +10,14 @@ from typing import Any
 
 from pommel.errors import StateError
 from pommel.mesh.agent import Facts
-from pommel.mesh.device import Notice, Question, ViewerStream
+from pommel.mesh.device import Notice, Question
 from pommel.mesh.keys import Identity, new_identity
 from pommel.mesh.orders import Person, Power
 from pommel.mesh.pings import is_picture
 from pommel.screen.endpoint import Endpoint
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
+from pommel.wire.viewer import ViewerStream
 
 FACTS = Facts("mac-one", "macOS 15.1", "0.1", has_console=True, macs=("52:54:00:12:34:56",))
 

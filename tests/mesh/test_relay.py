@@ -10,9 +10,9 @@ import pytest
 from isolation import patient
 from mesh.fake_server import FakeServer
 from mesh.joined import Joined, until
-from pommel.mesh.device import ViewerStream
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
+from pommel.wire.viewer import ViewerStream
 
 
 async def test_a_viewer_that_never_comes_is_given_up(

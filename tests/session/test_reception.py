@@ -14,7 +14,8 @@ import pytest
 
 from pommel.errors import NotPermitted, ProtocolError
 from pommel.session.reception import Reception
-from pommel.session.seat import Seat, ViewerStream
+from pommel.session.seat import Seat
+from pommel.wire.viewer import ViewerStream
 from session.scene import ANN, BOB, Scene, Viewer, until
 
 

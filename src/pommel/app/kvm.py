@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pommel.console.server import ConsoleInfo, ConsoleServer
     from pommel.console.tls import Tls
     from pommel.screen.endpoint import Endpoint
-    from pommel.screen.seams import FrameSource, InputSink, ViewerStream
+    from pommel.screen.seams import FrameSource, InputSink
+    from pommel.wire.viewer import ViewerStream
 
 SOURCES = ("x11", "macos")
 _MAX_PORT = 65535

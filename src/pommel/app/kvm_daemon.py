@@ -35,7 +35,7 @@ from pommel.tasks import background
 
 if TYPE_CHECKING:
     from pommel.app.mesh_ticket import Ticket
-    from pommel.mesh.device import ViewerStream
+    from pommel.wire.viewer import ViewerStream
 
 LOOPBACK = "127.0.0.1"
 _SYSTEMD_RUNS = Path("/run/systemd/system")  # sd_booted(3)

@@ -27,10 +27,11 @@ from pommel.machine import qmp, record
 from pommel.machine.events import note_event
 from pommel.machine.record import MachineRecord
 from pommel.mesh.agent import Facts
-from pommel.mesh.device import Notice, Question, ViewerStream
+from pommel.mesh.device import Notice, Question
 from pommel.mesh.orders import Person, Power
 from pommel.paths import MachinePaths
 from pommel.recovery import catalog
+from pommel.wire.viewer import ViewerStream
 
 if TYPE_CHECKING:
     from pommel.console.clipboard import ConsoleClipboard

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from pommel.mesh.device import ViewerStream
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
 from pommel.wire.mouse import NOTCH
+from pommel.wire.viewer import ViewerStream
 from pommel.wire.wishes import is_wish
 
 _MOST_INPUT = 1 << 16

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from pommel.app.relay import Relay
 from pommel.errors import MachineError
-from pommel.mesh.device import ViewerStream
 from pommel.paths import MachinePaths
 from pommel.tasks import first_of
+from pommel.wire.viewer import ViewerStream
 
 LINGER_S = 5.0  # after the last has left: a page that is opened again finds it warm
 

@@ -21,11 +21,12 @@ from pommel.app.mesh_ticket import Ticket
 from pommel.errors import PommelError, StateError, UsageError
 from pommel.mesh.agent import Facts
 from pommel.mesh.connection import Connection, Standing
-from pommel.mesh.device import Notice, Question, ViewerStream
+from pommel.mesh.device import Notice, Question
 from pommel.mesh.membership import join
 from pommel.mesh.network import network
 from pommel.mesh.orders import Person, Power
 from pommel.tasks import background
+from pommel.wire.viewer import ViewerStream
 
 if TYPE_CHECKING:
     from pommel.console.audience import Audience

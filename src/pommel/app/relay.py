@@ -19,11 +19,11 @@ from pommel.machine.permission import sleeps
 from pommel.machine.runstate import standing
 from pommel.paths import MachinePaths
 from pommel.screen.endpoint import Endpoint
-from pommel.screen.seams import ViewerStream
 from pommel.screen.sinks.vnc import VncSink
 from pommel.screen.sources.vnc import connect_vnc
 from pommel.tasks import first_of
 from pommel.wire.mouse import NOTCH
+from pommel.wire.viewer import ViewerStream
 
 TRY_AGAIN_LATER = 1013  # WebSocket close code (IANA registry)
 VIEWER_WAIT_S = 5.0

@@ -24,8 +24,9 @@ from pommel.paths import MachinePaths
 from pommel.session.daemon import FAILED
 from pommel.session.guest_system import PREFIX
 from pommel.session.places import Places, System
-from pommel.session.seat import Seat, ViewerStream
+from pommel.session.seat import Seat
 from pommel.tasks import background, first_of
+from pommel.wire.viewer import ViewerStream
 
 _WAIT_S = 20.0  # a login in an emulated guest takes its time
 _AGAIN_S = 1.0

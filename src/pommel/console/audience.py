@@ -13,8 +13,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pommel.console.stream import ViewerStream, tell
+from pommel.console.stream import tell
 from pommel.tasks import start_task
+from pommel.wire.viewer import ViewerStream
 
 _LOOK_S = 0.2
 _LATE_S = 2.0  # who asked has a clock too, and takes its question back itself: that is another end than no answer

@@ -24,8 +24,9 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from pommel.console import guard
 from pommel.console.clipboard import LIMIT_BYTES, Clip, ClipState, ConsoleClipboard, Overtaken
-from pommel.console.stream import CONTROL_CHANNEL, ViewerStream
 from pommel.errors import PommelError, UsageError
+from pommel.wire.control import control
+from pommel.wire.viewer import ViewerStream
 
 _FORMS = ("text", "html", "png")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -217,7 +218,7 @@ def _refusal(status: int, failure: PommelError) -> web.Response:
 
 
 def _told(state: ClipState) -> str:
-    return json.dumps({"ctrlChannel": CONTROL_CHANNEL, "type": "clipboard", **state._asdict()})
+    return control({"type": "clipboard", **state._asdict()})
 
 
 def _words(failure: PommelError) -> str:

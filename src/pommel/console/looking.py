@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
-from pommel.console.stream import ViewerStream
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
+from pommel.wire.viewer import ViewerStream
 from pommel.wire.wishes import is_wish
 
 _MOST_INPUT = 1 << 16

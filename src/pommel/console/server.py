@@ -32,12 +32,13 @@ from pommel.console.looking import Looking
 from pommel.console.passes import PLACE, Secrets
 from pommel.console.quiet import Quiet
 from pommel.console.standing import Standing
-from pommel.console.stream import ENDED, ViewerStream, WebSocketStream
+from pommel.console.stream import ENDED, WebSocketStream
 from pommel.console.telling import Telling, of_machine
 from pommel.console.turnstile import Turnstile
 from pommel.console.visitors import Visitor, name_of
 from pommel.errors import BusyError, PommelError, UsageError, WireError
 from pommel.tasks import start_task
+from pommel.wire.viewer import ViewerStream
 
 if TYPE_CHECKING:
     from pommel.console.tls import Tls  # which leans on cryptography: only a console with TLS loads that

@@ -11,10 +11,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from pommel.console.stream import ViewerStream, tell
+from pommel.console.stream import tell
 from pommel.console.telling import STANDING
 from pommel.errors import PommelError
 from pommel.tasks import start_task, stop_tasks
+from pommel.wire.viewer import ViewerStream
 
 LOOK_S = 1.0
 

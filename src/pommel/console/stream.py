@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import struct
 import termios
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from pommel.foreign import parse_json
+from pommel.wire.control import control, read_control
+from pommel.wire.viewer import ViewerStream
 
-CONTROL_CHANNEL = "102938"  # MeshCentral's mark of a JSON text that is for the other end
 # The kernel knows no event for "the other side's machine has it": bytes that have left it are asked for this often.
 _POLL_S = 0.004
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes not sent yet, where SIOCOUTQ has those not acknowledged too
@@ -30,25 +28,6 @@ ENDED = (
 )
 TELL_S = 2.0
 _CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
-
-
-class ViewerStream(Protocol):
-    """A viewer, as an endpoint sees it."""
-
-    async def send(self, data: bytes) -> None:
-        """Send one KVM command; return when the transport takes more. Raises ConnectionError if it has left."""
-
-    async def send_text(self, text: str) -> None:
-        """Send a JSON control text. Raises ConnectionError if the viewer has left."""
-
-    def unsent_bytes(self) -> int:
-        """Count what was sent and has not reached the viewer's machine."""
-
-    def messages(self) -> AsyncIterator[bytes]:
-        """Yield the viewer's binary messages; ends when it leaves."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Say goodbye with a WebSocket close code; does nothing if it has left."""
 
 
 class WebSocketStream:
@@ -185,7 +164,7 @@ async def tell(viewer: ViewerStream, said: Mapping[str, object]) -> bool:
     """Send a control text; say whether it was sent. A viewer that does not read holds up nobody."""
     try:
         async with asyncio.timeout(TELL_S):
-            await viewer.send_text(json.dumps({"ctrlChannel": CONTROL_CHANNEL, **said}))
+            await viewer.send_text(control(said))
     except (ConnectionError, TimeoutError):
         return False
     return True
@@ -193,16 +172,11 @@ async def tell(viewer: ViewerStream, said: Mapping[str, object]) -> bool:
 
 def control_reply(text: str) -> str | None:
     """Answer a JSON control text: `rtt` is echoed as it is, `ping` gets a `pong`, others nothing."""
-    try:
-        said = parse_json(text)
-    except ValueError:
-        return None
-    if not isinstance(said, dict) or str(said.get("ctrlChannel")) != CONTROL_CHANNEL:
-        return None
-    if said.get("type") == "rtt":
+    said = read_control(text)
+    if said is not None and said.get("type") == "rtt":
         return text
-    if said.get("type") == "ping":
-        return json.dumps({"ctrlChannel": CONTROL_CHANNEL, "type": "pong"})
+    if said is not None and said.get("type") == "ping":
+        return control({"type": "pong"})
     return None
 
 

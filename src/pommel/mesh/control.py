@@ -6,14 +6,13 @@ other end bears MeshCentral's mark, `ctrlChannel`; the viewer's options come wit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pommel.foreign import parse_json
+from pommel.wire.control import CHANNEL, control
 
-CHANNEL = "102938"
 JOINED, JOINED_AND_RECORDED = "c", "cr"
 DESKTOP = 2
 PROTOCOLS = {1: "a terminal", DESKTOP: "a desktop", 5: "files"}
@@ -72,7 +71,7 @@ def _answered(said: Mapping[str, Any], text: str) -> Echo | Pong | Bye | None:
         case "rtt":
             return Echo(text)
         case "ping":
-            return Echo(_control("pong"))
+            return Echo(control({"type": "pong"}))
         case "pong":
             return Pong()
         case "close":
@@ -82,19 +81,15 @@ def _answered(said: Mapping[str, Any], text: str) -> Echo | Pong | Bye | None:
 
 def message(text: str | None, number: int | None = None) -> str:
     """Show a line over the viewer's picture, or take it away (None); `number` has the page say it in its language."""
-    return _control("console", msg=text, **({} if number is None else {"msgid": number}))
+    return control({"type": "console", "msg": text, **({} if number is None else {"msgid": number})})
 
 
 def metadata(viewers: Mapping[str, int]) -> str:
     """Say who looks on: how many desktops each person has open."""
-    return _control("metadata", users=dict(viewers))
+    return control({"type": "metadata", "users": dict(viewers)})
 
 
-def _control(kind: str, **said: Any) -> str:
-    return json.dumps({"ctrlChannel": CHANNEL, "type": kind} | said)
-
-
-PING = _control("ping")
+PING = control({"type": "ping"})
 WAITING = message("Waiting for user to grant access...", 1)
 GRANTED = message(None, 0)
 DENIED = message("Denied", 2)

@@ -6,33 +6,15 @@ asked, in its own words; none of them may wait for ever.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pommel.mesh.agent import Facts
 from pommel.mesh.orders import Person, Power
+from pommel.wire.viewer import ViewerStream
 
 WHEEL_NOTCH = 360  # what MeshCentral's page sends for one notch of a wheel
-
-
-class ViewerStream(Protocol):
-    """A viewer, as an endpoint sees it: `screen`'s seam of that name."""
-
-    async def send(self, data: bytes) -> None:
-        """Send one KVM command; return when the transport takes more. ConnectionError: the viewer has gone."""
-
-    async def send_text(self, text: str) -> None:
-        """Send a control text; otherwise as `send`."""
-
-    def unsent_bytes(self) -> int:
-        """Count what was sent and has not left this machine."""
-
-    def messages(self) -> AsyncIterator[bytes]:
-        """Yield what the viewer sends until it leaves."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Part from the viewer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from pommel.wire.codec import JUMBO
+from pommel.wire.numbers import Number, number_of
 
 # A server may be set to say pong every so often, unasked (its agentPong: meshrelay.js). The first ping goes before the
 # pictures, so that who answers at all does so in one round trip.
 ANSWERS_WITHIN_S = 5.0
 ASK_AFTER_BYTES = 32 << 10
 MOST_ASKED = 256
-_PICTURE = 3
-_INNER_AT = 8
 
 
 class Pings:
@@ -68,7 +66,4 @@ class Pings:
 
 def is_picture(command: bytes) -> bool:
     """Tell whether this is a `Picture`, in a JUMBO or not. Any bytes will do: an agent in a guest may send them."""
-    kind = int.from_bytes(command[:2])
-    if kind == JUMBO:
-        kind = int.from_bytes(command[_INNER_AT : _INNER_AT + 2])
-    return kind == _PICTURE
+    return number_of(command) == Number.PICTURE

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from itertools import islice
@@ -22,10 +21,12 @@ from pommel.screen.engine import Engine
 from pommel.screen.frame import grown
 from pommel.screen.geometry import Rect, Size
 from pommel.screen.pace import Pace
-from pommel.screen.seams import Draining, Encoder, ViewerStream
+from pommel.screen.seams import Draining, Encoder
 from pommel.screen.videos import Seat, Videos
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode
+from pommel.wire.control import control
+from pommel.wire.viewer import ViewerStream
 
 _ENCODES_AHEAD = 4
 # As little as this of a serving (a typed word) takes 0.1 ms to encode, losslessly 0.5: less than waking a thread. It is
@@ -254,9 +255,9 @@ class Delivery:
             said = "".join(self._cannot)
             self._cannot.clear()
             self._notice_from_s = _now() + _NOTICE_GAP_S
-            notice = {"ctrlChannel": "102938", "type": "console", "msg": f"cannot type: {said}"}
+            notice = control({"type": "console", "msg": f"cannot type: {said}"})
             async with self._patience():
-                await self._stream.send_text(json.dumps(notice))
+                await self._stream.send_text(notice)
 
 
 def _little(areas: Iterable[Rect]) -> set[Rect]:

@@ -21,13 +21,14 @@ from pommel.screen.hold import Hold
 from pommel.screen.intake import Intake
 from pommel.screen.pictures import PictureEncoder
 from pommel.screen.pointer import UNKNOWN, PointerPicture
-from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update, ViewerStream
+from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update
 from pommel.screen.videos import EncoderFor, Videos
 from pommel.screen.viewer import Viewer
 from pommel.wire import messages as wire
 from pommel.wire import mouse
 from pommel.wire.messages import ALL_DISPLAYS, CursorShape, DisplayInfo, DisplayList, KeyState, MouseCursor, Pointer
 from pommel.wire.mouse import NOTCH, MouseKind
+from pommel.wire.viewer import ViewerStream
 
 STALL_S = 30.0
 GOING_AWAY = 1001  # WebSocket close code (RFC 6455, 7.4.1)

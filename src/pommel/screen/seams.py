@@ -7,7 +7,7 @@ relied on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -116,25 +116,6 @@ class Encoder(Protocol):
 
         Called from several threads at once. The pixels may change meanwhile; the result may be torn then.
         """
-
-
-class ViewerStream(Protocol):
-    """One viewer's connection."""
-
-    async def send(self, data: bytes) -> None:
-        """Send one KVM command; wait while the transport is full. ConnectionError: the viewer has gone."""
-
-    async def send_text(self, text: str) -> None:
-        """Send a text frame (the JSON of MeshCentral's control channel); otherwise as `send`."""
-
-    def unsent_bytes(self) -> int:
-        """Return how many bytes wait in this process, and in the kernel if that can be known."""
-
-    def messages(self) -> AsyncIterator[bytes]:
-        """Yield what the viewer sends, in any pieces, until it leaves."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Part from the viewer with a WebSocket close code and a reason of at most 123 bytes."""
 
 
 @runtime_checkable

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from pommel.screen.delivery import Delivery, Parted
 from pommel.screen.intake import Intake
-from pommel.screen.seams import InputSink, ViewerStream
+from pommel.screen.seams import InputSink
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
+from pommel.wire.viewer import ViewerStream
 
 _CLOSE_S = 2.0
 _MAX_INPUT = 1 << 16

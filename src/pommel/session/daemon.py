@@ -22,10 +22,11 @@ from pommel.session.directory import SafeDirectory, safe_directory
 from pommel.session.door import Door, Doorkeeper
 from pommel.session.peer import Expected
 from pommel.session.places import Places
-from pommel.session.seat import Seat, ViewerStream
+from pommel.session.seat import Seat
 from pommel.session.sessions import Session
 from pommel.session.signal_file import SignalFile
 from pommel.tasks import first_of, start_task, stop_tasks
+from pommel.wire.viewer import ViewerStream
 
 SIGNALS_MODE = 0o755  # a user's launcher has to see into it
 SOCKETS_MODE = 0o711  # a user's agent goes through it by name

@@ -16,8 +16,8 @@ from pommel.errors import PommelError
 from pommel.session.admission import peer_uid
 from pommel.session.directory import SafeDirectory, safe_directory
 from pommel.session.peer import ROOT
-from pommel.session.seat import ViewerStream
 from pommel.session.stream import SessionStream
+from pommel.wire.viewer import ViewerStream
 
 _BACKLOG = 16
 _AT_ONCE = 32

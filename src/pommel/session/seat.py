@@ -8,13 +8,13 @@ next agent knows, and how many pictures it has drawn. It counts those of its con
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
-from collections.abc import AsyncIterator
-from typing import Protocol
 
 from pommel.session.framing import FrameDecoder, Kind, decode_close, encode, encode_taken
+from pommel.wire.control import control
+from pommel.wire.numbers import Number, number_of
+from pommel.wire.viewer import ViewerStream
 
 _READ_BYTES = 1 << 18
 _POLL_S = 0.004
@@ -22,31 +22,10 @@ _POLL_S = 0.004
 # hear them.
 _STALL_S = 35.0
 _POLICY = 1008  # RFC 6455, 7.4.1
-# Every KVM command's type and length, and the numbers of those that are looked at (wire.codec).
-_COMMAND = struct.Struct(">HH")
-_PICTURE, _COMPRESSION, _JUMBO, _ABILITIES, _SHOWN, _VIDEO = 3, 5, 27, 200, 201, 202
-_INNER = struct.Struct(">8xH")  # the type of what a Jumbo carries
+_COMMAND = struct.Struct(">HH")  # every KVM command's number and length (wire.codec)
 _COUNT = struct.Struct(">HHI")  # a Shown
 _COUNTS = 2**32
-
-
-class ViewerStream(Protocol):
-    """A viewer's connection, as `screen.seams` and `console.stream` have it."""
-
-    async def send(self, data: bytes) -> None:
-        """Send one KVM command. ConnectionError: the viewer has gone."""
-
-    async def send_text(self, text: str) -> None:
-        """Send a control text. ConnectionError: the viewer has gone."""
-
-    def unsent_bytes(self) -> int:
-        """Return how many bytes have not left for the viewer."""
-
-    def messages(self) -> AsyncIterator[bytes]:
-        """Yield what the viewer sends until it leaves."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Part from the viewer."""
+_PICTURES = (Number.PICTURE, Number.VIDEO)
 
 
 class Seat:
@@ -72,7 +51,7 @@ class Seat:
         Raises:
             ConnectionError: it has gone.
         """
-        await self.stream.send_text(json.dumps({"ctrlChannel": "102938", "type": "console", "msg": text}))
+        await self.stream.send_text(control({"type": "console", "msg": text}))
 
     async def show(self, connection: socket.socket) -> tuple[int, str] | None:
         """Show the viewer what comes from an agent; return how that parted from it, or None if the stream just ended.
@@ -86,7 +65,7 @@ class Seat:
         except BaseException:
             connection.close()
             raise
-        for kind in (_ABILITIES, _COMPRESSION):
+        for kind in (Number.ABILITIES, Number.COMPRESSION):
             if kind in self._wishes:
                 writer.write(encode(Kind.MESSAGE, self._wishes[kind]))
         self.serve(writer)
@@ -126,7 +105,7 @@ class Seat:
 
     async def _hand(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.MESSAGE:
-            self._pictures += _is_picture(payload)
+            self._pictures += number_of(payload) in _PICTURES
             await self.stream.send(payload)
         elif kind is Kind.TEXT:
             await self.stream.send_text(payload.decode(errors="replace"))
@@ -136,9 +115,9 @@ class Seat:
         kind, length = _COMMAND.unpack_from(data) if len(data) >= _COMMAND.size else (0, 0)
         if length != len(data):
             return data
-        if kind in (_ABILITIES, _COMPRESSION):
+        if kind in (Number.ABILITIES, Number.COMPRESSION):
             self._wishes[kind] = data
-        if kind == _SHOWN and length == _COUNT.size:
+        if kind == Number.SHOWN and length == _COUNT.size:
             own = (_COUNT.unpack(data)[2] - self._earlier) % _COUNTS
             return _COUNT.pack(kind, length, own) if 0 < own < _COUNTS // 2 else b""
         return data
@@ -180,13 +159,6 @@ class Flow:
         if taken > self._taken:
             self._taken = taken
             self._writer.write(encode_taken(taken))
-
-
-def _is_picture(message: bytes) -> bool:
-    kind = int.from_bytes(message[:2])
-    if kind == _JUMBO and len(message) >= _INNER.size:
-        (kind,) = _INNER.unpack_from(message)
-    return kind in (_PICTURE, _VIDEO)
 
 
 async def _received(reader: asyncio.StreamReader) -> bytes:

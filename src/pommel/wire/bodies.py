@@ -13,6 +13,7 @@ from typing import Any
 from pommel.errors import WireError
 from pommel.wire import messages as m
 from pommel.wire.messages import Command
+from pommel.wire.numbers import Number
 
 Unpack = Callable[[bytes], Command]
 
@@ -24,28 +25,28 @@ _POINTER = struct.Struct(">HHHH")
 
 # Commands whose body is just their fields, in order.
 _PLAIN: dict[type[Any], tuple[int, struct.Struct]] = {
-    m.Nop: (0, struct.Struct("")),
-    m.Copy: (4, struct.Struct(">HHHHHH")),
-    m.Refresh: (6, struct.Struct("")),
-    m.Screen: (7, struct.Struct(">HH")),
-    m.CtrlAltDel: (10, struct.Struct("")),
-    m.GetDisplays: (11, struct.Struct("")),
-    m.SetDisplay: (12, struct.Struct(">H")),
-    m.FrameRateTimer: (13, struct.Struct(">H")),
-    m.InitTouch: (14, struct.Struct("")),
-    m.TouchReady: (14, struct.Struct(">H")),
-    m.ResetTouches: (15, struct.Struct("")),
-    m.KeyState: (18, struct.Struct("B")),
-    m.Disconnect: (59, struct.Struct("")),
-    m.InputLock: (87, struct.Struct("B")),
-    m.Abilities: (200, struct.Struct(">H")),
-    m.Shown: (201, struct.Struct(">I")),
-    m.MouseKind: (204, struct.Struct(">H")),
-    m.Turn: (205, struct.Struct(">HHhh")),
-    m.SideButton: (206, struct.Struct(">HHB?")),
-    m.MoveBy: (207, struct.Struct(">hhB")),
+    m.Nop: (Number.NOP, struct.Struct("")),
+    m.Copy: (Number.COPY, struct.Struct(">HHHHHH")),
+    m.Refresh: (Number.REFRESH, struct.Struct("")),
+    m.Screen: (Number.SCREEN, struct.Struct(">HH")),
+    m.CtrlAltDel: (Number.CTRL_ALT_DEL, struct.Struct("")),
+    m.GetDisplays: (Number.DISPLAYS, struct.Struct("")),
+    m.SetDisplay: (Number.SET_DISPLAY, struct.Struct(">H")),
+    m.FrameRateTimer: (Number.FRAME_RATE_TIMER, struct.Struct(">H")),
+    m.InitTouch: (Number.INIT_TOUCH, struct.Struct("")),
+    m.TouchReady: (Number.INIT_TOUCH, struct.Struct(">H")),
+    m.ResetTouches: (Number.TOUCH, struct.Struct("")),
+    m.KeyState: (Number.KEY_STATE, struct.Struct("B")),
+    m.Disconnect: (Number.DISCONNECT, struct.Struct("")),
+    m.InputLock: (Number.INPUT_LOCK, struct.Struct("B")),
+    m.Abilities: (Number.ABILITIES, struct.Struct(">H")),
+    m.Shown: (Number.SHOWN, struct.Struct(">I")),
+    m.MouseKind: (Number.MOUSE_KIND, struct.Struct(">H")),
+    m.Turn: (Number.TURN, struct.Struct(">HHhh")),
+    m.SideButton: (Number.SIDE_BUTTON, struct.Struct(">HHB?")),
+    m.MoveBy: (Number.MOVE_BY, struct.Struct(">hhB")),
 }
-_TEXT: dict[type[Any], int] = {m.Message: 17, m.Debug: 64, m.Alert: 65}
+_TEXT: dict[type[Any], int] = {m.Message: Number.MESSAGE, m.Debug: Number.DEBUG, m.Alert: Number.ALERT}
 
 # Key's action byte by (down, extended).
 _ACTIONS = {(True, False): 0, (False, False): 1, (False, True): 3, (True, True): 4}
@@ -150,20 +151,20 @@ def _mouse_cursor_body(message: m.MouseCursor) -> bytes:
 
 
 _SPECIAL: dict[type[Any], tuple[int, Callable[[Any], bytes]]] = {
-    m.Key: (1, _key_body),
-    m.Mouse: (2, _mouse_body),
-    m.MouseWheel: (2, _wheel_body),
-    m.Picture: (3, _picture_body),
-    m.Compression: (5, _compression_body),
-    m.Pause: (8, _pause_body),
-    m.DisplayList: (11, _display_list_body),
-    m.Touch: (15, _touch_body),
-    m.MultiTouch: (15, _multi_touch_body),
-    m.DisplayInfo: (82, _display_info_body),
-    m.KeyUnicode: (85, _key_unicode_body),
-    m.MouseCursor: (88, _mouse_cursor_body),
-    m.Video: (202, _video_body),
-    m.Pointer: (203, _pointer_body),
+    m.Key: (Number.KEY, _key_body),
+    m.Mouse: (Number.MOUSE, _mouse_body),
+    m.MouseWheel: (Number.MOUSE, _wheel_body),
+    m.Picture: (Number.PICTURE, _picture_body),
+    m.Compression: (Number.COMPRESSION, _compression_body),
+    m.Pause: (Number.PAUSE, _pause_body),
+    m.DisplayList: (Number.DISPLAYS, _display_list_body),
+    m.Touch: (Number.TOUCH, _touch_body),
+    m.MultiTouch: (Number.TOUCH, _multi_touch_body),
+    m.DisplayInfo: (Number.DISPLAY_INFO, _display_info_body),
+    m.KeyUnicode: (Number.KEY_UNICODE, _key_unicode_body),
+    m.MouseCursor: (Number.MOUSE_CURSOR, _mouse_cursor_body),
+    m.Video: (Number.VIDEO, _video_body),
+    m.Pointer: (Number.POINTER, _pointer_body),
 }
 
 
@@ -270,43 +271,43 @@ def _disconnect(_: bytes) -> Command:
 
 
 _BOTH: dict[int, Unpack] = {
-    0: _plain(m.Nop),
-    12: _set_display,
-    17: _text(m.Message),
-    59: _disconnect,
-    87: _plain(m.InputLock),
+    Number.NOP: _plain(m.Nop),
+    Number.SET_DISPLAY: _set_display,
+    Number.MESSAGE: _text(m.Message),
+    Number.DISCONNECT: _disconnect,
+    Number.INPUT_LOCK: _plain(m.InputLock),
 }
 TO_ENDPOINT: dict[int, Unpack] = _BOTH | {
-    1: _key,
-    2: _mouse,
-    5: _compression,
-    6: _plain(m.Refresh),
-    8: _pause,
-    10: _plain(m.CtrlAltDel),
-    11: _plain(m.GetDisplays),
-    13: _plain(m.FrameRateTimer),
-    14: _plain(m.InitTouch),
-    15: _touch,
-    85: _key_unicode,
-    200: _plain(m.Abilities),
-    201: _plain(m.Shown),
-    205: _plain(m.Turn),
-    206: _plain(m.SideButton),
-    207: _plain(m.MoveBy),
+    Number.KEY: _key,
+    Number.MOUSE: _mouse,
+    Number.COMPRESSION: _compression,
+    Number.REFRESH: _plain(m.Refresh),
+    Number.PAUSE: _pause,
+    Number.CTRL_ALT_DEL: _plain(m.CtrlAltDel),
+    Number.DISPLAYS: _plain(m.GetDisplays),
+    Number.FRAME_RATE_TIMER: _plain(m.FrameRateTimer),
+    Number.INIT_TOUCH: _plain(m.InitTouch),
+    Number.TOUCH: _touch,
+    Number.KEY_UNICODE: _key_unicode,
+    Number.ABILITIES: _plain(m.Abilities),
+    Number.SHOWN: _plain(m.Shown),
+    Number.TURN: _plain(m.Turn),
+    Number.SIDE_BUTTON: _plain(m.SideButton),
+    Number.MOVE_BY: _plain(m.MoveBy),
 }
 TO_VIEWER: dict[int, Unpack] = _BOTH | {
-    3: _picture,
-    4: _plain(m.Copy),
-    7: _plain(m.Screen),
-    11: _display_list,
-    14: _plain(m.TouchReady),
-    15: _plain(m.ResetTouches),
-    18: _plain(m.KeyState),
-    64: _text(m.Debug),
-    65: _text(m.Alert),
-    82: _display_info,
-    88: _mouse_cursor,
-    202: _video,
-    203: _pointer,
-    204: _plain(m.MouseKind),
+    Number.PICTURE: _picture,
+    Number.COPY: _plain(m.Copy),
+    Number.SCREEN: _plain(m.Screen),
+    Number.DISPLAYS: _display_list,
+    Number.INIT_TOUCH: _plain(m.TouchReady),
+    Number.TOUCH: _plain(m.ResetTouches),
+    Number.KEY_STATE: _plain(m.KeyState),
+    Number.DEBUG: _text(m.Debug),
+    Number.ALERT: _text(m.Alert),
+    Number.DISPLAY_INFO: _display_info,
+    Number.MOUSE_CURSOR: _mouse_cursor,
+    Number.VIDEO: _video,
+    Number.POINTER: _pointer,
+    Number.MOUSE_KIND: _plain(m.MouseKind),
 }

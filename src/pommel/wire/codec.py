@@ -17,8 +17,8 @@ from collections.abc import Callable, Generator, Iterator
 from pommel.errors import WireError
 from pommel.wire import bodies
 from pommel.wire.messages import Command, Direction
+from pommel.wire.numbers import Number
 
-JUMBO = 27
 MAX_LENGTH = 0xFFFF
 MAX_JUMBO = 0xFFFFFF  # MeshCentral's viewer reads the low 24 bits of N only
 
@@ -100,7 +100,7 @@ class Decoder:
             self._whole.append(bodies.unpack(self._unpackers, kind, body))
 
     def _read_command(self, kind: int, length: int) -> Generator[None, None, tuple[int, bytes]]:
-        if kind == JUMBO:
+        if kind == Number.JUMBO:
             return (yield from self._read_jumbo(length))
         if length < _HEADER.size:
             raise WireError(f"a command of type {kind} says it is {length} bytes long; 4 is the least")
@@ -116,7 +116,7 @@ class Decoder:
             raise WireError(f"a JUMBO of {n} bytes; allowed are {_HEADER.size} to {self._max_size}")
         inner = yield from self._read_exact(_HEADER.size)
         kind, inner_length = _HEADER.unpack(inner)
-        if kind == JUMBO or inner_length not in (0, n):
+        if kind == Number.JUMBO or inner_length not in (0, n):
             raise WireError(f"a JUMBO of {n} bytes holds type {kind} with a length of {inner_length}")
         return kind, (yield from self._read_exact(n - _HEADER.size))
 
@@ -130,8 +130,8 @@ class Decoder:
 
 def _framed(kind: int, body: bytes) -> bytes:
     length = _HEADER.size + len(body)
-    if length <= MAX_LENGTH and kind != JUMBO:
+    if length <= MAX_LENGTH and kind != Number.JUMBO:
         return _HEADER.pack(kind, length) + body
-    if length > MAX_JUMBO or kind == JUMBO:
+    if length > MAX_JUMBO or kind == Number.JUMBO:
         raise WireError(f"a command of type {kind} and {length} bytes cannot be sent; the most is {MAX_JUMBO}")
-    return _JUMBO_HEADER.pack(JUMBO, _JUMBO_HEADER.size, length) + _HEADER.pack(kind, 0) + body
+    return _JUMBO_HEADER.pack(Number.JUMBO, _JUMBO_HEADER.size, length) + _HEADER.pack(kind, 0) + body

@@ -1,0 +1,28 @@
+"""MeshCentral's control channel: JSON texts beside the KVM commands, for the other end. Band: core, no I/O.
+
+Such a text bears the mark `ctrlChannel` (public/scripts/agent-redir-ws-0.1.1.js); texts without it are not for us.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pommel.foreign import parse_json
+
+CHANNEL = "102938"
+
+
+def control(said: Mapping[str, object]) -> str:
+    """The control text that says so; its key `type` tells what it is about."""
+    return json.dumps({"ctrlChannel": CHANNEL, **said})
+
+
+def read_control(text: str) -> dict[str, Any] | None:
+    """What a control text says; None: it is none."""
+    try:
+        said = parse_json(text)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and str(said.get("ctrlChannel")) == CHANNEL else None

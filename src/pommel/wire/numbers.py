@@ -1,0 +1,60 @@
+"""The number of each KVM command, and how to read it without decoding the command. Band: core, no I/O.
+
+Numbers below 200 are MeshCentral's (MeshAgent, meshcore/KVM/, MNG_KVM_...); those from 200 on are ours, for viewers and
+endpoints that have said in `Abilities` that they know them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+_JUMBO_INNER_AT = 8  # where the number of what a JUMBO carries stands, in bytes
+
+
+class Number(IntEnum):
+    """`u16 type` of a command. Two commands of opposite directions may share one."""
+
+    NOP = 0
+    KEY = 1
+    MOUSE = 2
+    PICTURE = 3
+    COPY = 4
+    COMPRESSION = 5
+    REFRESH = 6
+    SCREEN = 7
+    PAUSE = 8
+    CTRL_ALT_DEL = 10
+    DISPLAYS = 11
+    SET_DISPLAY = 12
+    FRAME_RATE_TIMER = 13
+    INIT_TOUCH = 14
+    TOUCH = 15
+    MESSAGE = 17
+    KEY_STATE = 18
+    JUMBO = 27
+    DISCONNECT = 59
+    DEBUG = 64
+    ALERT = 65
+    DISPLAY_INFO = 82
+    KEY_UNICODE = 85
+    INPUT_LOCK = 87
+    MOUSE_CURSOR = 88
+    ABILITIES = 200
+    SHOWN = 201
+    VIDEO = 202
+    POINTER = 203
+    MOUSE_KIND = 204
+    TURN = 205
+    SIDE_BUTTON = 206
+    MOVE_BY = 207
+
+
+def number_of(command: bytes) -> int:
+    """The number of an encoded command, of the inner one where it is a JUMBO; 0 of what is too short to have one.
+
+    Any bytes will do: an agent in a guest may send them.
+    """
+    number = int.from_bytes(command[:2])
+    if number == Number.JUMBO and len(command) >= _JUMBO_INNER_AT + 2:
+        return int.from_bytes(command[_JUMBO_INNER_AT : _JUMBO_INNER_AT + 2])
+    return number
