@@ -10,14 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hung
 import json_keys
 from isolation import patient
+from waits import wait_until
 
 
 def cache_folder() -> Path:
@@ -138,13 +137,3 @@ class Shell:
             if str(self.root).encode() in told and int(proc.name) != os.getpid() and state not in "ZX":
                 found.append(int(proc.name))
         return found
-
-
-def wait_until(true: Callable[[], Any], timeout_s: float, every_s: float = 0.1) -> Any:
-    """Poll until `true()` says something true; return that."""
-    limit_s = patient(timeout_s)
-    deadline = time.monotonic() + limit_s
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not in {limit_s:.0f} s"
-        time.sleep(every_s)
-    return found

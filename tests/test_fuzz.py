@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from driver import wait_until
+from waits import wait_until
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -9,21 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from isolation import patient
 from pommel import process
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + patient(20)
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
+from waits import wait_until
 
 
 def gone(pidfile: Path) -> bool:
@@ -80,7 +72,7 @@ def test_a_deadline_ends_the_child_with_all_that_it_started(tmp_path: Path) -> N
             hint="wait longer",
         )
     assert failure.value.hint == "wait longer" and time.monotonic() - began < 30
-    until(lambda: gone(tmp_path / "pid"))
+    wait_until(lambda: gone(tmp_path / "pid"))
 
 
 RUNNER = """
@@ -97,10 +89,10 @@ def test_ctrl_c_ends_the_child_with_all_that_it_started(tmp_path: Path, call: st
     ours = subprocess.Popen(
         [sys.executable, "-c", RUNNER.format(call=call), "sh", "-c", script], stderr=subprocess.DEVNULL
     )
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
     ours.send_signal(signal.SIGINT)
     assert ours.wait(20) == -signal.SIGINT
-    until(lambda: gone(tmp_path / "pid"))
+    wait_until(lambda: gone(tmp_path / "pid"))
 
 
 def test_a_child_has_time_to_tidy_up(tmp_path: Path) -> None:
@@ -173,10 +165,10 @@ def test_one_that_ends_with_us_does_so_at_a_kill_9_too(tmp_path: Path) -> None:
     assert ours.stdout is not None
     pid = int(ours.stdout.readline())
     (tmp_path / "pid").write_text(str(pid))
-    until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+    wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     ours.kill()
     ours.communicate()
-    until(lambda: gone(tmp_path / "pid"))
+    wait_until(lambda: gone(tmp_path / "pid"))
 
 
 def test_a_detached_program_outlives_us(tmp_path: Path) -> None:
@@ -195,7 +187,7 @@ def test_a_detached_program_appends_to_its_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n")
     child = process.spawn_detached(["sh", "-c", "pwd; echo err >&2; exit 5"], log, cwd=tmp_path, env={})
-    until(lambda: child.exit_status() is not None)
+    wait_until(lambda: child.exit_status() is not None)
     assert child.exit_status() == 5
     assert log.read_text() == f"before\n{tmp_path}\nerr\n"
 
@@ -203,11 +195,11 @@ def test_a_detached_program_appends_to_its_log(tmp_path: Path) -> None:
 def test_a_detached_program_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     script = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60' & wait"
     child = process.spawn_detached(["sh", "-c", script], tmp_path / "log")
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
     assert child.exit_status() is None
     child.kill()
     assert child.exit_status() == -signal.SIGKILL
-    until(lambda: gone(tmp_path / "pid"))
+    wait_until(lambda: gone(tmp_path / "pid"))
     child.kill()  # of one that is gone: fine
     with pytest.raises(MissingProgram):
         process.spawn_detached(["no-such-program"], tmp_path / "log")
@@ -244,7 +236,7 @@ async def test_spawn_piped_talks_leads_a_group_and_is_ended_whole() -> None:
         process.end_group(child.pid, signal.SIGKILL)
     assert await child.stdout.read() == b""
     await child.wait()
-    until(lambda: not Path(f"/proc/{grandchild}").exists() or "Z" in Path(f"/proc/{grandchild}/stat").read_text())
+    wait_until(lambda: not Path(f"/proc/{grandchild}").exists() or "Z" in Path(f"/proc/{grandchild}/stat").read_text())
 
 
 async def test_spawn_piped_has_the_environment_it_is_given_and_says_what_is_missing() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from isolation import patient
 from machine.bare import argv, end, short_home
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer
@@ -22,6 +21,7 @@ from pommel.machine.record import save
 from pommel.mesh.keys import to_pem
 from pommel.mesh.membership import Membership, join
 from pommel.paths import MachinePaths
+from waits import until
 
 
 @contextlib.contextmanager
@@ -93,10 +93,3 @@ async def process(where: Workspace, **options: Any) -> AsyncIterator[Process]:
         outcome = (await asyncio.gather(one.task, return_exceptions=True))[0]
         if isinstance(outcome, Exception):
             raise outcome
-
-
-async def until(true: Callable[[], Any], patience_s: float = 30.0) -> Any:
-    async with asyncio.timeout(patient(patience_s)):
-        while not (found := true()):
-            await asyncio.sleep(0.01)
-    return found

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-from clipboard.conftest import Clip, Mac, Sshd, until
+from clipboard.conftest import Clip, Mac, Sshd
 from pommel import locks
 from pommel.app import clip, clip_control, clip_running, clip_status, reach
 from pommel.app.clip_options import ClipOptions
@@ -21,6 +21,7 @@ from pommel.app.clip_running import serve
 from pommel.app.clip_target import Guest, find_guest
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, PommelError, StateError, UsageError
+from waits import until
 
 from .clips import alive, machine_behind
 

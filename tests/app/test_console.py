@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from machine.bare import short_home, until
+from machine.bare import short_home
 from pommel import locks, process
 from pommel.app import console
 from pommel.app.workspace import Workspace
 from pommel.errors import NotPermitted
+from waits import wait_until
 
 HOLD = """
 import fcntl, signal, sys, time
@@ -37,7 +38,7 @@ def serving(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[[str], pr
     def serve(how: str) -> process.Detached:
         lock = workspace.paths("m").console_lock
         made.append(process.spawn_detached([sys.executable, "-c", HOLD, lock, how], tmp_path / "log"))
-        until(lambda: locks.holder(lock) is not None)
+        wait_until(lambda: locks.holder(lock) is not None)
         return made[-1]
 
     yield serve

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipboard.conftest import Clip, Mac, Sshd, descendants, until
+from clipboard.conftest import Clip, Mac, Sshd, descendants
 from pommel.app import console_clipboard
 from pommel.app.console_clipboard import MachineClipboard
 from pommel.console.clipboard import Clip as PageClip
 from pommel.console.clipboard import ClipFile, ClipState, ConsoleClipboard, Overtaken
 from pommel.console.telling import Noun
 from pommel.errors import PommelError, StateError
+from waits import until
 
 UTF8 = "public.utf8-plain-text"
 

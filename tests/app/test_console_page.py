@@ -15,7 +15,7 @@ from playwright.async_api import Page, async_playwright, expect
 
 from console.conftest import CHROMIUM_FLAGS
 from isolation import patient
-from machine.bare import argv, make, short_home, until
+from machine.bare import argv, make, short_home
 from pommel import locks
 from pommel.app import console
 from pommel.app.commandline import new_record
@@ -24,6 +24,7 @@ from pommel.machine import lifecycle, pausing, record
 from pommel.machine.stopping import stop
 from pommel.paths import MachinePaths
 from pommel.process import which
+from waits import wait_until
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def keys(paths: MachinePaths) -> list[tuple[str, str]]:
 async def stands_and_goes_on(page: Page, paths: MachinePaths) -> None:
     """Keys that are pressed while the machine is paused are not sent; one that goes up meanwhile is let go after it."""
     await page.keyboard.down("Shift")
-    await asyncio.to_thread(until, lambda: keys(paths) == [("shift", "1")])
+    await asyncio.to_thread(wait_until, lambda: keys(paths) == [("shift", "1")])
     await asyncio.to_thread(pausing.pause, paths)
     await says(page, "paused", "m is paused.", ["pommel resume m"])
     await page.keyboard.up("Shift")
@@ -72,7 +73,7 @@ async def stands_and_goes_on(page: Page, paths: MachinePaths) -> None:
     await asyncio.to_thread(pausing.resume, paths)
     await page.wait_for_selector("body[data-state=live]", timeout=patient(20) * 1000)
     await page.keyboard.press("b")
-    await asyncio.to_thread(until, lambda: ("b", "0") in keys(paths))
+    await asyncio.to_thread(wait_until, lambda: ("b", "0") in keys(paths))
     assert keys(paths) == [("shift", "1"), ("shift", "0"), ("b", "1"), ("b", "0")]
 
 

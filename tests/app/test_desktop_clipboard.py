@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipboard.conftest import Clip, until
+from clipboard.conftest import Clip
 from clipboard.test_host_x11 import foreign, program
 from pommel.app.desktop_clipboard import DesktopClipboard, desktop_clipboard
 from pommel.clipboard import host_x11
@@ -21,6 +21,7 @@ from pommel.clipboard.uris import uri_list
 from pommel.console.clipboard import Clip as PageClip
 from pommel.console.clipboard import ClipFile, ConsoleClipboard, Overtaken
 from pommel.errors import PommelError, StateError
+from waits import until
 
 
 @pytest.fixture

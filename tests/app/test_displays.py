@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app import macs
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from pommel.app import boot_disk, displays
 from pommel.app.boot_disk import Changed
@@ -24,6 +24,7 @@ from pommel.machine.varstore import picture_size
 from pommel.opencore import reading
 from pommel.paths import Home
 from pommel.progress import ignore
+from waits import wait_until
 
 BOOT = """#!/bin/bash
 qemu-system-x86_64 -m 128 -machine q35 -smp 1 -device ich9-ahci,id=sata \\

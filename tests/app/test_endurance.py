@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from driver import wait_until
 from endurance import judge, operations
 from endurance.walk import walks
 from endurance.world import world
 from pommel.app import machines
 from pommel.app.machines import Status
+from waits import wait_until
 
 _FIXED = 2611
 _KILLS, _SECONDS = 10, 40.0  # whichever comes first: a host may be busy

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 import isolation
-from driver import Shell, wait_until
+from driver import Shell
+from waits import wait_until
 
 from .test_waiting import tiny as tiny
 

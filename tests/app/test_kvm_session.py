@@ -21,7 +21,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from Xlib import X
 
 from clipboard.conftest import x_server
-from driver import wait_until
 from pommel.app import kvm_daemon
 from pommel.app.session_guest import told_status
 from pommel.errors import CommandFailed, NotPermitted
@@ -32,7 +31,8 @@ from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.keymap import KEYBOARD, LOCK_KEYS
 from screen.x_server import XServer, painter
-from session.scene import Viewer, until
+from session.scene import Viewer
+from waits import until, wait_until
 
 POMMEL = [sys.executable, "-P", "-m", "pommel"]
 
@@ -70,7 +70,7 @@ class Service:
         return self.start("-kvm1", stderr=subprocess.DEVNULL)
 
     async def signalled(self) -> None:
-        await until((self.run / "pommel-kvm" / "session-active").exists, "the signal")
+        await until((self.run / "pommel-kvm" / "session-active").exists, what="the signal")
 
     def close(self) -> None:
         for child in self.children:
@@ -120,7 +120,7 @@ async def test_both_ways_in_show_the_screen_and_the_agent_leaves_with_the_last(s
     async with at_the_socket(service.socket) as near:
         await service.signalled()
         agent = service.agent()
-        await until(lambda: wire.Picture in seen(near.shown), "a picture at the socket")
+        await until(lambda: wire.Picture in seen(near.shown), what="a picture at the socket")
         assert seen(near.shown)[0] is wire.Screen
         async with connect(service.told["ws"], max_size=None) as page:
             first = await page.recv()
@@ -146,7 +146,7 @@ async def test_keys_are_pressed_where_they_are_whatever_the_session_s_layout(ser
         async with at_the_socket(service.socket) as near:
             await service.signalled()
             service.agent()
-            await until(lambda: wire.Picture in seen(near.shown), "a picture at the socket")
+            await until(lambda: wire.Picture in seen(near.shown), what="a picture at the socket")
             for key in keys:
                 for down in (True, False):
                     near.say(encode(wire.Key(key.vk, down, key.extended)))
@@ -158,7 +158,7 @@ async def test_keys_are_pressed_where_they_are_whatever_the_session_s_layout(ser
                 got.extend(event.detail for event in events if event.type == X.KeyPress)
                 return len(got) >= len(keys)
 
-            await until(all_came, "the keys")
+            await until(all_came, what="the keys")
     assert got == [key.evdev + 8 for key in keys]
     run(["setxkbmap", "-layout", "us", "-option", ""], env=service.env)
 
@@ -265,7 +265,7 @@ async def test_no_display_is_told_to_the_viewer(service: Service, monkeypatch: p
                 [sys.executable, "-c", script, str(service.run)], env=service.env, stderr=subprocess.DEVNULL
             )
         )
-        await until(lambda: viewer.told, "a word")
+        await until(lambda: viewer.told, what="a word")
         assert ":4077" in viewer.told[-1]
 
 

@@ -32,8 +32,9 @@ from pommel.mesh.device import Notice, Question
 from pommel.mesh.network import network
 from pommel.mesh.orders import Person, Power
 from pommel.wire.viewer import ViewerStream
+from waits import until
 
-from .meshes import joined, kill, made, start, until, workspace
+from .meshes import joined, kill, made, start, workspace
 
 ANN = Person("user//ann", "Ann", "ann")
 

@@ -19,8 +19,9 @@ from pommel.errors import BusyError
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
 from pommel.wire.messages import Direction
+from waits import until
 
-from .meshes import joined, kill, made, process, start, until, workspace
+from .meshes import joined, kill, made, process, start, workspace
 
 
 @pytest.fixture

@@ -29,8 +29,7 @@ from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
 from screen.x_server import XServer, painter, x_server
-
-from .meshes import until
+from waits import until
 
 ANN = Person("user//ann", "Ann", "ann")
 VIEW_ONLY = 0x8 | 0x100

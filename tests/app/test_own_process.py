@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from driver import wait_until
 from pommel import locks
 from pommel.app import own_process
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.paths import Home
+from waits import wait_until
 
 # Holds the lock; with an argument it ignores SIGTERM. It ends by itself when its standard input does.
 _HOLDER = """

@@ -13,7 +13,8 @@ from pommel.machine import qmp, state
 from pommel.paths import MachinePaths
 from pommel.wire import messages as m
 from screen.bare_qemu import bare_qemu
-from screen.doubles import Onlooker, until
+from screen.doubles import Onlooker
+from waits import until
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])

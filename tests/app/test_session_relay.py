@@ -17,7 +17,8 @@ from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.session.reception import Reception
 from pommel.wire.viewer import ViewerStream
-from session.scene import Viewer, until
+from session.scene import Viewer
+from waits import until
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ async def test_a_viewer_sees_the_guests_session_and_drives_it(tmp_path: Path, ss
             viewers = [Viewer(), Viewer()]
             serving = [asyncio.ensure_future(relay.serve(viewer)) for viewer in viewers]
             for viewer in viewers:
-                await until(lambda viewer=viewer: viewer.shown == [b"screen"], "the screen")  # type: ignore[misc]
+                await until(lambda viewer=viewer: viewer.shown == [b"screen"], what="the screen")  # type: ignore[misc]
             viewers[0].say(b"key")
             await until(lambda: guest.heard == [b"key"])
             assert (await relay.status())["viewers"] == 2

@@ -17,13 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from machine.test_units import ODD, program, unquoted
 from pommel.app import system_service
 from pommel.errors import StateError, UsageError
 from pommel.machine.units import SystemService, system_unit_name, system_unit_text
 from pommel.process import run
+from waits import wait_until
 
 NOBODY = pwd.getpwnam("nobody")
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups", "--"]

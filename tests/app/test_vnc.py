@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageGrab
 
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from machine import bare
 from pommel.app import vnc
@@ -22,6 +22,7 @@ from pommel.machine import lifecycle, record
 from pommel.paths import Home, MachinePaths
 from pommel.screen.rfb_door import answer
 from screen.x_server import x_server
+from waits import wait_until
 
 
 @pytest.fixture

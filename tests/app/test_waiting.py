@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from clipboard.conftest import Sshd
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from machine import bare, guests
 from pommel import locks
@@ -30,6 +30,7 @@ from pommel.machine.record import MachineRecord, save
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
 from pommel.ssh import SshTarget
+from waits import wait_until
 
 from .clips import alive, machine_behind
 

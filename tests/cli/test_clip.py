@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from clipboard.conftest import Clip, Sshd, x_server
-from driver import Shell, wait_until
+from driver import Shell
+from waits import wait_until
 
 
 @pytest.fixture

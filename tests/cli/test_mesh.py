@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from app.meshes import kill, made, start, until
-from driver import Shell, wait_until
+from app.meshes import kill, made, start
+from driver import Shell
 from machine.bare import end
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer, fake_server
@@ -22,6 +22,7 @@ from pommel import locks
 from pommel.app import clones
 from pommel.app.workspace import Workspace
 from pommel.paths import Home, MachinePaths
+from waits import until, wait_until
 
 
 @pytest.fixture

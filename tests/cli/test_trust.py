@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from driver import Shell, wait_until
+from driver import Shell
 from overlay.repos import NEW, SCRIPT
+from waits import wait_until
 
 STRANGER = 54321
 CONFIG = '[machine.mac]\nupstream = "up"\nmacos = "sonoma"\naccel = "tcg"\n'

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from pommel import process
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
 from pommel.clipboard.sync import Settings, State, Sync
 from pommel.ssh import SshTarget, ssh_argv
+from waits import until
 
 HERE = Path(__file__).parent
 TRIAL_BIN = HERE.parents[1] / "src/pommel/trial/data/guest/root/usr/local/bin"
@@ -244,14 +245,6 @@ def mac(tmp_path: Path) -> Iterator[Mac]:
     guest = Sshd(tmp_path / "ssh", {"PATH": path, "MAC_PASTEBOARD": str(tmp_path / "pasteboard")})
     yield Mac(guest, tmp_path / "pasteboard")
     guest.close()
-
-
-async def until(true: Callable[[], object], within_s: float = 20.0) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + patient(within_s)
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

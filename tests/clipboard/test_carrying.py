@@ -22,8 +22,9 @@ from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
 from pommel.clipboard.sync import Settings, State
 from pommel.clipboard.targets import FILES
 from pommel.clipboard.uris import paths_of, uri_list
+from waits import until
 
-from .conftest import Clip, Mac, Sshd, descendants, syncing, until
+from .conftest import Clip, Mac, Sshd, descendants, syncing
 
 FILE = "public.file-url"
 # Names that a shell, a URI, a list of lines or an encoding could take for something else.

@@ -11,8 +11,7 @@ import pytest
 
 from pommel.clipboard.child import Child, running, tethered
 from pommel.errors import MissingProgram
-
-from .conftest import until
+from waits import until
 
 
 def alive(pid: int) -> bool:

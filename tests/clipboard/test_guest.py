@@ -32,8 +32,9 @@ from pommel.clipboard.content import (
 )
 from pommel.clipboard.frames import Copied, Done, Message
 from pommel.clipboard.guest import REMOTE_COMMAND, GuestError, GuestLink, Trouble, explained, guest_link, programs
+from waits import until
 
-from .conftest import Clip, Mac, Sshd, descendants, until
+from .conftest import Clip, Mac, Sshd, descendants
 from .test_host_x11 import foreign as in_foreign
 from .test_host_x11 import program
 

@@ -23,8 +23,9 @@ from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, find
 from pommel.clipboard.sync import Settings, State, Sync
 from pommel.clipboard.uris import paths_of, uri_list
 from pommel.errors import StateError
+from waits import until
 
-from .conftest import Mac, descendants, ended, started, until
+from .conftest import Mac, descendants, ended, started
 
 NOBODY = 65534
 

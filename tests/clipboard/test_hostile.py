@@ -8,8 +8,9 @@ import pytest
 
 from pommel.clipboard.host import HostClipboard
 from pommel.clipboard.sync import Settings
+from waits import until
 
-from .conftest import Clip, syncing, until
+from .conftest import Clip, syncing
 
 FAST = Settings(backoff_s=(0.05, 0.1), every_ms=10, ping_s=5.0)
 # Has what the host has, then copies the HTML, then a word.

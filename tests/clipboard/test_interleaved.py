@@ -23,8 +23,9 @@ from pommel.clipboard.content import FORMS, text_of
 from pommel.clipboard.engine import Side
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
 from pommel.clipboard.sync import Settings, Sync
+from waits import until
 
-from .conftest import programs, syncing, until, x_server
+from .conftest import programs, syncing, x_server
 
 FAST = Settings(backoff_s=(0.05, 0.1), ping_s=5.0)
 # How long nothing may move for it to be taken for still.

@@ -23,8 +23,9 @@ from pommel.clipboard.host import Desktop, HostClipboard, HostGone, host_clipboa
 from pommel.clipboard.sync import Settings, State, Sync, only_sync
 from pommel.clipboard.uris import uri_list
 from pommel.errors import BusyError
+from waits import until
 
-from .conftest import Clip, Mac, Sshd, descendants, until
+from .conftest import Clip, Mac, Sshd, descendants
 from .conftest import syncing as synced
 
 FAST = Settings(backoff_s=(0.05, 0.1), refused_s=0.1, every_ms=10, ping_s=0.5)

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from isolation import patient
 from pommel.console import audience as audience_module
 from pommel.console import stream
 from pommel.console.server import ConsoleServer
+from waits import until
 
 from .conftest import Open
 from .desk import Desk
@@ -40,12 +40,6 @@ async def call(http: aiohttp.ClientSession, console: ConsoleServer, method: str,
     async with http.request(method, address(console, what), json=said) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.json()
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(patient(20)):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def next_text(page: aiohttp.ClientWebSocketResponse) -> str:

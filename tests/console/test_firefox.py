@@ -18,6 +18,7 @@ from playwright.async_api import Browser, async_playwright
 
 from pommel.console.clipboard import Clip
 from pommel.wire import messages as m
+from waits import until
 
 from .conftest import Open, serving
 from .desk import Desk, patch
@@ -54,7 +55,6 @@ from .test_page import (
 )
 from .test_pulse import behind, test_a_link_that_stands_still_says_so_and_takes_no_keys
 from .test_states import test_after_the_end_nothing_works_on_nothing_and_keys_are_the_browser_s
-from .test_turnstile import until
 from .test_video import PICTURES, VIDEO
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -101,7 +101,7 @@ async def test_a_screenshot_is_saved(open_page: Open, folder: Path) -> None:
     page = await open_page()
     await page.click("#shot")
     saved = folder / "downloads"
-    await until(lambda: [one for one in saved.glob("desk-*.png") if one.stat().st_size], "nothing was saved")
+    await until(lambda: [one for one in saved.glob("desk-*.png") if one.stat().st_size], what="nothing was saved")
     (file,) = saved.glob("desk-*.png")
     with Image.open(file) as picture:
         assert picture.size == (640, 400)
@@ -114,7 +114,7 @@ async def test_the_clipboard_both_ways(open_page: Open, desk: Desk) -> None:
     page = await ready(await open_page(console.url), desk)
     await page.evaluate("navigator.clipboard.writeText('grüße')")
     await page.keyboard.press("Control+v")
-    await until(lambda: board.sets, "nothing was pasted")
+    await until(lambda: board.sets, what="nothing was pasted")
     assert board.sets[0].text == "grüße"
     assert [(one.vk, one.down) for one in await desk.next(m.Key, 4)][1:3] == [(0x56, True), (0x56, False)]
     await board.copy(Clip("from there"))

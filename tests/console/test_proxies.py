@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from driver import wait_until
 from overlay.repos import free_port
 from pommel.console.server import ConsoleServer
 from pommel.process import which
+from waits import wait_until
 
 from .conftest import serving
 from .desk import Desk

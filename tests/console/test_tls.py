@@ -33,12 +33,13 @@ from pommel.errors import UsageError
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
 from pommel.wire.viewer import ViewerStream
+from waits import until
 
 from .certificates import a_certificate, openssl
 from .conftest import serving
 from .desk import Desk
 from .pasteboard import Pasteboard
-from .test_turnstile import held, is_open, until
+from .test_turnstile import held, is_open
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCREEN = encode(m.Screen(640, 400))
@@ -174,7 +175,7 @@ async def test_slow_handshakes_stop_nobody_and_end(desk: Desk, own: Tls, monkeyp
                 assert await viewer.recv() == SCREEN
                 assert time.monotonic() - began < patient(1.0)
                 everybody = slow + silent
-                await until(lambda: not any(map(is_open, everybody)), "a handshake that never ends goes on")
+                await until(lambda: not any(map(is_open, everybody)), what="a handshake that never ends goes on")
                 await viewer.send('{"ctrlChannel":"102938","type":"ping"}')
                 async with asyncio.timeout(patient(5)):
                     while await viewer.recv() != '{"ctrlChannel": "102938", "type": "pong"}':
@@ -185,11 +186,11 @@ async def test_more_handshakes_than_there_are_places(desk: Desk, own: Tls, monke
     monkeypatch.setattr(Limits, "of_this_process", lambda: Limits(8, 4, asking=4))
     async with encrypted(desk, own) as server:
         with held(server.port, 60, HALF_A_HELLO) as slow:
-            await until(lambda: sum(map(is_open, slow)) <= 8, "more strangers than there may be")
+            await until(lambda: sum(map(is_open, slow)) <= 8, what="more strangers than there may be")
             async with connect(server.ws, ssl=anybody()) as viewer:
                 assert await viewer.recv() == SCREEN
             with held(server.port, 60, b"") as silent:
-                await until(lambda: sum(map(is_open, silent)) <= 8, "more strangers than there may be")
+                await until(lambda: sum(map(is_open, silent)) <= 8, what="more strangers than there may be")
                 assert sum(map(is_open, slow)) >= 6, "who has said nothing goes first"
 
 
@@ -238,14 +239,14 @@ async def test_a_certificate_that_is_renewed_serves_without_a_restart(
         assert await viewer.recv() == SCREEN
         before = server.fingerprint
         key.write_text("half of it is written")
-        await until(lambda: "the certificate of before goes on" in caplog.text, "a broken key passed unseen")
+        await until(lambda: "the certificate of before goes on" in caplog.text, what="a broken key passed unseen")
         async with connect(server.ws, ssl=anybody()) as another:
             assert await another.recv() == SCREEN
         fresh_cert, fresh_key = a_certificate(tmp_path, "fresh")
         cert.write_bytes(fresh_cert.read_bytes())
         key.write_bytes(fresh_key.read_bytes())
-        await until(lambda: server.fingerprint != before, "the new one was not taken")
-        await until(lambda: kept, "it was not written down")
+        await until(lambda: server.fingerprint != before, what="the new one was not taken")
+        await until(lambda: kept, what="it was not written down")
         shown = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", server.port))
         assert shown.strip() == fresh_cert.read_text().strip()
         await viewer.send(encode(m.Refresh()))

@@ -22,6 +22,7 @@ from pommel.console.server import ConsoleServer
 from pommel.console.turnstile import Limits
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
+from waits import until
 
 from .conftest import serving
 from .desk import Desk
@@ -69,14 +70,6 @@ def is_open(peer: socket.socket) -> bool:
         return False
 
 
-async def until(true: object, what: str, seconds: float = 10.0) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + patient(seconds)
-    while not true():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
-
-
 async def ask(port: int, request: bytes) -> bytes:
     """The whole answer, or what came of it before the other side went."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -94,7 +87,7 @@ async def test_strangers_are_few_and_the_oldest_goes_first(desk: Desk, monkeypat
     async with narrow(desk, monkeypatch) as console, connect(console.ws) as viewer:
         assert await viewer.recv() == SCREEN
         with held(console.port, 100) as peers:
-            await until(lambda: sum(map(is_open, peers)) <= 8, "more strangers than there may be")
+            await until(lambda: sum(map(is_open, peers)) <= 8, what="more strangers than there may be")
             await asyncio.sleep(0.2)
             assert [is_open(peer) for peer in peers] == [False] * 92 + [True] * 8
             async with connect(console.ws) as late:
@@ -110,7 +103,7 @@ async def test_who_asks_at_once_is_answered_in_any_crowd(desk: Desk, monkeypatch
         for _ in range(20):
             # The event loop is ours: none of these is accepted before all have come.
             with held(console.port, 1, status) as (newcomer,), held(console.port, 60):
-                await until(lambda newcomer=newcomer: _readable(newcomer), "no answer")
+                await until(lambda newcomer=newcomer: _readable(newcomer), what="no answer")
                 assert newcomer.recv(100).startswith(b"HTTP/1.1 200")
 
 
@@ -161,9 +154,9 @@ async def test_so_has_half_a_request_after_a_whole_one(desk: Desk, monkeypatch: 
     async with narrow(desk, monkeypatch) as console:
         status = f"HEAD /api/status?token={console.token} HTTP/1.1\r\nHost: 127.0.0.1:{console.port}\r\n\r\n".encode()
         with held(console.port, 1, status + HALF) as (peer,):
-            await until(lambda: _readable(peer), "no answer")
+            await until(lambda: _readable(peer), what="no answer")
             assert b"200 OK" in peer.recv(4096)
-            await until(lambda: not is_open(peer), "it is still there", 5)
+            await until(lambda: not is_open(peer), what="it is still there", timeout_s=5)
 
 
 async def test_a_body_that_was_refused_is_not_waited_for(console: ConsoleServer) -> None:
@@ -181,7 +174,7 @@ async def test_an_idle_connection_that_was_let_in_makes_way_for_a_viewer(
         status = f"GET /api/status?token={console.token} HTTP/1.1\r\nHost: 127.0.0.1:{console.port}\r\n\r\n".encode()
         with held(console.port, 2, status) as idle:
             await until(lambda: not any(peer.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"" for peer in idle)
-                        if all(_readable(peer) for peer in idle) else False, "no answer")  # fmt: skip
+                        if all(_readable(peer) for peer in idle) else False, what="no answer")  # fmt: skip
             async with connect(console.ws) as one, connect(console.ws) as two:
                 assert await one.recv() == await two.recv() == SCREEN
                 answer = await ask(console.port, status)

@@ -12,8 +12,9 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 import hung
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
+from waits import wait_until
 
 # What Pommel waits for a boot, and more than that for the command: its own error is what is seen, not its end.
 BOOT_S = 300

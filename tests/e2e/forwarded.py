@@ -6,8 +6,8 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from driver import wait_until
 from isolation import patient
+from waits import wait_until
 
 from .conftest import Trial
 

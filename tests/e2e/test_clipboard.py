@@ -13,9 +13,10 @@ import pytest
 from playwright.async_api import Browser
 
 from clipboard.conftest import Clip, x_server
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from pommel.clipboard.uris import paths_of, uri_list
+from waits import wait_until
 
 from .conftest import Trial
 from .test_page import click_screen, is_live

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from driver import Shell, wait_until
+from driver import Shell
 from e2e.conftest import up
 from isolation import patient
+from waits import wait_until
 
 pytestmark = pytest.mark.e2e
 SETTINGS = '[machine.trial]\ndisplay = "virtio-gpu"\ndisplays = 2\n'

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from driver import Shell, wait_until
+from driver import Shell
+from waits import wait_until
 
 pytestmark = pytest.mark.e2e
 

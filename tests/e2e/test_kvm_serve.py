@@ -16,12 +16,13 @@ import pytest
 from playwright.async_api import Browser
 from websockets.asyncio.client import ClientConnection, connect
 
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from pommel.console.stream import ENDED
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from screen.x_server import XServer, painter, x_server
+from waits import wait_until
 
 from .test_page import SAMPLE, click_screen, open_page
 

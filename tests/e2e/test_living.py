@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
+from waits import wait_until
 
 from .conftest import up
 

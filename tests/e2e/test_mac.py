@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from driver import Shell, wait_until
+from driver import Shell
 from e2e.osx_kvm import OsxKvm
 from overlay.repos import NEW, SCRIPT, sh
 from recovery import udif
 from recovery.apple import FakeApple, driver_words, served
+from waits import wait_until
 
 pytestmark = pytest.mark.e2e
 SONOMA, SEQUOIA = "14.8.4", "15.4.1"

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from driver import Shell, wait_until
+from driver import Shell
+from waits import wait_until
 
 from .conftest import UP_S, Trial
 

@@ -12,11 +12,12 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from app import meshes
-from driver import Shell, wait_until
+from driver import Shell
 from isolation import patient
 from mesh.server import ADMIN, GROUP, PASSWORD, PATIENCE_S, MeshCentral, User, logged_in, mesh_central
 from pommel.app import mesh_waking
 from pommel.wire import messages as wire
+from waits import wait_until
 
 from .conftest import Trial
 from .test_page import is_live

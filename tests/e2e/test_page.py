@@ -14,8 +14,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from driver import wait_until
 from isolation import patient
+from waits import wait_until
 
 from .conftest import Trial
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page
 
-from driver import wait_until
+from waits import wait_until
 
 from .conftest import Trial
 from .test_page import SAMPLE, click_screen

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import pommel
-from driver import wait_until
 from isolation import patient
+from waits import wait_until
 
 from .conftest import UP_S, Trial
 from .forwarded import TWO_AT_ONCE, answer_twice, echoing, free_ports, said_back

@@ -11,12 +11,12 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from isolation import patient
 from pommel import locks
 from pommel.paths import Home, MachinePaths
+from waits import wait_until
 
 
 @contextlib.contextmanager
@@ -77,14 +77,7 @@ def obedient(paths: MachinePaths, presses: int = 1) -> list[str]:
 def listens(paths: MachinePaths) -> None:
     """Wait until the obedient guest listens for the power button."""
     said = paths.directory / "said"
-    until(lambda: said.exists() and said.read_bytes() == b"R")
-
-
-def until(what: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + patient(timeout_s)
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
+    wait_until(lambda: said.exists() and said.read_bytes() == b"R")
 
 
 def qemus(paths: MachinePaths) -> list[int]:

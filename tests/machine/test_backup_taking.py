@@ -13,8 +13,9 @@ from pommel.machine.backup_taking import Copy, Source
 from pommel.paths import Home, MachinePaths
 from pommel.process import run
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, make, until
+from .bare import argv, make
 from .guests import FILLS, MIB, NVRAM, ask, drives, is_running, make_disk
 
 BITMAP = backup_manifest.bitmap_name("0" * 16, backup_manifest.point_id(1, "20260131T120000Z"))
@@ -29,7 +30,7 @@ def paths(home: Home) -> MachinePaths:
     run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 32M 32M", made.disk])
     made.nvram.write_bytes(NVRAM)
     lifecycle.start(made, argv(made, *drives(made)))
-    until(lambda: written(made) > 0)
+    wait_until(lambda: written(made) > 0)
     return made
 
 
@@ -102,7 +103,7 @@ def test_a_drive_that_fills_up_fails_the_backup_and_never_the_guest(
     with pytest.raises(BuildError, match=r"not all of mac_hdd_ng\.img could be written"):
         take(paths, [Copy(source)], small)
     before = written(paths)
-    until(lambda: written(paths) > before)
+    wait_until(lambda: written(paths) > before)
     assert is_running(paths) and failed(paths) == 0
 
 
@@ -153,7 +154,7 @@ def test_bitmaps_that_are_laid_aside_come_back(paths: MachinePaths, tmp_path: Pa
     (source,) = sources(paths)
     take(paths, [Copy(source)], tmp_path)
     before = written(paths)
-    until(lambda: written(paths) > before)
+    wait_until(lambda: written(paths) > before)
     ask(paths, "stop")
     (known,) = sources(paths)
 
@@ -173,7 +174,7 @@ def test_an_encrypted_disk_is_not_written_out_in_clear(home: Home, tmp_path: Pat
     said = ["--object", f"secret,id=s,file={secret}"]
     luks = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
     words = ["qemu-img", "create", "-q", *said, "-f", "qcow2", "-o", luks, made.disk, "8M"]
-    until(lambda: run(words, check=False).returncode == 0)  # on a busy host: "Unable to get accurate CPU usage"
+    wait_until(lambda: run(words, check=False).returncode == 0)  # on a busy host: "Unable to get accurate CPU usage"
     drive = f"id=MacHDD,if=ide,format=qcow2,encrypt.key-secret=s,file={made.disk}"
     lifecycle.start(made, argv(made, "-object", said[1], "-drive", drive))
     with pytest.raises(StateError, match="is encrypted, and its backup would not be"):

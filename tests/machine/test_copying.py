@@ -20,8 +20,9 @@ from pommel.machine import copying, disk, lifecycle
 from pommel.paths import MachinePaths
 from pommel.process import run
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, finish, make, pommel, short_home, until
+from .bare import argv, finish, make, pommel, short_home
 
 MIB = 1 << 20
 
@@ -53,7 +54,7 @@ def marked(path: Path, bitmap: str) -> list[tuple[int, int]]:
     socket = path.with_suffix(".nbd")
     server = subprocess.Popen(["qemu-nbd", "-r", "-f", "qcow2", "-B", bitmap, "-k", socket, path])
     try:
-        until(lambda: socket.exists())
+        wait_until(lambda: socket.exists())
         words = f"driver=nbd,server.type=unix,server.path={socket},x-dirty-bitmap=qemu:dirty-bitmap:{bitmap}"
         told = json.loads(run(["qemu-img", "map", "--output=json", "--image-opts", words]).text)
         return [(each["start"], each["length"]) for each in told if not each["data"]]
@@ -111,7 +112,7 @@ def test_bitmaps_that_a_crash_has_spoilt_are_told_and_left_out(paths: MachinePat
     pid = locks.holder(paths.pidfile)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: locks.holder(paths.pidfile) is None)
+    wait_until(lambda: locks.holder(paths.pidfile) is None)
     assert disk.bitmaps(paths.disk) == {"spoilt": False}
     events: list[Progress] = []
     copying.compact(paths.disk, report=events.append)
@@ -178,7 +179,7 @@ def test_killed_it_leaves_the_old_disk_and_the_next_one_tidies_up(paths: Machine
     """
     assert finish(pommel(code, paths))[0] == -signal.SIGKILL
     assert paths.disk.read_bytes() == before
-    until(lambda: not any(b"convert" in words for words in commands_in(paths.directory)))
+    wait_until(lambda: not any(b"convert" in words for words in commands_in(paths.directory)))
     copying.compact(paths.disk)
     assert [path.name for path in paths.directory.iterdir()] == [paths.disk.name]
 

@@ -18,8 +18,9 @@ from pommel.machine import events, lifecycle, state
 from pommel.machine.state import State
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, finish, make, pommel, qemus, short_home, until
+from .bare import argv, finish, make, pommel, qemus, short_home
 from .guests import make_disk
 
 
@@ -30,7 +31,7 @@ def paths() -> Iterator[MachinePaths]:
 
 
 def nothing_is_left(paths: MachinePaths) -> None:
-    until(lambda: qemus(paths) == [])
+    wait_until(lambda: qemus(paths) == [])
     assert state.observe(paths).state is State.STOPPED
     assert not any(path.exists() for path in (paths.pidfile, paths.qmp, paths.qmp_watch, state.run_file(paths)))
 
@@ -90,7 +91,7 @@ def test_a_qemu_without_our_pidfile_is_ended(paths: MachinePaths) -> None:
     words = [word.replace("qemu.pid", "elsewhere.pid") for word in argv(paths)]
     with pytest.raises(MachineError, match="does not hold"):
         lifecycle.start(paths, words)
-    until(lambda: locks.holder(paths.directory / "elsewhere.pid") is None)
+    wait_until(lambda: locks.holder(paths.directory / "elsewhere.pid") is None)
     assert state.observe(paths).state is State.STOPPED
 
 
@@ -154,7 +155,7 @@ def begun(paths: MachinePaths) -> Path:
 
 def test_ctrl_c_during_start_leaves_no_machine(paths: MachinePaths) -> None:
     starter = pommel(f"lifecycle.start(paths, {slow(paths, 30)!r})", paths, stderr=-3, start_new_session=True)
-    until(begun(paths).exists)
+    wait_until(begun(paths).exists)
     assert state.observe(paths).state is State.STARTING
     os.killpg(starter.pid, signal.SIGINT)
     assert finish(starter)[0] == -signal.SIGINT
@@ -163,12 +164,12 @@ def test_ctrl_c_during_start_leaves_no_machine(paths: MachinePaths) -> None:
 
 def test_kill_9_of_the_starter_leaves_a_machine_that_runs(paths: MachinePaths) -> None:
     starter = pommel(f"lifecycle.start(paths, {slow(paths, 0.5)!r})", paths)
-    until(begun(paths).exists)
+    wait_until(begun(paths).exists)
     assert state.observe(paths).state is State.STARTING
     starter.kill()
     finish(starter)
-    until(lambda: state.observe(paths).alive)
-    until(lambda: state.observe(paths, ask_s=1).detail == "")
+    wait_until(lambda: state.observe(paths).alive)
+    wait_until(lambda: state.observe(paths, ask_s=1).detail == "")
     assert state.observe(paths).state is State.RUNNING
     with pytest.raises(StateError):
         lifecycle.start(paths, argv(paths))

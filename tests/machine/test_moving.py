@@ -29,8 +29,9 @@ from pommel.machine import (
 )
 from pommel.machine.permission import working_on
 from pommel.paths import Home, MachinePaths
+from waits import wait_until
 
-from .bare import argv, make, until
+from .bare import argv, make
 from .guests import DISK_BYTES, count_in_ram, count_on_disk, drives, make_disk, set_count
 
 _CHANGES = {"os.rename", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
@@ -139,7 +140,7 @@ def test_linked_clones_stay_valid_or_forbid_it(home: Home, paths: MachinePaths, 
 
 def test_the_memory_of_a_machine_that_sleeps_goes_along(paths: MachinePaths, place: Path) -> None:
     lifecycle.start(paths, argv(paths, *drives(paths)))
-    until(lambda: count_in_ram(paths) > 10)
+    wait_until(lambda: count_in_ram(paths) > 10)
     with pytest.raises(StateError, match=r"is running .* and cannot be given another place for its disk"):
         moving.move(paths, paths.disk, place)
     savestate.sleep(paths)
@@ -148,7 +149,7 @@ def test_the_memory_of_a_machine_that_sleeps_goes_along(paths: MachinePaths, pla
     savestate.wake(paths)
     before = count_in_ram(paths)
     assert before > 10
-    until(lambda: count_in_ram(paths) > before)
+    wait_until(lambda: count_in_ram(paths) > before)
 
 
 def test_what_cannot_be_is_refused_and_all_stays(home: Home, paths: MachinePaths, big: Path) -> None:

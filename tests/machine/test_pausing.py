@@ -16,8 +16,9 @@ from pommel.machine.state import State
 from pommel.machine.stopping import stop
 from pommel.paths import MachinePaths
 from pommel.process import run
+from waits import wait_until
 
-from .bare import argv, end, make, obedient, short_home, until
+from .bare import argv, end, make, obedient, short_home
 from .guests import DISK_BYTES, FILLS, MIB, ask, drives, make_disk
 
 
@@ -64,9 +65,9 @@ def test_a_machine_that_is_stopped(paths: MachinePaths) -> None:
 
 def test_a_guest_that_has_powered_down_cannot_go_on(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths, "-no-shutdown", *obedient(paths, presses=1)))
-    until(lambda: (paths.directory / "said").read_bytes() == b"R")
+    wait_until(lambda: (paths.directory / "said").read_bytes() == b"R")
     ask(paths, "system_powerdown")
-    until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
+    wait_until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
     with pytest.raises(StateError, match="m cannot go on: the guest has powered down") as refusal:
         resume(paths)
     assert refusal.value.hint == "pommel stop m"
@@ -85,7 +86,7 @@ def test_a_full_disk_holds_the_machine_and_room_lets_it_go_on(small: MachinePath
     ballast = small.directory / "ballast"
     ballast.write_bytes(bytes(9 * MIB))
     lifecycle.start(small, argv(small, *drives(small)))
-    until(lambda: state.observe(small, ask_s=5).state is State.PAUSED)
+    wait_until(lambda: state.observe(small, ask_s=5).state is State.PAUSED)
     wanted = f"the host's disk is full (df -h {small.directory}): make room, then: pommel resume m"
     assert state.observe(small, ask_s=5).detail == wanted
     with pytest.raises(StateError, match="its disk cannot be written") as refusal:
@@ -94,7 +95,7 @@ def test_a_full_disk_holds_the_machine_and_room_lets_it_go_on(small: MachinePath
     assert state.observe(small, ask_s=5).state is State.PAUSED
     ballast.unlink()
     resume(small)
-    until(lambda: small.disk.stat().st_size > DISK_BYTES - MIB)  # the guest has filled its own disk to the end
+    wait_until(lambda: small.disk.stat().st_size > DISK_BYTES - MIB)  # the guest has filled its own disk to the end
     assert state.observe(small, ask_s=5).state is State.RUNNING
     assert words(small) == ["start", "running", "resumed"]
     assert stop(small, force=True).how == "quit"

@@ -19,8 +19,9 @@ from pommel.machine.permission import Work, must_allow, working_on
 from pommel.machine.record import MachineRecord
 from pommel.paths import Home, MachinePaths
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, finish, make, pommel, until
+from .bare import argv, finish, make, pommel
 from .guests import DISK_BYTES, count_in_ram, drives, is_running, make_disk
 
 WORKS = {name: work for name, work in vars(permission).items() if isinstance(work, Work)}
@@ -37,7 +38,7 @@ def paths(home: Home) -> MachinePaths:
 
 def run(paths: MachinePaths, *extra: str) -> None:
     lifecycle.start(paths, argv(paths, *drives(paths), *extra))
-    until(lambda: count_in_ram(paths) > 3)
+    wait_until(lambda: count_in_ram(paths) > 3)
 
 
 def link(home: Home, base: MachinePaths, name: str = "c") -> None:

@@ -12,8 +12,7 @@ import pytest
 from pommel import locks, process
 from pommel.errors import NotPermitted
 from pommel.machine.pinned import pin_holder
-
-from .bare import until
+from waits import wait_until
 
 HOLD = """
 import fcntl, sys, time
@@ -26,7 +25,7 @@ def child(tmp_path: Path, pidfds: str) -> Iterator[process.Detached]:
     import sys
 
     child = process.spawn_detached([sys.executable, "-c", HOLD, tmp_path / "lock"], tmp_path / "log")
-    until(lambda: locks.holder(tmp_path / "lock") is not None)
+    wait_until(lambda: locks.holder(tmp_path / "lock") is not None)
     yield child
     child.kill()
 
@@ -71,7 +70,7 @@ def test_a_holder_that_dies_meanwhile_gives_way_to_the_next(
     child: process.Detached, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gone = process.spawn_detached(["true"], tmp_path / "log")
-    until(lambda: gone.exit_status() is not None)
+    wait_until(lambda: gone.exit_status() is not None)
     answers = iter([gone.pid, child.pid, None, child.pid, child.pid])
     monkeypatch.setattr(locks, "holder", lambda _: next(answers))
     with pin_holder(tmp_path / "lock") as pinned:

@@ -14,8 +14,9 @@ from pommel.machine.qmp import Qmp
 from pommel.machine.stuck import Kind, Sample, judge
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, make, short_home, until
+from .bare import argv, make, short_home
 from .guests import COUNTS, PAINTS, ROAMS, SLEEPS, SPINS, ask, drives, make_disk
 
 
@@ -28,7 +29,7 @@ def paths() -> Iterator[MachinePaths]:
 def start(paths: MachinePaths, code: bytes, *extra: str) -> None:
     make_disk(paths.disk, code)
     lifecycle.start(paths, argv(paths, *drives(paths), "-vga", "std", *extra))
-    until(lambda: in_the_guest(paths))
+    wait_until(lambda: in_the_guest(paths))
 
 
 def in_the_guest(paths: MachinePaths) -> bool:

@@ -12,8 +12,9 @@ from pommel.errors import MachineError, StateError
 from pommel.machine import disk, lifecycle, savestate, snapshots, state
 from pommel.machine.state import State
 from pommel.paths import MachinePaths
+from waits import wait_until
 
-from .bare import argv, finish, make, pommel, short_home, until
+from .bare import argv, finish, make, pommel, short_home
 from .guests import ask, count_in_ram, count_on_disk, drives, is_running, make_disk
 
 
@@ -23,7 +24,7 @@ def paths() -> Iterator[MachinePaths]:
         made = make(home)
         make_disk(made.disk)
         lifecycle.start(made, argv(made, *drives(made)))
-        until(lambda: count_in_ram(made) > 3)
+        wait_until(lambda: count_in_ram(made) > 3)
         yield made
 
 
@@ -39,7 +40,7 @@ def test_it_goes_on_where_it_slept(paths: MachinePaths) -> None:
     start(paths, *savestate.START_ARGS)
     savestate.wake(paths)
     assert is_running(paths) and count_in_ram(paths) >= slept_at
-    until(lambda: count_in_ram(paths) > slept_at + 5)
+    wait_until(lambda: count_in_ram(paths) > slept_at + 5)
     assert savestate.asleep(paths) is None
     lifecycle.stop(paths, force=True)
     assert disk.snapshot_tags(paths.disk) == {} and disk.check(paths.disk).sound
@@ -101,7 +102,7 @@ def test_its_ram_can_be_let_go(paths: MachinePaths) -> None:
     savestate.forget(paths)
     assert savestate.asleep(paths) is None and snapshots.list_snapshots(paths) == []
     start(paths)
-    until(lambda: count_in_ram(paths) > 0)
+    wait_until(lambda: count_in_ram(paths) > 0)
 
 
 def test_who_does_not_run_or_sleep(paths: MachinePaths) -> None:

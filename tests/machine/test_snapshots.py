@@ -30,8 +30,9 @@ from pommel.machine import (
 from pommel.paths import MachinePaths
 from pommel.process import run
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, finish, make, pommel, short_home, until
+from .bare import argv, finish, make, pommel, short_home
 from .guests import MIB, NVRAM, ask, count_in_ram, count_on_disk, drives, is_running, make_disk, set_count
 
 
@@ -49,7 +50,7 @@ def start(paths: MachinePaths, *extra: str) -> int:
 
 
 def counts_on(paths: MachinePaths, beyond: int = 0) -> int:
-    until(lambda: count_in_ram(paths) > beyond)
+    wait_until(lambda: count_in_ram(paths) > beyond)
     return count_in_ram(paths)
 
 
@@ -504,7 +505,7 @@ def test_killed_while_the_machine_runs(paths: MachinePaths, act: str, moment: st
     assert status == -signal.SIGKILL
     if (act, moment) == ("load", "snapshot-load"):
         snapshots.recover(paths)  # the guest stands still until then, so that it writes nothing that may be undone
-    until(lambda: is_running(paths))
+    wait_until(lambda: is_running(paths))
     counts_on(paths, beyond=count_in_ram(paths))
     snapshots.recover(paths)
     kept = [snapshot.tag for snapshot in snapshots.list_snapshots(paths)]
@@ -551,7 +552,7 @@ def test_a_qemu_that_dies_between_two_disks_leaves_both_of_one_moment(paths: Mac
     os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    until(lambda: not snapshot_keeping.runs(paths))
+    wait_until(lambda: not snapshot_keeping.runs(paths))
     # What a QEMU does that goes from disk to disk and dies on the way.
     for path in {"none": [], "one": [paths.disk], "all": [paths.disk, other]}[done]:
         run(["qemu-img", "snapshot", "-a", "old", path])
@@ -586,7 +587,7 @@ def test_ctrl_c_while_ram_is_written_leaves_nothing(paths: MachinePaths) -> None
 
     with pytest.raises(KeyboardInterrupt):
         snapshots.save(paths, "t", report=interrupts)
-    until(lambda: is_running(paths))
+    wait_until(lambda: is_running(paths))
     counts_on(paths, beyond=count_in_ram(paths))
     nothing_is_left(paths)
 

@@ -17,8 +17,9 @@ from pommel import process
 from pommel.machine import lifecycle, logs, qmp, state
 from pommel.machine.state import Observed, State
 from pommel.paths import MachinePaths
+from waits import wait_until
 
-from .bare import argv, make, short_home, until
+from .bare import argv, make, short_home
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_qemu_that_ends_while_it_is_asked_does_not_run(running: MachinePaths) 
     seen = state.observe(running)
     assert seen.pid is not None
     os.kill(seen.pid, signal.SIGKILL)
-    until(lambda: not state.observe(running).alive)
+    wait_until(lambda: not state.observe(running).alive)
     assert [each.state for each in state.ask_all([(running, seen)], 0.1)] == [State.CRASHED]
 
 
@@ -79,7 +80,7 @@ def test_a_guest_that_ended_by_itself_has_stopped(running: MachinePaths) -> None
         await monitor.execute("quit")
 
     qmp.run(qmp.within(running.qmp, 5, leave))
-    until(lambda: not state.observe(running).alive)
+    wait_until(lambda: not state.observe(running).alive)
     assert state.observe(running) == Observed("m", State.STOPPED)
     assert state.run_file(running).exists()  # it speaks of nobody, and nobody is misled
 
@@ -135,7 +136,7 @@ def test_a_process_name_with_parentheses(paths: MachinePaths, tmp_path: Path) ->
     shutil.copy(process.which("sleep"), program)
     child = process.spawn_detached([program, "60"], tmp_path / "log")
     try:
-        until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "a) R 1 (b\n")
+        wait_until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "a) R 1 (b\n")
         state.mark_running(paths, child.pid)
         run = json.loads(state.run_file(paths).read_text())
         began = run["start_ticks"] / os.sysconf("SC_CLK_TCK")

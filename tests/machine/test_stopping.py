@@ -22,8 +22,9 @@ from pommel.machine.state import State
 from pommel.machine.stopping import Patience, stop
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, finish, listens, make, obedient, pommel, qemus, short_home, until
+from .bare import argv, finish, listens, make, obedient, pommel, qemus, short_home
 
 HURRIED = Patience(qmp_s=0.3, quit_s=5, term_s=0.3, kill_s=10)
 
@@ -86,7 +87,7 @@ def test_a_guest_that_is_past_obeying_is_quit_at_once(paths: MachinePaths) -> No
     lifecycle.start(paths, argv(paths, "-no-shutdown", *obedient(paths)))
     listens(paths)
     ask(paths, "system_powerdown")
-    until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
+    wait_until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
     stopped = stop(paths, timeout_s=60)
     assert stopped.how == "quit" and stopped.took_s < 30
 
@@ -261,7 +262,7 @@ def test_a_guest_that_ends_while_it_is_told(paths: MachinePaths) -> None:
 
     def tell() -> bool:
         ask(paths, "system_powerdown")
-        until(lambda: qemus(paths) == [] or state.observe(paths).state is State.STOPPED)
+        wait_until(lambda: qemus(paths) == [] or state.observe(paths).state is State.STOPPED)
         return False  # the connection broke off
 
     assert stop(paths, timeout_s=60, ask_guest=tell).how == "guest"

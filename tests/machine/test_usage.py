@@ -21,8 +21,7 @@ from pommel.machine.usage import (
     trim_report,
 )
 from pommel.process import run
-
-from .bare import until
+from waits import wait_until
 
 MIB = 1 << 20
 
@@ -39,10 +38,10 @@ def test_between_two_samples() -> None:
 def test_a_process_that_works() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
         try:
-            until(lambda: (found := sample_process(child.pid)) is not None and found.cpu_s >= 0.1)
+            wait_until(lambda: (found := sample_process(child.pid)) is not None and found.cpu_s >= 0.1)
             first = sample_process(child.pid)
             assert first is not None and first.rss_bytes > MIB and since_start(first).cpu_percent > 0
-            until(lambda: (found := sample_process(child.pid)) is not None and found.cpu_s >= first.cpu_s + 0.1)
+            wait_until(lambda: (found := sample_process(child.pid)) is not None and found.cpu_s >= first.cpu_s + 0.1)
             second = sample_process(child.pid)
             assert second is not None and second.began_s == first.began_s
             assert between(first, second).cpu_percent > 0
@@ -50,7 +49,7 @@ def test_a_process_that_works() -> None:
             assert counted is not None and counted >= second.cpu_s
         finally:
             child.kill()
-        until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "Z")
+        wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "Z")
         assert sample_process(child.pid) is None
 
 

@@ -18,8 +18,9 @@ from pommel.machine.state import State
 from pommel.machine.watching import Limits, watch
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
+from waits import wait_until
 
-from .bare import argv, make, qemus, short_home, until
+from .bare import argv, make, qemus, short_home
 
 QUICK = Limits(restarts=3, within_s=600, first_s=0.01, longest_s=0.02)
 SLOW = Limits(restarts=3, within_s=600, first_s=60, longest_s=60)
@@ -58,7 +59,7 @@ def kill(paths: MachinePaths) -> None:
 
 
 def running_anew(paths: MachinePaths, times: int) -> None:
-    until(lambda: words(paths).count("running") == times)
+    wait_until(lambda: words(paths).count("running") == times)
 
 
 def words(paths: MachinePaths) -> list[str]:
@@ -126,7 +127,7 @@ def test_a_crashed_machine_that_is_stopped_while_the_watch_rests(paths: MachineP
     lifecycle.start(paths, argv(paths))
     watcher = Watcher(paths, lambda: pytest.fail("it was started"), SLOW)
     kill(paths)
-    until(lambda: "restart" in words(paths))
+    wait_until(lambda: "restart" in words(paths))
     stopping.stop(paths)
     ended = watcher.end()
     assert isinstance(ended, Ended) and ended.how is How.STOPPED
@@ -136,7 +137,7 @@ def test_one_that_somebody_else_starts_is_watched_on(paths: MachinePaths) -> Non
     lifecycle.start(paths, argv(paths))
     watcher = Watcher(paths, lambda: pytest.fail("it was started twice"), SLOW)
     kill(paths)
-    until(lambda: "restart" in words(paths))
+    wait_until(lambda: "restart" in words(paths))
     lifecycle.start(paths, argv(paths))
     time.sleep(0.5)  # in which the watch must notice
     pid = state.observe(paths).pid

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from driver import wait_until
 from pommel.app.workspace import Workspace
 from pommel.menu.calls import Calls
+from waits import wait_until
 
 URL = "http://127.0.0.1:41231/?token=abc"
 

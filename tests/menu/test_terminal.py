@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from driver import Shell, wait_until
+from driver import Shell
 from pommel.process import which
+from waits import wait_until
 
 MENU = "import sys; from pommel.cli.menu import menu_command as m; sys.exit(m.main([], standalone_mode=False))"
 

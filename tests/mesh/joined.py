@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
-from isolation import patient
 from mesh.doubles import Desk
 from pommel.mesh.connection import Connection, Phase, Standing
 from pommel.mesh.membership import Membership
 from pommel.mesh.network import network
+from waits import until
 
 PATIENCE_S = 60.0
 
@@ -40,11 +39,3 @@ async def on_server(member: Membership, desk: Desk) -> AsyncIterator[Joined]:
             await asyncio.wait([living])
             if not living.cancelled():
                 living.result()
-
-
-async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Wait until it is true; return what it says."""
-    async with asyncio.timeout(patient(patience_s)):
-        while not (found := true()):
-            await asyncio.sleep(0.01)
-    return found

@@ -27,13 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from driver import cache_folder, wait_until
+from driver import cache_folder
 from isolation import patient
 from pommel.locks import hold
 from pommel.mesh.network import network
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
+from waits import wait_until
 
 VERSION = "1.1.55"
 # The second is what recordings and the multiplexer need. The server would fetch it for itself when it starts, with an

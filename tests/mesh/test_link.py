@@ -9,9 +9,10 @@ import pytest
 
 from mesh.doubles import Desk
 from mesh.fake_server import FakeServer
-from mesh.joined import Joined, until
+from mesh.joined import Joined
 from pommel.mesh.device import Notice
 from pommel.mesh.orders import Person, Power
+from waits import until
 
 FULL, SEES, ANN = 0xFFFFFFFF, 0x108, {"userid": "user//ann", "username": "ann", "sessionid": "s"}
 

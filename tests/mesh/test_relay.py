@@ -9,10 +9,11 @@ import pytest
 
 from isolation import patient
 from mesh.fake_server import FakeServer
-from mesh.joined import Joined, until
+from mesh.joined import Joined
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.viewer import ViewerStream
+from waits import until
 
 
 async def test_a_viewer_that_never_comes_is_given_up(

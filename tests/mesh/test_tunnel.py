@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer, Onlooker, tls_hash
-from mesh.joined import Joined, until
+from mesh.joined import Joined
 from pommel.errors import ProtocolError
 from pommel.mesh.device import Notice, Question
 from pommel.mesh.msh import Server
@@ -23,6 +23,7 @@ from pommel.screen.geometry import Size
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode
 from screen.doubles import MemorySink, PaintedSource
+from waits import until
 
 A, CTRL = 0x41, 0x11
 RTT = {"ctrlChannel": "102938", "type": "rtt", "time": 5}

@@ -19,7 +19,7 @@ from Xlib import X
 from isolation import patient
 from mesh.doubles import Desk, identity
 from mesh.fake_server import cut_all, tls_context
-from mesh.joined import Joined, on_server, until
+from mesh.joined import Joined, on_server
 from mesh.server import (
     ADMIN,
     GROUP,
@@ -48,6 +48,7 @@ from pommel.screen.sources.x11 import connect_x11
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode
 from screen.x_server import Painter, XServer, painter, x_server
+from waits import until
 
 SEES, TYPES_LITTLE, NO_SCREEN = 0x8 | 0x100, 0x8 | 0x1000, 0x8 | 0x10000
 A = 0x41

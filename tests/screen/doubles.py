@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterable
 
 import numpy as np
 
-from isolation import patient
 from pommel.screen.actions import Action, TypeText
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect, Size, whole
@@ -295,10 +294,3 @@ def _only_command(data: bytes) -> wire.Command:
     decoder.receive_eof()
     (command,) = decoder.events()  # one command a message, whole
     return command
-
-
-async def until(condition, timeout_s: float = 30.0) -> None:
-    """Wait until `condition()` holds."""
-    async with asyncio.timeout(patient(timeout_s)):
-        while not condition():
-            await asyncio.sleep(0.002)

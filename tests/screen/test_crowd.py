@@ -17,8 +17,9 @@ from pommel.screen.endpoint import Endpoint
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode
+from waits import until
 
-from .doubles import MemorySink, Onlooker, PaintedSource, RawEncoder, until
+from .doubles import MemorySink, Onlooker, PaintedSource, RawEncoder
 
 SIZE = Size(256, 192)
 LARGE = Size(1280, 720)

@@ -16,8 +16,9 @@ from pommel.screen.pace import FIRST_BYTES, LEAST_BYTES
 from pommel.screen.pictures import Format, Image, Style
 from pommel.screen.scaling import Scaling
 from pommel.wire import messages as wire
+from waits import until
 
-from .doubles import HIGH_WATER, Onlooker, until
+from .doubles import HIGH_WATER, Onlooker
 from .test_endpoint import SIZE, Stage, shown, staged
 
 LARGE = Size(1280, 720)  # raw: 3.7 MB

@@ -17,8 +17,9 @@ from pommel.screen.scaling import Scaling
 from pommel.screen.seams import Ended
 from pommel.wire import messages as wire
 from pommel.wire import mouse
+from waits import until
 
-from .doubles import HIGH_WATER, MemorySink, Onlooker, PaintedSource, RawEncoder, until
+from .doubles import HIGH_WATER, MemorySink, Onlooker, PaintedSource, RawEncoder
 
 SIZE = Size(200, 140)
 

@@ -19,8 +19,9 @@ from pommel.screen.tiles import Changes
 from pommel.screen.video import Chunk, VideoError
 from pommel.screen.videos import EncoderFor
 from pommel.wire import messages as wire
+from waits import until
 
-from .doubles import MemorySink, Onlooker, PaintedSource, RawEncoder, Reel, until
+from .doubles import MemorySink, Onlooker, PaintedSource, RawEncoder, Reel
 
 SIZE = Size(448, 320)
 FILM = Rect(64, 0, 320, 256)

@@ -7,10 +7,10 @@ import pytest
 
 from pommel.errors import MachineError, StateError, UsageError
 from pommel.screen import hands
+from waits import until
 
 from . import rfb_bytes as says
 from .bare_qemu import BareQemu
-from .doubles import until
 
 
 async def test_text_is_understood_by_the_guest(qemu: BareQemu) -> None:

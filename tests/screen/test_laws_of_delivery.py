@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.wire import messages as wire
+from waits import until
 
-from .doubles import HIGH_WATER, Onlooker, until
+from .doubles import HIGH_WATER, Onlooker
 from .test_endpoint import SIZE, Stage, staged
 
 LARGE = Size(1300, 700)  # more than one picture, and more than may be on its way at once

@@ -5,8 +5,9 @@ import asyncio
 from pommel.screen.geometry import Size, whole
 from pommel.screen.seams import Ended
 from pommel.wire import messages as wire
+from waits import until
 
-from .doubles import HIGH_WATER, Onlooker, until
+from .doubles import HIGH_WATER, Onlooker
 from .test_endpoint import shown, staged
 
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path, PurePosixPath
 
 from isolation import patient
@@ -22,21 +22,12 @@ from pommel.session.places import Places
 from pommel.session.service_files import agent_job
 from pommel.session.sessions import Session
 from session.launchd import Launchd
+from waits import until
 
 ANN, BOB = 12345, 12346
 PATIENCE_S = 30.0
 QUICK = Timing(arrive_s=PATIENCE_S, nobody_s=PATIENCE_S, poll_s=0.05, leave_s=1.0)
 HASTY = Timing(arrive_s=0.4, nobody_s=0.2, poll_s=0.05, leave_s=1.0)
-
-
-async def until(true: Callable[[], object], what: str = "it") -> None:
-    """Wait for something to come about."""
-    try:
-        async with asyncio.timeout(patient(PATIENCE_S)):
-            while not true():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"{what} never came about") from None
 
 
 class Child:
@@ -165,7 +156,7 @@ class Scene:
         daemon = self.daemon(timing)
         running = asyncio.ensure_future(daemon.run())
         try:
-            await until(lambda: running.done() or Path(self.places.lock).exists(), "the daemon")
+            await until(lambda: running.done() or Path(self.places.lock).exists(), what="the daemon")
             if running.done():
                 await running
             yield daemon

@@ -15,7 +15,8 @@ from pommel.session import door as door_module
 from pommel.session.challenge import MAGIC
 from pommel.session.peer import Peer, agent_expected, judge, judge_answer
 from pommel.session.peer_linux import collect, now, program_of
-from session.scene import ANN, BOB, PATIENCE_S, Scene, until
+from session.scene import ANN, BOB, PATIENCE_S, Scene
+from waits import until
 
 # perl is in every Debian: another program, run by the right user.
 PERL = (
@@ -42,10 +43,10 @@ async def refused(scene: Scene, mode: str, reason: str) -> list[str]:
             stranger = scene.start(mode, ANN)
         await until(lambda: any(reason in line for line in scene.log), reason)
         assert any("agent refused: " in line and "pid=" in line for line in scene.log)
-        await until(lambda: stranger.poll() is not None, "the stranger's end")
+        await until(lambda: stranger.poll() is not None, what="the stranger's end")
         assert viewer.shown == []
         true = scene.start("agent", ANN)
-        await until(lambda: viewer.shown, "the true agent's screen")
+        await until(lambda: viewer.shown, what="the true agent's screen")
         assert viewer.shown[0].endswith(str(true.pid).encode())
         return stranger.lines
 
@@ -87,7 +88,7 @@ async def test_one_that_says_nothing_is_in_nobodys_way(scene: Scene, monkeypatch
         silent = scene.start("silent", ANN)
         await until(lambda: silent.said("connected"))
         scene.start("agent", ANN)
-        await until(lambda: viewer.shown, "the agent's screen")
+        await until(lambda: viewer.shown, what="the agent's screen")
         await until(lambda: any("did not answer" in line for line in scene.log))
 
 
@@ -102,7 +103,7 @@ async def test_a_flood(scene: Scene) -> None:
             await asyncio.sleep(0)
         await asyncio.sleep(0.1)
         scene.start("agent", ANN)
-        await until(lambda: viewer.shown, "the agent's screen")
+        await until(lambda: viewer.shown, what="the agent's screen")
         for one in there:
             one.close()
 
@@ -183,7 +184,7 @@ class Squatter:
 
 async def agents_word(scene: Scene) -> str:
     agent = scene.start("agent", ANN)
-    await until(lambda: agent.poll() is not None, "the agent's end")
+    await until(lambda: agent.poll() is not None, what="the agent's end")
     assert agent.poll() == 1
     return "\n".join(agent.lines)
 

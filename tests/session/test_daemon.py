@@ -13,7 +13,8 @@ from isolation import patient
 from pommel.errors import BusyError, MissingProgram, NotPermitted
 from pommel.session import seat as seat_module
 from pommel.session.sessions import Session
-from session.scene import ANN, BOB, HASTY, Scene, Viewer, until
+from session.scene import ANN, BOB, HASTY, Scene, Viewer
+from waits import until
 
 
 def screens(viewer: Viewer) -> list[str]:
@@ -28,13 +29,13 @@ async def test_from_the_first_viewer_to_the_last(scene: Scene) -> None:
     async with scene.serving() as daemon, scene.launcher(ANN):
         assert scene.traces() == []
         async with scene.looking(daemon) as viewer:
-            await until(lambda: viewer.shown, "a picture")
+            await until(lambda: viewer.shown, what="a picture")
             assert scene.traces() == [f"{ANN}.sock", f"{ANN}.token", "session-active"]
             assert screens(viewer) == [f"screen of {ANN}"]
             viewer.say(b"key")
             await until(lambda: b"echo key" in viewer.shown)
             async with scene.looking(daemon) as second:
-                await until(lambda: second.shown, "the second viewer's picture")
+                await until(lambda: second.shown, what="the second viewer's picture")
                 assert second.shown[0].startswith(b"screen of")
                 assert pids(second) == pids(viewer)
                 assert daemon.viewers == 2
@@ -42,10 +43,10 @@ async def test_from_the_first_viewer_to_the_last(scene: Scene) -> None:
             await until(lambda: b"echo again" in viewer.shown)
             assert b"echo again" not in second.shown
         agent = scene.children[0]
-        await until(lambda: agent.poll() is not None, "the agent's leaving")
+        await until(lambda: agent.poll() is not None, what="the agent's leaving")
         assert agent.poll() == 0
         assert agent.lines == ["let go", "let go", "left: the daemon has hung up"]
-        await until(lambda: scene.traces() == [], "cleaning up")
+        await until(lambda: scene.traces() == [], what="cleaning up")
     assert len(scene.children) == 1
     assert Path(scene.places.signals).is_dir()
 
@@ -63,14 +64,14 @@ async def test_socket_and_token_are_the_sessions_users_in_a_directory_that_is_no
 
 async def test_the_viewer_stays_while_the_session_changes(scene: Scene) -> None:
     async with scene.serving() as daemon, scene.launcher(ANN, BOB), scene.looking(daemon) as viewer:
-        await until(lambda: screens(viewer) == [f"screen of {ANN}"], "Ann's screen")
+        await until(lambda: screens(viewer) == [f"screen of {ANN}"], what="Ann's screen")
         wish = bytes((0, 5, 0, 6, 1, 70))
         viewer.say(wish)
         await until(lambda: b"echo " + wish in viewer.shown)
         scene.active = Session(BOB, "2")
-        await until(lambda: screens(viewer) == [f"screen of {ANN}", f"screen of {BOB}"], "Bob's screen")
+        await until(lambda: screens(viewer) == [f"screen of {ANN}", f"screen of {BOB}"], what="Bob's screen")
         assert "switching session…" in viewer.told
-        await until(lambda: viewer.shown[-1] == b"echo " + wish, "the wish, told to the next agent")
+        await until(lambda: viewer.shown[-1] == b"echo " + wish, what="the wish, told to the next agent")
         viewer.say(b"key")
         await until(lambda: viewer.shown[-1] == b"echo key")
         assert scene.traces() == [f"{BOB}.sock", f"{BOB}.token", "session-active"]
@@ -78,7 +79,7 @@ async def test_the_viewer_stays_while_the_session_changes(scene: Scene) -> None:
         scene.active = None
         await until(lambda: scene.traces() == [])
         scene.active = Session(ANN, "3")
-        await until(lambda: screens(viewer)[2:] == [f"screen of {ANN}"], "Ann's next session")
+        await until(lambda: screens(viewer)[2:] == [f"screen of {ANN}"], what="Ann's next session")
         assert viewer.closed is None
 
 
@@ -86,7 +87,7 @@ async def test_a_killed_agent_is_followed_by_the_next(scene: Scene) -> None:
     async with scene.serving() as daemon, scene.launcher(ANN), scene.looking(daemon) as viewer:
         await until(lambda: pids(viewer))
         next(child for child in scene.children if child.pid == pids(viewer)[0]).kill()
-        await until(lambda: len(pids(viewer)) == 2, "the next agent")
+        await until(lambda: len(pids(viewer)) == 2, what="the next agent")
         assert viewer.told == ["switching session…"]
 
 
@@ -101,20 +102,20 @@ async def test_a_newer_agent_takes_over(scene: Scene) -> None:
 
 async def test_a_killed_daemon_and_what_it_left(scene: Scene) -> None:
     dying = scene.start("daemon", ANN)
-    await until(lambda: "session-active" in scene.traces(), "the daemon's signal")
+    await until(lambda: "session-active" in scene.traces(), what="the daemon's signal")
     agent = scene.start("agent", ANN)
-    await until(lambda: dying.said("shown: screen of"), "its viewer's picture")
+    await until(lambda: dying.said("shown: screen of"), what="its viewer's picture")
     with pytest.raises(BusyError, match=f"another daemon of pommel runs.*{dying.pid}"):
         await scene.daemon(HASTY).run()
     assert "session-active" in scene.traces()
     dying.kill()
-    await until(lambda: agent.poll() is not None, "the agent's leaving")
+    await until(lambda: agent.poll() is not None, what="the agent's leaving")
     assert agent.lines == ["let go", "left: the daemon has hung up"]
     assert scene.traces() == [f"{ANN}.sock", f"{ANN}.token", "session-active"]
     stranger = Path(scene.places.signals) / "somebodys"
     stranger.touch()
     async with scene.serving() as daemon:
-        await until(lambda: scene.traces() == ["somebodys"], "the next daemon's cleaning up")
+        await until(lambda: scene.traces() == ["somebodys"], what="the next daemon's cleaning up")
         assert any("somebodys is not ours" in line for line in scene.log)
         async with scene.launcher(ANN), scene.looking(daemon) as viewer:
             await until(lambda: viewer.shown)
@@ -133,7 +134,7 @@ async def test_squatted_names(scene: Scene, where: str) -> None:
         place = Path(scene.places.socket(ANN) if where == "socket" else scene.places.token(ANN))
         place.mkdir()
         async with scene.looking(daemon) as viewer:
-            await until(lambda: viewer.shown, "a picture all the same")
+            await until(lambda: viewer.shown, what="a picture all the same")
         await until(lambda: scene.traces() == [f"{place.name}.squatted-1"])
 
 
@@ -154,7 +155,7 @@ async def test_unsafe_directories(scene: Scene, owner: int) -> None:
 async def told(scene: Scene, *, mode: str = "agent", uids: tuple[int, ...] = ()) -> tuple[int, str]:
     """What a viewer is told that cannot be served."""
     async with scene.serving(HASTY) as daemon, scene.launcher(*uids, mode=mode), scene.looking(daemon) as viewer:
-        await until(lambda: viewer.closed is not None, "a word")
+        await until(lambda: viewer.closed is not None, what="a word")
         assert viewer.closed is not None
         assert viewer.told[-1] == viewer.closed[1]
         return viewer.closed
@@ -272,7 +273,7 @@ async def test_an_agent_whose_screen_has_ended_is_followed_by_the_next(scene: Sc
     async with scene.serving() as daemon, scene.launcher(ANN), scene.looking(daemon) as viewer:
         await until(lambda: len(pids(viewer)) == 1)
         viewer.say(what)
-        await until(lambda: len(pids(viewer)) == 2, "the next agent")
+        await until(lambda: len(pids(viewer)) == 2, what="the next agent")
         assert viewer.closed is None
 
 

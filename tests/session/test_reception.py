@@ -16,7 +16,8 @@ from pommel.errors import NotPermitted, ProtocolError
 from pommel.session.reception import Reception
 from pommel.session.seat import Seat
 from pommel.wire.viewer import ViewerStream
-from session.scene import ANN, BOB, Scene, Viewer, until
+from session.scene import ANN, BOB, Scene, Viewer
+from waits import until
 
 
 @contextlib.asynccontextmanager

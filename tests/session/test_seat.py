@@ -12,7 +12,8 @@ from pommel.session.framing import FrameDecoder, Kind, encode
 from pommel.session.seat import Seat
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode as command
-from session.scene import Viewer, until
+from session.scene import Viewer
+from waits import until
 
 PICTURE = command(wire.Picture(0, 0, b"jpeg"))
 JUMBO = command(wire.Picture(0, 0, bytes(70_000)))
@@ -62,7 +63,7 @@ async def test_wishes_are_told_to_the_next_agent_and_counts_begin_anew(viewer: V
     viewer.say(ability)
     viewer.say(command(wire.Refresh()))
     first = AgentEnd(seat)
-    await until(lambda: first.heard[-2:] == [ability, wish] or first.heard == [ability, wish], "the wishes")
+    await until(lambda: first.heard[-2:] == [ability, wish] or first.heard == [ability, wish], what="the wishes")
     await first.say(SCREEN, PICTURE, JUMBO, FILM)
     await until(lambda: len(viewer.shown) == 4)
     viewer.say(command(wire.Shown(2)))

@@ -14,7 +14,8 @@ from pommel.wire import messages as wire
 from pommel.wire import mouse
 from pommel.wire.codec import Decoder, encode
 from screen.doubles import MemorySink, PaintedSource
-from session.scene import PATIENCE_S, Scene, Viewer, until
+from session.scene import PATIENCE_S, Scene, Viewer
+from waits import until
 
 A = 0x41
 
@@ -40,16 +41,16 @@ async def test_screen_first_then_pictures_and_nothing_held_down_in_the_end(scene
             await until(lambda: "session-active" in scene.traces())
             agent = SessionAgent(scene.places, endpoint.serve, AgentOptions(pause_s=0.05))
             living = asyncio.ensure_future(agent.run())
-            await until(lambda: any(isinstance(one, wire.Picture) for one in heard(first)), "a picture")
+            await until(lambda: any(isinstance(one, wire.Picture) for one in heard(first)), what="a picture")
             async with scene.looking(daemon) as second:
                 await until(lambda: any(isinstance(one, wire.Picture) for one in heard(second)))
                 for viewer in (first, second):
                     assert heard(viewer)[0] == wire.Screen(64, 48)
                 count = len(first.shown)
                 source.paint(Rect(0, 0, 8, 8), 1)
-                await until(lambda: len(first.shown) > count, "what changed")
+                await until(lambda: len(first.shown) > count, what="what changed")
             first.say(encode(wire.Key(A, down=True)))
-            await until(lambda: sink.done, "the key")
+            await until(lambda: sink.done, what="the key")
             assert len(sink.done) == 1
         async with asyncio.timeout(patient(PATIENCE_S)):
             assert await living == "the daemon has hung up"
@@ -70,12 +71,14 @@ async def test_a_mouse_s_wheels_sides_and_movements_reach_the_session_and_it_tel
         await until(lambda: "session-active" in scene.traces())
         agent = SessionAgent(scene.places, endpoint.serve, AgentOptions(pause_s=0.05))
         living = asyncio.ensure_future(agent.run())
-        await until(lambda: wire.MouseKind(mouse.HAS_SIDES) in heard(viewer), "what the mouse is")
+        await until(lambda: wire.MouseKind(mouse.HAS_SIDES) in heard(viewer), what="what the mouse is")
         source.set_relative(True)
-        await until(lambda: wire.MouseKind(mouse.HAS_SIDES | mouse.RELATIVE) in heard(viewer), "that it is another")
+        await until(
+            lambda: wire.MouseKind(mouse.HAS_SIDES | mouse.RELATIVE) in heard(viewer), what="that it is another"
+        )
         for said in (wire.Turn(3, 4, -60, 240), wire.SideButton(3, 4, mouse.BACK, True), wire.MoveBy(-5, 6, 0)):
             viewer.say(encode(said))
-        await until(lambda: len(sink.done) >= 3, "the hands")
+        await until(lambda: len(sink.done) >= 3, what="the hands")
         assert sink.done == [TurnWheel(3, 4, 0, -60, 240), MovePointer(3, 4, BACK), MoveBy(-5, 6, BACK)]
     async with asyncio.timeout(patient(PATIENCE_S)):
         await living

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from driver import wait_until
 from pommel.progress import ignore
 from pommel.ssh import SshTarget, ssh_argv
 from pommel.trial import provision, upstream
 from pommel.trial.base import BaseImage
+from waits import wait_until
 
 from .test_upstream import recorded
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from driver import wait_until
 from pommel.trial.base import BaseImage
+from waits import wait_until
 
 from .machine import Machine
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from driver import wait_until
 from pommel.progress import ignore
 from pommel.trial.base import build_base, is_built
+from waits import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ from pommel.screen.sources.vnc import connect_vnc
 from pommel.wire.keymap import KEYBOARD, LOCK_KEYS
 from screen import rfb_bytes as says
 from screen.bare_qemu import BareQemu
-from screen.doubles import until
+from waits import until
 
 PRINTABLE = "".join(chr(code) for code in range(32, 127))
 

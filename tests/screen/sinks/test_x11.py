@@ -20,8 +20,8 @@ from isolation import patient
 from pommel.screen.actions import BACK, FORWARD, LEFT, RIGHT, MoveBy, MovePointer, PressKey, TurnWheel, TypeText
 from pommel.screen.geometry import Rect
 from pommel.screen.sources.x11 import X11Connection, connect_x11
-from screen.doubles import until
 from screen.x_server import Painter, XServer, painter, x_server
+from waits import until
 
 A, B, SHIFT = 0x41, 0x42, 0x10
 

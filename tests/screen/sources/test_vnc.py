@@ -20,7 +20,8 @@ from pommel.screen.sources.vnc import VncConnection, connect_vnc
 from pommel.wire import messages as wire
 from screen import rfb_bytes as says
 from screen.bare_qemu import POINTER_BOOT, BareQemu, bare_qemu
-from screen.doubles import Onlooker, RawEncoder, until
+from screen.doubles import Onlooker, RawEncoder
+from waits import until
 
 F1, F2, F3, F4 = (PressKey(vk, False, True) for vk in (0x70, 0x71, 0x72, 0x73))
 

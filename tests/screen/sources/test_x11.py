@@ -29,9 +29,10 @@ from pommel.screen.sources.x11 import X11Connection, connect_x11
 from pommel.screen.sources.x11_camera import POLL_S
 from pommel.wire import messages as wire
 from pommel.wire.messages import ALL_DISPLAYS, CAPS_LOCK, CursorShape, Display
-from screen.doubles import Onlooker, RawEncoder, until
+from screen.doubles import Onlooker, RawEncoder
 from screen.x_cursors import show_image
 from screen.x_server import Painter, XServer, painter, x_server
+from waits import until
 
 SIZE = Size(320, 240)
 
