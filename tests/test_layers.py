@@ -24,6 +24,7 @@ GROUND = {
     "fat",
     "foreign",
     "handles",
+    "json_file",
     "loopback",
     "marks",
     "ovmf",

@@ -7,14 +7,13 @@ has it. What a killed move left to do stands in the machine's folder, and adopti
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pommel import account, ssh
+from pommel import account, json_file, ssh
 from pommel.app import adopt_plan
 from pommel.app.adopt_plan import Plan
 from pommel.app.adopt_recognise import used_disk
@@ -24,7 +23,7 @@ from pommel.machine import boot_choices, copying, disk, leftovers, ports, record
 from pommel.machine.exclusive import serialised
 from pommel.machine.folder import OWN_BOOT_DISK
 from pommel.machine.permission import Work, must_allow
-from pommel.paths import MachinePaths, build_aside, sweep_aside, write_atomic
+from pommel.paths import MachinePaths, build_aside, sweep_aside
 from pommel.progress import Progress, Report, ignore, warn
 
 _PENDING = "adopt.json"  # in the machine's folder: a move that is not finished
@@ -170,16 +169,13 @@ def _write_pending(aside: Path, chosen: Plan) -> None:
         "inode": [seen.st_dev, seen.st_ino],
         "mtime_ns": seen.st_mtime_ns,
     }
-    write_atomic(aside / _PENDING, json.dumps(told) + "\n", mode=0o600)
+    json_file.write(aside / _PENDING, told)
 
 
 def _pending(paths: MachinePaths) -> dict[str, Any]:
-    try:
-        told = json.loads((paths.directory / _PENDING).read_text(encoding="utf-8"))
-        if isinstance(told, dict) and isinstance(told.get("disk"), str) and isinstance(told.get("path"), str):
-            return told
-    except (OSError, ValueError):
-        pass
+    told = json_file.read_object(paths.directory / _PENDING)
+    if isinstance(told.get("disk"), str) and isinstance(told.get("path"), str):
+        return told
     raise MachineError(f"{paths.directory / _PENDING} cannot be read", hint=f"look at {paths.directory}")
 
 

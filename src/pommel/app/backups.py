@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pommel import json_file
 from pommel.app.backup_plan import Planned, plan, would
 from pommel.app.workspace import Workspace
 from pommel.errors import BuildError, PommelError, UsageError
@@ -165,12 +166,12 @@ def folder_of(workspace: Workspace, paths: MachinePaths, target: Path | None) ->
 
 def known(paths: MachinePaths) -> dict[str, dict[str, Any]]:
     """Where the machine's last backups went, by the folders' ids: `path`, `point` and `created`; empty: unknown."""
-    try:
-        found = json.loads((paths.directory / NOTES).read_text())
-        wanted = ("path", "point", "created")
-        return {str(key): {each: str(value[each]) for each in wanted} for key, value in found.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
+    wanted = ("path", "point", "created")
+    return json_file.read_or(
+        paths.directory / NOTES,
+        lambda found: {str(key): {each: str(value[each]) for each in wanted} for key, value in found.items()},
+        {},
+    )
 
 
 def listed(paths: MachinePaths) -> list[dict[str, Any]]:
@@ -394,4 +395,4 @@ def _note(paths: MachinePaths, held: Held, point: Point, path: Path) -> None:
     told = {**known(paths), held.folder.id: {"path": str(path), "point": point.id, "created": point.created}}
     newest = dict(sorted(told.items(), key=lambda each: str(each[1]["created"]), reverse=True)[: _OTHERS_KEPT + 1])
     with contextlib.suppress(OSError):
-        write_atomic(paths.directory / NOTES, json.dumps(newest, indent=2) + "\n")
+        json_file.write(paths.directory / NOTES, newest, indent=2)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.app import clip_control, clip_history, clip_status, own_process
 from pommel.app.clip_history import Entry
 from pommel.app.clip_options import HAND_OVER_S, ClipOptions
@@ -23,7 +23,6 @@ from pommel.app.clip_target import Guest, find_guest
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, DeadlineError, PommelError, StateError
 from pommel.machine.spec import MachineSpec
-from pommel.paths import write_atomic
 from pommel.process import Detached
 from pommel.progress import Progress, Report, ignore, warn
 from pommel.settings import format_size
@@ -125,7 +124,7 @@ def pull_here(workspace: Workspace, guest: Guest, options: ClipOptions) -> None:
     from pommel.app import clip_once
 
     def tell(document: dict[str, Any]) -> None:
-        write_atomic(guest.paths.pulled, json.dumps({"pid": os.getpid(), **document}), mode=0o600)
+        json_file.write(guest.paths.pulled, {"pid": os.getpid(), **document})
 
     try:
         keeping = clip_once.pull_and_keep(
@@ -268,8 +267,5 @@ def _await_pulled(guest: Guest, child: Detached, report: Report) -> str:
 
 def _told_by(guest: Guest, child: Detached) -> dict[str, Any]:
     """What that process has written down; nothing yet, or of another, is {}."""
-    try:
-        told = json.loads(guest.paths.pulled.read_text())
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) and told.get("pid") == child.pid else {}
+    told = json_file.read_object(guest.paths.pulled)
+    return told if told.get("pid") == child.pid else {}

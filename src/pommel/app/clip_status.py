@@ -7,15 +7,14 @@ the names of files. Who lives is told by the lock alone: a file that a killed pr
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.app.clip_options import ClipOptions
 from pommel.app.workspace import Workspace
-from pommel.paths import ClipPaths, write_atomic
+from pommel.paths import ClipPaths
 from pommel.settings import format_size
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def _spelled(transfer: Transfer) -> str:
 def keep(paths: ClipPaths, status: ClipStatus) -> None:
     """Write a status down. A full disk costs the news, never the sync."""
     with contextlib.suppress(OSError):
-        write_atomic(paths.record, json.dumps(asdict(status)), mode=0o600)
+        json_file.write(paths.record, asdict(status))
 
 
 def forget(paths: ClipPaths) -> None:
@@ -161,9 +160,9 @@ def _ended(label: str, kept: ClipStatus | None) -> ClipStatus:
 
 def _kept(paths: ClipPaths) -> ClipStatus | None:
     """What was written down; a file that is no such thing counts as none."""
-    try:
-        told: dict[str, Any] = json.loads(paths.record.read_text())
-        made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-        return ClipStatus(**made)
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+    return json_file.read_or(paths.record, _made_of, None)
+
+
+def _made_of(told: dict[str, Any]) -> ClipStatus:
+    made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    return ClipStatus(**made)

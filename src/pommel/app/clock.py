@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import json
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from pommel import json_file
 from pommel.app import guest_root
 from pommel.app.workspace import Workspace
 from pommel.clipboard.child import Child, running
@@ -28,7 +28,7 @@ from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelErro
 from pommel.machine import state
 from pommel.machine.events import note_event
 from pommel.machine.runstate import State
-from pommel.paths import MachinePaths, write_atomic
+from pommel.paths import MachinePaths
 from pommel.ssh import SshTarget, ssh_argv
 
 OFF_S = 1.0  # from which on it is worth setting; `date` sets whole seconds
@@ -122,11 +122,10 @@ def put_right(
 
 def last_known(paths: MachinePaths) -> Clock | None:
     """What was measured last of the running machine's guest; None: nothing yet."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        told = json.loads((paths.runtime / _KEPT).read_text())
-        if told.pop("pid") == state.observe(paths).pid:
-            return Clock(**told)
-    return None
+    pid = state.observe(paths).pid
+    return json_file.read_or(
+        paths.runtime / _KEPT, lambda told: Clock(**told) if told.pop("pid") == pid else None, None
+    )
 
 
 def checks(workspace: Workspace, name: str) -> Iterator[tuple[str, Level, str, str | None]]:
@@ -162,7 +161,7 @@ def _talk(workspace: Workspace, name: str, may_set: bool, lost_s: float | None, 
     if found.after_s is not None:
         note_event(paths, "clock set", f"it was {spell(found.offset_s)}; now it is {spell(found.after_s)}")
     with contextlib.suppress(OSError):  # it is told all the same
-        write_atomic(paths.runtime / _KEPT, json.dumps({**found.as_dict(), "pid": seen.pid}))
+        json_file.write(paths.runtime / _KEPT, {**found.as_dict(), "pid": seen.pid})
     return found
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pommel import locks, private
+from pommel import json_file, locks, private
 from pommel.app import own_process
 from pommel.app.console_listening import Listening
 from pommel.app.console_tls import TlsWish, check, tls_of, wish_for
@@ -25,7 +25,7 @@ from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import DeadlineError, MachineError, NotPermitted, StateError
 from pommel.machine import state
 from pommel.machine.events import Word, note_event
-from pommel.paths import MachinePaths, write_atomic
+from pommel.paths import MachinePaths
 
 if TYPE_CHECKING:
     from pommel.app.relay import Relay
@@ -275,7 +275,7 @@ def renew(workspace: Workspace, name: str, *, only_session: bool = False) -> Con
         elif files.console_record.exists():
             with locks.hold(files.console_lock, busy=f"the console of {name} is just starting"):
                 kept = _kept(files)
-                write_atomic(files.console_record, json.dumps({"port": kept.get("port")}), mode=0o600)
+                json_file.write(files.console_record, {"port": kept.get("port")})
     return find(_files(paths, only_session))
 
 
@@ -329,9 +329,7 @@ def _tell_viewers(paths: MachinePaths, visitors: Sequence[Visitor]) -> None:
 
 
 def _viewers(paths: MachinePaths) -> list[Viewer]:
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return [Viewer(**one) for one in json.loads(paths.console_viewers.read_text())]
-    return []
+    return json_file.read_or(paths.console_viewers, lambda found: [Viewer(**one) for one in found], [])
 
 
 def _keep(paths: MachinePaths, server: ConsoleServer, asked: Listening) -> None:
@@ -346,16 +344,12 @@ def _keep(paths: MachinePaths, server: ConsoleServer, asked: Listening) -> None:
         "asked": asked.document(),
         **server.secrets.document(),
     }
-    write_atomic(paths.console_record, json.dumps(document), mode=0o600)
+    json_file.write(paths.console_record, document)
 
 
 def _kept(paths: MachinePaths) -> dict[str, Any]:
     """What the last console left. A file that cannot be read as such counts as none: it is made anew."""
-    try:
-        document = json.loads(paths.console_record.read_text())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return json_file.read_object(paths.console_record)
 
 
 def _running(workspace: Workspace, name: str) -> MachinePaths:

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.app.console_tls import TlsWish, tls_of
 from pommel.errors import NotPermitted, StateError, UsageError
 from pommel.session import admission
@@ -306,8 +306,4 @@ def _write(places: Places, document: Mapping[str, object]) -> None:
 
 def read_record(places: Places) -> dict[str, Any]:
     """What the last daemon wrote down; nothing if it cannot be read: only root may."""
-    try:
-        document = json.loads(Path(places.record).read_text())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return json_file.read_object(Path(places.record))

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.app.workspace import Workspace
-from pommel.paths import Home, MachinePaths, write_atomic
+from pommel.paths import Home, MachinePaths
 
 if TYPE_CHECKING:
     from pommel.mesh.membership import Membership
@@ -53,7 +52,7 @@ def keep(home: Home, machines: Mapping[str, MeshStatus]) -> None:
     """Write down how the machines of this process stand. A full disk costs the news, never the connections."""
     document = {"pid": os.getpid(), "machines": {name: status.as_dict() for name, status in machines.items()}}
     with contextlib.suppress(OSError):
-        write_atomic(home.mesh.record, json.dumps(document), mode=0o600)
+        json_file.write(home.mesh.record, document)
 
 
 def forget(home: Home) -> None:
@@ -81,11 +80,11 @@ def standings(home: Home) -> dict[str, MeshStatus]:
     pid = locks.holder(home.mesh.lock)
     if pid is None:
         return {}
-    try:
-        said = json.loads(home.mesh.record.read_text())
+
+    def made_of(said: dict[str, Any]) -> dict[str, MeshStatus]:
         return {name: MeshStatus(**one) for name, one in said["machines"].items()} if said["pid"] == pid else {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not yet written, or another version's
-        return {}
+
+    return json_file.read_or(home.mesh.record, made_of, {})
 
 
 def standing(workspace: Workspace, paths: MachinePaths) -> str | None:

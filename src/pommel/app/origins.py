@@ -13,11 +13,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pommel import json_file
 from pommel.app import upstreams
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import CommandFailed, UpstreamError
@@ -27,7 +28,6 @@ from pommel.overlay import files, patches, pristine, undo, upstream
 from pommel.overlay.capture import Captured
 from pommel.overlay.journal import AppliedPatch
 from pommel.overlay.laying import Overlay
-from pommel.paths import write_atomic
 
 _FORMAT = 1  # raise it when the same input gives other stages
 _KEPT = 64  # captures that the cache holds at most
@@ -149,16 +149,14 @@ def _key(spec: MachineSpec, checkout: Path, commit: str, overlay: Overlay) -> st
 
 
 def _load(path: Path) -> list[Stage] | None:
-    try:
-        kept: Mapping[str, Any] = json.loads(path.read_text())
-        return [Stage(str(origin), tuple(map(str, words))) for origin, words in kept["stages"]]
-    except (OSError, ValueError, KeyError, TypeError):  # absent, or damaged: capture again
-        return None
+    return json_file.read_or(
+        path, lambda kept: [Stage(str(origin), tuple(map(str, words))) for origin, words in kept["stages"]], None
+    )
 
 
 def _save(path: Path, stages: list[Stage]) -> None:
     with contextlib.suppress(OSError):  # a full disk costs time, no more
-        write_atomic(path, json.dumps({"stages": [[stage.origin, list(stage.words)] for stage in stages]}))
+        json_file.write(path, {"stages": [[stage.origin, list(stage.words)] for stage in stages]})
         by_age = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
         for old in by_age[_KEPT:]:
             old.unlink(missing_ok=True)

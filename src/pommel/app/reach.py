@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.app import passt
 from pommel.app.workspace import Workspace
 from pommel.errors import AddressError, PommelError, StateError
@@ -89,20 +88,20 @@ def as_kept(network: Network) -> dict[str, Any]:
 
 def kept(paths: MachinePaths) -> Network:
     """What the last start gave the machine; a forward where nothing is known."""
-    try:
-        found: Any = json.loads((paths.directory / STARTED).read_text())["network"]
-        return Network(
-            bool(found["forward"]),
-            tuple(map(str, found["macs"])),
-            tuple(map(int, found.get("ports", ()))),
-            tuple(map(str, found.get("forwards", ()))),
-            tuple(map(int, found.get("reverse", ()))),
-            str(found.get("services", "")),
-            bool(found.get("passt", False)),
-            str(found.get("shares", "")),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return Network()
+    return json_file.read_or(paths.directory / STARTED, lambda started: _network_of(started["network"]), Network())
+
+
+def _network_of(found: Mapping[str, Any]) -> Network:
+    return Network(
+        bool(found["forward"]),
+        tuple(map(str, found["macs"])),
+        tuple(map(int, found.get("ports", ()))),
+        tuple(map(str, found.get("forwards", ()))),
+        tuple(map(int, found.get("reverse", ()))),
+        str(found.get("services", "")),
+        bool(found.get("passt", False)),
+        str(found.get("shares", "")),
+    )
 
 
 def _network(spec: MachineSpec, paths: MachinePaths) -> Network:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.app import beside, console, device_checks, guest, passt, reach, sharing
 from pommel.app.machines import Status, status
 from pommel.app.workspace import TRIAL, Workspace
@@ -20,7 +19,7 @@ from pommel.machine.events import note_event
 from pommel.machine.exclusive import serialised
 from pommel.machine.permission import STARTED, STARTED_THROWAWAY, must_not_sleep, sleeps, working_on
 from pommel.machine.runstate import Ended
-from pommel.paths import MachinePaths, write_atomic
+from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore, note, warn
 
 if TYPE_CHECKING:
@@ -372,7 +371,7 @@ def _remember_start(
     """Keep what was said for this start, since a restart means the same machine, and which network it got."""
     told = {"flags": dict(flags or {}), "choice": asdict(choice), "network": reach.as_kept(network)}
     with contextlib.suppress(OSError):  # a full disk: the machine runs, and a restart is a plain one
-        write_atomic(paths.directory / reach.STARTED, json.dumps(told))
+        json_file.write(paths.directory / reach.STARTED, told)
 
 
 def last_choice(paths: MachinePaths) -> BootChoice:
@@ -381,8 +380,8 @@ def last_choice(paths: MachinePaths) -> BootChoice:
 
 
 def _last_start(paths: MachinePaths) -> tuple[dict[str, Any], BootChoice]:
-    try:
-        kept = json.loads((paths.directory / reach.STARTED).read_text())
-        return dict(kept["flags"]), BootChoice(**kept["choice"])
-    except (OSError, ValueError, KeyError, TypeError):  # none, or another version's
-        return {}, _USUAL
+    return json_file.read_or(
+        paths.directory / reach.STARTED,
+        lambda kept: (dict(kept["flags"]), BootChoice(**kept["choice"])),
+        ({}, _USUAL),
+    )

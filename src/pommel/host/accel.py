@@ -9,7 +9,6 @@ restart changes it: a host that is a guest itself, and whose KVM only emulates.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import time
@@ -17,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pommel import process
+from pommel import json_file, process
 from pommel.host import kvm_state
 from pommel.host.cpu import read_cpu
 from pommel.host.kvm_probe import (
@@ -30,7 +29,6 @@ from pommel.host.kvm_probe import (
     probe_argv,
     read_end,
 )
-from pommel.paths import write_atomic
 
 __all__ = ["Accel", "KvmAnswer", "choose", "probe_kvm", "run_probe"]
 
@@ -71,7 +69,7 @@ def probe_kvm(
         host_is_guest = "hypervisor" in read_cpu().flags
     if answer.works or (lasting and host_is_guest):
         with contextlib.suppress(OSError):  # an answer that cannot be kept is asked again, no more
-            write_atomic(store, json.dumps({"key": key, "works": answer.works, "reason": answer.reason}))
+            json_file.write(store, {"key": key, "works": answer.works, "reason": answer.reason})
     return answer
 
 
@@ -134,12 +132,12 @@ def _key(qemu: str, cpu: str, modules: Path) -> list[str | int]:
 
 
 def _remembered(store: Path, key: list[str | int]) -> KvmAnswer | None:
-    try:
-        kept: Any = json.loads(store.read_text())
+
+    def made_of(kept: dict[str, Any]) -> KvmAnswer | None:
         if kept["key"] == key and isinstance(kept["works"], bool) and isinstance(kept["reason"], str):
             age_s = time.time() - store.stat().st_mtime
             if kept["works"] or 0 <= age_s < _NO_S:
                 return KvmAnswer(kept["works"], kept["reason"], cached=True)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # absent or damaged: ask again
-    return None
+        return None
+
+    return json_file.read_or(store, made_of, None)

@@ -7,15 +7,13 @@ some devices into packages of their own (QEMU's modules). So the very QEMU is as
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
+from pommel import json_file
 from pommel.errors import PommelError
-from pommel.paths import write_atomic
 from pommel.process import run
 
 _ASK_S = 10.0
@@ -34,7 +32,7 @@ def lacking(qemu: Path, wanted: Collection[str], cache: Path) -> list[str]:
     if not found:
         return []
     with contextlib.suppress(OSError):
-        write_atomic(store, json.dumps({"key": _key(qemu), "devices": sorted(found)}))
+        json_file.write(store, {"key": _key(qemu), "devices": sorted(found)})
     return [one for one in wanted if one not in found]
 
 
@@ -52,11 +50,9 @@ def _asked(qemu: Path) -> frozenset[str]:
 
 
 def _kept(store: Path, qemu: Path) -> frozenset[str]:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: ask
-        kept: Any = json.loads(store.read_text())
-        if kept["key"] == _key(qemu):
-            return frozenset(kept["devices"])
-    return frozenset()
+    return json_file.read_or(
+        store, lambda kept: frozenset(kept["devices"] if kept["key"] == _key(qemu) else ()), frozenset[str]()
+    )
 
 
 def _key(qemu: Path) -> list[str | int]:

@@ -6,13 +6,11 @@ Asked once for each binary and remembered: QEMU takes a thirtieth of a second to
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
-from pommel.paths import write_atomic
+from pommel import json_file
 from pommel.process import run
 
 _ASK_S = 10.0
@@ -25,14 +23,15 @@ def qemu_version(qemu: str, cache: Path) -> tuple[int, ...]:
         DeadlineError, CommandFailed: it does not start.
     """
     store, key = cache / "qemu-version.json", _key(qemu)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: ask
-        kept: Any = json.loads(store.read_text())
-        if kept["key"] == key:
-            return tuple(int(part) for part in kept["version"])
+    known = json_file.read_or(
+        store, lambda kept: tuple(int(part) for part in kept["version"]) if kept["key"] == key else None, None
+    )
+    if known is not None:
+        return known
     found = re.search(r"version (\d+(?:\.\d+)*)", run([qemu, "--version"], timeout_s=_ASK_S).text)
     version = tuple(int(part) for part in found[1].split(".")) if found else ()
     with contextlib.suppress(OSError):
-        write_atomic(store, json.dumps({"key": key, "version": version}))
+        json_file.write(store, {"key": key, "version": version})
     return version
 
 

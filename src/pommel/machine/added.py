@@ -6,12 +6,12 @@ Beside pommel.toml, which Pommel never writes. And reverse.json: where each port
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pommel import json_file
 from pommel.machine import kept
 from pommel.machine.forwards import Forward, Reverse, parse_forward, parse_reverse
 from pommel.paths import MachinePaths
@@ -63,11 +63,11 @@ def lead(paths: MachinePaths, reverse: Iterable[Reverse]) -> None:
 
 def leads(paths: MachinePaths) -> tuple[Reverse, ...]:
     """Where the guest's connections lead now; nowhere, where that cannot be read."""
-    try:
-        found: Any = json.loads((paths.directory / LEADS).read_text(encoding="utf-8"))
-        return tuple(Reverse(int(port), str(host), int(target)) for port, (host, target) in found.items())
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return ()
+    return json_file.read_or(
+        paths.directory / LEADS,
+        lambda found: tuple(Reverse(int(port), str(host), int(target)) for port, (host, target) in found.items()),
+        (),
+    )
 
 
 def _added(found: Any) -> Added:

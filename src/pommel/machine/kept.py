@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pommel import json_file
 from pommel.errors import MachineError
-from pommel.paths import write_atomic
 
 T = TypeVar("T")
 _FORMAT = 1
@@ -27,7 +27,7 @@ def load(path: Path, parse: Callable[[Any], T], absent: T, *, hint: str) -> T:
         return parse(found)
     except FileNotFoundError:
         return absent
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
+    except json_file.WRONG as wrong:
         raise MachineError(f"{path} cannot be used: {wrong}", hint=hint) from wrong
 
 
@@ -43,6 +43,6 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
         MachineError: the disk is full, or may not be written to.
     """
     try:
-        write_atomic(path, json.dumps(document, indent=1) + "\n")
+        json_file.write(path, document, indent=1)
     except OSError as failure:
         raise MachineError(f"{path} cannot be written: {failure}") from failure

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pommel import json_file
 from pommel.errors import MachineError
-from pommel.paths import write_atomic
 
 NAME = "moved.json"
 
@@ -68,7 +68,7 @@ def write(directory: Path, moved: Moved) -> None:
     if moved == Moved():
         (directory / NAME).unlink(missing_ok=True)
         return
-    write_atomic(directory / NAME, json.dumps(asdict(moved), indent=2) + "\n", mode=0o600)
+    json_file.write(directory / NAME, asdict(moved), indent=2)
 
 
 def own_files(directory: Path) -> list[Path]:

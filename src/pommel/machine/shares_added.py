@@ -6,12 +6,10 @@ reads. Both are the machine's own: a clone gets neither.
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from pommel import json_file
 from pommel.machine import kept
 from pommel.machine.shares import Share, bound, parse_share
 from pommel.paths import MachinePaths
@@ -66,7 +64,6 @@ def serve(
 
 def served(paths: MachinePaths) -> dict[Share, str]:
     """What the guest's next connection gets, each with its folder's real path; nothing, where that cannot be read."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        found: Any = json.loads((paths.directory / LIVE).read_text(encoding="utf-8"))
-        return {parse_share(text): str(folder) for text, folder in found["names"]}
-    return {}
+    return json_file.read_or(
+        paths.directory / LIVE, lambda found: {parse_share(text): str(folder) for text, folder in found["names"]}, {}
+    )

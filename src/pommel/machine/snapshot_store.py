@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pommel import json_file
 from pommel.errors import MachineError, StateError
 from pommel.machine.snapshot_record import Snapshot, parse, render
 from pommel.paths import MachinePaths, build_aside, write_atomic
@@ -104,7 +105,7 @@ def forget(paths: MachinePaths) -> None:
 
 def begin_load(paths: MachinePaths, loading: Loading) -> None:
     """Note that a load begins."""
-    write_atomic(_journal(paths), json.dumps(asdict(loading)))
+    json_file.write(_journal(paths), asdict(loading))
 
 
 def loading(paths: MachinePaths) -> Loading | None:

@@ -9,7 +9,6 @@ a file which a kill -9 or a power cut left behind is seen to speak of nobody.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pommel import locks
+from pommel import json_file, locks
 from pommel.errors import PommelError
 from pommel.handles import start_ticks
 from pommel.machine import logs
 from pommel.machine.journal import telling
 from pommel.machine.runstate import FULL, NO_ROOM, Observed, State, read_status
-from pommel.paths import MachinePaths, write_atomic
+from pommel.paths import MachinePaths
 
 if TYPE_CHECKING:
     from pommel.machine.qmp import Qmp
@@ -152,15 +151,12 @@ async def is_disk_full(monitor: Qmp) -> bool:
 def _save(paths: MachinePaths, phase: str, pid: int, accel: str | None) -> None:
     ticks = start_ticks(pid)
     if ticks is not None:  # None: it is gone, and there is nothing to record
-        write_atomic(run_file(paths), json.dumps(asdict(Run(phase, pid, ticks, _boot_id(), accel, str(paths.runtime)))))
+        json_file.write(run_file(paths), asdict(Run(phase, pid, ticks, _boot_id(), accel, str(paths.runtime))))
 
 
 def _load(path: Path) -> Run | None:
-    try:
-        run = Run(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # absent or damaged: it speaks of nobody
-        return None
-    return run if isinstance(run.pid, int) and run.pid > 0 else None
+    run = json_file.read_or(path, lambda found: Run(**found), None)  # absent or damaged: it speaks of nobody
+    return run if run is not None and isinstance(run.pid, int) and run.pid > 0 else None
 
 
 def _boot_id() -> str:

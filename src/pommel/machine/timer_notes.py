@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pommel import private
+from pommel import json_file, private
 from pommel.machine import snapshot_store
-from pommel.paths import MachinePaths, write_atomic
+from pommel.paths import MachinePaths
 
 Stamps = Mapping[str, Sequence[int]]
 
@@ -42,14 +41,15 @@ class Notes:
 
 def load(paths: MachinePaths) -> Notes:
     """The notes; empty ones where there are none, or none that can be read."""
-    try:
-        found = Notes(**json.loads(_path(paths).read_text(encoding="utf-8")))
-        texts = isinstance(found.looked, str) and isinstance(found.failed, str)
-        whole = texts and (found.files is None or isinstance(found.files, dict))
-        if whole and (found.looked_at is None or found.looked_at.tzinfo is not None):
-            return found
-    except (OSError, ValueError, TypeError, RecursionError):
-        pass
+    return json_file.read_or(_path(paths), _made_of, Notes())
+
+
+def _made_of(told: dict[str, Any]) -> Notes:
+    found = Notes(**told)
+    texts = isinstance(found.looked, str) and isinstance(found.failed, str)
+    whole = texts and (found.files is None or isinstance(found.files, dict))
+    if whole and (found.looked_at is None or found.looked_at.tzinfo is not None):
+        return found
     return Notes()
 
 
@@ -57,7 +57,7 @@ def save(paths: MachinePaths, **changes: Any) -> None:
     """Change the notes. Never raises: a full disk loses them."""
     with contextlib.suppress(OSError):
         private.make_folder(snapshot_store.folder(paths))
-        write_atomic(_path(paths), json.dumps(asdict(replace(load(paths), **changes))))
+        json_file.write(_path(paths), asdict(replace(load(paths), **changes)))
 
 
 def stamps(files: Sequence[Path]) -> Stamps | None:

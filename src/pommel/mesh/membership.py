@@ -13,13 +13,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pommel import private
+from pommel import json_file, private
 from pommel.errors import PommelError, StateError
 from pommel.mesh.agent import MACOS_UNIVERSAL, check_agent_id
 from pommel.mesh.identity import keep_identity, read_identity
 from pommel.mesh.keys import Identity
 from pommel.mesh.msh import Msh, parse_msh
-from pommel.paths import write_atomic
 
 _RECORD, _IDENTITY = "joined.json", "identity.pem"
 
@@ -114,4 +113,4 @@ def _read(folder: Path) -> _Record:
 
 
 def _write(folder: Path, record: _Record) -> None:
-    write_atomic(folder / _RECORD, json.dumps(asdict(record)), mode=0o600)
+    json_file.write(folder / _RECORD, asdict(record))

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pommel import json_file
 from pommel.errors import UpstreamError
 from pommel.overlay.undo import digest
-from pommel.paths import write_atomic
 
 PATCHES, FILES = ".git/pommel/patches.json", ".git/pommel/files.json"
 ORIGINALS = ".git/pommel/originals"
@@ -54,7 +54,7 @@ def read_patches(checkout: Path) -> Patches:
 
 def write_patches(checkout: Path, patches: Patches) -> None:
     """Remember them; the caller saved `PATCHES` before (`all_or_nothing`)."""
-    write_atomic(checkout / PATCHES, json.dumps(asdict(patches), indent=1))
+    json_file.write(checkout / PATCHES, asdict(patches), indent=1)
 
 
 def read_files(checkout: Path) -> dict[str, PlacedFile]:
@@ -64,7 +64,7 @@ def read_files(checkout: Path) -> dict[str, PlacedFile]:
 
 def write_files(checkout: Path, files: dict[str, PlacedFile]) -> None:
     """Remember them; the caller saved `FILES` before (`all_or_nothing`)."""
-    write_atomic(checkout / FILES, json.dumps({name: asdict(each) for name, each in files.items()}, indent=1))
+    json_file.write(checkout / FILES, {name: asdict(each) for name, each in files.items()}, indent=1)
 
 
 def left_by_us(checkout: Path) -> dict[str, str | None]:

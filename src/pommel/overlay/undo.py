@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pommel import json_file
 from pommel.errors import BusyError, UpstreamError
 from pommel.locks import hold
 from pommel.overlay.git import git
@@ -142,7 +143,7 @@ def _save(checkout: Path, paths: list[str], aside: Path, to: str | None) -> None
             shutil.copyfile(path, aside / str(number))
         entries.append((name, mode))
     moving = {"from": head(checkout), "to": to} if to else None
-    write_atomic(aside / "record.json", json.dumps({"files": entries, "moving": moving}))
+    json_file.write(aside / "record.json", {"files": entries, "moving": moving})
 
 
 def _put_back(checkout: Path, folder: Path) -> None:
