@@ -23,5 +23,4 @@ PAIRS: tuple[tuple[str, str, str], ...] = (
 )
 # Any code file of theirs, for the question whether there is one at all.
 PATTERNS = tuple(dict.fromkeys(f"{folder}/{code}" for folder, code, _ in PAIRS))
-FOUR_MIB = 4 << 20
 INSTALL = "install the firmware: OVMF, which is called ovmf, edk2-ovmf, edk2-bin or qemu-ovmf-x86_64"

@@ -17,7 +17,7 @@ from machine.guests import count_on_disk, make_disk, set_count
 from pommel.app import adopt, clones, disks, machines
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError, UsageError
-from pommel.machine import boot_choices, cloning, disk, record
+from pommel.machine import cloning, disk, record
 from pommel.opencore import reading
 from pommel.paths import Home
 
@@ -262,13 +262,6 @@ def test_an_existing_name_is_refused_and_nothing_is_left(workspace: Workspace, f
         adopt.adopt(folder, name="mac", workspace=workspace)
     with pytest.raises(PommelError, match="cannot be a machine's name"):
         adopt.adopt(folder, name="../x", workspace=workspace)
-
-
-def test_the_suggestion_is_for_a_used_disk(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert adopt.suggestion(folder) is None and adopt.suggestion(root) is None  # nothing is installed on 8 MiB
-    monkeypatch.setattr(boot_choices, "INSTALLED_BYTES", 4096)
-    assert adopt.suggestion(folder) == f"{folder / 'mac_hdd_ng.img'} holds a Mac already: pommel adopt {folder}"
-    assert adopt.suggestion(root) is None and adopt.suggestion(root / "nothing") is None
 
 
 def test_a_record_keeps_what_was_taken(workspace: Workspace, folder: Path) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 from pommel import account, json_file, ssh
 from pommel.app import adopt_plan
 from pommel.app.adopt_plan import Plan
-from pommel.app.adopt_recognise import used_disk
 from pommel.app.workspace import Workspace
 from pommel.errors import BuildError, MachineError, StateError, UsageError
-from pommel.machine import boot_choices, copying, disk, leftovers, ports, record, taking
+from pommel.machine import copying, disk, leftovers, ports, record, taking
 from pommel.machine.exclusive import serialised
 from pommel.machine.folder import OWN_BOOT_DISK
 from pommel.machine.permission import Work, must_allow
@@ -102,16 +101,6 @@ def finish(paths: MachinePaths, *, report: Report = ignore) -> None:
         (paths.directory / _PENDING).unlink()
         taking.sync_folder(paths.directory)
         report(Progress("move", f"the disk is in {paths.directory}", finished=True))
-
-
-def suggestion(folder: Path) -> str | None:
-    """What to type where a folder holds the used disk of another tool's machine; None: it holds none."""
-    found = used_disk(folder)
-    if found is None:
-        return None
-    size = found.stat().st_blocks * 512
-    installed, _ = boot_choices.judge_installed(None, size)
-    return f"{found} holds a Mac already: pommel adopt {folder}" if installed else None
 
 
 def _build(workspace: Workspace, paths: MachinePaths, chosen: Plan, report: Report) -> None:

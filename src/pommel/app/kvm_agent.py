@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pommel.app.kvm import Connection
     from pommel.screen.endpoint import Endpoint
 
-LEAVE_S = 2.0
 _VIEWERS_LEAVE_S = 1.0
 _HARD_END_S = 1.8  # what is left of the two seconds when nothing else has ended us
 _DISPLAY_S = 8.0  # a session that has just begun may not have its display yet

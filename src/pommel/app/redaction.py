@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 USER, HOST, HOME, SECRET = "<user>", "<host>", "~", "<secret>"
-SERIAL, UUID, MAC, ADDRESS, MESH = "<serial>", "<uuid>", "<mac>", "<address>", "<mesh id>"
+SERIAL, UUID, MAC, MESH = "<serial>", "<uuid>", "<mac>", "<mesh id>"
 Instead = str | Callable[[re.Match[str]], str]
 
 _LABEL = r"<[a-z~_ ]+>"  # what stands for something that was taken out

@@ -12,7 +12,6 @@ from typing import Protocol
 from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, Content
 from pommel.errors import PommelError, StateError
 
-SELECTIONS = ("CLIPBOARD", "PRIMARY")
 # How long a paste waits for files. Qt's programs give up after 5 s, GTK's after 30; the files are fetched nevertheless.
 PASTE_S = 25.0
 

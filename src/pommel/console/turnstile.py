@@ -119,7 +119,6 @@ class Turnstile:
         self._admitted: dict[int, _Guest] = {}  # the one that has not asked for the longest time first
         self._arriving: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.evicted = 0
 
     # --- the listening sockets ---
 
@@ -273,7 +272,6 @@ class Turnstile:
         silent = (at for at, guest in self._strangers.items() if guest.silent)
         guest = self._strangers.pop(next(silent, next(iter(self._strangers))))
         if not guest.gone:
-            self.evicted += 1
             guest.throw_out()
 
     # --- those who were admitted ---

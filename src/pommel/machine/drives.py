@@ -184,11 +184,6 @@ def _plugs(line: CommandLine) -> dict[str | None, list[Argument]]:
     return found
 
 
-def plugs_of(line: CommandLine, name: str | None, key: str = "drive") -> tuple[Argument, ...]:
-    """The devices that are plugged into what is called `name`, by `drive=NAME` or another key."""
-    return line.find("device", where=lambda a: name is not None and _keyed(a).get(key) == name)
-
-
 def without_drive(line: CommandLine) -> tuple[Argument, ...]:
     """The devices that want a drive which nothing on the line makes."""
     made = {_keyed(a).get("node-name" if a.name == "blockdev" else "id") for a in line.find("drive", "blockdev")}

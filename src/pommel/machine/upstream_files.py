@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pommel.errors import UpstreamError
 from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.disk_facts import DiskFacts, Facts
-from pommel.machine.drives import Drive, drives_in, plugs_of, with_drives_spelled_out, without_drive
+from pommel.machine.drives import Drive, drives_in, with_drives_spelled_out, without_drive
 from pommel.machine.keyed import Keyed
 
 _MACHINE = re.compile(r"machdd|mac_?hdd.*|systemdisk", re.IGNORECASE)
@@ -195,11 +195,6 @@ def keys_of(further: Sequence[Drive]) -> dict[str, Drive]:
         number = next(n for n in range(1, 99) if (key if n == 1 else f"{key}-{n}") not in found)
         found[key if number == 1 else f"{key}-{number}"] = drive
     return found
-
-
-def devices_of(line: CommandLine, backend: Argument, key: str) -> tuple[Argument, ...]:
-    """The devices that are plugged into a backend, by `drive=ID` or `netdev=ID`."""
-    return plugs_of(line, Keyed.parse(backend.name, backend.value or "").get("id"), key)
 
 
 def unreadable(line: CommandLine, what: str, wanted: str, *names: str, hint: str | None = None) -> UpstreamError:

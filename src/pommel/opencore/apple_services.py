@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-FIRST_MACOS = 15  # before it, Apple's services do not ask
 _MIN_KERNEL = "24.0.0"
 _SWAPS = (
     (b"hibernatehidready\0hibernatecount\0", b"hibernatehidready\0hv_vmm_present\0"),

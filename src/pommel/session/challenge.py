@@ -42,7 +42,6 @@ class DaemonSide:
     def __init__(self, token: bytes, nonce: bytes, binding: bytes) -> None:
         self._token, self._nonce, self._binding = _sized(token), _sized(nonce), binding
         self.greeting = b"C" + nonce
-        self._agent_nonce = b""
 
     def accept(self, answer: bytes) -> bytes:
         """Check the agent's answer of 64 bytes and return what proves the daemon to it.

@@ -12,7 +12,7 @@ yet there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 from pommel.errors import WireError
 from pommel.wire import bodies
@@ -25,8 +25,6 @@ MAX_JUMBO = 0xFFFFFF  # MeshCentral's viewer reads the low 24 bits of N only
 _HEADER = struct.Struct(">HH")
 _JUMBO_HEADER = struct.Struct(">HHI")
 _N = struct.Struct(">I")
-
-ReadExact = Callable[[int], Generator[None, None, bytes]]
 
 
 def encode(message: Command) -> bytes:
