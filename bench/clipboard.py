@@ -31,7 +31,7 @@ from pommel.clipboard.content import FORMS as ALL_FORMS
 from pommel.clipboard.content import PNG, TEXT, URIS, content_of, text_of
 from pommel.clipboard.engine import Side
 from pommel.clipboard.host import Desktop, host_clipboard
-from pommel.clipboard.sync import Settings, State, Sync
+from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.clipboard.uris import uri_list
 
 FORMS = frozenset({TEXT, PNG})
@@ -75,7 +75,7 @@ async def ours(sshd: Sshd, display: str) -> AsyncIterator[Sync]:
     async with host_clipboard(Desktop("x11", display)) as host:
         sync = Sync(sshd.ssh, host)
         running = asyncio.ensure_future(sync.run())
-        while sync.snapshot.state is not State.SYNCING:
+        while sync.snapshot.state is not SyncState.SYNCING:
             await asyncio.sleep(0.01)
         try:
             yield sync
@@ -238,7 +238,7 @@ async def files(sshd: Sshd, mac: Mac, display: str, root: Path) -> None:
     async with host_clipboard(Desktop("x11", display), forms=frozenset(ALL_FORMS)) as host:
         sync = Sync(sshd.ssh, host, given)
         running = asyncio.ensure_future(sync.run())
-        while sync.snapshot.state is not State.SYNCING:
+        while sync.snapshot.state is not SyncState.SYNCING:
             await asyncio.sleep(0.01)
         other = Clip(display)
         # Not a tie with what follows.

@@ -12,7 +12,7 @@ from fuzz.engine import Fuzzer, Make, expect, expect_words, mixed, mutated, piec
 from pommel.clipboard import compound_text, frames, sftp
 from pommel.clipboard.content import HTML, PNG, RTF, TEXT, URIS, Content, content_of
 from pommel.clipboard.html_text import plain_text
-from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, Status, Version
+from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, SftpStatus, Version
 from pommel.clipboard.tree import FilesError, placed, plain_name
 from pommel.clipboard.uris import from_gnome, is_cut, paths_of, shown, to_gnome, uri_list
 from pommel.errors import ProtocolError
@@ -92,7 +92,7 @@ def _reply(chance: random.Random) -> tuple[bytes, tuple[int, Reply]]:
     told, known = _attributes(chance)
     count = chance.randint(0, 3)
     kinds: list[tuple[int, bytes, Reply]] = [
-        (sftp.STATUS, sftp.word(4) + sftp.string(b"no") + sftp.string(b""), Status(4, "no")),
+        (sftp.STATUS, sftp.word(4) + sftp.string(b"no") + sftp.string(b""), SftpStatus(4, "no")),
         (sftp.HANDLE, sftp.string(data), Handle(data)),
         (sftp.DATA, sftp.string(data), Data(data)),
         (

@@ -9,14 +9,14 @@ from fuzz.engine import Fuzzer, expect, expect_words, mixed, pieces
 from pommel.errors import NotPermitted, ProtocolError
 from pommel.session import framing
 from pommel.session.challenge import ANSWER_SIZE, MAGIC, SIZE, AgentSide, DaemonSide, binding_of, refusal
-from pommel.session.framing import Frame, FrameDecoder, Kind
+from pommel.session.framing import Frame, FrameDecoder, FrameKind
 
 _MOST = 4096
 _FRAMES = (
-    framing.encode(Kind.MESSAGE, b"\0\3\0\x0c" + bytes(8)),
-    framing.encode(Kind.MESSAGE, b""),
-    framing.encode(Kind.TEXT, "trouble ü".encode()),
-    framing.encode(Kind.TEXT, b""),
+    framing.encode(FrameKind.MESSAGE, b"\0\3\0\x0c" + bytes(8)),
+    framing.encode(FrameKind.MESSAGE, b""),
+    framing.encode(FrameKind.TEXT, "trouble ü".encode()),
+    framing.encode(FrameKind.TEXT, b""),
     framing.encode_close(1008, "has not read"),
     framing.encode_taken(1 << 40),
     framing.encode_taken(0),
@@ -52,10 +52,10 @@ def check_frames(data: bytes) -> None:
     expect(data.startswith(b"".join(framing.encode(*frame) for frame in cut)), "frames that did not come")
     for kind, payload in cut:
         try:
-            if kind is Kind.CLOSE:
+            if kind is FrameKind.CLOSE:
                 code, _ = framing.decode_close(payload)
                 expect(0 <= code <= 0xFFFF, "a code that there is not")
-            elif kind is Kind.TAKEN:
+            elif kind is FrameKind.TAKEN:
                 expect(framing.decode_taken(payload) == int.from_bytes(payload), "another count than it says")
         except ProtocolError as failure:
             expect_words(failure)

@@ -28,7 +28,7 @@ from pommel.mesh.network import Line
 from pommel.mesh.relay import Relay
 from pommel.mesh.rights import is_within_limits
 from pommel.session import framing
-from pommel.session.framing import Kind
+from pommel.session.framing import FrameKind
 from pommel.session.seat import Flow, Seat
 from pommel.session.stream import SessionStream
 from pommel.wire.messages import Abilities, Direction, Shown
@@ -108,9 +108,9 @@ def check_stream(data: bytes) -> None:
     taken = 0
     wanted: list[bytes] = []
     for kind, payload in frames:
-        if kind is Kind.MESSAGE:
+        if kind is FrameKind.MESSAGE:
             wanted.append(payload)
-        elif kind is Kind.TAKEN and len(payload) == 8:
+        elif kind is FrameKind.TAKEN and len(payload) == 8:
             taken = min(max(taken, int.from_bytes(payload)), _SENT)
         else:
             broken = True
@@ -166,13 +166,13 @@ def check_seat(data: bytes) -> None:
     frames, broken = _frames_of(data)
     goodbye = None
     for kind, payload in frames:
-        if kind is Kind.CLOSE:
+        if kind is FrameKind.CLOSE:
             broken = len(payload) < 2
             goodbye = None if broken else framing.decode_close(payload)
             break
-        if kind is Kind.MESSAGE:
+        if kind is FrameKind.MESSAGE:
             wanted.append(payload)
-        elif kind is Kind.TEXT:
+        elif kind is FrameKind.TEXT:
             wanted.append(payload.decode(errors="replace"))
     expect(sent == wanted, "a message was lost or made up")
     expect(ended == goodbye and refused == broken, f"it ended with {ended}, and the agent said {goodbye}")
@@ -185,7 +185,7 @@ def check_to_agent(data: bytes) -> None:
     seat.serve(cast(Any, writer))
     _ran(seat.read())
     heard, broken = _frames_of(bytes(writer.written))
-    expect(not broken and all(kind is Kind.MESSAGE for kind, _ in heard), "an agent hears no messages")
+    expect(not broken and all(kind is FrameKind.MESSAGE for kind, _ in heard), "an agent hears no messages")
     wanted = [
         one
         for one in said
@@ -381,16 +381,16 @@ _FORM_TOKENS = (
 _INPUTS = seeds()[Direction.TO_ENDPOINT]
 _SHOWN = b"\0\xc9\0\x08\0\0\0\x05"
 _AGENTS = (
-    framing.encode(Kind.MESSAGE, b"\0\3\0\x0c" + bytes(8)),
-    framing.encode(Kind.MESSAGE, b"\0\x1b\0\x08\0\0\0\x0a\0\3" + bytes(8)),
-    framing.encode(Kind.TEXT, "trouble ü".encode()),
+    framing.encode(FrameKind.MESSAGE, b"\0\3\0\x0c" + bytes(8)),
+    framing.encode(FrameKind.MESSAGE, b"\0\x1b\0\x08\0\0\0\x0a\0\3" + bytes(8)),
+    framing.encode(FrameKind.TEXT, "trouble ü".encode()),
     framing.encode_close(1008, "has not read"),
 )
 _DAEMONS = (
-    framing.encode(Kind.MESSAGE, _SHOWN),
+    framing.encode(FrameKind.MESSAGE, _SHOWN),
     framing.encode_taken(4000),
     framing.encode_taken(9),
-    framing.encode(Kind.MESSAGE, b""),
+    framing.encode(FrameKind.MESSAGE, b""),
 )
 _TEXTS = (
     b"c", b"cr", b"2", b'{"ctrlChannel":"102938","type":"rtt","time":1}', b'{"ctrlChannel":102938,"type":"ping"}', _PONG.encode(),

@@ -16,7 +16,7 @@ from pommel.app.workspace import Workspace
 from pommel.clipboard.carrying import Stage, Transfer
 from pommel.clipboard.content import Held
 from pommel.clipboard.engine import Side
-from pommel.clipboard.sync import Snapshot, State
+from pommel.clipboard.sync import Snapshot, SyncState
 from pommel.paths import ClipPaths, Home
 
 
@@ -37,7 +37,9 @@ def guest(paths: ClipPaths, machine: str | None = "mac") -> Guest:
 
 
 def test_a_sync_that_lives_says_how_it_is_and_one_that_was_killed_does_not(paths: ClipPaths) -> None:
-    status = clip_status.status_of(Snapshot(state=State.SYNCING), guest(paths), ClipOptions(), alive=True, since=1.0)
+    status = clip_status.status_of(
+        Snapshot(state=SyncState.SYNCING), guest(paths), ClipOptions(), alive=True, since=1.0
+    )
     with locks.hold(paths.lock, busy=""):
         assert clip_status.look(paths, "mac").state == "connecting"
         clip_status.keep(paths, status)
@@ -87,9 +89,9 @@ def test_what_a_person_can_do_is_said(paths: ClipPaths) -> None:
         status = clip_status.status_of(seen, guest(paths, machine), ClipOptions(), alive=alive, since=0)
         return status.state, status.why, status.hint
 
-    asleep = Snapshot(state=State.ASLEEP, why="no connection to the guest: refused")
+    asleep = Snapshot(state=SyncState.ASLEEP, why="no connection to the guest: refused")
     assert told(asleep, alive=False) == ("guest asleep", "mac is not running", "pommel start mac")
     assert told(asleep)[1] == "the guest does not answer SSH (yet): refused"
     assert told(asleep, None)[1] == "no connection to the guest: refused"
-    assert told(Snapshot(state=State.REFUSED, hint="ssh-keygen -R mac"))[2] == "ssh-keygen -R mac"
-    assert told(Snapshot(state=State.SYNCING), alive=False)[0] == "syncing"
+    assert told(Snapshot(state=SyncState.REFUSED, hint="ssh-keygen -R mac"))[2] == "ssh-keygen -R mac"
+    assert told(Snapshot(state=SyncState.SYNCING), alive=False)[0] == "syncing"

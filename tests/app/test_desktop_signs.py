@@ -7,9 +7,9 @@ import pytest
 from pommel.app.desktop_signs import Case, Signs, Until, judge
 from pommel.app.guest_answer import Answer, Desktop, Heard
 from pommel.screen.geometry import Size
-from pommel.screen.sights import Kind, Sight
+from pommel.screen.sights import Showing, Sight
 
-BLANK, TEXT, PICTURE = (Sight(kind, Size(1280, 800), b"") for kind in Kind)
+BLANK, TEXT, PICTURE = (Sight(kind, Size(1280, 800), b"") for kind in Showing)
 DESKTOP, TRIAL = Case(Until.DESKTOP), Case(Until.DESKTOP, says=True)
 INSTALLER = Case(Until.DESKTOP, installer=True)
 UP = Case(Until.DESKTOP, patient=False)

@@ -20,7 +20,7 @@ from mesh.fake_server import FakeServer, Onlooker, fake_server
 from pommel import __version__
 from pommel.app import kvm_install
 from pommel.app.mesh_hands import Hands
-from pommel.app.mesh_session import Session, SessionDevice, described
+from pommel.app.mesh_session import SessionDevice, SharedSession, described
 from pommel.errors import PommelError, StateError, UsageError, WireError
 from pommel.mesh.device import Notice, Question
 from pommel.mesh.orders import Person, Power
@@ -245,7 +245,7 @@ def test_the_installation_keeps_the_ticket_and_its_removal_forgets_it(
 async def test_a_device_without_a_page() -> None:
     async def serve(*_: Any, **__: Any) -> None: ...
 
-    device = SessionDevice(Session("box", serve))
+    device = SessionDevice(SharedSession("box", serve))
     assert described().endswith(f"(Pommel {__version__})")
     assert device.facts().macs == ()
     assert await device.ask(Question(ANN, "T", "May I?", 5)) is None
@@ -264,7 +264,7 @@ async def test_a_fault_of_ours_is_told_and_logged(caplog: pytest.LogCaptureFixtu
     async def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    device = SessionDevice(Session("box", broken))
+    device = SessionDevice(SharedSession("box", broken))
     with pytest.raises(PommelError, match="showing the screen failed"):
         await device.serve(Said(), view_only=False, wheel_notch=360)
     assert "ZeroDivisionError" in caplog.text

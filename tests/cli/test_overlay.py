@@ -9,7 +9,7 @@ import pytest
 from pommel.app.overlay import Standing
 from pommel.cli.overlay import print_standing
 from pommel.overlay.laying import OverlayState
-from pommel.overlay.patches import PatchState, Place, State, ThreeWay
+from pommel.overlay.patches import PatchFailure, PatchStanding, PatchState, ThreeWay
 from pommel.overlay.upstream import UpstreamState
 
 
@@ -23,8 +23,8 @@ from pommel.overlay.upstream import UpstreamState
 def test_a_conflict_names_the_edit_or_what_a_merge_gives(
     edited: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = (Place("boot.sh", 3, "the lines there are not those it expects"),)
-    patch = PatchState("1.patch", State.CONFLICT, places, ThreeWay.CONFLICTS, edited=edited)
+    places = (PatchFailure("boot.sh", 3, "the lines there are not those it expects"),)
+    patch = PatchState("1.patch", PatchStanding.CONFLICT, places, ThreeWay.CONFLICTS, edited=edited)
     seen = UpstreamState("a" * 40, "a" * 40, 0, 0)
     print_standing(Standing(Path("/up"), None, "https://example.org/up", seen, OverlayState((patch,), ())))
     lines = capsys.readouterr().out.splitlines()

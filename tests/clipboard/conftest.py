@@ -23,7 +23,7 @@ from Xlib.display import Display
 from isolation import patient
 from pommel import process
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
-from pommel.clipboard.sync import Settings, State, Sync
+from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.ssh import SshTarget, ssh_argv
 from waits import until
 
@@ -253,7 +253,7 @@ async def syncing(ssh: list[str], host: HostClipboard, given: Settings) -> Async
     sync = Sync(ssh, host, given)
     running = asyncio.ensure_future(sync.run())
     try:
-        await until(lambda: sync.snapshot.state is State.SYNCING or running.done())
+        await until(lambda: sync.snapshot.state is SyncState.SYNCING or running.done())
         yield sync
         assert not running.done(), running.exception()
     finally:

@@ -19,7 +19,7 @@ from pommel.clipboard.carrying import Stage
 from pommel.clipboard.content import FILES_OF_GUEST, FILES_OF_HOST, FORMS, Held
 from pommel.clipboard.engine import Direction, Side
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
-from pommel.clipboard.sync import Settings, State
+from pommel.clipboard.sync import Settings, SyncState
 from pommel.clipboard.targets import FILES
 from pommel.clipboard.uris import paths_of, uri_list
 from waits import until
@@ -107,7 +107,7 @@ async def test_what_the_host_copies_is_sent_to_a_mac(
         assert sync.snapshot.to_host == 0
         # A guest that lost its clipboard gets it again; the copy is there already.
         mac.sshd.stop()
-        await until(lambda: sync.snapshot.state is State.ASLEEP)
+        await until(lambda: sync.snapshot.state is SyncState.ASLEEP)
         mac.sshd.start()
         await until(lambda: sync.snapshot.to_guest == 3)
         assert mac_paths(mac) == there and len(copies(folder)) == 1
@@ -221,9 +221,9 @@ async def test_a_guest_cannot_ask_for_the_hosts_files(
         holds = sync._engine.holds(Side.HOST)
         assert holds is not None and holds.names == (FILES_OF_GUEST,)
         mac.sshd.stop()
-        await until(lambda: sync.snapshot.state is State.ASLEEP)
+        await until(lambda: sync.snapshot.state is SyncState.ASLEEP)
         mac.sshd.start()  # with it the stand-in's pasteboard, empty
-        await until(lambda: sync.snapshot.state is State.SYNCING and mac.items() == [{FILE: uris}])
+        await until(lambda: sync.snapshot.state is SyncState.SYNCING and mac.items() == [{FILE: uris}])
         assert guest_files(mac.sshd) is None
 
 

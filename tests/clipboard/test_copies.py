@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.clipboard.copies import Copy, broken_off, copy_of, to_prune, told_names, told_paths, told_size
-from pommel.clipboard.tree import Entry, Kind, Plan
+from pommel.clipboard.tree import Entry, EntryKind, Plan
 
 COPIES = st.lists(
     st.builds(Copy, st.integers(0, (1 << 48) - 1), st.integers(0, 10**9)), unique_by=lambda one: one.made_ms
@@ -32,7 +32,7 @@ def test_a_copy_by_its_name(copies: list[Copy]) -> None:
 
 
 def test_for_people() -> None:
-    one = Plan((b"a",), (Entry(Kind.FILE, b"/a", b"a", 1024),))
+    one = Plan((b"a",), (Entry(EntryKind.FILE, b"/a", b"a", 1024),))
     assert told_size(one) == "1 file, 1 KiB"
     assert told_size(Plan((), ())) == "0 files, 0 B"
     assert told_paths([b"/a b", b"/c"]) == ["/a b", "/c"]

@@ -19,8 +19,8 @@ import pytest
 
 from isolation import patient
 from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, TEXT, URIS, Held, content_of, text_of
-from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, find_desktop, host_clipboard
-from pommel.clipboard.sync import Settings, State, Sync
+from pommel.clipboard.host import Desktop, HostClipboard, HostCopy, HostGone, find_desktop, host_clipboard
+from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.clipboard.uris import paths_of, uri_list
 from pommel.errors import StateError
 from waits import until
@@ -92,18 +92,18 @@ async def wayland(sway: Sway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield clipboard
 
 
-async def soon(clipboard: HostClipboard) -> Change:
+async def soon(clipboard: HostClipboard) -> HostCopy:
     return await asyncio.wait_for(clipboard.next_change(), 20)
 
 
 async def test_copies_are_told_and_our_own_are_not(wayland: HostClipboard, sway: Sway) -> None:
-    assert await soon(wayland) == Change(EMPTY, 0)
+    assert await soon(wayland) == HostCopy(EMPTY, 0)
     sway.run("wl-copy", input="grüße\r\n\n".encode())
-    assert await soon(wayland) == Change(text_of("grüße\r\n\n"), 1)
+    assert await soon(wayland) == HostCopy(text_of("grüße\r\n\n"), 1)
     assert await wayland.write(text_of("ours\n"), 1)
     await until(lambda: sway.run("wl-paste", "-n") == b"ours\n")
     sway.run("wl-copy", "-t", "image/png", input=b"\x89PNG")
-    assert await soon(wayland) == Change(content_of({PNG: b"\x89PNG"}), 2)
+    assert await soon(wayland) == HostCopy(content_of({PNG: b"\x89PNG"}), 2)
     assert not await wayland.write(text_of("too late"), 1)
     assert sway.run("wl-paste", "-n") == b"\x89PNG"
 
@@ -160,7 +160,7 @@ async def test_files_are_fetched_before_they_are_offered(sway: Sway, mac: Mac, t
             sync = Sync(mac.sshd.ssh, host, Settings(every_ms=10, files=tmp_path / "files"))
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(sync.run())
-                await until(lambda: sync.snapshot.state is State.SYNCING)
+                await until(lambda: sync.snapshot.state is SyncState.SYNCING)
                 sway.run("wl-copy", "-t", "text/uri-list", input=uris)
                 await until(
                     lambda: (

@@ -38,7 +38,7 @@ from pommel.clipboard.content import (
     text_of,
 )
 from pommel.clipboard.content import foreign as of_kinds
-from pommel.clipboard.host import Change, Desktop, HostClipboard, HostGone, host_clipboard
+from pommel.clipboard.host import Desktop, HostClipboard, HostCopy, HostGone, host_clipboard
 from pommel.clipboard.targets import FILES
 from pommel.errors import StateError
 
@@ -48,11 +48,11 @@ BIG = random.Random(1).randbytes(5 << 20)  # many pieces of INCR; the same each 
 BIG_TEXT = BIG.hex().encode()
 
 
-async def soon(waited: Awaitable[Change]) -> Change:
+async def soon(waited: Awaitable[HostCopy]) -> HostCopy:
     return await asyncio.wait_for(waited, 20)
 
 
-async def copied(clipboard: HostClipboard, clip: Clip, data: bytes, target: str = "UTF8_STRING") -> Change:
+async def copied(clipboard: HostClipboard, clip: Clip, data: bytes, target: str = "UTF8_STRING") -> HostCopy:
     await asyncio.to_thread(clip.copy, data, target)
     return await soon(clipboard.next_change())
 
@@ -62,7 +62,7 @@ async def pasted(clip: Clip, target: str = "UTF8_STRING") -> bytes | None:
 
 
 async def test_what_was_there_comes_first(x11: HostClipboard) -> None:
-    assert await soon(x11.next_change()) == Change(text_of("at the beginning"), 0)
+    assert await soon(x11.next_change()) == HostCopy(text_of("at the beginning"), 0)
     assert "CLIPBOARD" in x11.name
 
 
@@ -88,7 +88,7 @@ async def test_what_xclip_copies(
     x11: HostClipboard, host_clip: Clip, target: str, data: bytes, content: Content
 ) -> None:
     await soon(x11.next_change())
-    assert await copied(x11, host_clip, data, target) == Change(content, 1)
+    assert await copied(x11, host_clip, data, target) == HostCopy(content, 1)
 
 
 async def test_more_than_the_limit_is_refused_and_the_next_copy_is_not(display: str, host_clip: Clip) -> None:
@@ -183,14 +183,14 @@ async def test_our_own_writes_are_not_told(x11: HostClipboard, host_clip: Clip) 
     await soon(x11.next_change())
     for content in (text_of("ours"), EMPTY, text_of("ours again")):
         assert await x11.write(content, 0)
-    assert await copied(x11, host_clip, b"theirs") == Change(text_of("theirs"), 1)
+    assert await copied(x11, host_clip, b"theirs") == HostCopy(text_of("theirs"), 1)
 
 
 async def test_a_write_that_comes_after_a_copy_is_not_taken(x11: HostClipboard, host_clip: Clip) -> None:
     await soon(x11.next_change())
     await asyncio.to_thread(host_clip.copy, b"theirs")
     assert not await x11.write(text_of("too late"), 0)
-    assert await soon(x11.next_change()) == Change(text_of("theirs"), 1)
+    assert await soon(x11.next_change()) == HostCopy(text_of("theirs"), 1)
     assert await pasted(host_clip) == b"theirs"
     assert await x11.write(text_of("in time"), 1)
     assert await pasted(host_clip) == b"in time"
@@ -458,7 +458,7 @@ async def test_a_program_that_does_not_answer_is_told_of_and_the_next_is_read(
 
     keeping = asyncio.get_running_loop().run_in_executor(None, foreign, display, keep)
     assert await asyncio.wait_for(noticed.get(), 20) == 1, "it is noticed before it is fetched"
-    assert await soon(x11.next_change()) == Change(Content(held=Held.LATE), 1)
+    assert await soon(x11.next_change()) == HostCopy(Content(held=Held.LATE), 1)
     done.set()
     await keeping
     assert (await copied(x11, host_clip, b"next")).content in (Content(held=Held.GONE), text_of("next"))
@@ -588,7 +588,7 @@ async def test_a_display_that_ends_is_told() -> None:
     with contextlib.ExitStack() as stack:
         display = stack.enter_context(x_server())
         async with host_clipboard(Desktop("x11", display), forms=frozenset(FORMS)) as clipboard:
-            assert await soon(clipboard.next_change()) == Change(EMPTY, 0)
+            assert await soon(clipboard.next_change()) == HostCopy(EMPTY, 0)
             waiting = asyncio.ensure_future(clipboard.next_change())
             await asyncio.sleep(0.05)
             stack.close()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.clipboard import sftp
-from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reader, Reply, Status, Version
+from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reader, Reply, SftpStatus, Version
 from pommel.errors import ProtocolError
 
 
@@ -27,7 +27,7 @@ FILE = stat.S_IFREG | 0o644
 TOLD = sftp.word(0x8000000F) + sftp.long(5) + sftp.long(0) + sftp.word(FILE) + sftp.word(8) + sftp.word(9) + sftp.word(1) + sftp.string(b"x") + sftp.string(b"y")  # fmt: skip
 SAID: list[tuple[bytes, tuple[int, Reply]]] = [
     (packet(sftp.VERSION, sftp.word(3) + sftp.string(b"posix-rename@openssh.com") + sftp.string(b"1")), (0, Version(3))),
-    (packet(sftp.STATUS, numbered(1, sftp.word(sftp.FAILURE) + sftp.string(b"Failure") + sftp.string(b""))), (1, Status(4, "Failure"))),
+    (packet(sftp.STATUS, numbered(1, sftp.word(sftp.FAILURE) + sftp.string(b"Failure") + sftp.string(b""))), (1, SftpStatus(4, "Failure"))),
     (packet(sftp.HANDLE, numbered(2, sftp.string(b"\0\0\0\7"))), (2, Handle(b"\0\0\0\7"))),
     (packet(sftp.DATA, numbered(3, sftp.string(b"bytes"))), (3, Data(b"bytes"))),
     (packet(sftp.ATTRS, numbered(4, TOLD)), (4, Attributes(5, FILE, 9))),

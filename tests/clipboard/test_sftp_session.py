@@ -14,7 +14,7 @@ import pytest
 from isolation import patient
 from pommel.clipboard import sftp, sftp_session
 from pommel.clipboard.sftp import Attributes
-from pommel.clipboard.sftp_session import PIECE, Refused, SessionLost
+from pommel.clipboard.sftp_session import PIECE, FileRefused, SessionLost
 from pommel.clipboard.sftp_session import sftp_session as session_of
 from pommel.clipboard.tree import FilesError
 
@@ -100,14 +100,14 @@ async def test_folders_links_and_removal(ssh: list[str], tmp_path: Path) -> None
 async def test_what_it_refuses(ssh: list[str], tmp_path: Path) -> None:
     path = os.fsencode(tmp_path)
     async with session_of(ssh) as session:
-        with pytest.raises(Refused, match="not there any more") as refusal:
+        with pytest.raises(FileRefused, match="not there any more") as refusal:
             await session.look(path + b"/none")
         assert refusal.value.code == sftp.NO_SUCH_FILE and refusal.value.hint is None
         for attempt in (session.make_folder(path), session.folder(path + b"/ssh"), session.remove(path + b"/none")):
-            with pytest.raises(Refused):
+            with pytest.raises(FileRefused):
                 await attempt
         (tmp_path / "there").write_bytes(b"before")
-        with pytest.raises(Refused):
+        with pytest.raises(FileRefused):
             await session.write_file(path + b"/there", 1, lambda at: b"x", lambda size: None, Attributes())
         assert (tmp_path / "there").read_bytes() == b"before"
         # It goes on after that, also when a file was being written.
@@ -117,7 +117,7 @@ async def test_what_it_refuses(ssh: list[str], tmp_path: Path) -> None:
 
 
 def test_a_mac_that_does_not_let_ssh_at_the_desktop_folder() -> None:
-    refusal = Refused(sftp.Status(sftp.PERMISSION_DENIED, ""), "open a file")
+    refusal = FileRefused(sftp.SftpStatus(sftp.PERMISSION_DENIED, ""), "open a file")
     assert "full disk access" in (refusal.hint or "")
 
 
@@ -171,7 +171,7 @@ async def test_folders_in_folders_without_end_are_not_deleted(tmp_path: Path) ->
 async def test_what_it_says_has_no_control_characters(tmp_path: Path) -> None:
     says = "answer(101, number, struct.pack('>I', 9), string(b'no\\x1b[2J ' * 1000), string(b''))"
     async with session_of(liar(tmp_path, says)) as session:
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(FileRefused) as refusal:
             await session.look(b"/x")
     assert refusal.value.message.isprintable() and len(refusal.value.message) < 300
 

@@ -20,7 +20,7 @@ from pommel import process
 from pommel.clipboard.content import FORMS, TEXT, Held, text_of
 from pommel.clipboard.engine import Direction, Side
 from pommel.clipboard.host import Desktop, HostClipboard, HostGone, host_clipboard
-from pommel.clipboard.sync import Settings, State, Sync, only_sync
+from pommel.clipboard.sync import Settings, Sync, SyncState, only_sync
 from pommel.clipboard.uris import uri_list
 from pommel.errors import BusyError
 from waits import until
@@ -137,14 +137,14 @@ async def test_one_way_only(mac: Mac, x11: HostClipboard, host_clip: Clip, direc
             assert mac.items() == [{UTF8: b"guest's again"}]
             # Unless a person asks for it.
             sync.give(Side.HOST)
-        assert sync.snapshot.state is State.SYNCING
+        assert sync.snapshot.state is SyncState.SYNCING
 
 
 async def test_sshd_restarts(posix_guest: Sshd, x11: HostClipboard, host_clip: Clip, guest_clip: Clip) -> None:
     async with syncing(posix_guest, x11) as sync:
         await pasted(guest_clip, b"at the beginning")
         posix_guest.stop()
-        await until(lambda: sync.snapshot.state is State.ASLEEP)
+        await until(lambda: sync.snapshot.state is SyncState.ASLEEP)
         assert "no connection" in sync.snapshot.why
         host_clip.copy(b"copied meanwhile")
         posix_guest.start()
@@ -390,7 +390,7 @@ async def test_refused_says_which_key_and_tries_again(posix_guest: Sshd, x11: Ho
     sync = Sync(posix_guest.ssh, x11, replace(FAST, refused_s=1000))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(sync.run())
-        await until(lambda: sync.snapshot.state is State.REFUSED)
+        await until(lambda: sync.snapshot.state is SyncState.REFUSED)
         assert "publickey" in sync.snapshot.why and sync.snapshot.hint
         authorized.write_text(keys)
         sync.connect_now()

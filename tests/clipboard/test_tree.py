@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pommel.clipboard import tree
-from pommel.clipboard.tree import Entry, FilesError, Growing, Kind, Listed, placed, plain_name, stays_inside
+from pommel.clipboard.tree import Entry, EntryKind, FilesError, Growing, Listed, placed, plain_name, stays_inside
 
 
 def test_each_gets_its_own_name_and_a_folder_apart_if_that_is_taken() -> None:
@@ -75,18 +75,18 @@ def test_no_chain_of_links_that_stay_leads_out(links: list[tuple[str, str]]) -> 
             assert real == real_top or real.startswith(real_top + "/")
 
 
-def entry(kind: Kind, path: bytes, **more: object) -> Entry:
+def entry(kind: EntryKind, path: bytes, **more: object) -> Entry:
     return Entry(kind, b"/src/" + path, path, **more)  # type: ignore[arg-type]
 
 
 def test_a_plan() -> None:
     growing = Growing([b"/src/top", b"/src/file"])
-    growing.add(entry(Kind.FOLDER, b"top"), 0)
-    growing.add(entry(Kind.FILE, b"top/a", size=3), 1)
-    growing.add(entry(Kind.LINK, b"top/in", target=b"a"), 1)
-    growing.add(entry(Kind.LINK, b"top/out", target=b"../a"), 1)
+    growing.add(entry(EntryKind.FOLDER, b"top"), 0)
+    growing.add(entry(EntryKind.FILE, b"top/a", size=3), 1)
+    growing.add(entry(EntryKind.LINK, b"top/in", target=b"a"), 1)
+    growing.add(entry(EntryKind.LINK, b"top/out", target=b"../a"), 1)
     growing.leave_out()
-    growing.add(entry(Kind.FILE, b"file", size=4), 0)
+    growing.add(entry(EntryKind.FILE, b"file", size=4), 0)
     plan = growing.plan()
     assert (plan.tops, plan.total, plan.files, plan.left_out, len(plan.entries)) == ((b"top", b"file"), 7, 2, 2, 4)
 
@@ -95,21 +95,21 @@ def test_too_many_too_deep_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FilesError, match="neither a file nor a folder"):
         Growing([b"/src/fifo"]).plan()
     with pytest.raises(FilesError, match="without end"):
-        Growing([b"/src/a"]).add(entry(Kind.FILE, b"a"), tree.DEPTH_MAX + 1)
+        Growing([b"/src/a"]).add(entry(EntryKind.FILE, b"a"), tree.DEPTH_MAX + 1)
     for long in ({"source": b"/" * 5000}, {"path": b"a" * 5000}, {"target": b"a" * 5000}):
         with pytest.raises(FilesError, match="more than 4096 bytes"):
-            Growing([b"/src/a"]).add(replace(entry(Kind.LINK, b"a", target=b"x"), **long), 0)
+            Growing([b"/src/a"]).add(replace(entry(EntryKind.LINK, b"a", target=b"x"), **long), 0)
     listed = Listed()
     with pytest.raises(FilesError, match="more than 1024 bytes"):
         listed.take(b"a" * 1025)
     monkeypatch.setattr(tree, "PATHS_MAX_BYTES", 20)
     growing = Growing([b"/src/a"])
-    growing.add(entry(Kind.FILE, b"a"), 0)
+    growing.add(entry(EntryKind.FILE, b"a"), 0)
     with pytest.raises(FilesError, match="without end"):
-        growing.add(entry(Kind.FILE, b"bcdefghijklmno"), 0)
+        growing.add(entry(EntryKind.FILE, b"bcdefghijklmno"), 0)
     monkeypatch.undo()
     monkeypatch.setattr(tree, "ENTRIES_MAX", 1)
     growing = Growing([b"/src/a"])
-    growing.add(entry(Kind.FILE, b"a"), 0)
+    growing.add(entry(EntryKind.FILE, b"a"), 0)
     with pytest.raises(FilesError, match="more than 1 files"):
-        growing.add(entry(Kind.FILE, b"b"), 0)
+        growing.add(entry(EntryKind.FILE, b"b"), 0)

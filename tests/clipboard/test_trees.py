@@ -10,7 +10,7 @@ import pytest
 
 from pommel.clipboard.sftp import Attributes
 from pommel.clipboard.sftp_session import sftp_session
-from pommel.clipboard.tree import FilesError, Kind, Listed
+from pommel.clipboard.tree import EntryKind, FilesError, Listed
 from pommel.clipboard.trees import bring, look_through_guest, look_through_host, send
 
 from .test_sftp_session import ssh
@@ -42,8 +42,8 @@ async def test_both_sides_see_the_same(ssh: list[str], top: Path) -> None:
     async with sftp_session(ssh) as session:
         assert await look_through_guest(session, [os.fsencode(top)]) == here
     assert [(entry.kind, entry.path) for entry in here.entries] == [
-        (Kind.FOLDER, b"top"), (Kind.FILE, b"top/a"), (Kind.FOLDER, b"top/sub"), (Kind.FILE, b"top/sub/b"),
-        (Kind.FOLDER, b"top/sub/empty"), (Kind.LINK, b"top/sub/in"),
+        (EntryKind.FOLDER, b"top"), (EntryKind.FILE, b"top/a"), (EntryKind.FOLDER, b"top/sub"), (EntryKind.FILE, b"top/sub/b"),
+        (EntryKind.FOLDER, b"top/sub/empty"), (EntryKind.LINK, b"top/sub/in"),
     ]  # fmt: skip
     assert (here.left_out, here.total) == (3, 5)
 

@@ -11,7 +11,7 @@ import pytest
 from pommel.errors import StateError
 from pommel.machine import lifecycle, qmp, sampling
 from pommel.machine.qmp import Qmp
-from pommel.machine.stuck import Kind, Sample, judge
+from pommel.machine.stuck import Activity, Sample, judge
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
 from waits import wait_until
@@ -55,10 +55,16 @@ def watch(paths: MachinePaths) -> list[Sample]:
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(SPINS, Kind.HUNG), (SLEEPS, Kind.IDLE), (PAINTS, Kind.WORKING), (COUNTS, Kind.WORKING), (ROAMS, Kind.WORKING)],
+    [
+        (SPINS, Activity.HUNG),
+        (SLEEPS, Activity.IDLE),
+        (PAINTS, Activity.WORKING),
+        (COUNTS, Activity.WORKING),
+        (ROAMS, Activity.WORKING),
+    ],
     ids=["spins", "sleeps", "paints", "counts", "roams"],
 )
-def test_what_a_guest_does(paths: MachinePaths, code: bytes, kind: Kind) -> None:
+def test_what_a_guest_does(paths: MachinePaths, code: bytes, kind: Activity) -> None:
     start(paths, code)
     seen = watch(paths)
     verdict = judge(seen)
@@ -68,7 +74,7 @@ def test_what_a_guest_does(paths: MachinePaths, code: bytes, kind: Kind) -> None
 def test_a_paused_guest(paths: MachinePaths) -> None:
     start(paths, SPINS)
     ask(paths, "stop")
-    assert judge(sampling.sample(paths, seconds=0.2, every_s=0.05)).kind is Kind.PAUSED
+    assert judge(sampling.sample(paths, seconds=0.2, every_s=0.05)).kind is Activity.PAUSED
 
 
 def test_every_vcpu_is_looked_at(paths: MachinePaths) -> None:

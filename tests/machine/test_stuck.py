@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.machine.stuck import FEWEST, Kind, Sample, Vcpu, judge, parse_registers
+from pommel.machine.stuck import FEWEST, Activity, Sample, Vcpu, judge, parse_registers
 
 MIB = 1 << 20
 
@@ -43,29 +43,29 @@ ROAMING = tuple(range(0x1000, 0x1000 + 20 * 4096, 4096))
     ("seen", "kind"),
     [
         # the case on record: all vCPUs busy at the same few addresses, 16 KB written a minute
-        (samples(cores=2.0, writes=16 * 1024), Kind.HUNG),
-        (samples(addresses=(0x100, 0x900, 0x1100)), Kind.HUNG),
-        (samples(screens=None), Kind.HUNG),
-        (samples(screens="ab"), Kind.HUNG),  # a cursor blinks
-        (samples(cores=None), Kind.HUNG),
+        (samples(cores=2.0, writes=16 * 1024), Activity.HUNG),
+        (samples(addresses=(0x100, 0x900, 0x1100)), Activity.HUNG),
+        (samples(screens=None), Activity.HUNG),
+        (samples(screens="ab"), Activity.HUNG),  # a cursor blinks
+        (samples(cores=None), Activity.HUNG),
         # a healthy installation
-        (samples(writes=500 * MIB), Kind.WORKING),
-        (samples(writes=500 * MIB, halted=True, cores=0.1), Kind.WORKING),
-        (samples(screens="abc"), Kind.WORKING),
-        (samples(screens="aaaaaaaaaaaaaaaaaaab"), Kind.WORKING),  # changed once, at the end
-        (samples(addresses=ROAMING), Kind.WORKING),
-        (samples(writes=200 * 1024), Kind.WORKING),
+        (samples(writes=500 * MIB), Activity.WORKING),
+        (samples(writes=500 * MIB, halted=True, cores=0.1), Activity.WORKING),
+        (samples(screens="abc"), Activity.WORKING),
+        (samples(screens="aaaaaaaaaaaaaaaaaaab"), Activity.WORKING),  # changed once, at the end
+        (samples(addresses=ROAMING), Activity.WORKING),
+        (samples(writes=200 * 1024), Activity.WORKING),
         # nobody wants anything
-        (samples(halted=True, cores=0.02), Kind.IDLE),
-        (samples(halted=True, cores=None), Kind.IDLE),
-        (samples(halted=False, cores=0.05), Kind.IDLE),  # looked at whenever the clock wakes it
-        (samples(halted=True, cores=0.02, screens="ab"), Kind.IDLE),
-        (samples(vcpus=0, cores=0.0), Kind.IDLE),
-        (samples(status="paused"), Kind.PAUSED),
-        (samples(status="io-error"), Kind.PAUSED),
+        (samples(halted=True, cores=0.02), Activity.IDLE),
+        (samples(halted=True, cores=None), Activity.IDLE),
+        (samples(halted=False, cores=0.05), Activity.IDLE),  # looked at whenever the clock wakes it
+        (samples(halted=True, cores=0.02, screens="ab"), Activity.IDLE),
+        (samples(vcpus=0, cores=0.0), Activity.IDLE),
+        (samples(status="paused"), Activity.PAUSED),
+        (samples(status="io-error"), Activity.PAUSED),
     ],
 )
-def test_verdicts(seen: list[Sample], kind: Kind) -> None:
+def test_verdicts(seen: list[Sample], kind: Activity) -> None:
     assert judge(seen).kind is kind
 
 
@@ -125,7 +125,7 @@ def test_any_run_gets_a_verdict(looks: list[tuple[list[tuple[int, int, bool]], i
         for i, (vcpus, written, cpu) in enumerate(looks)
     ]
     told = judge(run)
-    assert told.kind in Kind and all(told.evidence)
+    assert told.kind in Activity and all(told.evidence)
 
 
 LONG_MODE = """

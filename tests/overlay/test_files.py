@@ -9,7 +9,7 @@ import pytest
 from overlay.repos import sh
 from pommel.errors import ConfigError, StateError, UpstreamError
 from pommel.overlay import undo
-from pommel.overlay.files import State, place, read, status, take_away
+from pommel.overlay.files import FileStanding, place, read, status, take_away
 
 
 @pytest.fixture
@@ -35,21 +35,21 @@ def config(tmp_path: Path) -> Path:
     return folder
 
 
-def states(checkout: Path, config: Path) -> dict[str, State]:
+def states(checkout: Path, config: Path) -> dict[str, FileStanding]:
     return {each.name: each.state for each in status(checkout, read(config))}
 
 
 def test_placed_and_taken_away(checkout: Path, config: Path) -> None:
     before = status(checkout, read(config))
     assert [(each.name, each.state, each.replaces) for each in before] == [
-        ("deep/er/tool", State.PENDING, False),
-        ("run.sh", State.PENDING, True),
+        ("deep/er/tool", FileStanding.PENDING, False),
+        ("run.sh", FileStanding.PENDING, True),
     ]
     assert place(checkout, read(config)) == before
     assert (checkout / "run.sh").read_text() == "ours"
     assert (checkout / "run.sh").stat().st_mode & 0o777 == 0o644
     assert (checkout / "deep/er/tool").stat().st_mode & 0o777 == 0o755
-    assert states(checkout, config) == {"deep/er/tool": State.PLACED, "run.sh": State.PLACED}
+    assert states(checkout, config) == {"deep/er/tool": FileStanding.PLACED, "run.sh": FileStanding.PLACED}
     assert [each.replaces for each in place(checkout, read(config))] == [False, True]
     assert take_away(checkout) == ["deep/er/tool", "run.sh"]
     assert sh(checkout, "status", "--porcelain") == ""
@@ -63,11 +63,15 @@ def test_changed_dropped_and_missing(checkout: Path, config: Path) -> None:
     (config / "files" / "run.sh").write_text("ours, newer")
     (config / "files" / "deep/er/tool").unlink()
     (config / "files" / "more").write_text("more")
-    assert states(checkout, config) == {"deep/er/tool": State.DROPPED, "more": State.PENDING, "run.sh": State.OUTDATED}
+    assert states(checkout, config) == {
+        "deep/er/tool": FileStanding.DROPPED,
+        "more": FileStanding.PENDING,
+        "run.sh": FileStanding.OUTDATED,
+    }
     place(checkout, read(config))
     assert not (checkout / "deep").exists()
     (checkout / "run.sh").unlink()
-    assert states(checkout, config) == {"more": State.PLACED, "run.sh": State.MISSING}
+    assert states(checkout, config) == {"more": FileStanding.PLACED, "run.sh": FileStanding.MISSING}
     place(checkout, read(config))
     assert (checkout / "run.sh").read_text() == "ours, newer"
     take_away(checkout)
@@ -78,7 +82,7 @@ def test_edited_in_place_is_never_lost(checkout: Path, config: Path) -> None:
     place(checkout, read(config))
     (checkout / "run.sh").write_text("edited")
     (config / "files" / "more").write_text("more")
-    assert states(checkout, config)["run.sh"] is State.MODIFIED
+    assert states(checkout, config)["run.sh"] is FileStanding.MODIFIED
     for work in (lambda: place(checkout, read(config)), lambda: take_away(checkout)):
         with pytest.raises(StateError, match=r"edited in .*: run\.sh"):
             work()
@@ -126,4 +130,4 @@ def test_all_or_none(checkout: Path, config: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match=r"No space"):
         place(checkout, read(config))
     assert sh(checkout, "status", "--porcelain") == ""
-    assert set(states(checkout, config).values()) == {State.PENDING}
+    assert set(states(checkout, config).values()) == {FileStanding.PENDING}

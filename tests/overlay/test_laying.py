@@ -47,9 +47,9 @@ class Place:
 
     def all_in_place(self) -> bool:
         now = status(self.checkout, read(self.config))
-        return {each.state for each in now.patches} <= {patches.State.APPLIED} and {
+        return {each.state for each in now.patches} <= {patches.PatchStanding.APPLIED} and {
             each.state for each in now.files
-        } <= {files.State.PLACED}
+        } <= {files.FileStanding.PLACED}
 
 
 @pytest.fixture

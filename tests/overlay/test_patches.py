@@ -11,7 +11,7 @@ from overlay.repos import NEW, OLD, SCRIPT, sh
 from pommel.errors import ConfigError, StateError, UpstreamError
 from pommel.overlay import journal, undo
 from pommel.overlay.journal import AppliedPatch
-from pommel.overlay.patches import State, ThreeWay, apply_all, read, roll_back, status
+from pommel.overlay.patches import PatchStanding, ThreeWay, apply_all, read, roll_back, status
 
 
 class Repo:
@@ -45,7 +45,7 @@ class Repo:
     def read(self) -> list[AppliedPatch]:
         return read(self.config)
 
-    def states(self) -> list[tuple[str, State]]:
+    def states(self) -> list[tuple[str, PatchStanding]]:
         return [(each.name, each.state) for each in status(self.checkout, self.read())]
 
     def text(self, name: str = "notes") -> str:
@@ -83,12 +83,12 @@ def test_a_patch_made_for_one_layout_applies_there(tmp_path: Path) -> None:
     repo = repo_with_knobs(tmp_path, NEW)
     before = repo.snapshot()
     mode = (repo.checkout / SCRIPT).stat().st_mode
-    assert repo.states() == [("OpenCore-Boot.sh.patch", State.PENDING)]
+    assert repo.states() == [("OpenCore-Boot.sh.patch", PatchStanding.PENDING)]
     apply_all(repo.checkout, repo.read())
     assert "ram=16384" in repo.text(SCRIPT)
     assert "Haswell-noTSX,kvm=on" in repo.text(SCRIPT)
     assert (repo.checkout / SCRIPT).stat().st_mode == mode
-    assert repo.states() == [("OpenCore-Boot.sh.patch", State.APPLIED)]
+    assert repo.states() == [("OpenCore-Boot.sh.patch", PatchStanding.APPLIED)]
     again = repo.snapshot()
     apply_all(repo.checkout, repo.read())
     assert repo.snapshot() == again
@@ -102,7 +102,7 @@ def test_and_conflicts_on_the_other_and_says_where(tmp_path: Path) -> None:
     repo = repo_with_knobs(tmp_path, OLD)
     before = repo.snapshot()
     (state,) = status(repo.checkout, repo.read())
-    assert state.state is State.CONFLICT
+    assert state.state is PatchStanding.CONFLICT
     assert [(where.file, where.line) for where in state.places] == [(SCRIPT, 1)]
     assert state.three_way is ThreeWay.NO_BASE
     with pytest.raises(UpstreamError, match=rf"OpenCore-Boot.sh.patch: {SCRIPT} line 1") as caught:
@@ -115,7 +115,7 @@ def test_a_renamed_script_is_a_conflict(tmp_path: Path) -> None:
     repo = repo_with_knobs(tmp_path, NEW)
     (repo.checkout / SCRIPT).rename(repo.checkout / "boot.sh")
     (state,) = status(repo.checkout, repo.read())
-    assert (state.state, state.places[0].file, state.places[0].line) == (State.CONFLICT, SCRIPT, None)
+    assert (state.state, state.places[0].file, state.places[0].line) == (PatchStanding.CONFLICT, SCRIPT, None)
     assert "No such file" in state.places[0].why
 
 
@@ -131,7 +131,7 @@ def test_three_way_when_the_base_is_in_the_history(repo: Repo, line: str, outcom
     repo.change("notes", **{line.split()[0]: line})
     sh(repo.checkout, "commit", "--quiet", "-am", "upstream goes on")
     (state,) = status(repo.checkout, repo.read())
-    assert (state.state, state.three_way) == (State.CONFLICT, outcome)
+    assert (state.state, state.three_way) == (PatchStanding.CONFLICT, outcome)
     assert sh(repo.checkout, "status", "--porcelain") == ""
 
 
@@ -144,10 +144,10 @@ def test_one_on_top_of_another(repo: Repo) -> None:
     repo.change("notes", **{"2": "II"})
     repo.keep_as("2.patch")
     sh(repo.checkout, "reset", "--quiet", "--hard", "HEAD^")
-    assert repo.states() == [("1.patch", State.PENDING), ("2.patch", State.PENDING)]
+    assert repo.states() == [("1.patch", PatchStanding.PENDING), ("2.patch", PatchStanding.PENDING)]
     apply_all(repo.checkout, repo.read())
     assert repo.text() == "one\nII\nthree\n"
-    assert repo.states() == [("1.patch", State.APPLIED), ("2.patch", State.APPLIED)]
+    assert repo.states() == [("1.patch", PatchStanding.APPLIED), ("2.patch", PatchStanding.APPLIED)]
     assert roll_back(repo.checkout) == ["2.patch", "1.patch"]
     assert repo.snapshot() == before
 
@@ -160,14 +160,14 @@ def test_all_or_none(repo: Repo) -> None:
     with pytest.raises(UpstreamError, match=r"2\.patch: notes line 1"):
         apply_all(repo.checkout, repo.read())
     assert repo.snapshot() == before
-    assert repo.states() == [("1.patch", State.PENDING), ("2.patch", State.CONFLICT)]
+    assert repo.states() == [("1.patch", PatchStanding.PENDING), ("2.patch", PatchStanding.CONFLICT)]
 
 
 def test_applied_by_hand_counts_as_applied(repo: Repo) -> None:
     repo.change("notes", two="2")
     repo.keep_as("1.patch")
     repo.change("notes", two="2")
-    assert repo.states() == [("1.patch", State.APPLIED)]
+    assert repo.states() == [("1.patch", PatchStanding.APPLIED)]
     apply_all(repo.checkout, repo.read())
     assert repo.text() == "one\n2\nthree\n"
     roll_back(repo.checkout)
@@ -180,7 +180,7 @@ def test_changed_in_the_config_repo_since(repo: Repo) -> None:
     apply_all(repo.checkout, repo.read())
     (repo.config / "patches" / "1.patch").write_text(patch.format("II"))
     (state,) = status(repo.checkout, repo.read())
-    assert (state.state, state.outdated) == (State.APPLIED, True)
+    assert (state.state, state.outdated) == (PatchStanding.APPLIED, True)
     apply_all(repo.checkout, repo.read())
     assert repo.text() == "one\nII\nthree\n"
     # One that no longer fits leaves the one that is applied.
@@ -197,7 +197,7 @@ def test_an_edit_in_the_checkout_is_not_blamed_on_the_upstream(repo: Repo) -> No
     repo.change("notes", two="my own")
     before = repo.snapshot()
     (state,) = status(repo.checkout, repo.read())
-    assert (state.state, state.edited) == (State.CONFLICT, ("notes",))
+    assert (state.state, state.edited) == (PatchStanding.CONFLICT, ("notes",))
     with pytest.raises(
         StateError, match=r"has edits that a patch does not fit.*\n.*1\.patch: notes line 1: .*notes was edited"
     ) as caught:
@@ -216,7 +216,7 @@ def test_an_edit_beside_a_real_conflict_and_one_of_a_file_of_ones_own(repo: Repo
     (repo.config / "patches" / "1.patch").write_text(new)
     (repo.checkout / "extra").write_text("mine\n")
     (state,) = status(repo.checkout, repo.read())
-    assert (state.state, state.edited) == (State.CONFLICT, ("extra",))
+    assert (state.state, state.edited) == (PatchStanding.CONFLICT, ("extra",))
     with pytest.raises(StateError, match=r"extra was edited in the checkout") as refused:
         apply_all(repo.checkout, repo.read())
     assert refused.value.hint == f"move your own file away: mv {repo.checkout}/extra {repo.checkout}/extra.mine"
@@ -231,7 +231,7 @@ def test_an_edit_that_a_patch_fits_is_no_conflict_and_one_of_a_conflicting_file_
     (repo.config / "patches" / "1.patch").write_text("--- a/notes\n+++ b/notes\n@@ -1 +1 @@\n-eins\n+1\n")
     repo.change("notes", three="my own")
     (state,) = status(repo.checkout, repo.read())
-    assert (state.state, state.edited) == (State.CONFLICT, ())
+    assert (state.state, state.edited) == (PatchStanding.CONFLICT, ())
 
 
 def test_dropped_from_the_config_repo(repo: Repo) -> None:
@@ -240,7 +240,7 @@ def test_dropped_from_the_config_repo(repo: Repo) -> None:
     apply_all(repo.checkout, repo.read())
     (repo.config / "patches" / "1.patch").unlink()
     (state,) = status(repo.checkout, repo.read())
-    assert (state.name, state.state, state.dropped) == ("1.patch", State.APPLIED, True)
+    assert (state.name, state.state, state.dropped) == ("1.patch", PatchStanding.APPLIED, True)
     apply_all(repo.checkout, repo.read())
     assert repo.text() == "one\ntwo\nthree\n"
     assert status(repo.checkout, repo.read()) == []
@@ -259,7 +259,7 @@ def test_edited_on_top_is_not_lost(repo: Repo) -> None:
     sh(repo.checkout, "checkout", "--", "notes")  # what the hint says
     assert roll_back(repo.checkout) == ["1.patch"]
     assert repo.text() == "one\ntwo\nthree\n"
-    assert status(repo.checkout, repo.read())[0].state is State.PENDING
+    assert status(repo.checkout, repo.read())[0].state is PatchStanding.PENDING
 
 
 def test_files_that_come_and_go(repo: Repo) -> None:
@@ -316,4 +316,4 @@ def test_a_full_disk_while_writing_restores(repo: Repo, monkeypatch: pytest.Monk
         apply_all(repo.checkout, repo.read())
     assert len(calls) == 2
     assert repo.snapshot() == before
-    assert repo.states() == [("1.patch", State.PENDING)]
+    assert repo.states() == [("1.patch", PatchStanding.PENDING)]

@@ -13,7 +13,7 @@ from pommel.recovery.service import (
     REPLY_BYTES_MAX,
     WAIT_MAX_S,
     Asset,
-    Verdict,
+    HttpVerdict,
     after_asset,
     after_post,
     asset_headers,
@@ -144,18 +144,18 @@ def test_any_reply_is_read_or_refused(body: bytes) -> None:
 
 def test_verdicts() -> None:
     assert [after_post(s) for s in (200, 401, 403, 404, 429, 500, 503)] == [
-        Verdict.TAKE,
-        Verdict.RENEW,
-        Verdict.REFUSED,
-        Verdict.REFUSED,
-        Verdict.WAIT,
-        Verdict.WAIT,
-        Verdict.WAIT,
+        HttpVerdict.TAKE,
+        HttpVerdict.RENEW,
+        HttpVerdict.REFUSED,
+        HttpVerdict.REFUSED,
+        HttpVerdict.WAIT,
+        HttpVerdict.WAIT,
+        HttpVerdict.WAIT,
     ]
-    assert {after_asset(s) for s in (401, 403, 404, 410, 416)} == {Verdict.RENEW}
-    assert {after_asset(s) for s in (200, 206)} == {Verdict.TAKE}
-    assert {f(s) for f in (after_asset, after_post) for s in (301, 302, 400, 418)} == {Verdict.FAIL}
-    assert {f(s) for f in (after_asset, after_post) for s in (429, 500, 502)} == {Verdict.WAIT}
+    assert {after_asset(s) for s in (401, 403, 404, 410, 416)} == {HttpVerdict.RENEW}
+    assert {after_asset(s) for s in (200, 206)} == {HttpVerdict.TAKE}
+    assert {f(s) for f in (after_asset, after_post) for s in (301, 302, 400, 418)} == {HttpVerdict.FAIL}
+    assert {f(s) for f in (after_asset, after_post) for s in (429, 500, 502)} == {HttpVerdict.WAIT}
 
 
 def test_asset_headers() -> None:

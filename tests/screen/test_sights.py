@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Size
-from pommel.screen.sights import Kind, Sight, Watched, look_at, parse_ppm
+from pommel.screen.sights import Showing, Sight, Watched, look_at, parse_ppm
 
 
 def ppm(frame: Frame) -> bytes:
@@ -47,27 +47,27 @@ def test_a_picture_is_read_as_qemu_writes_it_and_not_when_it_is_cut_off() -> Non
 
 def test_blank_is_one_colour_or_qemus_own_line() -> None:
     plain = frame()
-    assert look_at(plain).kind is Kind.BLANK
+    assert look_at(plain).kind is Showing.BLANK
     plain.pixels[:, :] = 90
-    assert look_at(plain).kind is Kind.BLANK
+    assert look_at(plain).kind is Showing.BLANK
     line = frame()
     line.pixels[230:238, 100:500] = 170  # between rows 224 and 240, where it is written
-    assert look_at(line).kind is Kind.BLANK
+    assert look_at(line).kind is Showing.BLANK
     line.pixels[300] = 170
-    assert look_at(line).kind is Kind.TEXT
+    assert look_at(line).kind is Showing.TEXT
 
 
 @pytest.mark.parametrize(
     ("colours", "lit", "kind"),
     [
-        (1, 0.1, Kind.TEXT),
-        (15, 0.4, Kind.TEXT),
-        (60, 0.01, Kind.PICTURE),
-        (15, 0.9, Kind.PICTURE),
-        (80, 0.9, Kind.PICTURE),
+        (1, 0.1, Showing.TEXT),
+        (15, 0.4, Showing.TEXT),
+        (60, 0.01, Showing.PICTURE),
+        (15, 0.9, Showing.PICTURE),
+        (80, 0.9, Showing.PICTURE),
     ],
 )
-def test_text_has_few_colours_on_much_background(colours: int, lit: float, kind: Kind) -> None:
+def test_text_has_few_colours_on_much_background(colours: int, lit: float, kind: Showing) -> None:
     assert look_at(in_colours(colours, lit)).kind is kind
 
 
@@ -82,7 +82,7 @@ def watched(letters: str) -> Watched:
     """A screen that is looked at each second; a dot is blank."""
     found = Watched()
     for at_s, letter in enumerate(letters):
-        found.see(at_s, Sight(Kind.BLANK if letter == "." else Kind.PICTURE, Size(1, 1), letter.encode()))
+        found.see(at_s, Sight(Showing.BLANK if letter == "." else Showing.PICTURE, Size(1, 1), letter.encode()))
     return found
 
 

@@ -10,7 +10,7 @@ from pommel.errors import ProtocolError
 from pommel.session.framing import (
     MAX_PAYLOAD,
     FrameDecoder,
-    Kind,
+    FrameKind,
     decode_close,
     decode_taken,
     encode,
@@ -18,12 +18,12 @@ from pommel.session.framing import (
     encode_taken,
 )
 
-frames = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=300)), max_size=6)
+frames = st.lists(st.tuples(st.sampled_from(FrameKind), st.binary(max_size=300)), max_size=6)
 
 
 @settings(max_examples=200, deadline=None)
 @given(frames, st.integers(1, 64))
-def test_what_goes_in_comes_out(given_frames: list[tuple[Kind, bytes]], piece: int) -> None:
+def test_what_goes_in_comes_out(given_frames: list[tuple[FrameKind, bytes]], piece: int) -> None:
     data = b"".join(encode(kind, payload) for kind, payload in given_frames)
     decoder = FrameDecoder()
     heard = [frame for at in range(0, len(data), piece) for frame in decoder.receive(data[at : at + piece])]
@@ -53,9 +53,9 @@ def test_close_and_taken() -> None:
 
 def test_too_long() -> None:
     with pytest.raises(ProtocolError, match="too long"):
-        encode(Kind.MESSAGE, bytes(MAX_PAYLOAD + 1))
+        encode(FrameKind.MESSAGE, bytes(MAX_PAYLOAD + 1))
     with pytest.raises(ProtocolError, match="kind 1"):
-        FrameDecoder(max_payload=4).receive(encode(Kind.MESSAGE, b"12345"))
+        FrameDecoder(max_payload=4).receive(encode(FrameKind.MESSAGE, b"12345"))
 
 
 @pytest.mark.parametrize("wrong", [b"\0\0\0\0\0", b"\5\0\0\0\0", b"\1\0\0\4\1"])
@@ -63,7 +63,7 @@ def test_what_are_no_frames_once_is_refused_for_good(wrong: bytes) -> None:
     decoder = FrameDecoder(max_payload=1024)
     with pytest.raises(ProtocolError) as first:
         decoder.receive(wrong)
-    for more in (b"", encode(Kind.TEXT, b"x")):
+    for more in (b"", encode(FrameKind.TEXT, b"x")):
         with pytest.raises(ProtocolError) as again:
             decoder.receive(more)
         assert again.value.message == first.value.message

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pommel.session.peer import (
     GONE,
     Code,
+    EntryFacts,
     Expected,
     Peer,
-    Place,
     Process,
     Program,
     agent_expected,
@@ -155,25 +155,25 @@ def test_unit_of(path: str, unit: tuple[int | None, str]) -> None:
     assert unit_of(path) == unit
 
 
-DIRECTORY, SOCKET = Place(stat.S_IFDIR | 0o711, 0), Place(stat.S_IFSOCK | 0o600, UID)
+DIRECTORY, SOCKET = EntryFacts(stat.S_IFDIR | 0o711, 0), EntryFacts(stat.S_IFSOCK | 0o600, UID)
 
 
 @pytest.mark.parametrize(
     ("directory", "socket", "daemon", "said"),
     [
-        (Place(stat.S_IFLNK | 0o777, 0), SOCKET, 0, "not a directory"),
+        (EntryFacts(stat.S_IFLNK | 0o777, 0), SOCKET, 0, "not a directory"),
         (replace(DIRECTORY, owner=1001), SOCKET, 0, "directory belongs to uid 1001"),
         (replace(DIRECTORY, owner=UID), SOCKET, 0, "directory belongs to"),
-        (Place(stat.S_IFDIR | 0o1777, 0), SOCKET, 0, "write to the socket's directory"),
-        (DIRECTORY, Place(stat.S_IFLNK | 0o777, 0), 0, "something else in the socket's place"),
-        (DIRECTORY, Place(stat.S_IFREG | 0o600, UID), 0, "something else"),
+        (EntryFacts(stat.S_IFDIR | 0o1777, 0), SOCKET, 0, "write to the socket's directory"),
+        (DIRECTORY, EntryFacts(stat.S_IFLNK | 0o777, 0), 0, "something else in the socket's place"),
+        (DIRECTORY, EntryFacts(stat.S_IFREG | 0o600, UID), 0, "something else"),
         (DIRECTORY, replace(SOCKET, owner=1001), 0, "socket belongs to uid 1001"),
-        (DIRECTORY, Place(stat.S_IFSOCK | 0o777, UID), 0, "others may use the socket"),
+        (DIRECTORY, EntryFacts(stat.S_IFSOCK | 0o777, UID), 0, "others may use the socket"),
         (DIRECTORY, SOCKET, 1001, "uid 1001 listens"),
         (DIRECTORY, SOCKET, UID, "listens"),
     ],
 )
-def test_a_daemon_that_is_none(directory: Place, socket: Place, daemon: int, said: str) -> None:
+def test_a_daemon_that_is_none(directory: EntryFacts, socket: EntryFacts, daemon: int, said: str) -> None:
     verdict = judge_daemon(directory, socket, daemon, frozenset({0}), UID)
     assert not verdict.accepted
     assert said in verdict.reason

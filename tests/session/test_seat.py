@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pommel.session.framing import FrameDecoder, Kind, encode
+from pommel.session.framing import FrameDecoder, FrameKind, encode
 from pommel.session.seat import Seat
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode as command
@@ -35,11 +35,11 @@ class AgentEnd:
     async def _listen(self) -> None:
         decoder = FrameDecoder()
         while data := await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16):
-            self.heard += [frame.payload for frame in decoder.receive(data) if frame.kind is Kind.MESSAGE]
+            self.heard += [frame.payload for frame in decoder.receive(data) if frame.kind is FrameKind.MESSAGE]
 
     async def say(self, *messages: bytes) -> None:
         for message in messages:
-            await asyncio.get_running_loop().sock_sendall(self._socket, encode(Kind.MESSAGE, message))
+            await asyncio.get_running_loop().sock_sendall(self._socket, encode(FrameKind.MESSAGE, message))
 
     async def leave(self) -> None:
         self._listening.cancel()

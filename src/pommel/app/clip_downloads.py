@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pommel.clipboard.archive import Archive, padding, top_name
 from pommel.clipboard.content import URIS, Content
-from pommel.clipboard.sftp_session import Refused, sftp_session
+from pommel.clipboard.sftp_session import FileRefused, sftp_session
 from pommel.clipboard.tree import FilesError, Plan
 from pommel.clipboard.trees import look_through_guest, look_through_host
 from pommel.clipboard.uris import paths_of
@@ -153,7 +153,7 @@ async def guest_files(ssh: Sequence[str], paths: Sequence[bytes]) -> tuple[ClipF
         for path in paths:
             try:
                 told = await session.look(path, follow=True)
-            except Refused as refusal:
+            except FileRefused as refusal:
                 files.append(ClipFile(_name(path), why=refusal.message))
             else:
                 files.append(_file(path, told.mode, told.size))

@@ -23,7 +23,7 @@ from pommel.clipboard.content import FORMS
 from pommel.clipboard.engine import Direction, Side
 from pommel.clipboard.guest import EVERY_MS
 from pommel.clipboard.host import HostClipboard, find_desktop, host_clipboard
-from pommel.clipboard.sync import BACKOFF_S, Settings, Snapshot, State, Sync, only_sync
+from pommel.clipboard.sync import BACKOFF_S, Settings, Snapshot, Sync, SyncState, only_sync
 from pommel.errors import AddressError, DeadlineError, PommelError, StateError, UsageError
 from pommel.tasks import background, first_of
 
@@ -175,7 +175,7 @@ class _Running:
 
     def _ask_again(self, *, refused_too: bool = False) -> None:
         # Not where a key was refused, unless somebody did something about it: that would only fill the guest's log.
-        if self._sync is not None and (refused_too or self._sync.snapshot.state is not State.REFUSED):
+        if self._sync is not None and (refused_too or self._sync.snapshot.state is not SyncState.REFUSED):
             self._sync.connect_now()
 
     # --- what is told
@@ -220,7 +220,7 @@ class _Running:
     async def _hand_over(self, sync: Sync, source: Side) -> Mapping[str, Any]:
         """Give the other side what `source` has, and wait until it is there."""
         seen = sync.snapshot
-        if seen.state is not State.SYNCING:
+        if seen.state is not SyncState.SYNCING:
             status = self._status()
             raise StateError(f"{self._guest.label}: {status.state}: {status.why}", hint=status.hint)
         sync.give(source)

@@ -72,12 +72,12 @@ class ClipStatus:
 
 def status_of(seen: Snapshot, guest: Guest, options: ClipOptions, *, alive: bool, since: float) -> ClipStatus:
     """How the sync of this process stands; `alive` says whether the guest's machine runs."""
-    from pommel.clipboard.sync import State
+    from pommel.clipboard.sync import SyncState
 
     state, why, hint = seen.state.value, seen.why, seen.hint
-    if not alive and seen.state is not State.SYNCING:
-        state, why, hint = State.ASLEEP.value, f"{guest.machine} is not running", f"pommel start {guest.machine}"
-    elif guest.machine is not None and seen.state is State.ASLEEP:
+    if not alive and seen.state is not SyncState.SYNCING:
+        state, why, hint = SyncState.ASLEEP.value, f"{guest.machine} is not running", f"pommel start {guest.machine}"
+    elif guest.machine is not None and seen.state is SyncState.ASLEEP:
         why = f"the guest does not answer SSH (yet): {seen.why.removeprefix(_UNREACHED)}"
     return ClipStatus(
         guest=guest.label,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pommel.app.guest_answer import SILENCE, Answer, Desktop, Heard
-from pommel.screen.sights import Kind, Sight
+from pommel.screen.sights import Showing, Sight
 
 _KNOWN_STILL_S = 1.5  # the guest knows of its windows a moment before they are drawn
 _KNOWN_S = 5.0  # long enough for that, though something moves on the screen
@@ -49,7 +49,7 @@ class Signs:
     def __str__(self) -> str:
         screen = f"its screen {self.sight}" if self.sight else "its screen cannot be seen"
         if self.sight is not None and self.still_s >= _UNKNOWN_STILL_S:
-            screen += f" that has stood still for {self.still_s:.0f} s" if self.sight.kind is not Kind.BLANK else ""
+            screen += f" that has stood still for {self.still_s:.0f} s" if self.sight.kind is not Showing.BLANK else ""
         told = f": {self.heard.text}" if self.heard.text else ""
         ssh = {
             Answer.SILENT: "it does not answer SSH" + told,
@@ -71,7 +71,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DesktopVerdict:
     """The wait is over: what was seen, and whether that is known or inferred. `short`: less than was asked for."""
 
     seen: str
@@ -79,34 +79,34 @@ class Verdict:
     short: bool = False
 
 
-def judge(signs: Signs, case: Case) -> Verdict | None:
+def judge(signs: Signs, case: Case) -> DesktopVerdict | None:
     """Whether the wait is over; None: not yet."""
     match case.until:
         case Until.SCREEN:
-            return Verdict(f"its screen {signs.sight}") if signs.sight and _visible(signs) else None
+            return DesktopVerdict(f"its screen {signs.sight}") if signs.sight and _visible(signs) else None
         case Until.SSH:
             return _ssh(signs.heard)
         case Until.DESKTOP:
             return _told(signs) or (None if _will_tell(signs, case) else _inferred(signs, case))
 
 
-def _ssh(heard: Heard) -> Verdict | None:
+def _ssh(heard: Heard) -> DesktopVerdict | None:
     match heard.answer:
         case Answer.LETS_IN:
-            return Verdict("it answers SSH")
+            return DesktopVerdict("it answers SSH")
         case Answer.REFUSES:
-            return Verdict(f"it answers SSH and does not let us in: {heard.text}")
+            return DesktopVerdict(f"it answers SSH and does not let us in: {heard.text}")
         case _:
             return None
 
 
-def _told(signs: Signs) -> Verdict | None:
+def _told(signs: Signs) -> DesktopVerdict | None:
     visible = signs.sight is None or _visible(signs)  # one without a display that QEMU has is taken at its word
     if signs.heard.desktop is Desktop.NONE and visible:
-        return Verdict(f"it has no desktop: {signs.heard.text}", short=True)
+        return DesktopVerdict(f"it has no desktop: {signs.heard.text}", short=True)
     at_rest = min(signs.still_s, signs.told_s) >= _KNOWN_STILL_S
     drawn = signs.sight is None or at_rest or signs.told_s >= _KNOWN_S
-    return Verdict(signs.heard.text) if signs.heard.desktop is Desktop.THERE and visible and drawn else None
+    return DesktopVerdict(signs.heard.text) if signs.heard.desktop is Desktop.THERE and visible and drawn else None
 
 
 def _will_tell(signs: Signs, case: Case) -> bool:
@@ -116,27 +116,29 @@ def _will_tell(signs: Signs, case: Case) -> bool:
     return case.says or signs.heard.desktop in (Desktop.COMING, Desktop.THERE, Desktop.NONE)
 
 
-def _inferred(signs: Signs, case: Case) -> Verdict | None:
+def _inferred(signs: Signs, case: Case) -> DesktopVerdict | None:
     if signs.sight is None or not _visible(signs):
         return None
     if case.installer:
         still = signs.still_s >= (_INSTALLER_STILL_S if signs.changed else _UNKNOWN_STILL_S)
         seen = f"its installer or boot picker is there: the screen {signs.sight} and waits"
-        return Verdict(seen, known=False) if still else None
-    picture = signs.sight.kind is Kind.PICTURE
+        return DesktopVerdict(seen, known=False) if still else None
+    picture = signs.sight.kind is Showing.PICTURE
     if picture and signs.driven and signs.still_s >= _DRIVEN_STILL_S:
-        return Verdict("its screen shows a picture that stands still, and its system reads the pointer", known=False)
+        return DesktopVerdict(
+            "its screen shows a picture that stands still, and its system reads the pointer", known=False
+        )
     if signs.still_s < _UNKNOWN_STILL_S:
         return None
     if picture and signs.driven is None:
         seen = "its screen shows a picture that stands still"
         untold = "" if signs.changed else ", and nothing tells whether that is its desktop"
-        return Verdict(seen + untold, known=False, short=not signs.changed)
+        return DesktopVerdict(seen + untold, known=False, short=not signs.changed)
     if case.patient or signs.driven:
         return None
     seen = f"its screen {signs.sight} and stands still: it may be a boot picker that waits for a key"
-    return Verdict(seen, known=False, short=True)
+    return DesktopVerdict(seen, known=False, short=True)
 
 
 def _visible(signs: Signs) -> bool:
-    return signs.sight is not None and signs.sight.kind is not Kind.BLANK
+    return signs.sight is not None and signs.sight.kind is not Showing.BLANK

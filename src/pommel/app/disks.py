@@ -14,7 +14,7 @@ from pommel.machine import copying, disk, moving, own_disks, resizing, state, us
 from pommel.machine.copying import Compacted
 from pommel.machine.disk_choice import wanted_disk
 from pommel.machine.exclusive import serialised
-from pommel.machine.moving import Place
+from pommel.machine.moving import PlannedMove
 from pommel.machine.permission import CHECKED, COMPACTED, DISK_ADDED, DISK_MOVED, RESIZED, must_allow, working_on
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
@@ -126,7 +126,7 @@ def look_compact(name: str, *, called: str = MAIN, workspace: Workspace | None =
 
 def move(
     name: str, path: Path, *, called: str = MAIN, workspace: Workspace | None = None, report: Report = ignore
-) -> Place:
+) -> PlannedMove:
     """Move a disk of the stopped machine `name` to `path`, a folder or a file, perhaps on another drive; or back.
 
     Raises:
@@ -139,7 +139,7 @@ def move(
     return moving.move(paths, _path(paths, called), path, report=report)
 
 
-def look_move(name: str, path: Path, *, called: str = MAIN, workspace: Workspace | None = None) -> Place:
+def look_move(name: str, path: Path, *, called: str = MAIN, workspace: Workspace | None = None) -> PlannedMove:
     """What `move` would do now, without doing any of it. Raises as `move` does, as far as can be known beforehand."""
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)

@@ -76,7 +76,7 @@ def lay_steps(workspace: Workspace, spec: MachineSpec) -> list[tuple[str, str, b
     if not standing.upstream.at_pin:
         found.append((f"check out {standing.upstream.pinned[:12]}", f"{standing.upstream.commit} is checked out", True))
     for patch in standing.overlay.patches if standing.overlay else ():
-        to_do = patch.state is not patches.State.APPLIED or patch.outdated or patch.dropped
+        to_do = patch.state is not patches.PatchStanding.APPLIED or patch.outdated or patch.dropped
         found.append((f"apply patches/{patch.name}", patch.state.value, to_do))
     for file in standing.overlay.files if standing.overlay else ():
         found.append((f"place files/{file.name}", file.state.value, file.state.value != "placed"))

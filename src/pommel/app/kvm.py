@@ -160,9 +160,9 @@ def _endpoint(connection: Connection) -> Endpoint:
 def _on_mesh(
     folder: Path, ticket: Ticket, far: tuple[Any, ...], on_mesh: Callable[[str], None]
 ) -> contextlib.AbstractAsyncContextManager[None]:
-    from pommel.app.mesh_session import Session, on_server
+    from pommel.app.mesh_session import SharedSession, on_server
 
-    return on_server(folder, ticket, Session(*far), on_mesh)
+    return on_server(folder, ticket, SharedSession(*far), on_mesh)
 
 
 @contextlib.asynccontextmanager

@@ -247,12 +247,12 @@ async def _on_server(
     places: Places, daemon: SessionDaemon, ticket: Ticket, server: Any, log: Callable[[str], None]
 ) -> AsyncIterator[None]:
     from pommel.app.mesh_hands import Hands
-    from pommel.app.mesh_session import Session, on_server
+    from pommel.app.mesh_session import SharedSession, on_server
 
     async def serve(stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
         await daemon.view(Hands(stream, view_only=view_only, wheel_notch=wheel_notch))
 
-    session = Session(socket.gethostname(), serve, server.audience if server else None)
+    session = SharedSession(socket.gethostname(), serve, server.audience if server else None)
     async with on_server(Path(places.mesh), ticket, session, log):
         yield
 

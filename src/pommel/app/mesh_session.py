@@ -47,7 +47,7 @@ class Serve(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SharedSession:
     """What is shown: its name for people, how viewers are served, who has its page open, and its clipboard."""
 
     name: str
@@ -71,7 +71,7 @@ def described() -> str:
 class SessionDevice:
     """A session, for `mesh.connection`. Somebody has to `run` it for the bar's sake."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SharedSession) -> None:
         self._session = session
         self._facts = Facts(session.name, described(), __version__, has_console=True)
         self._people: tuple[Person, ...] = ()
@@ -154,7 +154,7 @@ class SessionDevice:
 
 @contextlib.asynccontextmanager
 async def on_server(
-    folder: Path, ticket: Ticket, session: Session, told: Callable[[str], None] = lambda _: None
+    folder: Path, ticket: Ticket, session: SharedSession, told: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[None]:
     """Have a session online on its server for the time of the block; what is kept of that is in `folder`.
 

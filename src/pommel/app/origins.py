@@ -104,7 +104,7 @@ def _laid(folder: Path, checkout: Path, overlay: Overlay) -> Iterator[str]:
             yield f"{patches.FOLDER}/{patch.name}"
     wanted = overlay.files or {}
     for state in files.status(checkout, wanted):
-        if state.state is files.State.PLACED:
+        if state.state is files.FileStanding.PLACED:
             pristine.put(folder, state.name, wanted[state.name])
             yield f"{files.FOLDER}/{state.name}"
 
@@ -112,7 +112,7 @@ def _laid(folder: Path, checkout: Path, overlay: Overlay) -> Iterator[str]:
 def _applied(checkout: Path, overlay: Overlay) -> list[AppliedPatch]:
     """The patches that are in the checkout, in order, by whichever hand they were applied."""
     states = {each.name: each.state for each in patches.status(checkout, overlay.patches)}
-    return [patch for patch in overlay.patches if states[patch.name] is patches.State.APPLIED]
+    return [patch for patch in overlay.patches if states[patch.name] is patches.PatchStanding.APPLIED]
 
 
 def _words(found: Captured, folder: Path, checkout: Path) -> tuple[str, ...]:

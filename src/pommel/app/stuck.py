@@ -8,11 +8,11 @@ from pommel.app.workspace import Workspace
 from pommel.errors import MachineError
 from pommel.machine import qmp, sampling, stuck
 from pommel.machine.glance import picture
-from pommel.machine.stuck import Verdict
+from pommel.machine.stuck import StuckVerdict
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
-__all__ = ["Verdict", "look"]
+__all__ = ["StuckVerdict", "look"]
 _QMP_S = 10.0
 
 
@@ -23,7 +23,7 @@ def look(
     installing: bool = False,
     workspace: Workspace | None = None,
     report: Report = ignore,
-) -> Verdict:
+) -> StuckVerdict:
     """Watch the running machine `name` for `seconds`: where its vCPUs are, what it writes, whether its screen moves.
 
     Raises:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 
-from pommel.clipboard.tree import Entry, Kind, Plan
+from pommel.clipboard.tree import Entry, EntryKind, Plan
 
 _NAME_BYTES = 200  # Linux and macOS have 255; the browser adds to it
 _BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * _BLOCK)
-_KINDS = {Kind.FOLDER: tarfile.DIRTYPE, Kind.FILE: tarfile.REGTYPE, Kind.LINK: tarfile.SYMTYPE}
+_KINDS = {EntryKind.FOLDER: tarfile.DIRTYPE, EntryKind.FILE: tarfile.REGTYPE, EntryKind.LINK: tarfile.SYMTYPE}
 
 
 def top_name(shown: str) -> str:
@@ -29,14 +29,14 @@ class Archive:
 
     def __init__(self, plan: Plan, top: str, now_s: int) -> None:
         kept = [entry for entry in plan.entries if b"\\" not in entry.path.partition(b"/")[2] + entry.target]
-        self._entries = sorted(kept, key=lambda entry: entry.kind is Kind.LINK)
+        self._entries = sorted(kept, key=lambda entry: entry.kind is EntryKind.LINK)
         self._top, self._now_s = top, now_s
         self.left_out = plan.left_out + len(plan.entries) - len(kept)
 
     def parts(self) -> Iterator[tuple[bytes, Entry | None]]:
         """Bytes of the archive, each with the file whose contents follow them, if one's do; then `padding` of it."""
         for entry in self._entries:
-            yield self._head(entry), entry if entry.kind is Kind.FILE else None
+            yield self._head(entry), entry if entry.kind is EntryKind.FILE else None
         if self.left_out:
             yield self._note(), None
         yield END, None
@@ -53,7 +53,9 @@ class Archive:
         info.linkname = entry.target.decode("utf-8", "surrogateescape")
         # Whoever unpacks it can look into it and throw it away.
         info.mode = (
-            0o777 if entry.kind is Kind.LINK else entry.mode & 0o777 | (0o700 if entry.kind is Kind.FOLDER else 0o600)
+            0o777
+            if entry.kind is EntryKind.LINK
+            else entry.mode & 0o777 | (0o700 if entry.kind is EntryKind.FOLDER else 0o600)
         )
         return _made(info)
 

@@ -17,7 +17,7 @@ PASTE_S = 25.0
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HostCopy:
     """What the host's clipboard has now; `sequence` counts the copies that others than we have made."""
 
     content: Content
@@ -41,7 +41,7 @@ class HostClipboard(Protocol):
     # Called in the loop as soon as a copy is noticed, with its sequence: before it is fetched.
     on_copy: Callable[[int], None]
 
-    async def next_change(self) -> Change:
+    async def next_change(self) -> HostCopy:
         """Wait for somebody else's copy; the first is what was there. Of several, only the newest may be told of.
 
         Raises:

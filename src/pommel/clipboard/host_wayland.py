@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from pommel.clipboard.child import Child, running, tethered
 from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, foreign
-from pommel.clipboard.host import Change, HostGone, WhenAsked
+from pommel.clipboard.host import HostCopy, HostGone, WhenAsked
 from pommel.clipboard.targets import CUT, SECRET_HINT, chosen, kinds, received
 from pommel.clipboard.uris import mark_cut, paths_of
 from pommel.errors import StateError
@@ -51,11 +51,11 @@ class WaylandClipboard:
         self._watch: Child | None = None
         self._served: Child | None = None
 
-    async def next_change(self) -> Change:
+    async def next_change(self) -> HostCopy:
         """See HostClipboard."""
         if self._first:
             self._first = False
-            return Change(await self._fetch() or EMPTY, self._sequence)
+            return HostCopy(await self._fetch() or EMPTY, self._sequence)
         while True:
             said = await self._watch.read() if self._watch else b""
             if not said:
@@ -68,7 +68,7 @@ class WaylandClipboard:
                 self._sequence += 1
                 self.on_copy(self._sequence)
                 self._ours.clear()
-                return Change(content, self._sequence)
+                return HostCopy(content, self._sequence)
 
     async def write(self, content: Content, expected: int, *, when_asked: WhenAsked | None = None) -> bool:
         """See HostClipboard."""

@@ -25,7 +25,7 @@ from Xlib.protocol.request import SetSelectionOwner
 
 from pommel import x11_wait
 from pommel.clipboard.content import EMPTY, URIS, Content, Held
-from pommel.clipboard.host import Change, HostGone, WhenAsked
+from pommel.clipboard.host import HostCopy, HostGone, WhenAsked
 from pommel.clipboard.x11_fetch import Fetch, fetch
 from pommel.clipboard.x11_offer import Ownership
 from pommel.clipboard.x11_owner import is_roots
@@ -59,12 +59,12 @@ class X11Clipboard:
         self.on_copy: Callable[[int], None] = lambda _: None
         self._desk = desk
         self._loop = asyncio.get_running_loop()
-        self._change: Change | None = None
+        self._change: HostCopy | None = None
         self._news = asyncio.Event()
         self._ended: str | None = None
         self._orders: set[asyncio.Future[bool]] = set()
 
-    async def next_change(self) -> Change:
+    async def next_change(self) -> HostCopy:
         """See HostClipboard."""
         await self._news.wait()
         if self._change is None:
@@ -99,7 +99,7 @@ class X11Clipboard:
         """Hear from the desk's thread of a copy that is still to be fetched."""
         self._post(lambda: self.on_copy(sequence))
 
-    def found(self, change: Change) -> None:
+    def found(self, change: HostCopy) -> None:
         """Take a change from the desk's thread."""
         self._post(self._take, change)
 
@@ -111,7 +111,7 @@ class X11Clipboard:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(call, *args)
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: HostCopy) -> None:
         self._change = change
         self._news.set()
 
@@ -185,7 +185,7 @@ class _Desk:
         self._awake, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._stopping = False
         self._noticed: Callable[[int], None] = lambda _: None
-        self._found: Callable[[Change], None] = lambda _: None
+        self._found: Callable[[HostCopy], None] = lambda _: None
 
     # --- from other threads
 
@@ -210,7 +210,9 @@ class _Desk:
 
     # --- the thread
 
-    def run(self, noticed: Callable[[int], None], found: Callable[[Change], None], lost: Callable[[str], None]) -> None:
+    def run(
+        self, noticed: Callable[[int], None], found: Callable[[HostCopy], None], lost: Callable[[str], None]
+    ) -> None:
         """Serve until `stop`; tell `noticed` and `found` of changes, and `lost` of the connection's end."""
         self._noticed, self._found = noticed, found
         try:
@@ -232,7 +234,7 @@ class _Desk:
         if self._display.get_selection_owner(self._selection):
             self._begin_fetch(X.CurrentTime)
         else:
-            self._found(Change(EMPTY, self._sequence))
+            self._found(HostCopy(EMPTY, self._sequence))
 
     def _turn(self) -> None:
         while self._display.pending_events():
@@ -282,9 +284,9 @@ class _Desk:
         if owner:
             self._begin_fetch(event.selection_timestamp)
         elif event.sub_code == xfixes.XFixesSetSelectionOwnerNotify:
-            self._found(Change(EMPTY, self._sequence))
+            self._found(HostCopy(EMPTY, self._sequence))
         else:
-            self._found(Change(Content(held=Held.GONE), self._sequence))
+            self._found(HostCopy(Content(held=Held.GONE), self._sequence))
 
     def _begin_fetch(self, stamp: int) -> None:
         self._fetch = fetch(self._window, self._selection, self._atom, stamp, limit=self._limit, forms=self._forms)
@@ -305,7 +307,7 @@ class _Desk:
         self._fetch = None
         if URIS in content.names and not self._may_name_files():
             content = Content(held=Held.NOT_HIS)
-        self._found(Change(content, self._sequence))
+        self._found(HostCopy(content, self._sequence))
 
     def _may_name_files(self) -> bool:
         """Whether who copied may read the files that we would read for it: root can read all, others what they may."""

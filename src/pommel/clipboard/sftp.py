@@ -53,7 +53,7 @@ class Attributes:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class SftpStatus:
     """The end of a request that has no other answer, or its refusal."""
 
     code: int
@@ -88,7 +88,7 @@ class Version:
     version: int
 
 
-Reply = Status | Handle | Data | Names | Attributes | Version
+Reply = SftpStatus | Handle | Data | Names | Attributes | Version
 
 
 def init() -> bytes:
@@ -200,7 +200,7 @@ def _reply(packet: _Cursor) -> tuple[int, Reply]:
     if kind == VERSION:
         return 0, Version(number)
     if kind == STATUS:
-        return number, Status(packet.word(), packet.string().decode(errors="replace"))
+        return number, SftpStatus(packet.word(), packet.string().decode(errors="replace"))
     if kind == HANDLE:
         return number, Handle(packet.string())
     if kind == DATA:

@@ -14,11 +14,11 @@ from typing import TypeVar
 from pommel.clipboard import sftp
 from pommel.clipboard.child import Child, running
 from pommel.clipboard.content import printable
-from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, Status
+from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, SftpStatus
 from pommel.clipboard.tree import DEPTH_MAX, ENTRIES_MAX, FilesError, Listed, too_many
 from pommel.errors import ProtocolError
 
-_T = TypeVar("_T", Attributes, Handle, Names, Data, Status)
+_T = TypeVar("_T", Attributes, Handle, Names, Data, SftpStatus)
 
 STALL_S = 20.0
 PIECE = 64 << 10
@@ -32,10 +32,10 @@ class SessionLost(FilesError):
     """The session has ended; a new one may fare better."""
 
 
-class Refused(FilesError):
+class FileRefused(FilesError):
     """The guest's SFTP server says no."""
 
-    def __init__(self, status: Status, what: str) -> None:
+    def __init__(self, status: SftpStatus, what: str) -> None:
         reasons = {
             sftp.NO_SUCH_FILE: "it is not there any more",
             sftp.PERMISSION_DENIED: "permission denied",
@@ -47,7 +47,7 @@ class Refused(FilesError):
         self.code = status.code
 
 
-class Session:
+class SftpSession:
     """Requests and their answers."""
 
     def __init__(self, child: Child) -> None:
@@ -88,7 +88,7 @@ class Session:
         handle = _as(Handle, await self._ask(sftp.OPENDIR, sftp.string(path)), "open a folder").handle
         found: list[tuple[bytes, Attributes]] = []
         skipped = 0
-        while not isinstance(reply := await self._ask(sftp.READDIR, sftp.string(handle)), Status):
+        while not isinstance(reply := await self._ask(sftp.READDIR, sftp.string(handle)), SftpStatus):
             names = _as(Names, reply, "read a folder").names
             if not names:
                 raise SessionLost("the guest's SFTP server sent no name")
@@ -100,7 +100,7 @@ class Session:
             if skipped > 2:
                 raise SessionLost("the guest's SFTP server named a folder's own name twice")
         if reply.code != sftp.EOF:
-            raise Refused(reply, "read a folder")
+            raise FileRefused(reply, "read a folder")
         await self._done(sftp.CLOSE, "close a folder", sftp.string(handle))
         return found
 
@@ -166,7 +166,7 @@ class Session:
             if number not in under_way:
                 raise SessionLost("the guest's SFTP server answered what it was not asked")
             at, length = under_way.pop(number)
-            if isinstance(reply, Status) and reply.code == sftp.EOF:
+            if isinstance(reply, SftpStatus) and reply.code == sftp.EOF:
                 raise FilesError("a file became shorter while it was copied", hint="copy it again")
             data = _as(Data, reply, "read a file").data[:length]
             if not data:
@@ -279,7 +279,7 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def sftp_session(ssh: Sequence[str]) -> AsyncIterator[Session]:
+async def sftp_session(ssh: Sequence[str]) -> AsyncIterator[SftpSession]:
     """Open a session with `ssh` (a command line up to and with the host), over its ControlPath if that has a master.
 
     Raises:
@@ -287,20 +287,20 @@ async def sftp_session(ssh: Sequence[str]) -> AsyncIterator[Session]:
     """
     # Never the master itself: the clipboard's connection must not end with ours.
     async with running([ssh[0], "-o", "ControlMaster=no", "-s", *ssh[1:], "sftp"], grace_s=0.2) as child:
-        session = Session(child)
+        session = SftpSession(child)
         await session.greet()
         yield session
 
 
 def _done(reply: Reply, what: str) -> None:
-    status = _as(Status, reply, what)
+    status = _as(SftpStatus, reply, what)
     if status.code != sftp.OK:
-        raise Refused(status, what)
+        raise FileRefused(status, what)
 
 
 def _as(kind: type[_T], reply: Reply, what: str) -> _T:
     if isinstance(reply, kind):
         return reply
-    if isinstance(reply, Status):
-        raise Refused(reply, what)
+    if isinstance(reply, SftpStatus):
+        raise FileRefused(reply, what)
     raise SessionLost(f"the guest's SFTP server sent another answer when asked to {what}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from pommel import private
 from pommel.clipboard import sftp, trees
 from pommel.clipboard.copies import Copy, broken_off, copy_of, to_prune
-from pommel.clipboard.sftp_session import Refused, Session, SessionLost, sftp_session
+from pommel.clipboard.sftp_session import FileRefused, SessionLost, SftpSession, sftp_session
 from pommel.clipboard.tree import FilesError, Plan
 from pommel.locks import hold
 
@@ -76,7 +76,7 @@ class HostShelf:
         """The copy that a path of this host is in."""
         return _owner(os.fsencode(self.folder), path)
 
-    async def bring(self, session: Session, plan: Plan, copy: Copy, moved: trees.Progress) -> None:
+    async def bring(self, session: SftpSession, plan: Plan, copy: Copy, moved: trees.Progress) -> None:
         """Make a copy of the guest's files, whole or not at all.
 
         Raises:
@@ -114,7 +114,7 @@ class GuestShelf:
         self._one_at_a_time = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator[Session]:
+    async def opened(self) -> AsyncIterator[SftpSession]:
         """Be the only one of this sync to change the folder, over a session for the time of the block."""
         async with self._one_at_a_time, sftp_session(self._ssh) as session:
             yield session
@@ -125,11 +125,11 @@ class GuestShelf:
             for name in broken_off(await self._names(session)):
                 await session.remove(self.folder + b"/" + name.encode())
 
-    async def has(self, session: Session, copy: Copy) -> bool:
+    async def has(self, session: SftpSession, copy: Copy) -> bool:
         """Whether it is there, whole."""
         try:
             return (await session.look(self.folder + b"/" + copy.name.encode())).is_folder
-        except Refused as refusal:
+        except FileRefused as refusal:
             if refusal.code == sftp.NO_SUCH_FILE:
                 return False
             raise
@@ -142,7 +142,7 @@ class GuestShelf:
         """The copy that a path of the guest is in."""
         return _owner(self.folder, path)
 
-    async def send(self, session: Session, plan: Plan, moved: trees.Progress) -> Copy:
+    async def send(self, session: SftpSession, plan: Plan, moved: trees.Progress) -> Copy:
         """Make a copy of this host's files, whole or not at all; its part is swept later if the connection ends.
 
         Raises:
@@ -167,16 +167,16 @@ class GuestShelf:
         await session.rename(part, self.folder + b"/" + copy.name.encode())
         return copy
 
-    async def _make(self, session: Session) -> None:
+    async def _make(self, session: SftpSession) -> None:
         for way in self._ways:
-            with contextlib.suppress(Refused):  # it is there; if not, what comes next says so
+            with contextlib.suppress(FileRefused):  # it is there; if not, what comes next says so
                 await session.make_folder(way)
         await session.set_mode(self.folder, 0o700)
 
-    async def _names(self, session: Session) -> list[str]:
+    async def _names(self, session: SftpSession) -> list[str]:
         try:
             return [name.decode(errors="replace") for name, _ in await session.folder(self.folder)]
-        except Refused as refusal:
+        except FileRefused as refusal:
             if refusal.code == sftp.NO_SUCH_FILE:
                 return []
             raise

@@ -47,7 +47,7 @@ PASTE_LIMIT_BYTES = 1 << 30
 _FILES = frozenset((FILES_OF_HOST, FILES_OF_GUEST))
 
 
-class State(Enum):
+class SyncState(Enum):
     """What a sync is at."""
 
     CONNECTING = "connecting"
@@ -60,7 +60,7 @@ class State(Enum):
 class Snapshot:
     """A sync at a moment. Times are seconds since 1970; `latency_s` is from a copy being told of to its being taken."""
 
-    state: State = State.CONNECTING
+    state: SyncState = SyncState.CONNECTING
     why: str = ""
     hint: str | None = None
     host: str = ""
@@ -247,7 +247,7 @@ class Sync:
         self._engine.knows(Side.GUEST, forms)
         self._engine.connect()
         self._tell(
-            state=State.SYNCING,
+            state=SyncState.SYNCING,
             why="",
             hint=None,
             guest=hello.kind,
@@ -300,7 +300,7 @@ class Sync:
     async def _pause(self, trouble: GuestError, failures: int) -> None:
         refused = trouble.trouble is Trouble.REFUSED
         hint = self._settings.key_hint if refused and trouble.keys and self._settings.key_hint else trouble.hint
-        self._tell(state=State.REFUSED if refused else State.ASLEEP, why=trouble.message, hint=hint)
+        self._tell(state=SyncState.REFUSED if refused else SyncState.ASLEEP, why=trouble.message, hint=hint)
         steps = self._settings.backoff_s
         wait_s = self._settings.refused_s if refused else steps[min(failures, len(steps) - 1)]
         self._again.clear()

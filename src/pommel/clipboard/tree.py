@@ -22,7 +22,7 @@ PATHS_MAX_BYTES = 32 << 20  # of all paths together
 _NAMES_SHOWN = 3
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry is."""
 
     FOLDER = "folder"
@@ -34,7 +34,7 @@ class Kind(Enum):
 class Entry:
     """One thing of a tree: `source` where it is, `path` where it goes, relative to the copy's folder."""
 
-    kind: Kind
+    kind: EntryKind
     source: bytes
     path: bytes
     size: int = 0
@@ -59,7 +59,7 @@ class Plan:
     @property
     def files(self) -> int:
         """How many files."""
-        return sum(entry.kind is Kind.FILE for entry in self.entries)
+        return sum(entry.kind is EntryKind.FILE for entry in self.entries)
 
 
 class FilesError(PommelError):
@@ -150,7 +150,7 @@ class Growing:
         """
         if max(len(entry.source), len(entry.path), len(entry.target)) > PATH_MAX:
             raise FilesError(f"a file's path has more than {PATH_MAX} bytes")
-        if entry.kind is Kind.LINK and not stays_inside(depth - 1, entry.target):
+        if entry.kind is EntryKind.LINK and not stays_inside(depth - 1, entry.target):
             self.leave_out()
             return
         self._entries.append(entry)

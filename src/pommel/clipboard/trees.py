@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pommel.clipboard.sftp import Attributes
-from pommel.clipboard.sftp_session import PIECE, Session
-from pommel.clipboard.tree import Entry, FilesError, Growing, Kind, Plan, placed, plain_name
+from pommel.clipboard.sftp_session import PIECE, SftpSession
+from pommel.clipboard.tree import Entry, EntryKind, FilesError, Growing, Plan, placed, plain_name
 
 Progress = Callable[[int], None]
 
@@ -40,11 +40,11 @@ def look_through_host(paths: Sequence[bytes]) -> Plan:
 def _grow_host(growing: Growing, source: bytes, place: bytes, told: os.stat_result, depth: int) -> None:
     mode, mtime = stat.S_IMODE(told.st_mode), int(told.st_mtime)
     if stat.S_ISREG(told.st_mode):
-        growing.add(Entry(Kind.FILE, source, place, told.st_size, mode, mtime), depth)
+        growing.add(Entry(EntryKind.FILE, source, place, told.st_size, mode, mtime), depth)
     elif stat.S_ISLNK(told.st_mode):
-        growing.add(Entry(Kind.LINK, source, place, target=os.fsencode(_host(source).readlink())), depth)
+        growing.add(Entry(EntryKind.LINK, source, place, target=os.fsencode(_host(source).readlink())), depth)
     elif stat.S_ISDIR(told.st_mode):
-        growing.add(Entry(Kind.FOLDER, source, place, mode=mode), depth)
+        growing.add(Entry(EntryKind.FOLDER, source, place, mode=mode), depth)
         for inner in sorted(_host(source).iterdir()):
             name = os.fsencode(inner.name)
             growing.listed.take(name)
@@ -53,7 +53,7 @@ def _grow_host(growing: Growing, source: bytes, place: bytes, told: os.stat_resu
         growing.leave_out()
 
 
-async def look_through_guest(session: Session, paths: Sequence[bytes]) -> Plan:
+async def look_through_guest(session: SftpSession, paths: Sequence[bytes]) -> Plan:
     """Find out what copying these files of the guest takes.
 
     Raises:
@@ -68,15 +68,15 @@ async def look_through_guest(session: Session, paths: Sequence[bytes]) -> Plan:
 
 
 async def _grow_guest(
-    session: Session, growing: Growing, source: bytes, place: bytes, told: Attributes, depth: int
+    session: SftpSession, growing: Growing, source: bytes, place: bytes, told: Attributes, depth: int
 ) -> None:
     mode = stat.S_IMODE(told.mode)
     if told.is_file:
-        growing.add(Entry(Kind.FILE, source, place, told.size, mode, told.mtime), depth)
+        growing.add(Entry(EntryKind.FILE, source, place, told.size, mode, told.mtime), depth)
     elif told.is_link:
-        growing.add(Entry(Kind.LINK, source, place, target=await session.link_target(source)), depth)
+        growing.add(Entry(EntryKind.LINK, source, place, target=await session.link_target(source)), depth)
     elif told.is_folder:
-        growing.add(Entry(Kind.FOLDER, source, place, mode=mode), depth)
+        growing.add(Entry(EntryKind.FOLDER, source, place, mode=mode), depth)
         for name, inner in sorted(await session.folder(source, growing.listed), key=lambda one: one[0]):
             if not plain_name(name):
                 raise FilesError("the guest named a file by what is no name")
@@ -88,7 +88,7 @@ async def _grow_guest(
 # --- from the guest to this host
 
 
-async def bring(session: Session, plan: Plan, folder: Path, moved: Progress) -> None:
+async def bring(session: SftpSession, plan: Plan, folder: Path, moved: Progress) -> None:
     """Copy what is planned into `folder`, which is new and empty.
 
     Raises:
@@ -98,21 +98,21 @@ async def bring(session: Session, plan: Plan, folder: Path, moved: Progress) -> 
         for apart in _apart(plan):
             (folder / os.fsdecode(apart)).mkdir(0o700)
         for entry in plan.entries:
-            if entry.kind is Kind.FOLDER:
+            if entry.kind is EntryKind.FOLDER:
                 (folder / os.fsdecode(entry.path)).mkdir(0o700)
-            elif entry.kind is Kind.FILE:
+            elif entry.kind is EntryKind.FILE:
                 await _bring_file(session, entry, folder / os.fsdecode(entry.path), moved)
         for entry in plan.entries:
-            if entry.kind is Kind.LINK:
+            if entry.kind is EntryKind.LINK:
                 (folder / os.fsdecode(entry.path)).symlink_to(os.fsdecode(entry.target))
         for entry in reversed(plan.entries):
-            if entry.kind is Kind.FOLDER:
+            if entry.kind is EntryKind.FOLDER:
                 (folder / os.fsdecode(entry.path)).chmod(entry.mode & 0o777 | 0o700)
     except OSError as failure:
         raise FilesError(f"this host could not keep the files: {failure.strerror}") from failure
 
 
-async def _bring_file(session: Session, entry: Entry, path: Path, moved: Progress) -> None:
+async def _bring_file(session: SftpSession, entry: Entry, path: Path, moved: Progress) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
 
@@ -130,7 +130,7 @@ async def _bring_file(session: Session, entry: Entry, path: Path, moved: Progres
 # --- from this host to the guest
 
 
-async def send(session: Session, plan: Plan, folder: bytes, moved: Progress) -> None:
+async def send(session: SftpSession, plan: Plan, folder: bytes, moved: Progress) -> None:
     """Copy what is planned into `folder` of the guest, which is new and empty.
 
     Raises:
@@ -140,18 +140,18 @@ async def send(session: Session, plan: Plan, folder: bytes, moved: Progress) -> 
         for apart in _apart(plan):
             await session.make_folder(folder + b"/" + apart)
         for entry in plan.entries:
-            if entry.kind is Kind.FOLDER:
+            if entry.kind is EntryKind.FOLDER:
                 await session.make_folder(folder + b"/" + entry.path, entry.mode & 0o777 | 0o700)
-            elif entry.kind is Kind.FILE:
+            elif entry.kind is EntryKind.FILE:
                 await _send_file(session, entry, folder + b"/" + entry.path, moved)
         for entry in plan.entries:
-            if entry.kind is Kind.LINK:
+            if entry.kind is EntryKind.LINK:
                 await session.make_link(folder + b"/" + entry.path, entry.target)
     except OSError as failure:
         raise FilesError(f"this host could not read what was copied: {failure.strerror}") from failure
 
 
-async def _send_file(session: Session, entry: Entry, path: bytes, moved: Progress) -> None:
+async def _send_file(session: SftpSession, entry: Entry, path: bytes, moved: Progress) -> None:
     # Not blocking: a FIFO may have taken the file's place.
     fd = os.open(entry.source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -26,7 +26,7 @@ Event = Any
 Fetch = Generator[None, Event, Content]
 
 
-class TooLarge(Exception):
+class SelectionTooLarge(Exception):
     """The owner has more than we may take; `size` is as much as is known."""
 
     def __init__(self, size: int) -> None:
@@ -56,7 +56,7 @@ def fetch(
             found = yield from asking.forms(wanted, offered)
         elif URIS in found and CUT in offered and (yield from asking.bytes_of(CUT)) == b"1":
             found[URIS] = mark_cut(found[URIS])
-    except TooLarge as much:
+    except SelectionTooLarge as much:
         return Content(held=Held.TOO_LARGE, size=much.size)
     if not wanted:
         return foreign(asking.kinds(listed or []))
@@ -163,7 +163,7 @@ class _Asking:
             piece = bytes(answer.value) if answer.format == 8 else b""
             if answer.bytes_after + len(piece) > self._left:
                 self._window.delete_property(place)
-                raise TooLarge(self._taken + len(piece) + answer.bytes_after)
+                raise SelectionTooLarge(self._taken + len(piece) + answer.bytes_after)
             self._left -= len(piece)
             self._taken += len(piece)
             pieces.append(piece)
@@ -174,7 +174,7 @@ class _Asking:
     def _pieces(self, place: int) -> Generator[None, Event, bytes]:
         """INCR (ICCCM 2.7.2): each deletion asks for the next piece; an empty one is the end."""
         pieces: list[bytes] = []
-        excess: TooLarge | None = None
+        excess: SelectionTooLarge | None = None
         self._window.delete_property(place)
         while True:
             event = yield
@@ -182,8 +182,8 @@ class _Asking:
                 continue
             try:
                 piece = self._taken_in(place)
-            except TooLarge as much:
-                excess, piece = TooLarge((excess.size if excess else 0) + much.size), b"-"
+            except SelectionTooLarge as much:
+                excess, piece = SelectionTooLarge((excess.size if excess else 0) + much.size), b"-"
                 self._taken = 0
                 pieces.clear()
             if piece:

@@ -41,7 +41,7 @@ _MALFORMED = (ValueError, RuntimeError, AssertionError, AttributeError, BadHttpM
 log = logging.getLogger(__name__)
 
 
-class TooLarge(UsageError):
+class ClipTooLarge(UsageError):
     """A clip is over the limit."""
 
     def __init__(self, size: int | None = None) -> None:
@@ -96,7 +96,7 @@ class ClipboardApi:
             return web.Response(status=204)
         size = sum(len(data) for _, data in forms)
         if size > LIMIT_BYTES:
-            raise TooLarge(size)
+            raise ClipTooLarge(size)
         body = MultipartWriter("form-data")
         for name, data in forms:
             part = body.append(io.BytesIO(data), {"Content-Type": "application/octet-stream"})
@@ -173,7 +173,7 @@ async def _read(part: BodyPartReader, most: int) -> bytes:
     while chunk := await _timely(part.read_chunk(_CHUNK_BYTES)):
         data += chunk
         if len(data) > most:
-            raise TooLarge
+            raise ClipTooLarge
     return bytes(data)
 
 
@@ -196,7 +196,7 @@ async def _explained(request: web.Request, answering: Coroutine[Any, Any, web.St
         return _refusal(403, UsageError("another site's page asked for the clipboard; only the console's own may"))
     try:
         return await answering
-    except TooLarge as failure:
+    except ClipTooLarge as failure:
         return _refusal(413, failure)
     except Overtaken as failure:
         return _refusal(409, failure)

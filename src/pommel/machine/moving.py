@@ -27,7 +27,7 @@ _SLACK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlannedMove:
     """What a move would do: from file to file; `copies` whether across file systems; how much it takes, and is free."""
 
     slot: Path
@@ -43,7 +43,7 @@ class Place:
         return self.new == self.slot
 
 
-def look(paths: MachinePaths, slot: Path, path: Path) -> Place:
+def look(paths: MachinePaths, slot: Path, path: Path) -> PlannedMove:
     """Say what moving the disk `slot` to `path`, a folder or a file, would do.
 
     Raises:
@@ -62,7 +62,7 @@ def look(paths: MachinePaths, slot: Path, path: Path) -> Place:
     if why := writable.why_not(new.parent):
         raise NotPermitted(f"{new.parent} cannot be written: {why}", hint="name a folder that you can write to")
     found = old.stat()
-    place = Place(
+    place = PlannedMove(
         slot, old, new, found.st_dev != new.parent.stat().st_dev, found.st_blocks * 512, disk.free_bytes(new.parent)
     )
     if place.copies and place.free_bytes < place.takes_bytes + _SLACK_BYTES:
@@ -74,7 +74,7 @@ def look(paths: MachinePaths, slot: Path, path: Path) -> Place:
     return place
 
 
-def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore) -> Place:
+def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore) -> PlannedMove:
     """Move the disk `slot`, a file or a link in the machine's folder, to `path`; the machine is stopped, or sleeps.
 
     Raises:
@@ -154,7 +154,7 @@ def _backing_name(image: Path) -> Path | None:
     return None
 
 
-def _name_base_whole(place: Place) -> None:
+def _name_base_whole(place: PlannedMove) -> None:
     """What the disk lies over is named by its whole path: a relative one counts from where the disk lies."""
     try:
         header = disk.header(place.old)
@@ -170,7 +170,7 @@ def _name_base_whole(place: Place) -> None:
     disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, str(place.old))
 
 
-def _move(paths: MachinePaths, place: Place, report: Report) -> None:
+def _move(paths: MachinePaths, place: PlannedMove, report: Report) -> None:
     told = moved.read(paths.directory)
     moving = Moving(place.slot.name, str(place.old), str(place.new), moved.inode_of(place.old))
 
@@ -206,7 +206,7 @@ def _bring(old: Path, new: Path, ready: taking.Ready, report: Report) -> None:
     taking.sync_folder(new.parent)
 
 
-def _come_back(place: Place, ready: taking.Ready, report: Report) -> None:
+def _come_back(place: PlannedMove, ready: taking.Ready, report: Report) -> None:
     """The file takes the place of the link to it."""
     try:
         ready(place.old.stat())

@@ -34,7 +34,7 @@ class Choice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RestartVerdict:
     """What to do, why, and after how long."""
 
     choice: Choice
@@ -42,17 +42,19 @@ class Verdict:
     wait_s: float = 0.0
 
 
-def judge(ended: Ended, restarts: Sequence[float], now_s: float, limits: Limits) -> Verdict:
+def judge(ended: Ended, restarts: Sequence[float], now_s: float, limits: Limits) -> RestartVerdict:
     """Decide about a run that has ended now, when there were restarts at these times before."""
     if ended.how is not How.CRASHED:
-        return Verdict(Choice.LEAVE, ended.detail)
+        return RestartVerdict(Choice.LEAVE, ended.detail)
     recent = sum(now_s - at_s < limits.within_s for at_s in restarts)
     if recent >= limits.restarts:
         span = f"{limits.within_s / 60:g} min"
-        return Verdict(Choice.GIVE_UP, f"it crashed again after {recent} restarts in {span}: {ended.detail}")
+        return RestartVerdict(Choice.GIVE_UP, f"it crashed again after {recent} restarts in {span}: {ended.detail}")
     # A bound to the power, lest many restarts make a number too large for a float.
     wait_s = min(limits.longest_s, limits.first_s * 2 ** min(recent, 32))
-    return Verdict(Choice.AGAIN, f"in {wait_s:g} s, number {recent + 1} of {limits.restarts}: {ended.detail}", wait_s)
+    return RestartVerdict(
+        Choice.AGAIN, f"in {wait_s:g} s, number {recent + 1} of {limits.restarts}: {ended.detail}", wait_s
+    )
 
 
 def recent_only(restarts: Sequence[float], now_s: float, limits: Limits) -> tuple[float, ...]:

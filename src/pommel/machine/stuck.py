@@ -31,7 +31,7 @@ _CODE_BASE = re.compile(r"^CS =[0-9a-f]{4} ([0-9a-f]+)", re.MULTILINE)
 _HALT = re.compile(r"\bHLT=1\b")
 
 
-class Kind(StrEnum):
+class Activity(StrEnum):
     """What a machine is doing."""
 
     WORKING = "working"
@@ -62,10 +62,10 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StuckVerdict:
     """What it does, what was seen, and what usually helps ("": nothing is wrong)."""
 
-    kind: Kind
+    kind: Activity
     evidence: tuple[str, ...]
     advice: str = ""
 
@@ -95,7 +95,7 @@ def parse_registers(text: str) -> tuple[Vcpu, ...]:
     return tuple(found)
 
 
-def judge(samples: Sequence[Sample], *, installing: bool = False) -> Verdict:
+def judge(samples: Sequence[Sample], *, installing: bool = False) -> StuckVerdict:
     """Judge a run of at least four samples. `installing`: idling, too, is no good sign then.
 
     Raises:
@@ -105,21 +105,23 @@ def judge(samples: Sequence[Sample], *, installing: bool = False) -> Verdict:
         raise ValueError(f"a verdict takes at least {FEWEST} samples in order of time")
     status = samples[-1].status
     if status != "running":
-        return Verdict(Kind.PAUSED, (f"QEMU says that the guest does not run: {status}",), "pommel resume NAME")
+        return StuckVerdict(
+            Activity.PAUSED, (f"QEMU says that the guest does not run: {status}",), "pommel resume NAME"
+        )
     seen = _see(samples)
     kind = _kind(seen)
-    return Verdict(kind, _evidence(seen), _advice(kind, seen, installing))
+    return StuckVerdict(kind, _evidence(seen), _advice(kind, seen, installing))
 
 
-def _kind(seen: _Seen) -> Kind:
+def _kind(seen: _Seen) -> Activity:
     if seen.moving or seen.writes >= WORKING_WRITES:
-        return Kind.WORKING
+        return Activity.WORKING
     busy = seen.cores if seen.cores is not None else 1 - seen.halted
     if busy < _AT_REST or (seen.halted >= _HALTED and busy < _BUSY):
-        return Kind.IDLE
+        return Activity.IDLE
     if busy >= _BUSY and seen.same_places >= _SAME_PLACES and seen.writes < _SHOWS_LIFE:
-        return Kind.HUNG
-    return Kind.WORKING
+        return Activity.HUNG
+    return Activity.WORKING
 
 
 def _see(samples: Sequence[Sample]) -> _Seen:
@@ -169,15 +171,15 @@ def _evidence(seen: _Seen) -> tuple[str, ...]:
     return (*found, screen[seen.moving])
 
 
-def _advice(kind: Kind, seen: _Seen, installing: bool) -> str:
-    if kind is Kind.HUNG:
+def _advice(kind: Activity, seen: _Seen, installing: bool) -> str:
+    if kind is Activity.HUNG:
         return (
             "it looks hung; if nothing moves on its screen for ten minutes: pommel restart NAME --force. "
             "Should it hang again: fewer vCPUs (1, 2 or 4), another CPU model, and at least 4 GB of RAM"
         )
-    if kind is Kind.IDLE and installing:
+    if kind is Activity.IDLE and installing:
         return "nothing goes on: an installer may be waiting for an answer on its screen, or for the network"
-    if kind is Kind.WORKING and installing and seen.writes < WORKING_WRITES:
+    if kind is Activity.WORKING and installing and seen.writes < WORKING_WRITES:
         return (
             "it is busy without writing; an installation that goes on writes about 500 MiB a minute: look again later"
         )

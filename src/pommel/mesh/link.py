@@ -19,7 +19,7 @@ from pommel.mesh.device import Device, Notice
 from pommel.mesh.msh import Server
 from pommel.mesh.network import Line
 from pommel.mesh.seats import Seats
-from pommel.mesh.tunnel import Place, Session
+from pommel.mesh.tunnel import DesktopSession, TunnelContext
 
 _MOST_ORDERS = 64  # at once: whoever may give one may give many
 _ALIKE = 20  # of 31 equal console lines in a row, the server takes the agent for mad
@@ -35,8 +35,8 @@ class Link:
         self._seats_changed = asyncio.Event()
         self._facts_changed = asyncio.Event()
         self.seats = Seats(self._seats_changed.set)
-        self._place = Place(http, server, line.certificate, device, self.seats, self._send)
-        self._sessions: set[Session] = set()
+        self._place = TunnelContext(http, server, line.certificate, device, self.seats, self._send)
+        self._sessions: set[DesktopSession] = set()
         self._at_work: set[asyncio.Task[None]] = set()
         self._last_line, self._alike = "", 0
         self._flooded = False
@@ -136,7 +136,7 @@ class Link:
     # --- sessions ---
 
     async def _hold_session(self, order: orders.Tunnel) -> None:
-        session = Session(order, self._place)
+        session = DesktopSession(order, self._place)
         self._sessions.add(session)
         try:
             await session.run()

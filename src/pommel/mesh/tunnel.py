@@ -35,7 +35,7 @@ _NONSENSE = 1002
 _RELAY = re.compile(r"\*/([\w.~%$@/?&=*+,:;!'()-]+)\Z", re.ASCII)
 
 
-class Refused(PommelError):
+class TunnelRefused(PommelError):
     """The session will not be; `shown` is the text for the viewer's page."""
 
     def __init__(self, message: str, shown: str | None = None) -> None:
@@ -44,7 +44,7 @@ class Refused(PommelError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TunnelContext:
     """What a session needs around it. `send` gives a text to the server."""
 
     http: aiohttp.ClientSession
@@ -67,10 +67,10 @@ def relay_url(server: Server, where: str) -> str:
     return server.base + match[1].replace("$", "%24").replace("@", "%40")
 
 
-class Session:
+class DesktopSession:
     """One session. `people` see it in `Seats` once it is let in."""
 
-    def __init__(self, order: orders.Tunnel, place: Place) -> None:
+    def __init__(self, order: orders.Tunnel, place: TunnelContext) -> None:
         self._order = order
         self._place = place
         self._relay: Relay | None = None
@@ -100,7 +100,7 @@ class Session:
             except WireError as nonsense:
                 await relay.close(_NONSENSE, nonsense.message)
                 raise
-            except Refused as refusal:
+            except TunnelRefused as refusal:
                 await relay.tell(refusal.shown)
                 await relay.close(_UNWANTED, refusal.message)
                 raise
@@ -140,7 +140,7 @@ class Session:
             granted = await self._answer(relay)
             await self._note(*((30, "accepted") if granted else (34, "rejected")))
             if not granted:
-                raise Refused("access was denied at the machine", control.DENIED)
+                raise TunnelRefused("access was denied at the machine", control.DENIED)
             await relay.send_text(control.GRANTED)
         else:
             await self._note(*((35, "was told of") if consent & CONSENT_NOTIFY else (36, "was not told of")))
@@ -166,7 +166,7 @@ class Session:
             await _stopped(asking, leaving)
         if answer is None and not manners.if_nobody:
             await self._note(34, "rejected")
-            raise Refused("nobody is at the machine's console to grant access")
+            raise TunnelRefused("nobody is at the machine's console to grant access")
         return answer is not False
 
     async def _note(self, number: int, how: str) -> None:
@@ -177,9 +177,9 @@ class Session:
 def _check(protocol: int, order: orders.Tunnel) -> None:
     if protocol != control.DESKTOP:
         wanted = control.PROTOCOLS.get(protocol, f"protocol {protocol}")
-        raise Refused(f"this device has a desktop only, not {wanted}")
+        raise TunnelRefused(f"this device has a desktop only, not {wanted}")
     if not order.rights.desktop:
-        raise Refused("you have no right to this device's desktop")
+        raise TunnelRefused("you have no right to this device's desktop")
 
 
 async def _stopped(*tasks: asyncio.Task[Any]) -> None:

@@ -22,7 +22,7 @@ from pommel.fat import make_fat
 from pommel.files import put_in_place
 from pommel.opencore import config as plist
 from pommel.opencore import needed, reading, tree
-from pommel.opencore.config import Change, Missing
+from pommel.opencore.config import ConfigChange, Missing
 from pommel.opencore.options import Options
 from pommel.opencore.own_disk import needs_build
 from pommel.progress import Progress, Report, ignore, note, warn
@@ -46,7 +46,7 @@ class Built:
 
     path: Path
     disabled: tuple[Missing, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[ConfigChange, ...]
 
 
 def build(

@@ -41,7 +41,7 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ConfigChange:
     """One value that was asked to be another, by its place in the configuration."""
 
     place: str
@@ -96,7 +96,7 @@ def disable_missing(original: Mapping[str, Any], files: Iterable[str]) -> tuple[
     return config, tuple(found)
 
 
-def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any], tuple[Change, ...]]:
+def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any], tuple[ConfigChange, ...]]:
     """Change what `options` ask for; say what was something else before.
 
     Raises:
@@ -110,12 +110,12 @@ def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any
         before = table.get(key)
         if before != value or type(before) is not type(value):
             table[key] = value
-            changes.append(Change("/".join(place), before, value))
+            changes.append(ConfigChange("/".join(place), before, value))
     if any(change.place.endswith("/boot-args") for change in changes):
         _let_boot_args_win(config)
     if options.hide_hypervisor and (added := apple_services.lacking(patches := _list_at(config, ("Kernel", "Patch")))):
         _table_at(config, ("Kernel",))["Patch"] = [*patches, *added]
-        changes.append(Change("Kernel/Patch", None, ", ".join(entry["Comment"] for entry in added)))
+        changes.append(ConfigChange("Kernel/Patch", None, ", ".join(entry["Comment"] for entry in added)))
     return config, tuple(changes)
 
 

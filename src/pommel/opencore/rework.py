@@ -17,7 +17,7 @@ from pommel import private, process
 from pommel.errors import BuildError, CommandFailed, StateError
 from pommel.files import put_in_place
 from pommel.opencore import config, reading
-from pommel.opencore.config import Change
+from pommel.opencore.config import ConfigChange
 from pommel.opencore.options import Options
 from pommel.progress import Progress, Report, ignore, note
 
@@ -28,7 +28,7 @@ _TIMEOUT_S = 120.0
 
 def rework(
     image: Path, target: Path, *, options: Options, image_format: str = "qcow2", report: Report = ignore
-) -> tuple[Change, ...]:
+) -> tuple[ConfigChange, ...]:
     """Make the qcow2 boot disk `target` from `image`, with `options` in its config.plist. Return what was changed.
 
     `target` is written whole or not at all; one that is there is replaced. `image` is only read.

@@ -23,7 +23,7 @@ from pommel.errors import BuildError, UpstreamError
 from pommel.overlay import complaints, layer, shown, standin
 from pommel.overlay.facts import Call, Facts, facts_of
 from pommel.overlay.sandbox import (
-    Place,
+    ScriptPlace,
     bubblewrap,
     end_leftovers,
     isolated,
@@ -214,7 +214,7 @@ def _isolated(
     return isolated(
         bwrap,
         command,
-        Place(request.upstream, copy, folder),
+        ScriptPlace(request.upstream, copy, folder),
         text=request.text,
         invented=[path for path in invented if path.is_absolute() and not path.is_relative_to(request.upstream)],
         real=request.real,

@@ -24,7 +24,7 @@ from pommel.overlay.undo import place as put
 FOLDER = "files"
 
 
-class State(enum.Enum):
+class FileStanding(enum.Enum):
     """What a file is to the checkout."""
 
     PLACED = "placed"
@@ -40,7 +40,7 @@ class FileState:
     """A file, its state, and whether it stands in the place of one of the upstream's."""
 
     name: str
-    state: State
+    state: FileStanding
     replaces: bool = False
 
 
@@ -97,7 +97,7 @@ def place(checkout: Path, wanted: Mapping[str, Wanted]) -> list[FileState]:
     """
     now = status(checkout, wanted)
     _refuse_edited(checkout, now)
-    changes = {each.name for each in now if each.state is not State.PLACED}
+    changes = {each.name for each in now if each.state is not FileStanding.PLACED}
     if not changes:
         return now
     known = journal.read_files(checkout)
@@ -119,17 +119,17 @@ def take_away(checkout: Path) -> list[str]:
     return [each.name for each in place(checkout, {})]
 
 
-def _state(checkout: Path, name: str, wanted: Wanted | None, known: PlacedFile | None) -> State:
+def _state(checkout: Path, name: str, wanted: Wanted | None, known: PlacedFile | None) -> FileStanding:
     if known is None:
-        return State.PENDING
+        return FileStanding.PENDING
     path = checkout / name
     if not path.exists() and not path.is_symlink():
-        return State.DROPPED if wanted is None else State.MISSING
+        return FileStanding.DROPPED if wanted is None else FileStanding.MISSING
     if digest(path) != known.sha256:
-        return State.MODIFIED
+        return FileStanding.MODIFIED
     if wanted is None:
-        return State.DROPPED
-    return State.PLACED if (wanted.sha256, wanted.mode) == (known.sha256, known.mode) else State.OUTDATED
+        return FileStanding.DROPPED
+    return FileStanding.PLACED if (wanted.sha256, wanted.mode) == (known.sha256, known.mode) else FileStanding.OUTDATED
 
 
 def _replaces(checkout: Path, name: str, known: Mapping[str, PlacedFile]) -> bool:
@@ -137,7 +137,7 @@ def _replaces(checkout: Path, name: str, known: Mapping[str, PlacedFile]) -> boo
 
 
 def _refuse_edited(checkout: Path, now: Iterable[FileState]) -> None:
-    edited = [each.name for each in now if each.state is State.MODIFIED]
+    edited = [each.name for each in now if each.state is FileStanding.MODIFIED]
     if edited:
         raise StateError(
             f"edited in {checkout} since they were placed: {', '.join(edited)}",

@@ -137,10 +137,10 @@ def _would_touch(overlay: Overlay) -> set[str]:
 
 def _tell(before: OverlayState, report: Report) -> None:
     for patch in before.patches:
-        if patch.state is patches.State.PENDING or patch.outdated or patch.dropped:
+        if patch.state is patches.PatchStanding.PENDING or patch.outdated or patch.dropped:
             done = "taken off" if patch.dropped else "applied"
             note(report, f"{patches.FOLDER}/{patch.name}: {done}")
     for file in before.files:
-        if file.state is not files.State.PLACED:
-            done = "taken away" if file.state is files.State.DROPPED else "placed"
+        if file.state is not files.FileStanding.PLACED:
+            done = "taken away" if file.state is files.FileStanding.DROPPED else "placed"
             note(report, f"{files.FOLDER}/{file.name}: {done}" + (", upstream has one too" if file.replaces else ""))

@@ -38,7 +38,7 @@ _FAILED = re.compile(
 )
 
 
-class State(enum.Enum):
+class PatchStanding(enum.Enum):
     """What a patch is to the checkout."""
 
     APPLIED = "applied"
@@ -55,7 +55,7 @@ class ThreeWay(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PatchFailure:
     """Where a patch fails: the file, the line of the hunk in it (None: the file itself), and git's reason."""
 
     file: str
@@ -72,8 +72,8 @@ class PatchState:
     """
 
     name: str
-    state: State
-    places: tuple[Place, ...] = ()
+    state: PatchStanding
+    places: tuple[PatchFailure, ...] = ()
     three_way: ThreeWay | None = None
     outdated: bool = False
     dropped: bool = False
@@ -102,7 +102,7 @@ def status(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
     dropped = [patch for patch in known.values() if patch.name not in {each.name for each in wanted}]
     with _scratch(checkout, [*current, *dropped]) as scratch:
         states = _try_all(checkout, scratch, [*dropped, *current], known)
-    if any(each.state is State.CONFLICT for each in states.values()):
+    if any(each.state is PatchStanding.CONFLICT for each in states.values()):
         states = _with_edits(checkout, states, current)
     told = []
     for patch in wanted:
@@ -130,7 +130,7 @@ def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState
             apply_all(checkout, wanted)
         return now
     refuse_conflicts(checkout, now)
-    pending = {each.name for each in now if each.state is State.PENDING}
+    pending = {each.name for each in now if each.state is PatchStanding.PENDING}
     if pending or len(known) != len(wanted):
         _put_on(checkout, wanted, pending)
     return now
@@ -199,14 +199,14 @@ def _try_all(
             patch.name in known or _apply(scratch, patch, "--check").returncode != 0
         ):
             _must(_apply(scratch, patch, "--reverse"), patch)
-            states[patch.name] = PatchState(patch.name, State.APPLIED)
+            states[patch.name] = PatchState(patch.name, PatchStanding.APPLIED)
     for patch in patches:
         done = _apply(scratch, patch)
         if done.returncode != 0:
             three_way = _three_way(checkout, scratch, patch)
-            states[patch.name] = PatchState(patch.name, State.CONFLICT, _places(done), three_way)
+            states[patch.name] = PatchState(patch.name, PatchStanding.CONFLICT, _places(done), three_way)
         else:
-            states.setdefault(patch.name, PatchState(patch.name, State.PENDING))
+            states.setdefault(patch.name, PatchState(patch.name, PatchStanding.PENDING))
     return states
 
 
@@ -221,7 +221,7 @@ def _with_edits(
         fits = {patch.name for patch in patches if _apply(scratch, patch).returncode == 0}
     found = dict(states)
     for patch in patches:
-        if states[patch.name].state is State.CONFLICT and patch.name in fits:
+        if states[patch.name].state is PatchStanding.CONFLICT and patch.name in fits:
             # One that is for other files fails since one before it, for an edited file, did not go on.
             blamed = touched_by([patch]) & edited or edited
             found[patch.name] = replace(states[patch.name], edited=tuple(sorted(blamed)))
@@ -251,7 +251,7 @@ def refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
         UpstreamError: one conflicts with the upstream.
         StateError: one conflicts with an edit in the checkout.
     """
-    found = [each for each in states if each.state is State.CONFLICT]
+    found = [each for each in states if each.state is PatchStanding.CONFLICT]
     if not found:
         return
     told = "".join(f"\n  {FOLDER}/{each.name}: {_why(each)}" for each in found)
@@ -291,7 +291,7 @@ def _why(state: PatchState) -> str:
     return where + (f" (a three-way merge: {state.three_way.value})" if state.three_way else "")
 
 
-def _told(where: Place) -> str:
+def _told(where: PatchFailure) -> str:
     return f"{where.file}{'' if where.line is None else f' line {where.line}'}: {where.why}"
 
 
@@ -325,15 +325,17 @@ def _must(done: Completed, patch: AppliedPatch) -> None:
         raise UpstreamError(f"{FOLDER}/{patch.name} does not apply: {where}")
 
 
-def _places(done: Completed) -> tuple[Place, ...]:
+def _places(done: Completed) -> tuple[PatchFailure, ...]:
     text = done.stderr.decode(errors="replace")
-    found = [Place(m[1], int(m[2]), "the lines there are not those it expects") for m in _FAILED_AT.finditer(text)]
+    found = [
+        PatchFailure(m[1], int(m[2]), "the lines there are not those it expects") for m in _FAILED_AT.finditer(text)
+    ]
     have = {each.file for each in found}
     for line in text.splitlines():
         match = _FAILED.match(line)
         if match and match[1] not in have:
-            found.append(Place(match[1], None, match[2]))
-    return tuple(found) or (Place("the patch", None, text.strip() or "git apply failed"),)
+            found.append(PatchFailure(match[1], None, match[2]))
+    return tuple(found) or (PatchFailure("the patch", None, text.strip() or "git apply failed"),)
 
 
 def _three_way(checkout: Path, scratch: Path, patch: AppliedPatch) -> ThreeWay:

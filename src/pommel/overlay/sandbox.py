@@ -45,7 +45,7 @@ _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScriptPlace:
     """Where a script runs: `layer` stands in the place of the folder `upstream`; `scratch` holds what it meets."""
 
     upstream: Path
@@ -67,7 +67,7 @@ def bubblewrap() -> str | None:
 def isolated(
     bwrap: str,
     command: Iterable[str],
-    place: Place,
+    place: ScriptPlace,
     *,
     text: str,
     invented: Sequence[Path] = (),

@@ -25,7 +25,7 @@ from pommel.recovery import service
 from pommel.recovery.catalog import Board
 from pommel.recovery.chunklist import FILE_BYTES_MAX, Chunk
 from pommel.recovery.origin import Origin
-from pommel.recovery.service import Answer, Asset, BoardRefused, Verdict
+from pommel.recovery.service import Answer, Asset, BoardRefused, HttpVerdict
 
 TRIES = 6
 BAD_CHUNK_TRIES = 3
@@ -137,15 +137,15 @@ class Client:
         base = self._origin.base_url
         async with self._asked("GET", base + "/", service.session_headers()) as response:
             verdict = service.after_post(response.status)
-            _judge(response, verdict if verdict in (Verdict.TAKE, Verdict.WAIT) else Verdict.FAIL)
+            _judge(response, verdict if verdict in (HttpVerdict.TAKE, HttpVerdict.WAIT) else HttpVerdict.FAIL)
             session = service.session_cookie(response.headers.getall("Set-Cookie", []))
         body = service.request_body(board, secrets.token_bytes)
         headers = service.ask_headers(session)
         async with self._asked("POST", base + service.IMAGE_PATH, headers, body) as response:
             verdict = service.after_post(response.status)
-            if verdict is Verdict.REFUSED:
+            if verdict is HttpVerdict.REFUSED:
                 raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="ask for another version")
-            if verdict is Verdict.RENEW:
+            if verdict is HttpVerdict.RENEW:
                 raise Again("the session was refused", wait_s=0.0)
             _judge(response, verdict)
             return service.parse_reply(await _read(response, service.REPLY_BYTES_MAX), self._origin.hosts)
@@ -178,13 +178,13 @@ class Client:
             return await _read(response, FILE_BYTES_MAX)
 
 
-def _judge(response: aiohttp.ClientResponse, verdict: Verdict) -> None:
-    if verdict is Verdict.RENEW:
+def _judge(response: aiohttp.ClientResponse, verdict: HttpVerdict) -> None:
+    if verdict is HttpVerdict.RENEW:
         raise Stale
     said = f"HTTP status {response.status} from {response.url.host}"
-    if verdict is Verdict.WAIT:
+    if verdict is HttpVerdict.WAIT:
         raise Again(said, service.retry_after_s(response.headers.get("Retry-After"), time.time()))
-    if verdict is not Verdict.TAKE:
+    if verdict is not HttpVerdict.TAKE:
         raise RecoveryError(f"Apple's recovery service cannot be used: {said}", hint="try again later")
 
 

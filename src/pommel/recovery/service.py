@@ -40,7 +40,7 @@ class BoardRefused(RecoveryError):
     """Apple has no image for this board; the next board of the version may have one."""
 
 
-class Verdict(Enum):
+class HttpVerdict(Enum):
     """What an HTTP status asks us to do."""
 
     TAKE = "take the body"
@@ -184,24 +184,24 @@ def check_url(url: str, suffix: str, hosts: frozenset[str]) -> None:
         raise _odd(f"{url!r} is not written plainly")
 
 
-def after_post(status: int) -> Verdict:
+def after_post(status: int) -> HttpVerdict:
     """What the status of the session's GET or of the POST means."""
     if status == 200:
-        return Verdict.TAKE
+        return HttpVerdict.TAKE
     if status == 401:
-        return Verdict.RENEW
+        return HttpVerdict.RENEW
     if status in (403, 404):
-        return Verdict.REFUSED
-    return Verdict.WAIT if status == 429 or status >= 500 else Verdict.FAIL
+        return HttpVerdict.REFUSED
+    return HttpVerdict.WAIT if status == 429 or status >= 500 else HttpVerdict.FAIL
 
 
-def after_asset(status: int) -> Verdict:
+def after_asset(status: int) -> HttpVerdict:
     """What the status of an asset's GET means; which of 200 and 206 is right, the caller knows."""
     if status in (200, 206):
-        return Verdict.TAKE
+        return HttpVerdict.TAKE
     if status in (401, 403, 404, 410, 416):
-        return Verdict.RENEW
-    return Verdict.WAIT if status == 429 or status >= 500 else Verdict.FAIL
+        return HttpVerdict.RENEW
+    return HttpVerdict.WAIT if status == 429 or status >= 500 else HttpVerdict.FAIL
 
 
 def retry_after_s(header: str | None, now: float) -> float | None:

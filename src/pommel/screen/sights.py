@@ -26,7 +26,7 @@ _PPM = re.compile(rb"P6\s+(\d{1,5})\s+(\d{1,5})\s+255\s")
 _RUNS_MAX = 64
 
 
-class Kind(StrEnum):
+class Showing(StrEnum):
     """What a picture is, as far as its pixels tell."""
 
     BLANK = "blank"  # or QEMU's own line of text, before a guest has set a mode
@@ -38,12 +38,12 @@ class Kind(StrEnum):
 class Sight:
     """One look at a screen; two looks with the same `mark` saw the same pixels."""
 
-    kind: Kind
+    kind: Showing
     size: Size
     mark: bytes
 
     def __str__(self) -> str:
-        what = {Kind.BLANK: "is blank", Kind.TEXT: "shows text", Kind.PICTURE: "shows a picture"}[self.kind]
+        what = {Showing.BLANK: "is blank", Showing.TEXT: "shows text", Showing.PICTURE: "shows a picture"}[self.kind]
         return f"{what} ({self.size.width}×{self.size.height})"
 
 
@@ -80,12 +80,12 @@ def look_at(frame: Frame, before: Sight | None = None) -> Sight:
     return Sight(_kind(frame), frame.size, mark)
 
 
-def _kind(frame: Frame) -> Kind:
+def _kind(frame: Frame) -> Showing:
     if not shows_something(frame):
-        return Kind.BLANK
+        return Showing.BLANK
     colours, counts = np.unique(frame.pixels.view("<u4").reshape(-1)[::_SAMPLE] & 0xFFFFFF, return_counts=True)
     few = len(colours) <= _CONSOLE_COLOURS and counts.max() >= _BACKGROUND * counts.sum()
-    return Kind.TEXT if few else Kind.PICTURE
+    return Showing.TEXT if few else Showing.PICTURE
 
 
 class Watched:
@@ -100,7 +100,7 @@ class Watched:
         """Take a look into account; `at_s` by a clock that does not go back."""
         if self.now is None or self.now.mark != sight.mark:
             self._runs = [*self._runs[1 - _RUNS_MAX :], (at_s, sight)]
-            if sight.kind is not Kind.BLANK and len(self._visible) < _RUNS_MAX:
+            if sight.kind is not Showing.BLANK and len(self._visible) < _RUNS_MAX:
                 self._visible.add(sight.mark)
         self.now = sight
 
@@ -122,4 +122,4 @@ class Watched:
 
 def _blinks(sights: Sequence[Sight]) -> bool:
     """Whether they are two pictures only. A screen that goes blank in between is being set up anew."""
-    return len({sight.mark for sight in sights}) <= 2 and all(sight.kind is not Kind.BLANK for sight in sights)
+    return len({sight.mark for sight in sights}) <= 2 and all(sight.kind is not Showing.BLANK for sight in sights)

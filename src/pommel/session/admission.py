@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pommel.errors import NotPermitted
 from pommel.session import peer_linux
 from pommel.session.challenge import ANSWER_SIZE, MAGIC, SIZE, DaemonSide, binding_of, refusal
-from pommel.session.peer import Expected, Peer, Verdict, describe, judge, judge_answer
+from pommel.session.peer import Expected, Peer, PeerVerdict, describe, judge, judge_answer
 from pommel.session.waiting import readable
 
 _SAY_NO_S = 1.0
@@ -58,7 +58,7 @@ def peer_uid(connection: socket.socket) -> int:
     return peer_linux.peer_uid(connection)
 
 
-class Refused(NotPermitted):
+class AgentRefused(NotPermitted):
     """A peer was not let in. `facts` is a line for the log."""
 
     def __init__(self, reason: str, facts: str) -> None:
@@ -89,7 +89,7 @@ async def admit(connection: socket.socket, token: bytes, expected: Callable[[], 
     try:
         acceptance = side.accept(answer)
     except NotPermitted as no:
-        await _check(connection, Verdict(False, no.message), after)
+        await _check(connection, PeerVerdict(False, no.message), after)
         raise
     await loop.sock_sendall(connection, acceptance)
     return after
@@ -108,7 +108,7 @@ async def _answer(connection: socket.socket, peer: Peer, senses: Senses) -> tupl
     return answer, next((one for one in writers if one != peer.pid), peer.pid)
 
 
-async def _check(connection: socket.socket, verdict: Verdict, peer: Peer) -> None:
+async def _check(connection: socket.socket, verdict: PeerVerdict, peer: Peer) -> None:
     if verdict.accepted:
         return
     try:
@@ -116,4 +116,4 @@ async def _check(connection: socket.socket, verdict: Verdict, peer: Peer) -> Non
             await asyncio.get_running_loop().sock_sendall(connection, refusal(verdict.reason))
     except (OSError, TimeoutError):
         pass  # it need not hear it
-    raise Refused(verdict.reason, describe(peer))
+    raise AgentRefused(verdict.reason, describe(peer))

@@ -19,8 +19,8 @@ from pathlib import Path
 from pommel.errors import NotPermitted, PommelError, ProtocolError
 from pommel.session.admission import peer_uid
 from pommel.session.challenge import SIZE, AgentSide, binding_of
-from pommel.session.framing import Kind, encode
-from pommel.session.peer import ROOT, Place, judge_daemon
+from pommel.session.framing import FrameKind, encode
+from pommel.session.peer import ROOT, EntryFacts, judge_daemon
 from pommel.session.places import Places
 from pommel.session.stream import SessionStream
 from pommel.session.waiting import readable
@@ -102,7 +102,7 @@ class SessionAgent:
                 pass
             except (ConnectionError, PermissionError, TimeoutError):
                 failures += 1  # a door that is just being opened or closed
-            except Refusal as no:
+            except DaemonRefusal as no:
                 refusals += 1
                 self._options.log(no.message)
                 if refusals >= _REFUSALS:
@@ -140,7 +140,7 @@ class SessionAgent:
             try:
                 answer = side.receive(data)
             except NotPermitted as no:
-                raise Refusal(no.message) from None
+                raise DaemonRefusal(no.message) from None
             # Not an empty one: a daemon that has refused us and gone would make that an error before we hear why.
             if answer:
                 await loop.sock_sendall(connection, answer)
@@ -151,7 +151,7 @@ class SessionAgent:
         """Tell the daemon that all is well, or what is not: then we stay, so that we are not started over and over."""
         trouble = await self._options.preflight() if self._options.preflight else ""
         with contextlib.suppress(ConnectionError):
-            await asyncio.get_running_loop().sock_sendall(connection, encode(Kind.TEXT, trouble.encode()[:1024]))
+            await asyncio.get_running_loop().sock_sendall(connection, encode(FrameKind.TEXT, trouble.encode()[:1024]))
 
     async def _take_viewers(self, connection: socket.socket) -> None:
         while True:
@@ -203,13 +203,13 @@ class SessionAgent:
                 self._options.log(f"{len(left)} viewers do not let go")
 
 
-class Refusal(NotPermitted):
+class DaemonRefusal(NotPermitted):
     """The daemon does not let us in."""
 
 
-def _place(path: Path) -> Place:
+def _place(path: Path) -> EntryFacts:
     found = path.lstat()
-    return Place(found.st_mode, found.st_uid)
+    return EntryFacts(found.st_mode, found.st_uid)
 
 
 def _token(path: Path, owners: frozenset[int]) -> bytes:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 
 from pommel.errors import ProtocolError, StateError
-from pommel.session.framing import FrameDecoder, Kind
+from pommel.session.framing import FrameDecoder, FrameKind
 from pommel.session.peer import Peer
 
 VIEWER = b"V"
@@ -74,8 +74,8 @@ class Attached:
         except ConnectionError:
             return b""
 
-    def _hear(self, kind: Kind, payload: bytes) -> None:
-        if kind is not Kind.TEXT:
+    def _hear(self, kind: FrameKind, payload: bytes) -> None:
+        if kind is not FrameKind.TEXT:
             raise ProtocolError(f"an agent says {kind.name} where only TEXT is due")
         self.trouble = payload.decode(errors="replace")
         self.ready = not self.trouble

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pommel.errors import PommelError
-from pommel.session.admission import Refused, Senses, admit
+from pommel.session.admission import AgentRefused, Senses, admit
 from pommel.session.attached import Attached
 from pommel.session.challenge import SIZE
 from pommel.session.directory import SafeDirectory
@@ -104,7 +104,7 @@ class Door:
             connection.setblocking(False)
             async with asyncio.timeout(_CHALLENGE_S):
                 return Attached(connection, await admit(connection, token, self._wanted, self._senses))
-        except Refused as no:
+        except AgentRefused as no:
             self._keeper.on_refusal(no.message, no.facts)
         except TimeoutError:
             self._keeper.on_refusal(f"it did not answer within {_CHALLENGE_S:g} s", "")

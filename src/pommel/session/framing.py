@@ -21,7 +21,7 @@ _CODE = struct.Struct(">H")
 _COUNT = struct.Struct(">Q")
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame is."""
 
     MESSAGE = 1
@@ -33,11 +33,11 @@ class Kind(IntEnum):
 class Frame(NamedTuple):
     """One frame."""
 
-    kind: Kind
+    kind: FrameKind
     payload: bytes
 
 
-def encode(kind: Kind, payload: bytes) -> bytes:
+def encode(kind: FrameKind, payload: bytes) -> bytes:
     """Make one frame's bytes.
 
     Raises:
@@ -50,7 +50,7 @@ def encode(kind: Kind, payload: bytes) -> bytes:
 
 def encode_close(code: int, reason: str) -> bytes:
     """Make a CLOSE."""
-    return encode(Kind.CLOSE, _CODE.pack(code) + reason.encode())
+    return encode(FrameKind.CLOSE, _CODE.pack(code) + reason.encode())
 
 
 def decode_close(payload: bytes) -> tuple[int, str]:
@@ -67,7 +67,7 @@ def decode_close(payload: bytes) -> tuple[int, str]:
 
 def encode_taken(count: int) -> bytes:
     """Make a TAKEN."""
-    return encode(Kind.TAKEN, _COUNT.pack(count))
+    return encode(FrameKind.TAKEN, _COUNT.pack(count))
 
 
 def decode_taken(payload: bytes) -> int:
@@ -112,10 +112,10 @@ class FrameDecoder:
     def _parse(self) -> Generator[None, None, None]:
         while True:
             kind, length = _HEADER.unpack((yield from self._read(_HEADER.size)))
-            if kind not in Kind.__members__.values() or length > self._max:
+            if kind not in FrameKind.__members__.values() or length > self._max:
                 raise ProtocolError(f"no frame of ours: kind {kind}, {length} bytes")
             payload = yield from self._read(length)
-            self._whole.append(Frame(Kind(kind), payload))
+            self._whole.append(Frame(FrameKind(kind), payload))
 
     def _read(self, size: int) -> Generator[None, None, bytes]:
         while len(self._buffer) < size:

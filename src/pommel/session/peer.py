@@ -99,19 +99,19 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PeerVerdict:
     """`reason` completes "agent refused: …"; it is empty when `accepted`."""
 
     accepted: bool
     reason: str = ""
 
 
-def judge(peer: Peer, expected: Expected) -> Verdict:
+def judge(peer: Peer, expected: Expected) -> PeerVerdict:
     """Judge a peer by what is known before anything was said."""
     return _verdict(_objections(peer, expected))
 
 
-def judge_answer(before: Peer, after: Peer, expected: Expected, sender: int | None) -> Verdict:
+def judge_answer(before: Peer, after: Peer, expected: Expected, sender: int | None) -> PeerVerdict:
     """Judge a peer that has answered the challenge; `sender` is who wrote the answer, where the kernel tells.
 
     `before` and `after` are the facts before the challenge was sent and after the answer came.
@@ -120,14 +120,16 @@ def judge_answer(before: Peer, after: Peer, expected: Expected, sender: int | No
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EntryFacts:
     """A directory entry as lstat(2) shows it: kind of file, permissions and owner."""
 
     mode: int
     owner: int
 
 
-def judge_daemon(directory: Place, socket: Place, daemon_uid: int, owners: frozenset[int], uid: int) -> Verdict:
+def judge_daemon(
+    directory: EntryFacts, socket: EntryFacts, daemon_uid: int, owners: frozenset[int], uid: int
+) -> PeerVerdict:
     """Judge the daemon from the agent's side. `owners` are the uids that a daemon may have, `uid` is our own.
 
     `daemon_uid` is who listens, as the connection says.
@@ -164,9 +166,9 @@ def unit_of(cgroup: str) -> tuple[int | None, str]:
     return int(owner) if owner.isascii() and owner.isdigit() else None, units[0] if units else ""
 
 
-def _verdict(objections: Iterator[str]) -> Verdict:
+def _verdict(objections: Iterator[str]) -> PeerVerdict:
     first = next(objections, None)
-    return Verdict(first is None, first or "")
+    return PeerVerdict(first is None, first or "")
 
 
 def _objections(peer: Peer, expected: Expected) -> Iterator[str]:
@@ -241,7 +243,7 @@ def _second_objections(before: Peer, after: Peer, expected: Expected, sender: in
 
 
 def _daemon_objections(
-    directory: Place, socket: Place, daemon_uid: int, owners: frozenset[int], uid: int
+    directory: EntryFacts, socket: EntryFacts, daemon_uid: int, owners: frozenset[int], uid: int
 ) -> Iterator[str]:
     if not stat.S_ISDIR(directory.mode):
         yield "the socket's directory is not a directory"

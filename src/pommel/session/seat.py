@@ -11,7 +11,7 @@ import asyncio
 import socket
 import struct
 
-from pommel.session.framing import FrameDecoder, Kind, decode_close, encode, encode_taken
+from pommel.session.framing import FrameDecoder, FrameKind, decode_close, encode, encode_taken
 from pommel.wire.control import control
 from pommel.wire.numbers import Number, number_of
 from pommel.wire.viewer import ViewerStream
@@ -67,7 +67,7 @@ class Seat:
             raise
         for kind in (Number.ABILITIES, Number.COMPRESSION):
             if kind in self._wishes:
-                writer.write(encode(Kind.MESSAGE, self._wishes[kind]))
+                writer.write(encode(FrameKind.MESSAGE, self._wishes[kind]))
         self.serve(writer)
         flow = Flow(self.stream, writer)
         try:
@@ -93,7 +93,7 @@ class Seat:
         decoder = FrameDecoder()
         while data := await _received(reader):
             for kind, payload in decoder.receive(data):
-                if kind is Kind.CLOSE:
+                if kind is FrameKind.CLOSE:
                     return decode_close(payload)
                 try:
                     async with asyncio.timeout(_STALL_S):
@@ -103,11 +103,11 @@ class Seat:
                 flow.handed(len(payload))
         return None
 
-    async def _hand(self, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.MESSAGE:
+    async def _hand(self, kind: FrameKind, payload: bytes) -> None:
+        if kind is FrameKind.MESSAGE:
             self._pictures += number_of(payload) in _PICTURES
             await self.stream.send(payload)
-        elif kind is Kind.TEXT:
+        elif kind is FrameKind.TEXT:
             await self.stream.send_text(payload.decode(errors="replace"))
 
     def _for_agent(self, data: bytes) -> bytes:
@@ -125,7 +125,7 @@ class Seat:
     @staticmethod
     async def _pass_on(writer: asyncio.StreamWriter, data: bytes) -> None:
         try:
-            writer.write(encode(Kind.MESSAGE, data))
+            writer.write(encode(FrameKind.MESSAGE, data))
             await writer.drain()
         except ConnectionError:
             pass  # that agent has gone; the next one begins with nothing held down

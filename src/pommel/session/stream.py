@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator
 
 from pommel.errors import ProtocolError
-from pommel.session.framing import FrameDecoder, Kind, decode_taken, encode, encode_close
+from pommel.session.framing import FrameDecoder, FrameKind, decode_taken, encode, encode_close
 
 _READ_BYTES = 1 << 16
 _GOODBYE_S = 1.0
@@ -38,11 +38,11 @@ class SessionStream:
 
     async def send(self, data: bytes) -> None:
         """Send one message. ConnectionError: the viewer has gone."""
-        await self._say(Kind.MESSAGE, data)
+        await self._say(FrameKind.MESSAGE, data)
 
     async def send_text(self, text: str) -> None:
         """Send a control text; otherwise as `send`."""
-        await self._say(Kind.TEXT, text.encode())
+        await self._say(FrameKind.TEXT, text.encode())
 
     def unsent_bytes(self) -> int:
         """Count what was sent and has not left the daemon for the viewer."""
@@ -53,9 +53,9 @@ class SessionStream:
         decoder = FrameDecoder()
         while data := await self._received():
             for kind, payload in decoder.receive(data):
-                if kind is Kind.TAKEN:
+                if kind is FrameKind.TAKEN:
                     self._taken = min(max(decode_taken(payload), self._taken), self._sent)
-                elif kind is Kind.MESSAGE:
+                elif kind is FrameKind.MESSAGE:
                     yield payload
                 else:
                     raise ProtocolError(f"a daemon says {kind.name} to a viewer's stream")
@@ -73,7 +73,7 @@ class SessionStream:
         """End it at once."""
         self._writer.transport.abort()
 
-    async def _say(self, kind: Kind, payload: bytes) -> None:
+    async def _say(self, kind: FrameKind, payload: bytes) -> None:
         if self._writer.is_closing():
             raise ConnectionResetError("the viewer has gone")
         self._writer.write(encode(kind, payload))

@@ -25,7 +25,7 @@ from pommel.machine.rules import (
     storage,
     usb,
 )
-from pommel.machine.rules.sheet import Change, Given, HostFacts, Placement, Sheet
+from pommel.machine.rules.sheet import Given, HostFacts, Placement, RuleChange, Sheet
 from pommel.machine.spec import MachineSpec
 
 __all__ = ["RULES", "Change", "HostFacts", "Overlaid", "Placement", "apply_rules"]
@@ -61,7 +61,7 @@ class Overlaid:
     """The finished command line, and every edit that led to it, in order."""
 
     command_line: CommandLine
-    changes: tuple[Change, ...]
+    changes: tuple[RuleChange, ...]
     warnings: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.commandline import Argument, Note, parse_words
 from pommel.machine.keyed import Keyed
-from pommel.machine.rules.sheet import Change, Given, Placement, Sheet
+from pommel.machine.rules.sheet import Given, Placement, RuleChange, Sheet
 from pommel.machine.suboptions import escape
 from pommel.machine.upstream_files import absolute
 
@@ -86,5 +86,5 @@ def extra(sheet: Sheet, given: Given) -> Sheet:
     return replace(sheet, line=sheet.line.append(*new), changes=(*sheet.changes, *changes))
 
 
-def _addition(argument: Argument, reason: str) -> Change:
-    return Change(argument.born, "added", None, argument.text, reason)
+def _addition(argument: Argument, reason: str) -> RuleChange:
+    return RuleChange(argument.born, "added", None, argument.text, reason)

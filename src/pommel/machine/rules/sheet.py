@@ -82,7 +82,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RuleChange:
     """One edit: `before` is None for what was added, `after` for what was removed."""
 
     rule: str
@@ -98,7 +98,7 @@ class Sheet:
 
     line: CommandLine
     rule: str = ""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[RuleChange, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def warn(self, text: str) -> Sheet:
@@ -108,7 +108,7 @@ class Sheet:
     def add(self, option: str, value: str | None, reason: str) -> Sheet:
         """Put an argument at the end."""
         new = Argument(option, value, self.rule, (Note(self.rule, reason),))
-        change = Change(self.rule, "added", None, new.text, reason)
+        change = RuleChange(self.rule, "added", None, new.text, reason)
         return replace(self, line=self.line.append(new), changes=(*self.changes, change))
 
     def change(
@@ -120,7 +120,7 @@ class Sheet:
         new = replace(old, option=option or old.option, value=text, notes=(*old.notes, note), was=old.was or old.text)
         if new.words == old.words:
             return self
-        change = Change(self.rule, "changed", old.text, new.text, reason)
+        change = RuleChange(self.rule, "changed", old.text, new.text, reason)
         return replace(self, line=self.line.replace(old, new), changes=(*self.changes, change))
 
     def note(self, old: Argument, reason: str) -> Sheet:
@@ -130,7 +130,7 @@ class Sheet:
 
     def remove(self, old: Argument, reason: str) -> Sheet:
         """Take an argument out."""
-        change = Change(self.rule, "removed", old.text, None, reason)
+        change = RuleChange(self.rule, "removed", old.text, None, reason)
         return replace(self, line=self.line.remove(old), changes=(*self.changes, change))
 
     def remove_all(self, olds: Iterable[Argument], reason: str) -> Sheet:
