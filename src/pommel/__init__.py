@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from pommel.app.machines import delete as delete
     from pommel.app.machines import list_machines as list_machines
     from pommel.app.machines import status as status
+    from pommel.app.power import restart as restart
+    from pommel.app.power import resume as resume
+    from pommel.app.power import start as start
+    from pommel.app.power import stop as stop
+    from pommel.app.power import suspend as suspend
     from pommel.app.recovery import fetch as fetch_recovery
     from pommel.app.setup import setup as setup
     from pommel.app.snapshots import load as load_snapshot
     from pommel.app.snapshots import save as save_snapshot
-    from pommel.app.starting import restart as restart
-    from pommel.app.starting import resume as resume
-    from pommel.app.starting import start as start
-    from pommel.app.starting import stop as stop
-    from pommel.app.starting import suspend as suspend
     from pommel.app.up import up as up
     from pommel.app.waiting import wait as wait
     from pommel.app.waiting import wait_ssh as wait_ssh
@@ -67,16 +67,16 @@ _WHERE = {
     "load_snapshot": ("pommel.app.snapshots", "load"),
     "open_console": ("pommel.app.console", "open_detached"),
     "press_key": ("pommel.app.hands", "press_key"),
-    "restart": ("pommel.app.starting", "restart"),
-    "resume": ("pommel.app.starting", "resume"),
+    "restart": ("pommel.app.power", "restart"),
+    "resume": ("pommel.app.power", "resume"),
     "save_snapshot": ("pommel.app.snapshots", "save"),
     "screenshot": ("pommel.app.hands", "screenshot"),
     "setup": ("pommel.app.setup", "setup"),
     "ssh_run": ("pommel.app.guest", "ssh_run"),
-    "start": ("pommel.app.starting", "start"),
+    "start": ("pommel.app.power", "start"),
     "status": ("pommel.app.machines", "status"),
-    "stop": ("pommel.app.starting", "stop"),
-    "suspend": ("pommel.app.starting", "suspend"),
+    "stop": ("pommel.app.power", "stop"),
+    "suspend": ("pommel.app.power", "suspend"),
     "type_text": ("pommel.app.hands", "type_text"),
     "up": ("pommel.app.up", "up"),
     "wait": ("pommel.app.waiting", "wait"),

@@ -13,7 +13,7 @@ import pytest
 from machine.bare import finish, pommel, short_home
 from machine.guests import count_on_disk, make_disk, set_count
 from pommel import locks
-from pommel.app import clones, disks, machines, snapshots, starting
+from pommel.app import clones, disks, machines, power, snapshots
 from pommel.app.commandline import new_record
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError, StateError
@@ -56,7 +56,7 @@ BASE_KEEPS: dict[str, Callable[[Workspace], object]] = {
     "compacted": lambda w: disks.compact("trial", workspace=w),
     "renamed": lambda w: clones.rename("trial", "other", workspace=w),
     "deleted": lambda w: machines.delete("trial", workspace=w),
-    "started": lambda w: starting.start("trial", workspace=w),
+    "started": lambda w: power.start("trial", workspace=w),
 }
 
 
@@ -149,7 +149,7 @@ def test_a_sleeping_machine_keeps_its_record_from_a_word_for_another_start(
 ) -> None:
     sleeps(base, workspace)
     with pytest.raises(StateError, match="would wake up as it was"):
-        starting.start("trial", installed=True, workspace=workspace)
+        power.start("trial", installed=True, workspace=workspace)
     assert record.load(base.record).installed is None
 
 

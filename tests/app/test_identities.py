@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from machine.images import OPENCORE, with_esp
-from pommel.app import clones, commandline, doctor, identities, making, starting
+from pommel.app import clones, commandline, doctor, identities, making, power
 from pommel.app.workspace import Workspace
 from pommel.errors import ConfigError, PommelError, StateError, UsageError
 from pommel.machine import record, smbios
@@ -122,7 +122,7 @@ def test_numbers_in_pommel_toml(place: Place) -> None:
         ('identity = { rom = "001122334455" }', "its rom is"),
     ):
         with pytest.raises(StateError, match=f"mac keeps the numbers that it was made with: .*{why}") as refusal:
-            starting.start("mac", workspace=place.workspace(said))
+            power.start("mac", workspace=place.workspace(said))
         assert "pommel identity mac --new" in str(refusal.value.hint)
         assert any(why in line for line in commandline.command_line(place.workspace(said), "mac").warnings)
     with pytest.raises(ConfigError, match=r"pommel.toml:4: identity must be .*serial = 'C02' is none"):

@@ -17,7 +17,7 @@ import pytest
 from isolation import patient
 from mesh.fake_server import FakeServer, fake_server
 from pommel import __version__, locks
-from pommel.app import console, mesh_device, mesh_page, mesh_waking, starting
+from pommel.app import console, mesh_device, mesh_page, mesh_waking, power
 from pommel.app.console_listening import Listening
 from pommel.app.mesh_device import MachineDevice, described, machine_device
 from pommel.app.mesh_lines import HELP, Lines
@@ -87,7 +87,7 @@ async def test_its_facts_are_its_records(where: Workspace, device: MachineDevice
 async def test_power(where: Workspace, device: MachineDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[str, str]] = []
     for name in ("stop", "sleep"):
-        monkeypatch.setattr(starting, name, lambda machine, *, workspace, name=name: done.append((name, machine)))
+        monkeypatch.setattr(power, name, lambda machine, *, workspace, name=name: done.append((name, machine)))
     await device.power(Power.OFF)
     await device.power(Power.SLEEP)
     assert done == [("stop", "trial"), ("sleep", "trial")]
@@ -130,7 +130,7 @@ async def test_the_console_tab(where: Workspace, monkeypatch: pytest.MonkeyPatch
         asyncio.run_coroutine_threadsafe(going.wait(), loop).result()
         raise StateError("it would not")
 
-    monkeypatch.setattr(starting, "stop", stop)
+    monkeypatch.setattr(power, "stop", stop)
     assert await lines.answer("stop") == "trial powers down"
     assert await lines.answer("stop") == "trial is being started or stopped already"
     going.set()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pommel.app import making, starting
+from pommel.app import making, power
 from pommel.errors import MachineError
 from pommel.machine import lifecycle, record
 from pommel.machine.ports import next_free
@@ -33,7 +33,7 @@ def test_the_next_port_is_taken_and_told(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(lifecycle, "start", start)
     try:
-        told = starting.start("mac", workspace=workspace, report=said.append)
+        told = power.start("mac", workspace=workspace, report=said.append)
         taken = [each.getsockname()[1] for each in others]
         assert taken[0] == wanted and told.ssh_port not in (None, *taken)
         assert record.load(workspace.paths("mac").record).ssh_port == told.ssh_port
@@ -43,7 +43,7 @@ def test_the_next_port_is_taken_and_told(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         for each in others:
             each.close()
-        starting.stop("mac", force=True, workspace=workspace)
+        power.stop("mac", force=True, workspace=workspace)
 
 
 def test_what_else_ends_a_start_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,5 +53,5 @@ def test_what_else_ends_a_start_is_told_at_once(tmp_path: Path, monkeypatch: pyt
     making.make(workspace, workspace.spec("mac"), report=ignore)
     said = list[Progress]()
     with pytest.raises(MachineError, match="nonsense"):
-        starting.start("mac", workspace=workspace, report=said.append)
+        power.start("mac", workspace=workspace, report=said.append)
     assert not any("once more" in event.text for event in said)

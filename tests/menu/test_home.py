@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from pommel import locks
-from pommel.app import machines, starting
+from pommel.app import machines, power
 from pommel.app.workspace import Workspace
 from pommel.menu.calls import Calls
 from pommel.menu.widgets import Rows
@@ -240,7 +240,7 @@ async def test_restart_asks_first(workspace: Workspace) -> None:
 async def test_a_paused_machine_goes_on(workspace: Workspace) -> None:
     paths = make(workspace, "m")
     run(paths)
-    aside(lambda: starting.suspend("m", workspace=workspace))
+    aside(lambda: power.suspend("m", workspace=workspace))
     async with at_the_menu(workspace) as seat:
         await seat.reads("‖ paused")
         await seat.choose("m")

@@ -25,7 +25,7 @@ def screenshot(name: str, out: Path | str, *, display: int = 1, workspace: Works
         StateError: the machine is not running, or has no such display.
         DeadlineError: QEMU gave no picture in 10 s.
     """
-    from pommel.screen.snapshot import grab, png_bytes
+    from pommel.screen.screenshot import grab, png_bytes
 
     path = Path(out)
     if path.is_dir() or not path.absolute().parent.is_dir():

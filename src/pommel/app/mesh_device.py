@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from pommel import __version__, locks
-from pommel.app import starting
+from pommel.app import power
 from pommel.app.clip_target import find_guest
 from pommel.app.mesh_lines import Lines
 from pommel.app.mesh_page import ConsolePage
@@ -90,11 +90,11 @@ class MachineDevice:
         """See Device. What has begun goes on when the connection is lost: a machine that stops loses it."""
         match action:
             case Power.OFF:
-                await asyncio.to_thread(starting.stop, self._name, workspace=self._workspace)
+                await asyncio.to_thread(power.stop, self._name, workspace=self._workspace)
             case Power.RESET:
                 await asyncio.to_thread(_reset, self._paths)
             case Power.SLEEP:
-                await asyncio.to_thread(starting.sleep, self._name, workspace=self._workspace)
+                await asyncio.to_thread(power.sleep, self._name, workspace=self._workspace)
 
     async def wake(self, macs: Sequence[str]) -> None:
         """See Device."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from pommel.app import hands, machines, starting
+from pommel.app import hands, machines, power
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, UsageError
 from pommel.machine import state
@@ -75,7 +75,7 @@ class Lines:
             return f"{self._name} {already}"
         if self._at_work is not None and not self._at_work.done():
             return f"{self._name} is being started or stopped already"
-        work: Callable[..., object] = starting.start if running else starting.stop
+        work: Callable[..., object] = power.start if running else power.stop
         # It goes on when the connection is gone: a machine that stops takes it along.
         self._at_work = start_task(self._do(work))
         return f"{self._name} {begun}"

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from pommel import locks
-from pommel.app import mesh_status, starting
+from pommel.app import mesh_status, power
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError
 from pommel.machine import record
@@ -42,7 +42,7 @@ class Waker:
                 log.warning("%s is woken by its server", name)
                 # Anew: a machine's pommel.toml may have changed since this process began.
                 now = Workspace(self._workspace.home, self._workspace.cwd, self._workspace.env)
-                await asyncio.to_thread(starting.start, name, workspace=now)
+                await asyncio.to_thread(power.start, name, workspace=now)
             finally:
                 self._starting.discard(name)
 

@@ -51,7 +51,7 @@ def load(
         MachineError: QEMU cannot load it; what was there before is there again.
     """
     from pommel.app import clock_rest
-    from pommel.app.starting import START_WAIT_S, start_from
+    from pommel.app.power import START_WAIT_S, start_from
 
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)

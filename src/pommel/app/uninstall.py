@@ -21,9 +21,9 @@ from pommel.app import (
     machines,
     mesh,
     ours,
+    power,
     setup,
     snapshot_timer,
-    starting,
     usb_plugging,
 )
 from pommel.app.workspace import Workspace
@@ -46,7 +46,7 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
         MachineError: one runs, and its guest cannot be asked to shut down; nothing is removed.
     """
     for name in machines.running(workspace=workspace):
-        how = starting.stop(name, workspace=workspace, report=report)
+        how = power.stop(name, workspace=workspace, report=report)
         note(report, f"{name} has stopped ({how})")
     for name in workspace.home.names():
         console.stop(workspace, name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel.app import clip, foresight, machines, making, mesh, needs, setup, starting
+from pommel.app import clip, foresight, machines, making, mesh, needs, power, setup
 from pommel.app.consent import Consent
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
@@ -112,7 +112,7 @@ def up(
         mesh.begin_with(workspace, name, report=report)
     else:
         try:
-            starting.start(name, workspace=workspace, flags=flags, report=report)
+            power.start(name, workspace=workspace, flags=flags, report=report)
         except StateError:
             if not state.observe(paths).alive:  # else another `up` was quicker, which is as good
                 raise

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pommel.app import guest, guest_answer, starting
+from pommel.app import guest, guest_answer, power
 from pommel.app.desktop_signs import Case, Signs, Until, judge
 from pommel.app.guest_answer import Answer, Heard
 from pommel.app.workspace import TRIAL, Workspace
@@ -332,7 +332,7 @@ def _kind(workspace: Workspace, paths: MachinePaths, until: Until) -> tuple[bool
     """Whether its guest tells of its desktop for sure, and whether it has an installer and nothing else."""
     if until is not Until.DESKTOP:
         return False, False
-    kept, asked = record.load(paths.record), starting.last_choice(paths).installer
+    kept, asked = record.load(paths.record), power.last_choice(paths).installer
     macos = kept.macos is not None and not installation.installed(paths, kept)[0]
     says = workspace.spec(paths.name).upstream == TRIAL
     return says, not says and (asked == "yes" or (asked == "auto" and macos))

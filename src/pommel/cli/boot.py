@@ -28,7 +28,7 @@ def boot_options(command: F) -> F:
 
 def boot_choice(options: dict[str, Any]) -> tuple[Any, bool]:
     """Take the choices out of a command's options: the choice, and whether macOS is said to be installed."""
-    from pommel.app.starting import BootChoice
+    from pommel.app.power import BootChoice
 
     recovery, installed = options.pop("recovery"), options.pop("installed")
     if recovery and installed:

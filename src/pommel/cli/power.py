@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pommel import locks
-from pommel.app import machines, starting
+from pommel.app import machines, power
 from pommel.cli.boot import boot_choice, boot_options
 from pommel.cli.common import (
     clipboard_option,
@@ -51,17 +51,17 @@ def start_command(
     report = reporter()
     choice, installed = boot_choice(options)
     flags = split_flags(options)
-    seen = starting.start(name, flags=flags, choice=choice, installed=installed, report=report)
+    seen = power.start(name, flags=flags, choice=choice, installed=installed, report=report)
     if not (foreground or watch):
         _tell(seen, until, wait_timeout, as_json=as_json)
         return
     try:
         _tell(seen, until, wait_timeout, as_json=as_json, stays=watch)
-        ended = starting.stay(name, watch=watch, flags=flags, choice=choice, until=until, report=report)
+        ended = power.stay(name, watch=watch, flags=flags, choice=choice, until=until, report=report)
     except KeyboardInterrupt:
         if not watch:
             click.echo("powering down; Ctrl-C again leaves it running", err=True)
-            starting.stop(name, report=report)
+            power.stop(name, report=report)
         raise
     if ended.how == "crashed":
         raise MachineError(f"{name} crashed: {ended.detail}", hint=f"pommel log {name}")
@@ -94,7 +94,7 @@ def stop_command(name: str | None, every: bool, force: bool, timeout: float | No
     report = reporter()
     done = {}
     for one in machines.running() if every else [str(name)]:
-        done[one] = starting.stop(one, timeout_s=timeout, force=force, report=report)
+        done[one] = power.stop(one, timeout_s=timeout, force=force, report=report)
         if not as_json:
             click.echo(f"{one} has stopped ({done[one]})")
     if as_json:
@@ -114,7 +114,7 @@ def restart_command(
     name: str, force: bool, timeout: float | None, until: str | None, wait_timeout: float | None, as_json: bool
 ) -> None:
     """Stop machine NAME, and start it with what it was started with."""
-    seen = starting.restart(name, force=force, timeout_s=timeout, report=reporter())
+    seen = power.restart(name, force=force, timeout_s=timeout, report=reporter())
     _tell(seen, until, wait_timeout, as_json=as_json)
 
 
@@ -122,7 +122,7 @@ def restart_command(
 @name_argument()
 def suspend_command(name: str) -> None:
     """Hold machine NAME where it is; its memory stays in the host's. `pommel resume NAME` lets it go on."""
-    starting.suspend(name)
+    power.suspend(name)
     click.echo(f"{name} is suspended")
 
 
@@ -130,7 +130,7 @@ def suspend_command(name: str) -> None:
 @name_argument()
 def resume_command(name: str) -> None:
     """Let the suspended machine NAME go on."""
-    starting.resume(name)
+    power.resume(name)
     click.echo(f"{name} goes on")
 
 
@@ -138,7 +138,7 @@ def resume_command(name: str) -> None:
 @name_argument()
 def sleep_command(name: str) -> None:
     """Save machine NAME with its memory to its disk, and end it. The next start wakes it up where it was."""
-    starting.sleep(name, report=reporter())
+    power.sleep(name, report=reporter())
     click.echo(f"{name} sleeps; wake it with: pommel start {name}")
 
 
@@ -155,7 +155,7 @@ def wake_command(
     if forget:
         again = f"pommel wake {name} --forget --yes"
         confirm(f"What {name} has in its memory will be lost. Go on?", yes=yes, typed=again)
-        starting.forget_sleep(name)
+        power.forget_sleep(name)
         click.echo(f"{name} will boot when it is started")
         return
-    _tell(starting.start(name, report=reporter()), until, wait_timeout, as_json=as_json)
+    _tell(power.start(name, report=reporter()), until, wait_timeout, as_json=as_json)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pommel.app import console, machines, starting, up, workspace
+from pommel.app import console, machines, power, up, workspace
 from pommel.app.console import Console
 from pommel.app.machines import Status
 from pommel.errors import MissingProgram
@@ -57,15 +57,15 @@ class Calls:
 
     def stop(self, name: str, report: Report, *, force: bool = False) -> str:
         """Stop `name`; return how that was done."""
-        return starting.stop(name, workspace=self._now(), force=force, report=report)
+        return power.stop(name, workspace=self._now(), force=force, report=report)
 
     def restart(self, name: str, report: Report) -> Status:
         """Stop `name` and start it again."""
-        return starting.restart(name, workspace=self._now(), report=report)
+        return power.restart(name, workspace=self._now(), report=report)
 
     def resume(self, name: str) -> None:
         """Let the paused `name` go on."""
-        starting.resume(name, workspace=self._now())
+        power.resume(name, workspace=self._now())
 
     def delete(self, name: str) -> None:
         """Delete `name` and its disk."""

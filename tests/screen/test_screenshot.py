@@ -15,7 +15,7 @@ from pommel.errors import DeadlineError, MachineError, StateError
 from pommel.screen import hands
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size
-from pommel.screen.snapshot import grab, png_bytes
+from pommel.screen.screenshot import grab, png_bytes
 
 from . import rfb_bytes as says
 from .bare_qemu import BareQemu
