@@ -279,7 +279,7 @@ def test_every_lock_of_a_machine_is_taken_in_one_place() -> None:
         "app/making.py",  # a name that nobody has yet
         "app/mesh.py",  # nothing of the machine's own
         "app/restoring.py",  # a name that nobody has yet; asks where there is one
-        "app/starting.py",  # says first that it runs already
+        "app/power.py",  # says first that it runs already
         "machine/lifecycle.py",  # QEMU itself, for whom the caller has asked
         "machine/permission.py",
         "machine/savestate.py",  # falling asleep

@@ -1,4 +1,4 @@
-"""Machines as they are: status, list, log, delete. Starting and stopping is `starting`. Band: app."""
+"""Machines as they are: status, list, log, delete. Starting and stopping is `power`. Band: app."""
 
 from __future__ import annotations
 
