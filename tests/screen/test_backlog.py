@@ -25,7 +25,7 @@ def take(backlog: Backlog, now_s: float, pixels: int | None = None) -> Round:
     """What is due, sent exactly."""
     serving = backlog.take(now_s, pixels)
     for area in serving.areas:
-        backlog.is_fine(area, serving)
+        backlog.sent_exactly(area, serving)
     return serving
 
 

@@ -23,8 +23,6 @@ _HEADER = struct.Struct("<4sIBBBxQQQ")
 _CHUNK = struct.Struct("<I32s")
 _SIGNATURE_BYTES = 256
 _EXPONENT = 65537
-# RFC 8017, 9.2, note 1: what stands before a SHA-256 digest in a signature.
-_DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
 CHUNKS_MAX = 8192
 CHUNK_BYTES_MAX = 64 << 20  # Apple's are 10 MiB; one is held in memory for each connection
@@ -52,12 +50,16 @@ class PublicKey:
 
     def signed(self, digest: bytes, signature: bytes) -> bool:
         """Whether `signature` (256 bytes, little endian) is this key's over the SHA-256 `digest`."""
-        value = int.from_bytes(signature, "little")
-        if len(signature) != _SIGNATURE_BYTES or value >= self.modulus:
+        from cryptography.exceptions import InvalidSignature  # here: commands that check nothing need not load it
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
+
+        key = rsa.RSAPublicNumbers(_EXPONENT, self.modulus).public_key()
+        try:
+            key.verify(signature[::-1], digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+        except InvalidSignature:
             return False
-        tail = b"\x00" + _DIGEST_INFO + digest
-        padded = b"\x00\x01".ljust(_SIGNATURE_BYTES - len(tail), b"\xff") + tail
-        return pow(value, _EXPONENT, self.modulus) == int.from_bytes(padded, "big")
+        return True
 
 
 # "Apple EFI ROM public key 1", a fact published in macrecovery.py.

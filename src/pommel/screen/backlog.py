@@ -212,7 +212,7 @@ class Backlog:
             self._due[tiles.cells(serving.film)] = True
             self._clean[tiles.cells(serving.film)] = 0
 
-    def is_fine(self, area: Rect, serving: Round) -> None:
+    def sent_exactly(self, area: Rect, serving: Round) -> None:
         """Note that `area` was sent exactly as it was."""
         if serving.scaling.frame == self.size:
             cells = tiles.cells(area)

@@ -225,7 +225,7 @@ class Delivery:
             return
         await self._send_counted(picture.message)
         if picture.fine:
-            self.backlog.is_fine(area, serving)
+            self.backlog.sent_exactly(area, serving)
         if not serving.style.best and area.area >= LEAST_PICTURE_PIXELS:  # a smaller one is its header
             self._bytes_per_pixel += (len(picture.message) / area.area - self._bytes_per_pixel) / 4
 
