@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 from fuzz.codec import outcome, seeds
 from fuzz.engine import Fuzzer, expect, mixed, pieces
 from pommel.console import guard, pages
-from pommel.console.looking import Looking
 from pommel.console.passes import Secrets
 from pommel.console.visitors import name_of
 from pommel.errors import WireError
+from pommel.wire.looking import Looking
 from pommel.wire.messages import Direction
 from pommel.wire.wishes import is_wish
 

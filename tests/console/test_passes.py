@@ -31,12 +31,12 @@ from .pasteboard import Pasteboard
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCREEN = encode(m.Screen(640, 400))
-WISHES = [m.Refresh(), m.Compression(1, 50, 1024, 50), m.Pause(True), m.GetDisplays(), m.FrameRateTimer(20),
+WISHES = [m.InputLock(m.QUERY_LOCK), m.Refresh(), m.Compression(1, 50, 1024, 50), m.Pause(True), m.GetDisplays(), m.FrameRateTimer(20),
           m.Abilities(1)]  # fmt: skip
 DEEDS = [
     m.Key(0x41, True), m.KeyUnicode(65, True), m.Mouse(1, 2), m.Mouse(1, 2, m.LEFT_DOWN), m.MouseWheel(1, 2, 120), m.Turn(1, 2, 3, 4),
     m.SideButton(1, 2, 0, True), m.MoveBy(3, 4, 0),
-    m.CtrlAltDel(), m.SetDisplay(1), m.InputLock(m.LOCKED), m.InputLock(m.QUERY_LOCK), m.InitTouch(),
+    m.CtrlAltDel(), m.SetDisplay(1), m.InputLock(m.LOCKED), m.InitTouch(),
     m.Touch(m.TouchPoint(1, 2, 3, 4)), m.MultiTouch((m.TouchPoint(1, 2, 3, 4),)), m.Message("a"), m.Disconnect(),
     m.Unknown(250, b"later"),
 ]  # fmt: skip

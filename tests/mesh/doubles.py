@@ -17,6 +17,7 @@ from pommel.mesh.pings import is_picture
 from pommel.screen.endpoint import Endpoint
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
+from pommel.wire.looking import Looking
 from pommel.wire.viewer import ViewerStream
 
 FACTS = Facts("mac-one", "macOS 15.1", "0.1", has_console=True, macs=("52:54:00:12:34:56",))
@@ -73,12 +74,12 @@ class Desk:
     def facts(self) -> Facts:
         return self.now
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
-        self.served.append(view_only)
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
+        self.served.append(isinstance(stream, Looking))
         if self.endpoint is None:
             raise StateError("mac-one is not running")
         self.streams.append(Overheard(stream))
-        await self.endpoint.serve(self.streams[-1], view_only=view_only, wheel_notch=wheel_notch)
+        await self.endpoint.serve(self.streams[-1], wheel_notch=wheel_notch)
 
     async def power(self, action: Power) -> None:
         self.done.append(action)

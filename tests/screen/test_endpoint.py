@@ -17,6 +17,7 @@ from pommel.screen.scaling import Scaling
 from pommel.screen.seams import Ended
 from pommel.wire import messages as wire
 from pommel.wire import mouse
+from pommel.wire.looking import Looking
 from waits import until
 
 from .doubles import HIGH_WATER, MemorySink, Onlooker, PaintedSource, RawEncoder
@@ -38,8 +39,9 @@ class Stage:
             self.source.paint(whole(SIZE), 99)
         self.serving: dict[Onlooker, asyncio.Task[None]] = {}
 
-    def join(self, onlooker: Onlooker, **how) -> Onlooker:
-        self.serving[onlooker] = self.tasks.create_task(self.endpoint.serve(onlooker, **how))
+    def join(self, onlooker: Onlooker, *, view_only: bool = False, **how) -> Onlooker:
+        stream = Looking(onlooker) if view_only else onlooker
+        self.serving[onlooker] = self.tasks.create_task(self.endpoint.serve(stream, **how))
         return onlooker
 
     async def leave(self, onlooker: Onlooker) -> None:

@@ -143,7 +143,7 @@ async def serve(
         server.use_tls(encrypted)
         await stack.enter_async_context(_started(server))
         if ticket is not None:
-            far = (info.title, partial(_serve_far, endpoint, never=view_only), server.audience, clipboard)
+            far = (info.title, partial(_serve_far, endpoint, view_only=view_only), server.audience, clipboard)
             await stack.enter_async_context(_on_mesh(_mesh_folder(source, shown), ticket, far, on_mesh))
         told = (info.telling.again[0][1], server.fingerprint)
         on_ready(Served(source, shown, server.url, server.ws, os.getpid(), *told))
@@ -178,10 +178,10 @@ def _tls(where: Listen, allowed: tuple[str, ...]) -> Tls | None:
     return tls_of(where.tls, Home.find(environment()).tls, where.host, allowed) if where.tls.is_on else None
 
 
-async def _serve_far(
-    endpoint: Endpoint, stream: ViewerStream, *, view_only: bool, wheel_notch: int, never: bool
-) -> None:
-    await endpoint.serve(stream, view_only=view_only or never, wheel_notch=wheel_notch)
+async def _serve_far(endpoint: Endpoint, stream: ViewerStream, *, wheel_notch: int, view_only: bool) -> None:
+    from pommel.wire.looking import Looking
+
+    await endpoint.serve(Looking(stream) if view_only else stream, wheel_notch=wheel_notch)
 
 
 def _mesh_folder(source: str, shown: str) -> Path:

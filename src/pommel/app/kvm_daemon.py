@@ -249,8 +249,8 @@ async def _on_server(
     from pommel.app.mesh_hands import Hands
     from pommel.app.mesh_session import SharedSession, on_server
 
-    async def serve(stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
-        await daemon.view(Hands(stream, view_only=view_only, wheel_notch=wheel_notch))
+    async def serve(stream: ViewerStream, *, wheel_notch: int) -> None:
+        await daemon.view(Hands(stream, wheel_notch=wheel_notch))
 
     session = SharedSession(socket.gethostname(), serve, server.audience if server else None)
     async with on_server(Path(places.mesh), ticket, session, log):

@@ -76,10 +76,10 @@ class MachineDevice:
         kept = record.load(self._paths.record)
         return Facts(self._name, described(kept), __version__, has_console=True, macs=(kept.mac.lower(),))
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
         """See Device. A fault of ours ends this one session, not the connection with all others."""
         try:
-            await self._screen.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+            await self._screen.serve(stream, wheel_notch=wheel_notch)
         except (PommelError, ConnectionError):
             raise
         except Exception:

@@ -1,7 +1,7 @@
 """A MeshCentral viewer's hands as our own page's would be, for who serves none but such. Band: app.
 
-The daemon of the reversed socket passes on to its agent what a viewer sends. Here it is seen to before that who may
-only look sends nothing but wishes, and that a notch of the wheel is as long as everybody else's.
+The daemon of the reversed socket passes on to its agent what a viewer sends. Here it is seen to before that a notch of
+the wheel is as long as everybody else's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
 from pommel.wire.mouse import NOTCH
 from pommel.wire.viewer import ViewerStream
-from pommel.wire.wishes import is_wish
 
 _MOST_INPUT = 1 << 16
 
@@ -22,9 +21,8 @@ _MOST_INPUT = 1 << 16
 class Hands:
     """`stream`, but for what it sends. WireError, from `messages`: it sent what is no KVM command."""
 
-    def __init__(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+    def __init__(self, stream: ViewerStream, *, wheel_notch: int) -> None:
         self._stream = stream
-        self._view_only = view_only
         self._notch = wheel_notch
         self._turned = 0  # in parts of a notch that have not been passed on
         self.send = stream.send
@@ -33,17 +31,14 @@ class Hands:
         self.close = stream.close
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield what may be passed on, one command at a time."""
+        """Yield what is passed on, one command at a time."""
         decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
         async for data in self._stream.messages():
             decoder.receive_data(data)
             for command in decoder.events():
-                if (passed := self._passed(command)) is not None:
-                    yield encode(passed)
+                yield encode(self._passed(command))
 
-    def _passed(self, command: wire.Command) -> wire.Command | None:
-        if self._view_only and not is_wish(command):
-            return None
+    def _passed(self, command: wire.Command) -> wire.Command:
         if not isinstance(command, wire.MouseWheel):
             return command
         self._turned += command.delta * NOTCH

@@ -24,12 +24,12 @@ class MeshScreen:
         self._viewers = 0
         self._changed = asyncio.Event()
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
         """Serve one viewer until it leaves, or the machine goes."""
         self._viewers += 1
         self._changed.set()
         try:
-            await self._relay.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+            await self._relay.serve(stream, wheel_notch=wheel_notch)
         finally:
             self._viewers -= 1
             self._changed.set()

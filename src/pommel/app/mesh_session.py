@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 class Serve(Protocol):
     """Serves one viewer of a session, as `Endpoint.serve`."""
 
-    def __call__(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> Awaitable[None]:
+    def __call__(self, stream: ViewerStream, *, wheel_notch: int) -> Awaitable[None]:
         """Serve it until it leaves."""
 
 
@@ -82,10 +82,10 @@ class SessionDevice:
         """See Device."""
         return self._facts
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
         """See Device. A fault of ours ends this one viewer's session, not the connection with all others."""
         try:
-            await self._session.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+            await self._session.serve(stream, wheel_notch=wheel_notch)
         except (PommelError, ConnectionError):
             raise
         except Exception:

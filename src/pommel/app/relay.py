@@ -119,7 +119,7 @@ class Relay:
                     return farewell(self._paths)
             await asyncio.sleep(POLL_S)
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool = False, wheel_notch: int = NOTCH) -> None:
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int = NOTCH) -> None:
         """Serve one viewer until it leaves or the machine goes; the rest is as `Endpoint.serve` has it."""
         try:
             await asyncio.wait_for(self._live.wait(), VIEWER_WAIT_S)
@@ -127,7 +127,7 @@ class Relay:
             await stream.close(TRY_AGAIN_LATER, f"{self._paths.name} is not running")
             return
         if self._endpoint is not None:
-            await self._endpoint.serve(stream, view_only=view_only, wheel_notch=wheel_notch)
+            await self._endpoint.serve(stream, wheel_notch=wheel_notch)
 
     async def status(self) -> Mapping[str, object]:
         """What the page's status line may know."""

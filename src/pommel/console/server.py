@@ -28,7 +28,6 @@ from pommel.console.clipboard_api import ClipboardApi
 from pommel.console.door import Door, Entry, notice
 from pommel.console.files import static_files
 from pommel.console.guard import new_token
-from pommel.console.looking import Looking
 from pommel.console.passes import PLACE, Secrets
 from pommel.console.quiet import Quiet
 from pommel.console.standing import Standing
@@ -38,6 +37,7 @@ from pommel.console.turnstile import Turnstile
 from pommel.console.visitors import Visitor, name_of
 from pommel.errors import BusyError, PommelError, UsageError, WireError
 from pommel.tasks import start_task
+from pommel.wire.looking import Looking
 from pommel.wire.viewer import ViewerStream
 
 if TYPE_CHECKING:

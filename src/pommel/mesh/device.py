@@ -43,8 +43,11 @@ class Device(Protocol):
     def facts(self) -> Facts:
         """Say what it is now. After a change: `Connection.refresh`."""
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool, wheel_notch: int) -> None:
-        """Serve one viewer of the desktop until it leaves, Screen first; then nothing it held is down any more."""
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
+        """Serve one viewer of the desktop until it leaves, Screen first; then nothing it held is down any more.
+
+        One that may only look comes with its stream in a `wire.looking.Looking`.
+        """
 
     async def power(self, action: Power) -> None:
         """Switch the machine off in good order, reset it, or have it sleep."""

@@ -25,6 +25,7 @@ from pommel.mesh.relay import Relay
 from pommel.mesh.rights import CONSENT_BAR, CONSENT_NOTIFY, CONSENT_PROMPT
 from pommel.mesh.seats import Seats, filled
 from pommel.tasks import start_task, stop_tasks
+from pommel.wire.looking import Looking
 
 _TITLE = "MeshCentral"
 _ASK = "{0} ({1}) would like to see and use this machine's screen. Allow it?"
@@ -130,7 +131,7 @@ class DesktopSession:
         self.bar = (self._order.manners.bar_text or _BAR) if consent & CONSENT_BAR else None
         view_only = not rights.control or self._order.view_only
         with self._place.seats.taken(self):
-            await self._place.device.serve(relay, view_only=view_only, wheel_notch=WHEEL_NOTCH)
+            await self._place.device.serve(Looking(relay) if view_only else relay, wheel_notch=WHEEL_NOTCH)
 
     # --- consent ---
 

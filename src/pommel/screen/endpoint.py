@@ -106,11 +106,11 @@ class Endpoint:
             self._encodes.close()
             self._videos.close()
 
-    async def serve(self, stream: ViewerStream, *, view_only: bool = False, wheel_notch: int = NOTCH) -> None:
+    async def serve(self, stream: ViewerStream, *, wheel_notch: int = NOTCH) -> None:
         """Serve one viewer until it leaves: the Screen, a whole picture, then what changes; its input to the sink.
 
-        With `view_only` it changes nothing for others: no input, no choice of display. `wheel_notch` is what the
-        viewer sends for one notch (`intake.MESHCENTRAL_NOTCH` for MeshCentral's page).
+        `wheel_notch` is what the viewer sends for one notch (`intake.MESHCENTRAL_NOTCH` for MeshCentral's page).
+        One that may only look comes with its stream in a `wire.looking.Looking`.
         What it held down is let go of in the end, however that comes.
 
         Raises:
@@ -119,8 +119,7 @@ class Endpoint:
         intake = Intake(self._hold, wheel_notch=wheel_notch)
         with self._looking():
             delivery = Delivery(stream, self._engine, self._encodes, self._encoder, self._videos, stall_s=self._stall_s)
-            sink, answer = (None, self._tell) if view_only else (self._sink, self._answer)
-            viewer = Viewer(stream, delivery, sink, intake, answer)
+            viewer = Viewer(stream, delivery, self._sink, intake, self._answer)
             for fact in self._facts.values():
                 delivery.backlog.say(fact)
             self._viewers.add(viewer)
@@ -174,10 +173,6 @@ class Endpoint:
         match command:
             case wire.SetDisplay(number) if number in _choice(self._displays):
                 self._source.show_display(number)
-        return self._tell(command)
-
-    def _tell(self, command: wire.Command) -> Iterable[wire.Command]:
-        match command:
             case wire.GetDisplays():
                 return _about(self._displays)
             case wire.InputLock(wire.QUERY_LOCK):

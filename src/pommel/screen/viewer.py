@@ -23,10 +23,10 @@ _MAX_REASON_BYTES = 123  # RFC 6455, 5.5.1
 
 
 class Viewer:
-    """One viewer. Without a sink it only looks; `answer` gives the replies to what it asks of the endpoint."""
+    """One viewer. `answer` gives the replies to what it asks of the endpoint."""
 
     def __init__(
-        self, stream: ViewerStream, delivery: Delivery, sink: InputSink | None, intake: Intake,
+        self, stream: ViewerStream, delivery: Delivery, sink: InputSink, intake: Intake,
         answer: Callable[[wire.Command], Iterable[wire.Command]],
     ) -> None:  # fmt: skip
         self.delivery = delivery
@@ -75,7 +75,7 @@ class Viewer:
             self.delivery.shown(command.count)
         elif backlog.obey(command):
             self.delivery.wake()
-        elif self._sink is not None and (actions := self._intake.actions(command, backlog.announced)):
+        elif actions := self._intake.actions(command, backlog.announced):
             for action in actions:
                 if cannot := await self._sink.perform(action):
                     self.delivery.note(cannot)

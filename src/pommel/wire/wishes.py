@@ -17,4 +17,4 @@ _WISHES = (
 
 def is_wish(command: wire.Command) -> bool:
     """Whether one who may only look may send this. What is not known changes something."""
-    return isinstance(command, _WISHES)
+    return isinstance(command, _WISHES) or command == wire.InputLock(wire.QUERY_LOCK)
