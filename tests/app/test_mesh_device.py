@@ -285,7 +285,7 @@ async def test_only_sleepers_of_the_same_server_are_woken_each_once(
         begun.append(name)
         up.wait(20)
 
-    monkeypatch.setattr(mesh_waking.starting, "start", slow)
+    monkeypatch.setattr(mesh_waking.power, "start", slow)
     macs = {}
     for number, name in enumerate(("awake", "sleeper", "stranger", "trial")):
         paths = made(where, name, number + 1)
@@ -315,7 +315,7 @@ async def test_a_sleeper_that_cannot_be_started_is_told(
     def broken(*_: object, **__: object) -> None:
         raise MachineError("QEMU would not")
 
-    monkeypatch.setattr(mesh_waking.starting, "start", broken)
+    monkeypatch.setattr(mesh_waking.power, "start", broken)
     paths = made(where)
     member = joined(paths, server)
     with pytest.raises(PommelError, match="QEMU would not"):

@@ -20,6 +20,7 @@ from pommel.app.workspace import Workspace
 from pommel.errors import UsageError
 from pommel.machine import disk, events, lifecycle, record, savestate, timer_notes
 from pommel.machine.record import MachineRecord
+from waits import wait_until
 
 # Made with the time zone of the host's own wall, as a person in front of it would.
 MONDAY = datetime(2026, 11, 30, 3, 0, 20).astimezone()
@@ -63,7 +64,7 @@ class Bench:
 
     def start(self, *words: str) -> None:
         lifecycle.start(self.paths, bare.argv(self.paths, *drives(self.paths), *words), accel="tcg")
-        bare.until(lambda: count_in_ram(self.paths) > 3)
+        wait_until(lambda: count_in_ram(self.paths) > 3)
 
 
 @pytest.fixture

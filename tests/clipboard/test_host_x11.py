@@ -201,7 +201,7 @@ async def test_a_loss_that_was_over_when_it_is_told_is_none(x11: HostClipboard, 
     assert await x11.write(text_of("ours"), 1 << 60)
     desk = Display(display)
     clipboard = desk.intern_atom("CLIPBOARD")
-    ours = desk.get_selection_owner(clipboard)
+    ours: Any = desk.get_selection_owner(clipboard)  # a window; the types say its number
     ours.send_event(SelectionClear(time=1, window=ours, atom=clipboard))
     desk.sync()
     desk.close()

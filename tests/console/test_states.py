@@ -210,7 +210,7 @@ async def test_a_console_that_vanished_is_looked_for_and_then_said_to_be_gone(
     await page.clock.install()
     await page.context.set_offline(True)
     for viewer in tuple(desk.viewers):
-        viewer._transport.abort()
+        viewer._transport.abort()  # type: ignore[attr-defined]
     await state(page, "reconnecting")
     await expect(page.locator("#notice-text")).to_have_text("The console does not answer.")
     assert await commands(page).all_text_contents() == ["pommel console desk"]

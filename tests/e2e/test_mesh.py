@@ -237,7 +237,7 @@ async def test_clipboard_and_console(admin: User, node: str, trial: Trial) -> No
 
 async def test_a_machine_that_does_not_run_is_woken_by_its_server(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
-    monkeypatch.setattr(mesh_waking.starting, "start", lambda name, *, workspace: begun.append(name))
+    monkeypatch.setattr(mesh_waking.power, "start", lambda name, *, workspace: begun.append(name))
     with meshes.workspace() as where:
         ids = {}
         for number, name in enumerate(("awake", "sleeper"), 1):

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import smbd
-from machine import bare
 from pommel.machine import share_connections, share_end, shares_added
 from pommel.machine.shares import Share
 from pommel.paths import MachinePaths
 from smb import ALL, DENIED, FOLDER, FULL, MAKE, NO_NAME, NO_SHARE, OK, OPEN_OR_MAKE, READ, WRITE, Smb
 from smbd import Served
+from waits import wait_until
 
 _DELETE = 0x00010000
 _SYNTAX, _PATH, _NAME = 0xC000003B, 0xC000003A, 0xC0000033
@@ -203,7 +203,7 @@ def test_nothing_stays_when_the_guest_or_qemu_is_gone_or_anything_is_killed(serv
             os.kill(outside, signal.SIGKILL)
         else:
             there.connection.close()
-        bare.until(lambda: not share_connections.pids(server.paths))
+        wait_until(lambda: not share_connections.pids(server.paths))
     assert work.folder in (server.paths.directory / shares_added.LIVE).read_text()
 
 
@@ -219,7 +219,7 @@ def test_a_guest_starts_no_processes_without_end(server: Served, tmp_path: Path)
         server.connect()
     assert "3 connections are open already" in (server.paths.directory / "shares.log").read_text()
     held.pop().connection.close()
-    bare.until(lambda: len(share_connections.sandboxes(server.paths)) == 2)
+    wait_until(lambda: len(share_connections.sandboxes(server.paths)) == 2)
     assert server.connect().connect("work") == OK
 
 
@@ -239,5 +239,5 @@ def test_another_users_connection_is_refused(server: Served, tmp_path: Path) -> 
         done = subprocess.run(["setpriv", "--reuid=65534", sys.executable, "-c", connect, port], stdout=subprocess.PIPE)
         assert done.stdout in (b"b''\n", b"")
     log = server.paths.directory / "shares.log"
-    bare.until(lambda: log.exists() and "is not this user's" in log.read_text())
+    wait_until(lambda: log.exists() and "is not this user's" in log.read_text())
     assert share_connections.pids(server.paths) == []

@@ -262,7 +262,7 @@ async def stubborn_server(folder: Path, answer: bytes) -> AsyncIterator[int]:
             hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         )  # RFC 6455, 4.2.2
         writer.write(answer.replace(b"PROOF", proof))
-        writer.transport.pause_reading()
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's, which reads too
 
     tls = tls_context(identity(1), folder, "stubborn")
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as listening:

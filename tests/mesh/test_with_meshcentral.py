@@ -9,6 +9,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ async def test_pictures_arrive_and_so_do_hands(admin: User, joined: Joined, scre
             events.extend(found)
             return any(one.type == 3 for one in events)
 
-        events: list[object] = []
+        events: list[Any] = []
         await until(typed)
         at = paint.root.query_pointer()
         assert (at.root_x, at.root_y) == (123, 45)

@@ -331,6 +331,8 @@ class Objc:
 class NSObject:
     """What classes of ours derive from."""
 
+    adopted: tuple[Any, ...]
+
     def __init_subclass__(cls, protocols: Any = ()) -> None:
         cls.adopted = tuple(protocols)
 
@@ -476,7 +478,8 @@ def screen_capture_kit(mac: Mac) -> Any:
     class SCStream(NSObject):
         def initWithFilter_configuration_delegate_(self, only: Any, how: SCStreamConfiguration, delegate: Any) -> Any:
             self.display, self.how, self.delegate = mac.display(only.display.displayID()), how.set, delegate
-            self.running, self.output = False, None
+            self.running = False
+            self.output: Any = None
             mac.streams.append(self)
             return self
 

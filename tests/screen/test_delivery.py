@@ -108,7 +108,8 @@ async def test_refinement_waits_until_all_else_was_seen() -> None:
 async def test_a_change_does_not_wait_for_refinement() -> None:
     async with staged(lossy=True) as stage:
         stage.source.resize(LARGE, 1)
-        viewer = stage.join(Draining())
+        viewer = Draining()
+        stage.join(viewer)
         await until(lambda: viewer.unsent_bytes())
         while not any(style.best for style in stage.encoder.styles):
             viewer.read()
@@ -176,7 +177,8 @@ async def test_a_viewer_that_falls_silent_but_reads_is_served_all_the_same() -> 
 async def test_a_stream_that_tells_when_it_has_drained_is_not_asked_again_and_again() -> None:
     async with staged() as stage:
         stage.source.resize(LARGE, 1)
-        viewer = stage.join(Draining())
+        viewer = Draining()
+        stage.join(viewer)
         await until(lambda: viewer.asked)
         for seed in range(20):
             stage.source.paint(whole(LARGE), seed)
