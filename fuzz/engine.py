@@ -10,13 +10,13 @@ import contextlib
 import itertools
 import random
 import re
-import resource
 import signal
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pommel.errors import PommelError
 
@@ -25,7 +25,7 @@ _LONG_EVERY = 2000
 _WEIGHED_EVERY = 512  # memory is measured for one input in so many, since that takes long; the process's peak for all
 _CPU_S = 5.0  # of the processor's time, so that a busy host counts for nothing; an input gets at most twice as much
 _GROWTH_BYTES = 512 << 20
-_PEAK_EVERY = 64  # to ask for the process's peak takes a millisecond on some kernels, which is longer than most inputs
+_PEAK_EVERY = 64  # to ask for the process's peak takes longer than most inputs
 _NOTABLE = (0, 1, 2, 3, 4, 5, 7, 8, 0x0A, 0x0D, 0x0E, 0x10, 0x20, 0x22, 0x2C, 0x3C, 0x3D, 0x7B, 0x7F, 0x80, 0xC8, 0xFF)
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, 1 << 63)
 _NUMBERS += (0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
@@ -164,7 +164,12 @@ def _watched() -> Iterator[_Watch]:
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    """The most memory that this program has had resident (proc_pid_status(5), VmHWM).
+
+    getrusage(2) would not do: its ru_maxrss outlives execve(2), so that a child begins with its parent's peak.
+    """
+    with Path("/proc/self/status").open("rb") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith(b"VmHWM:"))
 
 
 # --- laws ---
