@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mesh.fake_server import FakeServer, fake_server
-from pommel import locks
+from pommel import __version__, locks
 from pommel.app import mesh, mesh_running, mesh_status
 from pommel.app.workspace import Workspace
 from pommel.errors import BusyError
@@ -58,7 +58,7 @@ async def test_a_machine_is_online_while_it_runs(where: Workspace, server: FakeS
         told = mesh.status("trial", workspace=where)
         assert (told.standing, told.group, told.agent_id) == ("online", "tests", 10005)
         info = await server.hears(action="coreinfo")
-        assert (info["osdesc"], info["caps"]) == ("Debian, the trial machine (Pommel 0.1.0)", 9)
+        assert (info["osdesc"], info["caps"]) == (f"Debian, the trial machine (Pommel {__version__})", 9)
         assert b"trial" in server.introductions[-1]
         await kill(paths)
         began = time.monotonic()
