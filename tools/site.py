@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
+sys.path.insert(0, str(Path(__file__).parent))
 
-from pommel.cli.main import COMMANDS, pommel
-from pommel.machine.spec import SETTINGS
-from pommel.settings import Setting
+import reference
 
 ROOT = Path(__file__).parents[1]
 FROM_ROOT = {"README.md": "index.md"}
@@ -52,62 +51,36 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def settings() -> str:
     """Every key of `[machine.NAME]`."""
-    rows = (f"| `{each.key}` | {_cell(each.help)} | {_cell(_kind(each))} | {_default(each)} |" for each in SETTINGS)
+    rows = (
+        f"| `{each.name}` | {_cell(each.help)} | {_cell(each.kind)} | {f'`{each.default}`' if each.default else '–'} |"
+        for each in reference.settings()
+    )
     return _OF_SETTINGS + "\n".join(rows) + "\n"
-
-
-def _kind(setting: Setting) -> str:
-    """What a value must be: the phrase of the parser's own error."""
-    try:
-        setting.parse(object())
-    except ValueError as phrase:
-        return str(phrase)
-    raise TypeError(f"{setting.key} takes anything")
-
-
-def _default(setting: Setting) -> str:
-    if setting.default is None or setting.default in ((), {}):
-        return "–"
-    if setting.default in (True, False):
-        return f"`{str(setting.default).lower()}`"
-    if setting.key == "disk":
-        return f"`{setting.default >> 30}G`"
-    return f"`{setting.default:g}`" if isinstance(setting.default, float) else f"`{setting.default}`"
 
 
 def commands() -> str:
     """Every command with its options, by group."""
     lines = ["# Every command", "", "Made from the commands themselves: `pommel COMMAND --help` says the same.", ""]
-    context = click.Context(pommel, info_name="pommel")
-    for group in dict.fromkeys(entry[2] for entry in COMMANDS.values()):
+    for group, found in reference.groups().items():
         lines += [f"## {group}", ""]
-        for name in (name for name, entry in COMMANDS.items() if entry[2] == group):
-            command = pommel.get_command(context, name)
-            if command is None:
-                raise LookupError(name)
-            lines += _command(command, click.Context(command, info_name=name, parent=context), 3)
+        for command in found:
+            lines += _command(command, 3)
     return "\n".join(lines) + "\n"
 
 
-def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:
-    yield f"{'#' * level} {context.command_path}"
+def _command(command: reference.Command, level: int) -> Iterator[str]:
+    yield f"{'#' * level} {command.path}"
     yield ""
-    yield f"    {' '.join([context.command_path, *command.collect_usage_pieces(context)])}"
+    yield f"    {command.usage}"
     yield ""
-    yield from (
-        _escaped(line.strip()) for line in (command.help or command.short_help or "").replace("\b", "").splitlines()
-    )
+    yield from (_escaped(line.strip()) for line in command.help.replace("\b", "").splitlines())
     yield ""
-    rows = [record for record in (each.get_help_record(context) for each in command.get_params(context)) if record]
-    rows = [row for row in rows if row[1] and not row[0].endswith("--help")]
-    if rows:
+    if command.options:
         yield from ("| option | |", "|---|---|")
-        yield from (f"| {_code(words)} | {_cell(_escaped(text))} |" for words, text in rows)
+        yield from (f"| {_code(words)} | {_cell(_escaped(text))} |" for words, text in command.options)
         yield ""
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            if (inner := command.get_command(context, name)) is not None and not inner.hidden:
-                yield from _command(inner, click.Context(inner, info_name=name, parent=context), level + 1)
+    for inner in command.inner:
+        yield from _command(inner, level + 1)
 
 
 def _code(text: str) -> str:

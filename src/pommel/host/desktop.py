@@ -87,6 +87,25 @@ def plan(name: str, *, command: Sequence[str], title: str, data_home: Path, fold
     return Entry(_entries(data_home) / f"{_PREFIX}{name}.desktop", text, _icon_path(data_home), icon)
 
 
+def for_all(command: Sequence[str]) -> tuple[str, str, str]:
+    """What a package brings for every user of a host: the entry's text, the icon's text, and the icon's name.
+
+    The entry opens the screen that looks after all machines. It carries no mark, since the package looks after it.
+    """
+    main = {
+        "Type": "Application",
+        "Version": "1.1",
+        "Name": "Pommel",
+        "Comment": "macOS virtual machines",
+        "Keywords": "macOS;virtual machine;QEMU;",
+        "Exec": _held([*command, "menu"]),
+        "Icon": _ICON_NAME,
+        "Terminal": "true",
+        "Categories": "System;Emulator;",
+    }
+    return render({"Desktop Entry": main}), _ICON.read_text(encoding="utf-8"), _ICON_NAME
+
+
 def is_done(entry: Entry) -> bool:
     """Whether there is nothing to do: entry and icon are there as planned, or as somebody has edited them."""
     icon = ours.look(entry.icon_path, entry.icon)
