@@ -34,4 +34,4 @@ def uninstall_command(yes: bool, dry_run: bool) -> None:
         if not ask("Remove all of this, machines and their disks included?"):
             return
     uninstall.uninstall(workspace, report=reporter())
-    click.echo("removed. The packages that were installed stay; ./pommel's own libraries are in .venv beside it")
+    click.echo("removed. The packages that were installed stay, and Pommel itself: ./pommel's folder, or its package")

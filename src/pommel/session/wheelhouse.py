@@ -74,7 +74,7 @@ def _fits(tag: str, target: Target) -> bool:
 
 def _copy(package: metadata.Distribution, into: Path) -> str:
     for file in package.files or ():
-        if ".." in file.parts or not _is_wanted(PurePosixPath(file)):
+        if ".." in file.parts or not is_wanted(PurePosixPath(file)):
             continue
         place = into / file
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,8 @@ def _copy(package: metadata.Distribution, into: Path) -> str:
     return f"{package.metadata['Name']} {package.version}"
 
 
-def _is_wanted(path: PurePosixPath) -> bool:
+def is_wanted(path: PurePosixPath) -> bool:
+    """Whether a file of a library, by its path in the wheel, is of use to a program that runs."""
     return path.suffix not in _IDLE_SUFFIXES and not _IDLE_FOLDERS.intersection(path.parts)
 
 
@@ -188,7 +189,7 @@ def unpack(wheel: Path, into: Path) -> None:
                 if path.parts[1:2] not in (("purelib",), ("platlib",)):
                     continue
                 path = PurePosixPath(*path.parts[2:])
-            if not entry.is_dir() and _is_wanted(path):
+            if not entry.is_dir() and is_wanted(path):
                 place = into / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(archive.read(entry))
