@@ -141,7 +141,7 @@ async def test_a_full_disk_does_not_keep_it_offline(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pommel.mesh.membership.write_atomic", full)
+    monkeypatch.setattr("pommel.mesh.membership.json_file.write", full)
     async with on_server(member, Desk()) as one:
         await one.until(Phase.ONLINE)
     assert load(folder).name is None

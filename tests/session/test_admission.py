@@ -41,7 +41,7 @@ async def refused(scene: Scene, mode: str, reason: str) -> list[str]:
             stranger = scene.start_program(["perl", "-e", program])
         else:
             stranger = scene.start(mode, ANN)
-        await until(lambda: any(reason in line for line in scene.log), reason)
+        await until(lambda: any(reason in line for line in scene.log), what=reason)
         assert any("agent refused: " in line and "pid=" in line for line in scene.log)
         await until(lambda: stranger.poll() is not None, what="the stranger's end")
         assert viewer.shown == []
