@@ -64,7 +64,7 @@ def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report
     if wanted.live:
         raise StateError(
             f"{paths.name} is not running: there is no RAM to save",
-            hint=f"pommel start {paths.name}, or leave out --live",
+            hint=f"pommel start {paths.name}, or leave out --ram",
         )
     nvram = _keep_nvram(aside, paths, _nvram(paths))
     snapshot_cold.save(wanted.disks, tag)
@@ -96,7 +96,8 @@ async def _save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path,
         found = await snapshot_live.drives(monitor, wanted.disks, paths.nvram)
         why = "" if wanted.live is False else await _why_without_ram(monitor, found, paths)
         if wanted.live and why:
-            raise MachineError(f"{paths.name} cannot be saved with its RAM: {why}", hint="leave out --live")
+            hint = f"mend that; or pommel stop {paths.name}" if tag == SLEEP_TAG else "mend that, or leave out --ram"
+            raise MachineError(f"{paths.name} cannot be saved with its RAM: {why}", hint=hint)
         for _ in range(_TRIES):
             before = _nvram(paths)
             with_ram = wanted.live is not False and not why
