@@ -88,6 +88,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "read_bytes": ("int", ""),
     "shares": ("list", "folders of this host for the guest"),
     "share": ("str", "one of them, as the guest calls it"),
+    "by": ("str", "how the guest has it: smb or 9p"),
     "host_folder": ("str", "where it is on this host"),
     "guest_folder": ("str", "where the guest has it"),
     "read_only": ("bool", "whether the guest may only read it"),

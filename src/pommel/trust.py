@@ -28,6 +28,8 @@ from pommel.paths import write_atomic
 
 _LINKS_MAX = 40  # as the kernel has it, path_resolution(7)
 _ACL = "system.posix_acl_access"
+# On a folder that a guest may write in by 9p. QEMU keeps these names from the guest (hw/9pfs/9p-xattr-user.c).
+_GUESTS = "user.virtfs.pommel"
 _WAIT_S = 10.0
 
 
@@ -87,7 +89,21 @@ def doubt(path: Path) -> Doubt | None:
         if (who := _writers(here, about)) is not None:
             mend = f"chmod go-w {shlex.quote(str(here))}" if about.st_uid == os.geteuid() else None
             return Doubt(here, f"can be written by {who}", mend)
+        if stat.S_ISDIR(about.st_mode) and _has(here, _GUESTS):
+            return Doubt(here, "can be, or could be, written by a guest that it is shared with by 9p")
     return None
+
+
+def mark_as_guests(folder: Path) -> None:
+    """Say of `folder` that a guest may write in it, by its own means; nothing in it is trusted from now on.
+
+    It stays so when the guest may no more: what it wrote is there still.
+
+    Raises:
+        OSError: the file system keeps no extended attributes, or may not be written to.
+    """
+    if not _has(folder, _GUESTS):
+        os.setxattr(folder, _GUESTS, b"1")
 
 
 def trusted() -> Trusted:
@@ -195,7 +211,7 @@ def _writers(path: Path, about: os.stat_result) -> str | None:
     if about.st_mode & stat.S_IWOTH:
         return "everybody"
     # With an access control list the group's bits are the most that any user named in it may have, acl(5).
-    if about.st_mode & stat.S_IWGRP and not (_is_own_group(about.st_gid) and not _has_acl(path)):
+    if about.st_mode & stat.S_IWGRP and not (_is_own_group(about.st_gid) and not _has(path, _ACL)):
         return f"the group {_group(about.st_gid)}"
     return None
 
@@ -211,9 +227,9 @@ def _is_own_group(gid: int) -> bool:
     return name is not None and group.gr_name == name and set(group.gr_mem) <= {name, "root"}
 
 
-def _has_acl(path: Path) -> bool:
-    with contextlib.suppress(OSError, AttributeError):  # no list, or a system without
-        return bool(os.getxattr(path, _ACL))
+def _has(path: Path, attribute: str) -> bool:
+    with contextlib.suppress(OSError, AttributeError):  # it has none, or a system without
+        return bool(os.getxattr(path, attribute))
     return False
 
 

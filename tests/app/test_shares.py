@@ -8,21 +8,25 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from json_keys import offences
-from machine import bare
+from machine import bare, guests
+from pommel import trust
 from pommel.app import asked_for, clones, reach, share_changes, share_folder, share_mounting, sharing
 from pommel.app.share_changes import Plan
 from pommel.app.sharing import Shares
 from pommel.app.workspace import Workspace
 from pommel.errors import ConfigError, MachineError, NotPermitted, PommelError, StateError, UsageError
-from pommel.machine import events, lifecycle, record, shares_added
+from pommel.machine import events, lifecycle, permission, record, savestate, shares_added
+from pommel.machine.commandline import CommandLine
 from pommel.machine.record import MachineRecord
-from pommel.machine.shares import parse_share
+from pommel.machine.rules.shares import devices_on, fsdev
+from pommel.machine.shares import new_share, parse_share
 from pommel.paths import MachinePaths
 from pommel.process import run
 from pommel.progress import Progress
@@ -55,7 +59,7 @@ class Bench:
         (self.folders / name).mkdir(parents=True, exist_ok=True)
         return str(self.folders / name)
 
-    def share(self, folder: str, called: str | None = None, **words: bool) -> dict[str, tuple[str, bool]]:
+    def share(self, folder: str, called: str | None = None, **words: Any) -> dict[str, tuple[str, bool]]:
         told = share_changes.share("m", folder, called=called, workspace=self.workspace, report=self.hear, **words)
         assert isinstance(told, Shares) and not list(offences(told.as_dict()))
         return rows(told)
@@ -65,10 +69,12 @@ class Bench:
         assert isinstance(told, Shares)
         return rows(told)
 
-    def start(self, shares: str = "10.0.2.4") -> None:
+    def start(self, shares: str = "10.0.2.4", *words: str) -> None:
         """Start QEMU, and say that its guest was given a file server there, as a start does."""
-        lifecycle.start(self.paths, bare.argv(self.paths), accel="tcg")
-        told = {"network": reach.as_kept(reach.Network(forward=False, shares=shares))}
+        argv = bare.argv(self.paths, *words)
+        lifecycle.start(self.paths, argv, accel="tcg")
+        nine = devices_on(CommandLine.parse(argv[0], argv[1:]))
+        told = {"network": reach.as_kept(reach.Network(forward=False, shares=shares, nine=nine))}
         (self.paths.directory / reach.STARTED).write_text(json.dumps(told))
 
     def hear(self, event: Progress) -> None:
@@ -240,3 +246,85 @@ def test_a_full_disk_loses_nothing_that_was_shared(bench: Bench) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, ignored)
     assert (bench.paths.directory / shares_added.FILE).read_text() == before
+
+
+def test_by_9p_a_folder_comes_and_goes_with_a_start_and_nothing_else_is_said(bench: Bench) -> None:
+    work, other = bench.folder("work"), bench.folder("other")
+    bench.start("")
+    assert bench.share(work, by="9p") == {"work": ("added", False)}
+    assert bench.said == ["m has work by 9p from its next start on: pommel restart m"], "without Samba's part in it"
+    plan = share_changes.share("m", other, by="9p", read_only=True, dry_run=True, workspace=bench.workspace)
+    assert isinstance(plan, Plan) and not list(offences(plan.as_dict()))
+    assert (plan.by, plan.guest_folder) == ("9p", "/mnt/other") and "next start (pommel restart m)" in plan.would[-1]
+    (placed,) = asked_for.placed(bench.workspace, bench.workspace.spec("m"))["nine"]
+    assert str(placed[0]) == f"{work} as work by 9p" and placed[1] == work
+    bare.end(bench.paths.pidfile)
+    bench.start("", "-fsdev", fsdev(*placed), "-device", "virtio-9p-pci,fsdev=pommel-9p-work,mount_tag=work")
+    (row,) = sharing.listed("m", workspace=bench.workspace).shares
+    assert (row.by, row.guest_folder, row.live) == ("9p", "/mnt/work", True)
+    levels = dict(check[1:3][::-1] for check in sharing.checks(bench.workspace, bench.workspace.spec("m")))
+    assert levels[f"share work: {work}, by 9p, live"] == "ok"
+    bench.said.clear()
+    assert bench.share(other, "work", by="9p") == {"work": ("taken back", True)}, "QEMU has the other one still"
+    told = sharing.listed("m", workspace=bench.workspace)
+    assert [(row.host_folder, row.origin, row.live) for row in told.shares] == [
+        (other, "added", False),
+        (work, "taken back", True),
+    ]
+    assert "pommel restart m" in bench.said[0]
+    assert bench.share(work, "work", by="9p") == {"work": ("added", True)}, "as QEMU has it"
+    bench.said.clear()
+    assert bench.unshare("work") == {"work": ("taken back", True)}
+    assert "could mount it again; pommel restart m" in bench.said[0]
+    levels = dict(check[1:3][::-1] for check in sharing.checks(bench.workspace, bench.workspace.spec("m")))
+    assert levels["share work: its guest can have it until: pommel restart m"] == "warn"
+    bare.end(bench.paths.pidfile)
+    assert rows(sharing.listed("m", workspace=bench.workspace)) == {}
+
+
+def test_by_9p_neither_samba_nor_a_network_of_qemus_own_is_asked_for(bench: Bench) -> None:
+    work = bench.folder("work")
+    bench.settings("network = 'none'\nmacos = '14'")
+    assert bench.share(work, by="9p") == {"work": ("added", False)}
+    assert "the Finder copies nothing into it" in bench.said[0] and "sudo mount_9p work" in bench.said[0]
+    env = {**os.environ, "POMMEL_HOME": str(bench.workspace.home.root)}
+    lacks = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/usr/sbin", sys.executable, "-P", "-m", "pommel"]
+    done = subprocess.run([*lacks, "share", "m", work, "--by", "9p", "--json"], env=env, cwd=bench.workspace.cwd,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert json.loads(done.stdout)["shares"][0]["by"] == "9p"
+
+
+def test_by_9p_what_a_guest_may_write_in_is_marked_at_the_command_and_what_it_may_read_is_not(bench: Bench) -> None:
+    work, songs = Path(bench.folder("work")), Path(bench.folder("songs"))
+    bench.share(str(work), by="9p")
+    bench.share(str(songs), by="9p", read_only=True)
+    trusted = {folder: trust.doubt(folder) is None for folder in (work, songs)}
+    assert trusted == {work: False, songs: True}
+
+
+def test_by_9p_a_folder_whose_file_system_keeps_no_attributes_is_refused_by_name(bench: Bench) -> None:
+    bench.settings("")
+    for read_only in (False, True):
+        share = new_share("/proc/self/fdinfo", "x", by="9p", read_only=read_only)
+        if read_only:
+            share_folder.must_keep_attributes(Path("/proc/self/fdinfo"), share)
+        else:
+            with pytest.raises(StateError, match="keeps no extended attributes") as refused:
+                share_folder.must_keep_attributes(Path("/proc/self/fdinfo"), share)
+            assert "by SMB" in (refused.value.hint or "")
+
+
+def test_by_9p_nothing_comes_or_goes_while_the_machine_sleeps(bench: Bench) -> None:
+    work, other = bench.folder("work"), bench.folder("other")
+    bench.share(work, by="9p")
+    guests.make_disk(bench.paths.disk)
+    bench.start("", *guests.drives(bench.paths))
+    savestate.sleep(bench.paths)
+    assert permission.sleeps(bench.paths)
+    tries: list[Callable[[], object]] = [lambda: bench.share(other, by="9p"), lambda: bench.share(other, "work"),
+                                         lambda: bench.unshare("work")]  # fmt: skip
+    for each in tries:
+        with pytest.raises(StateError, match="m sleeps, and would wake up with other devices") as refused:
+            each()
+        assert "pommel start m" in (refused.value.hint or "")
+    assert bench.share(work, by="9p") == {"work": ("added", False)}, "what is so already"

@@ -55,7 +55,10 @@ class Mac:
         self.agent = self.home / "Library" / "LaunchAgents" / f"{share_mounts.LABEL}.plist"
 
     def bring(self, *names: str) -> tuple[Mounted, ...]:
-        text = share_mounts.script(Guest(share_mounts.MACOS, "ada", ""), "10.0.2.4", [Share("/x", n) for n in names])
+        return self.run([Share("/x", name) for name in names])
+
+    def run(self, shares: list[Share]) -> tuple[Mounted, ...]:
+        text = share_mounts.script(Guest(share_mounts.MACOS, "ada", ""), "10.0.2.4", shares, 1000)
         env = {"HOME": str(self.home), "STATE": str(self.state), "PATH": f"{self.bin}:/usr/bin:/bin"}
         done = subprocess.run(["sh", "-s"], input=text, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -94,3 +97,11 @@ def test_a_mac_at_whose_screen_nobody_is_mounts_when_somebody_logs_in(mac: Mac) 
     assert "/Volumes/work" in (mac.state / "mounts").read_text()
     subprocess.run(program, env=env, check=True)
     assert mac.called("osascript") == 1
+
+
+def test_a_mac_mounts_nothing_by_9p_and_what_it_has_by_smb_stays(mac: Mac) -> None:
+    (mac.state / "logged in").touch()
+    told = mac.run([Share("/x", "fast", by="9p"), Share("/y", "work")])
+    assert [(each.name, each.word) for each in told] == [("fast", "refused"), ("work", "mounted")]
+    assert "sudo mount_9p fast" in told[0].why and "fast" not in (mac.state / "mounts").read_text()
+    assert mac.run([Share("/x", "fast", by="9p")])[-1] == Mounted("work", "gone")

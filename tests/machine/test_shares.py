@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from pommel.errors import ConfigError, MachineError
 from pommel.machine import share_mounts, shares, shares_added
 from pommel.machine.rules import Overlaid
-from pommel.machine.rules.shares import server_address
+from pommel.machine.rules.shares import Device, devices_on, server_address
 from pommel.machine.share_mounts import Guest, Mounted
 from pommel.machine.shares import Share, new_share, parse_share, parse_shares
 from pommel.paths import MachinePaths
@@ -31,6 +33,10 @@ WORK = Share("~/work", "work")
         ("/x as y as z", Share("/x as y", "z")),
         ("/srv/Müll & Söhne", Share("/srv/Müll & Söhne", "Mull-Sohne")),
         ("/x read-only as y", Share("/x read-only", "y")),
+        ("~/work by 9p", Share("~/work", "work", by="9p")),
+        ("~/work by smb", WORK),
+        ("~/a b as c by 9p read-only", Share("~/a b", "c", True, "9p")),
+        ("/x by 9p as y", Share("/x by 9p", "y")),
     ],
 )
 def test_a_share_has_one_spelling_that_reads_back(text: str, share: Share) -> None:
@@ -40,19 +46,26 @@ def test_a_share_has_one_spelling_that_reads_back(text: str, share: Share) -> No
 
 
 @pytest.mark.parametrize("text", ["", " ", "/", "/日本", "~/work as a/b", "~/work as ..", "/x as global", "/x as IPC",
-                                  "/x\n[y]", "~/work as " + "n" * 41, "/x as a%b", "/x as -a"])  # fmt: skip
+                                  "/x\n[y]", "~/work as " + "n" * 41, "/x as a%b", "/x as -a",
+                                  f"/x as {'n' * 32} by 9p"])  # fmt: skip
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_share(text)
 
 
 def test_the_setting_is_a_list_of_texts_and_tables_with_names_of_their_own() -> None:
-    raw: list[Any] = ["~/work", {"folder": "~/m", "name": "songs", "read_only": True}, {"folder": "/x y"}]
-    assert parse_shares(raw) == ("~/work as work", "~/m as songs read-only", "/x y as x-y")
+    raw: list[Any] = [
+        "~/work",
+        {"folder": "~/m", "name": "songs", "read_only": True},
+        {"folder": "/x y"},
+        {"folder": "/z", "by": "9p"},
+    ]
+    assert parse_shares(raw) == ("~/work as work", "~/m as songs read-only", "/x y as x-y", "/z as z by 9p")
     assert parse_shares("~/work; ~/m as songs read-only;") == ("~/work as work", "~/m as songs read-only")
     wrong: list[Any] = [
         5, {"folder": "~/work"}, [5], [{"name": "x"}], [{"folder": "~/w", "rw": True}], [{"folder": "~/w", "name": 1}],
-        [{"folder": "~/w", "read_only": "yes"}], ["~/work", "/srv/WORK"],
+        [{"folder": "~/w", "read_only": "yes"}], ["~/work", "/srv/WORK"], [{"folder": "~/w", "by": "nfs"}],
+        [{"folder": "~/w", "by": 9}],
     ]  # fmt: skip
     for each in wrong:
         with pytest.raises(ValueError, match="a list"):
@@ -100,6 +113,45 @@ def test_another_network_is_refused_by_name_where_something_is_shared(network: s
     assert 'network = "user"' in (refused.value.hint or "")
     place = placement(share_command=COMMAND, passt="/run/passt.sock")
     assert "share_end.py" not in str(overlaid(place=place, network=network).command_line.argv)
+
+
+NINE = Share("~/work", "work", by="9p")
+
+
+@pytest.mark.parametrize("network", ["user", "passt", "none"])
+def test_by_9p_qemu_is_told_of_the_folder_whatever_the_network_and_last_of_all(network: str) -> None:
+    songs = Share("/m", "songs", True, "9p")
+    place = placement(nine=((NINE, "/home/ada/a, b"), (songs, "/m")), share_command=COMMAND, passt="/run/passt.sock")
+    done = overlaid(place=place, network=network, qemu_args=("-device", "usb-mouse"))
+    words = done.command_line.words
+    assert words[-8:-6] == ("-fsdev", "local,id=pommel-9p-work,path=/home/ada/a,, b,security_model=mapped-xattr,"
+                            "fmode=0644,dmode=0755,multidevs=remap")  # fmt: skip
+    assert words[-6:-4] == ("-device", "virtio-9p-pci,id=pommel-9p-work-device,fsdev=pommel-9p-work,mount_tag=work")
+    assert words[-3].endswith("multidevs=remap,readonly=on") and "mount_tag=songs" in words[-1]
+    assert devices_on(done.command_line) == (Device("work", "/home/ada/a, b", False), Device("songs", "/m", True))
+    assert devices_on(line("-fsdev", "local,id=fast,path=/x,security_model=none").command_line) == ()
+
+
+@pytest.mark.parametrize("said", [("-virtfs", "local,path=/x,mount_tag=work,security_model=none,id=x"),
+                                  ("-device", "virtio-9p-pci,fsdev=x,mount_tag=work"),
+                                  ("-device", '{"driver":"virtio-9p-pci","fsdev":"x","mount_tag":"work"}')])  # fmt: skip
+def test_a_9p_device_of_the_boot_scripts_own_stays_and_none_of_its_name_comes_beside_it(said: tuple[str, str]) -> None:
+    assert said[1] in line(*said).command_line.words
+    with pytest.raises(ConfigError, match="has a 9p device called work already"):
+        overlaid(line_with(*said), place=placement(nine=((NINE, "/w"),)))
+
+
+def test_a_linux_guest_whose_user_could_not_write_by_9p_is_not_given_the_folder() -> None:
+    """Its own sh, in a sandbox that has no folder for units: what follows would mount."""
+    me, other = os.geteuid(), os.geteuid() + 1
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    box = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/mnt", "--tmpfs", "/run", "--tmpfs", "/etc/systemd"]
+    for share, uid in ((NINE, other), (Share("/m", "m", True, "9p"), other), (NINE, me)):
+        text = share_mounts.script(Guest("Linux", user, "self"), "", [share], uid)
+        done = subprocess.run([*box, "sh", "-s"], input=text.replace('"$uid" != 0', "1 = 1"), capture_output=True, text=True,
+                              check=True)  # fmt: skip
+        (told,) = share_mounts.read_answer(done.stdout)
+        assert told.word == "refused" and ("could not write" in told.why) is (uid == other and not share.read_only)
 
 
 def test_what_was_shared_is_kept_whole_or_told(tmp_path: Path) -> None:

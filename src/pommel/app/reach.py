@@ -17,7 +17,7 @@ from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.forwards import Forward
 from pommel.machine.keyed import Keyed
 from pommel.machine.rules.forwards import services_address
-from pommel.machine.rules.shares import server_address
+from pommel.machine.rules.shares import Device, devices_on, server_address
 from pommel.machine.spec import MachineSpec
 from pommel.paths import MachinePaths
 from pommel.ssh import parse_address
@@ -41,7 +41,8 @@ class Network:
     """What the last start gave the machine: a forward to its SSH or none, its cards' addresses, its TCP host ports.
 
     `forwards` are all of them as `machine.forwards` spells them, `reverse` the guest's ports that lead to services of
-    this host, which the guest finds at the address `services`. At `shares` it finds folders of this host.
+    this host, which the guest finds at the address `services`. At `shares` it finds folders of this host, and by 9p
+    those of `nine`.
     """
 
     forward: bool = True
@@ -52,6 +53,7 @@ class Network:
     services: str = ""
     passt: bool = False
     shares: str = ""
+    nine: tuple[Device, ...] = ()
 
 
 def network_of(line: CommandLine, ssh_port: int, asked: Sequence[Forward] = ()) -> Network:
@@ -74,6 +76,7 @@ def network_of(line: CommandLine, ssh_port: int, asked: Sequence[Forward] = ()) 
         services_address(line) or "",
         passed,
         server_address(line, shares_added.PROGRAM.name) or "",
+        devices_on(line),
     )
 
 
@@ -101,6 +104,7 @@ def _network_of(found: Mapping[str, Any]) -> Network:
         str(found.get("services", "")),
         bool(found.get("passt", False)),
         str(found.get("shares", "")),
+        tuple(Device(str(d["name"]), str(d["folder"]), bool(d["read_only"])) for d in found.get("nine", ())),
     )
 
 

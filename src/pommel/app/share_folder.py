@@ -7,6 +7,7 @@ somebody else is not ours to give.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from pommel import account
 from pommel.app.workspace import Workspace
 from pommel.errors import NotPermitted, PommelError, StateError
+from pommel.machine.shares import NINE_P, Share
 from pommel.machine.spec import MachineSpec
 from pommel.overlay.shown import SECRETS
 
@@ -63,6 +65,37 @@ def checked(workspace: Workspace, spec: MachineSpec, folder: str, *, read_only: 
     return real
 
 
+def had(workspace: Workspace, spec: MachineSpec, share: Share) -> Path:
+    """The real path of what `share` names, if the guest can have it by the way that it says.
+
+    Raises:
+        StateError, NotPermitted: as `checked`; or 9p is asked for, and its file system keeps no extended attributes.
+    """
+    real = checked(workspace, spec, share.folder, read_only=share.read_only)
+    must_keep_attributes(real, share)
+    return real
+
+
+def must_keep_attributes(folder: Path, share: Share) -> None:
+    """See that QEMU can note there what the guest says of owners and modes, where it is to.
+
+    Raises:
+        StateError: the file system keeps no extended attributes.
+    """
+    if share.by != NINE_P or share.read_only:
+        return
+    try:
+        os.getxattr(folder, _OWNER)
+    except OSError as failure:
+        if failure.errno in (errno.ENOTSUP, errno.EPERM):
+            raise StateError(
+                f"{share.folder} cannot be shared by 9p: its file system keeps no extended attributes of users, "
+                "in which QEMU notes the guest's owners and modes",
+                hint="share it by SMB, or --read-only",
+            ) from failure
+
+
+_OWNER = "user.virtfs.uid"  # hw/9pfs/9p-local.c
 _HOME = "your home folder"
 _OF_SYSTEM = "the system's"
 

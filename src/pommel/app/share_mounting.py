@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
@@ -66,10 +67,12 @@ def _mounted(workspace: Workspace, paths: MachinePaths, within_s: float = _SCRIP
     if not state.observe(paths).alive:
         raise StateError(f"{name} is not running", hint=f"pommel start {name}")
     server = sharing.way_of(paths)
-    if not server:
+    if not sharing.has_way(paths):
         raise StateError(f"{name} was started without a file server for its guest", hint=f"pommel restart {name}")
     with locks.hold(paths.directory / LOCK, busy=f"another pommel is at the folders of {name}", wait_s=_LOCK_S):
-        served = sharing.serve(workspace, workspace.spec(name))
+        spec = workspace.spec(name)
+        served = sharing.serve(workspace, spec)
+        wanted = (*(served if server else ()), *sharing.in_qemu(workspace, spec))
         with connected(reach(workspace, name)) as there:
             guest = share_mounts.read_guest(there.sh(share_mounts.QUESTION, timeout_s=ask_s))
             if guest is None:
@@ -78,9 +81,10 @@ def _mounted(workspace: Workspace, paths: MachinePaths, within_s: float = _SCRIP
                     hint="docs/shares.md says what to mount by hand",
                 )
             as_whom = there if guest.kernel == share_mounts.MACOS else _root(there, guest.root, ask_s)
-            text = share_mounts.script(guest, server, served)
+            text = share_mounts.script(guest, server, wanted, os.geteuid())
             told = share_mounts.read_answer(as_whom.sh(text, timeout_s=within_s))
-            refused = any(each.word == "refused" for each in told)
+            names = [each.name for each in served]
+            refused = any(each.word == "refused" and each.name in names for each in told)
             # A Mac asks for all by one connection, and one from before knows nothing of what is new.
             if refused and guest.kernel == share_mounts.MACOS and share_connections.end(paths):
                 told = share_mounts.read_answer(as_whom.sh(text, timeout_s=within_s))

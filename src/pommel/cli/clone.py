@@ -132,7 +132,7 @@ def _way(told: dict[str, Any], state: str) -> str:
 
 
 def _share(each: dict[str, Any]) -> str:
-    how = "read-only" if each["read_only"] else "read and write"
+    how = ("read-only" if each["read_only"] else "read and write") + (", by 9p" if each["by"] == "9p" else "")
     return f"{each['host_folder']} at {each['guest_folder']} ({each['problem'] or how})"
 
 

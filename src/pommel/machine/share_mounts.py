@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pommel.machine.shares import Share
+from pommel.machine.shares import NINE_P, Share
 
 QUESTION = """\
 echo "kernel=$(uname -s)"; echo "user=$(id -un)"
@@ -19,11 +19,15 @@ exit 0
 """
 LINUX, MACOS = "Linux", "Darwin"
 LABEL = "org.pommel.shares"
+# Its client shows the Finder a full disk, takes root to mount, and can hang as it shuts down.
+_NOT_BY_MACS = "a Mac mounts nothing by 9p of itself, and the Finder copies nothing into it; by hand: sudo mount_9p"
 _ANSWER = re.compile(r"pommel-share (?P<name>[A-Za-z0-9_.-]+) (?P<word>mounted|refused|gone)(?: (?P<why>.*))?")
 
 # A folder is mounted when somebody looks into it, so that a start need not wait for the network, and one whose server
 # was away comes back by itself. Each mount has a connection of its own (nosharesock): what is shared later is seen.
 # One that a snapshot's load or a sleep has cut is noticed in 20 seconds (echo_interval), and made anew.
+# By 9p the kernel judges by the numbers of owners as they are here: a user of another number could not write. One that
+# nobody is at work in is unmounted after a minute, since QEMU saves no memory while it is mounted.
 _FOR_LINUX = """\
 set -u
 units=/etc/systemd/system wants=/etc/systemd/system/multi-user.target.wants
@@ -49,28 +53,42 @@ done
 uid=$(id -u "$owner") gid=$(id -g "$owner")
 options="username=guest,password=,ip=$server,uid=$uid,gid=$gid,forceuid,forcegid,file_mode=0755,dir_mode=0755"
 options="$options,iocharset=utf8,nosharesock,mfsymlinks,soft,actimeo=1,echo_interval=10"
-[ -z "$wanted" ] || grep -qw cifs /proc/filesystems || modprobe cifs 2>/dev/null
-place() { # NAME MORE
-    where=/mnt/$1 said=$options$2
-    if ! grep -qw cifs /proc/filesystems; then say "$1 refused the guest's kernel has no cifs"; return; fi
+knows() {
+    grep -qw "$1" /proc/filesystems || modprobe "$1" 2>/dev/null
+    grep -qw "$1" /proc/filesystems
+}
+smb() { # NAME MORE
+    place "$1" cifs "//$server/$1" "$options$2" ""
+}
+nine() { # NAME MORE
+    if [ "$2" = ,rw ] && [ "$uid" != 0 ] && [ "$uid" != "$host_uid" ]; then
+        told="its files are the user $host_uid's, and $owner is the user $uid in the guest and could not write"
+        say "$1 refused $told: share it by SMB, or set ssh_user to a user of that number, or to root"; return
+    fi
+    modprobe 9pnet_virtio 2>/dev/null
+    place "$1" 9p "$1" "trans=virtio,version=9p2000.L,msize=524288$2" "TimeoutIdleSec=60\\n"
+}
+place() { # NAME KIND WHAT OPTIONS MORE
+    where=/mnt/$1 kind=$2 what=$3 said=$4
+    if ! knows "$kind"; then say "$1 refused the guest's kernel has no $kind"; return; fi
     unit=$(systemd-escape -p "$where" 2>/dev/null) || unit=none
     if ! mine "$units/$unit.automount" && { mountpoint -q "$where" || [ -n "$(ls -A "$where" 2>/dev/null)" ]; }; then
         say "$1 refused $where is in use in the guest"; return
     fi
     if [ ! -d /run/systemd/system ]; then
         mkdir -p "$where"
-        if told=$(mount -t cifs -o "$said" "//$server/$1" "$where" 2>&1); then say "$1 mounted"; else
+        if told=$(mount -t "$kind" -o "$said" "$what" "$where" 2>&1); then say "$1 mounted"; else
             say "$1 refused $(echo "$told" | why)"; fi
         return
     fi
     about="[Unit]\\nDescription=$1, a folder of the host\\nX-Pommel=share\\n"
-    new="What=//$server/$1\\nWhere=$where\\nType=cifs\\nOptions=$said\\nTimeoutSec=60\\n"
+    new="What=$what\\nWhere=$where\\nType=$kind\\nOptions=$said\\nTimeoutSec=60\\n"
     new=$(printf "$about\\n[Mount]\\n$new")
     if [ "$new" != "$(cat "$units/$unit.mount" 2>/dev/null)" ] || ! mine "$units/$unit.automount"; then
         [ ! -e "$units/$unit.mount" ] || end_mount "$unit" "$where"
         mkdir -p "$where" "$wants"
         printf '%s\\n' "$new" > "$units/$unit.mount" &&
-            printf "$about\\n[Automount]\\nWhere=$where\\n\\n[Install]\\nWantedBy=multi-user.target\\n" \
+            printf "$about\\n[Automount]\\nWhere=$where\\n$5\\n[Install]\\nWantedBy=multi-user.target\\n" \
                 > "$units/.$unit.new" && mv "$units/.$unit.new" "$units/$unit.automount" &&
             ln -sf "$units/$unit.automount" "$wants/$unit.automount" ||
             { say "$1 refused the guest's disk takes no file in $units"; return; }
@@ -84,7 +102,7 @@ bring() {
     for each in $started; do
         where=/mnt/${each%%:*} unit=${each#*:}
         grep -q " $where autofs " /proc/mounts || systemctl start "$unit.automount" 2>/dev/null
-        if told=$(ls "$where" 2>&1 >/dev/null) && grep -q " $where cifs " /proc/mounts; then
+        if told=$(ls "$where" 2>&1 >/dev/null) && grep -qE " $where (cifs|9p) " /proc/mounts; then
             say "${each%%:*} mounted"
         else
             told="$(systemctl status --no-pager "$unit.mount" 2>&1 | grep -o 'mount: .*' | why) $told"
@@ -175,14 +193,24 @@ def read_guest(answer: str) -> Guest | None:
     return Guest(told["kernel"], told["user"], told.get("root", "") if told.get("root") in ("self", "sudo") else "")
 
 
-def script(guest: Guest, server: str, shares: Sequence[Share]) -> str:
-    """What brings this guest to have these shares and no others of Pommel's. All words in it are checked ones."""
-    wanted = " ".join(each.name for each in shares)
-    head = f"server={server}\nowner={guest.user}\nwanted='{wanted}'\n"
+def script(guest: Guest, server: str, shares: Sequence[Share], host_uid: int) -> str:
+    """What brings this guest to have these shares and no others of Pommel's. All words in it are checked ones.
+
+    `host_uid` is whose the folders are here, as a guest sees it by 9p.
+    """
     if guest.kernel == MACOS:
-        return head + _FOR_MACOS + "".join(f"place {each.name}\n" for each in shares)
-    places = "".join(f"place {each.name} {',ro' if each.read_only else ',rw'}\n" for each in shares)
-    return f"{head}{_FOR_LINUX}{places}bring\n"
+        nine, shares = ([each for each in shares if (each.by == NINE_P) is is_nine] for is_nine in (True, False))
+        told = "".join(f"echo 'pommel-share {each.name} refused {_NOT_BY_MACS} {each.name}'\n" for each in nine)
+        return f"{told}{_head(guest, server, shares)}{_FOR_MACOS}" + "".join(f"place {each.name}\n" for each in shares)
+    places = "".join(
+        f"{'nine' if each.by == NINE_P else 'smb'} {each.name} {',ro' if each.read_only else ',rw'}\n"
+        for each in shares
+    )
+    return f"{_head(guest, server, shares)}host_uid={host_uid}\n{_FOR_LINUX}{places}bring\n"
+
+
+def _head(guest: Guest, server: str, shares: Sequence[Share]) -> str:
+    return f"server={server}\nowner={guest.user}\nwanted='{' '.join(each.name for each in shares)}'\n"
 
 
 def read_answer(output: str) -> tuple[Mounted, ...]:

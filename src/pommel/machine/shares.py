@@ -3,9 +3,11 @@
     shares = ["~/work"]                                                 by the name of its last part
     shares = [{ folder = "~/work", name = "code", read_only = true }]
     shares = ["~/work as code read-only"]                               the same in one text
+    shares = [{ folder = "~/work", by = "9p" }]                         or "~/work by 9p"; else by SMB
 
-The guest finds them at an address of its own user-mode network. QEMU starts an smbd for each of its connections, so no
-port of this host listens. Which folders may be shared is `share_folder`'s to say.
+By SMB the guest finds them at an address of its own user-mode network. QEMU starts an smbd for each of its connections,
+so no port of this host listens. By 9p QEMU itself serves them, as a device that the guest finds by its tag, the share's
+name; it has that from its start on. Which folders may be shared is `share_folder`'s to say.
 """
 
 from __future__ import annotations
@@ -18,11 +20,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 PORT = 445  # SMB's
-_TEXT = re.compile(r"(?P<folder>.+?)(?: as (?P<name>\S+))?(?P<read_only> read-only)?\Z", re.DOTALL)
+SMB, NINE_P = "smb", "9p"
+WAYS = (SMB, NINE_P)
+TAG_BYTES_MAX = 31  # hw/9pfs/9p.h, MAX_TAG_LEN less its NUL
+_TEXT = re.compile(
+    r"(?P<folder>.+?)(?: as (?P<name>\S+))?(?: by (?P<by>smb|9p))?(?P<read_only> read-only)?\Z", re.DOTALL
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}\Z")
 _NO_NAMES = ("global", "homes", "printers", "ipc", "admin", "print")  # smb.conf(5) and SMB itself mean others by them
-_KEYS = ("folder", "name", "read_only")
-_WANTED = 'a list of folders, such as ["~/work", { folder = "~/music", name = "songs", read_only = true }]'
+_KEYS = ("folder", "name", "by", "read_only")
+_WANTED = 'a list of folders, such as ["~/work", { folder = "~/music", name = "songs", read_only = true, by = "9p" }]'
 _NAMES = "called by 1 to 40 letters without accents, digits, . _ and -, beginning with a letter or digit"
 # In the sandbox this is whoever runs Pommel, by another number (bwrap(1), --uid): so the guest's files are theirs.
 USER, UID = "pommel", 1000
@@ -94,14 +101,16 @@ fruit:delete_empty_adfiles = yes
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One folder: `folder` as it was written, `name` as the guest sees it."""
+    """One folder: `folder` as it was written, `name` as the guest sees it, `by` one of WAYS."""
 
     folder: str
     name: str
     read_only: bool = False
+    by: str = SMB
 
     def __str__(self) -> str:
-        return f"{self.folder} as {self.name}" + (" read-only" if self.read_only else "")
+        by = f" by {self.by}" if self.by != SMB else ""
+        return f"{self.folder} as {self.name}{by}" + (" read-only" if self.read_only else "")
 
     @property
     def key(self) -> str:
@@ -109,7 +118,7 @@ class Share:
         return self.name.casefold()
 
 
-def new_share(folder: str, name: str | None = None, *, read_only: bool = False) -> Share:
+def new_share(folder: str, name: str | None = None, *, read_only: bool = False, by: str = SMB) -> Share:
     """A share of `folder`, by default called as its last part is.
 
     Raises:
@@ -117,7 +126,12 @@ def new_share(folder: str, name: str | None = None, *, read_only: bool = False) 
     """
     if not folder.strip() or any(ord(char) < 32 for char in folder):
         raise ValueError("a folder, such as ~/work")
-    return Share(folder, check_name(name) if name is not None else _name_of(folder), read_only)
+    if by not in WAYS:
+        raise ValueError(f"by {' or '.join(WAYS)}")
+    found = Share(folder, check_name(name) if name is not None else _name_of(folder), read_only, by)
+    if by == NINE_P and len(found.name) > TAG_BYTES_MAX:
+        raise ValueError(f"called by no more than {TAG_BYTES_MAX} letters for 9p, and {found.name} has more")
+    return found
 
 
 def check_name(name: str) -> str:
@@ -134,7 +148,7 @@ def check_name(name: str) -> str:
 
 
 def parse_share(text: str) -> Share:
-    """Read `FOLDER[ as NAME][ read-only]`.
+    """Read `FOLDER[ as NAME][ by smb|9p][ read-only]`.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -142,7 +156,7 @@ def parse_share(text: str) -> Share:
     match = _TEXT.match(text.strip())
     if match is None:
         raise ValueError("a folder, such as ~/work, or ~/work as code read-only")
-    return new_share(match["folder"], match["name"], read_only=match["read_only"] is not None)
+    return new_share(match["folder"], match["name"], read_only=match["read_only"] is not None, by=match["by"] or SMB)
 
 
 def parse_shares(raw: Any) -> tuple[str, ...]:
@@ -191,10 +205,10 @@ def _parsed(word: Any) -> Share:
         raise ValueError(_WANTED)
     if unknown := [str(key) for key in word if key not in _KEYS]:
         raise ValueError(f"{_WANTED}; there is no {unknown[0]}")
-    name, read_only = word.get("name"), word.get("read_only", False)
-    if not isinstance(read_only, bool) or not isinstance(name, str | None):
+    name, read_only, by = word.get("name"), word.get("read_only", False), word.get("by", SMB)
+    if not isinstance(read_only, bool) or not isinstance(name, str | None) or by not in WAYS:
         raise ValueError(_WANTED)
-    return new_share(word["folder"], name, read_only=read_only)
+    return new_share(word["folder"], name, read_only=read_only, by=by)
 
 
 def _name_of(folder: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ _HELLO_S = 2.0
 _LONG_S = 900.0  # QEMU answers nobody while it writes RAM out
 _POLL_S = 0.05
 _JOB = "pommel-snapshot"
+_NINE_P = re.compile(
+    r"VirtFS export path '(?P<folder>.*)' is mounted in the guest using mount_tag '(?P<tag>.*)'"
+)  # 9p.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,17 @@ async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
     plugged = [
         f"it has the USB device {each.match} of this host (pommel usb detach)" for each in await usb_plug.held(monitor)
     ]
-    return [*map(str, told), *others, *plugged]
+    return [*(said(str(each)) for each in told), *others, *plugged]
+
+
+def said(blocker: str) -> str:
+    """What forbids memory to be saved, in our words where we know what to do."""
+    if (found := _NINE_P.search(blocker)) is None:
+        return blocker
+    return (
+        f"its guest has {found['folder']} mounted by 9p, as {found['tag']}: it is unmounted a minute after nobody is "
+        "at work in it, or at once by `umount` there"
+    )
 
 
 async def ram_bytes(monitor: Qmp) -> int:

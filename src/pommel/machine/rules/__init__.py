@@ -52,7 +52,8 @@ RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
     ("passthrough", passthrough.passthrough),
     ("extra", process.extra),
     ("balloon", balloon.balloon),
-    ("usb", usb.usb),  # last: qemu_args may bring the controller
+    ("usb", usb.usb),  # after qemu_args, which may bring the controller
+    ("9p", shares.devices),  # last: a share moves no other device
 )
 
 

@@ -1,4 +1,4 @@
-"""The rule for folders of the host that the guest sees. Band: core, no I/O.
+"""The rules for folders of the host that the guest sees: `shares` for SMB, `devices` for 9p. Band: core, no I/O.
 
 QEMU is told which program to start for each connection to the file server's address in its user-mode network. It takes
 that only when it starts, so it is told wherever folders could be shared later. A boot script that has a file server of
@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pommel.errors import ConfigError
 from pommel.machine.commandline import CommandLine
+from pommel.machine.keyed import Keyed
 from pommel.machine.networks import links, with_forwards
 from pommel.machine.rules.sheet import Given, Sheet
-from pommel.machine.shares import PORT
-from pommel.machine.suboptions import SubOptions
+from pommel.machine.shares import PORT, Share
+from pommel.machine.suboptions import SubOptions, escape
 
 _NET = "10.0.2.0/24"  # QEMU's own, where nothing else is said
 _SERVER = 4  # the last number of the address, as QEMU's own smb= has it (net/slirp.c)
+_ID = "pommel-9p-"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A folder that QEMU serves by 9p: its tag, its real path, and whether the guest may only read."""
+
+    name: str
+    folder: str
+    read_only: bool
 
 
 def shares(sheet: Sheet, given: Given) -> Sheet:
@@ -56,6 +69,58 @@ def shares(sheet: Sheet, given: Given) -> Sheet:
     rule = f"tcp:{address}:{PORT}-cmd:{shlex.join(place.share_command)}"
     reason = "folders of this host for the guest, at each connection those that are shared then"
     return sheet.change(found[0], before.with_pairs((*before.pairs, ("guestfwd", rule))), reason)
+
+
+def devices(sheet: Sheet, given: Given) -> Sheet:
+    """Give the guest a 9p device for each folder that is shared so. They come last, and move no other device's slot.
+
+    Raises:
+        ConfigError: the command line has a device of that tag already.
+    """
+    there = set(_tags(sheet.line))
+    for share, folder in given.placement.nine:
+        if share.name in there:
+            raise ConfigError(
+                f"share {share}: the command line has a 9p device called {share.name} already",
+                hint="call one of them otherwise; or leave that one alone, and share nothing by its name",
+            )
+        reason = f"asked for: share {share}"
+        sheet = sheet.add("-fsdev", fsdev(share, folder), reason)
+        value = f"virtio-9p-pci,id={_ID}{share.name}-device,fsdev={_ID}{share.name},mount_tag={share.name}"
+        sheet = sheet.add("-device", value, reason)
+    return sheet
+
+
+def fsdev(share: Share, folder: str) -> str:
+    """What `-fsdev` is told of a folder, by its real path.
+
+    mapped-xattr keeps what the guest says of owners, modes, links and device nodes in extended attributes: what it
+    makes is this user's, and no link, device or set-uid program of this host. multidevs=remap keeps two files of two
+    disks in the folder from having one number in the guest.
+    """
+    read_only = ",readonly=on" if share.read_only else ""
+    how = f"security_model=mapped-xattr,fmode=0644,dmode=0755,multidevs=remap{read_only}"
+    return f"local,id={_ID}{share.name},path={escape(folder)},{how}"
+
+
+def devices_on(line: CommandLine) -> tuple[Device, ...]:
+    """The folders that a finished command line has QEMU serve by 9p for Pommel."""
+    found = []
+    for argument in line.find("fsdev"):
+        sub = argument.sub
+        if (name := sub.get("id") or "").startswith(_ID):
+            found.append(Device(name.removeprefix(_ID), sub.get("path") or "", sub.is_on("readonly")))
+    return tuple(found)
+
+
+def _tags(line: CommandLine) -> Iterator[str]:
+    """By which names the guest finds the 9p devices of a command line."""
+    for argument in line.find("device"):
+        device = Keyed.parse("device", argument.value or "")
+        if (device.get("driver") or "").startswith("virtio-9p"):
+            yield device.get("mount_tag") or ""
+    for argument in line.find("virtfs"):
+        yield argument.sub.get("mount_tag") or ""
 
 
 def own_server(backend: SubOptions) -> str | None:

@@ -67,7 +67,8 @@ class Placement:
     reverse_command: tuple[str, ...] = ()  # what leads one connection there; the guest's port is added
     usb: tuple[tuple[Match, Match], ...] = ()  # USB devices of this host: as asked for, and what QEMU is told
     usb_notes: tuple[str, ...] = ()  # what stands in their way now
-    shares: tuple[Share, ...] = ()  # folders of this host that are asked for
+    shares: tuple[Share, ...] = ()  # folders of this host that are asked for, by SMB
+    nine: tuple[tuple[Share, str], ...] = ()  # those by 9p that can be had, each with its real path
     share_notes: tuple[str, ...] = ()  # which of them cannot be had now, and why
     share_command: tuple[str, ...] = ()  # what serves one connection of the guest's; empty: nothing here can
 
