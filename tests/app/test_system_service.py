@@ -1,6 +1,6 @@
 """A machine that starts with the host: the unit that root writes for another user, and that user's start and stop by it.
 
-No systemd boots here: systemd itself judges the unit, and its own words are run as it would run them, as the unit's
+No systemd boots here, as one does in `test_with_the_host`: systemd itself judges the unit, and its own words are run as it would run them, as the unit's
 user, in the unit's environment and no other.
 """
 
