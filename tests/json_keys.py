@@ -33,6 +33,8 @@ KEYS: dict[str, tuple[str, str]] = {
     "disk_size_bytes": ("int?", "as the guest sees it"),
     "viewers": ("int?", "how many look"),
     "golden": ("bool", "whether it is only cloned"),
+    "encrypted": ("bool", "whether its disks, or that disk, are encrypted"),
+    "passphrase_at": ("str?", "the file with the passphrase, or the command that prints it; null: not encrypted"),
     "mesh": ("str?", "its standing with its MeshCentral server"),
     "machines": ("list", "machines"),
     "how": ("str", "by what means"),

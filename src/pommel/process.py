@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio.subprocess
 
 _TERM_GRACE_S = 3.0
+_PIPE_MOST = 4096  # of any pipe: a page (pipe(7))
 
 
 def this_python(*words: str) -> list[str]:
@@ -194,6 +195,7 @@ def spawn_detached(
     cwd: Path | None = None,
     umask: int = private.UMASK,
     ends_with_us: bool = False,
+    input: bytes | None = None,
 ) -> Detached:
     """Start a program in a session of its own, both streams appended to `log`, so that it outlives us.
 
@@ -201,6 +203,7 @@ def spawn_detached(
     (prctl(2), PR_SET_PDEATHSIG), which util-linux's setpriv asks for; without that program it outlives a kill -9.
 
     What it makes is for this user alone; a program that is no part of Pommel's work is given the umask -1, the user's.
+    `input` is all that it can read, of at most 4096 bytes: more may not fit into a pipe that is not read yet (pipe(7)).
 
     Raises:
         MissingProgram: the program is not there.
@@ -209,10 +212,10 @@ def spawn_detached(
     words[0] = which(words[0])
     if ends_with_us and (setpriv := shutil.which("setpriv")) is not None:
         words = [setpriv, "--pdeathsig", "KILL", *words]
-    with private.appended(log) as out:
+    with private.appended(log) as out, _readable(input) as stdin:
         child = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -221,6 +224,25 @@ def spawn_detached(
             umask=umask,
         )
     return Detached(child)
+
+
+@contextlib.contextmanager
+def _readable(data: bytes | None) -> Iterator[int]:
+    """What a program is to read, whose end nobody waits for: a pipe that holds `data` and then ends."""
+    if data is None:
+        yield subprocess.DEVNULL
+        return
+    if len(data) > _PIPE_MOST:
+        raise ValueError(f"{len(data)} bytes may not fit into a pipe")
+    read, write = os.pipe()
+    try:
+        try:
+            os.write(write, data)
+        finally:
+            os.close(write)
+        yield read
+    finally:
+        os.close(read)
 
 
 async def spawn_piped(

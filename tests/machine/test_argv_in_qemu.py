@@ -79,8 +79,9 @@ def upstream_in(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def started(argv: tuple[str, ...], folder: Path) -> Iterator[Detached]:
-    child = spawn_detached(argv, folder / "qemu.log", env={**os.environ, "TMPDIR": str(folder)})
+def started(argv: tuple[str, ...], folder: Path, secret: bytes | None = None) -> Iterator[Detached]:
+    env = {**os.environ, "TMPDIR": str(folder)}
+    child = spawn_detached(argv, folder / "qemu.log", env=env, input=secret)
     try:
         yield child
     finally:

@@ -75,6 +75,7 @@ def test_what_a_running_machine_forbids(paths: MachinePaths) -> None:
             "COMPACTED",
             "CHECKED",
             "CLONED",
+            "CLONED_LINKED",
             "GILDED",
             "RENAMED",
             "DELETED",
@@ -95,6 +96,7 @@ def test_what_a_sleeping_machine_forbids(paths: MachinePaths) -> None:
             "COMPACTED",
             "DISK_ADDED",
             "CLONED",
+            "CLONED_LINKED",
             "GILDED",
             "RENUMBERED",
             "RESTORED_OVER",
@@ -111,6 +113,11 @@ def test_what_a_sleeping_machine_forbids(paths: MachinePaths) -> None:
 def test_what_a_golden_machine_forbids(paths: MachinePaths) -> None:
     record.save(paths.record, replace(KEPT, golden=True))
     assert refused(paths) == {"STARTED", "LOADED", "RESIZED", "COMPACTED", "RENUMBERED", "RESTORED_OVER", "DISPLAY_SET"}
+
+
+def test_what_an_encrypted_machine_forbids(paths: MachinePaths) -> None:
+    record.save(paths.record, replace(KEPT, encrypted=KEPT.uuid))
+    assert refused(paths) == {"STARTED_THROWAWAY", "CLONED_LINKED", "SLEPT", "BACKED_UP", "RESTORED_OVER"}
 
 
 def test_what_linked_clones_forbid(home: Home, paths: MachinePaths) -> None:

@@ -67,19 +67,20 @@ NUMBERS = {"model": APPLE.model, "serial": APPLE.serial, "mlb": APPLE.mlb, "rom"
     golden=st.booleans(),
     word=st.none() | st.booleans(),
     clone_of=st.none() | st.just("a-base.1"),
+    encrypted=st.none() | st.just("5b1f0d0e-1f4e-4a5e-8d3f-0123456789ab"),
 )
 def test_what_a_mac_is_told_of_itself_is_kept(
-    model: str, random: bytes, golden: bool, word: bool | None, clone_of: str | None
+    model: str, random: bytes, golden: bool, word: bool | None, clone_of: str | None, encrypted: str | None
 ) -> None:
     made = new_apple_identity(model, random, uuid=IDENTITY.uuid, mac=IDENTITY.mac)
     numbers = {"model": made.model, "serial": made.serial, "mlb": made.mlb, "rom": made.rom}
-    kept = replace(RECORD, **numbers, golden=golden, installed=word, clone_of=clone_of)
+    kept = replace(RECORD, **numbers, golden=golden, installed=word, clone_of=clone_of, encrypted=encrypted)
     assert record.parse(record.render(kept)) == kept
     assert kept.apple == made
 
 
 def test_an_older_record_lacks_what_is_new() -> None:
-    new = {*NUMBERS, "clone_of", "golden", "installed", "macos", "recovery", "config"}
+    new = {*NUMBERS, "clone_of", "golden", "installed", "macos", "recovery", "config", "encrypted"}
     document = {key: value for key, value in asdict(RECORD).items() if key not in new}
     old = record.parse(json.dumps({"format": 1, **document}))
     assert old == RECORD
@@ -119,6 +120,8 @@ def changed(**changes: Any) -> str:
         (changed(installed="yes"), "installed is 'yes', neither true nor false"),
         (changed(clone_of="../x"), "cannot be a machine's name"),
         (changed(clone_of=""), "no text"),
+        (changed(encrypted=True), "no text"),
+        (changed(encrypted="yes"), "encrypted is 'yes', no UUID"),
         (changed(serial=APPLE.serial), "model, serial, mlb, rom go together, and there is only serial"),
         (changed(**NUMBERS | {"model": "a Mac"}), "no model such as"),
         (changed(**NUMBERS | {"serial": "short"}), "it is not 12 of"),

@@ -82,6 +82,7 @@ def test_every_key_can_come_from_the_environment_and_from_a_flag() -> None:
         "identity": "own", "apple_services": "yes", "vfio": "01:00.0", "usb": "05ac:12a8",
         "snapshots": "every=1d keep=7", "set_clock": "no", "balloon": "yes", "console_tls": "yes", "console_tls_cert": "/c.pem", "console_tls_key": "/c.key",
         "shares": "~/work by 9p; /srv/m as songs read-only",
+        "encrypt": "yes", "passphrase_file": "/p",
         "display": "virtio-gpu", "resolution": "1920x1080", "displays": "2",
     }  # fmt: skip
     assert set(texts) == {setting.key for setting in SETTINGS}

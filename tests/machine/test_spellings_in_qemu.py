@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from isolation import patient
+from pommel.machine import disk, passphrase
 from pommel.machine.boot_choices import ORDINARY, BootChoice
 from pommel.machine.commandline import CommandLine
 from pommel.machine.disk_contents import facts_of
 from pommel.machine.firmware import choose, prepare_nvram
+from pommel.machine.passphrase import Key
 from pommel.machine.rules import apply_rules
 from pommel.machine.upstream_files import files_in, upstream_files
 from pommel.process import run
@@ -93,7 +95,7 @@ FIRMWARE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def finished(folder: Path, words: tuple[str, ...], choice: BootChoice = ORDINARY) -> tuple[str, ...]:
+def finished(folder: Path, words: tuple[str, ...], choice: BootChoice = ORDINARY, **placed: Any) -> tuple[str, ...]:
     """The machine's argv for a boot script with these words, and what it needs on the disk."""
     upstream = upstream_in(folder)
     (upstream / "OVMF_WHOLE.fd").write_bytes(
@@ -113,14 +115,15 @@ def finished(folder: Path, words: tuple[str, ...], choice: BootChoice = ORDINARY
         ssh_port=ssh_port(folder),
         facts=facts,
         choice=choice,
+        **placed,
     )
     return (*apply_rules(line, spec(), TCG, place).command_line.argv, "-S")
 
 
-def opened(argv: tuple[str, ...], folder: Path) -> Iterator[dict[str, Any]]:
+def opened(argv: tuple[str, ...], folder: Path, secret: bytes | None = None) -> Iterator[dict[str, Any]]:
     """QEMU's nodes."""
     log = folder / "qemu.log"
-    with started(argv, folder) as child:
+    with started(argv, folder, secret) as child:
         qmp = connect(child, folder / "qmp.sock", log)
         try:
             yield from qmp.ask("query-named-block-nodes")
@@ -166,6 +169,22 @@ def test_throwaway_discards_in_every_spelling(disk: str, folder: Path) -> None:
     written = {name for name, writable in found.items() if writable}
     assert {"mac_hdd_ng.img", "nvram.fd", "OVMF_CODE.fd"} == found.keys() - written
     assert len(written) == 2, "a file that is gone already for each"
+
+
+@pytest.mark.parametrize("spelled", [*HARD, "blockdev chain", "virtio"])
+def test_an_encrypted_disk_in_every_spelling(spelled: str, folder: Path) -> None:
+    argv = finished(
+        folder, (*FIRMWARE["none"], *DISKS[spelled]), encrypted=True, data_disks=(f"{folder}/disk-b.qcow2",)
+    )
+    with passphrase.with_key(lambda: Key(b"open, sesame", "the test", "", 10)):
+        (folder / "mac_hdd_ng.img").unlink()
+        for name in ("mac_hdd_ng.img", "disk-b.qcow2"):
+            disk.create(folder / name, 64 << 20, encrypted=True)
+    nodes = list(opened(argv, folder, b"open, sesame"))
+    assert files_of(nodes) == {"mac_hdd_ng.img": True, "disk-b.qcow2": True}
+    sealed = {Path(n["image"]["filename"]).name for n in nodes if n.get("drv") == "qcow2" and n["encrypted"]}
+    assert len(sealed) == 2
+    assert not any("sesame" in word for word in argv)
 
 
 def test_json_keeps_its_other_keys(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pommel import account
 from pommel.adopt.found import Found, Taken
+from pommel.app import encryption
 from pommel.app.adopt_recognise import BARE, recognise
 from pommel.app.workspace import OSX_KVM, Workspace
 from pommel.errors import PommelError, StateError, UsageError
@@ -87,6 +88,7 @@ def plan(path: Path, *, name: str | None = None, mode: str = "copy", workspace: 
     paths = workspace.paths(name)
     if os.path.lexists(paths.directory):
         raise StateError(f"there is a machine called {name} already", hint=f"pommel adopt {path} --name OTHER")
+    encryption.refuse_plain(workspace, name, "adopted")
     image = _image(found, mode)
     _refuse_ours(workspace, image.path)
     said, warnings = _numbers(found)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pommel.app import console, identities
+from pommel.app import console, encryption, identities
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import StateError, UsageError
 from pommel.machine import cloning, folder, identity, naming, ports, record, smbios
@@ -46,14 +46,20 @@ def clone(
     workspace = workspace or Workspace.current()
     base, paths = workspace.made(source), workspace.paths(target)
     _refuse_taken(target, paths)
-    with _both(workspace, source, target), working_on(base, CLONED, report=report), contextlib.ExitStack() as held:
+    with _both(workspace, source, target), encryption.unlocked(workspace, source), contextlib.ExitStack() as held:
+        held.enter_context(working_on(base, CLONED, report=report))
         kept = record.load(base.record)
         made = _record_of_clone(workspace, kept, target, keep_identity=keep_identity, model=model, report=report)
+        made = encryption.of_clone(workspace, kept, made)
         _refuse_taken(target, paths)
         sweep_aside(paths.directory)
-        aside = held.enter_context(build_aside(paths.directory))
         linked = kept.golden if linked is None else linked
-        cloning.clone_disks(base, aside, linked=linked, form=kept.disk_format, report=report)
+        is_new = kept.encrypted is None and made.encrypted is not None
+        cloning.refuse_encrypted(base, target, linked=linked, encrypted=is_new)
+        if is_new:
+            held.enter_context(encryption.new_key(workspace, workspace.spec(target), made, report))
+        aside = held.enter_context(build_aside(paths.directory))
+        cloning.clone_disks(base, aside, linked=linked, form=kept.disk_format, encrypted=is_new, report=report)
         _copy_own(base, aside)
         if not keep_identity:
             identities.write_on(aside / folder.OWN_BOOT_DISK, made, report=report)
@@ -79,7 +85,7 @@ def rename(name: str, new: str, *, workspace: Workspace | None = None) -> None:
 
     workspace = workspace or Workspace.current()
     old, paths = workspace.made(name), workspace.paths(new)
-    with _both(workspace, name, new), working_on(old, RENAMED):
+    with _both(workspace, name, new), encryption.unlocked(workspace, name), working_on(old, RENAMED):
         _refuse_taken(new, paths)
         console.stop(workspace, name)
         naming.write(old, new)
@@ -96,7 +102,7 @@ def golden(name: str, on: bool = True, *, workspace: Workspace | None = None) ->
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with working_on(paths, GILDED if on else UNGILDED):
+    with encryption.unlocked(workspace, name), working_on(paths, GILDED if on else UNGILDED):
         record.save(paths.record, replace(record.load(paths.record), golden=on))
 
 

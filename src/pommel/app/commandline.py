@@ -17,6 +17,7 @@ from typing import Any
 from pommel.app import (
     asked_for,
     boot_disk,
+    encryption,
     forwards,
     identities,
     machine_disk,
@@ -152,7 +153,8 @@ def prepare(
     if said := firmware.prepare_nvram(planned.firmware, paths.nvram):
         warn(report, said)
     boot_disk.provide(workspace, planned.boot_disk, report=report)
-    machine_disk.copy_missing(paths, planned.disks.copies if planned.disks else (), report=report)
+    further = planned.disks.copies if planned.disks else ()
+    machine_disk.copy_missing(paths, further, encrypted=kept.encrypted is not None, report=report)
     return planned
 
 
@@ -168,6 +170,8 @@ def disks(workspace: Workspace, spec: MachineSpec) -> Disks:
 def _disks(workspace: Workspace, spec: MachineSpec, upstream: _Upstream) -> Disks:
     paths, files = workspace.paths(spec.name), upstream.files
     kept = record.load(paths.record) if paths.record.exists() else None
+    if kept is not None:
+        encryption.must_agree(spec, kept)
     planned = machine_disk.plan(workspace, spec, files, upstream.facts, kept)
     copies = machine_disk.copies(spec, paths, files, upstream.facts)
     installer = files.installer if files.installer and Path(files.installer).exists() else None
@@ -187,6 +191,7 @@ def new_record(
         ssh_port=spec.ssh_port or ports.FIRST_SSH_PORT,
         created=created,
         base=base,
+        encrypted=made.uuid if spec.encrypt else None,
     )
 
 
@@ -250,6 +255,7 @@ def _plan(
         _placement(workspace.paths(spec.name), kept, upstream, storage, reach.taken_macs(workspace, spec.name)),
         installer=installer,
         installer_reason=why,
+        encrypted=kept.encrypted is not None,
         choice=choice,
         boot_disk=str(boot.path) if boot.path else None,
         boot_disk_reason=boot.reason,

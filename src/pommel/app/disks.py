@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pommel.app import guest, trimming
+from pommel.app import encryption, guest, trimming
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError
 from pommel.machine import copying, disk, moving, own_disks, resizing, state, usage
@@ -36,6 +36,7 @@ class Listed:
     snapshots: int
     advice: str = ""
     file: str = ""  # where it lies, links followed
+    encrypted: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The disk as one JSON object."""
@@ -60,7 +61,8 @@ def listed(name: str, *, ask: bool = False, workspace: Workspace | None = None) 
         guest_bytes = in_use if called == MAIN else None
         advice = usage.trim_report(use, guest_bytes).advice if use.virtual_bytes else ""
         sizes = (use.virtual_bytes, use.actual_bytes)
-        found.append(Listed(called, str(path), *sizes, use.linked, use.snapshots, advice, os.path.realpath(path)))
+        file = os.path.realpath(path)
+        found.append(Listed(called, str(path), *sizes, use.linked, use.snapshots, advice, file, use.encrypted))
     return found
 
 
@@ -84,7 +86,7 @@ def resize(name: str, size_bytes: int, *, called: str = MAIN, workspace: Workspa
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with working_on(paths, RESIZED):
+    with encryption.unlocked(workspace, name), working_on(paths, RESIZED):
         resizing.resize(paths, _path(paths, called), size_bytes)
     return next(each for each in listed(name, workspace=workspace) if each.name == called)
 
@@ -102,7 +104,7 @@ def compact(name: str, *, called: str = MAIN, workspace: Workspace | None = None
     paths = workspace.made(name)
     if trimming.runs(paths):
         return trimming.trim(workspace, paths, _path(paths, called), report=report)
-    with working_on(paths, COMPACTED, report=report):
+    with encryption.unlocked(workspace, name), working_on(paths, COMPACTED, report=report):
         return copying.compact(_path(paths, called), report=report)
 
 
@@ -136,7 +138,8 @@ def move(
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
     _refuse_if_settled(workspace, name, called)
-    return moving.move(paths, _path(paths, called), path, report=report)
+    with encryption.unlocked(workspace, name):
+        return moving.move(paths, _path(paths, called), path, report=report)
 
 
 def look_move(name: str, path: Path, *, called: str = MAIN, workspace: Workspace | None = None) -> PlannedMove:
@@ -166,8 +169,9 @@ def add(name: str, called: str, size_bytes: int, *, workspace: Workspace | None 
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with working_on(paths, DISK_ADDED):
-        own_disks.add(paths, called, size_bytes)
+    with encryption.unlocked(workspace, name), working_on(paths, DISK_ADDED):
+        sealed = encryption.must_be_as_recorded(paths).encrypted is not None
+        own_disks.add(paths, called, size_bytes, encrypted=sealed)
     return next(each for each in listed(name, workspace=workspace) if each.name == called)
 
 
@@ -178,8 +182,10 @@ def check(name: str, *, called: str = MAIN, workspace: Workspace | None = None) 
         StateError: it runs, or there is no such disk.
         BuildError: qemu-img cannot read it.
     """
-    paths = (workspace or Workspace.current()).made(name)
-    with serialised(paths):  # whatever is to be put right in it, this puts nothing right
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    # Whatever is to be put right in it, this puts nothing right.
+    with encryption.unlocked(workspace, name), serialised(paths):
         must_allow(paths, CHECKED)
         return disk.check(_path(paths, called))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pommel import locks
+from pommel.app import encryption
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, StateError, UsageError
 from pommel.machine import adapters, firmware, permission, record, state, varstore
@@ -118,7 +119,7 @@ def change(
     for line in planned.overlaid.warnings:
         if line.startswith("resolution"):
             warn(report, line)
-    with permission.working_on(paths, permission.DISPLAY_SET, report=report):
+    with encryption.unlocked(workspace, name), permission.working_on(paths, permission.DISPLAY_SET, report=report):
         kept = record.load(paths.record)
         settings = {key: value for key, value in (kept.settings or {}).items() if key not in wanted}
         settings |= {key: getattr(planned.spec, key) for key in asked}

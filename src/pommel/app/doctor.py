@@ -24,6 +24,7 @@ from pommel.app import (
     console_tls,
     device_checks,
     displays,
+    encryption,
     forwards,
     guest,
     host_checks,
@@ -250,11 +251,13 @@ def _disk(workspace: Workspace, spec: MachineSpec) -> Found:
     paths = workspace.paths(spec.name)
     if not paths.record.exists():
         yield "machine", "warn", f"{spec.name} has not been made yet", f"pommel up {spec.name}"
+        yield from encryption.checks(workspace, spec)
         return
     found = disk.info(paths.disk)
     yield "disk", "ok", f"{format_size(found.virtual_bytes)}, {format_size(found.actual_bytes)} used on the host", None
     if found.backing is not None and not found.backing.exists():
         yield "backing file", "fail", f"{found.backing} is gone, and the disk lies over it", "put it back"
+    yield from encryption.checks(workspace, spec)
     yield from _numbers(workspace, spec)
     yield from snapshot_timer.checks(workspace, spec)
     yield from memory.checks(workspace, spec)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pommel import writable
-from pommel.app import commandline, device_checks, forwards, making, needs, overlay, upstreams
+from pommel.app import commandline, device_checks, encryption, forwards, making, needs, overlay, upstreams
 from pommel.app.commandline import Disks
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import MissingProgram, UpstreamError
@@ -46,6 +46,8 @@ def look(workspace: Workspace, spec: MachineSpec, flags: Mapping[str, Any] | Non
     made = paths.record.exists()
     if made:
         permission.must_allow(paths, permission.STARTED)
+    else:
+        encryption.refuse_new(workspace, spec)
     if spec.upstream == OSX_KVM:
         if not (workspace.upstream_folder(spec) / ".git").is_dir():
             making.refuse(workspace, spec)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pommel.app import boot_disk
+from pommel.app import boot_disk, encryption
 from pommel.app.boot_disk import Changed
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import ConfigError, MissingProgram, PommelError, StateError, UsageError
@@ -205,7 +205,7 @@ def change(
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with permission.working_on(paths, permission.RENUMBERED, report=report):
+    with encryption.unlocked(workspace, name), permission.working_on(paths, permission.RENUMBERED, report=report):
         kept, spec = record.load(paths.record), workspace.spec(name)
         if kept.upstream == TRIAL:
             raise StateError("the trial machine is no Mac, and has no numbers of one")

@@ -10,6 +10,7 @@ from pommel.app import (
     clock,
     disks,
     displays,
+    encryption,
     forwards,
     machines,
     memory,
@@ -43,6 +44,8 @@ def info(name: str, *, workspace: Workspace | None = None) -> dict[str, Any]:
         "created": kept.created,
         "clone_of": kept.clone_of,
         "golden": kept.golden,
+        "encrypted": kept.encrypted is not None,
+        "passphrase_at": encryption.where(workspace, workspace.spec(name), kept),
         "linked_clones": cloning.linked_clones(workspace.home.machines, name),
         "identity": {
             "uuid": kept.uuid,

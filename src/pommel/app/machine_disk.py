@@ -121,8 +121,10 @@ def copies(spec: MachineSpec, paths: MachinePaths, files: UpstreamFiles, facts: 
     return found
 
 
-def copy_missing(paths: MachinePaths, wanted: Sequence[Named], *, report: Report) -> None:
+def copy_missing(paths: MachinePaths, wanted: Sequence[Named], *, encrypted: bool = False, report: Report) -> None:
     """Make the machine's copies of the upstream's further drives that it does not have yet. Hold the machine's lock.
+
+    Those of an `encrypted` machine are encrypted too; `passphrase.with_key` has its key.
 
     Raises:
         StateError: one is not there.
@@ -136,7 +138,8 @@ def copy_missing(paths: MachinePaths, wanted: Sequence[Named], *, report: Report
             raise StateError(
                 f"the boot script's drive {each.text} is {each.file or 'empty'}, which is not there", hint=hint
             )
-        copy_whole(Path(each.file), own_disks.data_path(paths, each.key), form=each.format, report=report)
+        target = own_disks.data_path(paths, each.key)
+        copy_whole(Path(each.file), target, form=each.format, encrypted=encrypted, report=report)
 
 
 def copy_paths(paths: MachinePaths, wanted: Sequence[Named]) -> dict[str, str]:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pommel import private, ssh
-from pommel.app import commandline, identities, machine_disk, recovery, upstreams
+from pommel.app import commandline, encryption, identities, machine_disk, recovery, upstreams
 from pommel.app.commandline import Disks, new_record
 from pommel.app.workspace import OSX_KVM, TRIAL, Workspace
 from pommel.errors import ConfigError, StateError
-from pommel.machine import disk, identity, leftovers, ports, record
+from pommel.machine import copying, disk, identity, leftovers, ports, record
 from pommel.machine.exclusive import serialised
 from pommel.machine.folder import refuse_lost
 from pommel.machine.spec import GIB, MachineSpec
@@ -68,12 +68,15 @@ def make(workspace: Workspace, spec: MachineSpec, *, offline: Path | None = None
         StateError: its upstream is a folder of which we do not know what it boots; or the upstream's disk has data on
             it, and nobody said whether to use it.
         ConfigError: its disk is too small for macOS.
+        StateError, MissingProgram: it is to be encrypted, and no passphrase can be had.
         UpstreamError, RecoveryError: upstream or recovery image cannot be had or trusted.
         BuildError, NotPermitted: the trial machine's base cannot be built here; or there is too little room.
         BusyError: another process has been making it for a quarter of an hour.
     """
     paths = workspace.paths(spec.name)
     refuse_lost(spec.name, paths.directory)
+    if not paths.record.exists():
+        encryption.refuse_new(workspace, spec)
     if spec.upstream == TRIAL:
         if paths.record.exists() and workspace.home.upstream(TRIAL).is_dir():
             return False  # its disk is its own: it needs no base any more
@@ -90,10 +93,16 @@ def _make_trial(workspace: Workspace, spec: MachineSpec, report: Report) -> bool
     image = base.build_base(workspace.home.trial, report=report)
     upstream.materialise(workspace.home.upstream(TRIAL), image)
 
-    def fill(aside: Path) -> None:
-        provision.provision(aside, image, name=spec.name, disk_bytes=spec.disk_bytes, report=report)
+    made = replace(_record(workspace, spec), base=image.directory.name)
 
-    return _make(workspace, spec, fill, replace(_record(workspace, spec), base=image.directory.name), report)
+    def write(raw: Path, target: Path) -> None:
+        copying.copy_whole(raw, target, form="raw", encrypted=True, report=report)
+
+    def fill(aside: Path) -> None:
+        how = write if made.encrypted is not None else None
+        provision.provision(aside, image, name=spec.name, disk_bytes=spec.disk_bytes, write=how, report=report)
+
+    return _make(workspace, spec, fill, made, report)
 
 
 def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) -> Disks | None:
@@ -112,6 +121,7 @@ def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) 
     planned = _own_disk(workspace, spec, disks)
     if planned.refusal is not None:
         raise planned.refusal
+    encryption.refuse_new(workspace, spec, planned.target)
     if planned.target is None and spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
         raise ConfigError(
             f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
@@ -145,7 +155,7 @@ def _make_mac(workspace: Workspace, spec: MachineSpec, offline: Path | None, rep
             machine_disk.link(aside, paths, planned.target)
         else:
             report(Progress("disk", f"{format_size(spec.disk_bytes)}, grows as it is used"))
-            disk.create(aside / paths.disk.name, spec.disk_bytes)
+            disk.create(aside / paths.disk.name, spec.disk_bytes, encrypted=made.encrypted is not None)
         (aside / "ssh").mkdir(mode=0o700)
         ssh.make_key(aside / "ssh" / "id_ed25519", f"pommel {spec.name}")
         report(Progress("disk", finished=True))
@@ -184,7 +194,7 @@ def _make(
             return False
         sweep_aside(paths.directory)
         leftovers.sweep_unfinished(paths.directory.parent)
-        with build_aside(paths.directory) as aside:
+        with encryption.new_key(workspace, spec, made, report), build_aside(paths.directory) as aside:
             fill(aside)
             ports.allot_port(
                 workspace.home,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pommel import json_file, locks
-from pommel.app import beside, console, device_checks, guest, passt, reach, sharing
+from pommel.app import beside, console, device_checks, encryption, guest, passt, reach, sharing
 from pommel.app.machines import Status, status
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import MachineError, MissingProgram, PommelError, StateError
@@ -17,7 +17,7 @@ from pommel.machine import lifecycle, ports, record, snapshot_store, state, stop
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.events import note_event
 from pommel.machine.exclusive import serialised
-from pommel.machine.permission import STARTED, STARTED_THROWAWAY, must_not_sleep, sleeps, working_on
+from pommel.machine.permission import SLEPT, STARTED, STARTED_THROWAWAY, must_allow, must_not_sleep, sleeps, working_on
 from pommel.machine.runstate import Ended
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore, note, warn
@@ -52,7 +52,7 @@ def start(
     """
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with _starting(paths, choice, report):
+    with encryption.unlocked(workspace, name, flags), _starting(paths, choice, report):
         sleeping = sleeps(paths)
         if sleeping and (installed or choice != _USUAL):
             raise StateError(
@@ -76,7 +76,7 @@ def start_from(workspace: Workspace, name: str, tag: str, *, report: Report = ig
     from pommel.machine import snapshots
 
     paths = workspace.made(name)
-    with _starting(paths, _USUAL, report):
+    with encryption.unlocked(workspace, name), _starting(paths, _USUAL, report):
         loaded = snapshots.load(paths, tag, report=report)
         resume_it = partial(snapshots.resume, paths, tag, report=report) if loaded.start_args else None
         _launch(workspace, paths, None, _USUAL, loaded.start_args, resume_it, report)
@@ -135,6 +135,8 @@ def restart(
     paths = workspace.made(name)
     flags, choice = _last_start(paths)
     served = console.find(paths)
+    with encryption.unlocked(workspace, name, flags):
+        encryption.secret_for_start(paths)  # before it is stopped: it could not be started again
     stop(name, workspace=workspace, timeout_s=timeout_s, force=force, report=report)
     seen = start(name, workspace=workspace, flags=flags, choice=choice, report=report)
     if served is not None:  # it waits for a while, but a guest may take longer to go; an open page finds its way back
@@ -178,6 +180,7 @@ def sleep(name: str, *, workspace: Workspace | None = None, report: Report = ign
 
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
+    must_allow(paths, SLEPT)
     guest.end_shared(workspace, name)  # it would hang until the guest wakes up
     savestate.sleep(paths, report=report)
     note_event(paths, "asleep")
@@ -312,6 +315,7 @@ def _run_qemu(
     """
     from pommel.app.commandline import prepare
 
+    secret: bytes | None = None
     for tries_left in reversed(range(_PORTS_TRIED)):
         planned = prepare(workspace, paths.name, flags, choice=choice, report=report)
         if planned.spec.resolution is not None:
@@ -322,6 +326,7 @@ def _run_qemu(
         if tries_left == _PORTS_TRIED - 1:
             _tell(planned, report)
         device_checks.refuse(planned.overlaid.command_line, planned.qemu, workspace.home.cache)
+        secret = encryption.secret_for_start(paths) if tries_left == _PORTS_TRIED - 1 else secret
         try:
             with passt.beside(paths, port, planned.forwards, wanted=passed):
                 lifecycle.start(
@@ -330,6 +335,7 @@ def _run_qemu(
                     accel=planned.accel.kind,
                     cwd=planned.captured.cwd,
                     env=planned.captured.facts.environment,
+                    secret=secret,
                     report=report,
                 )
         except MachineError:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pommel import private
-from pommel.app import backups, console, identities
+from pommel.app import backups, console, encryption, identities
 from pommel.app.workspace import Workspace
 from pommel.errors import BuildError, PommelError, StateError, UsageError
 from pommel.machine import (
@@ -111,6 +111,7 @@ def choose(
     called = check_name(new or name or point.machine)
     paths = workspace.paths(called)
     refuse_lost(called, paths.directory)
+    encryption.refuse_plain(workspace, called, "made from a backup")
     over = paths.directory.exists()
     kept = keep_identity if keep_identity is not None else not _elsewhere(workspace, point.uuid, called)
     return Chosen(held[0], point, called, over, kept)
@@ -254,6 +255,7 @@ def _record(workspace: Workspace, chosen: Chosen, aside: Path, report: Report) -
         kept,
         settings=taken or None,
         disk_format=None,
+        encrypted=None,  # whatever it says: the disks that were just written are not
         config=str(config.path.absolute()) if config.path else None,
     )
     if chosen.keeps_identity:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from pommel.app import encryption
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError, UsageError
 from pommel.machine import schedule, state, timer_notes
@@ -92,7 +93,9 @@ def due(
             if not paths.record.exists():
                 yield Done(each, Outcome.ABSENT, why="it has not been made yet")
                 continue
-            yield _one(paths, wanted, now, dry_run, report)
+            with encryption.unlocked(workspace, each):
+                done = _one(paths, wanted, now, dry_run, report)
+            yield done
         except PommelError as failure:
             warn(report, f"{each} was not saved: {failure.message}")
             if not dry_run and paths.record.exists():
@@ -122,7 +125,8 @@ def prune(
         raise UsageError(
             f"how many of {name}'s are to be kept?", hint=f"pommel snapshot prune {name} --keep 7; or {_SET_IT}"
         )
-    return _prune(paths, wanted.keep if keep is None and wanted else keep or 1, dry_run, report)
+    with encryption.unlocked(workspace, name):
+        return _prune(paths, wanted.keep if keep is None and wanted else keep or 1, dry_run, report)
 
 
 def told(workspace: Workspace, name: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pommel.app import guest
+from pommel.app import encryption, guest
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.machine import snapshots, state
@@ -30,8 +30,10 @@ def save(
         UsageError, StateError: there is no such machine, or the tag is taken or cannot be one.
         BuildError, MachineError: there is too little room, or QEMU refuses.
     """
-    paths = (workspace or Workspace.current()).made(name)
-    saved = snapshots.save(paths, tag, live=live, report=report)
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    with encryption.unlocked(workspace, name):
+        saved = snapshots.save(paths, tag, live=live, report=report)
     note_event(paths, Word.SNAPSHOT_SAVED, tag)
     if saved.note:
         note(report, saved.note)
@@ -55,7 +57,7 @@ def load(
 
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
-    with working_on(paths, LOADED, wait_s=START_WAIT_S, report=report):
+    with encryption.unlocked(workspace, name), working_on(paths, LOADED, wait_s=START_WAIT_S, report=report):
         found = next((each for each in snapshots.list_snapshots(paths) if each.tag == tag), None)
         if found is None:
             raise StateError(f"{name} has no snapshot {tag}", hint=f"pommel snapshot list {name}")
@@ -85,4 +87,7 @@ def delete(name: str, tag: str, *, workspace: Workspace | None = None, report: R
     Raises:
         StateError: there is no such machine or snapshot.
     """
-    snapshots.delete((workspace or Workspace.current()).made(name), tag, report=report)
+    workspace = workspace or Workspace.current()
+    paths = workspace.made(name)
+    with encryption.unlocked(workspace, name):
+        snapshots.delete(paths, tag, report=report)

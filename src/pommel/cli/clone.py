@@ -77,6 +77,7 @@ def _spelled(told: dict[str, Any]) -> dict[str, str]:
         "created": told["created"],
         "clone of": told["clone_of"] or "",
         "golden": "yes" if told["golden"] else "",
+        "encrypted": f"yes; the passphrase: {told['passphrase_at']}" if told["encrypted"] else "",
         "linked clones": ", ".join(told["linked_clones"]),
         "uuid": identity["uuid"],
         "mac": identity["mac"],

@@ -34,7 +34,7 @@ def list_command(name: str, as_json: bool) -> None:
             each.name,
             format_size(each.virtual_bytes) if each.virtual_bytes else "?",
             format_size(each.actual_bytes),
-            "linked" if each.linked else "",
+            ", ".join(word for word, on in (("linked", each.linked), ("encrypted", each.encrypted)) if on),
             each.file if Path(each.path).is_symlink() else "",
             each.advice,
         )

@@ -111,6 +111,17 @@ SHARE_NEEDS: tuple[Need, ...] = (
     replace(BWRAP, why="keeps smbd from all of this host but those folders", optional=False),
 )
 
+# What asks the desktop's keyring for the passphrase of an encrypted machine.
+SECRET_TOOL = Need(
+    ("secret-tool",),
+    {
+        "apt": ("libsecret-tools",),
+        **dict.fromkeys(("dnf", "rhel", "pacman", "apk", "xbps", "nix"), ("libsecret",)),
+        "emerge": ("app-crypt/libsecret",),
+    },
+    "asks the desktop's keyring for the passphrase of an encrypted machine",
+)
+
 # What it takes to get an upstream and macOS for it, on top of what a machine runs with.
 GIT = Need(("git",), _everywhere("git", "dev-vcs"), "clones the upstream")
 MACOS_NEEDS: tuple[Need, ...] = (

@@ -143,4 +143,4 @@ def drop_cold(path: Path) -> None:
     about = told.get("format-specific", {}).get("data", {})
     for each in about.get("bitmaps", []) if told["format"] == "qcow2" else []:
         if is_bitmap(str(each["name"])):
-            disk.qemu_img("bitmap", "--remove", "-f", "qcow2", str(path), str(each["name"]))
+            disk.qemu_img("bitmap", "--remove", "-f", "qcow2", disk.image(path), str(each["name"]))

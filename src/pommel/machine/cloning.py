@@ -18,7 +18,7 @@ from pathlib import Path
 from pommel.errors import BuildError, StateError
 from pommel.machine import copying, disk
 from pommel.machine.own_disks import all_disks
-from pommel.machine.permission import CLONED, working_on
+from pommel.machine.permission import CLONED, CLONED_LINKED, must_allow, working_on
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore
 
@@ -41,25 +41,43 @@ def clone_disks(
     linked: bool,
     disks: Sequence[Path] | None = None,
     form: str | None = None,
+    encrypted: bool = False,
     report: Report = ignore,
 ) -> ClonedDisks:
     """Clone the disks (default: all of them) and the NVRAM of the stopped machine `source` into the folder `target`.
 
     `target` is a folder beside `source.directory`, perhaps still in the making: a linked disk names its base by a
-    relative path. `form` is the format of the machine's own disk, where it is no qcow2. Hold the lock of `source` until
-    `target` has its final name, lest the base be deleted meanwhile.
+    relative path. `form` is the format of the machine's own disk, where it is no qcow2. Full copies are `encrypted`, if
+    that is said or the source is. Hold the lock of `source` until `target` has its final name, lest the base be deleted
+    meanwhile.
 
     Raises:
-        StateError: the machine runs, sleeps or has no disk, or `target` has such files already.
+        StateError: the machine runs, sleeps or has no disk, or `target` has such files already; or a linked one is to
+            be encrypted.
         BusyError: somebody else is at work on it.
         BuildError: there is too little room, or qemu-img fails.
     """
-    with working_on(source, CLONED, report=report):
+    refuse_encrypted(source, target.name, linked=linked, encrypted=encrypted)
+    with working_on(source, CLONED_LINKED if linked else CLONED, report=report):
         wanted = list(disks) if disks is not None else all_disks(source)
         own = {source.disk: form}
-        shared = [_clone(path, target / path.name, linked, own.get(path), report) for path in wanted]
+        shared = [_clone(path, target / path.name, linked, own.get(path), encrypted, report) for path in wanted]
         _copy_nvram(source.nvram, target / source.nvram.name)
     return ClonedDisks(tuple(target / path.name for path in wanted), linked, not linked and all(shared))
+
+
+def refuse_encrypted(source: MachinePaths, name: str, *, linked: bool, encrypted: bool = False) -> None:
+    """See that no linked clone `name` of an encrypted machine is wanted, and none that is to be `encrypted` itself.
+
+    Raises:
+        StateError: one is.
+    """
+    if linked and encrypted:
+        raise StateError(
+            f"a linked clone of {source.name} cannot be encrypted: the disk that it would lie over is in plain text",
+            hint=f"pommel clone {source.name} {name} --full",
+        )
+    must_allow(source, CLONED_LINKED if linked else CLONED)
 
 
 def linked_clones(machines: Path, name: str) -> list[str]:
@@ -99,9 +117,9 @@ def backing_of(path: Path) -> Path | None:
     return Path(os.path.realpath(path.parent / backing))
 
 
-def _clone(source: Path, target: Path, linked: bool, form: str | None, report: Report) -> bool:
+def _clone(source: Path, target: Path, linked: bool, form: str | None, encrypted: bool, report: Report) -> bool:
     if not linked:
-        return copying.copy_whole(source, target, form=form, report=report)
+        return copying.copy_whole(source, target, form=form, encrypted=encrypted, report=report)
     disk.create(target, backing=source, backing_format=form or disk.info(source).format, relative=True)
     return False
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pommel import private, process
 from pommel.errors import BuildError, CommandFailed, StateError
-from pommel.machine import disk
+from pommel.machine import disk, luks
 from pommel.paths import put_in_place
 from pommel.progress import Progress, Report, ignore, warn
 
@@ -56,6 +56,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     header = disk.header(path)
     place = Path(os.path.realpath(path))
     words = ["-f", "qcow2", "-O", "qcow2", "-o", f"cluster_size={header.cluster_bytes}", *_bitmap_words(path, report)]
+    words += disk.creation_words(header.crypt != 0)
     under = _seen_from(path, place.parent, header.backing)
     if under is not None:
         words += ["-B", under, "-F", header.backing_format or "raw"]
@@ -64,7 +65,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
         _compare(path, aside, report)
         if header.backing is not None and under != header.backing:  # the words that stood there, as the link needs them
             words = ["-b", header.backing, "-F", header.backing_format or "raw"]
-            disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, str(aside))
+            disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, disk.image(aside))
         aside.chmod(place.stat().st_mode & 0o777)
     done = Compacted(before.actual_bytes, disk.info(path).actual_bytes)
     report(Progress("compact", f"{path.name} is written anew", finished=True))
@@ -78,12 +79,15 @@ def must_fit(path: Path) -> None:
     disk.check_room(Path(os.path.realpath(path)).parent, found.actual_bytes + _SLACK_BYTES)
 
 
-def copy_whole(source: Path, target: Path, *, form: str | None = None, report: Report = ignore) -> bool:
+def copy_whole(
+    source: Path, target: Path, *, form: str | None = None, encrypted: bool = False, report: Report = ignore
+) -> bool:
     """Make the qcow2 disk `target` from all that `source` and what it lies over hold; return whether it was a reflink.
 
     `form` is the source's format where it is known; a guest may have written anything at the start of a raw disk.
     A reflink takes no time and no room until one of the two changes; where the file system has none, or the source
-    holds snapshots or lies over another file, all is copied.
+    holds snapshots or lies over another file, all is copied. The copy of an encrypted disk is one, and opens by the
+    same key; with `encrypted`, that of any disk is.
 
     Raises:
         StateError: there is no source, or a target already.
@@ -96,12 +100,14 @@ def copy_whole(source: Path, target: Path, *, form: str | None = None, report: R
     declared = ["-f", form] if form else []
     disk.qemu_img("info", *declared, str(source))  # without --force-share: it says no while a QEMU writes to it
     private.make_folder(target.parent)
-    if _is_plain(found) and clone_blocks(source, target):
+    was_encrypted = found.format == "qcow2" and disk.is_encrypted(source)
+    if _is_plain(found) and encrypted <= was_encrypted and clone_blocks(source, target):
         report(Progress("copy", f"{target.name} shares its blocks with {source.name}", finished=True))
         return True
     takes = sum(part.actual_bytes for part in _chain(found))
     with _made_beside(target, takes) as aside:
-        _convert(["-f", found.format, "-O", "qcow2"], source, aside, takes, "copy", report)
+        words = ["-f", found.format, "-O", "qcow2", *disk.creation_words(encrypted or was_encrypted)]
+        _convert(words, source, aside, takes, "copy", report, found.format)
         _compare(source, aside, report, found.format)
     report(Progress("copy", f"{target.name} is copied", finished=True))
     return False
@@ -191,15 +197,17 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _convert(words: Sequence[str], source: Path, target: Path, takes: int, step: str, report: Report) -> None:
-    text = f"copying {source.name}"
-    _watched(["convert", *words, str(source), str(target)], target, takes, step, text, report)
+def _convert(
+    words: Sequence[str], source: Path, target: Path, takes: int, step: str, report: Report, form: str = "qcow2"
+) -> None:
+    text, image = f"copying {source.name}", disk.image(source, form)
+    _watched(["convert", *words, image, str(target)], target, takes, step, text, report)
 
 
 def _compare(one: Path, other: Path, report: Report, form: str = "qcow2") -> None:
     report(Progress("verify", f"comparing {one.name} with its copy"))
     try:
-        disk.qemu_img("compare", "-f", form, "-F", "qcow2", str(one), str(other), timeout_s=_LONG_S)
+        disk.qemu_img("compare", "-f", form, "-F", "qcow2", disk.image(one, form), disk.image(other), timeout_s=_LONG_S)
     except BuildError as failure:
         raise BuildError(f"the copy of {one} is not equal to it and was thrown away: {failure}") from failure
     report(Progress("verify", "the copy is equal", finished=True))
@@ -207,21 +215,42 @@ def _compare(one: Path, other: Path, report: Report, form: str = "qcow2") -> Non
 
 def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str, report: Report) -> None:
     """Run qemu-img while telling how much of `total` the file `grows` holds; ended with us, whatever ends us."""
+    told, secret = disk.with_secret(words)
+    for _ in range(luks.TRIES):
+        status, said = _watched_once(told, secret, grows, total, step, text, report)
+        if status == 0:
+            return
+        if luks.UNTIMED not in said:
+            break
+    disk.refuse_wrong_key(words, said)
+    raise BuildError(str(CommandFailed(["qemu-img", *words], status, said)))
+
+
+def _watched_once(
+    told: Sequence[str], secret: bytes | None, grows: Path, total: int, step: str, text: str, report: Report
+) -> tuple[int, str]:
+    """The same once: its exit status, and what it said."""
     log = grows.with_name(grows.name + ".log")
-    child = process.spawn_detached(["qemu-img", *words], log, ends_with_us=True)
+    child = process.spawn_detached(["qemu-img", *told], log, ends_with_us=True, input=secret)
     try:
         try:
             while (status := child.exit_status()) is None:
-                report(Progress(step, text, min(total, grows.stat().st_blocks * 512), total, "B"))
+                report(Progress(step, text, min(total, _takes(grows)), total, "B"))
                 time.sleep(_POLL_S)
         except BaseException:  # Ctrl-C too
             child.kill()
             raise
-        if status != 0:
-            said = log.read_text(errors="replace")
-            raise BuildError(str(CommandFailed(["qemu-img", *words], status, said)))
+        return status, log.read_text(errors="replace") if status != 0 else ""
     finally:
         log.unlink(missing_ok=True)
+
+
+def _takes(path: Path) -> int:
+    """What a file takes on the host; one that qemu-img has removed, since it could not make it, takes nothing."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def clone_blocks(source: Path, target: Path) -> bool:

@@ -1,7 +1,9 @@
 """Make disks and look at them, by qemu-img. Band: shell.
 
 A disk is made aside and renamed into place, so there is never half a one. Nothing here knows what is on it. What a
-running QEMU has to be asked for is elsewhere (`resizing`, `snapshots`); making one smaller too (`compacting`).
+running QEMU has to be asked for is elsewhere (`resizing`, `snapshots`); making one smaller too (`copying`).
+
+Whoever has qemu-img open a machine's disk names it by `image`: then an encrypted one is opened by its key.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pommel import private, process
 from pommel.errors import BuildError, CommandFailed, StateError
-from pommel.machine import qcow2
+from pommel.machine import luks, passphrase, qcow2
 from pommel.paths import put_in_place
 
 _HINT = "install qemu-img (Debian: qemu-utils)"
@@ -56,11 +59,13 @@ def create(
     backing_format: str = "qcow2",
     relative: bool = False,
     room_bytes: int = 0,
+    encrypted: bool = False,
 ) -> DiskInfo:
     """Make the qcow2 disk `path`: empty of `size_bytes`, or over `backing` (then the size may be left out).
 
     `room_bytes` is what will be written to it for certain: the host must have that much left. With `relative` the
-    backing file is named relative to the disk's folder. The caller holds the lock of the machine whose disk it is.
+    backing file is named relative to the disk's folder. The caller holds the lock of the machine whose disk it is. An
+    `encrypted` one is opened by the key that `passphrase.with_key` gives, from the first.
 
     Raises:
         StateError: there is a disk already.
@@ -75,7 +80,8 @@ def create(
     try:
         private.make_folder(path.parent)
         check_room(path.parent, max(room_bytes, _CREATE_BYTES))
-        _make(path, size_bytes, _backing_words(path, backing, backing_format, relative))
+        words = [*creation_words(encrypted), *_backing_words(path, backing, backing_format, relative)]
+        _make(path, size_bytes, words)
     except OSError as failure:
         raise BuildError(f"the disk {path} cannot be made: {failure}") from failure
     return info(path)
@@ -115,6 +121,43 @@ def header(path: Path) -> qcow2.Header:
         os.close(fd)
 
 
+def is_encrypted(path: Path) -> bool:
+    """Whether `path` is an encrypted qcow2 image; one that is not there or cannot be read is none."""
+    try:
+        return header(path).crypt != 0
+    except (OSError, ValueError):
+        return False
+
+
+def image(path: Path, form: str = "qcow2") -> str:
+    """What qemu-img is to be called with to open the disk `path`, by its key where it is encrypted.
+
+    Where `form` is another format, it is not: what looks like a header there is what the guest has written.
+    """
+    path = path.absolute()
+    return luks.described(str(path)) if form == "qcow2" and is_encrypted(path) else str(path)
+
+
+def creation_words(encrypted: bool) -> list[str]:
+    """What makes qemu-img's `create` or `convert` write an encrypted qcow2 disk; nothing for another.
+
+    Raises:
+        StateError, MissingProgram: as `passphrase.key`.
+    """
+    return ["-o", luks.creation(passphrase.key().stretch_ms)] if encrypted else []
+
+
+def must_open(path: Path) -> None:
+    """See that the key at hand opens the disk `path`; one that is not encrypted needs none. Writes nothing.
+
+    Raises:
+        StateError: it does not; or there is none.
+        BuildError, MissingProgram: as `info`.
+    """
+    if is_encrypted(path):
+        qemu_img("snapshot", "-U", "-l", image(path))
+
+
 def snapshot_tags(path: Path) -> dict[str, int]:
     """The internal snapshots that `path` holds: each one's tag, and the bytes of RAM and devices in it (0: none).
 
@@ -143,8 +186,7 @@ def check(path: Path) -> Checked:
     """
     if not path.exists():
         raise StateError(f"there is no disk {path}")
-    process.which("qemu-img", hint=_HINT)
-    done = process.run(["qemu-img", "check", "--output=json", str(path.absolute())], timeout_s=_LONG_S, check=False)
+    done = _run("check", "--output=json", image(path), timeout_s=_LONG_S, check=False)
     if done.returncode not in (0, *_CHECK_WORDS):
         raise BuildError(f"{path.name} cannot be checked: {CommandFailed(done.argv, done.returncode, done.output)}")
     told: Any = json.loads(done.text)
@@ -165,7 +207,7 @@ def repair(path: Path) -> bool:
     found = check(path)
     if found.sound and not found.leaked:
         return False
-    process.run(["qemu-img", "check", "-q", "-r", "all", str(path.absolute())], timeout_s=_LONG_S, check=False)
+    _run("check", "-q", "-r", "all", image(path), timeout_s=_LONG_S, check=False)
     if not check(path).sound:
         raise BuildError(f"{path} is damaged and cannot be repaired", hint=f"look at it: qemu-img check {path}")
     return True
@@ -191,17 +233,52 @@ def check_room(folder: Path, room_bytes: int) -> None:
 
 
 def qemu_img(*words: str, timeout_s: float = _TIMEOUT_S) -> str:
-    """Run qemu-img and return what it prints.
+    """Run qemu-img and return what it prints; where `words` speak of an encrypted disk, it gets the key.
 
     Raises:
         BuildError: it fails.
+        StateError: the disk is encrypted, and there is no key, or another.
         MissingProgram: there is none.
     """
-    process.which("qemu-img", hint=_HINT)
     try:
-        return process.run(["qemu-img", *words], timeout_s=timeout_s).text
+        return _run(*words, timeout_s=timeout_s).text
     except CommandFailed as failure:
         raise BuildError(str(failure), hint=failure.hint) from failure
+
+
+def with_secret(words: Sequence[str]) -> tuple[list[str], bytes | None]:
+    """The arguments of qemu-img, and what it is to read; None: nothing, as they speak of no encrypted disk.
+
+    Raises:
+        StateError, MissingProgram: as `passphrase.key`.
+    """
+    if not luks.wants_key(words):
+        return list(words), None
+    return luks.with_object(words), passphrase.key().phrase
+
+
+def refuse_wrong_key(words: Sequence[str], said: str) -> None:
+    """See that it was not for a wrong passphrase that qemu-img failed, which said `said`.
+
+    Raises:
+        StateError: it was.
+    """
+    if luks.wants_key(words) and luks.WRONG_KEY in said:
+        raise passphrase.key().wrong()
+
+
+def _run(*words: str, timeout_s: float, check: bool = True) -> process.Completed:
+    process.which("qemu-img", hint=_HINT)
+    told, secret = with_secret(words)
+    for _ in range(luks.TRIES):
+        done = process.run(["qemu-img", *told], timeout_s=timeout_s, input=secret, check=False)
+        if done.returncode == 0 or luks.UNTIMED not in done.output:
+            break
+    if done.returncode != 0:
+        refuse_wrong_key(words, done.output)
+        if check:
+            raise CommandFailed(done.argv, done.returncode, done.output)
+    return done
 
 
 def _told(path: Path, image_format: str | None = None) -> dict[str, Any]:
@@ -220,12 +297,13 @@ def _backing_words(path: Path, backing: Path | None, backing_format: str, relati
     return ["-b", name, "-F", backing_format]
 
 
-def _make(path: Path, size_bytes: int | None, backing: list[str]) -> None:
+def _make(path: Path, size_bytes: int | None, words: list[str]) -> None:
     fd, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(fd)
     try:
         size = [str(size_bytes)] if size_bytes is not None else []
-        qemu_img("create", "-q", "-f", "qcow2", *backing, aside, *size)
+        qemu_img("create", "-q", "-f", "qcow2", *words, aside, *size)
+        Path(aside).chmod(private.FILE)  # qemu-img has made the file anew, if it took it more than one try
         put_in_place(Path(aside), path)
     finally:
         Path(aside).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ A -blockdev keeps its place among its nodes: what devices, filters and the machi
 
 from __future__ import annotations
 
+from pommel.machine import luks
 from pommel.machine.commandline import Argument
 from pommel.machine.drives import FORMATS, Drive, Node
 from pommel.machine.keyed import Keyed
@@ -23,6 +24,13 @@ def placed(drive: Drive, path: str, form: str) -> Edits:
     if drive.argument.name == "drive":
         return {drive.argument: Keyed(None, _in_drive(drive, path, form))}
     return _in_nodes(drive, path, form)
+
+
+def opened_by_key(drive: Drive) -> Edits:
+    """Let QEMU open the drive, an encrypted qcow2 disk, by the secret of `luks.OBJECT`."""
+    level = drive.nodes[-2] if len(drive.nodes) > 1 else drive.nodes[-1]
+    value = level.keyed.with_value(level.prefix + luks.FORMAT, "luks")
+    return {level.argument: value.with_value(level.prefix + luks.KEY, luks.NAME)}
 
 
 def kept_well(drive: Drive, edits: Edits) -> Edits:

@@ -10,8 +10,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pommel import locks, process
@@ -60,13 +61,14 @@ def start(
     accel: str | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    secret: bytes | None = None,
     report: Report = ignore,
     timeout_s: float = 30.0,
 ) -> Started:
     """Start QEMU with `argv` in a session of its own and wait until it answers QMP.
 
     It runs in `cwd` (default: the machine's folder), for what an upstream names in ways that stay relative, as `fat:`.
-    `env` are variables that it sees beside our own.
+    `env` are variables that it sees beside our own; `secret` is all that it can read from its standard input.
     What its guest writes only to be discarded goes to nameless files in the machine's folder: they can grow as large
     as its disk, and the usual place for temporary files may be small, or memory.
 
@@ -89,7 +91,8 @@ def start(
         began = time.monotonic()
         report(Progress("start", f"starting {paths.name}"))
         try:
-            pid = _start(paths, argv, accel, cwd or paths.directory, dict(env or {}), began + timeout_s)
+            spawn = partial(process.spawn_detached, argv, paths.log, cwd=cwd or paths.directory, input=secret)
+            pid = _start(paths, argv, accel, partial(spawn, env=_environment(paths, env)), began + timeout_s)
         except OSError as failure:  # a full disk, a folder that may not be written to
             raise MachineError(f"{paths.name} cannot be started: {failure}") from failure
         took = time.monotonic() - began
@@ -97,16 +100,22 @@ def start(
     return Started(pid, took)
 
 
+def _environment(paths: MachinePaths, more: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(paths.directory), **(more or {})}
+
+
 def _start(
-    paths: MachinePaths, argv: Sequence[str], accel: str | None, cwd: Path, env: dict[str, str], deadline: float
+    paths: MachinePaths,
+    argv: Sequence[str],
+    accel: str | None,
+    spawn: Callable[[], process.Detached],
+    deadline: float,
 ) -> int:
     try:
         state.mark_starting(paths)
         offset = logs.begin(paths, f"{paths.name} starts: {argv[0]} with {len(argv) - 1} arguments")
         note_event(paths, Word.START, f"{argv[0]} with {len(argv) - 1} arguments")
-        child = process.spawn_detached(
-            argv, paths.log, cwd=cwd, env={**os.environ, "TMPDIR": str(paths.directory), **env}
-        )
+        child = spawn()
         try:
             _await_qmp(paths, child, offset, deadline)
             pid = locks.holder(paths.pidfile)

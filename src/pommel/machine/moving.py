@@ -167,7 +167,7 @@ def _name_base_whole(place: PlannedMove) -> None:
     if whole is None:
         raise StateError(f"{place.old} lies over {backing}, which is not there")
     words = ["-b", os.path.normpath(whole.absolute()), "-F", header.backing_format or "raw"]
-    disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, str(place.old))
+    disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, disk.image(place.old))
 
 
 def _move(paths: MachinePaths, place: PlannedMove, report: Report) -> None:

@@ -37,12 +37,17 @@ def data_path(paths: MachinePaths, name: str) -> Path:
     return paths.directory / f"{_PREFIX}{name}{_SUFFIX}"
 
 
-def add(paths: MachinePaths, name: str, size_bytes: int) -> disk.DiskInfo:
+def add(paths: MachinePaths, name: str, size_bytes: int, *, encrypted: bool = False) -> disk.DiskInfo:
     """Make another disk for the machine, empty. The caller holds its lock; a running machine sees it when next started.
+
+    An `encrypted` one opens by the same passphrase as the machine's own: a machine has one.
 
     Raises:
         UsageError: a disk cannot be called so.
-        StateError: there is one called so already.
+        StateError: there is one called so already; or the passphrase at hand does not open the machine's own disk.
         BuildError, MissingProgram: as `disk.create` does.
     """
-    return disk.create(data_path(paths, name), size_bytes)
+    path = data_path(paths, name)
+    if encrypted:
+        disk.must_open(paths.disk)
+    return disk.create(path, size_bytes, encrypted=encrypted)

@@ -31,7 +31,8 @@ class Work:
     """Something that is done to a machine, as in "cannot be `done`", and the states that forbid it.
 
     `asleep`: the memory on its disk would wake up over what has changed. `golden` and `base`: its disks are to stay as
-    its clones found them, or linked clones lie over them.
+    its clones found them, or linked clones lie over them. `encrypted`: why it cannot be done to a machine whose disks
+    are encrypted, and what to type instead; None: it can.
     """
 
     done: str
@@ -41,6 +42,7 @@ class Work:
     base: bool = False
     golden_hint: str = _CLONE_IT
     takes_room: bool = True  # else it may be what a full disk needs
+    encrypted: tuple[str, str] | None = None
 
 
 STARTED = Work(
@@ -50,7 +52,14 @@ STARTED = Work(
     base=True,
     golden_hint="pommel clone {name} NEW; or start it with --throwaway; or pommel golden {name} --off",
 )
-STARTED_THROWAWAY = Work("started", running=True)  # nothing of it is written
+STARTED_THROWAWAY = Work(  # nothing of it is kept
+    "started",
+    running=True,
+    encrypted=(
+        "what a throwaway run writes would lie on this host in plain text until its end",
+        "pommel clone {name} NEW --full; start the clone, and delete it afterwards",
+    ),
+)
 LOADED = Work("put back to a snapshot", asleep=True, golden=True, base=True)
 SAVED = Work("saved as a snapshot")
 SNAPSHOT_DELETED = Work("rid of a snapshot", takes_room=False)
@@ -60,14 +69,41 @@ CHECKED = Work("checked", running=True)
 DISK_ADDED = Work("given another disk", asleep=True)
 DISK_MOVED = Work("given another place for its disk", running=True)  # memory that sleeps is in the disk, and goes along
 CLONED = Work("cloned", running=True, asleep=True)
+CLONED_LINKED = Work(
+    "cloned",
+    running=True,
+    asleep=True,
+    encrypted=("a linked clone of an encrypted disk is not supported", "pommel clone {name} NEW --full"),
+)
+SLEPT = Work(
+    "put to sleep",
+    encrypted=(
+        "QEMU cannot write memory into an encrypted disk, and elsewhere it would lie in plain text",
+        "pommel suspend {name} keeps it in memory; pommel snapshot save {name} TAG --no-ram keeps the disks",
+    ),
+)
 GILDED = Work("made golden", running=True, asleep=True)
 UNGILDED = Work("made a machine like any other")
 RENUMBERED = Work("given other numbers", running=True, asleep=True, golden=True)
 DISPLAY_SET = Work("given another display", asleep=True, golden=True)
 RENAMED = Work("renamed", running=True, base=True)  # memory that sleeps knows no name and no path
 DELETED = Work("deleted", running=True, base=True)
-BACKED_UP = Work("backed up", takes_room=False)
-RESTORED_OVER = Work("replaced by a backup", running=True, asleep=True, golden=True, base=True)
+BACKED_UP = Work(
+    "backed up",
+    takes_room=False,
+    encrypted=(
+        "a backup would hold its data in plain text",
+        "pommel stop {name}, and copy its folder (pommel info {name} names it): the copy is encrypted as that is",
+    ),
+)
+RESTORED_OVER = Work(
+    "replaced by a backup",
+    running=True,
+    asleep=True,
+    golden=True,
+    base=True,
+    encrypted=("a machine from a backup has disks in plain text", "give it another name: --as NEW"),
+)
 
 
 @contextlib.contextmanager
@@ -125,6 +161,11 @@ def must_allow(paths: MachinePaths, work: Work) -> None:
         raise StateError(
             f"{paths.name} is golden and cannot be {work.done}: it stays as its clones found it",
             hint=work.golden_hint.format(name=paths.name),
+        )
+    if work.encrypted is not None and paths.record.exists() and record.load(paths.record).encrypted is not None:
+        why, hint = work.encrypted
+        raise StateError(
+            f"{paths.name} is encrypted and cannot be {work.done}: {why}", hint=hint.format(name=paths.name)
         )
     if work.base:
         cloning.refuse_if_base(paths.directory.parent, paths.name, work.done)

@@ -20,7 +20,7 @@ from pommel.paths import check_name, write_atomic
 FORMAT = 1
 _APPLE = ("model", "serial", "mlb", "rom")
 _OPTIONAL = {"base", "macos", "recovery", "config", *_APPLE, "clone_of", "golden", "installed"}
-_OPTIONAL |= {"adopted", "disk_format", "settings"}
+_OPTIONAL |= {"adopted", "disk_format", "settings", "encrypted"}
 _DISK_FORMATS = ("qcow2", "raw")
 _MODEL = re.compile(r"[A-Za-z]+\d+,\d+\Z")
 _ROM = re.compile(r"[0-9A-F]{12}\Z")
@@ -37,7 +37,9 @@ class MachineRecord:
     itself: all of them or none. `clone_of` names the machine that it was cloned from, `golden` one that is only cloned
     and never written to; `installed` is the user's word on whether macOS is, None when nothing was said.
     `adopted` is the folder or file of another tool that it was taken over from, `disk_format` what its disk is if not
-    qcow2, and `settings` hold where neither pommel.toml, environment nor flag say otherwise.
+    qcow2, and `settings` hold where neither pommel.toml, environment nor flag say otherwise. `encrypted` says that its
+    disks are, and is the UUID that the keyring has their passphrase under, whatever becomes of the machine's own; None:
+    they are not.
     """
 
     name: str
@@ -60,6 +62,7 @@ class MachineRecord:
     adopted: str | None = None
     disk_format: str | None = None
     settings: Mapping[str, Any] | None = None
+    encrypted: str | None = None
 
     @property
     def apple(self) -> AppleIdentity | None:
@@ -153,8 +156,8 @@ def _check_text(key: str, value: Any) -> None:
         raise ValueError(f"{key} is {value!r}, no text")
     if key == "mac" and not _MAC.match(value):
         raise ValueError(f"mac is {value!r}, no MAC address")
-    if key == "uuid" and not _UUID.match(value):
-        raise ValueError(f"uuid is {value!r}, no UUID in lower case")
+    if key in ("uuid", "encrypted") and not _UUID.match(value):
+        raise ValueError(f"{key} is {value!r}, no UUID in lower case")
     if wrong := _wrong(key, value):
         raise ValueError(f"{key} is {value!r}: {wrong}")
 

@@ -35,7 +35,7 @@ def resize(paths: MachinePaths, path: Path, size_bytes: int) -> disk.DiskInfo:
         if size_bytes == before.virtual_bytes:
             return before
         if locks.holder(paths.pidfile) is None:
-            disk.qemu_img("resize", "-q", "-f", before.format, str(before.path), str(size_bytes))
+            disk.qemu_img("resize", "-q", "-f", before.format, disk.image(before.path, before.format), str(size_bytes))
         else:
             qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: _resize_live(monitor, path, size_bytes)))
     after = disk.info(path)

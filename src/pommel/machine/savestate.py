@@ -12,7 +12,7 @@ from __future__ import annotations
 from pommel.errors import DeadlineError, StateError
 from pommel.machine import qmp, snapshot_store, snapshots
 from pommel.machine.exclusive import serialised, sweep
-from pommel.machine.permission import sleeps
+from pommel.machine.permission import SLEPT, must_allow, sleeps
 from pommel.machine.pinned import pin_holder
 from pommel.machine.qmp import Qmp
 from pommel.machine.snapshot_record import SLEEP_TAG, Snapshot
@@ -29,12 +29,13 @@ def sleep(paths: MachinePaths, *, report: Report = ignore) -> Snapshot:
     """Save the running machine with its RAM, and end its QEMU before the guest does anything more.
 
     Raises:
-        StateError: it does not run, or sleeps already.
+        StateError: it does not run, or sleeps already; or its disks are encrypted.
         MachineError: its RAM cannot be saved, and the message says why; it goes on.
     """
     with serialised(paths), pin_holder(paths.pidfile) as qemu:
         if qemu is None:
             raise StateError(f"{paths.name} is not running", hint=f"pommel start {paths.name}")
+        must_allow(paths, SLEPT)
         ran = qmp.run(qmp.within(paths.qmp, _QMP_S, _hold))
         try:
             saved = snapshots.save_as(paths, SLEEP_TAG, live=True, note=_NOTE, report=report)

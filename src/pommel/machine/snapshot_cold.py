@@ -26,7 +26,7 @@ def save(disks: Sequence[Path], tag: str) -> None:
         refuse(path, tag)
     try:
         for path in disks:
-            disk.qemu_img("snapshot", "-c", tag, str(path), timeout_s=_LONG_S)
+            disk.qemu_img("snapshot", "-c", tag, disk.image(path), timeout_s=_LONG_S)
     except BaseException:  # Ctrl-C too
         with contextlib.suppress(PommelError):
             delete(disks, tag)
@@ -41,7 +41,7 @@ def apply(disks: Sequence[Path], tag: str) -> None:
     """
     for path in disks:
         backup_bitmaps.drop_cold(path)
-        disk.qemu_img("snapshot", "-a", tag, str(path), timeout_s=_LONG_S)
+        disk.qemu_img("snapshot", "-a", tag, disk.image(path), timeout_s=_LONG_S)
 
 
 def delete(disks: Sequence[Path], tag: str) -> None:
@@ -52,7 +52,7 @@ def delete(disks: Sequence[Path], tag: str) -> None:
     """
     for path in disks:
         if path.exists() and tag in disk.snapshot_tags(path):
-            disk.qemu_img("snapshot", "-d", tag, str(path), timeout_s=_LONG_S)
+            disk.qemu_img("snapshot", "-d", tag, disk.image(path), timeout_s=_LONG_S)
 
 
 def mend(disks: Sequence[Path]) -> None:

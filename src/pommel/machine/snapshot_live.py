@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pommel.errors import MachineError, StateError
-from pommel.machine import backup_bitmaps, qmp, usb_plug
+from pommel.machine import backup_bitmaps, disk, qmp, usb_plug
 from pommel.machine.qmp import Qmp
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore, warn
@@ -107,11 +107,17 @@ async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
     """Why RAM cannot be saved, in QEMU's words where they are QEMU's; empty: nothing is known to forbid it."""
     told = (await monitor.execute("query-migrate")).get("blocked-reasons", [])
     others = [f"the drive {drive.label} can be written to and is none of the machine's disks" for drive in found.others]
+    # QEMU 7.2 aborts when it writes RAM into an encrypted qcow2 image, and the guest's unsaved work is gone.
+    sealed = [
+        f"{d.file.name} is encrypted, and QEMU cannot write memory into it"
+        for d in found.disks
+        if d.file and disk.is_encrypted(d.file)
+    ]
     # It would not be as it was: unplugged for the guest, and a QEMU without it cannot load what has it.
     plugged = [
         f"it has the USB device {each.match} of this host (pommel usb detach)" for each in await usb_plug.held(monitor)
     ]
-    return [*(said(str(each)) for each in told), *others, *plugged]
+    return [*(said(str(each)) for each in told), *sealed, *others, *plugged]
 
 
 def said(blocker: str) -> str:

@@ -131,6 +131,8 @@ class MachineSpec:
     display: str | None = None  # the adapter, by adapters.CHOICES; None: the boot script's
     resolution: str | None = None  # of the firmware's picture, OpenCore's and what the adapter tells: WIDTHxHEIGHT
     displays: int = 1
+    encrypt: bool | None = None  # whether its disks are encrypted; None: as it was made, and a new one is not
+    passphrase_file: str | None = None  # None: the passphrase is in the keyring
     reasons: Mapping[str, str] = field(default_factory=dict)  # key -> why, where it is Pommel that chose the value
 
     @classmethod
@@ -177,6 +179,8 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "the machine's disk: own (a new one), upstream (the boot script's), none, or a path",
     ),
+    Setting("encrypt", parse_bool, None, "true makes the machine with encrypted disks (LUKS)"),
+    Setting("passphrase_file", parse_text, None, "a file with their passphrase; else it is in the desktop's keyring"),
     Setting(
         "upstream_drives",
         choice("copy", "upstream", "none"),

@@ -46,6 +46,7 @@ class DiskUse:
     actual_bytes: int
     linked: bool = False
     snapshots: int = 0
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ def disk_use(path: Path) -> DiskUse | None:
         header = disk.header(path)
     except (OSError, ValueError):
         return DiskUse(path, None, actual)
-    return DiskUse(path, header.virtual_bytes, actual, header.backing is not None, header.snapshots)
+    linked = header.backing is not None
+    return DiskUse(path, header.virtual_bytes, actual, linked, header.snapshots, header.crypt != 0)
 
 
 def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:

@@ -11,7 +11,7 @@ import contextlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +50,19 @@ class _GuestFile:
     uid: int = 0
 
 
-def provision(directory: Path, base: BaseImage, *, name: str, disk_bytes: int, report: Report) -> Provisioned:
+def provision(
+    directory: Path,
+    base: BaseImage,
+    *,
+    name: str,
+    disk_bytes: int,
+    write: Callable[[Path, Path], None] | None = None,
+    report: Report,
+) -> Provisioned:
     """Make machine `name`'s disk and keys in `directory`, which the caller builds aside.
 
     `disk_bytes` is the disk's size as the guest sees it; its file starts at about 530 MB. In `known_hosts` the guest is
-    called `name` (HostKeyAlias).
+    called `name` (HostKeyAlias). `write` makes the disk of a raw one, where it is not to be a plain qcow2.
 
     Raises:
         BuildError: the size is too small for the guest, the host's disk is full, or the base image is damaged.
@@ -83,9 +91,13 @@ def provision(directory: Path, base: BaseImage, *, name: str, disk_bytes: int, r
         raw = _raw_disk(work, base, disk_bytes)
         _inject(raw, _guest_files(name, made.public_key.read_bytes(), work / "host"))
         report(Progress(_STEP, "writing the disk"))
-        process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, made.disk])
+        (write or _write_plain)(raw, made.disk)
     report(Progress(_STEP, f"the disk of {name} is made", finished=True))
     return made
+
+
+def _write_plain(raw: Path, disk: Path) -> None:
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk])
 
 
 def _raw_disk(work: Path, base: BaseImage, disk_bytes: int) -> Path:

@@ -38,6 +38,7 @@ RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
     ("spelling", storage.spelling),
     ("firmware", firmware.firmware),
     ("disks", storage.disks),
+    ("encryption", storage.encryption),
     ("network", network.network),
     ("forwards", forwards.forwards),
     ("shares", shares.shares),

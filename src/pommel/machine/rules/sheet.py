@@ -59,6 +59,7 @@ class Placement:
     disk_reason: str = ""  # whose disk it is, if not the machine's own
     boot_disk_format: str = "qcow2"  # of `boot_disk`
     drive_copies: Mapping[str, str] = field(default_factory=dict)  # upstream_files' key -> the machine's copy (qcow2)
+    encrypted: bool = False  # whether the machine's disks are
     choice: BootChoice = ORDINARY  # what was chosen for this one start
     taken_macs: Mapping[str, str] = field(default_factory=dict)  # address -> another machine that has it
     passt: str | None = None  # the socket of passt, where it can be had

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pommel.errors import ConfigError
+from pommel.machine import luks
 from pommel.machine.commandline import CommandLine
 from pommel.machine.disk_choice import wanted_disk
-from pommel.machine.drive_edits import kept_well, placed
+from pommel.machine.drive_edits import kept_well, opened_by_key, placed
 from pommel.machine.drives import Drive, drives_in, spelled_out, without_drive
 from pommel.machine.keyed import Keyed
 from pommel.machine.rules.drives import THROWAWAY, discarding, edited, keeping, taken_out
@@ -16,6 +17,8 @@ from pommel.machine.upstream_files import Disks, absolute, find_disks, is_kept, 
 _OWN = "the machine's own disk; host cache with flushes; what the guest trims is given back"
 _OWN_DATA = "a further disk of the machine's own"
 _OWN_COPY = "the machine's own copy of the upstream's drive: no machine writes into the upstream's folder"
+_SEALED = "the machine's disks are encrypted (LUKS)"
+_KEY_COMES = "the passphrase of its disks, which comes by a pipe and is in no argument, variable or file"
 _AHCI, _AHCI_PORTS = ("ich9-ahci", "ahci"), 6  # hw/ide/ich.c
 # The same words as for the machine's own disk, with the same reasons.
 _DATA_DISK = SubOptions.parse(
@@ -181,6 +184,18 @@ def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) ->
         else:
             sheet = sheet.add("-device", f"virtio-blk-pci,drive={name}", f"{_OWN_DATA}; all SATA ports are taken")
     return sheet
+
+
+def encryption(sheet: Sheet, given: Given) -> Sheet:
+    """Let QEMU open the machine's own disks by their key, where they are encrypted."""
+    place = given.placement
+    if not place.encrypted:
+        return sheet
+    own = {place.disk, *place.data_disks, *place.drive_copies.values()}
+    for drive in drives_in(sheet.line):
+        if absolute(drive.file, place.upstream) in own:
+            sheet, _ = edited(sheet, drive, opened_by_key(drive), _SEALED)
+    return sheet.add("-object", luks.OBJECT, _KEY_COMES)
 
 
 def free_ports(line: CommandLine) -> tuple[str, ...]:
