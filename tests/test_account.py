@@ -74,7 +74,7 @@ def test_who_has_no_name(nobody: None) -> None:
     assert account.name() is None and account.name_of(54321) is None
     assert (account.spelled(54321), account.spelled(0)) == ("uid 54321", "root")
     with pytest.raises(
-        NotPermitted, match="uid 54321 is in no list of accounts, and OpenSSH works for nobody"
+        NotPermitted, match="uid 54321 has no account on this system, and OpenSSH needs a user name"
     ) as refusal:
         ssh_argv(SshTarget("127.0.0.1", 22, "me", Path("k"), Path("h")))
     assert "pommel:x:54321:" in (refusal.value.hint or "")

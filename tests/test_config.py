@@ -41,13 +41,13 @@ def test_no_file_is_an_empty_one() -> None:
         ("[machine.a]\n[machine.a]\n", "is not valid TOML"),
         ("\n[machines.a]\n", r"pommel\.toml:2: unknown table or key 'machines'"),
         ("x = 1\n", r"pommel\.toml:1: unknown table or key 'x'"),
-        ("machine = 1\n", "`machine` must hold tables"),
+        ("machine = 1\n", "`machine` must contain tables"),
         ("upstream = 1\n", r"pommel\.toml:1: `upstream` must be a table"),
         ("[upstream]\n\ncomit = 'a'\n", r"pommel\.toml:3: unknown key 'comit' in \[upstream\]"),
         ("[upstream]\nurl = 1\n", r"pommel\.toml:2: upstream\.url must be an address that git can fetch from, not 1"),
         ("[upstream]\nsha256 = 'a'\n", r"upstream\.sha256 must be a table of files and hashes"),
         ("[upstream]\nsha256 = {a = 1}\n", r"upstream\.sha256 must be a table of files and hashes"),
-        ("[machine]\na = 1\n", "`machine` must hold tables"),
+        ("[machine]\na = 1\n", "`machine` must contain tables"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\0")
     with pytest.raises(ConfigError, match="is not text in UTF-16"):
         read_file(tmp_path / "bytes.toml")
-    with pytest.raises(ConfigError, match="is a folder, and a file is needed"):
+    with pytest.raises(ConfigError, match="is a folder, but a file is needed"):
         read_file(tmp_path)
 
 

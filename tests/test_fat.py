@@ -123,7 +123,7 @@ def test_a_size_that_is_asked_for_is_kept(tmp_path: Path) -> None:
         ({"EFI/aux.kext": b""}, "a device of DOS"),
         ({"x" * 256: b""}, "more than 255"),
         ({"a": Path("/nothing/there")}, "No such file"),
-        ({"a": Path("/tmp")}, "/tmp is no file"),
+        ({"a": Path("/tmp")}, "/tmp is not a file"),
         ({"a": bytes(9 << 20)}, "do not fit"),
     ],
 )

@@ -76,7 +76,7 @@ def test_ipv4_alone_will_do() -> None:
     [
         ("ipv6", "127.0.0.1", "NotPermitted this host has no 127.0.0.1"),
         ("ipv4", "::1", "NotPermitted this host has no ::1"),
-        ("ipv4", "192.0.2.7", "UsageError 192.0.2.7 is no address of this host ip -brief address shows"),
+        ("ipv4", "192.0.2.7", "UsageError 192.0.2.7 is not an address of this host ip -brief address shows"),
         ("ipv6", "::1", "http://[::1]:8"),
         ("ipv4", "127.0.0.1", "http://127.0.0.1:8"),
     ],

@@ -15,9 +15,9 @@ from pommel.errors import ConfigError
 from pommel.settings import ConfigFile, Setting, Value, format_size, resolve
 
 SETTINGS = (
-    Setting("cores", settings.parse_positive, 2, "cores a socket"),
-    Setting("memory", settings.parse_size, 4 << 30, "RAM, such as 8G"),
-    Setting("accel", settings.choice("auto", "kvm", "tcg"), "auto", "how guest code runs"),
+    Setting("cores", settings.parse_positive, 2, "CPU cores per socket"),
+    Setting("memory", settings.parse_size, 4 << 30, "RAM size, such as 8G"),
+    Setting("accel", settings.choice("auto", "kvm", "tcg"), "auto", "the accelerator"),
     Setting("ssh_port", settings.parse_port, None, "host port"),
 )
 

@@ -167,7 +167,7 @@ def test_addresses_are_read_and_said_again(text: str, address: SshAddress) -> No
     ["", "@mac", "-oProxyCommand=x", "-l@mac", "a b", "mac:", "mac:0", "mac:65536", "mac:x", "a@b@c", "a/b", "mac\n"],
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(UsageError, match="names no SSH host"):
+    with pytest.raises(UsageError, match="is not an SSH host"):
         parse_address(text)
 
 

@@ -53,8 +53,12 @@ def test_all_text_comes_back(text: str, coding: str) -> None:
         (TEXT.encode("latin-1"), r":2 is not text in UTF-8; it looks like ISO-8859-1", "ISO-8859-1"),
         (TEXT.encode("utf-16-le"), r":\d is not text in UTF-8; it looks like UTF-16LE", "UTF-16LE"),
         (TEXT.encode("utf-16-be"), r":\d is not text in UTF-8; it looks like UTF-16BE", "UTF-16BE"),
-        ("a = 1\n".encode("utf-16-le"), r":1 holds a NUL byte, which no text has; it looks like UTF-16LE", "UTF-16LE"),
-        (b"a = 1\nb = '\0'\n", r":2 holds a NUL byte, which no text has$", None),
+        (
+            "a = 1\n".encode("utf-16-le"),
+            r":1 holds a NUL byte, which is not allowed in a text file; it looks like UTF-16LE",
+            "UTF-16LE",
+        ),
+        (b"a = 1\nb = '\0'\n", r":2 holds a NUL byte, which is not allowed in a text file$", None),
         (b"\xff\xfea", r":1 is not text in UTF-16$", None),
     ],
 )
@@ -81,8 +85,8 @@ def kinds(where: Path) -> dict[str, str]:
     (where / "gone").symlink_to("nothing")
     (where / "loop").symlink_to("loop")
     return {
-        "folder": "is a folder, and a file is needed",
-        "pipe": "is a pipe, and a file is needed",
+        "folder": "is a folder, but a file is needed",
+        "pipe": "is a pipe, but a file is needed",
         "socket": "cannot be read: No such device",
         "null": "is a device, and a file is needed",
         "gone": "cannot be read: No such file",
@@ -113,7 +117,7 @@ def test_one_that_may_not_be_read(tmp_path: Path) -> None:
     finally:
         os.seteuid(0)
         path.unlink()
-    assert refusal.value.hint == f"ls -l {path} says who may"
+    assert refusal.value.hint == f"ls -l {path} shows who has permission"
 
 
 def test_one_that_is_too_large(tmp_path: Path) -> None:
@@ -198,7 +202,7 @@ def test_every_text_that_people_write_or_what_is_wrong_with_it(tmp_path: Path, w
         os.mkfifo(tmp_path / "it")
     else:
         (tmp_path / "it").write_bytes(text.encode() + "ü\n".encode("latin-1"))
-    with pytest.raises(PommelError, match=r"is a pipe, and a file|is not text in UTF-8|not a property list: .*line \d"):
+    with pytest.raises(PommelError, match=r"is a pipe, but a file|is not text in UTF-8|not a property list: .*line \d"):
         reader(tmp_path / "it")
 
 

@@ -52,7 +52,7 @@ def test_a_full_disk_is_told_with_what_is_needed(disk: Path) -> None:
     must_take(disk)
     (disk / "ballast").write_bytes(bytes(20 << 20))
     with pytest.raises(
-        BuildError, match=rf"the disk is full: {re.escape(str(disk))} has 28 MiB left, and 32 MiB"
+        BuildError, match=rf"the disk is full: {re.escape(str(disk))} has 28 MiB left, but 32 MiB"
     ) as full:
         must_take(disk / "machines")
     assert f"df -h {disk}" in str(full.value.hint) and LEAST_BYTES == 32 << 20
@@ -75,4 +75,4 @@ def test_whose_it_is_is_told(tmp_path: Path) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
     tmp_path.chmod(0o500)
     os.seteuid(NOBODY)
-    assert why_not(tmp_path) == "its mode forbids it" and f"chown -R {NOBODY} {tmp_path}" in take_it(tmp_path)
+    assert why_not(tmp_path) == "its mode does not allow it" and f"chown -R {NOBODY} {tmp_path}" in take_it(tmp_path)

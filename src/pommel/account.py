@@ -114,7 +114,7 @@ def must_be_listed() -> None:
     if name_of(os.getuid()) is None:
         line = f"pommel:x:{os.getuid()}:{os.getgid()}::{os.environ.get('HOME') or '/tmp'}:/bin/sh"  # noqa: S108
         raise NotPermitted(
-            f"uid {os.getuid()} is in no list of accounts, and OpenSSH works for nobody without a name",
+            f"uid {os.getuid()} has no account on this system, and OpenSSH needs a user name",
             hint=f"have root add it: echo '{line}' >> /etc/passwd",
         )
 

@@ -18,7 +18,7 @@ from pommel.errors import ConfigError, NotPermitted
 from pommel.settings import ConfigFile
 
 FILE_NAME = "pommel.toml"
-_OTHER = "move it out of the way, or name another: POMMEL_CONFIG=FILE"
+_OTHER = "move it away, or use another file: POMMEL_CONFIG=FILE"
 _PIN = {
     "url": "an address that git can fetch from",
     "commit": "a whole commit id",
@@ -37,7 +37,7 @@ def find_file(start: Path, env: Mapping[str, str]) -> Path | None:
     if named := env.get("POMMEL_CONFIG"):
         path = start / account.expand(named)  # absolute: machines remember it
         if not path.exists():
-            raise ConfigError(f"POMMEL_CONFIG names {path}, and there is no such file")
+            raise ConfigError(f"POMMEL_CONFIG names {path}, but there is no such file")
         return path
     for folder in (start, *start.parents):
         if os.path.lexists(folder / FILE_NAME):
@@ -68,11 +68,11 @@ def read_file(path: Path | None) -> ConfigFile:
         if key not in ("machine", "upstream"):
             raise ConfigError(
                 f"{path}:{_line_of_table(text, key)}: unknown table or key {key!r}",
-                hint="machines stand in tables called [machine.NAME], the upstream's pin in [upstream]",
+                hint="put machines in tables called [machine.NAME], and the upstream's pin in [upstream]",
             )
     machines = document.get("machine", {})
     if not isinstance(machines, dict) or not all(isinstance(table, dict) for table in machines.values()):
-        raise ConfigError(f"{path}: `machine` must hold tables", hint="write [machine.NAME]")
+        raise ConfigError(f"{path}: `machine` must contain tables", hint="write [machine.NAME]")
     return ConfigFile(path, text, machines, _upstream(path, text, document.get("upstream", {})))
 
 

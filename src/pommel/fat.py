@@ -169,7 +169,7 @@ def _check_name(part: str, name: str) -> None:
 def _size(name: str, content: Path | bytes) -> int:
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     if not isinstance(content, bytes) and not content.is_file():
-        raise BuildError(f"{content} is no file")
+        raise BuildError(f"{content} is not a file")
     if size > _FILE_MAX:
         raise BuildError(f"{name} has {size} bytes, and a file on FAT has less than 4 GiB")
     return size
@@ -192,7 +192,7 @@ def _check_room(folder: Path, content: int, size: int) -> None:
         disk = next(path for path in (folder, *folder.parents) if path.is_mount())  # `folder` may be a passing one
         raise BuildError(
             f"{disk} has {free // _MIB} MiB left, and {-(-needed // _MIB)} MiB are needed",
-            hint=f"make room there (df -h {disk})",
+            hint=f"free some space there (df -h {disk})",
         )
 
 

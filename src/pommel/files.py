@@ -65,7 +65,9 @@ def put_in_place(aside: Path, target: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         kind = stat.S_IFMT(target.stat().st_mode)
         if kind not in (stat.S_IFREG, stat.S_IFDIR):
-            raise FileExistsError(errno.EEXIST, "it is a device, a pipe or a socket, and is not replaced", str(target))
+            raise FileExistsError(
+                errno.EEXIST, "it is a device, a pipe or a socket, so it is not replaced", str(target)
+            )
     aside.replace(target)
     fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -22,4 +22,4 @@ def missing(failure: OSError, host: str) -> PommelError | None:
         return None
     if host in _MEND:
         return NotPermitted(f"this host has no {host}: its loopback device is down or without it", hint=_MEND[host])
-    return UsageError(f"{host} is no address of this host", hint="ip -brief address shows those that are")
+    return UsageError(f"{host} is not an address of this host", hint="ip -brief address shows those that are")

@@ -46,7 +46,7 @@ def here() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError as gone:
-        raise StateError("the current folder has been deleted", hint="go to one that is there: cd") from gone
+        raise StateError("the current folder has been deleted", hint="go to an existing folder: cd") from gone
 
 
 def check_name(name: str) -> str:

@@ -73,8 +73,8 @@ def must_be_ours(path: Path) -> None:
         if found.st_uid not in (os.geteuid(), 0):
             raise NotPermitted(
                 f"{path} belongs to uid {found.st_uid}, not to you (uid {os.geteuid()}), and is not used",
-                hint=f"look at it; if it is to be yours: sudo chown -R -H {os.geteuid()} {shlex.quote(str(path))}; "
-                "else move it away, or set POMMEL_HOME to another folder",
+                hint=f"check it; to make it yours: sudo chown -R -H {os.geteuid()} {shlex.quote(str(path))}; else "
+                "move it away, or set POMMEL_HOME to another folder",
             )
 
 
@@ -95,7 +95,7 @@ def close_tree(top: Path) -> None:
             if not path.is_symlink():
                 must_be_ours(path)
             elif path.lstat().st_uid not in (os.geteuid(), 0):
-                raise NotPermitted(f"the link {path} belongs to another user", hint=f"look at it, then: rm {path}")
+                raise NotPermitted(f"the link {path} belongs to another user", hint=f"check it, then: rm {path}")
     except NotPermitted:
         top.chmod(before)
         raise

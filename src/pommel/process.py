@@ -293,7 +293,7 @@ class Detached:
 def _must_be(folder: Path | None) -> None:
     """A program that is there is not to be blamed for the folder it was to start in."""
     if folder is not None and not folder.is_dir():
-        raise StateError(f"{folder} has been deleted, or is no folder", hint="go to one that is there: cd")
+        raise StateError(f"{folder} has been deleted, or is not a folder", hint="go to an existing folder: cd")
 
 
 def end_group(pid: int, how: signal.Signals) -> None:

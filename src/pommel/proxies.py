@@ -128,13 +128,13 @@ def refusal(status: int, proxy: Proxy) -> str:
         phrase = f" {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = ""
-    return f"the proxy {proxy} does not let us through: status {status}{phrase}"
+    return f"the proxy {proxy} refuses the connection: status {status}{phrase}"
 
 
 def hint(url: str, proxy: Proxy) -> str:
     """What to type about a proxy that does not lead to `url`."""
     host = urlsplit(url).hostname
-    return f"look at {proxy.variable} (http://USER:PASSWORD@HOST:PORT); to go there without it: export no_proxy={host}"
+    return f"check {proxy.variable} (http://USER:PASSWORD@HOST:PORT); to connect without it: export no_proxy={host}"
 
 
 def _said(env: Mapping[str, str], name: str) -> tuple[str, str] | None:

@@ -125,7 +125,7 @@ def parse_flags(raw: Any) -> tuple[str, ...]:
     if not isinstance(words, list | tuple) or not all(
         isinstance(word, str) and re.fullmatch(r"[+-][a-z0-9._-]+", word) for word in words
     ):
-        raise ValueError('CPU flags with a sign each, such as ["+avx2", "-hle"]')
+        raise ValueError('CPU flags, each with a sign, such as ["+avx2", "-hle"]')
     return tuple(words)
 
 

@@ -95,7 +95,7 @@ def make_private(directory: Path) -> None:
     top = _own_tmp()
     for folder in (top, directory) if directory.is_relative_to(top) else (directory,):
         or_shorter = "; or set POMMEL_HOME to a shorter path" * (folder == top)
-        private.make_strict(folder, hint=f"look at it, then: rm -r {folder}{or_shorter}")
+        private.make_strict(folder, hint=f"check it, then: rm -r {folder}{or_shorter}")
 
 
 def check_length(folder: Path, longest: int) -> None:

@@ -119,7 +119,7 @@ def parse_address(text: str) -> SshAddress:
         # What begins with a dash would be an option to ssh.
         if not host.startswith("-") and not (user or "").startswith("-") and (port or 0) <= _PORT_MAX:
             return SshAddress(host, user, port)
-    raise UsageError(f"{text!r} names no SSH host", hint="write it as HOST, USER@HOST or USER@HOST:PORT")
+    raise UsageError(f"{text!r} is not an SSH host", hint="write it as HOST, USER@HOST or USER@HOST:PORT")
 
 
 def address_argv(
@@ -205,7 +205,7 @@ def host_block(
     lines = [f"    {key} {_quoted(value)}\n" for key, value in pairs.items()]
     if clear_forwards:
         lines.append(
-            "    # Your configuration forwards ports for every host. For -L, -R and -D: -o ClearAllForwardings=no\n"
+            "    # Your configuration forwards ports for every host. To use -L, -R and -D: -o ClearAllForwardings=no\n"
         )
         lines.append("    ClearAllForwardings yes\n")
     return "".join([f"Host {alias}\n", *lines])

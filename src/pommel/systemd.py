@@ -23,7 +23,7 @@ def quoted(word: str) -> str:
     if any((ord(char) < 0x20 and char not in _ESCAPES) or char == "\x7f" for char in word):
         raise UsageError(f"a unit file cannot hold the control characters in {word!r}")
     if any("\ud800" <= char <= "\udfff" for char in word):
-        raise UsageError(f"a unit file cannot hold {word!r}, which is no text")
+        raise UsageError(f"a unit file cannot hold {word!r}, which is not text")
     return '"' + literal("".join(_ESCAPES.get(char, char) for char in word)) + '"'
 
 

@@ -63,7 +63,7 @@ def read_bytes(
         mode = os.fstat(fd).st_mode
         if (what := _kind(mode)) is not None and not (pipes and stat.S_ISFIFO(mode)):
             os.close(fd)
-            raise error(f"{path} is {what}, and a file is needed", hint=hint or _AWAY)
+            raise error(f"{path} is {what}, but a file is needed", hint=hint or _AWAY)
         os.set_blocking(fd, True)
         with os.fdopen(fd, "rb") as file:
             data = file.read(most + 1)
@@ -72,7 +72,7 @@ def read_bytes(
     except OSError as failure:
         raise error(f"{path} cannot be read: {failure.strerror}", hint=_may(path, failure) or hint) from failure
     if len(data) > most:
-        raise error(f"{path} has more than {_size(most)}, which is too large to be one", hint=hint)
+        raise error(f"{path} has more than {_size(most)}, which is too large", hint=hint)
     return data
 
 
@@ -93,7 +93,10 @@ def decode(data: bytes, path: Path, *, error: type[PommelError] = ConfigError, h
         raise error(told + (f"; it looks like {was}" if was else ""), hint=hint or _converted(path, was)) from failure
     if "\0" in text:
         was = _looks_like(data)
-        told = f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte, which no text has"
+        told = (
+            f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte, which is not allowed in "
+            "a text file"
+        )
         raise error(told + (f"; it looks like {was}" if was else ""), hint=hint or _converted(path, was))
     return text
 
@@ -106,7 +109,7 @@ def unmarked(data: bytes, path: Path) -> str | None:
     return f"iconv -f {coding[:6].upper()} -t UTF-8 {shlex.quote(str(path))} > NEW" if coding else None
 
 
-_AWAY = "move it out of the way, or name the file that you mean"
+_AWAY = "move it away, or give the right file"
 
 
 def _kind(mode: int) -> str | None:
@@ -116,7 +119,7 @@ def _kind(mode: int) -> str | None:
 
 def _may(path: Path, failure: OSError) -> str | None:
     if isinstance(failure, PermissionError) and os.path.lexists(path):
-        return f"ls -l {shlex.quote(str(path))} says who may"
+        return f"ls -l {shlex.quote(str(path))} shows who has permission"
     return None
 
 
@@ -130,7 +133,7 @@ def _looks_like(data: bytes) -> str | None:
 
 def _converted(path: Path, was: str | None) -> str:
     if was is None:
-        return "write it anew in a text editor, as UTF-8"
+        return "write it again in a text editor, as UTF-8"
     return f"save it as UTF-8: iconv -f {was} -t UTF-8 {shlex.quote(str(path))} > NEW"
 
 

@@ -61,9 +61,9 @@ def must(path: Path, what: str, *, named: Path | None = None) -> None:
     if (found := doubt(path)) is None or is_trusted(path):
         return
     where = "" if found.path == path else f"{found.path} "
-    mended = f"mend it: {found.mend}; or, " if found.mend else ""
+    mended = f"fix it: {found.mend}; or, " if found.mend else ""
     raise TrustError(
-        f"{what} {path} is not used: {where or 'it '}{found.why}, and it decides what is run as you",
+        f"{what} {path} is not used: {where or 'it '}{found.why}, and it decides what runs as your user",
         hint=f"{mended}if you trust it: pommel trust {shlex.quote(str(named or path))}",
         path=path,
     )
@@ -119,7 +119,9 @@ def trusted() -> Trusted:
     except FileNotFoundError:
         return Trusted()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as failure:
-        raise ConfigError(f"{store} cannot be read: {failure}", hint=f"rm {store}; then trust again") from None
+        raise ConfigError(
+            f"{store} cannot be read: {failure}", hint=f"rm {store}, then trust the files again"
+        ) from None
     if (wrong := doubt(store)) is not None:
         raise ConfigError(f"{store} is not used: {wrong.path} {wrong.why}", hint=wrong.mend)
     return found

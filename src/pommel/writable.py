@@ -32,8 +32,8 @@ def must_take(folder: Path, *, room_bytes: int = LEAST_BYTES, hint: str = _ELSEW
     free = shutil.disk_usage(there).free
     if free < room_bytes:
         raise BuildError(
-            f"the disk is full: {there} has {free // _MIB} MiB left, and {-(-room_bytes // _MIB)} MiB are needed",
-            hint=f"make room there (df -h {there}), or set POMMEL_HOME to a larger disk",
+            f"the disk is full: {there} has {free // _MIB} MiB left, but {-(-room_bytes // _MIB)} MiB are needed",
+            hint=f"free some space there (df -h {there}), or set POMMEL_HOME to a folder on a larger disk",
         )
 
 
@@ -44,13 +44,13 @@ def why_not(path: Path) -> str | None:
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return "its file system is mounted read-only"
     owner = path.stat().st_uid
-    return "its mode forbids it" if owner == os.geteuid() else f"it belongs to {_name(owner)}"
+    return "its mode does not allow it" if owner == os.geteuid() else f"it belongs to {_name(owner)}"
 
 
 def take_it(path: Path) -> str:
     """What makes a folder of Pommel's own this user's again, as one has to be after a `sudo pommel`."""
     typed = shlex.quote(str(path))
-    return f"if it is to be yours: sudo chown -R {os.geteuid()} {typed}; if it is read-only: findmnt -T {typed}"
+    return f"to make it yours: sudo chown -R {os.geteuid()} {typed}; if it is read-only: findmnt -T {typed}"
 
 
 def _name(uid: int) -> str:

@@ -43,7 +43,7 @@ def test_a_qcow2_disk_goes_before_a_raw_one() -> None:
 
 def test_what_it_is_not() -> None:
     assert not dockur.is_one(frozenset({"data.img"})) and not dockur.is_one(frozenset({"macos.id"}))
-    with pytest.raises(StateError, match="names no disk"):
+    with pytest.raises(StateError, match="contains no disk"):
         dockur.machine("/s", frozenset({"macos.id"}), {})
-    with pytest.raises(UsageError, match=r"macos.mac: 'x' is no MAC address"):
+    with pytest.raises(UsageError, match=r"macos.mac: 'x' is not a MAC address"):
         dockur.machine("/s", NAMES, {"macos.mac": "x\n"})

@@ -86,14 +86,14 @@ def test_units_of_memory(unit: str, number: int, size: str) -> None:
     ("text", "error", "said"),
     [
         ("<!DOCTYPE d [<!ENTITY a 'b'>]>" + DOMAIN, UsageError, "x has a document type"),
-        ("<a>" * 70, UsageError, "nested deeper"),
+        ("<a>" * 70, UsageError, "nested too deeply"),
         ("<network/>", UsageError, "x is <network>, no libvirt domain"),
-        ("no xml", UsageError, "x is no XML"),
-        ("<domain/>", StateError, "x names no disk of a Mac"),
+        ("no xml", UsageError, "x is not XML"),
+        ("<domain/>", StateError, "x contains no disk of a Mac"),
         (DOMAIN.replace("8388608", "lots"), UsageError, "memory is 'lots', no number"),
         (DOMAIN.replace("unit='KiB'>8", "unit='cups'>8"), UsageError, "the unit 'cups'"),
-        (DOMAIN.replace("2aca0dd6", "x"), UsageError, "is no UUID"),
-        (" " * (libvirt.TEXT_MAX + 1), UsageError, "larger than any domain"),
+        (DOMAIN.replace("2aca0dd6", "x"), UsageError, "is not a UUID"),
+        (" " * (libvirt.TEXT_MAX + 1), UsageError, "too large for a domain"),
     ],
 )
 def test_what_cannot_be_read_says_why(text: str, error: type[PommelError], said: str) -> None:

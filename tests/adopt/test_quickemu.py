@@ -45,22 +45,22 @@ def test_what_people_add() -> None:
     assert {key: taken.value for key, taken in found.settings.items()} == {"memory": "8G", "threads": 4}
     assert found.facts["mac"].value == "52:54:00:aa:bb:cc"
     assert found.warnings == (
-        "port_forwards = 8123:8123 of quickemu is not taken over",
-        "network = br0 of quickemu is not taken over",
+        "port_forwards = 8123:8123 of quickemu is not adopted",
+        "network = br0 of quickemu is not adopted",
     )
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("disk_img=$HOME/disk.qcow2", "x.conf:1: '$HOME/disk.qcow2' takes a shell to compute"),
-        ('ram="$(free -g)"', "x.conf:1: '\"$(free -g)\"' takes a shell to compute"),
-        ("a=`id`", "takes a shell to compute"),
-        ("rm -rf /", "x.conf:1: 'rm -rf /' is no assignment"),
+        ("disk_img=$HOME/disk.qcow2", "x.conf:1: '$HOME/disk.qcow2' needs a shell to compute"),
+        ('ram="$(free -g)"', "x.conf:1: '\"$(free -g)\"' needs a shell to compute"),
+        ("a=`id`", "needs a shell to compute"),
+        ("rm -rf /", "x.conf:1: 'rm -rf /' is not an assignment"),
         ("a=1 touch x", "is more than a value"),
         ("a=1; touch x", "is more than a value"),
         ("a='open", "cannot be read"),
-        ("if true; then", "is no assignment"),
+        ("if true; then", "is not an assignment"),
     ],
 )
 def test_nothing_is_executed_and_what_would_be_is_refused(line: str, said: str) -> None:
@@ -72,9 +72,9 @@ def test_nothing_is_executed_and_what_would_be_is_refused(line: str, said: str) 
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [
-        ("guest_os=windows\ndisk_img=a", UsageError, "x is for windows, and only machines with macOS can be adopted"),
+        ("guest_os=windows\ndisk_img=a", UsageError, "x is for windows, but only machines with macOS can be adopted"),
         ("disk_img=a", UsageError, "x is for linux"),
-        ("guest_os=macos", StateError, "x names no disk of a Mac"),
+        ("guest_os=macos", StateError, "x contains no disk of a Mac"),
         ("guest_os=macos\ndisk_img=a\nram=much", UsageError, "ram is 'much', no size such as 8G"),
         ("guest_os=macos\ndisk_img=a\ncpu_cores=all", UsageError, "cpu_cores is 'all', no number"),
     ],

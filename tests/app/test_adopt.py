@@ -84,7 +84,7 @@ def test_in_place_leaves_the_disk_and_its_script(workspace: Workspace, folder: P
     disks.resize("mac", 32 << 20, workspace=workspace)
     disks.compact("mac", workspace=workspace)
     assert own.is_symlink() and disk.info(folder / "mac_hdd_ng.img").virtual_bytes == 32 << 20
-    with pytest.raises(StateError, match="is the disk of the machine mac already"):
+    with pytest.raises(StateError, match="is already the disk of the machine mac"):
         adopt.adopt(folder, name="other", mode="in-place", workspace=workspace)
     machines.delete("mac", workspace=workspace)
     assert (folder / "mac_hdd_ng.img").is_file() and not workspace.paths("mac").directory.exists()
@@ -203,14 +203,14 @@ def test_a_bare_disk_over_another_is_flattened_or_stays(workspace: Workspace, ro
     set_count(base, 3)
     top = root / "top.qcow2"
     disk.create(top, backing=base)
-    with pytest.raises(StateError, match=r"lies over .*base.qcow2, and would not find it"):
+    with pytest.raises(StateError, match=r"needs the backing file .*base.qcow2, and could not find it"):
         adopt.adopt(top, mode="move", workspace=workspace)
     adopt.adopt(top, name="flat", workspace=workspace)
     assert disk.info(workspace.paths("flat").disk).backing is None and count_on_disk(workspace.paths("flat").disk) == 3
     adopt.adopt(top, name="there", mode="in-place", workspace=workspace)
     assert count_on_disk(workspace.paths("there").disk) == 3
     base.rename(root / "gone.qcow2")
-    with pytest.raises(StateError, match=r"lies over .*base.qcow2, which is not there"):
+    with pytest.raises(StateError, match=r"needs the backing file .*base.qcow2, which does not exist"):
         adopt.adopt(top, name="x", workspace=workspace)
 
 
@@ -218,7 +218,7 @@ def test_a_bare_disk_over_another_is_flattened_or_stays(workspace: Workspace, ro
 def test_other_formats_are_converted_and_otherwise_refused(workspace: Workspace, root: Path, kind: str) -> None:
     source = root / f"mac.{kind}"
     disk.qemu_img("convert", "-O", kind, str(make_disk(root / "x.qcow2")), str(source))
-    with pytest.raises(StateError, match=f"is {kind}, and a machine's disk is qcow2 or raw"):
+    with pytest.raises(StateError, match=f"is {kind}, but a machine's disk must be qcow2 or raw"):
         adopt.adopt(source, mode="in-place", workspace=workspace)
     made = adopt.adopt(source, workspace=workspace)
     assert disk.info(workspace.paths(made.name).disk).format == "qcow2"
@@ -238,14 +238,14 @@ def test_what_cannot_be_adopted_says_why(workspace: Workspace, root: Path, folde
     (root / "w.conf").write_text("guest_os=windows\ndisk_img=a\n")
     for path, error, said in (
         (root / "nothing", StateError, "there is no"),
-        (root / "empty", StateError, "is nothing that is known"),
-        (root / "a.iso", StateError, "is no disk of an installed Mac"),
+        (root / "empty", StateError, "is not a known kind of folder"),
+        (root / "a.iso", StateError, "is not the disk of an installed Mac"),
         (root / "w.conf", UsageError, "is for windows"),
     ):
         with pytest.raises(error, match=said):
             adopt.adopt(path, workspace=workspace)
     (folder / "mac_hdd_ng.img").unlink()
-    with pytest.raises(StateError, match=r"names the disk .*mac_hdd_ng.img, and there is no such file"):
+    with pytest.raises(StateError, match=r"names the disk .*mac_hdd_ng.img, but there is no such file"):
         adopt.adopt(folder, workspace=workspace)
 
 

@@ -206,7 +206,7 @@ def test_killed_at_any_step_earlier_points_are_whole(made: tuple[World, str], ta
             assert here.run(["restore", str(target), "--check", "--at", at]).status == 0, (step, said(here))
         assert here.run(["backup", name]).status == 0, (step, said(here))
         for each in half:
-            assert f"cut off is removed: {each[1:-5]}" in said(here)
+            assert f"incomplete backup is removed: {each[1:-5]}" in said(here)
         assert not [*(target / name).glob(".*.part"), *(target / name).glob(".*.gone")], step
         assert judge.orphans(here) == []
     if running:
@@ -264,7 +264,7 @@ def test_what_was_changed_on_the_target_is_named_and_not_restored(made: tuple[Wo
 
     def refused(word: str, at: str = second) -> None:
         assert here.run(["restore", str(target), "--as", "f", "--at", at]).status == 1
-        assert word in said(here) and "hint: choose an earlier one" in said(here), said(here)
+        assert word in said(here) and "hint: choose an earlier backup" in said(here), said(here)
         assert not here.machine("f").directory.exists()
 
     disk.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -294,7 +294,7 @@ def test_the_target(made: tuple[World, str], target: Path) -> None:
         assert here.run(["backup", name, str(folder)]).status == 3 and word in said(here)
     (target / name).mkdir()
     (target / name / "mine").write_text("mine")
-    assert here.run(["backup", name, str(target)]).status == 3 and "something else" in said(here)
+    assert here.run(["backup", name, str(target)]).status == 3 and "other files" in said(here)
     (target / name / "mine").unlink()
     folder = backup_manifest.Folder("0" * 16, name, "a0b1c2d3-0000-4000-8000-000000000000")
     (target / name / backup_store.FOLDER).write_text(backup_manifest.render_folder(folder))
@@ -335,7 +335,7 @@ def test_a_disk_used_where_it_lies_is_read_only_and_copied_whole(made: tuple[Wor
         for _ in range(2):
             assert here.run(["backup", "d", str(target)]).status == 0, said(here)
             assert (own / "disk.qcow2").read_bytes() == before
-        assert "it cannot remember what has changed" in said(here) and "what has changed since" not in said(here)
+        assert "changes cannot be recorded" in said(here) and "only the changes since" not in said(here)
         new = restored(here, target)
         assert not new.disk.is_symlink()
         run(["qemu-img", "compare", "-q", "-f", "qcow2", "-F", "qcow2", own / "disk.qcow2", new.disk])
@@ -377,7 +377,7 @@ def test_settings_of_a_backup_that_name_programs_are_not_taken(made: tuple[World
     (here.cwd / "pommel.toml").rename(here.cwd / "away")
     try:
         assert here.run(["restore", str(target), "--as", "f"]).status == 0, said(here)
-        assert "not taken from a backup: qemu, qemu_args, vfio" in said(here)
+        assert "not restored from a backup: qemu, qemu_args, vfio" in said(here)
         assert (record.load(here.machine("f").record).settings or {}).get("memory") == "32M"
     finally:
         (here.cwd / "away").rename(here.cwd / "pommel.toml")

@@ -118,7 +118,7 @@ def test_a_machines_unit(box: Shell) -> None:
     assert command[-2:] == ["stop", "mac"]
     done = bare(command, env)
     assert done.returncode in (0, 3) and "mac" in done.stderr, done.stderr
-    assert "no machine" not in done.stderr and "has not been made" not in done.stderr
+    assert "no machine" not in done.stderr and "has not been created" not in done.stderr
     same_machines(box, command[:-2], env)
     assert env["POMMEL_CONFIG"] == str(box.cwd / "other.toml") and env["POMMEL_STOP_TIMEOUT"] == "7"
     assert env["https_proxy"] == "http://ann:hunter22@p:3128" and env["no_proxy"] == "10.0.0.0/8, localhost"
@@ -198,5 +198,5 @@ def test_path_is_carried_where_it_alone_finds_a_program(tmp_path: Path) -> None:
 
 def test_what_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
     for variable in ("XDG_CONFIG_HOME", "POMMEL_CPU", "https_proxy", "PATH"):
-        with pytest.raises(UsageError, match=f"{variable} is no text"):
+        with pytest.raises(UsageError, match=f"{variable} is not valid text"):
             carried.to_unit(workspace(tmp_path, **{variable: "/a\udcff"}))

@@ -145,5 +145,5 @@ async def test_a_guest_without_lists_of_files_says_so(
 ) -> None:
     (tmp_path / "bin" / "xclip").unlink()
     copy_files(host_clip, tree)
-    with alive(workspace), pytest.raises(StateError, match="takes no files"):
+    with alive(workspace), pytest.raises(StateError, match="accepts no files"):
         await push(workspace, trial(workspace), ClipOptions())

@@ -84,7 +84,7 @@ async def test_it_syncs_takes_orders_and_leaves_nothing(
             assert await asyncio.to_thread(clip.history_text, trial(workspace), 1) == "lost\n\n"
             with pytest.raises(UsageError, match="no copy 2"):
                 await order(workspace, do="history", entry=2)
-            with pytest.raises(UsageError, match="no order 'dance'"):
+            with pytest.raises(UsageError, match="does not know the command 'dance'"):
                 await order(workspace, do="dance")
             assert b"from the host" not in paths.record.read_bytes()
             assert paths.shared.is_socket(), "its ssh lets further sessions in"

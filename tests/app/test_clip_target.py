@@ -57,14 +57,14 @@ def test_a_hosts_name_is_no_path_and_no_unit_of_another(workspace: Workspace) ->
 
 
 def test_a_machine_by_name_or_the_only_one_or_the_one_that_runs(workspace: Workspace) -> None:
-    with pytest.raises(StateError, match="sonoma has not been made yet"):
+    with pytest.raises(StateError, match="sonoma has not been created yet"):
         find_guest(workspace, None)
     make(workspace, "trial")
     assert find_guest(workspace, None).label == usual_machine(workspace) == "trial"
     make(workspace, "sonoma")
     with pytest.raises(UsageError, match="which machine") as refusal:
         find_guest(workspace, None)
-    assert refusal.value.hint == "name one of sonoma, trial"
+    assert refusal.value.hint == "give the name of one: sonoma, trial"
     with locks.hold(workspace.paths("sonoma").pidfile, busy=""):
         assert find_guest(workspace, None).key_hint == "pommel ssh sonoma --copy-id"
     with pytest.raises(UsageError, match="not both"):

@@ -110,7 +110,7 @@ def test_only_what_a_rest_took_is_given_back(guest: Callable[..., Guest]) -> Non
         there.shift(shift)
         found = there.talk(lost_s=60)
         assert there.was_set() is touched and bool(found.why) is not touched
-    assert "left as it was" in (there.shift(-1e8), there.talk(lost_s=60))[1].why
+    assert "was not changed" in (there.shift(-1e8), there.talk(lost_s=60))[1].why
     assert not there.talk(lost_s=None).off, "by hand it is set whatever it shows"
 
 
@@ -119,7 +119,7 @@ def test_who_may_not_set_it_is_told_so(guest: Callable[..., Guest]) -> None:
     there.shift(-60)
     found = there.talk()
     assert found.off and found.after_s is None and not there.was_set()
-    assert found.why == "setting it takes root in the guest (sudo: a password is required)"
+    assert found.why == "setting the clock needs root in the guest (sudo: a password is required)"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def sleeps(paths: MachinePaths, workspace: Workspace) -> None:
 
 
 BASE_KEEPS: dict[str, Callable[[Workspace], object]] = {
-    "put back to a snapshot": lambda w: snapshots.load("trial", "old", workspace=w),
+    "restored from a snapshot": lambda w: snapshots.load("trial", "old", workspace=w),
     "resized": lambda w: disks.resize("trial", 16 << 20, workspace=w),
     "compacted": lambda w: disks.compact("trial", workspace=w),
     "renamed": lambda w: clones.rename("trial", "other", workspace=w),
@@ -87,7 +87,7 @@ def test_a_linked_clone_made_before_the_lock_is_had_counts(
     assert count_on_disk(workspace.paths("c1").disk) == 2
 
 
-@pytest.mark.parametrize("done", ["put back to a snapshot", "resized", "compacted", "started"])
+@pytest.mark.parametrize("done", ["restored from a snapshot", "resized", "compacted", "started"])
 def test_a_machine_made_golden_before_the_lock_is_had_is_golden(
     workspace: Workspace, base: MachinePaths, done: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +108,7 @@ def test_no_linked_clone_is_made_while_its_base_is_worked_on(workspace: Workspac
     """
     with pommel(code, base, stdin=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdin is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(BusyError, match=f"at work on trial .pid {other.pid}"):
+        with pytest.raises(BusyError, match=f"working on trial .pid {other.pid}"):
             clones.clone("trial", "c1", linked=True, workspace=workspace)
         assert not workspace.paths("c1").directory.exists()
         assert finish(other)[0] == 0
@@ -116,7 +116,7 @@ def test_no_linked_clone_is_made_while_its_base_is_worked_on(workspace: Workspac
 
 
 MEMORY_FORBIDS: dict[str, Callable[[Workspace], object]] = {
-    "put back to a snapshot": lambda w: snapshots.load("trial", "any", workspace=w),
+    "restored from a snapshot": lambda w: snapshots.load("trial", "any", workspace=w),
     "resized": lambda w: disks.resize("trial", 16 << 20, workspace=w),
     "compacted": lambda w: disks.compact("trial", workspace=w),
     "given another disk": lambda w: disks.add("trial", "more", 1 << 20, workspace=w),
@@ -148,7 +148,7 @@ def test_a_sleeping_machine_keeps_its_record_from_a_word_for_another_start(
     workspace: Workspace, base: MachinePaths
 ) -> None:
     sleeps(base, workspace)
-    with pytest.raises(StateError, match="would wake up as it was"):
+    with pytest.raises(StateError, match="would wake in its saved state"):
         power.start("trial", installed=True, workspace=workspace)
     assert record.load(base.record).installed is None
 

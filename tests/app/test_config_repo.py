@@ -56,9 +56,9 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "repo").mkdir()
     (tmp_path / "repo" / "patches").write_text("")
-    with pytest.raises(StateError, match="is no folder"):
+    with pytest.raises(StateError, match="is not a folder"):
         config_repo.init(tmp_path / "file")
-    with pytest.raises(StateError, match="patches is there and is no folder"):
+    with pytest.raises(StateError, match="patches exists and is not a folder"):
         config_repo.init(tmp_path / "repo")
     with pytest.raises(UsageError, match="no macOS called 'leopard'"):
         config_repo.init(tmp_path / "x", macos="leopard")

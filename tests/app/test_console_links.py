@@ -104,7 +104,7 @@ async def test_a_console_that_does_not_answer_is_told(workspace: Workspace) -> N
     async with open_console(paths) as server:
         await server.stop()
         status, said = await asyncio.to_thread(cli, "m", "--new-token")
-    assert (status, "the console of m made no new link" in said) == (1, True)
+    assert (status, "the console of m created no new link" in said) == (1, True)
 
 
 async def test_who_looks_on(workspace: Workspace) -> None:
@@ -112,7 +112,7 @@ async def test_who_looks_on(workspace: Workspace) -> None:
     assert (status, said) == (3, "no console of m is open")
     paths = workspace.paths("m")
     async with open_console(paths) as server:
-        assert cli("m", "--who") == (0, "m: nobody looks on\n")
+        assert cli("m", "--who") == (0, "m: no viewers\n")
         looks = {**a_pass(server, view_only=True)}
         async with (
             connect(server.ws, user_agent_header="Mozilla/5.0 (X11; Linux) Firefox/140.0") as one,
@@ -144,10 +144,10 @@ async def test_the_link_to_look_by_is_printed(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--who", "--stop"], "are two things"),
-        (["--new-token", "--who"], "are two things"),
-        (["--who", "--view-only"], "goes with no"),
-        (["--new-token", "--port", "9000"], "goes with no"),
+        (["--who", "--stop"], "cannot be used together"),
+        (["--new-token", "--who"], "cannot be used together"),
+        (["--who", "--view-only"], "cannot be used with"),
+        (["--new-token", "--port", "9000"], "cannot be used with"),
     ],
 )
 async def test_what_does_not_go_together_is_refused(workspace: Workspace, words: list[str], said: str) -> None:

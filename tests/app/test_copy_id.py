@@ -73,9 +73,9 @@ def test_real_keys_are_read_and_a_private_one_goes_nowhere(tmp_path: Path) -> No
     for kind in ("ed25519", "rsa", "ecdsa"):
         process.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "a b", "-f", tmp_path / kind])
         assert read_public(tmp_path / f"{kind}.pub").comment == "a b"
-        with pytest.raises(UsageError, match="is a private key, which goes nowhere") as refusal:
+        with pytest.raises(UsageError, match="is a private key, which must not be copied") as refusal:
             read_public(tmp_path / kind)
-        assert refusal.value.hint == f"name the public one: {tmp_path / kind}.pub"
+        assert refusal.value.hint == f"give the public key: {tmp_path / kind}.pub"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_real_keys_are_read_and_a_private_one_goes_nowhere(tmp_path: Path) -> No
 def test_what_is_no_key(tmp_path: Path, text: str) -> None:
     path = tmp_path / "k.pub"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is no public key"):
+    with pytest.raises(UsageError, match="is not an OpenSSH public key"):
         read_public(path)
     with pytest.raises(UsageError, match="cannot be read"):
         read_public(tmp_path / "none.pub")
@@ -107,6 +107,6 @@ def test_over_a_real_sshd(posix_guest: Sshd, tmp_path: Path, display: str, guest
             ["ssh", "-O", "exit", "-o", f"ControlPath={workspace.paths('trial').runtime}/ssh", "x"], check=False
         )
         (posix_guest.root / "authorized").write_text("")
-        with pytest.raises(PommelError, match="trial lets nobody in as") as refusal:
+        with pytest.raises(PommelError, match="trial allows no login as") as refusal:
             copy_id(workspace, "trial")
         assert "Remote Login" in (refusal.value.hint or "")

@@ -54,11 +54,11 @@ async def test_it_is_empty_only_when_it_is(
         await copied(clipboard, host_clip, data.getvalue(), f"image/{kind.lower()}")
         with Image.open(io.BytesIO((await clipboard.get()).png or b"")) as png:
             assert (png.format, png.size) == ("PNG", (8, 4)), kind
-    stays = "what is on the session's clipboard stays there: "
+    stays = "the session's clipboard is not copied: "
     for data, target, why in (
-        (b"x", "application/x-thing", "of no kind that the other side knows (application/x-thing)"),
+        (b"x", "application/x-thing", "of a kind that the other side does not know (application/x-thing)"),
         (b"\xffno picture", "image/webp", "a picture that cannot be read (image/webp)"),
-        (b"{\\rtf1}", "text/rtf", "of no kind that the other side knows (text/rtf)"),
+        (b"{\\rtf1}", "text/rtf", "of a kind that the other side does not know (text/rtf)"),
         (b"x" * (65 << 20), "UTF8_STRING", "too large"),
     ):
         await copied(clipboard, host_clip, data, target)
@@ -68,9 +68,9 @@ async def test_it_is_empty_only_when_it_is(
     assert len((await clipboard.get()).text or "") == 20 << 20
     async with program(display, {}, lists=False):
         await until(lambda: clipboard.state().copies == 11)
-        assert await told(clipboard) == f"{stays}its program refused to hand it over"
+        assert await told(clipboard) == f"{stays}its program refused to send it"
     await until(lambda: clipboard.state().copies == 12)
-    assert await told(clipboard) == "the session's clipboard is empty: the program that had copied has ended"
+    assert await told(clipboard) == "the session's clipboard is empty: the program that had copied it has ended"
     monkeypatch.setattr(host_x11, "_STEP_S", 0.5)
     silence = asyncio.Event()
 
@@ -127,7 +127,7 @@ async def test_files_are_those_that_the_clipboard_names(
         ClipFile("größe.bin", 700_000),
         ClipFile("link", 700_000),
         ClipFile("folder", folder=True),
-        ClipFile("fifo", why="neither a file nor a folder"),
+        ClipFile("fifo", why="it is neither a file nor a folder"),
         ClipFile("odd\ufffd\ufffdname", 0),
         ClipFile("gone", why="No such file or directory"),
     )
@@ -151,9 +151,9 @@ async def test_files_are_those_that_the_clipboard_names(
     # What has become something else since is not read either.
     (tmp_path / "größe.bin").unlink()
     os.mkfifo(tmp_path / "größe.bin")
-    with pytest.raises(FilesError, match="neither a file nor a folder"):
+    with pytest.raises(FilesError, match="it is neither a file nor a folder"):
         await read(clipboard, clip.copies, 0)
     await copied(clipboard, host_clip, b"copy\n" + uris.split(b"\r\n")[4], "x-special/gnome-copied-files")
     assert (await clipboard.get()).files == (clip.files[4],)
-    with pytest.raises(StateError, match="no such file any more"):
+    with pytest.raises(StateError, match="no longer has this file"):
         await read(clipboard, clip.copies, 4)

@@ -61,7 +61,7 @@ def test_not_yet(case: Case, signs: Signs) -> None:
     [
         (Case(Until.SCREEN), Signs(TEXT), True, False, "its screen shows text (1280×800)"),
         (Case(Until.SSH), Signs(heard=heard(None)), True, False, "it answers SSH"),
-        (Case(Until.SSH), Signs(heard=REFUSED), True, False, "it answers SSH and does not let us in: no key"),
+        (Case(Until.SSH), Signs(heard=REFUSED), True, False, "it answers SSH but refuses the login: no key"),
         (TRIAL, Signs(PICTURE, 2, True, True, THERE, 2), True, False, "it says so"),
         (TRIAL, Signs(PICTURE, 0, True, True, THERE, 6), True, False, "it says so"),  # something moves on it
         (DESKTOP, Signs(None, heard=THERE), True, False, "it says so"),  # its display is no QEMU's
@@ -70,12 +70,12 @@ def test_not_yet(case: Case, signs: Signs) -> None:
         (TRIAL, Signs(PICTURE, 11, False, True, REFUSED), False, False, "its system reads the pointer"),
         (TRIAL, Signs(PICTURE, 11, False, True, NO_WAY), False, False, "its system reads the pointer"),
         (DESKTOP, Signs(PICTURE, 11, True, True, heard(Desktop.UNKNOWN)), False, False, "its system reads"),
-        (DESKTOP, Signs(PICTURE, 21, True, None), False, False, "a picture that stands still"),
-        (DESKTOP, Signs(PICTURE, 21, False, None), False, True, "nothing tells whether that is its desktop"),
+        (DESKTOP, Signs(PICTURE, 21, True, None), False, False, "a picture that does not change"),
+        (DESKTOP, Signs(PICTURE, 21, False, None), False, True, "it is unknown whether this is its desktop"),
         (UP, Signs(PICTURE, 21, True, False), False, True, "it may be a boot picker"),
         (UP, Signs(TEXT, 21, False, False), False, True, "it may be a boot picker"),
-        (INSTALLER, Signs(TEXT, 5, True, False), False, False, "its installer or boot picker is there"),
-        (INSTALLER, Signs(PICTURE, 21, False, False), False, False, "its installer or boot picker is there"),
+        (INSTALLER, Signs(TEXT, 5, True, False), False, False, "its installer or boot picker is shown"),
+        (INSTALLER, Signs(PICTURE, 21, False, False), False, False, "its installer or boot picker is shown"),
     ],
 )
 def test_so_far(case: Case, signs: Signs, known: bool, short: bool, seen: str) -> None:
@@ -87,6 +87,6 @@ def test_so_far(case: Case, signs: Signs, known: bool, short: bool, seen: str) -
 def test_what_was_seen_last_is_told_in_words() -> None:
     assert str(Signs()) == "its screen cannot be seen, it does not answer SSH"
     assert str(Signs(TEXT, 30, heard=Heard(Answer.SILENT, "timed out"))) == (
-        "its screen shows text (1280×800) that has stood still for 30 s, it does not answer SSH: timed out"
+        "its screen shows text (1280×800) that has not changed for 30 s, it does not answer SSH: timed out"
     )
     assert "cannot be asked over SSH: no network" in str(Signs(BLANK, 30, heard=NO_WAY))

@@ -94,7 +94,7 @@ def test_a_size_from_the_firmware_on_then_another_adapter_and_displays(shell: Sh
     assert {**shell.json("display", "m"), "screens": before["screens"]} == before
 
     told = shell.run("display", "m", "--resolution", "1440x900")
-    assert "from the next start on" in told.stderr and "pommel restart m" in told.stdout
+    assert "from the next start" in told.stderr and "pommel restart m" in told.stdout
     assert shell.json("display", "m")["pending"]
     here = workspace(shell)
     assert [(level, fix) for _, level, _, fix in displays.checks(here, here.spec("m"))] == [

@@ -43,8 +43,8 @@ def refusals(workspace: Workspace) -> tuple[PommelError, PommelError]:
 @pytest.mark.parametrize(
     ("toml", "kind", "said"),
     [
-        ("", StateError, "nothing says which macOS goes on it"),
-        ('macos = "sonoma"\ndisk = "20G"\n', ConfigError, "too small to install macOS on"),
+        ("", StateError, "no setting says which macOS to install"),
+        ('macos = "sonoma"\ndisk = "20G"\n', ConfigError, "too small to install macOS"),
         ('macos = "sonoma"\nnetwork = "bridge:br-none"\n', PommelError, "there is no bridge br-none"),
         ('macos = "sonoma"\nqemu = "/no/qemu"\n', PommelError, "qemu is /no/qemu"),
         ('macos = "sonoma"\nboot_script = "none.sh"\n', UpstreamError, "has no boot script none.sh"),
@@ -62,7 +62,7 @@ def test_a_qemu_without_a_device_is_refused_by_both_and_told_by_doctor(tmp_path:
     workspace = own(tmp_path, f'macos = "sonoma"\nqemu = "{rhel}"\n')
     dry, real = refusals(workspace)
     assert (str(dry), dry.hint) == (str(real), real.hint)
-    assert f"{rhel} has no device isa-applesmc, without which macOS does not start" in dry.message
+    assert f"{rhel} has no device isa-applesmc, which macOS needs to start" in dry.message
     assert "set qemu to it" in (dry.hint or "")
     (told,) = [each for each in doctor.doctor("mac", workspace=workspace) if each.name == "devices"]
     assert told.level == "fail" and told.text == dry.message and told.fix == dry.hint
@@ -139,7 +139,7 @@ def test_nothing_is_looked_into_that_is_not_there_yet(tmp_path: Path) -> None:
     assert foresight.look(workspace, workspace.spec("mac"), None) == foresight.Foreseen()
     (tmp_path / "pommel.toml").write_text("[machine.mac]\n")
     unknown = Workspace(workspace.home, tmp_path, {})
-    with pytest.raises(StateError, match="nothing says which macOS"):
+    with pytest.raises(StateError, match="no setting says which macOS"):
         making.refuse(unknown, unknown.spec("mac"))
-    with pytest.raises(StateError, match="nothing says which macOS"):
+    with pytest.raises(StateError, match="no setting says which macOS"):
         up.plan("mac", workspace=unknown)

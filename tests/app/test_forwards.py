@@ -57,7 +57,7 @@ class Two:
 
 
 def told(found: Ways) -> dict[str, tuple[str, bool]]:
-    """By whom each is, and whether it is live; SSH's is left out."""
+    """By whom each is, and whether it works; SSH's is left out."""
     return {way.forward: (way.origin, way.live) for way in found.forwards if way.origin != forwards.SSH}
 
 
@@ -97,7 +97,7 @@ def test_added_on_the_running_machine_kept_for_the_next_and_gone_when_removed(tw
     assert list(map(str, made["forwards"])) == [tcp, udp]
     two.start("m", *[f"id=a,hostfwd={parse_forward(tcp).hostfwd}", f"id=b,hostfwd=tcp:127.0.0.1:{two.ssh['m']}-:22"])
     assert two.listed() == {tcp: ("added", True), udp: ("added", False)}
-    assert two.add(f"{one}:53/udp")[udp] == ("added", True), "one that was lost is live again"
+    assert two.add(f"{one}:53/udp")[udp] == ("added", True), "one that was lost works again"
     assert two.remove(f"{one}:80", once=True) == {tcp: ("added", False), udp: ("added", True)}
     assert two.remove(f"{one}:80", f"{one}:53/udp") == {}
     assert not listens(one)
@@ -117,19 +117,19 @@ def test_what_a_setting_or_the_boot_script_says_stands_until_it_is_changed_there
     for text, where in ((f"{one}:80", "in the settings of m"), (f"{other}:81", "in the boot script")):
         with pytest.raises(UsageError, match=where) as stands:
             two.remove(text)
-        assert "--once takes it off the running m" in (stands.value.hint or "")
+        assert "--once removes it from the running m" in (stands.value.hint or "")
     assert two.remove(f"{one}:80", once=True)[said] == ("settings", False)
     checked = {text: level for _, level, text, _ in forwards.checks(two.workspace, two.workspace.spec("m"))}
-    assert checked[f"forward {said} is asked for, and not live"] == "warn"
-    assert checked[f"forward {script} is live"] == "ok"
-    with pytest.raises(StateError, match=f"m has that port for the forward {said}"):
+    assert checked[f"forward {said} is set, but does not work yet"] == "warn"
+    assert checked[f"forward {script} works"] == "ok"
+    with pytest.raises(StateError, match=f"m already uses this port for the forward {said}"):
         two.add(f"{one}:99")
-    with pytest.raises(UsageError, match="m's own for SSH"):
+    with pytest.raises(UsageError, match="used by m for SSH"):
         two.add(f"{two.ssh['m']}:80")
-    with pytest.raises(UsageError, match="m's own for SSH"):
+    with pytest.raises(UsageError, match="used by m for SSH"):
         two.remove(f"{two.ssh['m']}:22")
     added.save(two.paths(), added.Added((parse_forward(f"{one}:99"),)))
-    with pytest.raises(ConfigError, match="want one port") as both:
+    with pytest.raises(ConfigError, match="use the same port") as both:
         forwards.placed(two.workspace, two.workspace.spec("m"))
     assert both.value.hint == f"pommel forward m remove 127.0.0.1:{one}:99/tcp"
 
@@ -139,14 +139,14 @@ def test_who_has_a_busy_port_is_named_before_anything_is_done(two: Two) -> None:
     (port,) = free()
     two.add(f"{port}:80", f"{port}:53/udp")
     for text in (f"{port}:81", f"{port}:53/udp", f"*:{port}:82"):
-        with pytest.raises(MachineError, match="is the machine m's, which runs") as held:
+        with pytest.raises(MachineError, match="is the machine m's, which is running") as held:
             two.add(text, name="n")
         assert "pommel stop m" in (held.value.hint or "")
     assert forwards.claimed(two.workspace, "n", 2222) == {port: "m"} == forwards.claimed(two.workspace, "m", 2222)
     assert forwards.claimed(two.workspace, "m", port) == {}, "which is refused by name, and not moved"
     with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(MachineError, match=r"by .* \(pid \d+\)"):
         two.add(f"{busy.getsockname()[1]}:80")
-    with pytest.raises(UsageError, match=r"192\.0\.2\.1 is no address of this host"):
+    with pytest.raises(UsageError, match=r"192\.0\.2\.1 is not an address of this host"):
         two.add(f"192.0.2.1:{port + 1}:80")
     assert len(two.listed()) == 2 and not added.load(two.paths("n")).forwards
     assert two.add(f"127.0.0.2:{port}:83")[f"127.0.0.2:{port}:83/tcp"] == ("added", True), (
@@ -160,9 +160,9 @@ def test_an_address_of_ipv6_is_qemus_to_take_or_to_refuse(two: Two) -> None:
     try:
         two.add(f"[::1]:{port}:80")
     except MachineError as refused:
-        assert "forwards from IPv4 addresses only" in refused.message and "passt" in (refused.hint or "")
+        assert "can forward only from IPv4 addresses" in refused.message and "passt" in (refused.hint or "")
         assert not added.load(two.paths()).forwards
-        with pytest.raises(MachineError, match="IPv4 addresses only"):
+        with pytest.raises(MachineError, match="only from IPv4 addresses"):
             two.add(f"[::1]:{port}:80", name="n")  # which does not run, and is told now and not at its start
     except NotPermitted as missing:
         assert "this host has no ::1" in missing.message
@@ -176,11 +176,11 @@ def test_a_machine_that_does_not_run_or_has_another_network_is_told_so(two: Two)
         two.add(f"{port}:80", once=True)
     assert two.add(f"{port}:80") == {f"127.0.0.1:{port}:80/tcp": ("added", False)}
     lifecycle.start(two.paths(), bare.argv(two.paths()), accel="tcg")
-    with pytest.raises(StateError, match="takes a user-mode network") as other:
+    with pytest.raises(StateError, match="needs a user-mode network") as other:
         two.add(f"{port + 1}:80")
     assert "pommel ip m" in (other.value.hint or "")
     two.start("n", passt=True)
-    with pytest.raises(StateError, match="takes forwards only when it starts"):
+    with pytest.raises(StateError, match="can add forwards only when it starts"):
         two.add(f"{port + 1}:80", name="n", once=True)
     assert two.add(f"{port + 1}:80", name="n") == {f"127.0.0.1:{port + 1}:80/tcp": ("added", False)}
     (two.paths().directory / added.FILE).write_text('{"format": 2}')

@@ -41,4 +41,4 @@ def test_somebody_elses_vm_clip_stays(workspace: Workspace) -> None:
     told: list[str] = []
     helpers.place(workspace, report=lambda event: told.append(event.text))
     assert theirs.read_text() == "#!/bin/sh\n# theirs\n"
-    assert f"{theirs} is not Pommel's, and stays as it is" in told
+    assert f"{theirs} is not Pommel's, and was not changed" in told

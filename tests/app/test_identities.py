@@ -107,7 +107,7 @@ def test_a_disk_with_macos_on_it_keeps_the_numbers_that_it_knows(place: Place) -
     (place.upstream / "raw").unlink()
     said: list[Progress] = []
     assert make(place.workspace('disk_file = "upstream"'), said).apple is None
-    assert any("the macOS on its disk knows those" in event.text for event in said)
+    assert any("the macOS on its disk already uses those" in event.text for event in said)
 
 
 def test_numbers_in_pommel_toml(place: Place) -> None:
@@ -118,14 +118,14 @@ def test_numbers_in_pommel_toml(place: Place) -> None:
     assert kept.apple == replace(APPLE, uuid=kept.uuid.upper()) and kept.mac == "52:54:00:c9:18:27"
     assert on(started_from(place.workspace(table)))["serial"] == APPLE.serial
     for said, why in (
-        ('identity = "upstream"', "numbers of its own"),
+        ('identity = "upstream"', "its own numbers"),
         ('identity = { rom = "001122334455" }', "its rom is"),
     ):
-        with pytest.raises(StateError, match=f"mac keeps the numbers that it was made with: .*{why}") as refusal:
+        with pytest.raises(StateError, match=f"mac keeps the numbers with which it was created: .*{why}") as refusal:
             power.start("mac", workspace=place.workspace(said))
         assert "pommel identity mac --new" in str(refusal.value.hint)
         assert any(why in line for line in commandline.command_line(place.workspace(said), "mac").warnings)
-    with pytest.raises(ConfigError, match=r"pommel.toml:4: identity must be .*serial = 'C02' is none"):
+    with pytest.raises(ConfigError, match=r"pommel.toml:4: identity must be .*serial = 'C02' is not valid"):
         place.workspace('identity = { serial = "C02" }').spec("mac")
 
 
@@ -143,9 +143,9 @@ def test_other_numbers_on_request(place: Place) -> None:
     assert on(started_from(workspace))["serial"] == second.serial
     back = identities.change("mac", workspace=place.workspace('identity = "upstream"'))
     assert back.apple is None and on(started_from(place.workspace('identity = "upstream"')))["serial"] == "C02FPBZPHX87"
-    with pytest.raises(UsageError, match="no numbers can be made for 'iMac1'"):
+    with pytest.raises(UsageError, match="no serial numbers can be created for 'iMac1'"):
         identities.change("mac", model="iMac1", workspace=workspace)
-    with pytest.raises(UsageError, match="contradicts identity"):
+    with pytest.raises(UsageError, match="conflicts with identity"):
         identities.change("mac", model="iMac20,1", workspace=place.workspace('identity = { rom = "001122334455" }'))
 
 
@@ -171,7 +171,7 @@ def test_the_virtual_machine_is_hidden_once_macos_is_installed_and_where_it_help
     path = place.workspace().paths("mac").record
     for settings, installed, because in (
         (hidden, False, "macOS is not installed yet"),
-        (('macos = "sonoma"', "apple_services = true"), True, "macOS 14 signs in without it"),
+        (('macos = "sonoma"', "apple_services = true"), True, "macOS 14 can sign in without it"),
         (("apple_services = true",), True, "set macos"),
     ):
         record.save(path, replace(record.load(path), installed=installed))
@@ -192,7 +192,7 @@ def test_what_cannot_be_had_is_said_before_anything_is_made(place: Place, monkey
     with pytest.raises(PommelError, match="mcopy") as refusal:
         make(place.workspace())
     assert 'identity = "upstream"' in str(refusal.value.hint) and not place.workspace().paths("mac").directory.exists()
-    with pytest.raises(ConfigError, match="trial machine is no Mac"):
+    with pytest.raises(ConfigError, match="trial machine is not a Mac"):
         trial = place.workspace()
         identities.decide(trial, replace(trial.spec("trial"), identity={"rom": "001122334455"}), None)
 
@@ -213,8 +213,8 @@ def test_a_clone_without_a_boot_disk_for_its_numbers_starts_as_its_base_does(tmp
     make(place.workspace())
     said: list[Progress] = []
     made = clones.clone("mac", "twin", workspace=place.workspace(), report=said.append)
-    assert made.apple is None and any("no boot disk with Apple's numbers is known" in each.text for each in said)
-    with pytest.raises(UsageError, match="cannot be made a iMac19,1"):
+    assert made.apple is None and any("no boot disk with Apple's serial numbers is known" in each.text for each in said)
+    with pytest.raises(UsageError, match="cannot become a iMac19,1"):
         clones.clone("mac", "other", model="iMac19,1", workspace=place.workspace())
 
 

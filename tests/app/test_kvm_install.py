@@ -33,7 +33,7 @@ def test_a_dry_run_shows_every_file_and_command_and_does_nothing(shell: Shell) -
     assert "rm -f /etc/systemd/user/other-kvm-agent.service" in steps
     told = shell.json("kvm", "status", "--id", "other")
     assert (told["installed"], told["running"], len(told["missing"])) == (False, False, 3)
-    assert "does not run" in shell.run("kvm", "status", "--id", "other").stdout
+    assert "not running" in shell.run("kvm", "status", "--id", "other").stdout
     assert "cannot be a service id" in shell.run("kvm", "status", "--id", "../x", status=2).stderr
 
 
@@ -69,7 +69,7 @@ def test_the_daemons_unit_carries_the_proxies_that_are_set_and_no_password(
     monkeypatch.setattr(kvm_install, "_carry_out", lambda *_: None)
     install(Wanted(program=("/bin/true",)), report=said.append)
     assert [each.text for each in said if "ALL_PROXY" in each.text] == [
-        "ALL_PROXY has a password, and everybody can read a unit of the system: it is not in there"
+        "ALL_PROXY contains a password, and every user can read a system unit, so it was left out of the unit"
     ]
 
 
@@ -126,7 +126,7 @@ def test_steps_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "somebodys").touch()
     kvm_install._carry_out([RemoveDirectory(where / "e"), RemoveFile(where / "nothing")], told.append)
-    assert "not ours: somebodys" in told[-1].text
+    assert "not Pommel's: somebodys" in told[-1].text
     assert (tmp_path / "e" / "somebodys").exists()
 
 

@@ -39,7 +39,9 @@ async def test_the_page_says_what_to_type(sshd: Sshd, monkeypatch: pytest.Monkey
                 await page.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1013
-    assert closed.value.rcvd.reason == "Pommel is not in the guest yet; type: pommel guest install --host ada@mac"
+    assert closed.value.rcvd.reason == (
+        "Pommel is not installed in the guest yet; type: pommel guest install --host ada@mac"
+    )
     serving.cancel()
     await asyncio.wait([serving])
 

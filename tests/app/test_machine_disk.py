@@ -92,7 +92,7 @@ def test_a_used_disk_is_not_passed_over(form: str, place: Place) -> None:
     spec = workspace.spec("mac")
     for what in (lambda: making.steps(workspace, spec), lambda: making.make(workspace, spec, report=ignore)):
         with pytest.raises(
-            StateError, match=rf"{used} \(50 GiB, there is data on it\), and mac would get an empty"
+            StateError, match=rf"{used} \(50 GiB, there is data on it\), but mac would get an empty"
         ) as told:
             what()
         hint = told.value.hint or ""
@@ -135,10 +135,10 @@ def test_a_disk_is_used_where_it_lies_by_the_users_word(word: str, place: Place)
     assert f"file={target.resolve()},format={form}," in drive
     assert making.steps(workspace, workspace.spec("mac"))[-1][2] is False, "made"
     for other in ("own", "another.img"):
-        with pytest.raises(StateError, match="was made with the disk"):
+        with pytest.raises(StateError, match="was created with the disk"):
             commandline.command_line(place.workspace(f'disk_file = "{other}"'), "mac")
     target.unlink()
-    with pytest.raises(StateError, match="where it lies, and it is not there"):
+    with pytest.raises(StateError, match="in place, but it does not exist"):
         commandline.command_line(place.workspace(), "mac")
 
 
@@ -183,7 +183,7 @@ def test_a_disk_that_is_not_there(word: str, said: str, place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"), [("/dev/null", "a disk of this host"), ("nbd://h/x", "no file of this host")]
+    ("file", "said"), [("/dev/null", "a disk of this host"), ("nbd://h/x", "not a file of this host")]
 )
 def test_a_disk_of_the_host_is_never_passed_over(file: str, said: str, place: Place) -> None:
     place.script(LINE + DISK.format("raw").replace("mac_hdd_ng.img", file))
@@ -192,7 +192,7 @@ def test_a_disk_of_the_host_is_never_passed_over(file: str, said: str, place: Pl
         making.steps(workspace, workspace.spec("mac"))
     assert ("adopt" in (told.value.hint or "")) == file.startswith("/")
     if not file.startswith("/"):
-        with pytest.raises(StateError, match="no file of this host"):
+        with pytest.raises(StateError, match="not a file of this host"):
             commandline.command_line(place.workspace('disk_file = "upstream"'), "mac")
 
 
@@ -226,7 +226,7 @@ def test_further_drives_that_cannot_be_copied_are_refused_with_the_setting(place
     place.script(LINE + DISK.format("qcow2") + DATA.format("gone.raw"))
     workspace = place.workspace()
     made(workspace)
-    with pytest.raises(StateError, match="which is not there"):
+    with pytest.raises(StateError, match="which does not exist"):
         commandline.prepare(workspace, "mac", None, report=ignore)
 
 
@@ -240,7 +240,7 @@ def test_a_raw_boot_disk_is_as_good_as_a_qcow2(place: Place) -> None:
 def test_a_boot_disk_elsewhere_is_not_swapped_for_one_that_is_packed(place: Place) -> None:
     (place.upstream / "OpenCore" / "EFI").mkdir(parents=True)
     place.script(LINE.replace("file=OpenCore.qcow2", "file=/elsewhere/OpenCore.qcow2") + DISK.format("qcow2"))
-    with pytest.raises(StateError, match=r"boots from /elsewhere/OpenCore.qcow2, and there is no such file") as told:
+    with pytest.raises(StateError, match=r"boots from /elsewhere/OpenCore.qcow2, but there is no such file") as told:
         commandline.command_line(place.workspace(), "mac")
     assert "boot_disk" in (told.value.hint or "")
 
@@ -257,7 +257,11 @@ def test_a_configuration_file_is_read(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("firmware", "warned"),
-    [("-bios x.fd", "-bios x.fd, without variables"), ("", "names no firmware"), ("-pflash OVMF_CODE.fd", None)],
+    [
+        ("-bios x.fd", "-bios x.fd, without its own variables"),
+        ("", "names no firmware"),
+        ("-pflash OVMF_CODE.fd", None),
+    ],
 )
 def test_firmware_in_one_piece_says_what_follows(firmware: str, warned: str | None, place: Place) -> None:
     words = LINE[LINE.index("-device ich9") :]

@@ -46,7 +46,7 @@ def test_one_is_added_where_it_is_asked_for_and_at_the_end_so_that_no_other_move
 def test_the_scripts_own_stands_and_its_user_is_told_what_it_does_not_do() -> None:
     own = laid("-device virtio-balloon-pci,id=mine")
     assert balloons(own) == ["virtio-balloon-pci,id=mine"]
-    assert any("gives nothing back unasked" in text for text in own.warnings)
+    assert any("frees memory only when asked" in text for text in own.warnings)
     whole = laid("-device virtio-balloon-pci,id=mine,free-page-reporting=on")
     assert balloons(whole) == ["virtio-balloon-pci,id=mine,free-page-reporting=on"]
     assert not any("balloon" in text for text in whole.warnings)
@@ -56,7 +56,11 @@ def test_the_scripts_own_stands_and_its_user_is_told_what_it_does_not_do() -> No
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [({"macos": "10.15"}, "has no driver for it"), ({"macos": "14"}, ""), ({"vfio": ("0000:01:00.0",)}, "is held")],
+    [
+        ({"macos": "10.15"}, "has no driver for it"),
+        ({"macos": "14"}, ""),
+        ({"vfio": ("0000:01:00.0",)}, "stays in use"),
+    ],
 )
 def test_who_gives_nothing_back_is_told(values: dict[str, object], said: str) -> None:
     told = [text for text in laid(**values).warnings if text.startswith("balloon:")]
@@ -90,7 +94,7 @@ def test_a_guest_without_a_driver_is_silent_and_gives_nothing(
     seen = memory.look("m", workspace=workspace)
     assert (seen.size_bytes, seen.guest_bytes, seen.unused_bytes) == (512 * MIB, 512 * MIB, None)
     assert seen.balloon == "silent" and seen.reports and seen.memory_bytes
-    assert "may have no driver for it" in memory.spell(seen)
+    assert "may have no balloon driver" in memory.spell(seen)
     given = memory.give("m", 256 * MIB, workspace=workspace)
     assert given.guest_bytes == 512 * MIB and given.balloon == "silent"
     (check,) = memory.checks(workspace, replace(spec(balloon=True), name="m"))
@@ -99,7 +103,7 @@ def test_a_guest_without_a_driver_is_silent_and_gives_nothing(
         with pytest.raises(UsageError, match="m can have 256 MiB to 512 MiB"):
             memory.give("m", size, workspace=workspace)
     lifecycle.pause(paths)
-    with pytest.raises(StateError, match="is held"):
+    with pytest.raises(StateError, match="is paused"):
         memory.give("m", 256 * MIB, workspace=workspace)
     assert memory.look("m", quick=True, workspace=workspace).balloon == "there"
 

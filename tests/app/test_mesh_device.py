@@ -114,12 +114,12 @@ async def test_the_console_tab(where: Workspace, monkeypatch: pytest.MonkeyPatch
     for line in ("rm -rf /", "start now", "statusx"):
         with pytest.raises(UsageError, match="there is no command") as refusal:
             await lines.answer(line)
-        assert refusal.value.hint == "help lists them"
+        assert refusal.value.hint == "to list the commands: help"
     with pytest.raises(StateError, match="not running"):
         await lines.answer("screenshot")
     await start(paths)
     assert (await lines.answer("status")).startswith("trial\n  state    running")
-    assert await lines.answer("start") == "trial is running already"
+    assert await lines.answer("start") == "trial is already running"
     said = await lines.answer("screenshot")
     assert said.endswith(f"pixels, saved as {paths.mesh}/screenshot.png")
     assert (paths.mesh / "screenshot.png").read_bytes().startswith(b"\x89PNG")
@@ -132,7 +132,7 @@ async def test_the_console_tab(where: Workspace, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(power, "stop", stop)
     assert await lines.answer("stop") == "trial powers down"
-    assert await lines.answer("stop") == "trial is being started or stopped already"
+    assert await lines.answer("stop") == "trial is already being started or stopped"
     going.set()
     await until(lambda: lines._at_work is not None and lines._at_work.done())
     assert await lines.answer("stop") == "trial powers down"
@@ -203,11 +203,11 @@ async def told(page: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, An
 async def test_without_a_console_nobody_is_there(where: Workspace, http: aiohttp.ClientSession) -> None:
     page = ConsolePage(made(where), http)
     assert await page.ask(Question(ANN, "T", "May I?", 5)) is None
-    with pytest.raises(StateError, match="nobody has the console page of trial open"):
+    with pytest.raises(StateError, match="the console page of trial is not open anywhere"):
         await page.notify(Notice(ANN, "T", "x"))
     async with a_console(where):
         assert await page.ask(Question(ANN, "T", "May I?", 5)) is None
-        with pytest.raises(StateError, match="nobody"):
+        with pytest.raises(StateError, match="not open anywhere"):
             await page.notify(Notice(ANN, "T", "x"))
 
 

@@ -91,7 +91,7 @@ async def test_it_ends_a_while_after_the_last(where: Workspace, server: FakeServ
         await asyncio.sleep(0.6)
         assert running.task is not None and not running.task.done()
         await kill(paths)
-        assert await running.task == "no machine runs that has joined a server"
+        assert await running.task == "none of the machines that joined a server is running"
 
 
 async def test_who_is_started_as_it_ends_is_not_forgotten(
@@ -164,7 +164,7 @@ async def test_a_fault_of_ours_is_told_and_logged(
     monkeypatch.setattr("pommel.app.mesh_running.Connection.run", broken)
     async with process(where) as running:
         failed = await running.until("failed")
-        assert "a fault of Pommel" in failed.why
+        assert "an error in Pommel" in failed.why
     assert "keeping trial online failed" in caplog.text
 
 
@@ -183,7 +183,7 @@ async def test_a_machine_that_comes_and_goes_often_waits_before_its_server_has_e
         before = len(running.said)
         await start(paths)
         waiting = await running.until("waiting", since=before)
-        assert "went and came often" in waiting.why
+        assert "connected too often" in waiting.why
     assert len(server.introductions) == 4
 
 

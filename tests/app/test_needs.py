@@ -46,7 +46,7 @@ def test_without_sudo_yes_is_of_no_use_and_says_so(shell: Shell) -> None:
 def test_dry_run_tells_what_is_missing(shell: Shell) -> None:
     out = as_somebody(shell, "up", "trial", "--dry-run").stdout
     assert "would  install packages: sudo apt-get " in out
-    assert "qemu-utils makes and reads its disks, and writes the disks" in out
+    assert "qemu-utils creates and reads its disks, and writes the disks" in out
 
 
 def test_consent_is_asked_with_the_plan_and_a_no_installs_nothing(

@@ -140,7 +140,7 @@ def test_a_file_in_the_scripts_place_is_told(repo: Repo) -> None:
 def test_an_edit_in_the_checkout_is_the_users_word_too(repo: Repo) -> None:
     script = repo.lay() / SCRIPT
     script.write_text(changed(repo.text, ("ram=4096", "ram=6144")))
-    assert repo.written()["m"] == f"{SCRIPT} as edited in the checkout"
+    assert repo.written()["m"] == f"{SCRIPT} edited in the checkout"
     line = commandline.command_line(repo.workspace, "mac", {"accel": "tcg"}).overlaid.command_line
     assert [a.value for a in line.find("m")] == ["6144"]
 
@@ -176,7 +176,7 @@ def test_where_the_pristine_upstream_gives_nothing_all_of_it_is_the_users(tmp_pa
     repo.lay()
     followed = repo.followed()
     assert {a.written for a in followed.traced.line.arguments} == {"patches/own.patch"}
-    assert "without your patches and files gives no command line" in followed.notes[0]
+    assert "gives no command line without your patches and files" in followed.notes[0]
 
 
 def test_in_a_folder_of_ones_own_every_word_is_ones_own(tmp_path: Path) -> None:

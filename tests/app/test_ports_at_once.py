@@ -38,7 +38,7 @@ def test_the_next_port_is_taken_and_told(tmp_path: Path, monkeypatch: pytest.Mon
         assert taken[0] == wanted and told.ssh_port not in (None, *taken)
         assert record.load(workspace.paths("mac").record).ssh_port == told.ssh_port
         for port in taken:
-            assert any(f"port {port} was taken by somebody else" in event.text for event in said)
+            assert any(f"port {port} was taken by another program" in event.text for event in said)
         assert sum("is in use on this host: mac gets" in event.text for event in said) == 2
     finally:
         for each in others:
@@ -54,4 +54,4 @@ def test_what_else_ends_a_start_is_told_at_once(tmp_path: Path, monkeypatch: pyt
     said = list[Progress]()
     with pytest.raises(MachineError, match="nonsense"):
         power.start("mac", workspace=workspace, report=said.append)
-    assert not any("once more" in event.text for event in said)
+    assert not any("trying again" in event.text for event in said)

@@ -59,7 +59,7 @@ def test_without_a_forward_the_cards_address_is_looked_for(tmp_path: Path) -> No
     workspace = made(tmp_path)
     started(workspace, forward=False)
     root = tmp_path / "root"
-    with pytest.raises(StateError, match="knows no address of its card") as told:
+    with pytest.raises(StateError, match="does not know the address of its network card") as told:
         reach.address(workspace, "mac", root=root)
     assert "ssh_host" in (told.value.hint or "")
     (root / "var/lib/misc").mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_what_a_bridge_needs_is_told_with_what_mends_it(tmp_path: Path, monkeypa
         folder.mkdir(parents=True)
     helper.touch(mode=0o755)
     assert [text.replace(str(tmp_path), "") for text in problems("bridge:br0", tmp_path)] == [
-        "/usr/lib/qemu/qemu-bridge-helper may not join a bridge", "/etc/qemu/bridge.conf does not allow the bridge br0",
+        "/usr/lib/qemu/qemu-bridge-helper has no permission to join a bridge", "/etc/qemu/bridge.conf does not allow the bridge br0",
     ]  # fmt: skip
     helper.chmod(0o4755)
     (tmp_path / "etc/qemu/bridge.conf").write_text("# mine\nallow br0\n")
@@ -112,7 +112,7 @@ def test_what_a_tap_device_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert problems("tap:t0", tmp_path) == ["there is no tap device t0 on this host"]
     (tmp_path / "sys/class/net/t0").mkdir(parents=True)
-    assert problems("tap:t0", tmp_path) == ["t0 is no tap device"]
+    assert problems("tap:t0", tmp_path) == ["t0 is not a tap device"]
     (tmp_path / "sys/class/net/t0/owner").write_text("0\n")
     assert problems("tap:t0", tmp_path) == ["the tap device t0 belongs to another user (uid 0)"]
     (tmp_path / "sys/class/net/t0/owner").write_text("1000\n")

@@ -99,16 +99,19 @@ async def test_a_viewer_sees_the_guests_session_and_drives_it(tmp_path: Path, ss
                 viewer.leave()
             await asyncio.gather(*serving)
             assert (await relay.status())["viewers"] == 0
-            guest.goodbye = 1013, "nobody is logged in"
-            assert await told(relay) == (1013, "nobody is logged in")
-            assert (await relay.status())["error"] == "nobody is logged in"
+            guest.goodbye = 1013, "no user is logged in"
+            assert await told(relay) == (1013, "no user is logged in")
+            assert (await relay.status())["error"] == "no user is logged in"
 
 
 async def test_why_there_is_nothing_to_see(tmp_path: Path, sshd: Sshd, guest: Guest) -> None:
     workspace = machine_behind(sshd, tmp_path, None)
     with alive(workspace):
         async with relaying(workspace, guest) as relay:
-            assert await told(relay) == (1013, "Pommel is not in the guest yet; type: pommel guest install trial")
+            assert await told(relay) == (
+                1013,
+                "Pommel is not installed in the guest yet; type: pommel guest install trial",
+            )
             sshd.stop()
             code, why = await told(relay)
             assert code == 1013 and why.startswith("the guest does not answer SSH: ")
@@ -129,7 +132,9 @@ async def test_why_there_is_nothing_to_see(tmp_path: Path, sshd: Sshd, guest: Gu
                 await serving
             # The daemon has gone, the connection has not: it is looked again.
             assert (await told(relay))[0] == 1013
-            assert (await told(relay))[1] == "Pommel is not in the guest yet; type: pommel guest install trial"
+            assert (await told(relay))[1] == (
+                "Pommel is not installed in the guest yet; type: pommel guest install trial"
+            )
 
 
 async def test_it_ends_with_its_machine(tmp_path: Path, sshd: Sshd, guest: Guest) -> None:

@@ -230,7 +230,7 @@ def test_a_host_without_samba_is_told_which_packages(bench: Bench) -> None:
         [*lacks, sys.executable, "-P", "-m", "pommel", "share", "m", work],
         env=env, cwd=bench.workspace.cwd, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 1 and "sharing folders takes smbd" in done.stderr and "samba" in done.stderr
+    assert done.returncode == 1 and "sharing folders needs smbd" in done.stderr and "samba" in done.stderr
     assert "--tmpfs" not in done.stderr and not (bench.paths.directory / shares_added.FILE).exists()
 
 

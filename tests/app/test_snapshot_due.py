@@ -191,8 +191,8 @@ def test_one_that_cannot_be_saved_is_in_nobodys_way(bench: Bench) -> None:
     assert {name: each.outcome for name, each in done.items()} == {
         "b": Outcome.FAILED, "c": Outcome.ABSENT, "m": Outcome.SAVED,
     }  # fmt: skip
-    assert "only qcow2 disks can hold snapshots" in done["b"].why
-    with pytest.raises(UsageError, match="d is not to be saved by itself"):
+    assert "only qcow2 disks can contain snapshots" in done["b"].why
+    with pytest.raises(UsageError, match="d has no automatic snapshots"):
         list(snapshot_due.due("d", workspace=bench.workspace))
 
 
@@ -217,7 +217,7 @@ def test_the_doctor_looks_after_the_timer_and_the_last_run(bench: Bench, tmp_pat
         return [(level, f"{text} {fix}") for _, level, text, fix in found]
 
     ((level, text),) = said()
-    assert level == "warn" and "pommel snapshot timer install; or by cron: 0 * * * * " in text
+    assert level == "warn" and "pommel snapshot timer install; or with cron: 0 * * * * " in text
     snapshot_timer.install(enable=False, workspace=Workspace(bench.workspace.home, bench.workspace.cwd, env))
     ((level, text),) = said()
     assert "the timer is" in text and (level == "ok") == ("timer is active" in text)

@@ -147,7 +147,7 @@ def test_root_writes_it_and_the_user_is_started_and_stopped_by_it(
     assert f"sudo env POMMEL_CONFIG={shell.cwd}/pommel.toml POMMEL_HOME={shell.home}" in refused
     assert "service install m --system --user nobody" in refused
     assert "only root" in shell.run("service", "install", "m", "--system", "--user", "root", status=1).stderr
-    assert "is for --system" in shell.run("service", "install", "m", "--user", "root", status=2).stderr
+    assert "needs --system" in shell.run("service", "install", "m", "--user", "root", status=2).stderr
     assert {each["scope"] for each in shell.json("service", "status", "m")["service_units"]} == {"user", "system"}
 
     # As root: what that line does, but for the folder.

@@ -126,7 +126,7 @@ def test_the_cache_stays_while_another_home_uses_it(home: Home, tmp_path: Path) 
     for each in (home, other):
         marks.mark(each)
         fill(each)
-    assert remove(home) == [f"{home.cache} stays: {other.root} has a use for it"]
+    assert remove(home) == [f"{home.cache} is not removed: {other.root} uses it"]
     assert (home.cache / "kvm.json").exists() and other.machine("blue").record.exists()
     assert remove(other) == [] and not home.cache.exists()
 

@@ -83,14 +83,14 @@ def test_a_viewer_comes_in_with_the_password_and_shares_the_screen(shell: Shell,
         assert [knock(port, password), knock(port, password)] == [bytes(4)] * 2
         assert knock(port, "wrong") == b"\0\0\0\1"
         clash = shell.run("vnc", "m", "--port", str(port), status=2)
-        assert f"port {port} cannot be had" in clash.stderr
+        assert f"port {port} cannot be used" in clash.stderr
         serving.send_signal(signal.SIGINT)
         assert serving.wait(patient(20)) == 0
         assert b"wrong password" in serving.communicate()[1]
     finally:
         serving.kill()
         serving.wait()
-    assert shell.json("status", "m")["state"] == "running", "the machine goes on"
+    assert shell.json("status", "m")["state"] == "running", "the machine keeps running"
 
 
 def test_by_a_socket_for_its_user_alone_and_over_when_the_machine_is(shell: Shell, running: MachinePaths) -> None:
@@ -99,7 +99,7 @@ def test_by_a_socket_for_its_user_alone_and_over_when_the_machine_is(shell: Shel
         offered = told(serving)
         place = Path(str(offered["socket"]))
         assert offered["password"] is None and stat.S_IMODE(place.parent.stat().st_mode) == 0o700
-        assert "another pommel vnc serves m" in shell.run("vnc", "m", "--socket", status=3).stderr
+        assert "another `pommel vnc` already serves m" in shell.run("vnc", "m", "--socket", status=3).stderr
         with socket.socket(socket.AF_UNIX) as viewer:
             viewer.connect(str(place))
             assert viewer.recv(12) == b"RFB 003.008\n"
@@ -114,7 +114,7 @@ def test_by_a_socket_for_its_user_alone_and_over_when_the_machine_is(shell: Shel
 
 
 def test_the_desktops_own_viewer_shows_it(shell: Shell, running: MachinePaths) -> None:
-    assert "there is no desktop here" in shell.run("view", "m", status=3).stderr
+    assert "there is no desktop session here" in shell.run("view", "m", status=3).stderr
     with x_server(screen="1000x700x24") as desk:
         shell.env["DISPLAY"] = desk.name
         viewing = shell.popen("view", "m", "--with", "vncviewer", "--view-only", stderr=subprocess.PIPE)
@@ -131,7 +131,7 @@ def test_the_desktops_own_viewer_shows_it(shell: Shell, running: MachinePaths) -
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             viewing.send_signal(signal.SIGINT)
             assert viewing.wait(patient(20)) == 0
-            assert b"viewer 1 looks on" in viewing.communicate()[1]
+            assert b"viewer 1 has connected (view-only)" in viewing.communicate()[1]
             assert not file.exists()
             wait_until(
                 lambda: not any(words[0].endswith(b"vncviewer") for words in map(cmdline, shell.processes())), 20

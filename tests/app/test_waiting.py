@@ -71,7 +71,7 @@ def test_a_screen_that_stays_blank_is_an_error_in_time_and_one_without_display_t
         waiting.wait("m", "screen", workspace=workspace)
     run(workspace)
     with pytest.raises(
-        DeadlineError, match=r"the screen of m did not come in 1 s; seen last: its screen cannot be seen"
+        DeadlineError, match=r"the screen of m did not come in 1 s; last seen: its screen cannot be seen"
     ):
         waiting.wait("m", "screen", timeout_s=1, workspace=workspace)
     with pytest.raises(UsageError, match="'picker'"):
@@ -86,8 +86,8 @@ def test_a_desktop_is_inferred_from_a_picture_that_came_and_stays(
     told: list[Progress] = []
     found = waiting.wait("m", "desktop", timeout_s=60, workspace=workspace, report=told.append)
     assert (found.known, found.short) == (False, False)
-    assert "a picture that stands still" in found.seen
-    assert "(inferred: its guest does not say so itself)" in told[-1].text
+    assert "a picture that does not change" in found.seen
+    assert "(inferred: its guest does not report it)" in told[-1].text
 
 
 def test_where_no_system_reads_the_pointer_it_is_no_desktop(
@@ -96,7 +96,7 @@ def test_where_no_system_reads_the_pointer_it_is_no_desktop(
     monkeypatch.setattr(desktop_signs, "_UNKNOWN_STILL_S", 1.5)
     run(workspace, "-vga", "std", *TABLET)
     with pytest.raises(
-        DeadlineError, match=r"the desktop of m did not come in 6 s; seen last: its screen shows a picture"
+        DeadlineError, match=r"the desktop of m did not come in 6 s; last seen: its screen shows a picture"
     ):
         waiting.wait("m", "desktop", timeout_s=6, workspace=workspace)
     found = waiting.try_wait("m", "desktop", timeout_s=20, workspace=workspace)
@@ -109,7 +109,7 @@ def test_one_that_dies_meanwhile_is_told_with_its_reason_and_log(workspace: Work
         log.write("qemu: the roof fell in\n")
     pid = locks.holder(paths.pidfile)
     threading.Timer(1.0, lambda: os.kill(pid or 0, signal.SIGKILL)).start()
-    with pytest.raises(MachineError, match=r"m ended while it was waited for: QEMU was killed or broke down") as told:
+    with pytest.raises(MachineError, match=r"m ended while Pommel waited for it: QEMU was killed or crashed") as told:
         waiting.wait("m", "desktop", workspace=workspace)
     assert "the roof fell in" in told.value.message and told.value.hint == "pommel log m"
     with pytest.raises(StateError, match="is not running"):
@@ -150,7 +150,7 @@ def test_a_qemu_that_does_not_answer_holds_up_no_wait(workspace: Workspace) -> N
     os.kill(pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        with pytest.raises(DeadlineError, match="the screen of m did not come in 2 s; seen last: its screen cannot be"):
+        with pytest.raises(DeadlineError, match="the screen of m did not come in 2 s; last seen: its screen cannot be"):
             waiting.wait("m", "screen", timeout_s=2, workspace=workspace)
         assert time.monotonic() - began < 2 + patient(3)
     finally:
@@ -270,7 +270,7 @@ def test_start_waits_and_prints_one_document(tiny: Shell) -> None:
     assert told["state"] == "running" and told["waited"]["until"] == "screen" and told["waited"]["known"]
     assert done.stderr.count("waiting for the screen of m") == 1
     failed = tiny.run("restart", "m", "--wait", "ssh", "--wait-timeout", "4", "--json", "--force", status=1)
-    assert json.loads(failed.stdout)["error"].startswith("SSH of m did not come in 4 s; seen last: its screen shows")
+    assert json.loads(failed.stdout)["error"].startswith("SSH of m did not come in 4 s; last seen: its screen shows")
     assert failed.stderr.count("waiting for") == 1
     assert tiny.json("status", "m")["state"] == "running", "the wait has failed, not the machine"
 
@@ -281,7 +281,7 @@ def test_ssh_and_its_kin_wait_for_the_guest_unless_told_not_to(tiny: Shell) -> N
     for words in (("ssh", "--wait-timeout", "4", "m", "true"), ("scp", "--wait-timeout", "4", "m:x", ".")):
         done = tiny.run(*words, status=255)
         assert done.stderr.count("waiting for m to answer SSH ...\n") == 1
-        assert "error: SSH of m did not come in 4 s; seen last: its screen shows a picture" in done.stderr
+        assert "error: SSH of m did not come in 4 s; last seen: its screen shows a picture" in done.stderr
     assert "did not come in 4 s" in tiny.run("guest", "status", "--wait-timeout", "4", "m", status=1).stderr
     done = tiny.run("ssh", "m", "--no-wait", "--", "true", status=255)
     assert "waiting for" not in done.stderr and "Connection" in done.stderr

@@ -139,7 +139,7 @@ def test_the_machine_that_is_meant_where_none_is_named(tmp_path: Path) -> None:
     assert here(tmp_path, "[machine.work]\n[machine.trial]\n").default_name() == "work"
     with pytest.raises(UsageError, match="which machine") as refusal:
         here(tmp_path, "[machine.a]\n[machine.b]\n").default_name()
-    assert refusal.value.hint == "name one of a, b"
+    assert refusal.value.hint == "give the name of one: a, b"
 
 
 def test_a_golden_machine_is_not_written_to(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_dry_run_shows_all_and_does_nothing(shell: Shell, folder: Path) -> Non
         f"serial {macs.APPLE.serial} OpenCore.qcow2: PlatformInfo",
         "memory 512M OpenCore-Boot.sh",
         "cpu_flags +invtsc +ssse3 OpenCore-Boot.sh",
-        "upstream osx-kvm what it boots with",
+        "upstream osx-kvm boot files",
     ):
         assert taken in lines
     assert not (shell.home / "machines").exists()
@@ -43,14 +43,16 @@ def test_the_same_as_json(shell: Shell, folder: Path) -> None:
     assert (told["name"], told["mode"], told["upstream"]) == ("mac", "in-place", str(folder))
     assert next((each["what"], each["how"]) for each in told["files"]) == ("disk", "linked")
     assert told["taken"]["serial"] == {"value": macs.APPLE.serial, "source": "OpenCore.qcow2: PlatformInfo"}
-    assert any("pommel delete mac removes the link" in each for each in told["warnings"])
+    assert any("pommel delete mac removes only the link" in each for each in told["warnings"])
 
 
 def test_a_move_wants_a_yes(shell: Shell, folder: Path) -> None:
     done = shell.run("adopt", "OSX-KVM", "--move", status=2)
     assert "hint: pommel adopt OSX-KVM --move --yes" in done.stderr
     assert (folder / "mac_hdd_ng.img").is_file()
-    assert shell.run("adopt", "OSX-KVM", "--move", "--yes").stdout.endswith("osx-kvm is adopted: pommel up osx-kvm\n")
+    assert shell.run("adopt", "OSX-KVM", "--move", "--yes").stdout.endswith(
+        "osx-kvm is adopted. To start it: pommel up osx-kvm\n"
+    )
     assert not (folder / "mac_hdd_ng.img").exists()
     assert shell.json("info", "osx-kvm")["identity"]["serial"] == macs.APPLE.serial
 

@@ -56,9 +56,9 @@ def test_sync_and_all_that_is_done_with_it(box: Shell, host_clip: Clip, guest_cl
     assert seen["sync_pid"] == told["sync_pid"] and seen["to_guest"] == 1 and seen["latency_ms"] < 5000
     assert not [path for path in box.home.rglob("*") if path.is_file() and b"from the" in path.read_bytes()]
     # Without a name it is the one that is synced.
-    assert box.json("clip", "push")["how"] == "both sides have it already"
+    assert box.json("clip", "push")["how"] == "both sides already have it"
     again = box.run("clip", "sync", "--host", "box", status=3)
-    assert f"is synced already (pid {told['sync_pid']})" in again.stderr
+    assert f"is already synced (pid {told['sync_pid']})" in again.stderr
     assert "pommel clip stop --host box" in again.stderr
     assert box.json("clip", "history")["history"][0]["beginning"] == "at the beginning"
     assert box.run("clip", "history", "--print", "1").stdout == "at the beginning"
@@ -107,7 +107,7 @@ def test_what_cannot_be_moved_is_said(box: Shell, host_clip: Clip, posix_guest: 
     assert "no connection to the guest" in box.run("clip", "push", "--host", "box", status=1).stderr
     assert "no connection to the guest" in box.run("clip", "pull", "--host", "box", status=1).stderr
     told = box.run("clip", "sync", "--host", "box")
-    assert "waiting for the guest, to sync its clipboard: no connection to the guest" in told.stdout
+    assert "waiting for the guest to sync its clipboard: no connection to the guest" in told.stdout
     refused = box.run("clip", "push", status=3).stderr
     assert "guest asleep: no connection" in refused
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_moved_is_said(box: Shell, host_clip: Clip, posix_guest: 
 def test_a_refused_key_is_named(box: Shell, posix_guest: Sshd) -> None:
     (posix_guest.root / "authorized").write_text("")
     told = box.run("clip", "sync", "--host", "box")
-    assert ": refused: the guest lets nobody in" in told.stdout
+    assert ": refused: the guest refuses these keys" in told.stdout
     assert f"keys tried: {posix_guest.root}/id" in told.stderr
     assert f"hint: ssh-copy-id -p {posix_guest.port} {_user()}@127.0.0.1" in told.stderr
 
@@ -173,11 +173,11 @@ def test_the_desktop_ends(box: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("sync", "--host", "-oProxyCommand=x"), "names no SSH host"),
+        (("sync", "--host", "-oProxyCommand=x"), "is not an SSH host"),
         (("sync", "--host", "box", "--limit", "12"), "--limit must be a size with a unit"),
         (("sync", "trial", "--host", "box"), "not both"),
         (("sync", "trail"), "no machine called 'trail'"),
-        (("stop", "--all", "trial"), "or say --all"),
+        (("stop", "--all", "trial"), "or pass --all"),
         (("history", "--host", "box", "--print", "0"), "0 is not in the range"),
     ],
 )
@@ -187,7 +187,7 @@ def test_wrong_words(box: Shell, words: tuple[str, ...], said: str) -> None:
 
 def test_nothing_runs_and_nothing_is_made(box: Shell) -> None:
     assert box.run("clip", "stop", "--all").stderr == "no clipboard is synced\n"
-    assert "begin with: pommel clip sync NAME" in box.run("clip", "status").stderr
+    assert "To start: pommel clip sync NAME" in box.run("clip", "status").stderr
     assert "is not synced" in box.run("clip", "history", "--host", "box", status=3).stderr
     assert "pommel up trial" in box.run("clip", "sync", "trial", status=3).stderr
 
@@ -200,7 +200,7 @@ def test_as_a_service(box: Shell) -> None:
     assert 'clip" "sync" "--foreground" "--host" "box"' in unit.read_text()
     box.run("clip", "service", "remove", "--host", "box")
     assert not unit.exists()
-    assert "is no service" in box.run("clip", "service", "remove", "--host", "box", status=3).stderr
+    assert "has no service" in box.run("clip", "service", "remove", "--host", "box", status=3).stderr
     unit.write_text("mine")
     assert "is not Pommel's" in box.run("clip", "service", "install", "--host", "box", status=3).stderr
 

@@ -39,7 +39,9 @@ def test_its_own_certificate_and_one_of_the_user_s(shell: Shell, running: Machin
         assert fingerprint in made.stderr
         assert shell.json("status", "m")["tls_fingerprint"] == fingerprint
         assert shell.json("console", "m", "--tls")["ws"].startswith("wss://"), "asked for again, it is the same"
-        assert f"SHA-256 fingerprint {fingerprint}" in shell.run("console", "m").stderr, "and when nothing is asked for"
+        assert f"SHA-256 fingerprint of its certificate: {fingerprint}" in shell.run("console", "m").stderr, (
+            "and when nothing is asked for"
+        )
         # Another way than it serves is refused by name.
         assert (
             "with the certificate that Pommel makes, not without TLS"
@@ -47,7 +49,10 @@ def test_its_own_certificate_and_one_of_the_user_s(shell: Shell, running: Machin
         )
         assert "not on port 1" in shell.run("console", "m", "--port", "1", status=3).stderr
         assert "127.0.0.1, not on 0.0.0.0" in shell.run("console", "m", "--host", "0.0.0.0", status=3).stderr
-        assert "does not answer to desk.lan" in shell.run("console", "m", "--allow-host", "desk.lan", status=3).stderr
+        assert (
+            "does not accept the host name desk.lan"
+            in shell.run("console", "m", "--allow-host", "desk.lan", status=3).stderr
+        )
         # A new link is asked for by TLS too.
         renewed = shell.json("console", "m", "--new-token")
         assert renewed["url"] != url and renewed["url"].startswith("https://")
@@ -70,7 +75,7 @@ def test_its_own_certificate_and_one_of_the_user_s(shell: Shell, running: Machin
         )
         key.chmod(0o644)
         doctor = shell.run("doctor", "m", status=None).stdout
-        assert f"others of this host may read its key {key}" in doctor
+        assert f"other users of this host can read its key {key}" in doctor
         shell.run("console", "m", "--stop")
         assert shell.json("console", "m", "--no-tls")["url"].startswith("http://")
     finally:
@@ -84,12 +89,12 @@ def test_what_cannot_serve_is_said_before_anything_starts(shell: Shell, running:
     for words, said in (
         (("--tls-cert", str(cert), "--tls-key", str(closed)), "is encrypted"),
         (("--tls-cert", str(tmp_path / "none.pem")), "none.pem cannot be read: No such file"),
-        (("--tls-key", str(key)), "is for no certificate"),
-        (("--no-tls", "--tls-cert", str(cert)), "without TLS there is no use"),
+        (("--tls-key", str(key)), "has no certificate"),
+        (("--no-tls", "--tls-cert", str(cert)), "--no-tls cannot be used with"),
     ):
         refused = shell.run("console", "m", *words, status=2)
         assert said in refused.stderr and "Traceback" not in refused.stderr, refused.stderr
-    assert "goes with no" in shell.run("console", "m", "--stop", "--tls", status=2).stderr
+    assert "cannot be used with" in shell.run("console", "m", "--stop", "--tls", status=2).stderr
     assert console.find(running) is None
     # A machine is not made, let alone started, for a page that could not be served.
     assert (

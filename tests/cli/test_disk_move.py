@@ -37,7 +37,7 @@ def test_it_moves_is_listed_there_and_goes_with_the_machine(shell: Shell, machin
     assert shell.json("disk", "list", "m")["disks"][0]["file"] == str(target)
     assert str(target) in shell.run("disk", "list", "m").stdout
     assert shell.json("disk", "check", "m")["sound"]
-    assert f"the disk lies at {target} already" in shell.run("disk", "move", "m", str(target), status=3).stderr
+    assert f"the disk is already at {target}" in shell.run("disk", "move", "m", str(target), status=3).stderr
     shell.run("clone", "m", "copy")
     shell.run("delete", "m", "--yes")
     assert not target.exists() and not (shell.machine("copy") / "mac_hdd_ng.img").is_symlink()
@@ -46,7 +46,7 @@ def test_it_moves_is_listed_there_and_goes_with_the_machine(shell: Shell, machin
 def test_a_disk_that_the_settings_name_stays(shell: Shell, machine: Path) -> None:
     shell.config(f'[machine.m]\ndisk_file = "{machine}"\n')
     done = shell.run("disk", "move", "m", str(shell.root / "big"), status=3)
-    assert "disk_file says that the disk of m is" in done.stderr and "take disk_file out of pommel.toml" in done.stderr
+    assert "disk_file says that the disk of m is" in done.stderr and "remove disk_file from pommel.toml" in done.stderr
 
 
 def test_which_disk(shell: Shell, machine: Path) -> None:

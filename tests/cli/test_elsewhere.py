@@ -49,7 +49,7 @@ def test_a_deleted_folder_is_told(shell: Shell, words: str, json: list[str]) -> 
     assert "Traceback" not in done.stderr
     if done.returncode == 2 and "No such option" in done.stderr:
         pytest.skip("it has no --json")
-    assert "error: the current folder has been deleted\nhint: go to one that is there: cd\n" in done.stderr
+    assert "error: the current folder has been deleted\nhint: go to an existing folder: cd\n" in done.stderr
     assert done.returncode == 3
 
 

@@ -52,14 +52,14 @@ def test_it_is_named_and_nothing_is_done(shell: Shell, lost: Path, named: bool) 
     before = seen(shell)
     for words in REFUSED:
         done = shell.run(*words, status=3)
-        assert f"the folder of lost is a link to {lost}, which is not there" in done.stderr, words
-        assert f"if it is gone for good: rm {shell.machine('lost')}" in done.stderr
+        assert f"the folder of lost is a link to {lost}, which does not exist" in done.stderr, words
+        assert f"if the drive no longer exists: rm {shell.machine('lost')}" in done.stderr
         assert seen(shell) == before, words
 
 
 def test_list_and_status_tell_it_and_the_rest(shell: Shell, lost: Path) -> None:
     told = shell.json("status", "lost")
-    assert told["state"] == "absent" and told["detail"] == f"its folder is a link to {lost}, which is not there"
+    assert told["state"] == "absent" and told["detail"] == f"its folder is a link to {lost}, which does not exist"
     assert "hint" not in shell.run("status", "lost").stdout
     assert {row["name"]: row["state"] for row in shell.json("list")["machines"]} == {
         "here": "stopped",

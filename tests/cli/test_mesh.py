@@ -100,11 +100,11 @@ async def test_one_that_runs_is_online_at_once_and_the_process_is_there_for_the_
     assert "mesh    online\n" in shell.run("status", "trial").stdout
     assert [one["mesh"] for one in shell.json("list")["machines"]] == ["online"]
     second = await run(shell, "run", status=3)
-    assert f"are kept online already (pid {seen['mesh_pid']})" in second.stderr
+    assert f"are already kept online (pid {seen['mesh_pid']})" in second.stderr
     os.kill(seen["mesh_pid"], signal.SIGKILL)
     left = await until(lambda: locks.holder(shell.home / "mesh" / "lock") is None)
     assert left
-    assert (await told(shell, "status", "trial"))["why"] == "nothing keeps it online"
+    assert (await told(shell, "status", "trial"))["why"] == "no process keeps it online"
     seen = await told(shell, "join", "trial", "--msh", ticket)
     assert seen["standing"] == "online"
     await kill(paths)
@@ -150,14 +150,14 @@ async def test_in_the_foreground_it_says_what_happens(
 async def test_what_is_no_ticket_is_told(shell: Shell, paths: MachinePaths) -> None:
     none = await run(shell, "join", "trial", "--msh", "nowhere.msh", status=2)
     assert "nowhere.msh cannot be read: No such file or directory" in none.stderr
-    assert "hint: name the .msh file" in none.stderr
+    assert "hint: give the .msh file" in none.stderr
     (shell.cwd / "page.html").write_text("<html>")
     page = await run(shell, "join", "trial", "--msh", "page.html", status=1)
     assert "it is a web page" in page.stderr
     plain = await run(shell, "join", "trial", "--msh", "http://127.0.0.1/x", status=2)
     assert "https://" in plain.stderr
     agent = await run(shell, "join", "trial", "--msh", "page.html", "--agent-id", "3", status=2)
-    assert "cannot pass for agent 3" in agent.stderr
+    assert "cannot use the agent id 3" in agent.stderr
     assert "there is no machine called" in (await run(shell, "join", "nobody", "--msh", "x", status=2)).stderr
     assert not paths.mesh.exists()
 

@@ -23,9 +23,9 @@ from pommel.overlay.upstream import UpstreamState
 def test_a_conflict_names_the_edit_or_what_a_merge_gives(
     edited: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = (PatchFailure("boot.sh", 3, "the lines there are not those it expects"),)
+    places = (PatchFailure("boot.sh", 3, "the lines there are not the expected lines"),)
     patch = PatchState("1.patch", PatchStanding.CONFLICT, places, ThreeWay.CONFLICTS, edited=edited)
     seen = UpstreamState("a" * 40, "a" * 40, 0, 0)
     print_standing(Standing(Path("/up"), None, "https://example.org/up", seen, OverlayState((patch,), ())))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == ["      boot.sh:3: the lines there are not those it expects", said]
+    assert lines[-2:] == ["      boot.sh:3: the lines there are not the expected lines", said]

@@ -58,7 +58,7 @@ def test_status_of_a_machine_that_was_never_made(shell: Shell) -> None:
 
 def test_start_before_up_is_a_wrong_state(shell: Shell) -> None:
     done = shell.run("start", "trial", status=3)
-    assert done.stderr == "error: trial has not been made yet\nhint: pommel up trial\n"
+    assert done.stderr == "error: trial has not been created yet\nhint: pommel up trial\n"
 
 
 @pytest.mark.parametrize("words", [("stop", "trial"), ("console", "trial"), ("ssh", "trial"), ("key", "trial", "return"),
@@ -69,11 +69,11 @@ def test_what_needs_a_running_machine_says_so(shell: Shell, words: tuple[str, ..
 
 def test_json_errors_are_one_object_on_stdout(shell: Shell) -> None:
     answer = shell.json("start", "trial", status=3)
-    assert answer == {"error": "trial has not been made yet", "hint": "pommel up trial", "exit": 3}
+    assert answer == {"error": "trial has not been created yet", "hint": "pommel up trial", "exit": 3}
 
 
 def test_stop_takes_a_name_or_all(shell: Shell) -> None:
-    assert "name one machine, or say --all" in shell.run("stop", status=2).stderr
+    assert "give the name of one machine, or pass --all" in shell.run("stop", status=2).stderr
     assert shell.run("stop", "--all").stderr == "nothing runs\n"
     assert shell.json("stop", "--all") == {"machines": []}
 
@@ -122,7 +122,9 @@ def test_config_errors_name_file_line_and_spelling(shell: Shell) -> None:
 
 
 def test_log_of_a_machine_that_never_ran(shell: Shell) -> None:
-    assert shell.run("log", "trial", status=3).stderr == "error: trial has not been made yet\nhint: pommel up trial\n"
+    assert shell.run("log", "trial", status=3).stderr == (
+        "error: trial has not been created yet\nhint: pommel up trial\n"
+    )
 
 
 def test_list_shows_the_trial_machine_and_those_of_pommel_toml(shell: Shell) -> None:
@@ -214,7 +216,7 @@ def test_overlay_before_there_is_a_checkout(shell: Shell) -> None:
 def test_an_upstream_that_cannot_be_reached_changes_nothing(shell: Shell) -> None:
     shell.config(f'[upstream]\nurl = "file://{shell.cwd}/nowhere"\ncommit = "{"a" * 40}"\n')
     done = shell.run("bootstrap", "--no-setup", status=1)
-    assert "could not be fetched" in done.stderr and "hint: look at the network and at upstream.url" in done.stderr
+    assert "could not be fetched" in done.stderr and "hint: check the network and upstream.url" in done.stderr
     assert [path.name for path in (shell.home / "upstream").iterdir() if path.is_dir()] == []
     plan = shell.run("bootstrap", "--dry-run", "--no-setup").stdout
     assert plan.startswith(f"would  clone file://{shell.cwd}/nowhere at aaaaaaaaaaaa\n")
@@ -251,13 +253,13 @@ def test_a_support_archive_is_written_once_and_has_no_secrets(shell: Shell) -> N
         texts = {entry.name: archive.extractfile(entry).read().decode() for entry in archive}  # type: ignore[union-attr]
     assert "error: there is no upstream at" in texts["pommel-support/argv.json"]
     assert all(str(shell.home) not in text for text in texts.values())
-    assert shell.run("doctor", "--bundle", "-o", "s.tar.gz", "mac", status=3).stderr.count("exists already") == 1
+    assert shell.run("doctor", "--bundle", "-o", "s.tar.gz", "mac", status=3).stderr.count("already exists") == 1
 
 
 def test_opencore_build_says_what_it_lacks(shell: Shell) -> None:
     assert "there is no" in shell.run("opencore", "build", status=3).stderr
     (shell.cwd / "OpenCore.qcow2").write_text("mine")
-    assert "exists already" in shell.run("opencore", "build", status=3).stderr
+    assert "already exists" in shell.run("opencore", "build", status=3).stderr
     (shell.cwd / "EFI").mkdir()
     (shell.cwd / "config.plist").write_text("no plist")
     done = shell.run("opencore", "build", "-f", "--efi", "EFI", "--config", "config.plist", status=1)

@@ -76,7 +76,7 @@ def test_a_configuration_is_trusted_by_a_command(shell: Shell) -> None:
     shell.run("trust", "--remove", "pommel.toml")
     shell.run("config", "mac", status=1)
     assert "was not trusted" in shell.run("trust", "--remove", "pommel.toml", status=2).stderr
-    assert "is not there" in shell.run("trust", "none.toml", status=2).stderr
+    assert "does not exist" in shell.run("trust", "none.toml", status=2).stderr
     shell.run("trust", "--list", "pommel.toml", status=2)
 
 
@@ -84,7 +84,7 @@ def test_a_configuration_is_trusted_by_a_command(shell: Shell) -> None:
 def test_a_strangers_script_is_looked_at_in_the_sandbox_and_starts_nothing(shell: Shell) -> None:
     os.chown(shell.cwd / "up" / SCRIPT, STRANGER, STRANGER)
     shell.run("argv", "mac")
-    assert "is not trusted as it is now" in shell.run("up", "mac", "--dry-run", status=1).stderr
+    assert "is not trusted in its present state" in shell.run("up", "mac", "--dry-run", status=1).stderr
     assert not ran(shell)
     shell.run("trust", f"up/{SCRIPT}")
     assert "is not trusted" not in shell.run("up", "mac", "--dry-run", status=None).stderr
@@ -105,7 +105,7 @@ def test_without_a_sandbox_looking_runs_no_script(bare: Shell, words: list[str])
 @pytest.mark.parametrize("words", [["up", "mac", "--dry-run"], ["up", "mac"], ["up", "mac", "--yes", "--detach"]])
 def test_without_a_sandbox_nothing_is_started_unasked(bare: Shell, words: list[str]) -> None:
     told = bare.run(*words, status=1).stderr
-    assert "would run as you, without a sandbox" in told
+    assert "would run as your user without a sandbox" in told
     assert f"pommel trust {bare.cwd / 'up' / SCRIPT}" in told
     assert not ran(bare) and not bare.machine("mac").exists()
 
@@ -117,7 +117,7 @@ def test_a_trusted_script_runs_until_it_or_what_it_reads_changes(bare: Shell) ->
     assert ran(bare)
     (bare.root / "user" / "RAN").unlink()
     (bare.cwd / "up" / "settings.sh").write_text("CORES=2; touch elsewhere\n")
-    assert "is not trusted as it is now" in bare.run("up", "mac", "--dry-run", status=1).stderr
+    assert "is not trusted in its present state" in bare.run("up", "mac", "--dry-run", status=1).stderr
     assert not ran(bare)
 
 

@@ -67,7 +67,10 @@ async def test_a_copy_that_fails_leaves_nothing(ssh: list[str], tmp_path: Path) 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FilesError, match="cannot be made: Not a directory"), HostShelf(tmp_path / "file/x", 1).held():
+    with (
+        pytest.raises(FilesError, match="cannot be created: Not a directory"),
+        HostShelf(tmp_path / "file/x", 1).held(),
+    ):
         pass
 
 

@@ -432,7 +432,7 @@ def test_a_second_sync_is_refused_with_the_firsts_pid(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", script, str(tmp_path / "lock")]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None and first.stdout.readline() == b"held\n"
-        refused = pytest.raises(BusyError, match=rf"the clipboard of trial is synced already \(pid {first.pid}\)")
+        refused = pytest.raises(BusyError, match=rf"the clipboard of trial is already synced \(pid {first.pid}\)")
         with refused, only_sync(tmp_path / "lock", "trial"):
             pass
         process.end_group(first.pid, signal.SIGKILL)

@@ -49,7 +49,7 @@ class Pasteboard:
     @contextlib.asynccontextmanager
     async def open_file(self, copies: int, index: int) -> AsyncIterator[tuple[ClipFile, AsyncIterator[bytes]]]:
         if copies != self._state.copies or index >= len(self.holds.files):
-            raise StateError("the machine's clipboard has no such file any more")
+            raise StateError("the machine's clipboard no longer has this file")
         file = self.holds.files[index]
 
         async def pieces() -> AsyncIterator[bytes]:

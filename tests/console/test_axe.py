@@ -167,7 +167,7 @@ async def test_every_state_of_the_page(open_page: Open, desk: Desk, browser: Bro
     await judge.look(page, "stopped")
     desk.state = "running"
     await at(page, "live")
-    await console.stop("the X server went away")
+    await console.stop("the X server closed the connection")
     await at(page, "ended")
     await judge.look(page, "ended")
     other = serving(desk, port=console.port)

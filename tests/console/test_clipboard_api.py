@@ -126,7 +126,7 @@ async def test_files_are_named_and_each_is_sent_for_itself(
             await answer.read()
     await board.copy(Clip("another copy"))
     async with http.get(f"{place}/0") as answer:
-        assert answer.status == 503 and "no such file any more" in await answer.text()
+        assert answer.status == 503 and "no longer has this file" in await answer.text()
 
 
 async def test_a_clip_older_than_the_machines_is_refused_and_each_has_its_number(
@@ -168,11 +168,11 @@ async def test_exactly_the_limit_goes_and_a_byte_more_does_not(
     board.sets.clear()
     status, error = await put(http, body(text=half, html=half + b"b"))
     assert (status, board.sets) == (413, [])
-    assert "the most that is copied is 8 MiB" in error
+    assert "the limit is 8 MiB" in error
     board.holds = Clip(text="a" * (8 << 20), html="b")
     async with http.get("/api/clipboard") as answer:
         assert answer.status == 413
-        assert (await answer.json())["error"] == "the clip is 8.0 MiB; the most that is copied is 8 MiB"
+        assert (await answer.json())["error"] == "the clip is 8.0 MiB; the limit is 8 MiB"
 
 
 async def test_the_whole_limit_in_earnest(http: aiohttp.ClientSession, board: Pasteboard) -> None:
@@ -209,7 +209,7 @@ async def test_what_is_no_clip(http: aiohttp.ClientSession, board: Pasteboard, c
     ("forms", "error"),
     [
         ({"text": b"\xff"}, "the clip's text is not UTF-8"),
-        ({"png": b"GIF89a"}, "the clip's png is no PNG"),
+        ({"png": b"GIF89a"}, "the clip's png is not a PNG"),
         ({"files": b"x"}, "a clip's forms are text, html, png, each at most once"),
         ({"text": b""}, "the clip has no form: text, html or png"),
     ],
@@ -241,7 +241,7 @@ async def test_a_bug_is_logged_without_the_clip(
 ) -> None:
     board.failure = ValueError(f"cannot put {SECRET}")
     status, error = await put(http, body(text=SECRET.encode()))
-    assert (status, error) == (500, "the clipboard failed; the console's log says where")
+    assert (status, error) == (500, "the clipboard failed; for details, see the console's log")
     assert SECRET not in caplog.text
     assert "ValueError" in caplog.text
     assert "pasteboard.py" in caplog.text
@@ -356,7 +356,7 @@ async def test_a_page_hears_how_the_clipboard_is_and_of_each_change(console: Con
     ("failure", "why"),
     [
         (StateError("no key", hint="pommel ssh desk --copy-id"), "no key: pommel ssh desk --copy-id"),
-        (ValueError(SECRET), "the clipboard failed; the console's log says where"),
+        (ValueError(SECRET), "the clipboard failed; for details, see the console's log"),
     ],
 )
 async def test_a_clipboard_that_breaks_takes_no_viewer_with_it(

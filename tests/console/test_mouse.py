@@ -90,7 +90,7 @@ async def test_a_mouse_that_knows_only_movements_can_be_locked_and_had_back(open
     await desk.show(m.MouseKind(mouse.RELATIVE))
     await lock.click()
     await expect(lock).to_have_attribute("aria-pressed", "true")
-    await expect(hint).to_have_text("The mouse is locked to the machine. Esc unlocks it")
+    await expect(hint).to_have_text("The mouse is locked to the machine. Press Esc to unlock it")
     desk.seen.clear()
     move, down, up = {"movementX": 3, "movementY": -2}, {"movementX": 1, "buttons": 1}, {"buttons": 0}
     await point(page, ("pointermove", move), ("pointerdown", down), ("pointerup", up))

@@ -139,7 +139,7 @@ async def test_what_is_done_while_a_paste_is_under_way_follows_it(
     await page.mouse.down()
     await page.mouse.up()
     await page.keyboard.press("Control+v")
-    await expect(page.locator("#toast")).to_have_text("Giving the machine this computer's clipboard…")
+    await expect(page.locator("#toast")).to_have_text("Sending this computer's clipboard to the machine…")
     assert desk.of(HANDS) == CHORD[:1], "Control is down, and no more"
     board.gate.set()
     done = await desk.next(HANDS, 13)
@@ -180,10 +180,12 @@ async def test_an_image_of_another_kind_becomes_a_png_and_a_file_is_refused(
     assert colour[2] > 240
     await page.evaluate(paste, ["image/jpeg", [1, 2, 3]])
     assert await desk.next(HANDS, 2) == CHORD[1:3]
-    await expect(page.locator("#toast")).to_contain_text("Not pasted from this computer: its image is of no kind")
+    await expect(page.locator("#toast")).to_contain_text(
+        "Not pasted from this computer: this browser does not support its image format"
+    )
     await page.evaluate(paste, ["application/zip", [1, 2, 3]])
     assert await desk.next(HANDS, 2) == CHORD[1:3]
-    await expect(page.locator("#toast")).to_contain_text("files are not copied by this page.")
+    await expect(page.locator("#toast")).to_contain_text("this page cannot copy files.")
     assert len(board.sets) == 1
 
 
@@ -248,12 +250,12 @@ async def test_too_much_is_refused_by_the_page_and_by_the_server(
     await page.evaluate("navigator.clipboard.writeText('é'.repeat(33 * 2 ** 20))")
     await page.keyboard.press("Control+v")
     assert await desk.next(HANDS, 4) == CHORD
-    await expect(page.locator("#toast")).to_contain_text("it is 66 MiB, and 64 MiB is the most.")
+    await expect(page.locator("#toast")).to_contain_text("it is 66 MiB, but the limit is 64 MiB.")
     monkeypatch.setattr(clipboard_api, "LIMIT_BYTES", 1 << 20)
     await page.evaluate("navigator.clipboard.writeText('a'.repeat(2 ** 20 + 1))")
     await page.keyboard.press("Control+v")
     assert await desk.next(HANDS, 4) == CHORD
-    await expect(page.locator("#toast")).to_contain_text("the most that is copied is 1 MiB")
+    await expect(page.locator("#toast")).to_contain_text("the limit is 1 MiB")
     assert board.sets == []
 
 
@@ -456,7 +458,7 @@ async def test_copying_out(open_here: Callable[..., Any], desk: Desk, board: Pas
     await expect(button).not_to_have_attribute("data-new", "")
     await board.copy(Clip("line\r\n\ufefftheirs\n", html="<i>theirs</i>"))
     await expect(button).to_have_attribute("data-new", "")
-    await expect(button).to_have_attribute("title", re.compile("something new"))
+    await expect(button).to_have_attribute("title", re.compile("new content"))
     await button.click()
     await expect(page.locator("#toast")).to_have_text("Copied from the machine: 14 characters.")
     await expect(button).not_to_have_attribute("data-new", "")
@@ -479,14 +481,14 @@ async def test_files_are_named_and_downloaded_by_a_click(open_here: Callable[...
     files = (
         ClipFile(name, 150_000),
         ClipFile("pictures", folder=True),
-        ClipFile("pipe", why="neither a file nor a folder"),
+        ClipFile("pipe", why="it is neither a file nor a folder"),
     )
     board.contents = [bytes(range(250)) * 600, b"", b""]
     await board.copy(Clip(files=files))
     await page.click("#copy")
     dialog = page.get_by_role("dialog", name="Files copied in the machine")
     await expect(dialog.locator("li")).to_have_text(
-        [f"{name}146 KiB", "picturesfolder", "pipeneither a file nor a folder"]
+        [f"{name}146 KiB", "picturesfolder", "pipeit is neither a file nor a folder"]
     )
     await expect(dialog.locator("a")).to_have_count(2)
     await expect(dialog.locator("a").nth(1)).to_have_attribute("download", "pictures.tar")
@@ -514,7 +516,7 @@ async def test_copying_out_of_an_empty_or_failing_machine(open_here: Callable[..
     board.failure = None
     board.holds = Clip(png=b"\x89PNG\r\n\x1a\nbroken")
     await page.click("#copy")
-    await expect(toast).to_contain_text("Not copied: the browser does not take it")
+    await expect(toast).to_contain_text("Not copied: the browser does not accept it")
     assert await here(page) == b"mine"
 
 

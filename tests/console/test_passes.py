@@ -1,4 +1,4 @@
-"""Passes in place of the token, the link to look by, new links, and who looks on. Real sockets where there are any."""
+"""Passes in place of the token, the view-only link, new links, and who looks on. Real sockets where there are any."""
 
 from __future__ import annotations
 
@@ -278,12 +278,12 @@ async def test_a_new_link_ends_the_old_ones_and_cuts_viewers_off(desk: Desk, htt
     await console.stop()
 
 
-@pytest.mark.parametrize("who", ["a pass", "the link to look by", "nobody"])
+@pytest.mark.parametrize("who", ["a pass", "the view-only link", "nobody"])
 async def test_only_the_link_itself_makes_a_new_one(
     console: ConsoleServer, http: aiohttp.ClientSession, who: str
 ) -> None:
     before = console.url
-    query = f"?token={console.secrets.look_token}" if who == "the link to look by" else ""
+    query = f"?token={console.secrets.look_token}" if who == "the view-only link" else ""
     headers = a_pass(console) if who == "a pass" else {}
     async with http.post(f"{base(console)}/api/new-token{query}", headers=headers) as answer:
         assert answer.status == 403

@@ -100,7 +100,7 @@ async def test_a_link_that_stands_still_says_so_and_takes_no_keys(
     desk.seen.clear()
     relay.passing.clear()
     assert await state(page, "silent", 8) < 6
-    assert "is not sent" in await page.inner_text("#notice")
+    assert "are not sent" in await page.inner_text("#notice")
     filters = await page.evaluate("getComputedStyle(document.getElementById('screen')).filter")
     assert "grayscale" in filters
     await expect(page.locator("#pulse")).to_be_hidden()

@@ -217,7 +217,7 @@ async def test_in_full_screen_the_browsers_own_keys_are_the_machines(
     await page.wait_for_function("() => document.fullscreenElement !== null")
     toast = page.locator("#toast")
     await expect(toast).to_have_text(
-        "All keys go to the machine, Esc, Alt+Tab and Ctrl+W too. Hold Esc to leave full screen."
+        "All keys go to the machine, including Esc, Alt+Tab and Ctrl+W. Hold Esc to leave full screen."
     )
     await expect(page.locator("#field")).to_be_focused()
     desk.seen.clear()

@@ -257,7 +257,7 @@ async def test_garbage_is_parted_from_and_logged(
     ("failure", "code", "reason", "level"),
     [
         (MachineError("QEMU died: " + "ü" * 200), 1011, "QEMU died: ", logging.WARNING),
-        (RuntimeError("a bug"), 1011, "its log says why", logging.ERROR),
+        (RuntimeError("a bug"), 1011, "for the reason, see its log", logging.ERROR),
     ],
 )
 async def test_a_failure_to_serve_is_told_and_logged(

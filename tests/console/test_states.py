@@ -48,12 +48,12 @@ async def test_each_kind_tells_its_own_end_and_how_to_come_back(open_page: Open,
     for menu in ("#keys", "#type"):
         await expect(page.locator(menu)).to_be_enabled()
     await page.click("#keys")
-    await server.stop("the X server went away")
+    await server.stop("the X server closed the connection")
     await state(page, "ended")
-    await expect(page.locator("#notice-text")).to_have_text("The X server went away.")
+    await expect(page.locator("#notice-text")).to_have_text("The X server closed the connection.")
     assert await commands(page).all_text_contents() == [again]
-    await expect(page.locator("#notice-more")).to_contain_text("The picture is the last one, of ")
-    await expect(page.locator("#notice-next")).to_contain_text("Looking whether it is back")
+    await expect(page.locator("#notice-more")).to_contain_text("The picture is the last one, from ")
+    await expect(page.locator("#notice-next")).to_contain_text("Trying to reconnect")
     assert await page.evaluate(OPEN_MENUS) == 0
     renewed = serving(desk, info=ConsoleInfo("my mac", "Mine", telling), port=server.port)
     await renewed.start()  # with another token: the page must not take it for its own
@@ -111,7 +111,7 @@ async def test_after_the_end_nothing_works_on_nothing_and_keys_are_the_browser_s
         ("stopped", "Stopped", "desk has stopped.", ["pommel start desk"]),
         ("asleep", "Asleep", "desk sleeps.", ["pommel start desk"]),
         ("crashed", "Crashed", "desk has crashed.", ["pommel log desk", "pommel start desk"]),
-        ("absent", "Deleted", "There is no desk any more.", []),
+        ("absent", "Deleted", "desk no longer exists.", []),
     ],
 )
 async def test_a_machine_that_rests_says_how_and_still_does_when_its_console_has_gone(
@@ -128,7 +128,7 @@ async def test_a_machine_that_rests_says_how_and_still_does_when_its_console_has
     assert await commands(looker).all_text_contents() == [], "they cannot type it"
     await console.stop()
     await page.click("#retry")
-    await expect(page.locator("#notice-next")).to_contain_text("Looking whether it is back in")
+    await expect(page.locator("#notice-next")).to_contain_text("Trying to reconnect in")
     await expect(page.locator("#notice-text")).to_have_text(text)
 
 
@@ -144,16 +144,16 @@ async def test_what_stands_still_says_so_takes_no_keys_and_goes_on(
     desk.seen.clear()
     for stands, text, typed in (
         ("paused", "desk is paused.", ["pommel resume desk"]),
-        ("no-room", "desk stands: its disk cannot be written.", ["pommel resume desk"]),
-        ("stuck", "desk stands and cannot go on.", ["pommel stop desk"]),
+        ("no-room", "desk is paused: its disk cannot be written.", ["pommel resume desk"]),
+        ("stuck", "desk is paused and cannot continue.", ["pommel stop desk"]),
     ):
         desk.state = stands
         await expect(shown).to_contain_text(text)
         await state(page, "paused")
         assert await commands(page).all_text_contents() == typed
-        await expect(page.locator("#notice-more")).to_contain_text("not sent: it would be lost.")
+        await expect(page.locator("#notice-more")).to_contain_text("not sent: they would be lost.")
     await expect(page.locator("#state-text")).to_have_text("Paused")
-    await expect(looker.locator("#notice-text")).to_have_text("desk stands and cannot go on.")
+    await expect(looker.locator("#notice-text")).to_have_text("desk is paused and cannot continue.")
     assert await commands(looker).all_text_contents() == []
     late = await open_page(console.look_url, state="paused")
     assert "grayscale" in await page.evaluate("getComputedStyle(document.getElementById('screen')).filter")
@@ -192,7 +192,7 @@ async def test_looking_whether_it_is_back_becomes_seldom_and_ends(
         for _ in range(minutes * 12):
             await page.clock.run_for(5_000)
         assert len(asked) <= most, minutes
-    await expect(next_line).to_have_text("This page has stopped looking whether it is back.")
+    await expect(next_line).to_have_text("This page has stopped trying to reconnect.")
     asked.clear()
     await page.clock.run_for(600_000)
     assert asked == []
@@ -233,7 +233,7 @@ async def test_too_many_is_said_and_waited_for(open_page: Open, desk: Desk) -> N
 
     await page.route("**/api/status", full)
     await desk.viewers[0].close(1001, "")
-    await expect(page.locator("#notice-text")).to_have_text("Too many pages show this already.")
+    await expect(page.locator("#notice-text")).to_have_text("Too many pages already show this.")
     await page.unroute("**/api/status")
     await state(page, "live")
 
@@ -253,12 +253,12 @@ async def test_who_may_only_look_is_told_so_when_they_type_or_click(
     for doing in (page.keyboard.press("a"), page.mouse.click(500, 300)):
         await page.evaluate("document.activeElement.blur()")
         await doing
-        await expect(toast).to_have_text("View only: what you press here is not sent.")
+        await expect(toast).to_have_text("View only: your input is not sent.")
         await page.evaluate("document.getElementById('toast').hidden = true")
     renewed = console.url.replace("/?", "/api/new-token?")
     await page.context.request.post(renewed, headers={"Origin": renewed.split("/api")[0]})
     await state(page, "refused")
-    await expect(page.locator("#notice-more")).to_contain_text("Ask who gave you the link")
+    await expect(page.locator("#notice-more")).to_contain_text("Ask the person who sent you the link")
     assert await commands(page).all_text_contents() == ["pommel console desk --view-only"]
     kinds = {type(command) for command in desk.seen}
     assert kinds <= {m.Abilities, m.Compression, m.GetDisplays, m.Pause, m.Refresh}

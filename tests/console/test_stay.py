@@ -52,7 +52,7 @@ async def test_a_browser_that_keeps_back_for_itself_is_stopped_over_the_screen(o
         assert [one.down for one in pressed if isinstance(one, m.SideButton)] == [True, False]
     await page.mouse.move(20, 10)
     await page.evaluate("history.back()")
-    await expect(page.locator("#toast")).to_have_text("Back once more leaves this page.")
+    await expect(page.locator("#toast")).to_have_text("Press Back again to leave this page.")
     assert await page.evaluate("window.mark") == 1 and desk.of(m.SideButton) == []
     await page.evaluate("history.back()")
     await page.wait_for_url("about:blank")
@@ -95,7 +95,7 @@ async def test_nothing_that_is_dropped_opens_in_the_page_s_place_and_files_are_t
     for where in ("#screen", "#type-text", "body"):
         assert await prevented(page, where, "DragEvent", "dragover", types=["Files"]), where
     await expect(toast).to_have_text(
-        "This page takes no files. To copy one there, on the computer that runs it, type pommel scp FILE desk:"
+        "This page does not accept files. To copy one there, on the computer that runs it, type pommel scp FILE desk:"
     )
 
 

@@ -83,7 +83,7 @@ def test_every_command_is_one_that_there_is_with_options_that_it_has(kind: str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_may_only_look_is_told_what_others_type_and_of_no_argument_that_is_not_for_all(kind: str) -> None:
     words = KINDS[kind].words(view_only=True)
-    assert "who gave you the link" in words["refused"].advice[0][0]
+    assert "who sent you the link" in words["refused"].advice[0][0]
     for command in commands(KINDS[kind], view_only=True):
         assert command.removesuffix(" --view-only") == FOR_EVERYBODY[kind]
 

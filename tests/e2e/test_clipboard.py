@@ -53,8 +53,8 @@ def test_both_ways_and_again_after_a_kill(trial: Trial, clip: Clip) -> None:
     trial.guest("printf 'from the guest ü\\n\\n' | pbcopy")
     wait_until(lambda: clip.paste() == "from the guest ü\n\n".encode(), 20)
     wait_until(lambda: shell.json("clip", "status", "trial")["to_host"] == 1, 10)
-    assert shell.run("clip", "pull").stdout == "trial: pulled (both sides have it already)\n"
-    assert "is synced already" in shell.run("clip", "sync", "trial", status=3).stderr
+    assert shell.run("clip", "pull").stdout == "trial: pulled (both sides already have it)\n"
+    assert "is already synced" in shell.run("clip", "sync", "trial", status=3).stderr
     os.kill(told["sync_pid"], signal.SIGKILL)
     assert shell.json("clip", "status", "trial")["state"] == "stopped"
     clip.copy(b"after the kill")
@@ -88,9 +88,9 @@ def test_a_key_of_ones_own_is_let_in(trial: Trial) -> None:
     public = trial.shell.cwd / "mine.pub"
     public.write_text(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5{'B' * 47}= me $(touch pwned)\n")
     first = trial.shell.run("ssh", "trial", "--copy-id", "-i", "mine.pub").stdout.splitlines()
-    assert [line.startswith("trial lets in already ") for line in first] == [True, False]
+    assert [line.startswith("trial already accepts ") for line in first] == [True, False]
     again = trial.shell.run("ssh", "--copy-id", "-i", "mine.pub", "trial").stdout.splitlines()
-    assert all(line.startswith("trial lets in already ") for line in again) and len(again) == 2
+    assert all(line.startswith("trial already accepts ") for line in again) and len(again) == 2
     assert trial.guest("ls pwned", status=None) == ""
 
 

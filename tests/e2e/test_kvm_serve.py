@@ -187,12 +187,12 @@ async def test_a_session_that_ends_is_told_and_not_looked_for_as_if_it_were_a_ma
         assert await page.locator("body").get_attribute("data-guest") == "linux"
         server.kill()
         await page.wait_for_selector("body[data-state=ended]", timeout=20_000)
-        assert await page.locator("#notice-text").text_content() == "The X server went away."
+        assert await page.locator("#notice-text").text_content() == "The X server closed the connection."
         assert await page.locator("#notice-more code").all_text_contents() == [again]
         _, said = await asyncio.to_thread(served.child.communicate, timeout=20)
         assert served.child.returncode == 0
         assert said.decode().strip().splitlines()[-2:] == [
-            "the X server went away; nothing is served any more",
+            "the X server closed the connection; the page is no longer served",
             f"to serve it again: {again}",
         ]
         await page.close()
@@ -202,7 +202,7 @@ def test_it_ends_with_its_session_though_nobody_looks(desk: Served) -> None:
     desk.server.kill()
     _, said = desk.child.communicate(timeout=20)
     assert desk.child.returncode == 0
-    assert "nothing is served any more" in said.decode()
+    assert "the page is no longer served" in said.decode()
 
 
 def test_without_a_session_it_says_what_to_name(shell: Shell) -> None:

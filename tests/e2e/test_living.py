@@ -79,7 +79,7 @@ def test_a_snapshot_with_memory_and_back(living: Living) -> None:
     saved = living.shell.json("snapshot", "save", "day", "one")
     assert saved["ram"] and saved["nvram"]
     living.guest(f"echo second > note; sync; kill {sleeper}")
-    assert "nobody is here to say it" in living.shell.run("snapshot", "load", "day", "one", status=2).stderr
+    assert "confirmation needed" in living.shell.run("snapshot", "load", "day", "one", status=2).stderr
     living.shell.run("snapshot", "load", "day", "one", "--yes")
     assert living.guest("cat note") == "first\n"
     assert living.guest(f"kill -0 {sleeper} && echo lives") == "lives\n"
@@ -104,7 +104,7 @@ def test_asleep_on_disk_and_awake_again(living: Living) -> None:
     assert living.state() == "asleep"
     assert before not in living.shell.processes()
     refused = living.shell.run("start", "day", "--throwaway", status=3)
-    assert "sleeps, and would wake up as it was" in refused.stderr
+    assert "sleeps and would wake in its saved state" in refused.stderr
     time.sleep(5)  # that its clock does not live through
     living.shell.run("start", "day")
     assert living.guest("cat note; cut -d. -f1 /proc/uptime") > "awake\n"
@@ -158,7 +158,7 @@ def test_copies_of_files_and_what_ssh_itself_needs_to_know(living: Living, tmp_p
     config.write_text(living.shell.run("ssh-config", "day").stdout)
     told = subprocess.run(["ssh", "-F", config, "day", "cat copied"], check=True, capture_output=True, timeout=60)
     assert told.stdout == b"there and back\n"
-    assert "one machine must be named" in living.shell.run("scp", "x", "y", status=2).stderr
+    assert "give the name of one machine" in living.shell.run("scp", "x", "y", status=2).stderr
 
 
 def test_a_disk_grows_while_its_guest_runs(living: Living) -> None:
@@ -167,7 +167,7 @@ def test_a_disk_grows_while_its_guest_runs(living: Living) -> None:
     assert shell.json("disk", "list", "day")["disks"][0]["virtual_bytes"] == 9 << 30
     wait_until(lambda: str((9 << 30) // 512) in living.guest("cat /sys/block/*/size").split(), 30)
     # The guest is asked; on a busy host it may not answer in time.
-    wait_until(lambda: "is not known" not in shell.json("disk", "list", "day")["disks"][0]["advice"], 30)
+    wait_until(lambda: "is unknown" not in shell.json("disk", "list", "day")["disks"][0]["advice"], 30)
 
 
 def test_stuck_or_not(living: Living) -> None:
@@ -267,7 +267,7 @@ def test_disks_grow_and_what_a_throwaway_run_writes_is_not_kept(living: Living) 
     shell, paths = living.shell, living.shell.machine("day")
     shell.run("stop", "day", status=None, timeout_s=120)  # it runs, if this test is run alone
     before = shell.json("disk", "list", "day")["disks"][0]["virtual_bytes"]
-    assert "cannot be made shorter" in shell.run("disk", "resize", "day", "1G", status=2).stderr
+    assert "cannot shrink" in shell.run("disk", "resize", "day", "1G", status=2).stderr
     shell.run("disk", "resize", "day", "10G")
     assert shell.json("disk", "list", "day")["disks"][0]["virtual_bytes"] == 10 << 30 > before
     shell.run("disk", "add", "day", "data", "1G")
@@ -295,4 +295,4 @@ def test_as_a_service(living: Living) -> None:
     assert "day" not in checked.stderr.replace(str(unit), "") or checked.returncode == 0, checked.stderr
     shell.run("service", "remove", "day")
     assert not unit.exists()
-    assert "is no service" in shell.run("service", "remove", "day", status=3).stderr
+    assert "has no service" in shell.run("service", "remove", "day", status=3).stderr

@@ -133,7 +133,10 @@ def test_a_clone_is_another_mac_and_is_told_so(mac: Shell, upstream: OsxKvm) -> 
     first = mac.json("info", "sonoma")["identity"]
     assert first["model"] == "iMac19,1" and first["serial"] not in (None, made["serial"])
     assert mac.json("clone", "sonoma", "third", "--keep-identity")["identity"] == first
-    assert "is no Mac that numbers can be made for" in mac.run("clone", "sonoma", "no", "--model", "x", status=2).stderr
+    assert (
+        "is not a Mac model that numbers can be created for"
+        in mac.run("clone", "sonoma", "no", "--model", "x", status=2).stderr
+    )
     mac.run("stop", "second", "--force")
 
 
@@ -182,7 +185,7 @@ def test_an_image_at_hand_and_a_disk_that_is_too_small(mac: Shell, upstream: Osx
     mac.config(upstream.toml(upstream.january(), MACHINE + 'disk = "10G"\n'))
     image = mac.cwd / "BaseSystem.dmg"
     image.write_bytes(apple.image)
-    assert "is too small to install macOS on" in mac.run("up", "sonoma", "--offline", str(image), status=2).stderr
+    assert "is too small to install macOS" in mac.run("up", "sonoma", "--offline", str(image), status=2).stderr
     mac.config(upstream.toml(upstream.january(), MACHINE))
     told = mac.json("recovery", "fetch", "sonoma", "--offline", str(image))
     assert (told["version"], told["verified"]) == (SONOMA, False)

@@ -136,7 +136,7 @@ async def test_a_machine_joins_and_is_online_as_what_it_is(admin: User, trial: T
     assert seen["osdesc"].startswith("Debian, the trial machine (Pommel ")
     assert (await asyncio.to_thread(shell.json, "status", "trial"))["mesh"] == "online"
     second = await asyncio.to_thread(lambda: shell.run("mesh", "run", status=3))
-    assert f"are kept online already (pid {told['mesh_pid']})" in second.stderr
+    assert f"are already kept online (pid {told['mesh_pid']})" in second.stderr
     folder = shell.machine("trial") / "mesh"
     assert {oct(path.stat().st_mode)[-3:] for path in folder.iterdir()} == {"600"}
     assert oct(folder.stat().st_mode)[-3:] == "700"
@@ -187,7 +187,7 @@ async def test_who_is_at_the_console_page_is_asked(admin: User, node: str, trial
     try:
         alone = await admin.viewer(node)
         await alone.closed()
-        assert "nobody is at the machine's console" in (await alone.told("console"))["msg"]
+        assert "there is no user at the machine's console" in (await alone.told("console"))["msg"]
         page = await browser.new_page(viewport={"width": 1400, "height": 950})
         await page.goto(trial.url)
         await is_live(page)
@@ -224,11 +224,11 @@ async def test_clipboard_and_console(admin: User, node: str, trial: Trial) -> No
             said = (await admin.hears(action="msg", type="getclip"))["data"]
     shot = trial.shell.machine("trial") / "mesh" / "screenshot.png"
     for line, wanted in (
-        ("help", "power it down"),
+        ("help", "shut it down"),
         ("status", "state    running"),
         ("screenshot", f"1280x800 pixels, saved as {shot}"),
-        ("start", "trial is running already"),
-        ("nonsense", "there is no command 'nonsense' here (help lists them)"),
+        ("start", "trial is already running"),
+        ("nonsense", "there is no command 'nonsense' here (to list the commands: help)"),
     ):
         await admin.send(action="msg", type="console", nodeid=node, value=line)
         assert wanted in (await admin.hears(action="msg", type="console"))["value"]

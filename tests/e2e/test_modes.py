@@ -85,5 +85,5 @@ def test_a_machine_that_somebody_else_put_there_is_refused(small: Shell) -> None
         done = small.run(*words, status=1)
         assert f"{machine} belongs to uid 65534" in done.stderr and "chown" in done.stderr
     subprocess.run(["chown", "-R", "0", str(machine)], check=True)
-    assert "could enter" in small.run("list").stderr
-    assert "could enter" not in small.run("list").stderr, "said once"
+    assert "could open" in small.run("list").stderr
+    assert "could open" not in small.run("list").stderr, "said once"

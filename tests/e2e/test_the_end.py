@@ -97,6 +97,8 @@ def test_the_example_of_the_python_api_runs_and_nothing_is_left_behind_by_its_st
         assert picture.size == (1280, 800)
     assert trial.shell.json("status", "trial")["state"] == "stopped"
     assert "trial is not running" in trial.shell.run("stop", "trial", status=3).stderr
-    assert "the guest powered down at the power button" in trial.shell.run("log", "trial", "-n", "400").stdout
+    assert (
+        "the guest shut down after its power button was pressed" in trial.shell.run("log", "trial", "-n", "400").stdout
+    )
     # The console sees that its machine has gone and, after a while in which it might come back, goes too.
     wait_until(lambda: not trial.shell.processes(), 40)

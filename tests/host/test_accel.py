@@ -95,7 +95,7 @@ def test_a_no_of_a_minute_is_not_remembered(tmp_path: Path, asked: Path) -> None
     qemu = fake_qemu(tmp_path, asked, f"[ ! -e {there} ] || {{ echo '{BUSY}' >&2; exit 1; }}; exit {EXIT_YES}")
     answer = probe(tmp_path, qemu)
     assert (answer.works, answer.reason) == (False, BUSY.removeprefix("qemu: "))
-    assert answer.hint == "VirtualBox may hold the processor: end its machines, then try again"
+    assert answer.hint == "VirtualBox may be using the processor: stop its machines, then try again"
     there.rmdir()
     assert probe(tmp_path, qemu) == KvmAnswer(True, "KVM runs guest code")
     assert probe(tmp_path, qemu).cached
@@ -119,7 +119,7 @@ def test_kvm_late_and_tcg_not_is_kept_where_only_a_restart_changes_it(
 ) -> None:
     qemu = fake_qemu(tmp_path, asked, "exec sleep 60", f"exit {EXIT_YES}")
     answer = probe(tmp_path, qemu, limit_s=0.3, host_is_guest=host_is_guest)
-    assert not answer.works and "only emulates" in answer.reason
+    assert not answer.works and "KVM is emulated" in answer.reason
     assert probe(tmp_path, qemu, limit_s=0.3, host_is_guest=host_is_guest).cached == host_is_guest
     assert times(asked) == ["kvm", "tcg"] * (1 if host_is_guest else 2)
     an_hour_ago = time.time() - 3601
@@ -140,7 +140,7 @@ def test_kvm_that_begins_no_machine_is_a_no_whatever_was_remembered(
 
     with monkeypatch.context() as patch:
         patch.setattr("pommel.host.kvm_state.fcntl.ioctl", busy)
-        assert probe(tmp_path, qemu) == KvmAnswer(False, "KVM begins no machine: Device or resource busy")
+        assert probe(tmp_path, qemu) == KvmAnswer(False, "KVM cannot start a machine: Device or resource busy")
     assert probe(tmp_path, qemu).cached and times(asked) == ["kvm"]
 
 
@@ -209,7 +209,7 @@ def test_no_device_is_a_no_that_is_not_remembered(tmp_path: Path, asked: Path) -
 
 def test_a_device_that_does_not_open(tmp_path: Path, asked: Path) -> None:
     answer = probe_kvm(tmp_path / "cache", qemu=fake_qemu(tmp_path, asked, "exit 0"), device=tmp_path)
-    assert answer.reason == f"{tmp_path} does not open: Is a directory"
+    assert answer.reason == f"{tmp_path} cannot be opened: Is a directory"
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def closed_device(tmp_path: Path) -> Path:
 def test_a_device_that_this_user_may_not_open(closed_device: Path, somebody: None) -> None:
     answer = probe_kvm(Path("/nonexistent"), qemu="true", device=closed_device)
     assert (answer.works, answer.denied, answer.cached) == (False, True, False)
-    assert answer.reason == f"you may not open {closed_device}"
+    assert answer.reason == f"you have no permission to open {closed_device}"
     assert answer.hint
 
 

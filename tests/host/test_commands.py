@@ -54,7 +54,7 @@ def test_a_launcher_whose_pommel_is_gone_says_so(tmp_path: Path) -> None:
     door.unlink()
     done = subprocess.run([helper.path], capture_output=True, text=True)
     assert done.returncode == 127
-    assert done.stderr.startswith(f"error: {door} is gone\nhint: ")
+    assert done.stderr.startswith(f"error: {door} does not exist\nhint: ")
 
 
 def test_the_launcher_of_another_place_is_replaced(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     assert helper.state == "foreign"
     with pytest.raises(StateError, match="is not Pommel's") as refusal:
         commands.apply(helper)
-    assert refusal.value.hint == f"to have it replaced: rm {theirs}"
+    assert refusal.value.hint == f"to let Pommel replace it: rm {theirs}"
     assert commands.remove(helper) is False
     assert theirs.read_text().startswith("#!/bin/sh\nprintf")
 

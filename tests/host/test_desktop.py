@@ -104,7 +104,7 @@ def test_somebody_elses_entry_stays(text: str, tmp_path: Path) -> None:
     entry.path.write_text(text)
     with pytest.raises(StateError, match="is not Pommel's") as refusal:
         desktop.apply(entry)
-    assert refusal.value.hint == f"to have it replaced: rm {entry.path}"
+    assert refusal.value.hint == f"to let Pommel replace it: rm {entry.path}"
     assert not desktop.is_done(entry)
     assert entry.path.read_text() == text
     assert desktop.remove_all(tmp_path).kept == (entry.path,)

@@ -62,7 +62,7 @@ GOOD = "[Desktop Entry]\nType=Application\nName=x\nExec=x\n"
         (GOOD + "Name=y\n", "line 5: the key Name is there twice"),
         (GOOD + "[Desktop Entry]\n", "the group [Desktop Entry] is there twice"),
         (GOOD + "Actions=Stop;\n", "the action Stop has no Name"),
-        (GOOD + "[Desktop Action Stop]\nName=s\nExec=s\n", "is no action that Actions names"),
+        (GOOD + "[Desktop Action Stop]\nName=s\nExec=s\n", "is not an action that Actions names"),
         (GOOD.replace("Exec=x", "Exec=x 50%"), "unknown field code %"),
         (GOOD.replace("Exec=x", "Exec=x $HOME"), "reserved character that is not quoted"),
     ],

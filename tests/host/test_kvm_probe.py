@@ -23,7 +23,7 @@ from pommel.host.kvm_probe import (
 
 YES = KvmAnswer(True, "KVM runs guest code")
 NO = KvmAnswer(False, "there is no /dev/kvm", hint="turn it on")
-DENIED = KvmAnswer(False, "you may not open /dev/kvm", hint="join the group", denied=True)
+DENIED = KvmAnswer(False, "you have no permission to open /dev/kvm", hint="join the group", denied=True)
 
 # As QEMU 7.2 printed them on hosts whose KVM does not run guests.
 SUBERROR = """\
@@ -114,7 +114,7 @@ def test_kvm_that_cannot_be_had(answer: KvmAnswer, kind: type[Exception]) -> Non
 def test_kvm_that_cannot_be_had_for_no_curable_reason() -> None:
     with pytest.raises(MachineError) as refusal:
         choose("kvm", lambda: KvmAnswer(False, "broken"))
-    assert refusal.value.hint == 'set accel = "auto" to run without it, slowly'
+    assert refusal.value.hint == 'set accel = "auto" to run without it, which is slow'
 
 
 def test_hints_for_the_group() -> None:

@@ -90,7 +90,7 @@ def test_from_nothing_to_done_and_back(root: Path, hand: RunAsRoot | None) -> No
     notes, warnings = said(restore, root, run_as_root=hand)
     assert notes == [
         f"removed {conf(root)}",
-        "kvm.ignore_msrs stays on until KVM is loaded anew, or the host restarts",
+        "kvm.ignore_msrs stays on until KVM is loaded again, or the host restarts",
     ]
     assert warnings == [] and everything(root) == {}
     assert said(restore, root, run_as_root=hand) == ([], [])
@@ -111,11 +111,11 @@ def test_a_file_of_that_name_that_is_not_ours_comes_back(root: Path, hand: RunAs
     assert "-options kvm halt_poll_ns=0\n" in before.diff
     assert "+options kvm ignore_msrs=1 report_ignored_msrs=0\n" in before.diff
     notes, _ = said(apply, before, run_as_root=hand)
-    assert notes[0] == f"kept what was in {conf(root)} as {conf(root)}.pommel-saved"
-    assert "when that is loaded anew" in notes[2]
+    assert notes[0] == f"saved the old {conf(root)} as {conf(root)}.pommel-saved"
+    assert "when that module is loaded again" in notes[2]
     assert everything(root) == {"pommel.conf": before.wanted, "pommel.conf.pommel-saved": THEIRS}
     notes, _ = said(restore, root, run_as_root=hand)
-    assert notes[0] == f"{conf(root)} is again what it was before pommel"
+    assert notes[0] == f"{conf(root)} is restored to its contents before pommel"
     assert everything(root) == {"pommel.conf": THEIRS}
     assert conf(root).stat().st_mode & 0o777 == 0o640
 
@@ -127,7 +127,9 @@ def test_two_such_files_and_neither_is_lost(root: Path, hand: RunAsRoot | None) 
     saved = "pommel.conf.pommel-saved"
     assert set(everything(root)) == {"pommel.conf", saved, f"{saved}.2", f"{saved}.3"}
     _, warnings = said(restore, root, run_as_root=hand)
-    assert warnings == [f"{conf(root)}.pommel-saved{end} was there before pommel, and stays" for end in ("", ".2")]
+    assert warnings == [
+        f"{conf(root)}.pommel-saved{end} existed before pommel, so it is not removed" for end in ("", ".2")
+    ]
     assert everything(root)["pommel.conf"].endswith("# and again\n")
     assert everything(root)[saved] == THEIRS
 
@@ -137,7 +139,7 @@ def test_our_file_with_edits_stays(root: Path) -> None:
     edited = conf(root).read_text() + "options kvm halt_poll_ns=0\n"
     conf(root).write_text(edited)
     assert look("amd", root=root).is_done and not to_restore(root)
-    assert said(restore, root) == ([], [f"{conf(root)} has been edited since pommel wrote it, so it stays"])
+    assert said(restore, root) == ([], [f"{conf(root)} was edited after pommel wrote it, so it is not removed"])
     assert everything(root) == {"pommel.conf": edited}
 
 
@@ -196,7 +198,7 @@ def test_a_file_that_is_read_after_ours(root: Path) -> None:
     other = root / "etc/modprobe.d/zfs.conf"
     other.write_text("options kvm ignore_msrs=0\n")
     _, warnings = said(apply, look("amd", root=root))
-    assert warnings == [f"{other} sets kvm.ignore_msrs=0; it is read after our file, so that has to go"]
+    assert warnings == [f"{other} sets kvm.ignore_msrs=0; it is read after Pommel's file, so it must be removed"]
     state = look("amd", root=root)
     assert not state.is_done and state.conf == state.wanted and not state.to_write
 
@@ -208,7 +210,9 @@ def test_a_file_that_is_read_before_ours(root: Path) -> None:
     apply(look("amd", root=root))
     state = look("amd", root=root)
     assert state.is_done
-    assert state.remarks == (f"{other} sets kvm.ignore_msrs=0; it is read before our file, so ours counts",)
+    assert state.remarks == (
+        f"{other} sets kvm.ignore_msrs=0; it is read before Pommel's file, so Pommel's file is used",
+    )
     (root / "etc/modprobe.d/kvm.conf").write_text("")  # and hides the one in /usr/lib
     assert look("amd", root=root).conflicts == ()
 
@@ -219,7 +223,7 @@ def test_no_kvm_loaded(root: Path, hand: RunAsRoot | None) -> None:
     assert not state.loaded and not state.built_in and set(state.live.values()) == {None}
     notes, warnings = said(apply, state, run_as_root=hand)
     assert notes == [f"wrote {conf(root)}"]
-    assert warnings == ["KVM is not loaded, so there is nothing to set now; the file counts when it is"]
+    assert warnings == ["KVM is not loaded, so nothing can be set now; the file is used when KVM is loaded"]
     assert look("amd", root=root).is_done
 
 
@@ -264,7 +268,7 @@ def test_nobody_who_is_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     conf(root).write_text(THEIRS)
     state = look("amd", root=root)
-    with pytest.raises(NotPermitted, match="takes root") as refused:
+    with pytest.raises(NotPermitted, match="needs root") as refused:
         apply(state)
     assert everything(root) == {"pommel.conf": THEIRS}
     # What is to be typed does the same; without sudo, since we are root.
@@ -318,7 +322,7 @@ def test_files_that_we_may_not_read(root: Path) -> None:
         for folder, mode in modes.items():
             folder.chmod(mode)
     assert state.unreadable == (str(secret),)
-    assert state.remarks == (f"{secret} may not be read, so what it sets is not known",)
+    assert state.remarks == (f"{secret} cannot be read, so its settings are unknown",)
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------
@@ -454,7 +458,7 @@ def test_the_real_modprobe_d_and_the_real_kernel(real: None) -> None:
         assert (name in after.to_set) == any(f"kvm.{name} cannot be set now" in line for line in warnings)
     if not state.loaded:
         assert any("not loaded" in line for line in warnings)
-    assert after.built_in == any("built in" in line for line in warnings)
+    assert after.built_in == any("built into" in line for line in warnings)
     assert to_restore()
     restore()
     assert not Path("/etc/modprobe.d/pommel.conf").exists()

@@ -187,9 +187,9 @@ def spec(*vfio: str) -> MachineSpec:
     [
         (BOUND, True, ("0000:01:00.0", "0000:01:00.1"), None),
         (BOUND, True, (), None),
-        (BOUND, False, ("0000:01:00.0",), "rights: you may not open /dev/vfio/1"),
+        (BOUND, False, ("0000:01:00.0",), "rights: you have no permission to open /dev/vfio/1"),
         (BOUND, True, ("0000:07:00.0",), "no such PCI device"),
-        (SHARED, True, ("0000:0a:00.0",), "group: group 15 holds devices that the host uses"),
+        (SHARED, True, ("0000:0a:00.0",), "group: group 15 contains devices that the host uses"),
     ],
 )
 def test_a_start_is_refused_by_name(

@@ -177,5 +177,5 @@ def test_an_encrypted_disk_is_not_written_out_in_clear(home: Home, tmp_path: Pat
     wait_until(lambda: run(words, check=False).returncode == 0)  # on a busy host: "Unable to get accurate CPU usage"
     drive = f"id=MacHDD,if=ide,format=qcow2,encrypt.key-secret=s,file={made.disk}"
     lifecycle.start(made, argv(made, "-object", said[1], "-drive", drive))
-    with pytest.raises(StateError, match="is encrypted, and its backup would not be"):
+    with pytest.raises(StateError, match="is encrypted, but its backup would not be encrypted"):
         sources(made)

@@ -7,14 +7,14 @@ import pytest
 from pommel.errors import StateError
 from pommel.machine.boot_choices import INSTALLED_BYTES, BootChoice, choose_installer, judge_installed
 
-NO_IMAGE = "there is no recovery image to attach, and QEMU would not start without the file"
+NO_IMAGE = "there is no recovery image to attach, and QEMU does not start without the file"
 THERE, NOT_THERE = (True, "there it is"), (False, "not yet")
 
 
 @pytest.mark.parametrize("grown", [0, INSTALLED_BYTES - 1, INSTALLED_BYTES, 1 << 40])
 def test_the_users_word_counts_most(grown: int) -> None:
-    assert judge_installed(True, grown) == (True, "you said that macOS is installed")
-    assert judge_installed(False, grown) == (False, "you said that macOS is not installed")
+    assert judge_installed(True, grown) == (True, "it is marked as installed")
+    assert judge_installed(False, grown) == (False, "it is marked as not installed")
     assert judge_installed(None, grown)[0] == (grown >= INSTALLED_BYTES)
 
 
@@ -27,9 +27,9 @@ def test_the_growth_is_told() -> None:
     ("wanted", "image", "installed", "chosen", "why"),
     [
         ("auto", "/i", NOT_THERE, "/i", "not yet"),
-        ("auto", "/i", THERE, None, "left out, as there it is; start --recovery attaches it"),
+        ("auto", "/i", THERE, None, "not attached, because there it is; to attach it: start --recovery"),
         ("auto", None, NOT_THERE, None, NO_IMAGE),
-        ("auto", None, THERE, None, "left out, as there it is; start --recovery attaches it"),
+        ("auto", None, THERE, None, "not attached, because there it is; to attach it: start --recovery"),
         ("yes", "/i", THERE, "/i", "asked for: start with the installer"),
         ("no", "/i", NOT_THERE, None, "asked for: start without the installer"),
         ("no", None, NOT_THERE, None, "asked for: start without the installer"),

@@ -51,7 +51,7 @@ def test_the_model_and_its_flags(host: HostProcessor, macos: str, model: str, fl
 
 def test_the_reasons_read_well() -> None:
     assert choose_model(ZEN3, "14", "kvm").reason == (
-        "AMD host, macOS 14: Skylake-Client with what the host has; peers boot Sonoma and later with it"
+        "AMD host, macOS 14: Skylake-Client with the features of the host; other tools use it for Sonoma and later"
     )
     assert choose_model(ZEN3, "14", "kvm").flags_reason == "Skylake-Client without TSX and what this host lacks"
     assert choose_model(XEONS, "14", "kvm").reason.startswith("Intel host, several sockets, macOS 14: ")

@@ -45,7 +45,7 @@ def test_a_disk_over_another(tmp_path: Path, name: str) -> None:
 def test_a_disk_that_is_there_is_never_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.img"
     path.write_bytes(b"precious")
-    with pytest.raises(StateError, match="exists already"):
+    with pytest.raises(StateError, match="already exists"):
         disk.create(path, GIB)
     assert path.read_bytes() == b"precious"
 
@@ -58,7 +58,7 @@ def test_too_little_room(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"base\.img.* is not there"):
+    with pytest.raises(BuildError, match=r"base\.img.* does not exist"):
         disk.create(tmp_path / "a.img", backing=tmp_path / "base.img")
 
 
@@ -70,7 +70,7 @@ def test_what_qemu_img_refuses_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BuildError, match="cannot be made"):
+    with pytest.raises(BuildError, match="cannot be created"):
         disk.create(tmp_path / "file" / "a.img", GIB)
 
 
@@ -139,7 +139,9 @@ def test_check_lost_clusters(tmp_path: Path) -> None:
         file.write(b"\0\1")
         file.seek(0, 2)
         file.truncate(32 << 16)
-    assert disk.check(path) == disk.Checked(sound=True, leaked=1, detail="it has lost clusters, which only waste room")
+    assert disk.check(path) == disk.Checked(
+        sound=True, leaked=1, detail="it has lost clusters, which only waste disk space"
+    )
 
 
 def test_check_what_cannot_be(paths: MachinePaths) -> None:

@@ -74,7 +74,7 @@ def test_what_is_no_plain_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     secret = tmp_path / "lfs"
     secret.write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert facts_of(str(tmp_path / "no")) == DiskFacts("missing", problem="it is not there")
+    assert facts_of(str(tmp_path / "no")) == DiskFacts("missing", problem="it does not exist")
     assert facts_of(str(secret)).kind == "missing"
     assert facts_of("nbd://host/x").kind == facts_of("nbd:").kind == "network"
     for path in (str(tmp_path / "pipe"), "/dev/null", "/dev/no-such-disk"):

@@ -55,7 +55,7 @@ def test_a_stop(paths: MachinePaths) -> None:
     stopping.stop(paths, force=True)
     thread.join(20)
     assert found[0].how is How.STOPPED
-    assert how_it_ended(paths) == Ended(How.STOPPED, "QEMU was told to quit")
+    assert how_it_ended(paths) == Ended(How.STOPPED, "QEMU was asked to quit")
 
 
 def test_a_stop_that_was_called_off_explains_nothing(paths: MachinePaths) -> None:
@@ -81,7 +81,7 @@ def test_a_signal_that_qemu_obeys(paths: MachinePaths) -> None:
     os.kill(pid, signal.SIGTERM)
     ended = wait_end(paths)
     assert ended.how is How.SIGNAL
-    assert ended.detail.startswith("QEMU was told to end: terminating on signal 15 from pid")
+    assert ended.detail.startswith("QEMU was asked to end: terminating on signal 15 from pid")
 
 
 def test_a_crash_is_noted_once_with_its_last_words(paths: MachinePaths) -> None:
@@ -89,7 +89,7 @@ def test_a_crash_is_noted_once_with_its_last_words(paths: MachinePaths) -> None:
     with paths.log.open("a") as log:
         log.write("qemu-system-x86_64: \x1b[31msomething broke\n")
     os.kill(pid, signal.SIGKILL)
-    wanted = "QEMU was killed or broke down; its last words: qemu-system-x86_64: something broke"
+    wanted = "QEMU was killed or crashed; its last output: qemu-system-x86_64: something broke"
     assert wait_end(paths) == how_it_ended(paths) == Ended(How.CRASHED, wanted)
     note_crash(paths)
     assert state.observe(paths).detail == wanted

@@ -23,7 +23,7 @@ def test_each_argument_has_one_row_and_removed_ones_follow() -> None:
 
 def test_states() -> None:
     rows = explain(overlaid(facts=TCG, qemu_args=("-device", "usb-mouse")))
-    assert row(rows, "-machine") == Row("-machine q35", "upstream", "as the upstream has it", "kept")
+    assert row(rows, "-machine") == Row("-machine q35", "upstream", "unchanged from the upstream", "kept")
     accel = row(rows, "-accel")
     assert (accel.origin, accel.state, accel.before) == ("upstream + accelerator", "changed", "-enable-kvm")
     assert accel.reason == TCG.accel_reason

@@ -85,7 +85,7 @@ def test_code_that_is_gone_takes_a_whole_pair_of_the_host(tmp_path: Path) -> Non
     """As when upstream renamed OVMF_CODE.fd, and a script still names it."""
     choice = find_pair(tmp_path / "OVMF_CODE.fd", make(tmp_path / "OVMF_VARS.fd", VARS_2M))
     assert choice.pair == Pair(OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd")
-    assert choice.reason.startswith(f"{tmp_path / 'OVMF_CODE.fd'} is not there; using")
+    assert choice.reason.startswith(f"{tmp_path / 'OVMF_CODE.fd'} does not exist; using")
 
 
 def test_a_matching_pair_stays(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_descriptions_that_do_not_suit_are_passed_over(tmp_path: Path, changes: 
     (host / "10-broken.json").write_text("{")
     make(host / "code.fd", CODE_4M)
     make(host / "vars.fd", VARS_4M)
-    with pytest.raises(FirmwareError, match="no is not there, and this host has no pair that does"):
+    with pytest.raises(FirmwareError, match="no does not exist, and this host has no matching pair"):
         find_pair(tmp_path / "no", tmp_path / "no", descriptions=[host], root=tmp_path)
 
 
@@ -169,7 +169,10 @@ def test_nvram_that_does_not_fit_is_kept_aside(choice: Choice, tmp_path: Path, s
     for number in (1, 2):
         make(nvram, size)
         said = prepare_nvram(choice, nvram)
-        assert said == f"nvram.fd did not fit code.fd and is kept as nvram.fd.old-{number}; the machine starts afresh"
+        assert (
+            said
+            == f"nvram.fd did not match code.fd and was renamed to nvram.fd.old-{number}; the machine starts with new variables"
+        )
         assert (nvram.parent / f"nvram.fd.old-{number}").stat().st_size == size
         assert nvram.read_bytes().startswith(b"fresh")
 

@@ -115,7 +115,7 @@ def test_a_forward_of_the_boot_script_gives_way_to_one_that_is_asked_for() -> No
     ]  # fmt: skip
     told = [text for text in made.warnings if text.startswith("left out")]
     assert told == [
-        "left out: hostfwd=tcp:127.0.0.1:8080-:8000 of the boot script; the forward 127.0.0.1:8080:80/tcp has that port"
+        "left out: hostfwd=tcp:127.0.0.1:8080-:8000 of the boot script; the forward 127.0.0.1:8080:80/tcp uses that port"
     ]
 
 
@@ -135,18 +135,18 @@ def test_the_guest_finds_services_in_the_network_that_the_script_has(net: str, a
             "none",
             "8080:80",
             (),
-            "forward 127.0.0.1:8080:80/tcp takes a user-mode network, and sonoma has network = none",
+            "forward 127.0.0.1:8080:80/tcp needs a user-mode network, but sonoma has network = none",
         ),
-        ("tap:t0", "", ("1:2",), "reverse 1:127.0.0.1:2 takes a user-mode network, and sonoma has network = tap:t0"),
-        ("upstream", "8080:80", (), "takes a user-mode network, and sonoma has network = upstream"),
+        ("tap:t0", "", ("1:2",), "reverse 1:127.0.0.1:2 needs a user-mode network, but sonoma has network = tap:t0"),
+        ("upstream", "8080:80", (), "needs a user-mode network, but sonoma has network = upstream"),
         (
             "passt",
             "8080:80",
             ("1:2",),
-            "reverse 1:127.0.0.1:2 takes QEMU's own user-mode network, and sonoma has passt",
+            "reverse 1:127.0.0.1:2 needs QEMU's own user-mode network, but sonoma has passt",
         ),
-        (None, "2201:80", (), "port 2201 of this host is sonoma's own for SSH"),
-        (None, "*:2201:80", (), "port 2201 of this host is sonoma's own for SSH"),
+        (None, "2201:80", (), "port 2201 of this host is sonoma's port for SSH"),
+        (None, "*:2201:80", (), "port 2201 of this host is sonoma's port for SSH"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(network: str | None, ways: str, reverse: tuple[str, ...], said: str) -> None:

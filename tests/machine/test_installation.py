@@ -63,7 +63,7 @@ def test_ram_in_a_snapshot_is_no_macos(paths: MachinePaths, monkeypatch: pytest.
 
 
 def test_a_trial_machine_has_no_installer(paths: MachinePaths) -> None:
-    assert installed(paths, RECORD) == (True, "a trial machine is made with its system on it")
+    assert installed(paths, RECORD) == (True, "a trial machine is created with its system installed")
 
 
 def test_a_disk_that_is_not_there(home: Home) -> None:
@@ -73,4 +73,4 @@ def test_a_disk_that_is_not_there(home: Home) -> None:
 def test_a_machine_that_has_no_disk_yet_says_so(home: Home) -> None:
     nobody = home.machine("nobody")
     assert installed(nobody, MAC) == (False, "it has no disk yet, so nothing is installed")
-    assert installed(nobody, replace(MAC, installed=True)) == (True, "you said that macOS is installed")
+    assert installed(nobody, replace(MAC, installed=True)) == (True, "it is marked as installed")

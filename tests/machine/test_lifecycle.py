@@ -68,7 +68,7 @@ def test_a_qemu_that_dies_at_start_shows_this_runs_log_only(paths: MachinePaths)
 
 
 def test_a_qemu_that_dies_by_a_signal_says_which(paths: MachinePaths) -> None:
-    with pytest.raises(MachineError, match="QEMU ended with SIGABRT:\nit said nothing"):
+    with pytest.raises(MachineError, match="QEMU ended with SIGABRT:\nit printed nothing"):
         lifecycle.start(paths, ["sh", "-c", "kill -ABRT $$"])
     nothing_is_left(paths)
 
@@ -89,7 +89,7 @@ def test_a_qemu_that_never_answers_is_ended(paths: MachinePaths) -> None:
 
 def test_a_qemu_without_our_pidfile_is_ended(paths: MachinePaths) -> None:
     words = [word.replace("qemu.pid", "elsewhere.pid") for word in argv(paths)]
-    with pytest.raises(MachineError, match="does not hold"):
+    with pytest.raises(MachineError, match="does not lock"):
         lifecycle.start(paths, words)
     wait_until(lambda: locks.holder(paths.directory / "elsewhere.pid") is None)
     assert state.observe(paths).state is State.STOPPED

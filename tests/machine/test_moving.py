@@ -133,7 +133,7 @@ def test_linked_clones_stay_valid_or_forbid_it(home: Home, paths: MachinePaths, 
     assert count_on_disk(clone.disk) == 7 and cloning.linked_clones(home.machines, "m") == ["clone"]
     words = ["-b", os.path.realpath(paths.disk), "-F", "qcow2"]
     disk.qemu_img("rebase", "-u", "-f", "qcow2", *words, str(clone.disk))
-    with pytest.raises(StateError, match="the disk of clone, a linked clone, lies over"):
+    with pytest.raises(StateError, match="the disk of clone, a linked clone, needs"):
         moving.move(paths, paths.disk, paths.directory)
     assert count_on_disk(clone.disk) == 7
 
@@ -141,7 +141,7 @@ def test_linked_clones_stay_valid_or_forbid_it(home: Home, paths: MachinePaths, 
 def test_the_memory_of_a_machine_that_sleeps_goes_along(paths: MachinePaths, place: Path) -> None:
     lifecycle.start(paths, argv(paths, *drives(paths)))
     wait_until(lambda: count_in_ram(paths) > 10)
-    with pytest.raises(StateError, match=r"is running .* and cannot be given another place for its disk"):
+    with pytest.raises(StateError, match=r"is running .* and cannot be changed by moving its disk"):
         moving.move(paths, paths.disk, place)
     savestate.sleep(paths)
     moving.move(paths, paths.disk, place)
@@ -156,10 +156,10 @@ def test_what_cannot_be_is_refused_and_all_stays(home: Home, paths: MachinePaths
     (big / "taken").write_text("mine")
     (big / "nowhere").symlink_to(big / "gone")
     for path, error, said in (
-        (big / "taken", StateError, "there is a file .*/taken already"),
-        (big / "nowhere", StateError, "there is a file .*/nowhere already"),
+        (big / "taken", StateError, "the file .*/taken already exists"),
+        (big / "nowhere", StateError, "the file .*/nowhere already exists"),
         (big / "no" / "folder.img", StateError, "there is no folder .*/no"),
-        (paths.directory, StateError, "lies at .* already"),
+        (paths.directory, StateError, "is already at .*"),
         (paths.directory / "other.img", StateError, "is called mac_hdd_ng.img"),
         (home.root / "x.img", StateError, "in Pommel's own folder"),
         (make(home, "b").directory, StateError, "in Pommel's own folder"),
@@ -172,7 +172,7 @@ def test_what_cannot_be_is_refused_and_all_stays(home: Home, paths: MachinePaths
 
 def test_too_little_room_is_known_before(paths: MachinePaths, other: Path) -> None:
     (other / "ballast").write_bytes(bytes(56 << 20))
-    with pytest.raises(BuildError, match="MiB left, and the disk takes"):
+    with pytest.raises(BuildError, match="MiB left, but the disk needs"):
         moving.move(paths, paths.disk, other)
     process.run(["mount", "-o", "remount,ro", other])
     with pytest.raises(NotPermitted, match="mounted read-only"):

@@ -34,7 +34,7 @@ def test_its_own_then_the_further_ones_by_name(paths: MachinePaths) -> None:
 
 def test_one_that_is_there_is_kept(paths: MachinePaths) -> None:
     own_disks.add(paths, "work", MIB)
-    with pytest.raises(StateError, match="exists already"):
+    with pytest.raises(StateError, match="already exists"):
         own_disks.add(paths, "work", MIB)
 
 

@@ -47,7 +47,7 @@ def test_a_machine_is_held_and_goes_on(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
     pause(paths)
     assert state.observe(paths, ask_s=5).state is State.PAUSED
-    with pytest.raises(StateError, match="does not run now") as refusal:
+    with pytest.raises(StateError, match="is not running now") as refusal:
         pause(paths)
     assert refusal.value.hint == "pommel resume m"
     resume(paths)
@@ -68,7 +68,7 @@ def test_a_guest_that_has_powered_down_cannot_go_on(paths: MachinePaths) -> None
     wait_until(lambda: (paths.directory / "said").read_bytes() == b"R")
     ask(paths, "system_powerdown")
     wait_until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
-    with pytest.raises(StateError, match="m cannot go on: the guest has powered down") as refusal:
+    with pytest.raises(StateError, match="m cannot continue: the guest has powered down") as refusal:
         resume(paths)
     assert refusal.value.hint == "pommel stop m"
 
@@ -87,7 +87,7 @@ def test_a_full_disk_holds_the_machine_and_room_lets_it_go_on(small: MachinePath
     ballast.write_bytes(bytes(9 * MIB))
     lifecycle.start(small, argv(small, *drives(small)))
     wait_until(lambda: state.observe(small, ask_s=5).state is State.PAUSED)
-    wanted = f"the host's disk is full (df -h {small.directory}): make room, then: pommel resume m"
+    wanted = f"the host's disk is full (df -h {small.directory}): free some space, then: pommel resume m"
     assert state.observe(small, ask_s=5).detail == wanted
     with pytest.raises(StateError, match="its disk cannot be written") as refusal:
         resume(small)

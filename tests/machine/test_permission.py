@@ -105,7 +105,7 @@ def test_what_a_sleeping_machine_forbids(paths: MachinePaths) -> None:
     }
     with pytest.raises(StateError) as refusal:
         must_allow(paths, permission.RESIZED)
-    assert refusal.value.hint == "wake it: pommel start m; or let its memory go: pommel wake m --forget"
+    assert refusal.value.hint == "wake it: pommel start m; or discard its saved memory: pommel wake m --forget"
     savestate.forget(paths)
     assert refused(paths) == set()
 
@@ -169,7 +169,7 @@ def test_a_clone_that_is_made_while_one_waits_for_the_lock_counts(
         asks.wait()
         link(home, paths)
     other.join()
-    assert said == ["m cannot be put back to a snapshot: the disks of its linked clones lie over its own (c)"]
+    assert said == ["m cannot be restored from a snapshot: the disks of its linked clones depend on its own disks (c)"]
 
 
 def test_a_disk_that_is_full_or_read_only_is_told_before_the_work(paths: MachinePaths) -> None:
@@ -191,7 +191,7 @@ def test_a_disk_that_is_full_or_read_only_is_told_before_the_work(paths: Machine
 
 def test_a_machine_that_was_deleted_meanwhile_is_not_there_any_more(home: Home) -> None:
     gone = home.machine("gone")
-    with pytest.raises(StateError, match="no machine gone any more"), working_on(gone, permission.SAVED):
+    with pytest.raises(StateError, match="the machine gone no longer exists"), working_on(gone, permission.SAVED):
         raise RuntimeError("entered")
     assert not gone.directory.exists()
 
@@ -212,7 +212,7 @@ def test_another_thread_is_another(paths: MachinePaths) -> None:
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
-    assert said == ["another pommel is at work on m (this process)"]
+    assert said == ["another pommel is working on m (this process)"]
 
 
 def test_a_load_that_was_cut_off_is_put_right_before_anything_is_made_of_the_disk(
@@ -240,7 +240,7 @@ def test_a_machine_cut_off_as_it_fell_asleep_never_runs_on(paths: MachinePaths) 
     """
     assert finish(pommel(code, paths))[0] == -signal.SIGKILL
     assert permission.sleeps(paths) and not is_running(paths)
-    with pytest.raises(StateError, match="cut off as it fell asleep or woke up") as refusal:
+    with pytest.raises(StateError, match="interrupted while it went to sleep or woke up") as refusal:
         lifecycle.resume(paths)
     assert "pommel stop --force m, then: pommel start m" in str(refusal.value.hint)
     with pytest.raises(StateError, match="sleeps and cannot be resized"):
@@ -267,7 +267,7 @@ def test_every_lock_of_a_machine_is_taken_in_one_place() -> None:
     takes = {
         str(path.relative_to(SOURCES))
         for path in SOURCES.rglob("*.py")
-        if "another pommel is at work" in path.read_text()
+        if "another pommel is working" in path.read_text()
     }
     assert takes == {"machine/exclusive.py"}
     alone = {

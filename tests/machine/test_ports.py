@@ -121,7 +121,7 @@ def test_after_the_last_port_comes_the_first(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ports, "is_free", lambda port: port == 1024)
     assert ports.next_free(65_535) == 1024
     monkeypatch.setattr(ports, "is_free", lambda port: False)
-    with pytest.raises(MachineError, match="no port is free"):
+    with pytest.raises(MachineError, match="there is no free port"):
         ports.next_free(65_535)
 
 

@@ -46,7 +46,7 @@ def test_a_data_file_is_no_backing_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"QFI", MAGIC, bytes(4096), b"<html>" * 99])
 def test_what_is_none(data: bytes) -> None:
-    with pytest.raises(ValueError, match="no qcow2 image"):
+    with pytest.raises(ValueError, match="not a qcow2 image"):
         parse(data)
 
 

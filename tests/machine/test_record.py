@@ -98,8 +98,8 @@ def changed(**changes: Any) -> str:
         ("", "not JSON"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("[]", "no JSON object"),
-        (changed(format=2), "format is 2, and this Pommel knows 1"),
+        ("[]", "does not contain a JSON object"),
+        (changed(format=2), "format is 2, but this Pommel supports 1"),
         (changed(format=True), "format is True"),
         (changed(format=...), "format is None"),
         (changed(colour="red"), "unknown key 'colour'"),
@@ -115,20 +115,20 @@ def changed(**changes: Any) -> str:
         (changed(name=""), "no text"),
         (changed(upstream=None), "no text"),
         (changed(base=7), "no text"),
-        (changed(golden=None), "golden is None, neither true nor false"),
-        (changed(golden=1), "neither true nor false"),
-        (changed(installed="yes"), "installed is 'yes', neither true nor false"),
+        (changed(golden=None), "golden is None, not true or false"),
+        (changed(golden=1), "not true or false"),
+        (changed(installed="yes"), "installed is 'yes', not true or false"),
         (changed(clone_of="../x"), "cannot be a machine's name"),
         (changed(clone_of=""), "no text"),
         (changed(encrypted=True), "no text"),
         (changed(encrypted="yes"), "encrypted is 'yes', no UUID"),
-        (changed(serial=APPLE.serial), "model, serial, mlb, rom go together, and there is only serial"),
+        (changed(serial=APPLE.serial), "model, serial, mlb, rom are needed together, but there is only serial"),
         (changed(**NUMBERS | {"model": "a Mac"}), "no model such as"),
         (changed(**NUMBERS | {"serial": "short"}), "it is not 12 of"),
         (changed(**NUMBERS | {"mlb": APPLE.mlb[:-1] + "?"}), "it is not 17 characters"),
         (changed(**NUMBERS | {"rom": "abcdef012345"}), "not 12 hexadecimal digits"),
         (changed(**NUMBERS | {"rom": APPLE.rom + "\n"}), "not 12 hexadecimal digits"),
-        (changed(**NUMBERS | {"rom": None}), "go together"),
+        (changed(**NUMBERS | {"rom": None}), "are needed together"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -144,7 +144,7 @@ def test_a_newer_pommels_record_says_to_update(tmp_path: Path) -> None:
     (tmp_path / "machine.json").write_text(changed(format=2))
     with pytest.raises(MachineError) as failure:
         record.load(tmp_path / "machine.json")
-    assert failure.value.hint == "a newer Pommel made this machine: update this one"
+    assert failure.value.hint == "a newer Pommel created this machine: update this Pommel"
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_same_size_is_fine(paths: MachinePaths) -> None:
 
 
 def test_never_smaller(paths: MachinePaths) -> None:
-    with pytest.raises(UsageError, match="cannot be made shorter"):
+    with pytest.raises(UsageError, match="cannot shrink"):
         resizing.resize(paths, paths.disk, MIB)
     with pytest.raises(UsageError, match="multiple of 512"):
         resizing.resize(paths, paths.disk, 64 * MIB + 1)

@@ -107,7 +107,7 @@ def test_its_ram_can_be_let_go(paths: MachinePaths) -> None:
 
 def test_who_does_not_run_or_sleep(paths: MachinePaths) -> None:
     for act in (savestate.wake, savestate.forget):
-        with pytest.raises(StateError, match="does not sleep"):
+        with pytest.raises(StateError, match="is not asleep"):
             act(paths)
     lifecycle.stop(paths, force=True)
     with pytest.raises(StateError, match="not running"):

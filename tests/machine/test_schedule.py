@@ -88,7 +88,7 @@ def made(day: int, **changes: Any) -> Snapshot:
 def test_nothing_but_what_the_timer_made_is_surplus() -> None:
     older_by_the_user = made(1, note="")  # of a Pommel that took such a name
     named_by_the_user = made(2, tag="auto-backup")
-    without_ram = made(3, note=TIMED_NOTE + "; without RAM, as a power cut would leave it: nvme")
+    without_ram = made(3, note=TIMED_NOTE + "; without RAM, in the state after a power cut: nvme")
     found = [made(5), older_by_the_user, made(4), named_by_the_user, without_ram]
     assert timed(found) == [without_ram, made(4), made(5)]
     assert surplus(found, 1) == [without_ram, made(4)]
@@ -96,6 +96,6 @@ def test_nothing_but_what_the_timer_made_is_surplus() -> None:
 
 
 def test_nobody_else_may_call_one_so() -> None:
-    with pytest.raises(UsageError, match="keeps for itself"):
+    with pytest.raises(UsageError, match="reserves"):
         check_tag(made(1).tag)
     assert check_tag("auto-save") == "auto-save"

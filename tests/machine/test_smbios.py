@@ -112,7 +112,7 @@ def test_any_text_is_judged(text: str) -> None:
 
 
 def test_what_cannot_be_made() -> None:
-    with pytest.raises(ValueError, match="no Mac that numbers can be made for"):
+    with pytest.raises(ValueError, match="not a Mac model that numbers can be created for"):
         made("iMac4,1", bytes(16))
     with pytest.raises(ValueError, match="16 random bytes"):
         made("iMac20,1", bytes(15))

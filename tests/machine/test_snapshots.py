@@ -129,7 +129,7 @@ def test_a_name_that_is_taken(paths: MachinePaths) -> None:
     with pytest.raises(StateError, match="has a snapshot one already"):
         snapshots.save(paths, "one")
     process.run(["qemu-img", "snapshot", "-c", "theirs", paths.disk])
-    with pytest.raises(StateError, match="that Pommel did not make"):
+    with pytest.raises(StateError, match="that Pommel did not create"):
         snapshots.save(paths, "theirs")
     assert tags_in(paths.disk) == {"one", "theirs"}
 
@@ -144,7 +144,7 @@ def test_ram_is_not_had_of_a_stopped_machine(paths: MachinePaths) -> None:
     with pytest.raises(StateError, match="no RAM to save"):
         snapshots.save(paths, "t", live=True)
     snapshots.save(paths, "t")
-    with pytest.raises(StateError, match="holds no RAM"):
+    with pytest.raises(StateError, match="contains no RAM"):
         snapshots.load(paths, "t", ram=True)
     nothing_is_left(paths, "t")
 
@@ -370,7 +370,7 @@ def test_drives_that_write_through_no_longer_are_told_of(paths: MachinePaths) ->
     snapshots.save(paths, "then", live=True)
     said: list[Progress] = []
     snapshots.load(paths, "then", report=said.append)
-    assert [each.text for each in said if "does not write through to MacHDD any more" in each.text]
+    assert [each.text for each in said if "no longer writes through to MacHDD" in each.text]
     cached = [block["inserted"]["cache"]["writeback"] for block in ask(paths, "query-block") if "inserted" in block]  # type: ignore[attr-defined]
     assert True in cached  # else QEMU has mended it, and there is nothing to tell
 
@@ -391,7 +391,7 @@ def test_without_ram_where_it_is_not_wanted(paths: MachinePaths) -> None:
     counts_on(paths, beyond=3)
     saved = snapshots.save(paths, "disks", live=False)
     assert not saved.ram and saved.nvram and saved.note == "" and is_running(paths)
-    with pytest.raises(StateError, match="would change under it"):
+    with pytest.raises(StateError, match="would change under the running guest"):
         snapshots.load(paths, "disks")
     far = counts_on(paths, beyond=count_in_ram(paths) + 200)
     stop(paths)
@@ -429,7 +429,7 @@ def test_a_drive_that_discards_is_left_out_and_told(paths: MachinePaths) -> None
 
 def test_a_machine_that_discards_all_has_no_snapshots(paths: MachinePaths) -> None:
     start(paths, "-snapshot")
-    with pytest.raises(StateError, match="does not keep what it writes"):
+    with pytest.raises(StateError, match="does not save its writes"):
         snapshots.save(paths, "t")
     stop(paths)
     nothing_is_left(paths)
@@ -460,7 +460,7 @@ def test_a_running_guest_survives_a_load_that_fails(paths: MachinePaths) -> None
     stop(paths)
     start(paths, "-m", "24")
     far = counts_on(paths, beyond=count_in_ram(paths) + 100)
-    with pytest.raises(MachineError, match=r"could not be loaded, and m is as it was: QEMU says"):
+    with pytest.raises(MachineError, match=r"could not be loaded, and m is unchanged: QEMU says"):
         snapshots.load(paths, "small")
     assert is_running(paths) and count_in_ram(paths) >= far
     counts_on(paths, beyond=count_in_ram(paths))
@@ -598,7 +598,7 @@ def test_two_at_once(paths: MachinePaths) -> None:
     assert other.stdout is not None
     other.stdout.readline()
     try:
-        with pytest.raises(PommelError, match="another pommel is at work on m"):
+        with pytest.raises(PommelError, match="another pommel is working on m"):
             snapshots.save(paths, "t")
     finally:
         other.kill()

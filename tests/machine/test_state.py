@@ -111,14 +111,14 @@ def test_a_crash_by_power_cut_is_told_apart(paths: MachinePaths) -> None:
 def test_a_crash_tells_qemus_last_words_of_this_run(paths: MachinePaths) -> None:
     paths.pidfile.write_text("1\n")
     assert state.observe(paths).detail == (
-        "QEMU was killed or broke down; it said nothing; if the host ran out of memory, dmesg says so"
+        "QEMU was killed or crashed; it printed nothing; if the host ran out of memory, dmesg shows it"
     )
     logs.begin(paths, "m starts")
     with paths.log.open("ab") as log:
         log.write(b"one\n\x1b[31mtwo\xff\r\nthree\n\n")
-    assert state.observe(paths).detail == "QEMU was killed or broke down; its last words: two\ufffd / three"
+    assert state.observe(paths).detail == "QEMU was killed or crashed; its last output: two\ufffd / three"
     logs.begin(paths, "m starts again")
-    assert "said nothing" in state.observe(paths).detail
+    assert "printed nothing" in state.observe(paths).detail
 
 
 @pytest.mark.parametrize(

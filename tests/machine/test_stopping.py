@@ -55,7 +55,7 @@ def test_a_guest_that_obeys_powers_down(paths: MachinePaths) -> None:
     assert stop(paths, timeout_s=30, report=events.append).how == "acpi"
     nothing_is_left(paths)
     assert events[0].total == 30 and events[0].unit == "s"
-    assert events[-1].finished and "powered down" in events[-1].text
+    assert events[-1].finished and "shut down" in events[-1].text
 
 
 def test_the_button_is_pressed_again_half_way(paths: MachinePaths) -> None:
@@ -79,7 +79,7 @@ def test_a_guest_that_does_not_listen_is_quit(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
     events: list[Progress] = []
     assert stop(paths, timeout_s=0.6, report=events.append).how == "quit"
-    assert any(event.warning and "did not power down in 0.6 s" in event.text for event in events)
+    assert any(event.warning and "did not shut down within 0.6 s" in event.text for event in events)
     nothing_is_left(paths)
 
 
@@ -102,7 +102,7 @@ def test_force_asks_no_guest(paths: MachinePaths) -> None:
 def left_running(paths: MachinePaths, **options: Any) -> str:
     """See that a stop says no, names --force and leaves the machine alone; return what it says."""
     pid = state.observe(paths).pid
-    with pytest.raises(MachineError, match="m still runs: its guest cannot be asked") as refusal:
+    with pytest.raises(MachineError, match="m still runs: its guest cannot be asked to shut down") as refusal:
         stop(paths, **options)
     assert refusal.value.exit_code == 1 and "pommel stop --force m" in str(refusal.value.hint)
     assert (state.observe(paths).state, state.observe(paths).pid) == (State.RUNNING, pid)
@@ -159,9 +159,9 @@ def test_with_both_monitors_busy_qemu_is_ended_by_force_alone(paths: MachinePath
 def test_with_its_sockets_gone_qemu_is_ended_by_force_alone(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
     shutil.rmtree(paths.runtime)
-    assert f"its sockets are gone from {paths.runtime}" in left_running(paths, timeout_s=30)
+    assert f"its sockets are missing in {paths.runtime}" in left_running(paths, timeout_s=30)
     left_running(paths, timeout_s=0)  # no time is no force
-    assert "its sockets are gone" in state.observe(paths, ask_s=5).detail
+    assert "its sockets are missing" in state.observe(paths, ask_s=5).detail
     assert stop(paths, force=True).how == "term"
     nothing_is_left(paths)
 
@@ -251,8 +251,8 @@ def test_a_guest_that_is_told_from_inside_shuts_down(paths: MachinePaths) -> Non
 
     events: list[Progress] = []
     stopped = stop(paths, timeout_s=60, ask_guest=tell, report=events.append)
-    assert (stopped.how, stopped.text) == ("guest", "the guest was told to shut down, and did")
-    assert not any("waiting for the guest to power down" in event.text for event in events)
+    assert (stopped.how, stopped.text) == ("guest", "the guest was asked over SSH to shut down, and did")
+    assert not any("power button pressed" in event.text for event in events)
     nothing_is_left(paths)
 
 
@@ -319,11 +319,11 @@ def test_ctrl_c_says_how_the_machine_is_left(paths: MachinePaths) -> None:
     def report(event: Progress) -> None:
         if event.warning:
             said.append(event.text)
-        elif "power down" in event.text:
+        elif "power button pressed" in event.text:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stop(paths, timeout_s=60, report=report)
-    assert said == ["no longer waiting: m still runs; its guest was asked to end, and may do so yet"]
+    assert said == ["no longer waiting: m still runs; its guest was asked to end, and may still do so"]
     assert state.observe(paths, ask_s=5).state is State.RUNNING
     assert words(paths)[-1] == "stop called off"

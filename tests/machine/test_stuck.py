@@ -76,13 +76,13 @@ def test_evidence_is_in_numbers() -> None:
         "over 19 s",
         "200 % of one core",
         "halted in 0 %",
-        "stood still",
+        "did not change",
         "at 2 places",
         "100 %",
     ):
         assert words in told
     assert "500 MiB/min" in judge(samples(writes=500 * MIB)).evidence[0]
-    assert "not looked at" in judge(samples(screens=None)).evidence[-1]
+    assert "not checked" in judge(samples(screens=None)).evidence[-1]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_evidence_is_in_numbers() -> None:
         (samples(), False, "restart"),
         (samples(halted=True, cores=0.0), True, "waiting for an answer"),
         (samples(halted=True, cores=0.0), False, ""),
-        (samples(addresses=ROAMING), True, "busy without writing"),
+        (samples(addresses=ROAMING), True, "busy but does not write"),
         (samples(addresses=ROAMING), False, ""),
         (samples(status="paused"), False, "resume"),
     ],

@@ -41,7 +41,7 @@ MANY = st.integers(1, 80)
 def test_what_hangs_is_refused_with_the_nearest_that_runs(asked: tuple[int, int, int], typed: str) -> None:
     with pytest.raises(ConfigError) as refused:
         check_topology(*asked, macos="14")
-    assert refused.value.hint == f'set {typed} (or topology = "as-asked" to try it all the same)'
+    assert refused.value.hint == f'set {typed} (or topology = "as-asked" to use it anyway)'
     assert refused.value.exit_code == 2
 
 
@@ -55,8 +55,8 @@ def test_what_is_known_to_run(asked: tuple[int, int, int]) -> None:
 def test_what_runs_for_somebody_is_a_warning() -> None:
     said = check_topology(1, 6, 12, macos="14")
     assert said == (
-        "12 vCPUs as 1 × 6 × 2 (sockets × cores × threads a core) have run with macOS 14 on an AMD Ryzen 7 5700X; "
-        "elsewhere macOS may hang with them, and powers of two are safer"
+        "12 vCPUs as 1 × 6 × 2 (sockets × cores × threads per core) have worked with macOS 14 on an AMD Ryzen 7 5700X; "
+        "on other hosts macOS may hang with them, and powers of two are safer"
     )
 
 
@@ -114,4 +114,4 @@ def test_the_default_is_always_safe(host: HostProcessor, accel: str, threads: in
 
 def test_more_than_the_host_has() -> None:
     assert oversubscription(8, 8) is None
-    assert oversubscription(16, 8) == "16 vCPUs on a host that runs 8 at once: they will wait for each other"
+    assert oversubscription(16, 8) == "16 vCPUs on a host that runs 8 threads at once: they will wait for each other"

@@ -59,9 +59,9 @@ def test_the_upstreams_own_model_is_pinned() -> None:
     assert (
         choose(ZEN3, "14", "kvm", "Skylake-Client")
         .chosen["cpu"]
-        .reason.endswith(" (the upstream's own, kept even if that changes)")
+        .reason.endswith(" (the upstream's value, kept even if the upstream changes it)")
     )
-    assert "upstream's own" not in choose(ZEN3, "14", "kvm", "Penryn").chosen["cpu"].reason
+    assert "upstream's value" not in choose(ZEN3, "14", "kvm", "Penryn").chosen["cpu"].reason
 
 
 def test_what_is_asked_for_stands_and_is_not_mixed_with_what_is_not() -> None:
@@ -77,7 +77,7 @@ def test_what_is_asked_for_stands_and_is_not_mixed_with_what_is_not() -> None:
 def test_flags_alone_are_laid_over_the_chosen_ones() -> None:
     flags = choose(ZEN2, "14", "kvm").beside({"cpu_flags": ("+erms", "+fma")})["cpu_flags"]
     assert flags.value == ("-hle", "-rtm", "-invpcid", "-pcid", "-tsc-deadline", "+erms", "+fma")
-    assert flags.reason.endswith("; and as asked for: +erms +fma")
+    assert flags.reason.endswith("; and as requested: +erms +fma")
     assert "cpu_flags" not in choose(SKYLAKE, "12", "tcg").beside({"cpu": "Nehalem", "cpu_flags": ("+avx",)})
 
 

@@ -88,10 +88,10 @@ def test_no_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("actual", "guest", "snapshots", "spare", "says"),
     [
-        (100, None, 0, None, "not known"),
-        (100, 95, 0, 5, "nothing to gain"),
-        (100, 120, 0, 0, "nothing to gain"),
-        (100, 40, 0, 60, "pommel disk compact, while a Linux runs"),
+        (100, None, 0, None, "is unknown"),
+        (100, 95, 0, 5, "nothing can be freed"),
+        (100, 120, 0, 0, "nothing can be freed"),
+        (100, 40, 0, 60, "pommel disk compact, while a Linux guest runs"),
         (100, 40, 2, 60, "delete its snapshots"),
     ],
 )

@@ -52,7 +52,7 @@ def test_what_a_person_writes_is_read_and_spelled_back(text: str, match: Match) 
 @pytest.mark.parametrize("text", ["", "iphone", "05ac", "05ac:", "5ac:12a8", "05ac:0000", "0000:1234", "1-", "1-0",
                                   "0-1", "1-2.", "1-2:1.0", "usb1", "1-2.3.4.5.6.7.8.9", "05ac:12a8\n,id=x"])  # fmt: skip
 def test_what_is_no_device_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"such as 05ac:12a8|which QEMU takes for any"):
+    with pytest.raises(ValueError, match=r"such as 05ac:12a8|which QEMU treats as any"):
         parse_device(text)
 
 
@@ -69,12 +69,12 @@ def test_only_pommels_own_devices_are_asked_for_by_it() -> None:
 
 
 def test_each_goes_to_the_fastest_controller_of_the_upstream() -> None:
-    sheet = laid(upstream_line(), (PHONE, FOLLOWED), (PLACE, PLACE), notes=("you may not open it",))
+    sheet = laid(upstream_line(), (PHONE, FOLLOWED), (PLACE, PLACE), notes=("you have no permission to open it",))
     assert added(sheet) == [
         "-device usb-host,id=pommel-usb-05ac-12a8,vendorid=0x05ac,hostbus=1,hostport=2.3,bus=xhci.0",
         "-device usb-host,id=pommel-usb-1-2.3,hostbus=1,hostport=2.3,bus=xhci.0",
     ]
-    assert sheet.warnings == ("you may not open it",)
+    assert sheet.warnings == ("you have no permission to open it",)
     assert added(laid(upstream_line())) == []
 
 
@@ -133,4 +133,4 @@ def test_what_was_attached_is_kept_and_a_damaged_file_is_refused(tmp_path: Path)
         (paths.directory / usb_added.FILE).write_text(wrong)
         with pytest.raises(MachineError, match=r"usb\.json cannot be used") as damaged:
             usb_added.load(paths)
-        assert "attach the devices of m anew" in (damaged.value.hint or "")
+        assert "attach the devices of m again" in (damaged.value.hint or "")

@@ -59,7 +59,7 @@ def test_the_upstreams_own_words_are_not_told() -> None:
 
 
 def test_more_vcpus_than_the_host_runs_at_once() -> None:
-    assert "-smp 12,cores=6 is 12 vCPUs on a host that runs 2 at once" in told(own("-smp", "12,cores=6"))
+    assert "-smp 12,cores=6 is 12 vCPUs on a host that runs 2 threads at once" in told(own("-smp", "12,cores=6"))
     assert not told(own("-smp", "12,cores=6"), cores=2)
 
 
@@ -67,7 +67,7 @@ def test_what_only_kvm_has_is_told_under_emulation() -> None:
     line = own("-cpu", "host,+invtsc,kvm=on,+avx2,enforce")
     text = told(line, "tcg")
     assert "host is a CPU model that only KVM has" in text
-    assert "+invtsc, kvm=on: only KVM has that" in text
+    assert "+invtsc, kvm=on: only KVM has this" in text
     assert "enforce" in text
     assert told(line, "kvm") == ""
 

@@ -65,7 +65,7 @@ def test_a_full_store_and_what_is_no_store_are_told() -> None:
     (size,) = struct.unpack_from("<I", full, STORE_AT + 16)
     for at in range(STORE_AT + STORE_BYTES, STORE_AT + size - 100, 100):
         full[at : at + 100] = variable
-    with pytest.raises(ValueError, match="no room"):
+    with pytest.raises(ValueError, match="no space"):
         with_picture_size(bytes(full), 800, 600)
     for wrong in (b"", b"\xff" * 4096, image()[:100], bytes(len(image()))):
         with pytest.raises(ValueError):
@@ -84,7 +84,7 @@ def test_any_bytes_are_read_or_refused(noise: bytes, at: int) -> None:
 
 def test_the_machines_own_variables_are_told_whole_or_not_at_all(tmp_path: Path) -> None:
     nvram = tmp_path / "nvram.fd"
-    assert "keeps no variables" in (firmware.tell_size(nvram, (800, 600)) or "")
+    assert "stores no variables" in (firmware.tell_size(nvram, (800, 600)) or "")
     nvram.write_bytes(image())
     assert firmware.tell_size(nvram, (800, 600)) is None
     assert picture_size(nvram.read_bytes()) == (800, 600)
@@ -92,7 +92,7 @@ def test_the_machines_own_variables_are_told_whole_or_not_at_all(tmp_path: Path)
     assert firmware.tell_size(nvram, (800, 600)) is None
     assert nvram.stat().st_mtime_ns == written, "nothing to write"
     nvram.write_bytes(b"no variables")
-    assert "no usual one" in (firmware.tell_size(nvram, (800, 600)) or "")
+    assert "unusual format" in (firmware.tell_size(nvram, (800, 600)) or "")
     nvram.unlink()
     nvram.mkdir()
     with pytest.raises(FirmwareError):

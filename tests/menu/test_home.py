@@ -79,7 +79,7 @@ async def test_stop_again_is_by_force_and_asks(workspace: Workspace) -> None:
     async with at_the_menu(workspace) as seat:
         await seat.choose("m")
         await seat.press("x")
-        await seat.reads("◐ stopping", "waiting for the guest to power down")
+        await seat.reads("◐ stopping", "power button pressed: waiting for the guest")
         await seat.press("x")
         await seat.reads("Stop m by force?")
         await seat.press("enter")  # is no yes
@@ -97,14 +97,14 @@ async def test_delete_takes_the_whole_name(workspace: Workspace) -> None:
     async with at_the_menu(workspace) as seat:
         await seat.choose("m")
         await seat.press("d")
-        await seat.reads("Type its name to go on")
+        await seat.reads("Type its name to continue")
         await seat.type("n")
         await seat.press("enter")
-        await seat.reads("that is not its name")
+        await seat.reads("this is not its name")
         await seat.press("escape")
         assert paths.directory.exists()
         await seat.press("d")
-        await seat.reads("Type its name to go on")
+        await seat.reads("Type its name to continue")
         await seat.type("m")
         await seat.press("enter")
         await seat.reads("m is deleted")
@@ -117,7 +117,7 @@ async def test_a_running_machine_is_not_deleted(workspace: Workspace) -> None:
     async with at_the_menu(workspace) as seat:
         await seat.choose("m")
         await seat.press("d")
-        await seat.reads("m is running; x stops it")
+        await seat.reads("m is running; press x to stop it")
 
 
 async def test_snapshots_are_saved_chosen_and_loaded(workspace: Workspace) -> None:
@@ -125,7 +125,7 @@ async def test_snapshots_are_saved_chosen_and_loaded(workspace: Workspace) -> No
     async with at_the_menu(workspace) as seat:
         await seat.choose("m")
         await seat.press("L")
-        await seat.reads("m has no snapshots; S saves one")
+        await seat.reads("m has no snapshots; press S to save one")
         for tag in ("first", "second"):
             await seat.press("S")
             await seat.reads("Save a snapshot of m")
@@ -142,7 +142,7 @@ async def test_snapshots_are_saved_chosen_and_loaded(workspace: Workspace) -> No
         await seat.press("down", "enter")
         await seat.reads("Load first?")
         await seat.press("y")
-        await seat.reads("m is as it was at first")
+        await seat.reads("m is restored to first")
     assert paths.directory.exists()
 
 
@@ -166,7 +166,7 @@ async def test_start_shows_how_far_it_is(workspace: Workspace) -> None:
         await seat.press("s")
         await seat.reads("trial: making; when that is done, press the key again")
         calls.ends.set()
-        await seat.reads("trial is running; c opens its screen")
+        await seat.reads("trial is running; press c to open its screen")
     assert calls.asked == [("up", "trial")]
 
 
@@ -178,7 +178,7 @@ async def test_a_desktop_is_waited_for_and_the_next_key_does_not_wait(workspace:
         await seat.press("s")
         await seat.reads("◐ waiting", "trial: waiting · waiting for the desktop · 1 of 300 s · its screen is blank")
         calls.desktop.set()
-        await seat.reads("trial: its login window is there; c opens its screen")
+        await seat.reads("trial: its login window is there; press c to open its screen")
         calls.desktop.clear()
         await seat.press("s")
         await seat.reads("◐ waiting")
@@ -200,13 +200,13 @@ async def test_new_asks_which_and_says_what_it_takes(workspace: Workspace) -> No
         offered = [option.id for option in seat.menu.screen.query_one(Rows).options]
         assert "sonoma" in offered and "sequoia" not in offered
         await seat.press("enter")
-        await seat.reads("To make sonoma:", "clone OSX-KVM")
+        await seat.reads("To create sonoma:", "clone OSX-KVM")
         await seat.press("escape")
         assert calls.asked == []
         await seat.press("n")
         await seat.reads("Which macOS?")
         await seat.press("enter")
-        await seat.reads("To make sonoma:")
+        await seat.reads("To create sonoma:")
         await seat.press("enter")
         await seat.until(lambda: calls.asked == [("up", "sonoma")])
 
@@ -234,7 +234,7 @@ async def test_restart_asks_first(workspace: Workspace) -> None:
         assert calls.asked == [("restart", "m")]
         await seat.choose("trial")
         await seat.press("r")
-        await seat.reads("trial is not running; s starts it")
+        await seat.reads("trial is not running; press s to start it")
 
 
 async def test_a_paused_machine_goes_on(workspace: Workspace) -> None:
@@ -406,11 +406,11 @@ async def test_quitting_over_work_asks_and_lets_it_clean_up(workspace: Workspace
         await seat.press("s")
         await seat.reads("fetching")
         await seat.press("q")
-        await seat.reads("Quit all the same?", "this work would be left off")
+        await seat.reads("Quit anyway?", "this work would be aborted")
         await seat.press("n")
         assert not calls.tidied
         await seat.press("q")
-        await seat.reads("Quit all the same?")
+        await seat.reads("Quit anyway?")
         await seat.press("y")
         await seat.until(lambda: seat.menu.return_code == 0)
     assert calls.tidied

@@ -100,8 +100,8 @@ def test_markup_in_what_others_say_is_text() -> None:
 @pytest.mark.parametrize(
     ("states", "said"),
     [
-        ([], "no machine yet"),
-        (["absent"], "no machine yet"),
+        ([], "no machines yet"),
+        (["absent"], "no machines yet"),
         (["stopped", "absent"], "1 machine, none running"),
         (["running", "paused", "crashed"], "3 machines, 2 running"),
     ],

@@ -16,7 +16,7 @@ from pommel.menu.start import check_terminal
 def test_a_terminal_that_cannot_is_refused_by_name(term: str | None) -> None:
     with pytest.raises(UsageError, match=term or "not set") as refusal:
         check_terminal({} if term is None else {"TERM": term}, is_terminal=True)
-    assert refusal.value.hint == "pommel list shows the machines"
+    assert refusal.value.hint == "to list the machines: pommel list"
 
 
 def test_no_terminal_is_refused() -> None:
@@ -35,4 +35,4 @@ def test_off_a_terminal_the_command_names_the_list(shell: Shell) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=shell.env, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    assert done.stdout == "the menu needs a terminal | pommel list shows the machines\nFalse\n", done.stderr
+    assert done.stdout == "the menu needs a terminal | to list the machines: pommel list\nFalse\n", done.stderr

@@ -100,12 +100,12 @@ class Desk:
 
     async def get_clipboard(self) -> str:
         if self.clipboard is None:
-            raise StateError("nobody is logged in there")
+            raise StateError("no user is logged in there")
         return self.clipboard
 
     async def set_clipboard(self, text: str) -> None:
         if self.clipboard is None:
-            raise StateError("nobody is logged in there")
+            raise StateError("no user is logged in there")
         self.clipboard = text
 
     async def console(self, line: str) -> str:

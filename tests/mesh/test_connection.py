@@ -53,7 +53,7 @@ async def test_a_lost_connection_comes_back(fake: FakeServer, online: Joined) ->
         assert len(fake.agents) == count
 
 
-@pytest.mark.parametrize(("silent_after", "said"), [(0, "has said nothing"), (2, "has said no more")])
+@pytest.mark.parametrize(("silent_after", "said"), [(0, "has sent nothing"), (2, "accepted this device but")])
 async def test_a_silent_server_is_explained(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, silent_after: int, said: str
 ) -> None:
@@ -70,7 +70,7 @@ async def test_a_silent_server_is_explained(
 
 async def test_a_server_that_hangs_up_early(tmp_path: Path, folder: Path) -> None:
     async with fake_server(tmp_path, hangs_up=True) as fake, on_server(join(folder, fake.msh_file), Desk()) as one:
-        assert "hung up before" in (await one.until(Phase.WAITING)).why
+        assert "closed the connection before" in (await one.until(Phase.WAITING)).why
 
 
 async def test_a_wrong_server_is_refused_and_rarely_asked_again(tmp_path: Path, folder: Path) -> None:
@@ -105,7 +105,7 @@ async def test_no_meshcentral_server_at_that_address(fake: FakeServer, folder: P
 async def test_nonsense_from_the_server_ends_that_connection_only(fake: FakeServer, online: Joined) -> None:
     since = len(online.stood)
     await fake.agents[-1].send_bytes(b"{ no JSON")
-    assert "neither a command nor JSON" in (await online.until(Phase.WAITING, since)).why
+    assert "not a command or JSON" in (await online.until(Phase.WAITING, since)).why
     await online.until(Phase.ONLINE, since)
 
 

@@ -72,7 +72,7 @@ def test_another_server_is_refused_and_told_nothing() -> None:
 @pytest.mark.parametrize(
     "signed",
     [
-        sha384(b"another TLS certificate") + NONCE + SERVER_NONCE,
+        sha384(b"different TLS certificate") + NONCE + SERVER_NONCE,
         sha384(TLS) + SERVER_NONCE + NONCE,
         sha384(TLS) + NONCE + b"x" * 48,
         b"",
@@ -88,7 +88,7 @@ def test_a_signature_over_anything_else_is_refused(signed: bytes) -> None:
 
 def test_another_tls_certificate_is_refused() -> None:
     handshake = begun()
-    with pytest.raises(ServerRefused, match="another TLS certificate"):
+    with pytest.raises(ServerRefused, match="different TLS certificate"):
         handshake.receive(b"\0\1" + bytes(48) + SERVER_NONCE)
 
 

@@ -17,7 +17,7 @@ def test_it_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert keep_identity(file).node_id == made.node_id == read_identity(file).node_id
     assert [one.name for one in file.parent.iterdir()] == ["identity.pem"]
     file.chmod(0o640)
-    with pytest.raises(NotPermitted, match="others may read") as refused:
+    with pytest.raises(NotPermitted, match="other users can read") as refused:
         keep_identity(file)
     assert refused.value.hint == f"chmod 600 {file}"
 

@@ -42,7 +42,7 @@ async def test_a_clipboard_that_cannot_be_had_says_why(fake: FakeServer, online:
     await order(fake, "setclip", data="x")
     assert (await fake.hears(type="setclip"))["success"] is False
     await order(fake, "getclip")
-    await fake.hears(action="log", msg="nobody is logged in there")
+    await fake.hears(action="log", msg="no user is logged in there")
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ async def test_a_slow_order_holds_up_no_other_and_a_flood_is_cut_off(fake: FakeS
     await fake.say(action="ping")
     await fake.hears(action="pong")
     assert 32 <= Slow.asked <= 64
-    await fake.until(lambda: sum("too much at once" in one.get("msg", "") for one in fake.heard) == 1)
+    await fake.until(lambda: sum("too many requests at once" in one.get("msg", "") for one in fake.heard) == 1)

@@ -52,7 +52,7 @@ def test_several_servers_each_with_its_hash_or_one_for_all() -> None:
         ("MeshID=", "Mesh=", "no MeshID"),
         ("ServerID=30", "ServerID=zz", "ServerID"),
         ("ServerID=", "Server-ID=", "1 servers and 0 server hashes"),
-        ("MeshType=2", "MeshType=1", "takes no agents"),
+        ("MeshType=2", "MeshType=1", "accepts no agents"),
         ("\r\nMeshName", "<!DOCTYPE html>\r\nMeshName", "web page"),
     ],
 )

@@ -29,7 +29,7 @@ async def test_the_certificate_is_taken_note_of_and_the_socket_ended(fake: FakeS
 async def test_another_certificate_is_not_even_asked(fake: FakeServer) -> None:
     url = fake.msh.servers[0].base + "meshrelay.ashx?ticket=1"
     async with network() as http:
-        with pytest.raises(ProtocolError, match="another TLS certificate"):
+        with pytest.raises(ProtocolError, match="different TLS certificate"):
             async with opened(http, url, [bytes(48)]):
                 pass
     assert fake.asked == []
@@ -55,7 +55,7 @@ async def test_no_server_there(tmp_path: Path, path: str, said: str) -> None:
         ("//evil.example/x", "wss://evil.example/x,"),
         ("elsewhere.ashx?a=1#b", "/elsewhere.ashx,"),
         ("wss://u:p@[::1]:7/\u00e4", "wss://"),
-        ("http://[", "sends on to"),
+        ("http://[", "redirects to"),
         ("gopher://x/y", "gopher://x/y,"),
     ],
 )
@@ -77,7 +77,7 @@ async def test_a_redirect_is_not_followed_and_told(tmp_path: Path, status: int, 
         assert sockets_to(first) == 0
     assert asked == []
     message = refused.value.message
-    assert f"127.0.0.1:{first} sends on to" in message and told.format(port=port) in message
+    assert f"127.0.0.1:{first} redirects to" in message and told.format(port=port) in message
     assert "ticket" not in message and "u:p@" not in message and refused.value.hint
 
 

@@ -44,8 +44,8 @@ def test_guests_names_and_manners() -> None:
     )
     assert order.person == Person("user//host/guest:VXdl", "Ann B. - Uwe", "ann", "10.0.0.1", "Uwe")
     assert order.view_only
-    manners = read(**TUNNEL | {"soptions": wishes, "privacybartext": "{0} looks"}).manners
-    assert manners == orders.Manners("T", "{0}?", None, "{0} looks", 5.0, if_late=True)
+    manners = read(**TUNNEL | {"soptions": wishes, "privacybartext": "{0} is viewing"}).manners
+    assert manners == orders.Manners("T", "{0}?", None, "{0} is viewing", 5.0, if_late=True)
 
 
 @pytest.mark.parametrize("rights", [-1, True, "8", None, 1.5, FULL + 1, [], {}])

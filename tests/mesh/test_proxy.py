@@ -45,7 +45,7 @@ async def test_the_certificate_is_looked_at_behind_the_proxy_too(
         async with opened(http, fake.msh.servers[0].url, [tls_hash(identity(1))]) as line:
             assert line.certificate == identity(1).certificate
         assert line.transport.is_closing()
-        with pytest.raises(ProtocolError, match="another TLS certificate"):
+        with pytest.raises(ProtocolError, match="different TLS certificate"):
             async with opened(http, fake.msh.servers[0].base + "meshrelay.ashx?ticket=1", [bytes(48)]):
                 pass
     assert fake.asked == []
@@ -54,8 +54,8 @@ async def test_the_certificate_is_looked_at_behind_the_proxy_too(
 REFUSALS = [
     (None, b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "asks for a name and a password"),
     ("ann:wrong22", b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "refuses the name and password that it was given"),
-    (None, b"HTTP/1.1 502 \x1b[2J\r\nContent-Length: 0\r\n\r\n", "does not let us through: status 502 Bad Gateway"),
-    (None, b"HTTP/1.1 799 x\r\nContent-Length: 0\r\n\r\n", "does not let us through: status 799"),
+    (None, b"HTTP/1.1 502 \x1b[2J\r\nContent-Length: 0\r\n\r\n", "refuses the connection: status 502 Bad Gateway"),
+    (None, b"HTTP/1.1 799 x\r\nContent-Length: 0\r\n\r\n", "refuses the connection: status 799"),
 ]
 
 

@@ -22,11 +22,11 @@ async def test_a_viewer_that_never_comes_is_given_up(
     monkeypatch.setattr("pommel.mesh.relay.JOIN_S", 0.2)
     monkeypatch.setattr("pommel.mesh.relay.CHOOSE_S", 0.2)
     viewer = await fake.opens_tunnel()
-    assert "did not come" in (await viewer.told("console"))["msg"]
+    assert "did not connect" in (await viewer.told("console"))["msg"]
     assert await viewer.next() is None
     viewer = await fake.opens_tunnel()
     await viewer.socket.send_str("cr")
-    assert "did not say what it wants" in (await viewer.told("console"))["msg"]
+    assert "sent no request" in (await viewer.told("console"))["msg"]
 
 
 async def test_what_waits_for_a_viewer_that_does_not_read_is_counted(

@@ -97,7 +97,7 @@ async def test_the_ticket_is_shown_to_the_right_relay_only(fake: FakeServer, onl
         servertlshash="00" * 48,
         sessionid="s",
     )
-    await fake.until(lambda: any("another TLS certificate" in one.get("msg", "") for one in fake.heard))
+    await fake.until(lambda: any("different TLS certificate" in one.get("msg", "") for one in fake.heard))
     assert fake.asked == []
     await fake.opens_tunnel(servertlshash=tls_hash(identity(1)).hex())
     assert len(fake.asked) == 1
@@ -194,7 +194,7 @@ async def test_no_desktop(fake: FakeServer, online: Joined, sink: MemorySink, ri
     [
         (True, {}, None),
         (False, {}, "Denied"),
-        (None, {}, "nobody is at the machine's console to grant access"),
+        (None, {}, "there is no user at the machine's console to grant access"),
         (None, {"consentAutoAcceptIfNoUser": True}, None),
     ],
 )
@@ -294,7 +294,7 @@ async def test_who_may_end_a_session(fake: FakeServer, online: Joined, sink: Mem
     await first_picture(viewer)
     end = {"action": "msg", "type": "endtunnel", "xuserid": "user//ann", "protocol": "kvm", "sessionid": "s"}
     await fake.say(**end, userid="user//bob", rights=0x8)
-    await fake.until(lambda: any("end other people" in one.get("msg", "") for one in fake.heard))
+    await fake.until(lambda: any("end sessions of other users" in one.get("msg", "") for one in fake.heard))
     await fake.say(**end, userid="user//bob", rights=0xFFFFFFFF, guestname="Uwe")  # that is somebody else
     assert online.connection.viewers == 1
     await fake.say(**end, userid="user//ann", rights=0x8)

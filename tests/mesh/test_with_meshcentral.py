@@ -249,7 +249,7 @@ async def test_who_is_at_the_machine_is_asked_and_told(admin: User, joined: Join
         await until(lambda: joined.desk.watched and joined.desk.watched[-1][1])
         assert "admin" in str(joined.desk.watched[-1][1])
         await viewer.leave()
-        for answer, shown in ((False, "Denied"), (None, "nobody is at the machine's console to grant access")):
+        for answer, shown in ((False, "Denied"), (None, "there is no user at the machine's console to grant access")):
             joined.desk.answer = answer
             viewer = await admin.viewer(node)
             await viewer.closed()
@@ -291,7 +291,7 @@ async def test_a_session_can_be_ended_by_an_administrator_and_one_that_fails_say
     await admin.send(action="msg", nodeid=node, **end)
     await viewer.closed()
     files = await admin.viewer(node, protocol=5)
-    assert (await files.told("console"))["msg"] == "this device has a desktop only, not files"
+    assert (await files.told("console"))["msg"] == "this device supports only Desktop, not files"
     joined.desk.endpoint = None
     stopped = await admin.viewer(node)
     assert (await stopped.told("console"))["msg"] == "mac-one is not running"
@@ -488,7 +488,7 @@ async def test_a_proxy_that_takes_the_encryption_off_is_explained(
         other = (await admin.msh()).replace(f":{server.port}/".encode(), f":{port}/".encode())
         async with on_server(join(tmp_path / "c", other), Desk()) as one:
             waiting = await one.until(Phase.WAITING)
-            assert "has said nothing" in waiting.why
+            assert "has sent nothing" in waiting.why
             assert "proxy" in str(waiting.hint)
     assert "bad web cert hash" in server.log
 
@@ -527,7 +527,7 @@ async def test_a_group_that_is_unknown_is_explained(
     other = msh.replace(mesh_id, f"{int(mesh_id, 16) ^ 1:096X}")
     async with on_server(join(tmp_path / "b", other.encode()), Desk()) as one:
         waiting = await one.until(Phase.WAITING)
-        assert "has said no more" in waiting.why
+        assert "accepted this device but" in waiting.why
         assert "device group" in str(waiting.hint)
 
 

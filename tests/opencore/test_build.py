@@ -74,14 +74,14 @@ def test_the_key_stands_for_all_that_goes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda efi, plist: (efi / "BOOT" / "BOOTx64.efi").unlink(), "there is no EFI/BOOT/BOOTx64.efi"),
-        (lambda efi, plist: (efi / "OC" / "OpenCore.efi").unlink(), "there is no EFI/OC/OpenCore.efi"),
-        (lambda efi, plist: shutil.rmtree(efi), "is no folder of OpenCore"),
+        (lambda efi, plist: (efi / "BOOT" / "BOOTx64.efi").unlink(), "it has no EFI/BOOT/BOOTx64.efi"),
+        (lambda efi, plist: (efi / "OC" / "OpenCore.efi").unlink(), "it has no EFI/OC/OpenCore.efi"),
+        (lambda efi, plist: shutil.rmtree(efi), "is not an OpenCore folder"),
         (
             lambda efi, plist: (efi / "OC" / "link").symlink_to("/etc/passwd"),
             "OC/link is a symbolic link that leads outside",
         ),
-        (lambda efi, plist: os.mkfifo(efi / "OC" / "pipe"), "is no file and no folder"),
+        (lambda efi, plist: os.mkfifo(efi / "OC" / "pipe"), "is not a file or a folder"),
         (lambda efi, plist: plist.unlink(), "config.plist cannot be read"),
         (lambda efi, plist: plist.write_bytes(b"<plist>"), "is not a property list"),
         (lambda efi, plist: plist.write_bytes(bytes((16 << 20) + 1)), "more than 16 MiB"),
@@ -133,9 +133,9 @@ def test_upstreams_spelling_of_the_loader_does_not_matter(tmp_path: Path) -> Non
 def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
     efi, plist = lay(tmp_path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(BuildError, match="folder cannot be made"):
+    with pytest.raises(BuildError, match="folder cannot be created"):
         build(efi, plist, tmp_path / "folder")
-    with pytest.raises(BuildError, match="cannot be made"):
+    with pytest.raises(BuildError, match="cannot be created"):
         build(efi, plist, plist / "disk")
 
 
@@ -174,7 +174,7 @@ def test_a_killed_build_leaves_only_what_a_sweep_removes(tmp_path: Path) -> None
     [
         (None, "the upstream has no OpenCore.qcow2"),
         (b"", "OpenCore.qcow2 is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "only git-lfs's note"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "only a git-lfs pointer"),
         (b"\0" * 512, "is not a qcow2 image"),
     ],
 )
@@ -216,7 +216,7 @@ def test_ovmf_boots_it_and_the_loader_reads_the_packed_configuration(tmp_path: P
 def test_a_failing_qemu_img_is_a_build_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     efi, plist = lay(tmp_path)
     monkeypatch.setattr(room, "make_fat", lambda image, files, label: None)
-    with pytest.raises(BuildError, match="cannot be made: qemu-img failed"):
+    with pytest.raises(BuildError, match="cannot be created: qemu-img failed"):
         build(efi, plist, tmp_path / "disk")
     assert not (tmp_path / "disk").exists()
 

@@ -27,7 +27,7 @@ def info(*libraries: str) -> bytes:
 @pytest.mark.parametrize(
     ("gone", "infos", "model", "why"),
     [
-        ("Lilu.kext", {}, None, "plug into it"),
+        ("Lilu.kext", {}, None, "need it"),
         ("VirtualSMC.kext", {}, None, "SMC"),
         ("Base.kext", {"Over.kext": info("org.example.Base")}, None, "Over.kext needs it"),
         ("Base.kext", {"Over.kext": info("org.example.Other", "com.apple.Base")}, None, None),
@@ -52,7 +52,9 @@ def test_another_spelling_is_named() -> None:
 def test_a_disk_that_would_lack_one_is_not_packed_and_the_other_name_is_told(tmp_path: Path) -> None:
     efi, plist = lay(tmp_path)
     as_mac_pro = Options(smbios=Smbios(product_name="MacPro7,1"))
-    with pytest.raises(UpstreamError, match=r"would lack AppleMCEReporterDisabler\.kext .*as MacPro7,1") as refusal:
+    with pytest.raises(
+        UpstreamError, match=r"would not contain AppleMCEReporterDisabler\.kext .*as MacPro7,1"
+    ) as refusal:
         build(efi, plist, tmp_path / "disk", options=as_mac_pro)
     assert "there is a MCEReporterDisabler.kext: set BundlePath" in str(refusal.value.hint)
     assert not (tmp_path / "disk").exists()

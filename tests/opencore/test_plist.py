@@ -30,7 +30,7 @@ TAIL = b"\n</dict></plist>"
         (b"<data>AAA</data>", "line 5: <data>AAA</data> is not base64"),
         (b"<date>today</date>", "line 5: <date>today</date> is not a date"),
         (b"<data>***REMOVED***</data>", "line 5: <data>***REMOVED***</data> is not base64 (after the key A)"),
-        (b"<true/></dict>\n<key>B</key><dict>", "line 6: a key stands outside every dictionary"),
+        (b"<true/></dict>\n<key>B</key><dict>", "line 6: a key is outside of all dictionaries"),
         (b"<integer>99999999999999999999999</integer>", "A is a number of more than 64 bits"),
     ],
 )
@@ -52,7 +52,7 @@ def test_blanks_and_comments_before_the_declaration_do_not_matter(before: bytes)
     ("odd", "said"),
     [
         ({"A": [{"B": plistlib.UID(3)}]}, "A/0/B is a UID"),
-        ({"A": ["b", "\x01"]}, "A/1 has a character that XML cannot hold"),
+        ({"A": ["b", "\x01"]}, "A/1 has a character that XML does not allow"),
         ({"A": {"\x02": 1}}, r"A has the key '\x02', which is not a text"),
     ],
 )
@@ -74,7 +74,7 @@ def test_too_deep_and_endless_ones_are_refused() -> None:
 
 
 def test_a_note_of_git_lfs_is_told_from_a_broken_list() -> None:
-    with pytest.raises(UpstreamError, match="git-lfs's note") as refusal:
+    with pytest.raises(UpstreamError, match="git-lfs pointer") as refusal:
         plist.read(b"version https://git-lfs.github.com/spec/v1\n", "config.plist")
     assert "git lfs pull" in (refusal.value.hint or "")
 

@@ -71,7 +71,7 @@ def test_a_partitioned_disk(tmp_path: Path) -> None:
 def test_what_holds_none(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_bytes(bytes(1 << 20))
-    with pytest.raises(StateError, match=r"holds no EFI/OC/config.plist"):
+    with pytest.raises(StateError, match=r"contains no readable EFI/OC/config.plist"):
         reading.read_config(empty, image_format="raw")
     with pytest.raises(UpstreamError, match=r"config.plist on raw is not a property list"):
         reading.read_config(fat(tmp_path / "raw", b"junk"), image_format="raw")
@@ -102,7 +102,7 @@ def test_a_partition_table_that_points_anywhere_is_no_fault_of_ours(
     entry = struct.pack("<16s16sQQQ72s", b"T" * 16, b"U" * 16, first, 0, 0, b"")
     path = tmp_path / "raw"
     path.write_bytes(bytes(512) + head + entry * 4)
-    with pytest.raises(StateError, match=r"holds no EFI/OC/config.plist|partition table is damaged"):
+    with pytest.raises(StateError, match=r"contains no readable EFI/OC/config.plist|partition table is damaged"):
         reading.read_config(path, image_format="raw")
 
 

@@ -96,9 +96,9 @@ def test_the_key_stands_for_image_and_options(image: Path, tmp_path: Path) -> No
 def test_what_cannot_be_reworked_is_said_and_nothing_is_left(tmp_path: Path) -> None:
     clover = tmp_path / "clover"
     make_fat(clover, {"EFI/CLOVER/config.plist": plistlib.dumps(CONFIG)}, label="CLOVER")
-    with pytest.raises(StateError, match="boots by Clover"):
+    with pytest.raises(StateError, match="boots with Clover"):
         rework.rework(clover, tmp_path / "out" / "disk", options=Options(smbios=OWN), image_format="raw")
-    with pytest.raises(StateError, match=r"holds no EFI/OC/config.plist"):
+    with pytest.raises(StateError, match=r"contains no readable EFI/OC/config.plist"):
         empty = tmp_path / "empty"
         empty.write_bytes(bytes(1 << 20))
         rework.rework(empty, tmp_path / "out" / "disk", options=Options(smbios=OWN), image_format="raw")

@@ -286,7 +286,7 @@ def test_a_script_that_must_write_outside_its_folder_is_told_why_it_cannot(upstr
     write(upstream, "set -e; touch /usr/evil-pommel; qemu-system-x86_64 -S")
     with pytest.raises(UpstreamError, match="Read-only file system") as told:
         try_capture(upstream, scratch)
-    assert "outside its folder" in (told.value.hint or "")
+    assert "outside of its folder" in (told.value.hint or "")
 
 
 def test_programs_on_the_users_path_are_found(

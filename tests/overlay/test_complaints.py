@@ -20,7 +20,7 @@ from pommel.overlay.sandbox import qemus_named, what_escapes
         ("error: missing argument", "boot_args"),
         ("Please set the VM_DISK environment variable", "boot_env = { VM_DISK"),
         ("VM_DISK must be set", "boot_env = { VM_DISK"),
-        ("touch: cannot touch '/etc/x': Read-only file system", "outside its folder"),
+        ("touch: cannot touch '/etc/x': Read-only file system", "outside of its folder"),
     ],
 )
 def test_what_a_script_complains_of_says_what_to_type(output: str, said: str) -> None:

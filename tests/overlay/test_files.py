@@ -92,12 +92,12 @@ def test_edited_in_place_is_never_lost(checkout: Path, config: Path) -> None:
 
 def test_what_may_not_be_in_files(checkout: Path, config: Path) -> None:
     (config / "files" / "link").symlink_to("/etc/passwd")
-    with pytest.raises(ConfigError, match=r"files/link is no plain file"):
+    with pytest.raises(ConfigError, match=r"files/link is not a regular file"):
         read(config)
     (config / "files" / "link").unlink()
     (config / "files" / ".git" / "hooks").mkdir(parents=True)
     (config / "files" / ".git" / "hooks" / "post-checkout").write_text("x")
-    with pytest.raises(ConfigError, match=r"git's own"):
+    with pytest.raises(ConfigError, match=r"belongs to git"):
         read(config)
     assert read(checkout) == {}
 

@@ -65,7 +65,7 @@ def test_what_the_hint_says_helps(theirs: Path, tmp_path: Path, fetches: bool, c
         with pytest.raises(NotPermitted, match=r"is another user's repository") as refusal:
             git(spelled, "rev-parse", "HEAD", fetches=fetches, check=check)
         assert str(theirs) in refusal.value.message
-    typed = (refusal.value.hint or "").partition("as you): ")[2]
+    typed = (refusal.value.hint or "").partition("as your user): ")[2]
     assert typed.startswith("git config --global --add safe.directory ")
     subprocess.run(["sh", "-c", typed], check=True)
     for spelled in (theirs, tmp_path / "link"):

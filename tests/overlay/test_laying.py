@@ -84,7 +84,7 @@ def test_a_pinned_file_that_ours_replaces_is_still_verified(here: Place) -> None
 
 def test_update_carries_everything_over(here: Place) -> None:
     here.lay()
-    with pytest.raises(StateError, match=r"laid over it"):
+    with pytest.raises(StateError, match=r"are applied to it"):
         upstream.ensure(here.checkout, here.new, report=ignore)
     state = here.update(here.new)
     assert state.clean

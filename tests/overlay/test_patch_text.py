@@ -52,13 +52,13 @@ def test_the_shape_that_diff_writes() -> None:
         ("--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n", "x.patch:1: '../x' is not a file inside"),
         ("--- /dev/null\n+++ b//etc/cron.d/x\n@@ -0,0 +1 @@\n+b\n", "'/etc/cron.d/x' is not a file inside"),
         ("--- /dev/null\n+++ /etc/x\n@@ -0,0 +1 @@\n+b\n", "'/etc/x' is not a file inside"),
-        ("--- a/.git/config\n+++ b/.git/config\n@@ -1 +1 @@\n-a\n+b\n", "is git's own"),
+        ("--- a/.git/config\n+++ b/.git/config\n@@ -1 +1 @@\n-a\n+b\n", "belongs to git"),
         ('--- "a/\\056\\056/x"\n+++ b/x\n', "'../x' is not a file inside"),
         ("diff --git a/x b/x\nrename from x\nrename to ../y\n", "'../y'"),
         ("diff --git a/x b/x\nnew file mode 120000\n", "symbolic links"),
         ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\nliteral 3\n", "binary file"),
-        ("--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n a\n-b\n", "x.patch:3: the hunk of line 3 is cut short"),
-        ("--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\n--- a/y\n", "cut short"),
+        ("--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n a\n-b\n", "x.patch:3: the hunk of line 3 is incomplete"),
+        ("--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\n--- a/y\n", "is incomplete"),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:

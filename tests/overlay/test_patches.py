@@ -199,13 +199,13 @@ def test_an_edit_in_the_checkout_is_not_blamed_on_the_upstream(repo: Repo) -> No
     (state,) = status(repo.checkout, repo.read())
     assert (state.state, state.edited) == (PatchStanding.CONFLICT, ("notes",))
     with pytest.raises(
-        StateError, match=r"has edits that a patch does not fit.*\n.*1\.patch: notes line 1: .*notes was edited"
+        StateError, match=r"has edits that conflict with a patch.*\n.*1\.patch: notes line 1: .*notes was edited"
     ) as caught:
         apply_all(repo.checkout, repo.read())
     hint = caught.value.hint or ""
     assert f"git -C {repo.checkout} diff -- notes" in hint
     assert repo.snapshot() == before
-    assert "work them into patches/1.patch" in hint
+    assert "add them to patches/1.patch" in hint
     sh(repo.checkout, *hint.split("undo them here: ")[1].split()[3:])  # as typed, without git -C CHECKOUT
     apply_all(repo.checkout, repo.read())
     assert repo.text() == "one\n2\nthree\n"
@@ -251,11 +251,11 @@ def test_edited_on_top_is_not_lost(repo: Repo) -> None:
     repo.keep_as("1.patch")
     apply_all(repo.checkout, repo.read())
     repo.change("notes", **{"2": "my own"})
-    with pytest.raises(StateError, match=r"1\.patch does not come off .* notes line 1") as caught:
+    with pytest.raises(StateError, match=r"1\.patch cannot be removed from .* notes line 1") as caught:
         roll_back(repo.checkout)
     assert "my own" in repo.text()
     hint = caught.value.hint or ""
-    assert f"git -C {repo.checkout} diff -- notes shows how" in hint
+    assert f"git -C {repo.checkout} diff -- notes shows the edits" in hint
     sh(repo.checkout, "checkout", "--", "notes")  # what the hint says
     assert roll_back(repo.checkout) == ["1.patch"]
     assert repo.text() == "one\ntwo\nthree\n"

@@ -394,7 +394,7 @@ def test_a_slow_script_is_waited_for_and_one_that_is_too_slow_is_told_what_to_se
 def test_without_a_sandbox_nothing_runs_for_a_look(upstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_module, "bubblewrap", lambda: None)
     write(upstream, f"touch ran; {QEMU} -S")
-    with pytest.raises(UpstreamError, match="no bubblewrap to run it in safely") as told:
+    with pytest.raises(UpstreamError, match="no bubblewrap to run it safely") as told:
         run(upstream)
     assert "install bubblewrap" in (told.value.hint or "")
     assert not (upstream / "ran").exists()

@@ -173,7 +173,7 @@ def test_a_move_never_loses_edits(far: Upstream, checkout: Path) -> None:
 def test_a_folder_that_is_no_checkout_is_left_alone(far: Upstream, checkout: Path) -> None:
     checkout.mkdir(parents=True)
     (checkout / "thesis.txt").write_text("x")
-    with pytest.raises(UpstreamError, match=r"no git checkout"):
+    with pytest.raises(UpstreamError, match=r"not a git checkout"):
         ensure(checkout, far.pin(far.old_layout()), report=ignore)
     assert (checkout / "thesis.txt").exists()
 

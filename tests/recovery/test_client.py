@@ -103,7 +103,7 @@ async def test_a_service_that_will_not_is_not_asked_twice(status: int) -> None:
     [
         (lambda apple: setattr(apple, "no_session", True), "no session"),
         (lambda apple: setattr(apple, "drop_key", "CT"), "CT missing"),
-        (lambda apple: setattr(apple, "hosts", frozenset({"oscdn.apple.com"})), "not at Apple's"),
+        (lambda apple: setattr(apple, "hosts", frozenset({"oscdn.apple.com"})), "does not belong to Apple"),
     ],
 )
 async def test_replies_that_cannot_be_used(change: Callable[[FakeApple], None], said: str) -> None:

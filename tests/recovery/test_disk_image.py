@@ -79,9 +79,9 @@ MISH = plistlib.loads(plist_of(udif.make_dmg(RAW, part_sectors=())))["resource-f
         (plistlib.dumps({"resource-fork": {"blkx": [{}]}}), "does not list"),
         (table(), "cannot be read"),
         (table(Data="text"), "does not list"),
-        (table(Data=b"fish" + MISH[4:]), "torn"),
-        (table(Data=MISH[:-1]), "torn"),
-        (table(Data=MISH[:8] + b"\x7f" + MISH[9:]), "outside the disk"),
+        (table(Data=b"fish" + MISH[4:]), "a table of runs is incomplete"),
+        (table(Data=MISH[:-1]), "a table of runs is incomplete"),
+        (table(Data=MISH[:8] + b"\x7f" + MISH[9:]), "outside of the disk"),
         (b'<!DOCTYPE p [<!ENTITY a "b">]><plist><string>&a;</string></plist>', "cannot be read"),
     ],
 )

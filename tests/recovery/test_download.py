@@ -165,11 +165,11 @@ async def test_a_file_of_another_size_is_an_error(target: Path, change: int) -> 
 
 async def test_more_than_was_asked_for_is_not_taken(target: Path) -> None:
     apple = FakeApple(too_much=b"more")
-    assert "more came than was asked for" in (await refused(apple, target)).message
+    assert "the server sent more data than requested" in (await refused(apple, target)).message
 
 
 async def test_a_server_without_ranges_is_an_error(target: Path) -> None:
-    assert "whole files only" in (await refused(FakeApple(whole_files=True), target)).message
+    assert "only whole files" in (await refused(FakeApple(whole_files=True), target)).message
 
 
 @pytest.mark.parametrize("connections", [1, 4])
@@ -275,7 +275,7 @@ async def test_a_disk_that_fills_up_midway(target: Path, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
         error = await refused(apple, target)
-    assert "No space left on device" in error.message and "make room" in (error.hint or "")
+    assert "No space left on device" in error.message and "free some space" in (error.hint or "")
     apple.ranges.clear()
     async with apple.running():
         await fetch(apple, target)

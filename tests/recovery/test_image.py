@@ -99,13 +99,13 @@ def test_where_dmg2img_gets_it_wrong_qemu_img_is_asked(dmg: Path, raw: Path) -> 
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("exit 0", "made 0 bytes"),
+        ("exit 0", "wrote 0 bytes"),
         ("echo 'the last words'; exit 3", "the last words"),
         ("exit 3", "exit status 3"),
         ("kill -SEGV $$", "SIGSEGV"),
-        (f'truncate -s {len(DISK)} "$4"', "differs in the part"),
-        (f'truncate -s {len(DISK) + 512} "$4"', f"made {len(DISK) + 512} bytes"),
-        ('mkdir "$4"', "made 0 bytes"),
+        (f'truncate -s {len(DISK)} "$4"', "is different in the part"),
+        (f'truncate -s {len(DISK) + 512} "$4"', f"wrote {len(DISK) + 512} bytes"),
+        ('mkdir "$4"', "wrote 0 bytes"),
     ],
 )
 def test_a_program_that_fails_or_lies(
@@ -124,7 +124,9 @@ def test_data_that_was_damaged_is_found_by_its_checksum(dmg: Path, raw: Path) ->
     assert at > 0
     data[at] ^= 1
     dmg.write_bytes(data)
-    with pytest.raises(RecoveryError, match=r"dmg2img: .*differs in the part.*; qemu-img: .*differs in the part"):
+    with pytest.raises(
+        RecoveryError, match=r"dmg2img: .*is different in the part.*; qemu-img: .*is different in the part"
+    ):
         convert(dmg, raw)
     assert not raw.exists()
 
@@ -146,7 +148,7 @@ def test_neither_program(dmg: Path, raw: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("data", [b"", b"short", bytes(4096)])
 def test_no_disk_image(dmg: Path, raw: Path, data: bytes) -> None:
     dmg.write_bytes(data)
-    with pytest.raises(RecoveryError, match="no disk image"):
+    with pytest.raises(RecoveryError, match="not a usable disk image"):
         convert(dmg, raw)
     with pytest.raises(RecoveryError, match="could not be converted"):
         convert(dmg.with_name("missing"), raw)
@@ -156,7 +158,7 @@ def test_room_is_looked_for_first(dmg: Path, raw: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, len(DISK) - 1))  # type: ignore[attr-defined]
     with pytest.raises(RecoveryError, match="3 MB are needed") as caught:
         convert(dmg, raw)
-    assert "make room" in str(caught.value.hint)
+    assert "free some space" in str(caught.value.hint)
 
 
 def test_a_disk_without_file_system_is_only_warned_of(dmg: Path, raw: Path) -> None:
@@ -300,6 +302,6 @@ def test_the_one_that_counts(tmp_path: Path, data: bytes, version: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"ProductVersion</key>", bytes(3 << 20), BARE % b"14.x"])
 def test_none(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(UnknownVersion, match="does not say which macOS") as caught:
+    with pytest.raises(UnknownVersion, match="does not show which macOS") as caught:
         version_of(tmp_path / "raw", data)
     assert isinstance(caught.value, RecoveryError) and caught.value.hint

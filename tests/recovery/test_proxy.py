@@ -82,8 +82,7 @@ async def test_tls_goes_by_connect_and_a_refusal_is_the_proxys(tmp_path: Path, m
         with pytest.raises(RecoveryError) as refusal:
             await download(BOARD, tmp_path / "BaseSystem.dmg", sleep=sleep)
     assert (
-        refusal.value.message
-        == f"the proxy {proxy.address} (https_proxy) does not let us through: status 403 Forbidden"
+        refusal.value.message == f"the proxy {proxy.address} (https_proxy) refuses the connection: status 403 Forbidden"
     )
     assert proxy.asked == ["CONNECT osrecovery.apple.com:443"] and apple.requests == []
 

@@ -56,7 +56,7 @@ def test_request_body_whole() -> None:
     "board", [Board("Mac-27AD2F918AE68F61\nos=x"), Board("x"), Board("Mac-27AD2F918AE68F61", "0" * 16)]
 )
 def test_no_board_no_body(board: Board) -> None:
-    with pytest.raises(RecoveryError, match="is no board"):
+    with pytest.raises(RecoveryError, match="is not a board"):
         request_body(board, bytes)
 
 
@@ -92,7 +92,7 @@ def test_each_of_seven_keys_is_needed(key: str) -> None:
 
 def test_tokens_cannot_smuggle_headers() -> None:
     for token in ("a b", "a;b", "a\tb", "é"):
-        with pytest.raises(RecoveryError, match="AT is no token"):
+        with pytest.raises(RecoveryError, match="AT is not a token"):
             parse_reply(reply(AT=token))
 
 

@@ -100,7 +100,7 @@ async def test_with_force_apple_is_asked_but_bytes_that_are_here_do_not_come_aga
     assert (await fetch(here, again)).image.read_bytes() == DISK  # damaged: all anew
     apple = apple_of()
     stored.image.write_bytes(bytes(len(DISK)))  # what only a look at each byte finds
-    with pytest.raises(RecoveryError, match="not as it was stored") as caught:
+    with pytest.raises(RecoveryError, match="has changed since it was stored") as caught:
         here.verify(stored, origin=apple.origin)
     assert caught.value.hint == "fetch it again: pommel recovery fetch sonoma --force"
     assert (await fetch(here, apple, force=True)).image.read_bytes() == DISK
@@ -142,7 +142,7 @@ async def test_an_image_that_says_no_version_is_taken_for_what_was_asked_for(her
     told: list[Progress] = []
     stored = await fetch(here, apple_of(image=udif.make_dmg(bytes(70_000))), told)
     assert (stored.version, stored.source) == ("14", "apple")
-    assert "BaseSystem.dmg does not say which macOS it is: taken for 14, as asked for" in warnings(told)
+    assert "BaseSystem.dmg does not show which macOS it contains: used as 14, as requested" in warnings(told)
 
 
 @pytest.mark.parametrize("kind", ["forged", "method 2", "short", "bad chunk"])
@@ -179,7 +179,7 @@ async def test_two_at_once_are_one(here: Store) -> None:
     assert one == two and len(apple.posts) == 1
     # Each takes the lock in a thread of its own, so either may be the first.
     waited = next(each for each in told if each[0].step == "wait")
-    assert "Sonoma is being fetched" in waited[0].text
+    assert "Sonoma is already being downloaded" in waited[0].text
 
 
 async def test_cancelled_while_it_waits_and_while_it_converts(
@@ -378,7 +378,7 @@ def test_a_local_dmg_with_its_chunklist(here: Store, local: Path) -> None:
     told: list[Progress] = []
     stored = here.take(local, version=SONOMA, origin=apple_of().origin, report=told.append)
     assert (stored.key, stored.source, stored.product) == (KEY_14, "apple", None)
-    assert stored.image.read_bytes() == DISK and not any("not verified" in event.text for event in told)
+    assert stored.image.read_bytes() == DISK and not any("without verification" in event.text for event in told)
     assert local.exists() and stored.dmg and not stored.dmg.samefile(local)
     assert here.take(local, origin=apple_of().origin) == stored
 
@@ -397,7 +397,7 @@ def test_a_local_dmg_alone_is_taken_and_that_is_said(here: Store, local: Path) -
     told: list[Progress] = []
     stored = here.take(local, version=None, report=told.append)
     assert (stored.source, stored.chunklist) == ("offline", None) and stored.dmg
-    assert any("not verified" in event.text for event in told)
+    assert any("without verification" in event.text for event in told)
     here.verify(stored)
     local.with_suffix(".chunklist").write_bytes(make_chunklist(DMG_14, 32768))
     proven = here.take(local, origin=apple_of().origin)
@@ -419,7 +419,7 @@ def test_files_that_cannot_be_taken(here: Store, local: Path, tmp_path: Path) ->
     for path, said in (
         (tmp_path / "none", "there is no file"),
         (tmp_path, "there is no file"),
-        (tmp_path / "empty.img", "does not say which macOS"),
+        (tmp_path / "empty.img", "does not show which macOS"),
     ):
         with pytest.raises(RecoveryError, match=said) as caught:
             here.take(path)

@@ -397,8 +397,8 @@ async def test_what_never_comes_alive_is_said_to_be_so() -> None:
             await stage.endpoint.wait_live(0.05)
         waiting = stage.tasks.create_task(_catch(stage.endpoint.wait_live(5.0)))
         await until(lambda: stage.source.watched)
-        stage.source.end(Ended("the server went away"))
-        assert isinstance(failure := await waiting, MachineError) and "went away" in failure.message
+        stage.source.end(Ended("the server closed the connection"))
+        assert isinstance(failure := await waiting, MachineError) and "closed the connection" in failure.message
 
 
 # --- the law of input; those of pictures are in test_laws_of_delivery ---

@@ -77,5 +77,5 @@ async def test_a_machine_that_goes_meanwhile_is_an_error(tmp_path: Path) -> None
         await reader.readexactly(24)
 
     async with says.serving(tmp_path / "s", dies):
-        with pytest.raises(MachineError, match="may not have taken the input"):
+        with pytest.raises(MachineError, match="may not have received the input"):
             await hands.press(tmp_path / "s", "a")

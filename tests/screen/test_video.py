@@ -88,7 +88,7 @@ def test_a_lower_factor_is_more_bytes_and_less_error() -> None:
 
 
 def test_what_it_cannot_do_is_one_kind_of_error() -> None:
-    with pytest.raises(VideoError, match="cannot be made"):
+    with pytest.raises(VideoError, match="cannot be encoded"):
         H264Encoder(321, 191, 26).encode(np.zeros((191, 321, 4), np.uint8), key=True)  # 4:2:0 has no odd sides
 
 

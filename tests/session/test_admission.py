@@ -132,7 +132,7 @@ async def test_an_exec_while_connected_shows(scene: Scene) -> None:
             assert judge(after, expected).accepted
             assert after.process is not None
             assert replace(after.process, image="") == replace(before.process, image="")
-            assert "become another" in judge_answer(before, after, expected, before.pid).reason
+            assert "been replaced by another" in judge_answer(before, after, expected, before.pid).reason
             child.kill()
             gone = collect(connection, seen)
             assert not judge(gone, expected).accepted
@@ -198,7 +198,7 @@ async def test_the_agent_shows_nothing_to_a_directory_of_somebody_else(scene: Sc
 async def test_the_agent_shows_nothing_to_a_directory_that_others_write_to(scene: Scene) -> None:
     with Squatter(scene, owner=ANN).listener:
         os.chmod(scene.places.sockets, 0o1777)
-        assert "others may write to the socket's directory" in await agents_word(scene)
+        assert "other users can write to the socket's directory" in await agents_word(scene)
 
 
 async def test_the_agent_shows_nothing_through_a_symlink(scene: Scene) -> None:
@@ -206,12 +206,12 @@ async def test_the_agent_shows_nothing_through_a_symlink(scene: Scene) -> None:
     with squatter.listener:
         moved = squatter.path.rename(squatter.path.with_name("elsewhere"))
         squatter.path.symlink_to(moved)
-        assert "something else in the socket's place" in await agents_word(scene)
+        assert "the socket's path is not a socket" in await agents_word(scene)
 
 
 async def test_the_agent_shows_nothing_to_a_socket_that_others_may_use(scene: Scene) -> None:
     with Squatter(scene, owner=ANN, mode=0o666).listener:
-        assert "others may use the socket" in await agents_word(scene)
+        assert "other users can use the socket" in await agents_word(scene)
 
 
 async def test_the_agent_shows_nothing_to_one_who_does_not_know_the_secret(scene: Scene) -> None:

@@ -45,7 +45,7 @@ async def test_from_the_first_viewer_to_the_last(scene: Scene) -> None:
         agent = scene.children[0]
         await until(lambda: agent.poll() is not None, what="the agent's leaving")
         assert agent.poll() == 0
-        assert agent.lines == ["let go", "let go", "left: the daemon has hung up"]
+        assert agent.lines == ["let go", "let go", "left: the daemon has closed the connection"]
         await until(lambda: scene.traces() == [], what="cleaning up")
     assert len(scene.children) == 1
     assert Path(scene.places.signals).is_dir()
@@ -110,13 +110,13 @@ async def test_a_killed_daemon_and_what_it_left(scene: Scene) -> None:
     assert "session-active" in scene.traces()
     dying.kill()
     await until(lambda: agent.poll() is not None, what="the agent's leaving")
-    assert agent.lines == ["let go", "left: the daemon has hung up"]
+    assert agent.lines == ["let go", "left: the daemon has closed the connection"]
     assert scene.traces() == [f"{ANN}.sock", f"{ANN}.token", "session-active"]
     stranger = Path(scene.places.signals) / "somebodys"
     stranger.touch()
     async with scene.serving() as daemon:
         await until(lambda: scene.traces() == ["somebodys"], what="the next daemon's cleaning up")
-        assert any("somebodys is not ours" in line for line in scene.log)
+        assert any("somebodys does not belong to Pommel" in line for line in scene.log)
         async with scene.launcher(ANN), scene.looking(daemon) as viewer:
             await until(lambda: viewer.shown)
             stranger.unlink()
@@ -125,7 +125,7 @@ async def test_a_killed_daemon_and_what_it_left(scene: Scene) -> None:
 async def test_an_agent_that_nobody_awaits_leaves_by_itself(scene: Scene) -> None:
     agent = scene.start("agent", ANN)
     await until(lambda: agent.poll() is not None)
-    assert (agent.poll(), agent.lines) == (0, ["left: nobody looks on"])
+    assert (agent.poll(), agent.lines) == (0, ["left: no viewers"])
 
 
 @pytest.mark.parametrize("where", ["socket", "token"])
@@ -163,7 +163,7 @@ async def told(scene: Scene, *, mode: str = "agent", uids: tuple[int, ...] = ())
 
 async def test_nobody_is_logged_in(scene: Scene) -> None:
     scene.active = None
-    assert await told(scene) == (1013, "nobody is logged in")
+    assert await told(scene) == (1013, "no user is logged in")
 
 
 async def test_the_agent_is_not_installed(scene: Scene) -> None:
@@ -172,7 +172,7 @@ async def test_the_agent_is_not_installed(scene: Scene) -> None:
 
 
 async def test_no_agent_comes(scene: Scene) -> None:
-    assert await told(scene) == (1013, "the session's agent did not come within 0.4 s")
+    assert await told(scene) == (1013, "the session's agent did not connect within 0.4 s")
     assert scene.traces() == []
 
 

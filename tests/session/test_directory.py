@@ -46,7 +46,7 @@ def test_somebody_elses(where: PurePosixPath) -> None:
 def test_one_that_others_may_write_to(where: PurePosixPath, mode: int) -> None:
     Path(where).mkdir()
     os.chmod(where, mode)
-    with pytest.raises(NotPermitted, match="written to by others") as refused:
+    with pytest.raises(NotPermitted, match="written by other users") as refused:
         opened(where)
     assert refused.value.hint
 
@@ -60,13 +60,13 @@ def test_squatted(where: PurePosixPath, tmp_path: Path, squatter: str) -> None:
         if squatter == "link":
             target.mkdir()
         Path(where).symlink_to(target)
-    with pytest.raises(NotPermitted, match="not a directory of ours"):
+    with pytest.raises(NotPermitted, match="not a directory of Pommel"):
         opened(where)
 
 
 def test_a_parent_that_others_may_write_to(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    with pytest.raises(NotPermitted, match="written to by others"):
+    with pytest.raises(NotPermitted, match="written by other users"):
         opened(PurePosixPath(tmp_path / "x"))
     tmp_path.chmod(0o1777)
     assert opened(PurePosixPath(tmp_path / "x")) == []
@@ -79,7 +79,7 @@ def test_a_parent_that_a_group_may_write_to(tmp_path: Path, group: int, fine: bo
     if fine:
         assert opened(PurePosixPath(tmp_path / "x")) == []
     else:
-        with pytest.raises(NotPermitted, match="written to by others"):
+        with pytest.raises(NotPermitted, match="written by other users"):
             opened(PurePosixPath(tmp_path / "x"))
 
 

@@ -138,7 +138,7 @@ async def test_a_viewer_that_speaks_nonsense_harms_nobody(scene: Scene) -> None:
 async def test_an_unsafe_directory(scene: Scene) -> None:
     folder(scene).chmod(0o777)
     reception = Reception(PurePosixPath(folder(scene) / "viewers"), 0, nobody, scene.log.append)
-    with pytest.raises(NotPermitted, match="written to by others"), reception.listening():
+    with pytest.raises(NotPermitted, match="written by other users"), reception.listening():
         pass
 
 

@@ -92,7 +92,7 @@ def test_a_file_that_is_not_the_locks_is_refused(tmp_path: Path) -> None:
     first.unlink()
     wheel(tmp_path, "alpha", "1.0", "py3-none-any", {"alpha.py": "a = 666\n"})
     (tmp_path / "lib").mkdir()
-    with pytest.raises(StateError, match=r"alpha==1\.0 for the guest is another file"):
+    with pytest.raises(StateError, match=r"alpha==1\.0 for the guest is not the file"):
         gather(["alpha"], ELSEWHERE, tmp_path / "lib", offline(tmp_path), lock)
     assert not list((tmp_path / "lib").iterdir())
     with pytest.raises(StateError, match="lock for guests has no gamma"):
@@ -115,7 +115,7 @@ def test_the_lock_has_all_that_an_agent_needs_on_each_python(system: System) -> 
 def test_what_is_not_made_for_that_system(tmp_path: Path) -> None:
     wheel(tmp_path, "alpha", "1.1", "cp312-cp312-win_amd64", {"alpha.py": ""})
     (tmp_path / "lib").mkdir()
-    with pytest.raises(StateError, match=r"not to be had for Python 3\.12 on macosx_14_0_arm64"):
+    with pytest.raises(StateError, match=r"not available for Python 3\.12 on macosx_14_0_arm64"):
         gather(["alpha"], ELSEWHERE, tmp_path / "lib", offline(tmp_path), locking(tmp_path, "alpha-1.1"))
 
 

@@ -53,7 +53,7 @@ async def test_screen_first_then_pictures_and_nothing_held_down_in_the_end(scene
             await until(lambda: sink.done, what="the key")
             assert len(sink.done) == 1
         async with asyncio.timeout(patient(PATIENCE_S)):
-            assert await living == "the daemon has hung up"
+            assert await living == "the daemon has closed the connection"
         assert len(sink.done) == 2
         assert type(sink.done[0]) is type(sink.done[1])
         assert sink.done[0] != sink.done[1]

@@ -35,16 +35,16 @@ def test_progress_only_grows_and_says_what_happens() -> None:
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0, 100)
     texts = [event.text for event in events]
-    assert texts[0] == "asking the mirror what it has"
+    assert texts[0] == "reading the mirror's package list"
     assert texts[1:4] == ["fetching libc6", "unpacking libc6:amd64", "setting up libc6:amd64"]
-    assert texts[-1] == "making the initial RAM disk"
+    assert texts[-1] == "creating the initial RAM disk"
 
 
 @pytest.mark.parametrize(
     ("output", "said", "hint"),
     [
         ("E: Failed to fetch http://m/x  Could not resolve 'm'\nE: mmdebstrap failed to run", "downloaded", "network"),
-        ("dpkg: error: failed to write: No space left on device\nE: setup failed", "disk became full", "POMMEL_HOME"),
+        ("dpkg: error: failed to write: No space left on device\nE: setup failed", "disk is full", "POMMEL_HOME"),
         ("W: GPG error: NO_PUBKEY 0E98\nE: The repository is not signed", "signatures", "debian-archive-keyring"),
         ("mke2fs 1.47\nE: run_chroot failed", "run_chroot failed", "/the/log"),
         ("", "no reason given", "/the/log"),

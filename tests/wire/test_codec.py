@@ -273,5 +273,5 @@ def test_the_longest_command() -> None:
 
 
 def test_only_commands_are_encoded() -> None:
-    with pytest.raises(WireError, match="Display is no KVM command"):
+    with pytest.raises(WireError, match="Display is not a KVM command"):
         encode(m.Display(1, 0, 0, 1, 1))  # type: ignore[arg-type]

@@ -43,19 +43,20 @@ def machine(folder: str, names: frozenset[str], words: Mapping[str, str]) -> Fou
     if said.get("macos.mac"):
         mac = checked_mac(said["macos.mac"], "macos.mac")
         facts["mac"] = Taken(mac, "macos.mac")
-        facts["rom"] = Taken(mac.replace(":", "").upper(), "macos.mac, as dockur makes it")
+        facts["rom"] = Taken(mac.replace(":", "").upper(), "macos.mac, as dockur creates it")
     for key, name in (("serial", "macos.sn"), ("mlb", "macos.mlb")):
         if said.get(name):
             facts[key] = Taken(said[name].upper(), name)
     warnings = []
     if "serial" in facts:
         facts["model"] = Taken(MODEL, "dockur's default")
-        warnings.append(f"dockur writes its MODEL down nowhere: if you set one, it is not {MODEL}")
+        warnings.append(f"dockur does not store its MODEL: if you set one, it is not {MODEL}")
     firmware = {match["part"]: f"{folder}/{name}" for name in sorted(names) if (match := _FIRMWARE.match(name))}
     return Found(
         KIND, machine_name("macos"), f"{folder}/{disk[0]}", disk[1],
         nvram=firmware.get("vars"), firmware=firmware.get("rom"), facts=facts,
         boot_disk=f"{folder}/boot.img" if "boot.img" in names else None,
         further=tuple(f"{folder}/{name}" for name in sorted(names) if _FURTHER.match(name)),
-        warnings=(*warnings, "memory and vCPUs are the container's (RAM_SIZE, CPU_CORES): set them for the machine"),
+        warnings=(*warnings, "memory and vCPUs belong to the container (RAM_SIZE, CPU_CORES): set them for the "
+                             "machine"),
     )  # fmt: skip

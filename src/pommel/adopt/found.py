@@ -62,7 +62,7 @@ def checked_mac(text: str, where: str) -> str:
         UsageError: it is none.
     """
     if not _MAC.match(text):
-        raise UsageError(f"{where}: {text[:60]!r} is no MAC address")
+        raise UsageError(f"{where}: {text[:60]!r} is not a MAC address")
     return text.lower().replace("-", ":")
 
 
@@ -73,7 +73,7 @@ def checked_uuid(text: str, where: str) -> str:
         UsageError: it is none.
     """
     if not _UUID.match(text):
-        raise UsageError(f"{where}: {text[:60]!r} is no UUID")
+        raise UsageError(f"{where}: {text[:60]!r} is not a UUID")
     return text.lower()
 
 
@@ -85,4 +85,4 @@ def size_text(size_bytes: int) -> str:
 
 def no_disk(what: str) -> StateError:
     """The error for a tool's folder in which no Mac's disk is named."""
-    return StateError(f"{what} names no disk of a Mac", hint="name the disk itself: pommel adopt DISK")
+    return StateError(f"{what} contains no disk of a Mac", hint="give the disk itself: pommel adopt DISK")

@@ -52,7 +52,7 @@ def parse(text: str, where: str) -> Domain:
         StateError: it names no disk.
     """
     if len(text) > TEXT_MAX:
-        raise UsageError(f"{where} is larger than any domain")
+        raise UsageError(f"{where} is too large for a domain")
     root = _tree(text, where)
     if root.tag != "domain":
         raise UsageError(f"{where} is <{root.tag[:60]}>, no libvirt domain", hint="virsh dumpxml NAME > NAME.xml")
@@ -74,7 +74,7 @@ def _tree(text: str, where: str) -> Element:
         nonlocal depth
         depth += 1
         if depth > _DEPTH_MAX:
-            raise UsageError(f"{where} is nested deeper than any domain")
+            raise UsageError(f"{where} is nested too deeply for a domain")
         builder.start(f"{{{name}" if "}" in name else name, attributes)
 
     def end(name: str) -> None:
@@ -83,14 +83,14 @@ def _tree(text: str, where: str) -> Element:
         builder.end(f"{{{name}" if "}" in name else name)
 
     def doctype(*_: object) -> None:
-        raise UsageError(f"{where} has a document type, which no domain needs and which could hold entities")
+        raise UsageError(f"{where} has a document type, which a domain does not need and which could contain entities")
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, doctype
     try:
         parser.Parse(text, True)
     except expat.ExpatError as wrong:
-        raise UsageError(f"{where} is no XML: {wrong}") from None
+        raise UsageError(f"{where} is not XML: {wrong}") from None
     return builder.close()
 
 
@@ -132,10 +132,10 @@ def _settings(root: Element, where: str) -> dict[str, Taken]:
         number = _number(memory.text, "memory", where)
         if unit is None:
             raise UsageError(
-                f"{where}: memory has the unit {memory.get('unit', '')[:60]!r}, which is none of libvirt's"
+                f"{where}: memory has the unit {memory.get('unit', '')[:60]!r}, which libvirt does not know"
             )
         if number * unit < 1 << 20:
-            raise UsageError(f"{where}: memory is {number * unit} bytes, too little for any guest")
+            raise UsageError(f"{where}: memory is {number * unit} bytes, too little for a guest")
         settings["memory"] = Taken(size_text(number * unit), f"{where}: memory")
     if vcpus := _text(root, "vcpu"):
         settings["threads"] = Taken(_number(vcpus, "vcpu", where), f"{where}: vcpu")

@@ -29,9 +29,9 @@ def parse(text: str, where: str) -> dict[str, str]:
         UsageError: a line is something else, or a shell would have to compute it; the message names the line.
     """
     if len(text) > TEXT_MAX:
-        raise UsageError(f"{where} is larger than any configuration of quickemu")
+        raise UsageError(f"{where} is too large for a quickemu configuration")
     if "\0" in text:
-        raise UsageError(f"{where} is no text: it holds a NUL")
+        raise UsageError(f"{where} is not a text file: it contains a NUL")
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -39,7 +39,9 @@ def parse(text: str, where: str) -> dict[str, str]:
             continue
         match = _ASSIGNMENT.match(line)
         if match is None:
-            raise UsageError(f"{where}:{number}: {line[:60]!r} is no assignment, and nothing is executed here")
+            raise UsageError(
+                f"{where}:{number}: {line[:60]!r} is not an assignment, and Pommel does not execute this file"
+            )
         found[match["key"]] = _value(match["value"], f"{where}:{number}")
     return found
 
@@ -52,7 +54,7 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
         StateError: it names no disk.
     """
     if (guest := conf.get("guest_os", "linux")) != "macos":
-        raise UsageError(f"{where} is for {guest[:60]}, and only machines with macOS can be adopted")
+        raise UsageError(f"{where} is for {guest[:60]}, but only machines with macOS can be adopted")
     disk = conf.get("disk_img")
     if not disk:
         raise no_disk(where)
@@ -64,7 +66,7 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
         if not re.fullmatch(r"[1-9][0-9]{0,3}", cores):
             raise UsageError(f"{where}: cpu_cores is {cores[:60]!r}, no number")
         settings["threads"] = Taken(int(cores), f"{where}: cpu_cores")
-    facts = {"mac": Taken(QEMU_MAC, "QEMU's own, since quickemu gave it none")}
+    facts = {"mac": Taken(QEMU_MAC, "QEMU's default, because quickemu sets none")}
     if conf.get("macaddr") and conf.get("network"):
         facts["mac"] = Taken(checked_mac(conf["macaddr"], where), f"{where}: macaddr")
     if conf.get("macos_release"):
@@ -76,7 +78,7 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
         firmware=_first(folder, names, ("OVMF_CODE.fd",)),
         boot_disk=_first(folder, names, ("OpenCore.qcow2", "ESP.qcow2")),
         facts=facts, settings=settings,
-        warnings=tuple(f"{key} = {conf[key]} of quickemu is not taken over" for key in _LOST if _says(conf.get(key))),
+        warnings=tuple(f"{key} = {conf[key]} of quickemu is not adopted" for key in _LOST if _says(conf.get(key))),
     )  # fmt: skip
 
 
@@ -98,13 +100,13 @@ def _value(text: str, where: str) -> str:
     listed = text.startswith("(")
     inner = text[1:].rstrip().removesuffix(")") if listed else text
     if re.search(r"[$`]", re.sub(r"'[^']*'", "", inner)):
-        raise UsageError(f"{where}: {text[:60]!r} takes a shell to compute", hint="write the value out there")
+        raise UsageError(f"{where}: {text[:60]!r} needs a shell to compute", hint="write the value itself there")
     try:
         words = shlex.split(inner, comments=True)
     except ValueError as wrong:
         raise UsageError(f"{where}: {text[:60]!r} cannot be read: {wrong}") from None
     if len(words) > 1 and not listed:
-        raise UsageError(f"{where}: {text[:60]!r} is more than a value, and nothing is executed here")
+        raise UsageError(f"{where}: {text[:60]!r} is more than a value, and Pommel does not execute this file")
     return " ".join(words)
 
 

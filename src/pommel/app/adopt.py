@@ -31,7 +31,7 @@ _PENDING = "adopt.json"  # in the machine's folder: a move that is not finished
 def plan(path: Path, *, name: str | None = None, mode: str = "copy", workspace: Workspace | None = None) -> Plan:
     """Say what `adopt` would do, and do nothing. Raises as `adopt` does, but for what only doing it shows."""
     if mode not in adopt_plan.MODES:
-        raise UsageError(f"{mode!r} is no way to adopt", hint=f"one of {', '.join(adopt_plan.MODES)}")
+        raise UsageError(f"{mode!r} is not a way to adopt a disk", hint=f"one of {', '.join(adopt_plan.MODES)}")
     return adopt_plan.plan(path, name=name, mode=mode, workspace=workspace or Workspace.current())
 
 
@@ -175,4 +175,4 @@ def _drop_copied(source: Path, told: dict[str, Any], report: Report) -> None:
         taking.refuse_if_used(source)
         source.unlink()
     else:
-        warn(report, f"{source} is not the disk that was moved from there any more, and is left alone")
+        warn(report, f"{source} is no longer the disk that was moved from there, so it was not changed")

@@ -113,9 +113,9 @@ def _image(found: Found, mode: str) -> _Image:
     if path.is_block_device():
         raise StateError(f"the disk {path} is a block device, and only files can be adopted")
     if not path.is_file():
-        raise StateError(f"{found.kind} names the disk {found.disk}, and there is no such file")
+        raise StateError(f"{found.kind} names the disk {found.disk}, but there is no such file")
     if not os.access(path, os.R_OK):
-        raise StateError(f"{path} may not be read by you", hint=f"sudo chown $USER {shlex.quote(str(path))}")
+        raise StateError(f"{path} cannot be read by your user", hint=f"sudo chown $USER {shlex.quote(str(path))}")
     taking.refuse_if_used(path)
     declared = ["-f", found.disk_format] if found.disk_format in ("raw", "qcow2") else []
     told = json.loads(disk.qemu_img("info", "--force-share", "--output=json", *declared, str(path)))
@@ -123,7 +123,7 @@ def _image(found: Found, mode: str) -> _Image:
     image = _Image(path, told["format"], told["actual-size"], backing)
     _refuse_format(image, told, mode, has_snapshots=bool(told.get("snapshots")))
     if mode != "copy" and not os.access(path if mode == "in-place" else path.parent, os.W_OK):
-        raise StateError(f"{path} may not be {_DONE[mode]} by you", hint="--copy needs to read it only")
+        raise StateError(f"{path} cannot be {_DONE[mode]} by your user", hint="or use --copy, which only reads it")
     return image
 
 
@@ -133,26 +133,33 @@ _DONE = {"in-place": "written to", "move": "moved"}
 def _refuse_format(image: _Image, told: Mapping[str, Any], mode: str, *, has_snapshots: bool) -> None:
     path, special = image.path, told.get("format-specific", {}).get("data", {})
     if told.get("encrypted") or image.format == "luks":
-        raise StateError(f"{path} is encrypted, and Pommel has no way to give QEMU its secret")
+        raise StateError(f"{path} is encrypted, and Pommel cannot give QEMU its key")
     if special.get("data-file") and mode != "in-place":
         raise StateError(
-            f"{path} keeps its data in {special['data-file']}", hint="--in-place leaves both where they are"
+            f"{path} keeps its data in {special['data-file']}",
+            hint="use --in-place, which leaves both files where they are",
         )
     if image.format not in ("qcow2", "raw") and mode != "copy":
-        raise StateError(f"{path} is {image.format}, and a machine's disk is qcow2 or raw", hint="--copy converts it")
+        raise StateError(
+            f"{path} is {image.format}, but a machine's disk must be qcow2 or raw", hint="use --copy, which converts it"
+        )
     if image.backing is None:
         return
     if not Path(image.backing).is_file():
-        raise StateError(f"{path} lies over {image.backing}, which is not there", hint="put that file back first")
+        raise StateError(
+            f"{path} needs the backing file {image.backing}, which does not exist",
+            hint="put the backing file back first",
+        )
     if mode == "move":
         raise StateError(
-            f"{path} lies over {image.backing}, and would not find it from another folder",
-            hint="--copy makes one disk of both; --in-place leaves both where they are",
+            f"{path} needs the backing file {image.backing}, and could not find it from another folder",
+            hint="use --copy, which makes one disk of both, or --in-place, which leaves both files where they are",
         )
     if mode == "copy" and has_snapshots:
         raise StateError(
-            f"{path} lies over {image.backing} and holds snapshots, which one disk made of both would lose",
-            hint="--in-place leaves both where they are",
+            f"{path} needs the backing file {image.backing} and contains snapshots, which would be lost if both "
+            "became one disk",
+            hint="use --in-place, which leaves both files where they are",
         )
 
 
@@ -160,7 +167,7 @@ def _refuse_ours(workspace: Workspace, path: Path) -> None:
     for name in workspace.home.names():
         for own in own_disks.all_disks(workspace.paths(name)):
             if own.exists() and own.samefile(path):
-                raise StateError(f"{path} is the disk of the machine {name} already", hint=f"pommel clone {name} NEW")
+                raise StateError(f"{path} is already the disk of the machine {name}", hint=f"pommel clone {name} NEW")
 
 
 def _numbers(found: Found) -> tuple[dict[str, Taken], list[str]]:
@@ -172,7 +179,7 @@ def _numbers(found: Found) -> tuple[dict[str, Taken], list[str]]:
         kind = disk.info(boot).format
         said = reading.numbers(reading.read_config(boot, image_format=kind))
     except PommelError as failure:
-        return {}, [f"its serial numbers stay in its boot disk and are not shown: {failure.message}"]
+        return {}, [f"its serial numbers stay on its boot disk and are not shown: {failure.message}"]
     return {key: Taken(value, f"{boot.name}: PlatformInfo") for key, value in said.items()}, []
 
 
@@ -185,13 +192,15 @@ def _record(
     apple = {key: str(taken[key].value) for key in _APPLE if key in taken}
     wrong = _wrong(apple)
     if wrong and apple:
-        warnings.append(f"its numbers are not in the record, where info shows them: {wrong}")
+        warnings.append(
+            f"its serial numbers are not in the machine's record, so `pommel info` does not show them: {wrong}"
+        )
     macos = None
     if "macos" in taken:
         try:
             macos = catalog.find(str(taken["macos"].value)).number
         except UsageError as unknown:
-            warnings.append(f"its macOS is not known: {unknown.message}")
+            warnings.append(f"its macOS version is unknown: {unknown.message}")
     config = workspace.file.path
     made = record.MachineRecord(
         name=name, upstream=str(found.folder) if own else OSX_KVM, uuid=uuid,
@@ -234,19 +243,23 @@ def _fit(found: Found) -> bool:
 def _said_of(
     found: Found, image: _Image, mode: str, name: str, workspace: Workspace, made: record.MachineRecord
 ) -> list[str]:
-    said = [f"the further disk {path} is not taken" for path in found.further]
+    said = [f"the additional disk {path} is not adopted" for path in found.further]
     if image.actual_bytes < _EMPTY_BYTES:
-        said.append(f"its disk holds {format_size(image.actual_bytes)}: is macOS on it?")
+        said.append(f"its disk contains {format_size(image.actual_bytes)}: is macOS installed on it?")
     if image.format == "raw" and mode != "copy":
-        said.append("its disk stays raw, which can hold no snapshots; --copy makes a qcow2 of it")
+        said.append("its disk stays raw, and a raw disk cannot have snapshots; --copy converts it to qcow2")
     if image.backing:
-        said.append(f"its disk lies over {image.backing}" + (": both become one" if mode == "copy" else ""))
+        said.append(
+            f"its disk has the backing file {image.backing}" + (": both become one disk" if mode == "copy" else "")
+        )
     if not _fit(found) and (found.nvram or found.firmware):
-        said.append("its NVRAM and firmware are not taken: they are of unequal build or not there")
+        said.append("its NVRAM and firmware are not adopted: they are missing, or from different builds")
     if found.boot_disk is None and found.kind != BARE and made.apple is None:
-        said.append("no boot disk is found: it starts from the upstream's, whose serial numbers are others")
+        said.append(
+            "no boot disk was found: it starts from the upstream's boot disk, which has different serial numbers"
+        )
     if found.kind == BARE:
-        said.append("a disk alone says nothing of MAC address, serial numbers, memory and CPU: they are new")
+        said.append("a disk contains no MAC address, serial numbers, memory size or CPU, so these are new")
     if mode == "in-place":
         said += _in_place(image.path, name)
     for other in workspace.home.names():
@@ -257,8 +270,8 @@ def _said_of(
 
 def _in_place(path: Path, name: str) -> list[str]:
     return [
-        f"{path} stays where it is: moving or renaming it breaks {name}",
-        "snapshots that Pommel makes are inside that file",
-        f"pommel delete {name} removes the link to it, and never the file",
-        "the tool that it comes from must not run it while Pommel does; QEMU's lock refuses that",
+        f"{path} stays where it is: do not move or rename it, because {name} needs it",
+        "snapshots that Pommel saves are inside that file",
+        f"pommel delete {name} removes only the link to it, never the file",
+        "do not run it with the old tool while Pommel runs it; QEMU's lock prevents that",
     ]

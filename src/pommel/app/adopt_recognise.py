@@ -45,7 +45,7 @@ def recognise(path: Path) -> Found:
     if path.suffix == ".xml":
         return _libvirt(path)
     if path.suffix in (".iso", ".dmg", ".toml", ".sh"):
-        raise StateError(f"{path} is no disk of an installed Mac", hint=f"adopt takes {_KNOWN}")
+        raise StateError(f"{path} is not the disk of an installed Mac", hint=f"adopt takes {_KNOWN}")
     return Found(BARE, machine_name(path.stem), str(path))
 
 
@@ -76,8 +76,8 @@ def _folder(folder: Path) -> Found:
         return replace(recognise(folder / images[0]), name=machine_name(folder.name))
     several = [str(conf) for conf in macs] or [str(folder / name) for name in images]
     if several:
-        raise StateError(f"{folder} holds several: {', '.join(several[:5])}", hint=f"pommel adopt {several[0]}")
-    raise StateError(f"{folder} is nothing that is known", hint=f"adopt takes {_KNOWN}")
+        raise StateError(f"{folder} contains several: {', '.join(several[:5])}", hint=f"pommel adopt {several[0]}")
+    raise StateError(f"{folder} is not a known kind of folder", hint=f"adopt takes {_KNOWN}")
 
 
 def _scripted(folder: Path, script: str) -> Found:
@@ -102,8 +102,8 @@ def _by_name(folder: Path, kind: str, failure: PommelError) -> Found:
     """The folder's disk by its usual name, where its boot script cannot be read."""
     disk = next((folder / name for name in _DISK_NAMES if (folder / name).is_file()), None)
     if disk is None:
-        raise StateError(f"{folder} is {kind}, and no disk of a Mac is found in it: {failure.message}")
-    why = f"its boot script cannot be read ({failure.message}): memory, CPU, MAC address and firmware are not taken"
+        raise StateError(f"{folder} is {kind}, but no disk of a Mac was found in it: {failure.message}")
+    why = f"its boot script cannot be read ({failure.message}): memory, CPU, MAC address and firmware are not adopted"
     boot = next((str(p) for p in (folder / "OpenCore/OpenCore.qcow2", folder / "ESP.qcow2") if p.is_file()), None)
     return Found(kind, machine_name(folder.name), str(disk), boot_disk=boot, warnings=(why,))
 
@@ -141,10 +141,12 @@ def _with_line(found: Found, line: CommandLine, where: str) -> Found:
     if said.mac:
         facts["mac"] = Taken(checked_mac(said.mac, where), where)
     elif said.card and "mac" not in facts:
-        facts["mac"] = Taken(QEMU_MAC, "QEMU's own, since the script gives it none")
+        facts["mac"] = Taken(QEMU_MAC, "QEMU's default, because the script sets none")
     warnings = found.warnings
     if said.card and said.card not in taken_line.USUAL_CARD:
-        warnings += (f"its network card was a {said.card}; unless its own script starts it, it has the upstream's now",)
+        warnings += (
+            f"its network card was a {said.card}; if its own script does not start it, it now has the upstream's card",
+        )
     return replace(found, settings={**found.settings, **settings}, facts=facts, warnings=warnings)
 
 

@@ -13,10 +13,10 @@ from pommel.machine.backup_store import Held
 from pommel.machine.backup_taking import Copy, Source
 from pommel.paths import MachinePaths
 
-_CANNOT = "it cannot remember what has changed: it is raw, used where it lies, golden or a base of clones"
+_CANNOT = "changes cannot be recorded: the disk is raw, used in place, golden, or a base of clones"
 _UNKNOWN = (
-    "what has changed since the last one is not known: QEMU was killed or the host went down, or the disk is new or "
-    "was put back to a snapshot"
+    "the changes since the last backup are unknown: QEMU was killed, the host went down, the disk is new, or a "
+    "snapshot was loaded"
 )
 LONGEST = 60  # points that lie over each other: QEMU opens each of them to read the last
 
@@ -68,7 +68,7 @@ def _why_all(held: Held, full: bool, keep: int | None) -> str:
     except ValueError:
         return ""
     if deep >= min(keep or LONGEST, LONGEST):
-        return f"{deep} backups lie over each other: a new chain begins"
+        return f"{deep} backups depend on each other, so a new chain begins"
     return ""
 
 
@@ -118,9 +118,11 @@ def _id(held: Held) -> str:
 
 def _forgetful(form: str, still: bool) -> str:
     if still:
-        return "its disks stay as its clones found them, so they remember nothing"
+        return "its disks must stay unchanged for its clones, so changes are not recorded"
     return (
-        f"a {form} disk cannot remember" if form != "qcow2" else "it is used where it lies, and nothing is noted in it"
+        f"a {form} disk cannot record changes"
+        if form != "qcow2"
+        else "it is used in place, and nothing is recorded in it"
     )
 
 

@@ -51,7 +51,7 @@ from pommel.progress import Progress, Report, ignore, note, warn
 NOTES = "backups.json"  # in the machine's folder: where its last backups went
 _OLD_DAYS = 30
 _OTHERS_KEPT = 2  # folders beside this one whose backups the disks know what has changed since
-_CRASH = "as a power cut would leave it: macOS has no agent that could be asked to write all that it has in memory"
+_CRASH = "the state after a power cut: macOS has no agent that could write its unsaved data to disk first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def backup(
         kept = record.load(paths.record)
         swept = tuple(backup_store.sweep(path))
         for half in swept:
-            note(report, f"a backup that was cut off is removed: {half}")
+            note(report, f"an incomplete backup is removed: {half}")
         held = backup_store.begin(path, name, kept.uuid)
         for bad, why in held.damaged.items():
             warn(report, f"the backup {bad} cannot be used: {why}")
@@ -159,7 +159,7 @@ def folder_of(workspace: Workspace, paths: MachinePaths, target: Path | None) ->
     if target is None:
         last = max(known(paths).values(), key=lambda each: str(each["created"]), default=None)
         if last is None:
-            raise UsageError("where to?", hint=f"name a folder: pommel backup {paths.name} /media/you/drive")
+            raise UsageError("where to?", hint=f"give a folder: pommel backup {paths.name} /media/you/drive")
         target = Path(str(last["path"])).parent
     return backup_store.target_folder(target, workspace.home.root) / paths.name
 
@@ -215,7 +215,7 @@ def _opened(
         Opened(Path(os.path.realpath(each)), forms.get(each.name, "qcow2"), still or is_foreign(paths, each))
         for each in own
     ]
-    report(Progress("backup", f"{paths.name} is stopped: a QEMU without a guest opens its disks"))
+    report(Progress("backup", f"{paths.name} is stopped: its disks are opened by a QEMU without a guest"))
     with backup_engine.engine(paths, qemu, opened) as socket:
         disks = [
             (
@@ -240,7 +240,9 @@ def all_there(paths: MachinePaths) -> list[Path]:
     for each in own:
         if not each.exists():
             there = os.path.realpath(each)
-            raise BuildError(f"the disk {there} is not there", hint="mount its drive, or put it back")
+            raise BuildError(
+                f"the disk {there} does not exist", hint="mount the drive that it is on, or put the file back"
+            )
     return own
 
 
@@ -261,15 +263,13 @@ def _left_out(paths: MachinePaths, own: Sequence[Path]) -> list[str]:
     """What of the machine is not in a backup."""
     found = []
     if tags := [tag for tag in snapshot_store.tags(paths) if tag != SLEEP_TAG]:
-        found.append(f"its snapshots stay where they are ({', '.join(sorted(tags))})")
+        found.append(f"its snapshots are not in the backup ({', '.join(sorted(tags))})")
     if permission.sleeps(paths):
-        found.append("it sleeps: the memory that it would wake up to stays where it is; restored, it starts anew")
-    found += [
-        f"{each.name} is used where it lies ({os.path.realpath(each)})" for each in own if is_foreign(paths, each)
-    ]
+        found.append("it sleeps: its saved memory is not in the backup, so the restored machine boots")
+    found += [f"{each.name} is used in place ({os.path.realpath(each)})" for each in own if is_foreign(paths, each)]
     upstream = record.load(paths.record).upstream
     if "/" in upstream or upstream.startswith("."):
-        found.append(f"its upstream is a folder of your own ({upstream}), which is not in here")
+        found.append(f"its upstream is a folder of your own ({upstream}), which is not in the backup")
     return found
 
 
@@ -315,7 +315,7 @@ def _make(
             notes=tuple(notes),
         )
         write_atomic(aside / backup_manifest.NAME, backup_manifest.render(point))
-    report(Progress("backup", f"{ident} is whole", finished=True))
+    report(Progress("backup", f"{ident} is complete", finished=True))
     return point
 
 
@@ -324,7 +324,7 @@ def _verified(aside: Path, copy: Copy, report: Report) -> BackedDisk:
     path = aside / copy.source.slot
     found = disk.check(path)
     if not found.sound:
-        raise BuildError(f"the copy of {path.name} is damaged: {found.detail}", hint="look at the target's drive")
+        raise BuildError(f"the copy of {path.name} is damaged: {found.detail}", hint="check the target's drive")
     size, done = path.stat().st_size, [0]
 
     def tell(count: int) -> None:
@@ -374,7 +374,7 @@ def _forget_older(socket: Path, copies: Sequence[Copy], held: Held, point: Point
     try:
         backup_taking.settle(socket, copies, kept)
     except PommelError as failure:
-        warn(report, f"the backup is whole; the next one may be a full one: {failure.message}")
+        warn(report, f"the backup is complete; the next one may be a full backup: {failure.message}")
 
 
 def _thin(held: Held, keep: int | None, report: Report) -> tuple[str, ...]:
@@ -384,7 +384,7 @@ def _thin(held: Held, keep: int | None, report: Report) -> tuple[str, ...]:
     for doomed in backup_manifest.may_go(list(held.points.values()), keep):
         backup_store.remove(held.path, doomed)
         gone.append(doomed)
-        note(report, f"removed, as {keep} newer ones are kept: {doomed}")
+        note(report, f"removed, because {keep} newer ones are kept: {doomed}")
     return tuple(gone)
 
 

@@ -82,14 +82,14 @@ def choose(
     if spec.boot_disk is not None:
         path = workspace.beside(spec.name, spec.boot_disk)
         if not path.is_file():
-            raise StateError(f"boot_disk is {path}, and there is no such file", hint=f"pommel opencore build -o {path}")
+            raise StateError(f"boot_disk is {path}, but there is no such file", hint=f"pommel opencore build -o {path}")
         return _like(workspace, path, facts_of(str(path)), "asked for: boot_disk", changed)
     if (own := workspace.paths(spec.name).directory / OWN_BOOT_DISK).is_file():
         # Its numbers are on it already: they are written there when the record gets others.
-        reason, others = "the machine's own boot disk, which it was taken over with", replace(changed, apple=None)
+        reason, others = "the machine's own boot disk, from when it was adopted", replace(changed, apple=None)
         return _like(workspace, own, facts_of(str(own)), reason, others)
     if files.boot_disk is None:
-        _refuse_change(changed, "its boot script starts from no boot disk that Pommel knows")
+        _refuse_change(changed, "its boot script uses no boot disk that Pommel knows")
         return BootDisk()
     seen = (facts or {}).get(files.boot_disk)
     boots = seen is not None and (seen.loader is not None or seen.kind in ("device", "network"))
@@ -101,7 +101,7 @@ def choose(
         if not _fitting(changed, seen).why():
             return BootDisk()
         if seen.kind in ("device", "network"):
-            _refuse_change(changed, f"it starts from {files.boot_disk}, which is no file that Pommel can copy")
+            _refuse_change(changed, f"it starts from {files.boot_disk}, which is not a file that Pommel can copy")
         return _like(workspace, Path(files.boot_disk), seen, "", changed)
     _refuse_other_than_said(files, folder, facts or {})
     return _packed(workspace, folder, missing, changed)
@@ -128,7 +128,7 @@ def _fitting(changed: Changed, seen: DiskFacts) -> Changed:
 def _packed(workspace: Workspace, folder: Path, missing: str, changed: Changed) -> BootDisk:
     efi, config = folder / "OpenCore" / "EFI", folder / "OpenCore" / "config.plist"
     if not efi.is_dir():
-        _refuse_change(changed, f"{missing}, and there is no {efi} to pack one from")
+        _refuse_change(changed, f"{missing}, and there is no {efi} to build one from")
         return BootDisk()  # QEMU says what it lacks, if anything: there is nothing to pack
     from pommel.opencore.build import key
 
@@ -141,7 +141,7 @@ def _packed(workspace: Workspace, folder: Path, missing: str, changed: Changed) 
 def _refuse_change(changed: Changed, because: str) -> None:
     if why := replace(changed, resolution=None).why():
         raise StateError(
-            f"this machine needs a boot disk of its own ({', '.join(why)}), and none can be made: {because}",
+            f"this machine needs its own boot disk ({', '.join(why)}), but none can be built: {because}",
             hint="set boot_disk to an image of OpenCore's boot disk",
         )
 
@@ -175,7 +175,7 @@ def provide(workspace: Workspace, chosen: BootDisk, *, report: Report) -> None:
     if source is None or chosen.path is None or chosen.options is None or chosen.path.exists():
         return
     folder = chosen.path.parent
-    with locks.hold(folder.with_name(f".{folder.name}.lock"), busy="a boot disk is being made", wait_s=_WAIT_S):
+    with locks.hold(folder.with_name(f".{folder.name}.lock"), busy="building a boot disk", wait_s=_WAIT_S):
         if chosen.path.exists():
             return
         sweep_aside(folder)
@@ -200,8 +200,8 @@ def _refuse_other_than_said(files: UpstreamFiles, folder: Path, facts: Facts) ->
     seen = facts.get(str(said))
     if seen is not None and seen.kind == "missing" and not said.is_relative_to(folder.resolve()):
         raise StateError(
-            f"the boot script boots from {said}, and there is no such file",
-            hint="put it there, or set boot_disk to the one to use",
+            f"the boot script boots from {said}, but there is no such file",
+            hint="put the file there, or set boot_disk to the boot disk to use",
         )
 
 

@@ -39,7 +39,9 @@ def plan(workspace: Workspace, *, update: bool = False) -> list[tuple[str, str, 
     if seen.commit is None:
         found.append((f"clone {pin.url} at {pin.commit[:12]}", str(standing.checkout), True))
         wanted = upstreams.overlay_of(workspace, workspace.file)
-        found += [(f"apply patches/{patch.name}", "whether it applies is seen then", True) for patch in wanted.patches]
+        found += [
+            (f"apply patches/{patch.name}", "whether it applies is checked then", True) for patch in wanted.patches
+        ]
         found += [(f"place files/{name}", "in the checkout", True) for name in wanted.files or {}]
     else:
         why = "it is checked out" if seen.at_pin else f"{seen.commit[:12]} is checked out"
@@ -115,7 +117,7 @@ def _with_places(workspace: Workspace, failure: UpstreamError) -> UpstreamError:
         return failure
     if not conflicts:
         return failure
-    return UpstreamError(failure.message, hint=failure.hint or "pommel overlay status shows where")
+    return UpstreamError(failure.message, hint=failure.hint or "to see where: pommel overlay status")
 
 
 def _moved(before: Standing, after: Standing) -> Sequence[str]:
@@ -129,7 +131,7 @@ def _laid(before: OverlayState | None, after: OverlayState | None) -> list[str]:
     was = {**_states(before)}
     now = _states(after)
     found = [f"{name}: {state}" for name, state in now.items() if was.get(name) != state]
-    return found + [f"{name}: taken off" for name in was if name not in now]
+    return found + [f"{name}: removed" for name in was if name not in now]
 
 
 def _states(overlay: OverlayState | None) -> dict[str, str]:

@@ -85,5 +85,5 @@ def _is_elsewhere(program: str, path: str) -> bool:
 def _as_text(found: dict[str, str]) -> dict[str, str]:
     for key, said in found.items():
         if any("\ud800" <= char <= "\udfff" for char in said):
-            raise UsageError(f"{key} is no text in this locale, and cannot be written down: {said!r}")
+            raise UsageError(f"{key} is not valid text in this locale, and cannot be stored: {said!r}")
     return found

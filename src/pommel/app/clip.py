@@ -68,7 +68,7 @@ def refuse_second(guest: Guest) -> None:
     """
     if (pid := locks.holder(guest.paths.lock)) is not None:
         raise BusyError(
-            f"the clipboard of {guest.label} is synced already ({locks.whom(pid)})",
+            f"the clipboard of {guest.label} is already synced ({locks.whom(pid)})",
             hint=f"pommel clip status {' '.join(guest.words)}; end it with: pommel clip stop {' '.join(guest.words)}",
         )
 
@@ -88,7 +88,7 @@ def begin_with(workspace: Workspace, spec: MachineSpec, *, report: Report = igno
 
 
 def push(workspace: Workspace, guest: Guest, options: ClipOptions, *, report: Report = ignore) -> str:
-    """Give the guest what this desktop's clipboard has, by the sync that runs or without; say what was done.
+    """Give the guest what this desktop's clipboard has, by the running sync or without; say what was done.
 
     Raises:
         StateError: there is nothing that may travel, or the running sync has no connection.
@@ -207,7 +207,7 @@ def _refuse_none(guest: Guest) -> None:
 
 def _ordered(guest: Guest, way: str) -> str:
     told = clip_control.order(guest.paths.socket, {"do": way}, timeout_s=HAND_OVER_S + 5)
-    return "by the sync that runs" if told["moved"] else "both sides have it already"
+    return "by the running sync" if told["moved"] else "both sides already have it"
 
 
 def _moved(moved: Moved) -> str:
@@ -262,7 +262,7 @@ def _await_pulled(guest: Guest, child: Detached, report: Report) -> str:
         elif gone:
             raise PommelError(f"the pull from {guest.label} ended at once", hint=f"look at {guest.paths.log}")
         time.sleep(0.02)
-    raise DeadlineError(f"{guest.label} did not say what it has", hint=f"look at {guest.paths.log}")
+    raise DeadlineError(f"{guest.label} did not tell what is on its clipboard", hint=f"look at {guest.paths.log}")
 
 
 def _told_by(guest: Guest, child: Detached) -> dict[str, Any]:

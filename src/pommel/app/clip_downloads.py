@@ -30,7 +30,7 @@ from pommel.errors import StateError
 FILES_MAX = 200  # that are shown; a list is for choosing from
 _NAME_MAX = 200
 _PIECE = 256 << 10
-_ODD = "neither a file nor a folder"
+_ODD = "it is neither a file nor a folder"
 
 
 def paths_in(content: Content) -> tuple[bytes, ...]:
@@ -46,7 +46,7 @@ def path_at(content: Content | None, index: int, noun: Noun) -> bytes:
     """
     paths = paths_in(content) if content else ()
     if not 0 <= index < len(paths):
-        raise StateError(f"the {noun}'s clipboard has no such file any more")
+        raise StateError(f"the {noun}'s clipboard no longer has this file")
     return paths[index]
 
 
@@ -100,7 +100,7 @@ async def _host_pieces(path: bytes, size: int) -> AsyncGenerator[bytes, None]:
     # What has become a link since it was looked at may lead anywhere.
     async with _opened(path, os.O_NOFOLLOW) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StateError("a file became something else while it was sent")
+            raise StateError("a file was replaced while it was sent")
         async for piece in _pieces(fd, size):
             yield piece
 

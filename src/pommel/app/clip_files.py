@@ -36,8 +36,7 @@ class Files:
     async def push(self, listed: Content, hello: Hello) -> Content:
         """Copy the files of a list of this host's to the guest; return the list of the copies.
 
-        Raises:
-            StateError, PommelError: the guest's clipboard takes no files, or they could not be copied.
+        Raises: StateError, PommelError: the guest's clipboard accepts no files, or they could not be copied.
         """
         self._meet(hello)
         with self._carrier.here.held():
@@ -57,15 +56,15 @@ class Files:
         caches = caches_of(hello)
         if URIS not in hello.forms or caches is None:
             raise StateError(
-                f"the clipboard of {self._guest.label} takes no files",
-                hint="on a Linux machine it does once xclip is installed there; pommel scp copies files too",
+                f"the clipboard of {self._guest.label} accepts no files",
+                hint="on a Linux machine, install xclip there; or copy files with: pommel scp",
             )
         self._carrier.meet(caches)
 
     def _known(self, side: Side, listed: Content) -> Content:
         known = self._carrier.known(side, listed, anew=True)
         if known.held is not None:
-            raise StateError(f"what was last copied on the {side.value} stays there: {known.held.value}")
+            raise StateError(f"the last copy on the {side.value} is not synced: {known.held.value}")
         return known
 
     def _refuse(self) -> Content:
@@ -79,4 +78,4 @@ class Files:
             done = transfer.stage is Stage.DONE
             self._report(Progress(step, done=transfer.done, total=transfer.total, unit="B", finished=done))
         if transfer.stage is Stage.DONE and transfer.left_out:
-            warn(self._report, f"{transfer.left_out} left out: neither file, folder nor a link that leads to one")
+            warn(self._report, f"{transfer.left_out} left out: not a file, a folder, or a link to one")

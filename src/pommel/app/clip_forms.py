@@ -19,15 +19,15 @@ def clip_of(content: Content, noun: Noun, files: Sequence[ClipFile] = (), copies
         StateError: nothing of it can be had; it says what it is, and why.
     """
     if content.held is Held.GONE:
-        raise StateError(f"the {noun}'s clipboard is empty: the program that had copied has ended")
+        raise StateError(f"the {noun}'s clipboard is empty: the program that had copied it has ended")
     if content.held is Held.FOREIGN and not content.kinds:
-        raise StateError(f"the {noun}'s clipboard has no text; whether it has something else cannot be told there")
+        raise StateError(f"the {noun}'s clipboard has no text; Pommel cannot tell whether it has other content")
     if content.held is not None:
-        raise StateError(f"what is on the {noun}'s clipboard stays there: {content.why}")
+        raise StateError(f"the {noun}'s clipboard is not copied: {content.why}")
     text, html, png = content.text, content.get(HTML), content.get(PNG)
     if content.forms and not files and text is None and html is None and png is None:
         kinds = foreign(name for name in content.names if name != URIS)
-        raise StateError(f"what is on the {noun}'s clipboard stays there: {kinds.why}")
+        raise StateError(f"the {noun}'s clipboard is not copied: {kinds.why}")
     decoded = text.decode() if text else None, html.decode(errors="replace") if html else None
     return Clip(*decoded, png, tuple(files), copies)
 
@@ -41,5 +41,5 @@ def content_of_clip(clip: Clip, noun: Noun, fitting: Callable[[Content], Content
     content = content_of({_FORMS[name]: data for name, data in clip.forms}, limit)
     content = fitting(content)
     if content.held is not None:
-        raise StateError(f"the {noun}'s clipboard does not take it: {content.why}")
+        raise StateError(f"the {noun}'s clipboard does not accept it: {content.why}")
     return content

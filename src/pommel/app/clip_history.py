@@ -40,10 +40,10 @@ def answer(history: Sequence[Lost], entry: object) -> Mapping[str, Any]:
     if entry is None:
         return {"entries": [_told(number, lost) for number, lost in enumerate(history, 1)]}
     if not isinstance(entry, int) or not 1 <= entry <= len(history):
-        raise UsageError(f"there is no copy {entry} in the history", hint="pommel clip history lists them")
+        raise UsageError(f"there is no copy {entry} in the history", hint="to list them: pommel clip history")
     text = history[entry - 1].content.text
     if text is None:
-        raise UsageError(f"copy {entry} has no text", hint="pommel clip history lists what each has")
+        raise UsageError(f"copy {entry} has no text", hint="to see what each copy has: pommel clip history")
     return {"text": text.decode()}
 
 

@@ -52,7 +52,7 @@ async def push(workspace: Workspace, guest: Guest, options: ClipOptions, report:
             async with _in_time("take it"):
                 await link.write(1, made)
                 if not await _done(link):
-                    raise PommelError(f"{guest.label} could not take it: its pasteboard refused")
+                    raise PommelError(f"{guest.label} could not accept it: its pasteboard refused it")
     return _moved(made, files)
 
 
@@ -81,7 +81,9 @@ async def pull_and_keep(
                 made = await _for_host(copied, hello, files, limit)
         before = await host.next_change()
         if not await host.write(made, before.sequence):
-            raise StateError("something was copied here in the same moment, and stays", hint="pull again")
+            raise StateError(
+                "something else was copied here at the same moment, and it stays on the clipboard", hint="pull again"
+            )
         on_moved(_moved(made, files))
         with contextlib.suppress(HostGone):
             await host.next_change()
@@ -143,7 +145,7 @@ def _refusals(guest: Guest) -> Iterator[None]:
 
 def _movable(content: Content, whose: str) -> Content:
     if content.held is not None:
-        raise StateError(f"what is on {whose} stays there: {content.why}")
+        raise StateError(f"{whose} is not copied: {content.why}")
     if content.empty:
-        raise StateError(f"there is nothing on {whose}", hint="copy something first")
+        raise StateError(f"{whose} is empty", hint="copy something first")
     return content

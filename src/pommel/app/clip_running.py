@@ -214,7 +214,7 @@ class _Running:
             case "history" if sync is not None:
                 return clip_history.answer(sync.history, question.get("entry"))
             case unknown:
-                raise UsageError(f"the clipboard's process knows no order {unknown!r}")
+                raise UsageError(f"the clipboard process does not know the command {unknown!r}")
         return {"pid": os.getpid()}
 
     async def _hand_over(self, sync: Sync, source: Side) -> Mapping[str, Any]:
@@ -227,7 +227,7 @@ class _Running:
         if sync.snapshot.last_change == seen.last_change:
             stayed = sync.snapshot.stayed_on_host if source is Side.HOST else sync.snapshot.stayed_on_guest
             if stayed is not None:
-                raise StateError(f"what was last copied on the {source.value} stays there: {stayed.value}")
+                raise StateError(f"the last copy on the {source.value} is not synced: {stayed.value}")
             return {"moved": False, "pid": os.getpid()}
         try:
             async with asyncio.timeout(HAND_OVER_S):
@@ -235,7 +235,7 @@ class _Running:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise DeadlineError(f"the {source.other.value} did not take it in {HAND_OVER_S:g} s") from None
+            raise DeadlineError(f"the {source.other.value} did not accept it within {HAND_OVER_S:g} s") from None
         return {"moved": True, "pid": os.getpid()}
 
 

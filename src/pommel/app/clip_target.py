@@ -61,7 +61,7 @@ def find_guest(workspace: Workspace, name: str | None, host: str | None = None, 
     if host is None:
         return _machine(workspace, name or usual_machine(workspace))
     if name is not None:
-        raise UsageError("name a machine or --host, not both", hint=f"pommel clip sync --host {host}")
+        raise UsageError("give a machine or --host, not both", hint=f"pommel clip sync --host {host}")
     return _host(workspace, parse_address(host), accept_new)
 
 
@@ -78,7 +78,7 @@ def usual_machine(workspace: Workspace) -> str:
     if len(running) == 1:
         return running[0]
     if len(made) > 1:
-        raise UsageError("which machine?", hint=f"name one of {', '.join(running or made)}")
+        raise UsageError("which machine?", hint=f"give the name of one: {', '.join(running or made)}")
     return workspace.default_name()
 
 
@@ -118,7 +118,7 @@ def _configured(workspace: Workspace, address: SshAddress) -> Mapping[str, list[
         text = run(configuration_argv(address), timeout_s=10, env=workspace.env or None).text
     except CommandFailed as failure:
         raise UsageError(
-            f"ssh cannot make anything of {address}: {failure.message}", hint=f"try: ssh {address.host}"
+            f"ssh does not understand the address {address}: {failure.message}", hint=f"try: ssh {address.host}"
         ) from failure
     told: dict[str, list[str]] = {}
     for line in text.splitlines():

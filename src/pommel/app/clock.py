@@ -145,7 +145,7 @@ def spell(offset_s: float) -> str:
     return f"{abs(offset_s):.1f} s {'ahead' if offset_s > 0 else 'behind'}"
 
 
-_REFUSED = "setting it takes root in the guest"
+_REFUSED = "setting the clock needs root in the guest"
 
 
 def _right(workspace: Workspace, name: str) -> str:
@@ -156,7 +156,7 @@ def _talk(workspace: Workspace, name: str, may_set: bool, lost_s: float | None, 
     target, paths = guest_root.target(workspace, name), workspace.paths(name)
     seen = state.observe(paths, ask_s=1.0)
     if seen.state is State.PAUSED:
-        raise StateError(f"{name} is held, and so is its clock", hint=f"pommel resume {name}")
+        raise StateError(f"{name} is paused, so its clock is stopped", hint=f"pommel resume {name}")
     found = asyncio.run(_timed(target, name, may_set, lost_s, timeout_s))
     if found.after_s is not None:
         note_event(paths, "clock set", f"it was {spell(found.offset_s)}; now it is {spell(found.after_s)}")
@@ -177,9 +177,9 @@ async def _timed(target: SshTarget, name: str, may_set: bool, lost_s: float | No
             await talk.answer("ready")
             return await _measured(talk, name, may_set, lost_s)
     except TimeoutError:
-        raise DeadlineError(f"the guest of {name} said nothing of its clock in {timeout_s:.0f} s") from None
+        raise DeadlineError(f"the guest of {name} did not answer about its clock within {timeout_s:.0f} s") from None
     except ConnectionError:
-        raise CommandFailed(argv[:1], 255, "the guest hung up") from None
+        raise CommandFailed(argv[:1], 255, "the guest closed the connection") from None
 
 
 async def _measured(talk: _Talk, name: str, may_set: bool, lost_s: float | None) -> Clock:
@@ -188,10 +188,12 @@ async def _measured(talk: _Talk, name: str, may_set: bool, lost_s: float | None)
     if not may_set or abs(offset_s) <= OFF_S:
         return found
     if lost_s is not None and not -lost_s - _SLACK_S <= offset_s < 0:
-        return replace(found, why=f"it was off by more before it rested for {lost_s:.0f} s, and is left as it was")
+        return replace(
+            found, why=f"it was wrong by more than the pause of {lost_s:.0f} s explains, so it was not changed"
+        )
     status, said = await talk.set_clock(early_s=sure_s)
     if status != 0:
-        return replace(found, why=f"{_REFUSED} ({said or 'it does not say why'})")
+        return replace(found, why=f"{_REFUSED} ({said or 'it gives no reason'})")
     after_s, _ = await talk.offset()
     return replace(found, after_s=round(after_s, 3))
 
@@ -217,7 +219,7 @@ class _Talk:
         except ValueError:
             there_s = math.nan
         if not 0 <= there_s < 1e11:
-            raise ProtocolError(f"the guest says that its clock shows {printable(text[:40])!r}")
+            raise ProtocolError(f"the guest reports its clock as {printable(text[:40])!r}")
         return there_s - (began_s + half_s), half_s
 
     async def set_clock(self, *, early_s: float) -> tuple[int, str]:
@@ -248,7 +250,7 @@ class _Talk:
             said = line.decode(errors="replace").strip()
             if said.startswith(f"{_MARK} {word}"):
                 return said.removeprefix(f"{_MARK} {word}").strip()
-        raise ProtocolError("the guest talks without end where it should tell the time")
+        raise ProtocolError("the guest sends too much output instead of the time")
 
 
 def _now() -> str:

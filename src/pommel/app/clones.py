@@ -119,7 +119,7 @@ def apple_model(workspace: Workspace, kept: MachineRecord) -> str:
 def _refuse_taken(name: str, paths: MachinePaths) -> None:
     folder.refuse_lost(name, paths.directory)
     if paths.directory.exists():
-        raise StateError(f"{name} exists already", hint="pommel list shows the machines")
+        raise StateError(f"{name} already exists", hint="pommel list shows the machines")
 
 
 def _record_of_clone(
@@ -144,12 +144,13 @@ def _record_of_clone(
     if kept.apple is None and not identities.can_be_written(workspace, kept.name):
         if model is not None:
             raise UsageError(
-                f"{kept.name} starts from no boot disk that Pommel knows, so {target} cannot be made a {model}",
-                hint="set boot_disk to an image of OpenCore's boot disk; or leave out --model",
+                f"{kept.name} uses no boot disk that Pommel knows, so {target} cannot become a {model}",
+                hint="set boot_disk to an image of OpenCore's boot disk, or leave out --model",
             )
         note(
             report,
-            f"{target}: no boot disk with Apple's numbers is known; where it is a Mac, it has those of {kept.name}",
+            f"{target}: no boot disk with Apple's serial numbers is known; if it is a Mac, it has the numbers of "
+            f"{kept.name}",
         )
         return made
     wanted = model or kept.model or apple_model(workspace, kept)

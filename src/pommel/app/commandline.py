@@ -314,10 +314,10 @@ def _placement(
 def _script_warnings(captured: Captured) -> list[str]:
     """What the boot script does beside starting QEMU, and what Pommel therefore does not."""
     found = [
-        f"the boot script does this to the host, and Pommel does not; if you want it: {effect}"
+        f"the boot script changes the host, and Pommel does not do that. If you want it, type: {effect}"
         for effect in captured.facts.effects
     ]
-    return found + [f"left out, as it stands around the start of QEMU: {words}" for words in captured.facts.left_out]
+    return found + [f"left out, because it wraps the start of QEMU: {words}" for words in captured.facts.left_out]
 
 
 def host_limits() -> user_words.HostLimits:
@@ -354,7 +354,7 @@ def _own_firmware(paths: MachinePaths) -> firmware.Choice | None:
     """The firmware that the machine was taken over with and that its NVRAM belongs to; None: it has none."""
     own = paths.directory / OWN_FIRMWARE
     if own.is_file() and paths.nvram.is_file() and firmware.matches(own.stat().st_size, paths.nvram.stat().st_size):
-        return firmware.Choice(firmware.Pair(own, paths.nvram), "the firmware that the machine was taken over with")
+        return firmware.Choice(firmware.Pair(own, paths.nvram), "the firmware with which the machine was adopted")
     return None
 
 

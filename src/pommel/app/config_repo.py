@@ -21,8 +21,8 @@ _TOML = """\
 # `pommel config {name}` shows every key, its value, and where the value comes from.
 
 [upstream]
-# The commit to stand on. A branch would not do: upstream rewrites its history.
-# To move: change it here, then `pommel bootstrap --update`. `pommel overlay status --fetch` says what upstream has now.
+# The commit to use. A branch does not work, because upstream rewrites its history.
+# To update: change it here, then `pommel bootstrap --update`. `pommel overlay status --fetch` shows upstream's newest.
 url = "{url}"
 commit = "{commit}"
 # The hashes of upstream's binaries. For the commits that Pommel knows it brings its own; for others, give them here:
@@ -30,16 +30,16 @@ commit = "{commit}"
 
 [machine.{name}]
 macos = "{macos}"
-# What is left out, Pommel chooses for this host and this macOS, and says why (`pommel argv {name} --explain`).
+# If a key is left out, Pommel chooses the value for this host and macOS; the reason: `pommel argv {name} --explain`.
 # memory = "8G"
 # sockets = 1
-# cores = 2                # a socket; macOS wants powers of two
-# threads = 4              # vCPUs in all
+# cores = 2                # per socket; macOS needs powers of two
+# threads = 4              # vCPUs in total
 # cpu = "Haswell-noTSX"
 # cpu_flags = ["+avx2", "+fma", "+bmi1", "+bmi2", "+smep"]
-# disk = "80G"             # of a new machine; it grows as it is used
+# disk = "80G"             # size of a new disk; it grows as it is used
 # ssh_port = 2222
-# ssh_user = "me"          # who you are in macOS
+# ssh_user = "me"          # your user name in macOS
 # qemu_args = ["-device", "usb-host,vendorid=0x05ac"]
 """
 
@@ -53,16 +53,16 @@ _IGNORE = """\
 _README = """\
 # macOS machines
 
-A config repo for Pommel: what is ours, laid over {url}.
+A config repo for Pommel: our changes to {url}.
 
-    pommel bootstrap       # clone upstream at the pinned commit, lay patches/ and files/ over it, set this host up
-    pommel up {name}       # make the machine, start it, and show its screen
+    pommel bootstrap       # clone upstream at the pinned commit, apply patches/ and files/, set up this host
+    pommel up {name}       # create the machine, start it, and show its screen
 
 - `pommel.toml`: the pinned commit and the machines
 - `patches/*.patch`: changes to upstream's files, applied in the order of their names (`git diff` makes them)
 - `files/`: whole files, placed in the checkout under the same paths
 
-`pommel overlay status` says what state all of it is in, `pommel overlay diff {name}` what differs from upstream's own
+`pommel overlay status` shows the state of all of them, `pommel overlay diff {name}` the differences from upstream's own
 command line.
 """
 
@@ -111,7 +111,7 @@ def init(
     for place in (folder, *(folder / file for file in wanted if "/" in file)):
         parent = place if place == folder else place.parent
         if parent.exists() and not parent.is_dir():
-            raise StateError(f"{parent} is there and is no folder", hint="name another: pommel init DIR")
+            raise StateError(f"{parent} exists and is not a folder", hint="choose another folder: pommel init DIR")
     missing = tuple(file for file in wanted if not (folder / file).exists())
     begins = not _in_git(folder)
     if dry_run:
@@ -121,7 +121,7 @@ def init(
     if begins:
         begins = _begin_git(folder, report)
     for file in (each for each in wanted if each not in missing and not each.endswith(".gitkeep")):
-        note(report, f"{file} was there and stays as it is")
+        note(report, f"{file} exists and was not changed")
     return ConfigRepo(folder, name, missing, begins)
 
 
@@ -139,9 +139,9 @@ def _begin_git(folder: Path, report: Report) -> bool:
     try:
         git(folder, "init", "--quiet", "--template=", "--initial-branch=main")
     except CommandFailed as failure:
-        warn(report, f"no git repository was begun: {failure.message}")
+        warn(report, f"no git repository was created: {failure.message}")
         return False
     except PommelError as missing:  # git comes with the packages that `bootstrap` installs
-        warn(report, f"no git repository was begun: {missing.message}; later: git init {folder}")
+        warn(report, f"no git repository was created: {missing.message}; later: git init {folder}")
         return False
     return True

@@ -109,7 +109,7 @@ def open_detached(
     check(asked.tls)
     private.make_folder(paths.console_log.parent)
     if (pid := locks.holder(paths.console_lock)) is not None and pid <= 0:
-        hint = "type there, where its address is known: pommel console " + name
+        hint = "type there, where its address is stored: pommel console " + name
         raise NotPermitted(f"the console of {name} is served by {locks.whom(pid)}", hint=hint)
     began = own_process.log_end(paths.console_log)
     words = ("console", name, "--serve", *(["--session"] if session else []), *asked.words())
@@ -163,8 +163,8 @@ def must_be_as_asked(found: Console, paths: MachinePaths, asked: Listening, *, t
     port = urlsplit(found.url).port
     if (other := asked.differs_from(before, port, says_tls=tls is not None and tls.says_something)) is not None:
         raise StateError(
-            f"the console of {found.name} serves already, at {found.url.partition('?')[0]}: {other}",
-            hint=f"pommel console {found.name} --stop, and then this once more",
+            f"the console of {found.name} is already open, at {found.url.partition('?')[0]}: {other}",
+            hint=f"pommel console {found.name} --stop, then run this command again",
         )
 
 
@@ -270,10 +270,10 @@ def renew(workspace: Workspace, name: str, *, only_session: bool = False) -> Con
     paths = workspace.paths(name)
     for files in (paths.session, *([] if only_session else [paths])):
         if (found := find(files)) is not None:
-            again = f"pommel console {name} --stop, and then this once more"
+            again = f"pommel console {name} --stop, then run this command again"
             ask_for_new(found.url, f"the console of {name}", hint=again, fingerprint=found.fingerprint)
         elif files.console_record.exists():
-            with locks.hold(files.console_lock, busy=f"the console of {name} is just starting"):
+            with locks.hold(files.console_lock, busy=f"the console of {name} is starting"):
                 kept = _kept(files)
                 json_file.write(files.console_record, {"port": kept.get("port")})
     return find(_files(paths, only_session))

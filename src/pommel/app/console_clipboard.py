@@ -133,7 +133,7 @@ class MachineClipboard:
                 if not await taken:
                     raise PommelError(f"the {self._noun}'s clipboard refused it")
         except TimeoutError:
-            raise DeadlineError(f"the {self._noun} did not take it in {TAKE_S:g} s") from None
+            raise DeadlineError(f"the {self._noun} did not accept it within {TAKE_S:g} s") from None
         finally:
             live.waiting.pop(self._token, None)
         live.content, live.given_at = content, time.monotonic()

@@ -48,7 +48,7 @@ class Listening:
         if self.host is not None and self.host != before.host:
             return f"it listens on {before.host or '127.0.0.1'}, not on {self.host}"
         if missing := [name for name in self.allow_host if name not in before.allow_host]:
-            return f"it does not answer to {missing[0]}"
+            return f"it does not accept the host name {missing[0]}"
         if says_tls and self.tls.kind != before.tls.kind:
             names = {"": "without TLS", "self-signed": "with the certificate that Pommel makes"}
             now = names.get(before.tls.kind, f"with the certificate {before.tls.kind}")

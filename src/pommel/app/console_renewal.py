@@ -27,7 +27,7 @@ def ask_for_new(url: str, whose: str, *, hint: str, fingerprint: str = "") -> No
         if isinstance(connection.sock, ssl.SSLSocket):
             shown = hashlib.sha256(connection.sock.getpeercert(binary_form=True) or b"").hexdigest()
             if shown != fingerprint.replace(":", "").lower():
-                raise ssl.SSLError("another certificate than the console's own was shown there")
+                raise ssl.SSLError("the certificate there is not the console's own")
         connection.request("POST", f"/api/new-token?{at.query}")
         answer = connection.getresponse()
         told = "" if answer.status == 200 else f"it answered {answer.status} {answer.reason}"
@@ -36,7 +36,7 @@ def ask_for_new(url: str, whose: str, *, hint: str, fingerprint: str = "") -> No
     finally:
         connection.close()
     if told:
-        raise MachineError(f"{whose} made no new link: {told}", hint=hint)
+        raise MachineError(f"{whose} created no new link: {told}", hint=hint)
 
 
 def _connection(scheme: str, host: str, port: int | None) -> HTTPConnection:

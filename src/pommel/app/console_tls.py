@@ -64,9 +64,9 @@ def wish(tls: bool | None, cert: Path | None, key: Path | None) -> TlsWish:
         UsageError: it contradicts itself.
     """
     if key is not None and cert is None:
-        raise UsageError(f"the key {key} is for no certificate", hint="name that too: --tls-cert FILE")
+        raise UsageError(f"the key {key} has no certificate", hint="pass the certificate too: --tls-cert FILE")
     if tls is False and cert is not None:
-        raise UsageError(f"without TLS there is no use for the certificate {cert}", hint="leave one of them out")
+        raise UsageError(f"--no-tls cannot be used with the certificate {cert}", hint="leave one of them out")
     return TlsWish(tls, *(account.expand(path).absolute() if path is not None else None for path in (cert, key)))
 
 
@@ -82,7 +82,7 @@ def wish_for(workspace: Workspace, name: str, said: TlsWish) -> TlsWish:
         for path in (spec.console_tls_cert, spec.console_tls_key)
     )
     if key is not None and cert is None:
-        raise UsageError(f"console_tls_key of {name} is for no certificate", hint="set console_tls_cert too")
+        raise UsageError(f"console_tls_key of {name} has no certificate", hint="set console_tls_cert too")
     if said.cert is not None or said.tls is False:
         return said
     return TlsWish(spec.console_tls if said.tls is None else said.tls, cert, key)
@@ -131,7 +131,7 @@ def look(workspace: Workspace, name: str) -> tuple[Level, str, str | None] | Non
     if not wanted.is_on:
         return None
     if wanted.cert is None:
-        return "ok", "one that Pommel makes, and makes anew before it ends", None
+        return "ok", "created by Pommel, and renewed before it expires", None
     from pommel.console.tls import read
 
     try:
@@ -141,7 +141,7 @@ def look(workspace: Workspace, name: str) -> tuple[Level, str, str | None] | Non
     until = f"{found.cert}, valid until {found.ends:%Y-%m-%d}"
     if found.key.stat().st_mode & _OTHERS_READ:
         mend = f"chmod go= {shlex.quote(str(found.key))}"
-        return "warn", f"{until}; others of this host may read its key {found.key}", mend
+        return "warn", f"{until}; other users of this host can read its key {found.key}", mend
     if found.ends - datetime.now(UTC) < _SOON:
-        return "warn", until, "renew it; a console that serves takes the new one by itself"
+        return "warn", until, "renew it; a running console uses the new certificate automatically"
     return "ok", until, None

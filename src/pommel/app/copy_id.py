@@ -74,14 +74,15 @@ def copy_id(workspace: Workspace, name: str, public: Path | None = None) -> list
     # The first connection asks what there is to ask, and stays for the second to ride on.
     if (status := attach(ssh_argv(target, ["true"], shared=shared))) != 0:
         raise PommelError(
-            f"{name} lets nobody in as {target.user} (ssh ended with {status})",
-            hint=f'is Remote Login on there, and the name right? ssh_user = "{target.user}" in [machine.{name}]',
+            f"{name} allows no login as {target.user} (ssh ended with {status})",
+            hint=f'check that Remote Login is on there, and that the user name is right: ssh_user = "{target.user}" '
+            f"in [machine.{name}]",
         )
     told = "".join(f"{key.key}\n{key.line}\n" for key in keys).encode()
     try:
         said = run(ssh_argv(target, [REMOTE_COMMAND], batch=True, shared=shared), input=told, timeout_s=60).text
     except CommandFailed as failure:
-        raise PommelError(f"{name} could not keep the key: {failure.message}") from failure
+        raise PommelError(f"{name} could not store the key: {failure.message}") from failure
     words = said.split()[-len(paths) :]  # a login shell may have talked before
     with contextlib.suppress(PommelError):  # a clipboard that was waiting for this
         clip.try_again(find_guest(workspace, name))
@@ -94,12 +95,12 @@ def read_public(path: Path) -> PublicKey:
     Raises:
         UsageError: it is none; a private key's file is refused with the name of the public one.
     """
-    data = texts.read_bytes(path, error=UsageError, hint="make one with: ssh-keygen", most=_READ_MAX, pipes=True)
+    data = texts.read_bytes(path, error=UsageError, hint="create one with: ssh-keygen", most=_READ_MAX, pipes=True)
     text = texts.decode(data, path, error=UsageError)
     if "PRIVATE KEY" in text:
-        raise UsageError(f"{path} is a private key, which goes nowhere", hint=f"name the public one: {path}.pub")
+        raise UsageError(f"{path} is a private key, which must not be copied", hint=f"give the public key: {path}.pub")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     found = _LINE.match(lines[0].strip()) if len(lines) == 1 else None
     if found is None:
-        raise UsageError(f"{path} is no public key of OpenSSH", hint="such as ~/.ssh/id_ed25519.pub")
+        raise UsageError(f"{path} is not an OpenSSH public key", hint="such as ~/.ssh/id_ed25519.pub")
     return PublicKey(found[1], (found[2] or "").strip())

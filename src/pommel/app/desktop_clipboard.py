@@ -81,7 +81,7 @@ class DesktopClipboard:
                     return self._copies
                 async with self._news:  # somebody copied at this very moment; who pastes wants his own all the same
                     await self._news.wait_for(lambda before=before: self._newest != before or self._why)  # type: ignore[misc]
-        raise StateError(f"the {SESSION}'s clipboard is being changed all the time", hint="try again")
+        raise StateError(f"the {SESSION}'s clipboard changes all the time", hint="try again")
 
     async def run(self) -> None:
         """Follow the desktop's copies until cancelled, or until there is no desktop any more."""
@@ -108,7 +108,7 @@ class DesktopClipboard:
             async with asyncio.timeout(_FETCH_S), self._news:
                 await self._news.wait_for(lambda: self._why or self._known)
         except TimeoutError:
-            raise DeadlineError(f"the program that copied has not handed it over in {_FETCH_S:g} s") from None
+            raise DeadlineError(f"the program that copied did not send the content within {_FETCH_S:g} s") from None
         self._check()
         return self._content or Content(), self._copies
 

@@ -49,11 +49,11 @@ class Signs:
     def __str__(self) -> str:
         screen = f"its screen {self.sight}" if self.sight else "its screen cannot be seen"
         if self.sight is not None and self.still_s >= _UNKNOWN_STILL_S:
-            screen += f" that has stood still for {self.still_s:.0f} s" if self.sight.kind is not Showing.BLANK else ""
+            screen += f" that has not changed for {self.still_s:.0f} s" if self.sight.kind is not Showing.BLANK else ""
         told = f": {self.heard.text}" if self.heard.text else ""
         ssh = {
             Answer.SILENT: "it does not answer SSH" + told,
-            Answer.REFUSES: "it answers SSH and does not let us in" + told,
+            Answer.REFUSES: "it answers SSH but refuses the login" + told,
             Answer.LETS_IN: "it answers SSH" + told,
             Answer.NO_WAY: "it cannot be asked over SSH" + told,
         }[self.heard.answer]
@@ -95,7 +95,7 @@ def _ssh(heard: Heard) -> DesktopVerdict | None:
         case Answer.LETS_IN:
             return DesktopVerdict("it answers SSH")
         case Answer.REFUSES:
-            return DesktopVerdict(f"it answers SSH and does not let us in: {heard.text}")
+            return DesktopVerdict(f"it answers SSH but refuses the login: {heard.text}")
         case _:
             return None
 
@@ -121,22 +121,22 @@ def _inferred(signs: Signs, case: Case) -> DesktopVerdict | None:
         return None
     if case.installer:
         still = signs.still_s >= (_INSTALLER_STILL_S if signs.changed else _UNKNOWN_STILL_S)
-        seen = f"its installer or boot picker is there: the screen {signs.sight} and waits"
+        seen = f"its installer or boot picker is shown: the screen {signs.sight} and waits"
         return DesktopVerdict(seen, known=False) if still else None
     picture = signs.sight.kind is Showing.PICTURE
     if picture and signs.driven and signs.still_s >= _DRIVEN_STILL_S:
         return DesktopVerdict(
-            "its screen shows a picture that stands still, and its system reads the pointer", known=False
+            "its screen shows a picture that does not change, and its system reads the pointer", known=False
         )
     if signs.still_s < _UNKNOWN_STILL_S:
         return None
     if picture and signs.driven is None:
-        seen = "its screen shows a picture that stands still"
-        untold = "" if signs.changed else ", and nothing tells whether that is its desktop"
+        seen = "its screen shows a picture that does not change"
+        untold = "" if signs.changed else ", and it is unknown whether this is its desktop"
         return DesktopVerdict(seen + untold, known=False, short=not signs.changed)
     if case.patient or signs.driven:
         return None
-    seen = f"its screen {signs.sight} and stands still: it may be a boot picker that waits for a key"
+    seen = f"its screen {signs.sight} and does not change: it may be a boot picker that waits for a key"
     return DesktopVerdict(seen, known=False, short=True)
 
 

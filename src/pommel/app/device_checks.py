@@ -12,10 +12,10 @@ from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.keyed import Keyed
 
 _SMC = "isa-applesmc"
-_MEND = "install your distribution's further packages of QEMU, if it has some, or set qemu to a QEMU that has it"
+_MEND = "install your distribution's additional QEMU packages, if there are any, or set qemu to a QEMU that has it"
 _MEND_SMC = (
-    "RHEL and its kin build their QEMU without it: build QEMU from its source "
-    "(./configure --target-list=x86_64-softmmu && make), or take another distribution's, and set qemu to it"
+    "RHEL and related systems build QEMU without it: build QEMU from source (./configure "
+    "--target-list=x86_64-softmmu && make), or use the QEMU of another distribution, and set qemu to it"
 )
 
 
@@ -28,9 +28,9 @@ def problems(line: CommandLine, qemu: Binary | None, cache: Path) -> Iterator[tu
     if qemu is None or not wanted:
         return
     for name in qemu_devices.lacking(qemu.path, list(wanted), cache):
-        why = ", without which macOS does not start" if name == _SMC else ""
+        why = ", which macOS needs to start" if name == _SMC else ""
         whose = wanted[name].origin
-        text = f"{qemu.path} has no device {name}{why}; the command line names it ({whose})"
+        text = f"{qemu.path} has no device {name}{why}; the command line uses it ({whose})"
         yield text, _MEND_SMC if name == _SMC else _MEND
 
 

@@ -155,8 +155,8 @@ def _refuse_if_settled(workspace: Workspace, name: str, called: str) -> None:
     said = workspace.spec(name).disk_file
     if called == MAIN and wanted_disk(said).kind in ("path", "upstream"):
         raise StateError(
-            f"disk_file says that the disk of {name} is {said}, and that is where it is looked for",
-            hint="take disk_file out of pommel.toml: a machine keeps the disk that it has",
+            f"disk_file says that the disk of {name} is {said}, so it is expected there",
+            hint="remove disk_file from pommel.toml: a machine keeps its disk",
         )
 
 

@@ -143,7 +143,7 @@ def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Liter
         f", {sizes}" if sizes else f", {seen.resolution}" if seen.resolution else ""
     )
     if seen.pending:
-        yield "display", "warn", f"{text}; the settings say otherwise", f"pommel restart {spec.name}"
+        yield "display", "warn", f"{text}; the settings say something else", f"pommel restart {spec.name}"
     else:
         yield "display", "ok", text, None
 
@@ -177,7 +177,7 @@ def socket(paths: MachinePaths, number: int) -> Path:
     if number > 1 and not path.exists():
         count = 1 + len(paths.more_displays)
         raise StateError(
-            f"{paths.name} runs with {count} display{'s' if count > 1 else ''}, and there is no display {number}",
+            f"{paths.name} runs with {count} display{'s' if count > 1 else ''}, so there is no display {number}",
             hint=f"pommel display {paths.name} --displays {number}, then: pommel restart {paths.name}",
         )
     return path
@@ -248,9 +248,12 @@ def _tell_running(paths: MachinePaths, spec: MachineSpec, asked: Mapping[str, An
     if spec.resolution is not None and "resolution" in asked and live:
         for number in range(1, len(paths.more_displays) + 2):
             _ask_for(paths, number, adapters.parse_size(spec.resolution), report)
-        note(report, f"the guest is told of {spec.resolution}; its driver takes it, if it follows the adapter")
+        note(
+            report,
+            f"the adapter offers {spec.resolution} to the guest; the guest changes to it if its driver supports that",
+        )
     again = shlex.join(("pommel", "restart", paths.name))
-    note(report, f"it holds from the next start on; to have it now: {again}")
+    note(report, f"it applies from the next start. To apply it now: {again}")
 
 
 def _ask_for(paths: MachinePaths, number: int, size: tuple[int, int], report: Report) -> None:
@@ -260,4 +263,4 @@ def _ask_for(paths: MachinePaths, number: int, size: tuple[int, int], report: Re
     try:
         asyncio.run(ask_for(socket(paths, number), Size(*size), _ANSWER_S))
     except (PommelError, OSError) as failure:
-        warn(report, f"display {number} is not told of its size, and may stay off: {failure}")
+        warn(report, f"display {number} did not get its size, and may stay off: {failure}")

@@ -121,28 +121,29 @@ def _host(workspace: Workspace, spec: MachineSpec) -> Found:
         if problem.level != "note":
             yield "processor", "fail" if problem.level == "fail" else "warn", problem.what, problem.hint
     for folder in marks.guard(workspace.home):
-        text = f"other users of this host can enter {folder}, and its mode cannot be changed"
-        yield "privacy", "warn", text, f"set POMMEL_HOME to a folder on a file system with modes (findmnt -T {folder})"
+        text = f"other users of this host can open {folder}, and its mode cannot be changed"
+        mend = f"set POMMEL_HOME to a folder on a file system that supports modes (findmnt -T {folder})"
+        yield "privacy", "warn", text, mend
     free = host_checks.free_bytes(workspace)
     home = workspace.home.root
     low = spec.upstream != TRIAL and free < MACOS_TAKES
     text = f"{format_size(free)} free for {home}" + (
-        f"; an installed macOS takes {format_size(MACOS_TAKES)}" if low else ""
+        f"; an installed macOS needs {format_size(MACOS_TAKES)}" if low else ""
     )
     level: Level = "fail" if free < 1 << 30 else "warn" if low else "ok"
-    yield "space", level, text, f"make room (df -h {home}), or set POMMEL_HOME to a larger disk"
+    yield "space", level, text, f"free some space (df -h {home}), or set POMMEL_HOME to a folder on a larger disk"
     for folder in (home, workspace.home.machines, workspace.paths(spec.name).directory):
         if folder.exists() and (why := writable.why_not(folder)) is not None:
             mend = writable.take_it(folder) if folder != home else "set POMMEL_HOME to a folder that you can write to"
             yield "home", "fail", f"{folder} cannot be written: {why}", mend
     config = workspace.file.path
-    yield "settings", "ok", str(config) if config else "no pommel.toml here: defaults", None
+    yield "settings", "ok", str(config) if config else "no pommel.toml here: the defaults are used", None
 
 
 def _kvm(workspace: Workspace, spec: MachineSpec) -> Found:
     chosen = host_checks.accelerator(workspace, spec)
     level: Level = "ok" if chosen.kind == "kvm" or spec.accel == "tcg" else "warn"
-    text = chosen.reason if chosen.kind == "kvm" else f"guests are emulated, slowly: {chosen.reason}"
+    text = chosen.reason if chosen.kind == "kvm" else f"guests are emulated, which is slow: {chosen.reason}"
     yield "runs guests", level, text, chosen.hint or "run on a host with VT-x or AMD-V turned on"
     modules = setup.look_modules(workspace, spec)
     yield (
@@ -169,7 +170,8 @@ def _packages(workspace: Workspace, spec: MachineSpec) -> Found:
         yield "programs", "ok", ", ".join(Path(need.name).name for need in wanted), None
     version = qemu_version(str(qemu_binary.installed()), workspace.home.cache)
     text = ".".join(map(str, version))
-    yield "QEMU", "ok" if version >= _QEMU_WANTED else "warn", text, "a newer QEMU: macOS was tried with 7.2 and later"
+    mend = "install a newer QEMU: macOS was tested with 7.2 and later"
+    yield "QEMU", "ok" if version >= _QEMU_WANTED else "warn", text, mend
 
 
 def _upstream(workspace: Workspace, spec: MachineSpec) -> Found:
@@ -183,7 +185,7 @@ def _upstream(workspace: Workspace, spec: MachineSpec) -> Found:
         return
     planned = commandline.command_line(workspace, spec.name)
     count = len(planned.captured.argv)
-    yield "boot script", "ok", f"{spec.boot_script}: read, {count} words, every rule found its place", None
+    yield "boot script", "ok", f"{spec.boot_script}: read, {count} words, every rule could be applied", None
     if not planned.captured.sandboxed:
         yield "sandbox", "warn", "the boot script is run without bubblewrap", "install bubblewrap"
     chosen = planned.firmware
@@ -214,15 +216,15 @@ def _checkout(workspace: Workspace, spec: MachineSpec) -> Found:
     if seen.at_pin:
         yield "checkout", "ok", text + ", as pinned", None
     else:
-        yield "checkout", "fail", f"{text}, and {seen.pinned[:12]} is pinned", "pommel bootstrap --update"
-    for kind, names in (("modified", seen.modified), ("missing", seen.missing), ("of the wrong hash", seen.unverified)):
+        yield "checkout", "fail", f"{text}, but {seen.pinned[:12]} is pinned", "pommel bootstrap --update"
+    for kind, names in (("modified", seen.modified), ("missing", seen.missing), ("with a wrong hash", seen.unverified)):
         if names:
             mend = typed(standing.checkout, "checkout", "--", *names[:5])
-            yield "files", "fail" if kind == "of the wrong hash" else "warn", f"{kind}: {', '.join(names[:5])}", mend
+            yield "files", "fail" if kind == "with a wrong hash" else "warn", f"{kind}: {', '.join(names[:5])}", mend
     for patch in standing.conflicts:
         yield "patches", "fail", f"patches/{patch.name} does not apply", "pommel overlay status shows where"
     if not standing.conflicts and not standing.as_planned and seen.clean:
-        yield "overlay", "warn", "patches or files are not all in place", "pommel bootstrap --no-setup"
+        yield "overlay", "warn", "some patches or files are not applied", "pommel bootstrap --no-setup"
     elif standing.as_planned:
         told = standing.overlay
         count = (len(told.patches), len(told.files)) if told else (0, 0)
@@ -250,13 +252,14 @@ def _recovery(workspace: Workspace, spec: MachineSpec) -> Found:
 def _disk(workspace: Workspace, spec: MachineSpec) -> Found:
     paths = workspace.paths(spec.name)
     if not paths.record.exists():
-        yield "machine", "warn", f"{spec.name} has not been made yet", f"pommel up {spec.name}"
+        yield "machine", "warn", f"{spec.name} has not been created yet", f"pommel up {spec.name}"
         yield from encryption.checks(workspace, spec)
         return
     found = disk.info(paths.disk)
     yield "disk", "ok", f"{format_size(found.virtual_bytes)}, {format_size(found.actual_bytes)} used on the host", None
     if found.backing is not None and not found.backing.exists():
-        yield "backing file", "fail", f"{found.backing} is gone, and the disk lies over it", "put it back"
+        text = f"{found.backing} is missing, and the disk needs it as its backing file"
+        yield "backing file", "fail", text, "put the file back"
     yield from encryption.checks(workspace, spec)
     yield from _numbers(workspace, spec)
     yield from snapshot_timer.checks(workspace, spec)
@@ -270,7 +273,7 @@ def _numbers(workspace: Workspace, spec: MachineSpec) -> Found:
         return
     told = identities.show(spec.name, workspace=workspace)
     if told["public"]:
-        text = f"its serial numbers are nobody's own, and other machines have them too: {told['public']}"
+        text = f"its serial numbers are not unique, other machines have them too: {told['public']}"
         yield "numbers", "warn", text, f"pommel stop {spec.name}; pommel identity {spec.name} --new"
     elif told["serial"]:
         yield "numbers", "ok", f"{told['model']}, {told['serial']}, from {told['where'] or 'its record'}", None
@@ -293,15 +296,15 @@ def _network(workspace: Workspace, spec: MachineSpec) -> Found:
             return
         yield from _answers(workspace, spec, f"{found.host}, {found.how}")
     elif not (spec.ssh_host is None and spec.network in (None, "user", "upstream", "passt")):
-        yield "SSH port", "ok", "none is needed: the guest is reached by its own address", None
+        yield "SSH port", "ok", "none is needed: the guest has its own address", None
     elif port is None:
-        yield "SSH port", "ok", "any free one, when the machine is made", None
+        yield "SSH port", "ok", "any free port, when the machine is created", None
     elif alive:
         yield from _answers(workspace, spec, f"127.0.0.1:{port}")
     elif ports.is_free(port):
         yield "SSH port", "ok", f"127.0.0.1:{port} is free", None
     else:
-        yield "SSH port", "warn", f"127.0.0.1:{port} is taken by another program", f"ss -ltnp 'sport = :{port}'"
+        yield "SSH port", "warn", f"127.0.0.1:{port} is used by another program", f"ss -ltnp 'sport = :{port}'"
 
 
 def _proxies(workspace: Workspace, spec: MachineSpec) -> Found:
@@ -317,14 +320,14 @@ def _proxies(workspace: Workspace, spec: MachineSpec) -> Found:
             yield "proxy", "fail", f"{where}: {wrong.message}", wrong.hint
             continue
         if proxy is not None:
-            yield "proxy", "ok", f"{where} by way of {proxy}", None
+            yield "proxy", "ok", f"{where} through the proxy {proxy}", None
         elif any(workspace.env.get(name) for name in proxies.NAMES):
-            yield "proxy", "ok", f"{where} by no proxy", None
+            yield "proxy", "ok", f"{where} without a proxy", None
 
 
 def _answers(workspace: Workspace, spec: MachineSpec, where: str) -> Found:
     answers = guest.ssh_answers(workspace, spec.name)
-    text = f"{where}: " + ("the guest answers" if answers else "the guest does not let us in (yet)")
+    text = f"{where}: " + ("the guest answers" if answers else "the guest refuses the login (so far)")
     turn_on = "in macOS: System Settings, Sharing, Remote Login"
     if answers:
         yield from clock.checks(workspace, spec.name)
@@ -339,14 +342,14 @@ def _clipboard(workspace: Workspace, spec: MachineSpec) -> Found:
     else:
         yield "session", "ok", f"{'X11' if desktop.kind == 'x11' else 'Wayland'}, {desktop.display}", None
         if desktop.kind == "wayland" and shutil.which("wl-paste", path=workspace.env.get("PATH")) is None:
-            yield "wl-clipboard", "warn", "missing; it sees a Wayland session's clipboard", "install wl-clipboard"
+            yield "wl-clipboard", "warn", "missing; it reads a Wayland session's clipboard", "install wl-clipboard"
     sync = clip_status.look(workspace.home.clip(spec.name), spec.name)
     if sync.state in ("refused", "guest asleep") or (not sync.running and sync.why):
         yield "sync", "warn", f"{sync.state}: {sync.why}", sync.hint or f"pommel clip status {spec.name}"
     elif sync.running:
         yield "sync", "ok", f"{sync.state} (pid {sync.pid})", None
     else:
-        yield "sync", "ok", f"not now; to begin: pommel clip sync {spec.name}", None
+        yield "sync", "ok", f"not running. To start: pommel clip sync {spec.name}", None
 
 
 def _console(workspace: Workspace, spec: MachineSpec) -> Found:
@@ -366,7 +369,7 @@ def _console(workspace: Workspace, spec: MachineSpec) -> Found:
         yield "certificate", *certificate
     served = console.find(paths) if paths.record.exists() else None
     if served is None:
-        yield "page", "ok", "not served now", None
+        yield "page", "ok", "not running", None
     else:
         address = urlsplit(served.url)
         reached = address.port is not None and not ports.is_free(address.port)

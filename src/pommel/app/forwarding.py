@@ -69,7 +69,9 @@ def remove(
         for each in wanted:
             there = _must_have(ways.listed(name, workspace=workspace), each)
             if there.origin == ways.SSH:
-                raise UsageError(f"forward {each} is {name}'s own for SSH", hint="ssh_port gives SSH another port")
+                raise UsageError(
+                    f"forward {each} is used by {name} for SSH", hint="change the port for SSH with ssh_port"
+                )
             if there.origin in (ways.SETTINGS, ways.SCRIPT) and not once:
                 raise _stands(name, f"forward {each}", there.origin, each, runs=there.live)
             if there.live:
@@ -138,7 +140,8 @@ def _put(workspace: Workspace, name: str, forward: Forward, *, once: bool, repor
     if other is not None and not once:
         origin = ways.asked(workspace, spec).origins[other]
         raise StateError(
-            f"forward {forward}: {name} has that port for the forward {other}", hint=ways.give_up(name, origin, other)
+            f"forward {forward}: {name} already uses this port for the forward {other}",
+            hint=ways.give_up(name, origin, other),
         )
     network = None if refused is not None else _network(paths)
     if network is not None and forward in network[1]:
@@ -148,7 +151,7 @@ def _put(workspace: Workspace, name: str, forward: Forward, *, once: bool, repor
         if ":" in forward.host and spec.network != "passt":
             ways.refuse_version_6(qemu_binary.installed(), forward)
         if state.observe(paths).alive and refused is not None:
-            note(report, f"{refused.message}: {forward} is there from the next start on")
+            note(report, f"{refused.message}: {forward} works from the next start")
         return
     try:
         usernet.add(paths, network[0], forward)
@@ -167,7 +170,9 @@ def _why_not_now(workspace: Workspace, name: str, forward: Forward) -> StateErro
             raise _no_network(name, forward, spec.network)
         return StateError(f"{name} is not running", hint=f"pommel start {name}")
     if start.passt:
-        return StateError(f"{name} has passt, which takes forwards only when it starts", hint=f"pommel restart {name}")
+        return StateError(
+            f"{name} uses passt, which can add forwards only when it starts", hint=f"pommel restart {name}"
+        )
     if _network(paths) is None:
         raise _no_network(name, forward, spec.network)
     return None
@@ -175,8 +180,8 @@ def _why_not_now(workspace: Workspace, name: str, forward: Forward) -> StateErro
 
 def _no_network(name: str, forward: Forward, network: str | None) -> StateError:
     return StateError(
-        f"forward {forward} takes a user-mode network, and {name} has {network or 'none'}",
-        hint=f'the guest has an address of its own there (pommel ip {name}); or set network = "user", and restart it',
+        f"forward {forward} needs a user-mode network, but {name} has {network or 'none'}",
+        hint=f'there, the guest has its own address (pommel ip {name}); or set network = "user", and restart it',
     )
 
 
@@ -195,8 +200,8 @@ def _take(paths: MachinePaths, forward: Forward) -> None:
             return
     if reach.kept(paths).passt:
         raise StateError(
-            f"{paths.name} has passt, which gives up a forward only when it ends",
-            hint=f"pommel stop {paths.name}, and then the same again",
+            f"{paths.name} uses passt, which can remove a forward only when it ends",
+            hint=f"pommel stop {paths.name}, then run this command again",
         )
 
 
@@ -212,15 +217,15 @@ def _lead(workspace: Workspace, name: str, wanted: Sequence[Reverse], report: Re
             continue
         known = each.on_loopback and start.services == ways.SERVICES
         now = f"; until then the guest finds it at {ways.HOST}:{each.port}" if known else ""
-        note(report, f"QEMU takes reverse {each} at the next start of {name} only (pommel restart {name}){now}")
+        note(report, f"QEMU opens reverse {each} only at the next start of {name} (pommel restart {name}){now}")
 
 
 def _refuse_own(workspace: Workspace, name: str, forward: Forward) -> None:
     ssh = Forward("tcp", LOOPBACK, record.load(workspace.paths(name).record).ssh_port, 22)
     if forward.meets(ssh):
         raise UsageError(
-            f"forward {forward}: port {forward.port} of this host is {name}'s own for SSH",
-            hint=f"take another port, or give SSH another: ssh_port = {forward.port + 1} in [machine.{name}]",
+            f"forward {forward}: port {forward.port} of this host is used by {name} for SSH",
+            hint=f"choose another port, or change the port for SSH: ssh_port = {forward.port + 1} in [machine.{name}]",
         )
 
 
@@ -240,10 +245,10 @@ def _unknown(name: str, what: str, known: Sequence[str]) -> StateError:
 
 
 def _stands(name: str, what: str, origin: str, each: Forward | Reverse, *, runs: bool) -> UsageError:
-    now = f"; --once takes it off the running {name}" if runs else ""
+    now = f"; --once removes it from the running {name}" if runs else ""
     if origin == ways.SCRIPT:
-        return UsageError(f"{what} stands in the boot script", hint=f"change it by a patch{now}")
-    return UsageError(f"{what} stands in the settings of {name}", hint=f"{ways.give_up(name, origin, each)}{now}")
+        return UsageError(f"{what} is set in the boot script", hint=f"change it with a patch{now}")
+    return UsageError(f"{what} is set in the settings of {name}", hint=f"{ways.give_up(name, origin, each)}{now}")
 
 
 def _forward(text: str) -> Forward:

@@ -102,9 +102,7 @@ def asked(workspace: Workspace, spec: MachineSpec) -> Asked:
 def placed(workspace: Workspace, spec: MachineSpec) -> dict[str, Any]:
     """What the rules are told of it, by the placement's names.
 
-    Raises:
-        ConfigError: two of them want one port.
-        MachineError: what was added cannot be read.
+    Raises: ConfigError: two of them use the same port. MachineError: what was added cannot be read.
     """
     wanted = asked(workspace, spec)
     if (two := forwards.double(wanted.forwards)) is not None:
@@ -152,7 +150,7 @@ def whose(workspace: Workspace, name: str, forward: Forward) -> str | None:
     return reach.port_holder(workspace, name, forward.port) if forward.protocol == "tcp" else None
 
 
-def refuse_busy(workspace: Workspace, name: str, forward: Forward, instead: str = "take another port") -> None:
+def refuse_busy(workspace: Workspace, name: str, forward: Forward, instead: str = "choose another port") -> None:
     """See that nobody has the port of this host that `forward` wants; `instead` is how to be rid of it.
 
     Raises:
@@ -174,8 +172,9 @@ def refuse_version_6(qemu: Path, forward: Forward, said: str = "") -> None:
     if done.returncode != 0:
         told = said or next((line for line in reversed(done.output.splitlines()) if line.strip()), "no word")
         raise MachineError(
-            f"forward {forward}: this QEMU forwards from IPv4 addresses only: {told.rpartition(': ')[2]}",
-            hint=f'write 127.0.0.1:{forward.port}:{forward.guest_port}, or set network = "passt", which takes IPv6 too',
+            f"forward {forward}: this QEMU can forward only from IPv4 addresses: {told.rpartition(': ')[2]}",
+            hint=f'write 127.0.0.1:{forward.port}:{forward.guest_port}, or set network = "passt", which also supports '
+            "IPv6",
         )
 
 
@@ -259,7 +258,7 @@ def claimed(workspace: Workspace, name: str, ssh_port: int) -> dict[int, str]:
 def _one_port(name: str, wanted: Asked, first: str, second: str, last: Forward | Reverse) -> ConfigError:
     origin = wanted.origins[last]
     return ConfigError(
-        f"{first} and {second} of {name} want one port"
+        f"{first} and {second} of {name} use the same port"
         + ("; the second was added by command" if origin == ADDED else ""),
         hint=give_up(name, origin, last),
     )
@@ -275,9 +274,9 @@ def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Liter
             *((f"reverse {way.service}", way.origin, way.live) for way in there.reverse),
         ):
             if alive and origin != SSH:
-                yield "forwards", "ok", f"{text} is live", None
+                yield "forwards", "ok", f"{text} works", None
             elif not alive:
-                yield "forwards", "warn", f"{text} is asked for, and not live", f"pommel restart {spec.name}"
+                yield "forwards", "warn", f"{text} is set, but does not work yet", f"pommel restart {spec.name}"
         return
     for each in wanted.forwards:
         try:

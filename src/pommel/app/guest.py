@@ -103,9 +103,9 @@ def named_in(workspace: Workspace, words: Sequence[str]) -> str:
     named = {word.partition(":")[0] for word in words if _is_remote(workspace, word)}
     if len(named) != 1:
         raise UsageError(
-            "one machine must be named, as in: pommel scp FILE NAME:PATH"
+            "give the name of one machine, as in: pommel scp FILE NAME:PATH"
             if not named
-            else f"one machine at a time: {', '.join(sorted(named))}",
+            else f"only one machine can be used in one command: {', '.join(sorted(named))}",
             hint=f"machines: {', '.join(workspace.names())}",
         )
     return named.pop()

@@ -29,7 +29,9 @@ def screenshot(name: str, out: Path | str, *, display: int = 1, workspace: Works
 
     path = Path(out)
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"{path} is no file to write to", hint="name a file in a folder that exists: shot.png")
+        raise UsageError(
+            f"{path} is not a file that can be written", hint="give a file in a folder that exists, such as shot.png"
+        )
     frame = asyncio.run(grab(displays.socket(_running(name, workspace), display), GRAB_TIMEOUT_S))
     write_atomic(path.absolute(), png_bytes(frame), mode=users_mode())
     return frame.size.width, frame.size.height

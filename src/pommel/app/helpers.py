@@ -22,7 +22,7 @@ def found(workspace: Workspace) -> list[Helper]:
 def steps(workspace: Workspace) -> list[tuple[str, str, bool]]:
     """What placing them would be: what, why, whether it is to do."""
     return [
-        (f"place the command {helper.path}", helper.state, helper.state in ("missing", "outdated"))
+        (f"install the command {helper.path}", helper.state, helper.state in ("missing", "outdated"))
         for helper in found(workspace)
     ]
 
@@ -35,12 +35,12 @@ def place(workspace: Workspace, *, report: Report) -> list[str]:
     for helper in found(workspace):
         if helper.state in ("foreign", "edited"):
             who = "is not Pommel's" if helper.state == "foreign" else "was edited since Pommel wrote it"
-            warn(report, f"{helper.path} {who}, and stays as it is")
+            warn(report, f"{helper.path} {who}, and was not changed")
         elif helper.state in ("missing", "outdated"):
             commands.apply(helper)
             done.append(f"{helper.path}: placed")
             if told:
-                warn(report, f"{told[0]}; to have it there, type: {told[1]}")
+                warn(report, f"{told[0]}. To install it there, type: {told[1]}")
             if helper.shadowed_by:
-                warn(report, f"typing {helper.path.name} starts {helper.shadowed_by}, which PATH has first")
+                warn(report, f"typing {helper.path.name} starts {helper.shadowed_by}, which comes first in PATH")
     return done

@@ -63,20 +63,22 @@ def decide(workspace: Workspace, spec: MachineSpec, disks: Disks | None) -> Deci
     """
     if spec.upstream == TRIAL:
         if isinstance(spec.identity, Mapping):
-            raise ConfigError("the trial machine is no Mac, and has no numbers of one", hint="take identity away")
-        return Decision("upstream", "", "the trial machine is no Mac")
+            raise ConfigError(
+                "the trial machine is not a Mac, and has no serial numbers", hint="remove identity from the settings"
+            )
+        return Decision("upstream", "", "the trial machine is not a Mac")
     found = on_boot_disk(workspace, spec, disks)
     model = smbios.model_for(spec.macos, found.values.get("model"))
     if spec.identity is not None:
         return Decision(spec.identity, model, "asked for: identity")
     if disks is not None and disks.own.has_macos:
-        return Decision("upstream", model, "the macOS on its disk knows those")
+        return Decision("upstream", model, "the macOS on its disk already uses those")
     if spec.upstream == OSX_KVM and (found.where is None or _is_upstreams(workspace, spec, found.where)):
         return Decision("own", model, "the upstream's numbers are public")
     if found.problem or found.where is None:
-        return Decision("upstream", model, found.problem or "no boot disk with Apple's numbers is known")
+        return Decision("upstream", model, found.problem or "no boot disk with Apple's serial numbers is known")
     if why := smbios.why_public(found.values):
-        return Decision("own", model, f"those on {found.where.name} are nobody's: {why}")
+        return Decision("own", model, f"those on {found.where.name} belong to no real Mac: {why}")
     return Decision("upstream", model, f"{found.where.name} has {found.values['serial']}, which may be yours")
 
 
@@ -87,9 +89,11 @@ def give(made: MachineRecord, spec: MachineSpec, decision: Decision, *, report: 
     if given.model is not None:
         note(report, f"{made.name}: model {given.model}, serial number {given.serial}; {decision.why}")
         if spec.macos is not None and smbios.offered(given.model, spec.macos) is False:
-            warn(report, f"Apple does not offer macOS {spec.macos} to a {given.model}; identity names another model")
+            warn(
+                report, f"Apple does not offer macOS {spec.macos} for {given.model}; to change the model, set identity"
+            )
     elif spec.upstream != TRIAL:
-        note(report, f"{made.name}: the numbers stay that are on its boot disk; {decision.why}")
+        note(report, f"{made.name}: it keeps the numbers on its boot disk; {decision.why}")
     return given
 
 
@@ -103,16 +107,18 @@ def boot_disk_changes(
     """
     notes = []
     if spec.upstream != TRIAL and kept.created != "-" and (why := numbers_wanted.differs(kept.apple, spec.identity)):
-        hint = f"pommel identity {spec.name} --new changes them; or take identity away"
+        hint = f"pommel identity {spec.name} --new changes them; or remove identity from the settings"
         if starting:
-            raise StateError(f"{spec.name} keeps the numbers that it was made with: {why}", hint=hint)
+            raise StateError(f"{spec.name} keeps the numbers with which it was created: {why}", hint=hint)
         notes.append(f"{why}; {hint}")
     hide = spec.apple_services
     if hide and (because := _why_not_hidden(spec, installed)):
         notes.append(f"apple_services has no effect: {because}")
         hide = False
     if hide and kept.apple is None:
-        notes.append("apple_services is on, and Apple's services want numbers of the machine's own: pommel identity")
+        notes.append(
+            "apple_services is on, but Apple's services need unique serial numbers. To see them: pommel identity"
+        )
     return Changed(kept.apple, hide, choice.verbose, spec.resolution), tuple(notes)
 
 
@@ -208,11 +214,13 @@ def change(
     with encryption.unlocked(workspace, name), permission.working_on(paths, permission.RENUMBERED, report=report):
         kept, spec = record.load(paths.record), workspace.spec(name)
         if kept.upstream == TRIAL:
-            raise StateError("the trial machine is no Mac, and has no numbers of one")
+            raise StateError("the trial machine is not a Mac, and has no serial numbers")
         if model is not None and model not in smbios.MODELS:
-            raise UsageError(f"no numbers can be made for {model!r}; there are {', '.join(smbios.MODELS)}")
+            raise UsageError(
+                f"no serial numbers can be created for {model!r}; possible models are {', '.join(smbios.MODELS)}"
+            )
         if model is not None and isinstance(spec.identity, Mapping):
-            raise UsageError("--model contradicts identity in pommel.toml, which says the numbers", hint="use one")
+            raise UsageError("--model conflicts with identity in pommel.toml, which sets the numbers", hint="use one")
         wanted = "own" if model is not None or spec.identity is None else spec.identity
         fresh = new_identity(os.urandom(RANDOM_BYTES))
         chosen = model or smbios.model_for(kept.macos, kept.model)
@@ -281,9 +289,9 @@ def _is_upstreams(workspace: Workspace, spec: MachineSpec, where: Path) -> bool:
 
 def _why_not_hidden(spec: MachineSpec, installed: bool) -> str | None:
     if spec.upstream == TRIAL or spec.macos is None:
-        return "it is for a machine whose macOS is known: set macos"
+        return "it needs a machine with a known macOS: set macos"
     if float(spec.macos.partition(".")[0]) < _FIRST_THAT_ASKS:
-        return f"macOS {spec.macos} signs in without it"
+        return f"macOS {spec.macos} can sign in without it"
     if not installed:
-        return "macOS is not installed yet, and its installer must see the virtual machine; it is on from then on"
+        return "macOS is not installed yet, and its installer must see the virtual machine; it is turned on after that"
     return None

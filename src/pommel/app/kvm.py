@@ -96,7 +96,7 @@ def parse_listen(text: str) -> Listen:
     port = int(found["port"]) if found and found["port"] else None
     if not text or found is None or (port or 0) > _MAX_PORT:
         hint = "write it as 127.0.0.1:8600, [::1]:8600, or just the port"
-        raise UsageError(f"{text!r} is no address to listen on", hint=hint)
+        raise UsageError(f"{text!r} is not an address to listen on", hint=hint)
     return Listen(found["v6"] or found["host"], port)
 
 
@@ -206,7 +206,7 @@ async def _connected(source: str, display: str | None) -> tuple[Connection, str]
         from pommel.screen.sources.macos import connect_macos
 
         return await connect_macos(), "this Mac"
-    raise UsageError(f"there is no source {source!r}", hint=f"these are: {', '.join(SOURCES)}")
+    raise UsageError(f"there is no source {source!r}", hint=f"the sources are: {', '.join(SOURCES)}")
 
 
 async def _clipboard(stack: contextlib.AsyncExitStack, source: str, shown: str) -> ConsoleClipboard | None:

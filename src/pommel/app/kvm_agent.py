@@ -142,7 +142,8 @@ async def find_x11(env: Mapping[str, str], log: Callable[[str], None], *, patien
     deadline = time.monotonic() + patience_s
     while True:
         failure: PommelError = StateError(
-            "this session has no X server that could be shown", hint="Wayland is not shown yet: log in to an X session"
+            "this session has no X server to show",
+            hint="Wayland sessions are not supported yet: log in to an X session",
         )
         for told in await asyncio.to_thread(_likely, env):
             try:

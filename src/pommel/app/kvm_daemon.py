@@ -88,7 +88,7 @@ def this_system() -> System:
         return "macos"
     if sys.platform.startswith("linux"):
         return "linux"
-    raise UsageError(f"login sessions of {platform.system()} cannot be reached into")
+    raise UsageError(f"login sessions of {platform.system()} cannot be shown")
 
 
 def places_of(service_id: str = DEFAULT_ID, run: Path | None = None) -> Places:
@@ -108,16 +108,14 @@ def systemd_runs() -> bool:
 async def serve(options: DaemonOptions, *, on_ready: Callable[[Serving], None], log: Callable[[str], None]) -> str:
     """Serve in this process until cancelled: then viewers are told, and no signal, socket or secret stays behind.
 
-    Raises:
-        UsageError: nothing would let a viewer in, or the page cannot listen there.
-        NotPermitted: this is not root, or the places are not safe.
-        BusyError: another daemon of this service runs; or no port is free.
-        MissingProgram: a library is not installed.
+    Raises: UsageError: no viewer could connect, or the page cannot listen there. NotPermitted: this is not root, or
+    the places are not safe. BusyError: another daemon of this service runs; or no port is free. MissingProgram: a
+    library is not installed.
     """
     if not options.page and options.socket is None and options.ticket is None:
-        raise UsageError("nothing would let a viewer in", hint="give it a page, --socket PATH, or --msh FILE")
+        raise UsageError("no viewer could connect", hint="pass --page, --socket PATH, or --msh FILE")
     if options.run is None and os.geteuid() != 0:
-        raise NotPermitted("the daemon runs as root", hint="sudo pommel kvm daemon")
+        raise NotPermitted("the daemon must run as root", hint="sudo pommel kvm daemon")
     places = places_of(options.service_id, options.run)
     daemon = SessionDaemon(places, surroundings(places, options, log), options.timing)
     async with background(daemon.run()) as (running,):
@@ -148,7 +146,10 @@ def _senses(requirement: str) -> Senses:
     if sys.platform != "darwin":
         return admission.LINUX
     if not requirement:
-        raise UsageError("an agent's signature has to be pinned", hint="sudo pommel kvm install does that")
+        raise UsageError(
+            "the signature of the agent must be set with --requirement",
+            hint="to set it automatically: sudo pommel kvm install",
+        )
     return admission.macos(requirement)
 
 
@@ -279,20 +280,18 @@ def _keep_more(places: Places, server: Any) -> None:
 def renew(places: Places) -> Serving:
     """Make the link to a daemon's page anew; the old one lets nobody in, and who looks on is cut off.
 
-    Raises:
-        NotPermitted: only root may know the link.
-        StateError: no daemon with a page runs.
-        MachineError: it did not answer.
+    Raises: NotPermitted: only root can see the link. StateError: no daemon with a page runs. MachineError: it did
+    not answer.
     """
     from pommel.app.console_renewal import ask_for_new
 
     if Path(places.record).exists() and not os.access(places.record, os.R_OK):
-        raise NotPermitted("only root may know the link", hint="sudo pommel kvm new-token")
+        raise NotPermitted("only root can see the link", hint="sudo pommel kvm new-token")
     kept = read_record(places)
     url, shown = kept.get("url"), str(kept.get("tls_fingerprint", ""))
     if not url or locks.holder(Path(places.lock)) is None:
         raise StateError("no daemon with a page runs here", hint="pommel kvm status")
-    again = "start it again: it keeps its links, and then this once more"
+    again = "start the daemon again (it keeps its links), then run this command again"
     ask_for_new(str(url), "the daemon", hint=again, fingerprint=shown)
     kept = read_record(places)
     told = {key: str(kept.get(key, "")) for key in ("url", "ws", "socket", "tls_fingerprint")}

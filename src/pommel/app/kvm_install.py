@@ -81,14 +81,16 @@ def install(wanted: Wanted, *, report: Report = ignore) -> tuple[Step, ...]:
     places, steps = places_of(wanted.service_id), install_plan(wanted)
     if places.system == "linux" and not systemd_runs():
         raise StateError(
-            "there is no systemd here that could start an agent in a session",
+            "there is no systemd here, which is needed to start an agent in a session",
             hint="by hand: sudo pommel kvm daemon --uid UID, and in the session: pommel kvm agent",
         )
     check_libraries(places)
     for word in _program(wanted)[:1]:
         _check_reachable(Path(word), report)
     for name in proxies.for_everybodys_eyes(os.environ)[1]:
-        warn(report, f"{name} has a password, and everybody can read a unit of the system: it is not in there")
+        warn(
+            report, f"{name} contains a password, and every user can read a system unit, so it was left out of the unit"
+        )
     _carry_out(steps, report)
     return steps
 
@@ -242,7 +244,7 @@ def pinned_requirement() -> str:
     found = designated_requirement(told.output)
     if not found:
         raise StateError(
-            f"{sys.executable} has no signature that an agent could be known by",
+            f"{sys.executable} has no code signature by which the daemon could recognise an agent",
             hint=f"codesign --force --sign - {os.path.realpath(sys.executable)}",
         )
     return found
@@ -260,12 +262,12 @@ def _check_reachable(program: Path, report: Report) -> None:
         found = place.stat()
         if not found.st_mode & (stat.S_IXOTH if stat.S_ISDIR(found.st_mode) else stat.S_IROTH):
             raise StateError(
-                f"the users' agents cannot run Pommel where it is: {place} is closed to them",
+                f"the users' agents cannot run Pommel where it is: {place} is not readable for them",
                 hint="install it where all can read it, such as /opt/pommel",
             )
     owners = {place.stat().st_uid for place in (whole, Path(__file__))} - {0}
     for uid in owners:
-        warn(report, f"{_name_of(uid) or uid} can change this Pommel, and so what the system's daemon does")
+        warn(report, f"{_name_of(uid) or uid} can change this Pommel, and so can change what the system's daemon does")
 
 
 def _carry_out(steps: Iterable[Step], report: Report) -> None:
@@ -288,7 +290,7 @@ def _remove_directory(path: Path, report: Report) -> None:
         pass
     except OSError:
         names = ", ".join(sorted(entry.name for entry in path.iterdir()))
-        warn(report, f"{path} stays: there is something in it that is not ours: {names}")
+        warn(report, f"{path} was not removed: it contains files that are not Pommel's: {names}")
 
 
 def _run(command: Command, report: Report) -> None:
@@ -302,7 +304,7 @@ def _run(command: Command, report: Report) -> None:
                 return
             if attempt + 1 == command.tries:
                 raise
-            note(report, f"{failure.message}; once more")
+            note(report, f"{failure.message}; trying again")
             time.sleep(_TRY_AGAIN_S)
         else:
             return

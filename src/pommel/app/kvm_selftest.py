@@ -99,7 +99,7 @@ def _libraries() -> str:
 def _session() -> str:
     found = active_session()
     if found is None:
-        raise NotTried("nobody is logged in at the screen", hint="log in there, and try again")
+        raise NotTried("no user is logged in at the screen", hint="log in at the screen, and try again")
     return f"{found} has the screen"
 
 
@@ -125,7 +125,7 @@ def _launcher() -> str:
 @contextlib.contextmanager
 def _systemd_job(queue: Path, mark: Path) -> Iterator[None]:
     if shutil.which("systemd-run") is None or not _answers(["systemctl", "--user", "is-system-running"]):
-        raise NotTried("no systemd serves this user here", hint="log in to a session of your own, and try again there")
+        raise NotTried("there is no systemd for this user here", hint="log in to your own session, and try again there")
     unit = f"{_JOB}-{os.getpid()}"
     run(
         [
@@ -147,7 +147,7 @@ def _launchd_job(queue: Path, mark: Path, folder: Path) -> Iterator[None]:
     plist = folder / f"{label}.plist"
     plist.write_bytes(plistlib.dumps(job))
     if not _answers(["launchctl", "print", domain]):
-        raise NotTried("nobody is logged in to a desktop as this user", hint="log in at the screen, and try again")
+        raise NotTried("this user is not logged in to a desktop", hint="log in at the screen, and try again")
     run(["launchctl", "bootstrap", domain, str(plist)], timeout_s=_COMMAND_S)
     try:
         yield
@@ -199,7 +199,7 @@ async def _screen() -> str:
             raise StateError("the screen has no pixels")
         await connection.sink.perform(PressKey(shift, extended=False, down=False))
         lit = bool(update.frame.pixels[..., :3].any())
-        return f"{size.width}×{size.height} in {seconds * 1000:.0f} ms{'' if lit else ', all black'}; hands are taken"
+        return f"{size.width}×{size.height} in {seconds * 1000:.0f} ms{'' if lit else ', all black'}; input is accepted"
 
 
 @contextlib.asynccontextmanager

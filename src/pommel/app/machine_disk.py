@@ -30,7 +30,7 @@ from pommel.progress import Report
 from pommel.settings import format_size
 
 _CONFIG_MAX = 1 << 20  # bytes of a -readconfig file
-_NO_COPY = 'set upstream_drives = "upstream" to use it where it lies, or "none" to leave it out'
+_NO_COPY = 'set upstream_drives = "upstream" to use it in place, or "none" to leave it out'
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def copies(spec: MachineSpec, paths: MachinePaths, files: UpstreamFiles, facts: 
     for each in found:
         seen = facts.get(each.file)
         if seen is not None and seen.kind in ("device", "network") and not _is_copied(paths, each):
-            what = "a disk of this host" if seen.kind == "device" else "no file of this host"
+            what = "a disk of this host" if seen.kind == "device" else "not a file of this host"
             raise StateError(
                 f"the boot script's drive {each.text} is {each.file}, {what}, which is not copied", hint=_NO_COPY
             )
@@ -136,7 +136,7 @@ def copy_missing(paths: MachinePaths, wanted: Sequence[Named], *, encrypted: boo
         if not each.file or not Path(each.file).exists():
             hint = 'put it there, or set upstream_drives = "none" to leave it out'
             raise StateError(
-                f"the boot script's drive {each.text} is {each.file or 'empty'}, which is not there", hint=hint
+                f"the boot script's drive {each.text} is {each.file or 'empty'}, which does not exist", hint=hint
             )
         target = own_disks.data_path(paths, each.key)
         copy_whole(Path(each.file), target, form=each.format, encrypted=encrypted, report=report)
@@ -175,10 +175,10 @@ def _target(workspace: Workspace, spec: MachineSpec, wanted: WantedDisk, files: 
     if wanted.kind != "upstream":
         return None
     if not files.disk:
-        raise StateError('disk_file is "upstream", and the boot script has no disk for the machine')
+        raise StateError('disk_file is "upstream", but the boot script has no disk for the machine')
     if not files.disk.startswith("/"):
         raise StateError(
-            f'disk_file is "upstream", and the boot script\'s disk is {files.disk}, which is no file of this host',
+            f'disk_file is "upstream", and the boot script\'s disk is {files.disk}, which is not a file of this host',
             hint='mount it or map it to a device, and set disk_file to its path; or set disk_file = "own"',
         )
     return Path(files.disk)
@@ -195,15 +195,15 @@ def _of_made(paths: MachinePaths, kept: MachineRecord, wanted: WantedDisk, targe
     if other:
         said = target or "a new one"
         raise StateError(
-            f"{paths.name} was made with the disk {there}, and disk_file now says {said}",
-            hint="take disk_file out of pommel.toml, or give the other disk a machine of its own: pommel adopt",
+            f"{paths.name} was created with the disk {there}, but disk_file now says {said}",
+            hint="remove disk_file from pommel.toml, or create a new machine from the other disk: pommel adopt",
         )
     if linked and not there.exists():
         raise StateError(
-            f"{paths.name} uses the disk {there} where it lies, and it is not there",
-            hint=f"plug it in or put it back; or let the machine go: pommel delete {paths.name}",
+            f"{paths.name} uses the disk {there} in place, but it does not exist",
+            hint=f"connect the drive or put the file back; or delete the machine: pommel delete {paths.name}",
         )
-    reason = f"the disk {there}, used where it lies" if linked else ""
+    reason = f"the disk {there}, used in place" if linked else ""
     # Through the link, a backing file's relative name would start from the wrong folder.
     return DiskPlan(
         str(there if linked else paths.disk), kept.disk_format or "qcow2", reason, there if linked else None
@@ -214,14 +214,16 @@ def _in_place(target: Path, wanted: WantedDisk, files: UpstreamFiles, facts: Map
     is_upstreams = str(target) == files.disk
     seen = facts.get(str(target)) or facts_of(str(target), files.disk_format if is_upstreams else None)
     if seen.kind == "missing" or not target.exists():
-        raise StateError(f"disk_file is {target}, and there is no such disk", hint='disk_file = "own" makes a new one')
+        raise StateError(
+            f"disk_file is {target}, but there is no such disk", hint='to create a new disk: disk_file = "own"'
+        )
     if not os.access(target, os.R_OK | os.W_OK):
         raise StateError(
-            f"disk_file is {target}, which you may not write to",
+            f"disk_file is {target}, but you have no permission to write to it",
             hint=f"sudo chown {os.geteuid()} {shlex.quote(str(target))}" if target.is_file() else "join the group disk",
         )
     word = "upstream" if wanted.kind == "upstream" else wanted.path
-    reason = f'asked for: disk_file = "{word}"; the disk {target}, used where it lies'
+    reason = f'asked for: disk_file = "{word}"; the disk {target}, used in place'
     return DiskPlan(str(target), seen.format or "raw", reason, target, seen.apple)
 
 
@@ -234,13 +236,13 @@ def _used(name: str, path: str, seen: DiskFacts) -> StateError | None:
     if seen.kind == "device":
         what = "a disk of this host"
     elif seen.kind == "network":
-        what = "no file of this host"
+        what = "not a file of this host"
     elif seen.problem:
         what = seen.problem
-    ways = ['disk_file = "own" gives the machine an empty one']
+    ways = ['disk_file = "own" gives the machine an empty disk']
     if seen.kind != "network":
-        ways = [f"pommel adopt {path} --name {name}", 'disk_file = "upstream" uses it where it lies', *ways]
+        ways = [f"pommel adopt {path} --name {name}", 'disk_file = "upstream" uses it in place', *ways]
     return StateError(
-        f"the boot script's disk is {path} ({size}{what}), and {name} would get an empty one in its place",
-        hint=f"say which: {'; or '.join(ways)}",
+        f"the boot script's disk is {path} ({size}{what}), but {name} would get an empty disk instead",
+        hint=f"choose one: {'; or '.join(ways)}",
     )

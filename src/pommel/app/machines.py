@@ -46,7 +46,7 @@ class Status:
     @property
     def ssh(self) -> str:
         """The way in by SSH, in a few words."""
-        return f"ssh on port {self.ssh_port}" if self.ssh_port else f"ssh by its own address: pommel ip {self.name}"
+        return f"ssh on port {self.ssh_port}" if self.ssh_port else f"ssh at its own address: pommel ip {self.name}"
 
     def as_dict(self) -> dict[str, Any]:
         """The status as one JSON object."""
@@ -69,7 +69,7 @@ def status(name: str, *, workspace: Workspace | None = None, ask: bool = True) -
 def _describe(name: str, workspace: Workspace, seen: state.Observed) -> Status:
     paths = workspace.paths(name)
     if (target := folder.lost(paths.directory)) is not None:
-        return Status(name, "absent", detail=f"its folder is a link to {target}, which is not there")
+        return Status(name, "absent", detail=f"its folder is a link to {target}, which does not exist")
     spec = workspace.spec(name)
     if not paths.record.exists():
         return Status(name, "absent")
@@ -173,7 +173,7 @@ def delete(name: str, *, workspace: Workspace | None = None) -> None:
     folder.refuse_lost(name, paths.directory)
     if not paths.directory.exists():
         if name not in workspace.names():
-            raise UsageError(f"there is no machine called {name!r}", hint="pommel list shows them")
+            raise UsageError(f"there is no machine called {name!r}", hint="to list all machines: pommel list")
         raise StateError(f"{name} does not exist")
     with serialised(paths):  # nothing is put right in what is to go
         must_allow(paths, DELETED)

@@ -124,13 +124,13 @@ def refuse(workspace: Workspace, spec: MachineSpec, disks: Disks | None = None) 
     encryption.refuse_new(workspace, spec, planned.target)
     if planned.target is None and spec.macos is not None and spec.disk_bytes < MACOS_DISK_MIN:
         raise ConfigError(
-            f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS on",
-            hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; what is not used takes no space',
+            f"a disk of {format_size(spec.disk_bytes)} is too small to install macOS",
+            hint=f'set disk = "{MACOS_DISK_MIN // GIB}G" or more; unused space takes no space on the host',
         )
     needs_installer = planned.target is None and spec.macos is None and spec.upstream != TRIAL
     if needs_installer and not (disks and disks.installer):
         raise StateError(
-            f"{spec.name} boots from {workspace.upstream_folder(spec)}, and nothing says which macOS goes on it",
+            f"{spec.name} boots from {workspace.upstream_folder(spec)}, and no setting says which macOS to install",
             hint=f'set macos = "sonoma" in [machine.{spec.name}], or put a BaseSystem.img into that folder',
         )
     return disks
@@ -173,8 +173,8 @@ def _check_room(workspace: Workspace, report: Report) -> None:
     if (free := disk.free_bytes(workspace.home.machines)) < MACOS_TAKES:
         warn(
             report,
-            f"{workspace.home.machines} has {format_size(free)} free, and an installed macOS takes "
-            f"{format_size(MACOS_TAKES)}; when it is full, the machine pauses",
+            f"{workspace.home.machines} has {format_size(free)} free, but an installed macOS needs "
+            f"{format_size(MACOS_TAKES)}; when the disk is full, the machine pauses",
         )
 
 

@@ -93,7 +93,7 @@ def give(name: str, size_bytes: int, *, workspace: Workspace | None = None, repo
     seen = _seen(paths, qmp.run(work()), asked=True)
     has = format_size(seen.guest_bytes or 0)
     report(Progress("memory", f"{name} has {has}", finished=True))
-    note_event(paths, "memory", f"{format_size(size_bytes)} were asked for; its guest has {has}")
+    note_event(paths, "memory", f"{format_size(size_bytes)} were requested; its guest has {has}")
     return seen
 
 
@@ -103,12 +103,12 @@ def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Level
         return
     paths = workspace.paths(spec.name)
     if not paths.record.exists() or state.observe(paths, ask_s=1.0).state is not State.RUNNING:
-        yield "balloon", "ok", "asked for; how its guest takes it is seen while it runs", None
+        yield "balloon", "ok", "set; whether its guest supports it can be seen while it runs", None
         return
     seen = look(spec.name, workspace=workspace)
     text, mend = spell(seen), f"pommel restart {spec.name}"
     if seen.balloon == "silent":
-        mend = "in a Linux guest: sudo modprobe virtio_balloon; macOS 11 and later are said to have a driver"
+        mend = "in a Linux guest: sudo modprobe virtio_balloon; macOS 11 and later should have a driver"
     yield "balloon", "ok" if seen.balloon == "works" else "warn", text, mend
 
 
@@ -117,11 +117,13 @@ def spell(seen: Memory) -> str:
     size = format_size(seen.size_bytes)
     holds = f"{format_size(seen.memory_bytes)} of this host's" if seen.memory_bytes else "not known"
     if seen.guest_bytes is None:
-        return f"{size}, no balloon; QEMU holds {holds}"
+        return f"{size}, no balloon; QEMU uses {holds}"
     may = f"its guest may use {format_size(seen.guest_bytes)} of {size}"
-    free = f", and says that {format_size(seen.unused_bytes)} are free" if seen.unused_bytes is not None else ""
-    silent = "; it tells nothing by its balloon, and may have no driver for it" if seen.balloon == "silent" else ""
-    return f"{may}{free}{silent}; QEMU holds {holds}"
+    free = f", and reports that {format_size(seen.unused_bytes)} are free" if seen.unused_bytes is not None else ""
+    silent = (
+        ("; it reports nothing through its balloon, and may have no balloon driver") if seen.balloon == "silent" else ""
+    )
+    return f"{may}{free}{silent}; QEMU uses {holds}"
 
 
 def spell_known(told: dict[str, Any]) -> str:
@@ -141,14 +143,14 @@ def _seen(paths: MachinePaths, found: ballooning.Balloon, *, asked: bool) -> Mem
 def _may_have(name: str, now: ballooning.Balloon, size_bytes: int) -> None:
     if now.guest_bytes is None:
         raise StateError(
-            f"{name} has no balloon, by which its guest could give memory back",
+            f"{name} has no balloon device, which its guest needs to free memory",
             hint=f"write balloon = true into [machine.{name}] of pommel.toml, then: pommel restart {name}",
         )
     if not LEAST_BYTES <= size_bytes <= now.size_bytes:
         size = format_size(now.size_bytes)
         raise UsageError(
-            f"{name} can have {format_size(LEAST_BYTES)} to {size}, and not {format_size(size_bytes)}",
-            hint=f"for more: memory in [machine.{name}] of pommel.toml, and a restart",
+            f"{name} can have {format_size(LEAST_BYTES)} to {size}, not {format_size(size_bytes)}",
+            hint=f"for more, set memory in [machine.{name}] of pommel.toml, and restart the machine",
         )
 
 
@@ -157,4 +159,4 @@ def _must_run(paths: MachinePaths, *, held: bool) -> None:
     if not seen.alive:
         raise StateError(f"{paths.name} is not running", hint=f"pommel start {paths.name}")
     if seen.state is State.PAUSED and not held:
-        raise StateError(f"{paths.name} is held, and can give nothing", hint=f"pommel resume {paths.name}")
+        raise StateError(f"{paths.name} is paused, and cannot free memory", hint=f"pommel resume {paths.name}")

@@ -130,7 +130,7 @@ def _told(paths: MachinePaths, now: MeshStatus | None, keeper: int | None) -> Me
         return known
     if keeper is not None:  # it looks once a second, and has not yet
         return replace(known, standing="connecting", mesh_pid=keeper)
-    return replace(known, why="nothing keeps it online", hint="pommel mesh run")
+    return replace(known, why="no process keeps it online", hint="pommel mesh run")
 
 
 def refuse_second(workspace: Workspace) -> None:
@@ -140,8 +140,8 @@ def refuse_second(workspace: Workspace) -> None:
         BusyError: a process does; the message has its pid.
     """
     if (pid := locks.holder(workspace.home.mesh.lock)) is not None:
-        hint = "pommel mesh status says how the machines stand"
-        raise BusyError(f"the machines of this home are kept online already ({locks.whom(pid)})", hint=hint)
+        hint = "to see the state of the machines: pommel mesh status"
+        raise BusyError(f"the machines of this home are already kept online ({locks.whom(pid)})", hint=hint)
 
 
 def keep_online(workspace: Workspace) -> None:

@@ -84,7 +84,9 @@ class MachineDevice:
             raise
         except Exception:
             log.exception("showing the screen of %s failed", self._name)
-            raise MachineError(f"showing the screen failed; {self._workspace.home.mesh.log} says why") from None
+            raise MachineError(
+                f"showing the screen failed; for the reason, see {self._workspace.home.mesh.log}"
+            ) from None
 
     async def power(self, action: Power) -> None:
         """See Device. What has begun goes on when the connection is lost: a machine that stops loses it."""

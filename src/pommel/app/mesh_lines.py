@@ -17,10 +17,10 @@ from pommel.tasks import start_task
 
 HELP = """\
 help        this
-status      how the machine is
-screenshot  save its screen as a PNG on the host, over the last one
+status      show the state of the machine
+screenshot  save its screen as a PNG on the host, and replace the last one
 start       start it
-stop        power it down"""
+stop        shut it down"""
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,10 @@ class Lines:
             case ["screenshot"]:
                 return await asyncio.to_thread(self._screenshot)
             case ["start"]:
-                return await self._begin("is running already", "starts", running=True)
+                return await self._begin("is already running", "starts", running=True)
             case ["stop"]:
                 return await self._begin("is not running", "powers down", running=False)
-        raise UsageError(f"there is no command {words[0]!r} here", hint="help lists them")
+        raise UsageError(f"there is no command {words[0]!r} here", hint="to list the commands: help")
 
     def _status(self) -> str:
         seen = machines.status(self._name, workspace=self._workspace)
@@ -74,7 +74,7 @@ class Lines:
         if (await asyncio.to_thread(state.observe, self._paths)).alive == running:
             return f"{self._name} {already}"
         if self._at_work is not None and not self._at_work.done():
-            return f"{self._name} is being started or stopped already"
+            return f"{self._name} is already being started or stopped"
         work: Callable[..., object] = power.start if running else power.stop
         # It goes on when the connection is gone: a machine that stops takes it along.
         self._at_work = start_task(self._do(work))

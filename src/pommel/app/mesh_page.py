@@ -44,7 +44,7 @@ class ConsolePage:
         """
         said = {"title": notice.title, "text": notice.text, "must_close": notice.must_close}
         if not (await self._say("POST", "notice", _PATIENCE_S, said)).get("pages"):
-            raise StateError(f"nobody has the console page of {self._paths.name} open")
+            raise StateError(f"the console page of {self._paths.name} is not open anywhere")
 
     def show_bar(self, text: str | None) -> None:
         """Have a bar over the screen say this from now on, or nothing any more."""

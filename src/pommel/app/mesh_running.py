@@ -114,7 +114,7 @@ class _Running:
             now = time.monotonic()
             busy_at = now if self._kept else busy_at
             if linger_s is not None and not self._kept and now - busy_at >= linger_s:
-                return "no machine runs that has joined a server"
+                return "none of the machines that joined a server is running"
             await asyncio.sleep(_LOOK_S)
 
     async def _others(self, wanted: dict[str, int]) -> list[str]:
@@ -159,7 +159,9 @@ class _Running:
                 self._stand(kept, standing=FAILED, why=failure.message, hint=failure.hint)
             except Exception as bug:
                 log.exception("keeping %s online failed", name)
-                self._stand(kept, standing=FAILED, why=f"a fault of Pommel: {bug!r}", hint=f"see {self._home.mesh.log}")
+                self._stand(
+                    kept, standing=FAILED, why=f"an error in Pommel: {bug!r}", hint=f"see {self._home.mesh.log}"
+                )
             await asyncio.sleep(_AGAIN_S)
 
     async def _stay(self, name: str, kept: _Kept, http: aiohttp.ClientSession) -> None:
@@ -187,7 +189,7 @@ class _Running:
         if name in self._backoffs:
             pause_s = self._backoffs[name].pause_s(asyncio.get_running_loop().time(), 0.0)
             if pause_s > _LOOK_S:
-                why = f"it went and came often: its server lets it in again in {pause_s:.0f} s"
+                why = f"it connected too often: its server accepts it again in {pause_s:.0f} s"
                 self._stand(kept, standing=Phase.WAITING.value, why=why)
             await asyncio.sleep(pause_s)
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pommel.console.clipboard import ConsoleClipboard
 
 HELP = """\
-help    this
-status  who looks on"""
+help    show this help
+status  show the viewers"""
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +90,12 @@ class SessionDevice:
             raise
         except Exception:
             log.exception("showing %s failed", self._session.name)
-            raise PommelError("showing the screen failed; its process says why") from None
+            raise PommelError("showing the screen failed; for the reason, see the log of its process") from None
 
     async def power(self, action: Power) -> None:
         """See Device. It is a session's screen alone that is shown here."""
         del action
-        raise StateError(f"{self._session.name} is a session that is shown: its computer's power is not in our hands")
+        raise StateError(f"{self._session.name} is a login session: Pommel cannot control the power of its computer")
 
     async def wake(self, macs: Sequence[str]) -> None:
         """See Device. Nothing here can be started."""
@@ -111,7 +111,7 @@ class SessionDevice:
         audience = self._session.audience
         said = {"title": notice.title, "text": notice.text, "must_close": notice.must_close}
         if audience is None or not await audience.notify(**said):  # type: ignore[arg-type]
-            raise StateError(f"nobody has the page of {self._session.name} open")
+            raise StateError(f"the page of {self._session.name} is not open anywhere")
 
     def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
         """See Device."""
@@ -135,8 +135,8 @@ class SessionDevice:
                 return HELP
             case ["status"]:
                 names = ", ".join(person.name for person in self._people)
-                return f"{self._session.name}: {names or 'nobody'} looking"
-        raise UsageError(f"there is no command {line.split()[0]!r} here", hint="help lists them")
+                return f"{self._session.name}: {names or 'no one'} viewing"
+        raise UsageError(f"there is no command {line.split()[0]!r} here", hint="to list the commands: help")
 
     async def run(self) -> None:
         """Keep the bar of the page as it is to be, until cancelled."""
@@ -148,7 +148,7 @@ class SessionDevice:
 
     def _clipboard(self) -> ConsoleClipboard:
         if self._session.clipboard is None:
-            raise StateError(f"{self._session.name} has no clipboard that can be had here")
+            raise StateError(f"{self._session.name} has no clipboard that can be reached here")
         return self._session.clipboard
 
 

@@ -32,7 +32,7 @@ def read_ticket(where: str) -> Ticket:
         from pommel.mesh.msh import parse_msh
     except ModuleNotFoundError:  # as `guest install` brings it into a guest
         raise MissingProgram(
-            "this Pommel has not all that a MeshCentral server takes", hint="install Pommel itself here"
+            "this Pommel lacks a part that MeshCentral needs", hint="install the full Pommel on this system"
         ) from None
     data = asyncio.run(fetch_msh(where)) if "://" in where else _file(where)
     msh = parse_msh(data)
@@ -42,5 +42,5 @@ def read_ticket(where: str) -> Ticket:
 def _file(where: str) -> bytes:
     from pommel.mesh.msh import MOST_BYTES
 
-    hint = "name the .msh file that the server's page gives: My Devices, the device group, Add Agent"
+    hint = "give the .msh file, which you can download from the server's page: My Devices, the device group, Add Agent"
     return texts.read_bytes(account.expand(where), error=UsageError, hint=hint, most=MOST_BYTES, pipes=True)

@@ -65,7 +65,7 @@ def refuse(
         what = f"port {forward.port}, which the boot script forwards to the guest,"
         if forward in asked:
             what = f"forward {forward}: port {forward.port}"
-        refuse_busy(forward, what, holder, asked.get(forward, "change the forward in the boot script, or a patch"))
+        refuse_busy(forward, what, holder, asked.get(forward, "change the forward in the boot script, or with a patch"))
 
 
 def refuse_busy(forward: Forward, what: str, holder: Callable[[Forward], str | None], instead: str) -> None:
@@ -78,11 +78,11 @@ def refuse_busy(forward: Forward, what: str, holder: Callable[[Forward], str | N
     if ports.is_free(forward.port, forward.host, forward.protocol):
         return
     if (machine := holder(forward)) is not None:
-        text, hint = f"{what} is the machine {machine}'s, which runs", f"pommel stop {machine}"
+        text, hint = f"{what} is the machine {machine}'s, which is running", f"pommel stop {machine}"
     else:
         there = listeners.on_port(forward.port, forward.protocol)
         text = f"{what} is in use on this host" + (f" by {there}" if there else "")
-        hint = f"ss -l{forward.protocol[0]}np 'sport = :{forward.port}' shows by whom"
+        hint = f"ss -l{forward.protocol[0]}np 'sport = :{forward.port}' shows which program uses it"
     raise MachineError(text, hint=f"{hint}; or {instead}")
 
 
@@ -100,7 +100,7 @@ def _bridge(name: str, root: Path) -> Iterator[tuple[str, str]]:
         )
         return
     if os.geteuid() != 0 and not _privileged(helper):
-        yield f"{helper} may not join a bridge", f"sudo chmod u+s {helper}"
+        yield f"{helper} has no permission to join a bridge", f"sudo chmod u+s {helper}"
     config = next((root / place for place in _CONFIGS if (root / place).exists()), root / _CONFIGS[0])
     if not _allows(config, name):
         yield f"{config} does not allow the bridge {name}", f"echo 'allow {name}' | sudo tee -a {config}"
@@ -127,7 +127,7 @@ def _tap(name: str, root: Path) -> Iterator[tuple[str, str]]:
     make = f"sudo ip tuntap add dev {name or 'tap0'} mode tap user $USER"
     if not name:
         if os.geteuid() != 0:
-            yield "a tap device without a name takes root", make
+            yield "a tap device without a name needs root", make
         return
     owner = root / "sys/class/net" / name / "owner"
     if not (root / "sys/class/net" / name).exists():
@@ -137,7 +137,7 @@ def _tap(name: str, root: Path) -> Iterator[tuple[str, str]]:
     try:
         whose = int(owner.read_text())
     except (OSError, ValueError):
-        yield f"{name} is no tap device", make
+        yield f"{name} is not a tap device", make
         return
     if os.geteuid() != 0 and whose != os.geteuid():
         yield f"the tap device {name} belongs to another user (uid {whose})", f"sudo ip link delete {name} && {make}"

@@ -32,7 +32,7 @@ def pack(
     """
     workspace = workspace or Workspace.current()
     if target.exists() and not force:
-        raise StateError(f"{target} exists already", hint="--force replaces it")
+        raise StateError(f"{target} already exists", hint="to replace it, pass --force")
     root = efi  # of a folder that is named, nothing outside it was offered
     if efi is None or config is None:
         upstream = workspace.upstream_folder(workspace.spec(name or workspace.default_name()))
@@ -41,6 +41,6 @@ def pack(
     for path in (efi, config):
         if not path.exists():
             raise StateError(
-                f"there is no {path}", hint="pommel bootstrap --no-setup, or name it with --efi and --config"
+                f"there is no {path}", hint="pommel bootstrap --no-setup, or give the files with --efi and --config"
             )
     return build(efi, config, target.absolute(), root=root, options=Options(**(options or {})), report=report)

@@ -122,8 +122,8 @@ def _words(found: Captured, folder: Path, checkout: Path) -> tuple[str, ...]:
 
 def _unreadable(spec: MachineSpec, why: str) -> str:
     return (
-        f"{spec.boot_script} of the upstream without your patches and files gives no command line, "
-        f"so every word counts as yours and nothing is chosen in its place: {why}"
+        f"{spec.boot_script} of the upstream gives no command line without your patches and files, so Pommel treats "
+        f"every argument as yours and changes none of them: {why}"
     )
 
 
@@ -133,7 +133,7 @@ def _edited(workspace: Workspace, spec: MachineSpec, checkout: Path) -> str:
         seen = upstream.status(checkout, workspace.pin(workspace.file_of(spec.name)))
         if seen.modified or seen.missing:
             named = spec.boot_script if spec.boot_script in seen.modified else [*seen.modified, *seen.missing][0]
-            return f"{named} as edited in the checkout"
+            return f"{named} edited in the checkout"
     return _EDITED
 
 

@@ -48,7 +48,9 @@ def must_start(spec: MachineSpec) -> None:
     for text in spec.vfio:
         address = text.partition(",")[0]
         if address not in host.devices:
-            raise StateError(f"vfio names {address}, and this host has no such PCI device", hint="lspci lists them")
+            raise StateError(
+                f"vfio names {address}, but this host has no such PCI device", hint="to list the devices: lspci"
+            )
         for finding in passthrough.card(host, host.devices[address]).findings:
             _refuse(spec, address, finding)
 
@@ -56,7 +58,7 @@ def must_start(spec: MachineSpec) -> None:
 def _refuse(spec: MachineSpec, what: str, finding: Finding) -> None:
     if finding.level == "fail":
         hint = finding.fix or f"pommel doctor {spec.name} --passthrough"
-        raise StateError(f"{what} cannot be given to {spec.name}: {finding.name}: {finding.text}", hint=hint)
+        raise StateError(f"{what} cannot be attached to {spec.name}: {finding.name}: {finding.text}", hint=hint)
 
 
 def _further(host: Host, wanted: list[str]) -> Iterator[Card]:

@@ -56,8 +56,8 @@ def start(
         sleeping = sleeps(paths)
         if sleeping and (installed or choice != _USUAL):
             raise StateError(
-                f"{name} sleeps, and would wake up as it was: the choices for this start would be lost",
-                hint=f"pommel start {name}, or pommel wake {name} --forget and start it anew",
+                f"{name} sleeps and would wake in its saved state, so the options of this command would have no effect",
+                hint=f"pommel start {name}, or pommel wake {name} --forget and start it again",
             )
         if installed:
             record.save(paths.record, replace(record.load(paths.record), installed=True))
@@ -341,7 +341,7 @@ def _run_qemu(
         except MachineError:
             if not tries_left or ports.is_free(port):
                 raise
-            note(report, f"port {port} was taken by somebody else as {paths.name} started: once more")
+            note(report, f"port {port} was taken by another program while {paths.name} started; trying again")
             continue
         break
     return planned, port
@@ -352,7 +352,7 @@ def _tell(planned: Planned, report: Report) -> None:
     for line in planned.warnings:
         warn(report, line)
     if planned.accel.hint:
-        note(report, f"for KVM, which is far quicker: {planned.accel.hint}")
+        note(report, f"to use KVM, which is much faster: {planned.accel.hint}")
 
 
 def _recover(paths: MachinePaths, report: Report) -> None:

@@ -133,8 +133,8 @@ def address(workspace: Workspace, name: str, *, root: Path = Path("/")) -> Addre
         return Address(LOOPBACK, made.ssh_port, "a forward on this host")
     if not network.macs:
         raise StateError(
-            f"{name} has no network, so there is no way into it",
-            hint=f'set network = "user" in [machine.{name}], and start it anew',
+            f"{name} has no network, so it cannot be reached",
+            hint=f'set network = "user" in [machine.{name}], and restart it',
         )
     return _found(name, network.macs, root)
 
@@ -152,7 +152,8 @@ def _found(name: str, macs: Sequence[str], root: Path) -> Address:
         for found, where in neighbours.addresses(mac, root=root):
             return Address(found, _SSH, f"{mac} in {where}")
     raise AddressError(
-        f"{name} has a network without a forward, and the host knows no address of its card ({', '.join(macs)}) yet",
+        f"{name} has a network without a forward, and the host does not know the address of its network card "
+        f"({', '.join(macs)}) yet",
         hint='wait until its guest is up, or set ssh_host = "ADDRESS"',
     )
 

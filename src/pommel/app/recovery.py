@@ -70,7 +70,10 @@ def here(version: str, *, workspace: Workspace | None = None) -> Stored:
     wanted = catalog.find(version)
     image = store_of(workspace).find(wanted)
     if image is None:
-        raise StateError(f"no image of macOS {wanted.title} is here", hint=f"pommel recovery fetch {wanted.name}")
+        raise StateError(
+            f"the recovery image of macOS {wanted.title} is not downloaded yet",
+            hint=f"pommel recovery fetch {wanted.name}",
+        )
     return image
 
 
@@ -87,7 +90,7 @@ def step(workspace: Workspace, macos: str, *, made: bool) -> tuple[str, str, boo
     """What getting the image would be: what, why, and whether it is still to do."""
     version = catalog.find(macos)
     here = store_of(workspace).find(version)
-    what = f"fetch the recovery image of macOS {version.title} from Apple"
+    what = f"download the recovery image of macOS {version.title} from Apple"
     return what, f"here: macOS {here.version}" if here else "about 0.8 GB, verified; 3 GB unpacked", not (here or made)
 
 
@@ -103,7 +106,7 @@ def verify(
     workspace = workspace or Workspace.current()
     beside = chunklist or file.with_suffix(".chunklist")
     if not beside.is_file():
-        raise UsageError(f"there is no chunklist at {beside}", hint="name it with --chunklist FILE")
+        raise UsageError(f"there is no chunklist at {beside}", hint="pass it with --chunklist FILE")
     key = {"key": workspace.origin.key} if workspace.origin else {}
     signed: Chunklist = read_chunklist(beside, **key)
     verify_file(file, signed, report)

@@ -82,7 +82,9 @@ def farewell(paths: MachinePaths) -> str:
     """
     seen, name = state.observe(paths), paths.name
     if seen.state == "crashed":
-        raise MachineError(f"{name} has crashed: {seen.detail}", hint=f"pommel log {name}; again: pommel up {name}")
+        raise MachineError(
+            f"{name} has crashed: {seen.detail}", hint=f"pommel log {name}; to start it again: pommel up {name}"
+        )
     return f"{name} has stopped"
 
 

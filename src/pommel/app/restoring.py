@@ -82,7 +82,7 @@ def found(target: Path, name: str | None = None, *, workspace: Workspace) -> lis
         there = ", ".join(each.path.name for each in backup_store.all_held(folder))
         what = f"no backup of {name}" if name else "no backup"
         raise StateError(
-            f"there is {what} in {folder}", hint=f"there are: {there}" if there else "pommel backup NAME makes one"
+            f"there is {what} in {folder}", hint=f"there are: {there}" if there else "to make one: pommel backup NAME"
         )
     return held
 
@@ -106,7 +106,7 @@ def choose(
     """
     held = found(target, name, workspace=workspace)
     if len(held) > 1:
-        raise UsageError("which machine?", hint=f"name one of {', '.join(each.path.name for each in held)}")
+        raise UsageError("which machine?", hint=f"give the name of one: {', '.join(each.path.name for each in held)}")
     point = _at(held[0], at)
     called = check_name(new or name or point.machine)
     paths = workspace.paths(called)
@@ -138,7 +138,7 @@ def restore(chosen: Chosen, *, workspace: Workspace, report: Report = ignore) ->
     workspace.mark()
     with serialised(paths), _reading(chosen.held.path):
         if paths.directory.exists() and not chosen.over:
-            raise StateError(f"there is a machine called {chosen.name} by now", hint="choose another name: --as NEW")
+            raise StateError(f"there is a machine called {chosen.name} now", hint="choose another name: --as NEW")
         with _replacing(paths, report) if chosen.over else contextlib.nullcontext():
             sweep_aside(paths.directory)
             leftovers.sweep_unfinished(paths.directory.parent)
@@ -161,7 +161,7 @@ def _replacing(paths: MachinePaths, report: Report) -> Iterator[None]:
     """Hold the machine that is replaced, after it has been seen that it may be."""
     if paths.directory.is_symlink():
         raise StateError(
-            f"the folder of {paths.name} is a link to {os.path.realpath(paths.directory)}, and is not replaced",
+            f"the folder of {paths.name} is a link to {os.path.realpath(paths.directory)}, so it is not replaced",
             hint="choose another name: --as NEW",
         )
     if paths.record.exists():
@@ -194,9 +194,11 @@ def _at(held: Held, at: str | None) -> Point:
             return point
     earlier = [point for point in ordered if "-" in at[1:] and point.created[: len(at)] <= at]
     if at in held.damaged:
-        raise BuildError(f"the backup {at} cannot be read: {held.damaged[at]}", hint="choose another: --list")
+        raise BuildError(
+            f"the backup {at} cannot be read: {held.damaged[at]}", hint="choose another backup; to list them: --list"
+        )
     if not earlier:
-        ways = "say its number, its name, or a time such as 2026-01-31T12:00"
+        ways = "give its number, its name, or a time such as 2026-01-31T12:00"
         hint = f"{ways}; there are {ordered[0].id} to {ordered[-1].id}"
         raise StateError(f"there is no backup {at} of {held.path.name}", hint=hint)
     return earlier[-1]
@@ -250,7 +252,7 @@ def _record(workspace: Workspace, chosen: Chosen, aside: Path, report: Report) -
         said = kept.settings or {}  # pommel.toml speaks for itself
     taken = {key: value for key, value in said.items() if key in _TAKEN}
     if left := sorted(set(said) - set(taken)):
-        warn(report, f"settings that name things of a host are not taken from a backup: {', '.join(left)}")
+        warn(report, f"settings that belong to a host are not restored from a backup: {', '.join(left)}")
     made = dataclasses.replace(
         kept,
         settings=taken or None,
@@ -271,8 +273,8 @@ def _renumbered(kept: MachineRecord) -> MachineRecord:
         return made
     if kept.apple.model not in smbios.MODELS:
         raise StateError(
-            f"no numbers can be made for the {kept.apple.model} that this machine is",
-            hint="keep those that it has, and run only one machine with them: --keep-identity",
+            f"no serial numbers can be created for this machine's model, {kept.apple.model}",
+            hint="keep its numbers, and run only one machine with them: --keep-identity",
         )
     random = os.urandom(smbios.RANDOM_BYTES)
     apple = smbios.new_apple_identity(kept.apple.model, random, uuid=fresh.uuid, mac=fresh.mac)
@@ -293,4 +295,4 @@ def _must_stand_alone(path: Path) -> None:
     except (OSError, ValueError):
         alone = facts_of(str(path)).format == "raw"
     if not alone:
-        raise BuildError(f"the boot disk in the backup ({path.name}) names another file, and is not used")
+        raise BuildError(f"the boot disk in the backup ({path.name}) refers to another file, so it is not used")

@@ -92,7 +92,7 @@ def install(
     workspace.made(name)
     made = place(unit_path(workspace, name), text_of(workspace, name), enable, report)
     if made.enabled:
-        note(report, "it starts when you log in; to have it start with the host: loginctl enable-linger")
+        note(report, "it starts when you log in. To start it with the host: loginctl enable-linger")
     return made
 
 
@@ -104,7 +104,7 @@ def install_clip(workspace: Workspace, guest: Guest, *, enable: bool = True, rep
     """
     made = place(unit_folder(workspace) / sync_unit_name(guest.paths.key), clip_text(workspace, guest), enable, report)
     if made.enabled:
-        note(report, f"it starts with your desktop; to have it now: systemctl --user start {made.path.name}")
+        note(report, f"it starts with your desktop session. To start it now: systemctl --user start {made.path.name}")
     return made
 
 
@@ -116,7 +116,7 @@ def remove_clip(workspace: Workspace, guest: Guest, *, report: Report = ignore) 
     """
     path = unit_folder(workspace) / sync_unit_name(guest.paths.key)
     lacking = StateError(
-        f"the clipboard of {guest.label} is no service", hint=f"pommel clip service install {' '.join(guest.words)}"
+        f"the clipboard of {guest.label} has no service", hint=f"pommel clip service install {' '.join(guest.words)}"
     )
     return take_away(path, ["disable", "--now"], lacking, report)
 
@@ -138,8 +138,8 @@ def install_mesh(workspace: Workspace, *, enable: bool = True, report: Report = 
     """
     made = place(mesh_unit_path(workspace), mesh_text(workspace), enable, report)
     if made.enabled:
-        note(report, f"it starts when you log in; to have it now: systemctl --user start {MESH_UNIT}")
-        note(report, "to have it start with the host: loginctl enable-linger")
+        note(report, f"it starts when you log in. To start it now: systemctl --user start {MESH_UNIT}")
+        note(report, "to start it with the host: loginctl enable-linger")
     return made
 
 
@@ -173,7 +173,7 @@ def place(path: Path, text: str, enable: bool, report: Report) -> Installed:
         StateError: there is one that is not ours.
     """
     if path.exists() and not path.read_text(errors="replace").startswith(_MINE):
-        raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
+        raise StateError(f"{path} is not Pommel's, and was not changed", hint=f"check the file, then: rm {path}")
     write_atomic(path, text, mode=0o600)  # a proxy's password may be in it
     told = systemctl(["daemon-reload"], report) and (not enable or systemctl(["enable", path.name], report))
     return Installed(path, text, enabled=told and enable)
@@ -186,7 +186,7 @@ def remove(name: str, *, workspace: Workspace | None = None, report: Report = ig
         StateError: there is none, or it is not ours.
     """
     workspace = workspace or Workspace.current()
-    lacking = StateError(f"{name} is no service", hint=f"pommel service install {name}")
+    lacking = StateError(f"{name} has no service", hint=f"pommel service install {name}")
     return take_away(unit_path(workspace, name), ["disable"], lacking, report)
 
 
@@ -199,7 +199,7 @@ def take_away(path: Path, disable: list[str], lacking: StateError, report: Repor
     if not path.exists():
         raise lacking
     if not path.read_text(errors="replace").startswith(_MINE):
-        raise StateError(f"{path} is not Pommel's, and stays as it is", hint=f"look at it, then: rm {path}")
+        raise StateError(f"{path} is not Pommel's, and was not changed", hint=f"check the file, then: rm {path}")
     systemctl([*disable, path.name], report)
     path.unlink()
     systemctl(["daemon-reload"], report)
@@ -210,11 +210,11 @@ def systemctl(words: list[str], report: Report) -> bool:
     """Tell the user's systemd; where there is none to tell, say what to type in a session that has one."""
     typed = " ".join(["systemctl", "--user", *words])
     if shutil.which("systemctl") is None:
-        warn(report, f"there is no systemd here to tell; later: {typed}")
+        warn(report, f"there is no systemd here. Later, type: {typed}")
         return False
     try:
         run(["systemctl", "--user", *words], timeout_s=20)
     except CommandFailed as failure:
-        warn(report, f"systemd was not told ({failure.message}); in your session, type: {typed}")
+        warn(report, f"systemd could not be reached ({failure.message}); in your session, type: {typed}")
         return False
     return True

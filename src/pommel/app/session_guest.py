@@ -70,13 +70,13 @@ def install(
         with _made(workspace, system, report) as bundle:
             found = _status(there, root, system)
             if system.installed == bundle.version and found.ready:
-                note(report, f"{there.label} has it already, and it runs")
+                note(report, f"{there.label} already has it, and it runs")
                 return found
             with _sent(there, bundle, report) as folder:
                 _placed(there, root, system, bundle, folder, report)
         found = _status(there, root, replace(system, installed=bundle.version))
         if not found.ready:
-            raise StateError(f"it is installed in {there.label}, and does not serve", hint=_look(there))
+            raise StateError(f"it is installed in {there.label}, but it does not run", hint=_look(there))
         return found
 
 
@@ -122,14 +122,14 @@ def socket_of(system: str) -> str:
 
 def _look(there: Reach) -> str:
     ssh = f"pommel ssh {there.label} --" if there.target is not None else f"ssh {there.address}"
-    return f"look there: {ssh} journalctl -u pommel-kvm (on a Mac: cat /var/log/pommel-daemon.log)"
+    return f"read its log there: {ssh} journalctl -u pommel-kvm (on a Mac: cat /var/log/pommel-daemon.log)"
 
 
 def _asked(there: Reach, report: Report) -> GuestSystem:
-    report(Progress("looking at the guest"))
+    report(Progress("checking the guest"))
     system = read_answer(there.sh(QUESTION))
-    python = f"Python {system.python.path}" if system.python else "no Python that will do"
-    report(Progress("looking at the guest", f"{system.system} on {system.machine}, {python}", finished=True))
+    python = f"Python {system.python.path}" if system.python else "no suitable Python"
+    report(Progress("checking the guest", f"{system.system} on {system.machine}, {python}", finished=True))
     return system
 
 
@@ -138,7 +138,7 @@ def _made(workspace: Workspace, system: GuestSystem, report: Report) -> Iterator
     """The bundle for a guest; it is kept for the next time only while it is used."""
     folder = workspace.home.cache / "session"
     private.make_folder(folder)
-    with locks.hold(folder / "lock", busy="another pommel packs for a guest", wait_s=_INSTALL_S):
+    with locks.hold(folder / "lock", busy="another pommel is preparing files for a guest", wait_s=_INSTALL_S):
         report(Progress("packing"))
         bundle = make_bundle(system, folder, workspace.env)
         report(Progress("packing", ", ".join(bundle.libraries), finished=True))

@@ -116,10 +116,10 @@ class Reach:
             raise CommandFailed([self.label], done.returncode, done.output)
 
     def _no_connection(self, said: str) -> PommelError:
-        last = said.splitlines()[-1] if said else "ssh says nothing"
+        last = said.splitlines()[-1] if said else "ssh gives no reason"
         if "Permission denied" in last:
             copy = f"pommel ssh {self.label} --copy-id" if self.target else f"ssh-copy-id {self.address}"
-            return NotPermitted(f"{self.label} lets none of your keys in", hint=copy)
+            return NotPermitted(f"{self.label} accepts none of your keys", hint=copy)
         return StateError(f"{self.label} does not answer SSH: {last}")
 
 
@@ -131,7 +131,7 @@ def reach(workspace: Workspace, name: str | None, host: str | None = None) -> Re
         StateError: the machine is not running.
     """
     if (name is None) == (host is None):
-        raise UsageError("name a machine, or another system by --host", hint="pommel guest --help")
+        raise UsageError("give a machine, or another system with --host", hint="pommel guest --help")
     if host is not None:
         address = parse_address(host)
         return Reach(str(address), ("--host", host), address=address)
@@ -174,5 +174,5 @@ def as_root(there: Reach, found: str) -> Reach:
         return replace(there, root="ask")
     raise NotPermitted(
         f"root is needed in {there.label}, and sudo there asks for a password",
-        hint="run the same command on a terminal, where sudo can ask",
+        hint="run the same command on a terminal, where sudo can ask for the password",
     )

@@ -109,7 +109,7 @@ class SessionRelay:
         except OSError as failure:
             connection.close()
             self._give_up()
-            raise StateError("the connection to the guest has just ended") from failure
+            raise StateError("the connection to the guest has ended") from failure
         except BaseException:
             connection.close()
             raise
@@ -171,9 +171,9 @@ class SessionRelay:
             await first_of(child.read(), self._broken.wait())
             self._tell(None, "" if self._broken.is_set() else "the connection to the guest has ended")
         elif found == "absent":
-            self._tell(None, f"Pommel is not in the guest yet; type: pommel guest install {name}")
+            self._tell(None, f"Pommel is not installed in the guest yet; type: pommel guest install {name}")
         elif found == "stopped":
-            self._tell(None, f"the daemon in the guest does not run; look: pommel guest status {name}")
+            self._tell(None, f"the daemon in the guest is not running; to check it, type: pommel guest status {name}")
         else:
             said = child.complaints.splitlines()
             self._tell(None, f"the guest does not answer SSH: {said[-1] if said else 'no word'}")

@@ -165,10 +165,10 @@ def _look_kvm(workspace: Workspace, spec: MachineSpec) -> Look:
     try:
         chosen = host_checks.accelerator(workspace, spec)
     except MissingProgram:
-        return Look("warn", "cannot be tried before QEMU is installed", hint="run setup again after the packages")
+        return Look("warn", "cannot be tested before QEMU is installed", hint="run setup again after the packages")
     if chosen.kind == "kvm":
         return Look("done", chosen.reason)
-    slow = "the machine will be emulated, which is slow: " + chosen.reason
+    slow = "machines will be emulated, which is slow: " + chosen.reason
     return Look("done" if spec.accel == "tcg" else "warn", slow, hint=chosen.hint)
 
 
@@ -194,7 +194,7 @@ def look_modules(workspace: Workspace, spec: MachineSpec) -> Look:
     if not state.loaded and not Path("/dev/kvm").exists():
         return Look("done", "no KVM in this kernel: there is nothing to set")
     if state.is_done:
-        return Look("done", "ignore_msrs is on, now and after a restart", state.remarks)
+        return Look("done", "ignore_msrs is on, now and after a reboot", state.remarks)
     if _is_emulated_for_good(workspace, spec):
         return Look("done", "machines are emulated here: there is nothing to set")
     shown = [*(state.diff.splitlines() if state.to_write else ()), *state.remarks]
@@ -214,7 +214,7 @@ def _is_emulated_for_good(workspace: Workspace, spec: MachineSpec) -> bool:
 def _set_modules(look: Look, consent: Consent | None, report: Report) -> None:
     state = _modules()
     root = os.geteuid() == 0
-    what = f"Write {state.path} and switch ignore_msrs on" + ("" if root else ", with sudo")
+    what = f"Write {state.path} and turn ignore_msrs on" + ("" if root else ", with sudo")
     agreed = consent(Request(what, look.details)) if consent else root
     if not agreed:
         raise NotPermitted(
@@ -242,7 +242,7 @@ def _look_recovery(workspace: Workspace, spec: MachineSpec) -> Look:
     if spec.macos is None or spec.upstream == TRIAL:
         return Look("done", f"{spec.name} needs none")
     if workspace.paths(spec.name).record.exists():
-        return Look("done", f"{spec.name} is made; it has its own")
+        return Look("done", f"{spec.name} has been created, and has its own")
     what, why, needed = recovery.step(workspace, spec.macos, made=False)
     return Look("todo" if needed else "done", what if needed else why, (why,) if needed else ())
 
@@ -296,7 +296,7 @@ def _look_desktop(workspace: Workspace, spec: MachineSpec) -> Look:
     entry = _entry(workspace, spec)
     if desktop.is_done(entry):
         return Look("done", str(entry.path))
-    return Look("todo", f"put {spec.name} into the desktop's menu", (str(entry.path),))
+    return Look("todo", f"put {spec.name} in the desktop's menu", (str(entry.path),))
 
 
 def _enter(workspace: Workspace, spec: MachineSpec, _look: Look, _consent: Consent | None, report: Report) -> None:

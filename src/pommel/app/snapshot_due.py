@@ -29,7 +29,7 @@ from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore, warn
 
 _ASK_S = 2.0
-_SET_IT = 'write into pommel.toml: snapshots = {{ every = "1d", keep = 7 }}   (in [machine.{name}])'
+_SET_IT = 'add to pommel.toml: snapshots = {{ every = "1d", keep = 7 }}   (in [machine.{name}])'
 
 
 class Outcome(StrEnum):
@@ -82,7 +82,7 @@ def due(
     """
     workspace = workspace or Workspace.current()
     if name is not None and schedule_of(workspace, name) is None:
-        raise UsageError(f"{name} is not to be saved by itself", hint=_SET_IT.format(name=name))
+        raise UsageError(f"{name} has no automatic snapshots", hint=_SET_IT.format(name=name))
     now = now or datetime.datetime.now(datetime.UTC)
     for each in [name] if name is not None else workspace.names():
         paths = workspace.paths(each)
@@ -91,7 +91,7 @@ def due(
             if wanted is None:
                 continue
             if not paths.record.exists():
-                yield Done(each, Outcome.ABSENT, why="it has not been made yet")
+                yield Done(each, Outcome.ABSENT, why="it has not been created yet")
                 continue
             with encryption.unlocked(workspace, each):
                 done = _one(paths, wanted, now, dry_run, report)
@@ -123,7 +123,8 @@ def prune(
     wanted = schedule_of(workspace, name)
     if keep is None and wanted is None:
         raise UsageError(
-            f"how many of {name}'s are to be kept?", hint=f"pommel snapshot prune {name} --keep 7; or {_SET_IT}"
+            f"the number of snapshots of {name} to keep is not set",
+            hint=f"pommel snapshot prune {name} --keep 7; or {_SET_IT}",
         )
     with encryption.unlocked(workspace, name):
         return _prune(paths, wanted.keep if keep is None and wanted else keep or 1, dry_run, report)

@@ -63,7 +63,8 @@ def install(*, enable: bool = True, workspace: Workspace | None = None, report: 
     enabled = service.systemctl(["enable", "--now", SNAPSHOTS_TIMER], report)
     if enabled and not lingers():
         note(
-            report, "it runs while you are logged in, and catches up when you log in; for more: loginctl enable-linger"
+            report,
+            "it runs while you are logged in, and catches up when you log in. To run it always: loginctl enable-linger",
         )
     return Installed(made.path, made.text, enabled)
 
@@ -76,7 +77,7 @@ def remove(*, workspace: Workspace | None = None, report: Report = ignore) -> Pa
     """
     workspace = workspace or Workspace.current()
     folder = service.unit_folder(workspace)
-    lacking = StateError("no timer saves the machines", hint=_INSTALL)
+    lacking = StateError("there is no timer for snapshots", hint=_INSTALL)
     gone = service.take_away(folder / SNAPSHOTS_TIMER, ["disable", "--now"], lacking, report)
     if (unit := folder / SNAPSHOTS_UNIT).exists():
         service.take_away(unit, ["stop"], lacking, report)
@@ -111,8 +112,8 @@ def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Level
     if (wrong := whose(workspace)) is not None:
         yield "snapshots", "fail", wrong, _INSTALL
     elif not is_installed(workspace):
-        cron = f"by cron: 0 * * * * {' '.join(host_checks.own_command())} snapshot due"
-        yield "snapshots", "warn", f"{text}; but no timer of systemd's looks", f"{_INSTALL}; or {cron}"
+        cron = f"with cron: 0 * * * * {' '.join(host_checks.own_command())} snapshot due"
+        yield "snapshots", "warn", f"{text}; but there is no systemd timer", f"{_INSTALL}; or {cron}"
     else:
         try:
             runs = service.active(SNAPSHOTS_TIMER)

@@ -35,7 +35,7 @@ def bundle(target: Path, name: str | None = None, *, workspace: Workspace | None
     workspace = workspace or Workspace.current()
     target = target.absolute()
     if target.exists() and not force:
-        raise StateError(f"{target} exists already", hint="name another file: pommel doctor --bundle FILE")
+        raise StateError(f"{target} already exists", hint="choose another file: pommel doctor --bundle -o FILE")
     name = name or workspace.default_name()
     private = private_values(workspace)
     raw = io.BytesIO()

@@ -52,7 +52,7 @@ def why_not(paths: MachinePaths, path: Path) -> StateError | None:
     """What forbids the disk `path` of the running machine to be trimmed now; None: nothing that is known here."""
     seen = state.observe(paths, ask_s=1.0)
     if seen.state is State.PAUSED:
-        why = seen.detail or "its vCPUs are held"
+        why = seen.detail or "its vCPUs are paused"
         return StateError(f"{paths.name} cannot trim: {why}", hint=f"pommel resume {paths.name}")
     if seen.pid is None:
         return None
@@ -61,7 +61,7 @@ def why_not(paths: MachinePaths, path: Path) -> StateError | None:
     if told is None:
         return None
     anew = f"pommel stop {paths.name}, then: pommel disk compact {paths.name}"
-    return StateError(f"{path.name} of {paths.name} cannot be made smaller while it runs: {told}", hint=anew)
+    return StateError(f"{path.name} of {paths.name} cannot shrink while it runs: {told}", hint=anew)
 
 
 def trim(workspace: Workspace, paths: MachinePaths, path: Path, *, report: Report = ignore) -> Compacted:
@@ -79,9 +79,9 @@ def trim(workspace: Workspace, paths: MachinePaths, path: Path, *, report: Repor
     said = asyncio.run(_in_guest(workspace, paths, path, before, report))
     _judge(workspace, paths, said)
     after = _bytes(path)
-    report(Progress("trim", f"{path.name} has given back what its guest has freed", finished=True))
+    report(Progress("trim", f"{path.name} now uses only what its guest uses", finished=True))
     if kept := disk.header(path).snapshots if _is_qcow2(path) else 0:
-        note(report, f"{path.name} holds {kept} snapshot{'s'[: kept > 1]}: what they have of it stays")
+        note(report, f"{path.name} contains {kept} snapshot{'s'[: kept > 1]}: data that they contain stays")
     return Compacted(before, after, "trim")
 
 
@@ -123,15 +123,15 @@ def _judge(workspace: Workspace, paths: MachinePaths, said: str) -> None:
         case ["status", "0"]:
             return
         case ["system", system]:
-            own = "macOS trims by itself (sudo trimforce enable), and has nothing to call for it"
-            why = own if system == "Darwin" else f"nobody here knows how to have {system} trim"
+            own = "macOS trims automatically (sudo trimforce enable), and has no command for it"
+            why = own if system == "Darwin" else f"Pommel does not know how to trim {system}"
             raise StateError(f"{paths.name}: {why}", hint=anew)
         case ["lacks", program]:
             raise StateError(f"the guest of {paths.name} has no {program}", hint=f"install it there; or {anew}")
-    words = next((line for line in reversed(lines) if not line.startswith(_MARK)), "it does not say why")
+    words = next((line for line in reversed(lines) if not line.startswith(_MARK)), "it gives no reason")
     if "sudo" in words or "not permitted" in words.lower() or "permission denied" in words.lower():
         hint = guest_root.leave(workspace, paths.name, "trim", ["/usr/sbin/fstrim", "/sbin/fstrim"])
-        raise NotPermitted(f"to trim takes root in the guest of {paths.name} ({words})", hint=f"{hint}; or {anew}")
+        raise NotPermitted(f"trimming needs root in the guest of {paths.name} ({words})", hint=f"{hint}; or {anew}")
     raise StateError(f"the guest of {paths.name} could not trim: {words}", hint=anew)
 
 

@@ -57,14 +57,14 @@ def must_start(workspace: Workspace, spec: MachineSpec, folder: Path) -> None:
     if trust.is_trusted_script(script, digest):
         return
     why = (
-        f"{doubt.path} {doubt.why}, and the script decides what is run as you"
+        f"{doubt.path} {doubt.why}, and the script decides what runs as your user"
         if doubt
-        else "it would run as you, without a sandbox, since bubblewrap does not work here"
+        else "it would run as your user without a sandbox, because bubblewrap does not work here"
     )
-    ways = [f"read it, and then: pommel trust {shlex.quote(str(script))}"]
+    ways = [f"read it, then: pommel trust {shlex.quote(str(script))}"]
     ways += [doubt.mend] if doubt and doubt.mend else [] if doubt else ["install bubblewrap, and allow user namespaces"]
     raise TrustError(
-        f"the boot script {script} is not trusted as it is now: {why}",
+        f"the boot script {script} is not trusted in its present state: {why}",
         hint="; or: ".join(ways),
         path=script,
         digest=digest,
@@ -88,7 +88,7 @@ def allow(paths: list[Path]) -> list[Entry]:
         UsageError: one is not there; nothing was trusted.
     """
     if missing := next((path for path in paths if not path.exists()), None):
-        raise UsageError(f"{missing} is not there", hint="name a pommel.toml, a folder, or a boot script")
+        raise UsageError(f"{missing} does not exist", hint="give a pommel.toml, a folder, or a boot script")
     for path in paths:
         is_script = path.is_file() and path.name != FILE_NAME
         trust.trust(path, digest_of(path) if is_script else None)

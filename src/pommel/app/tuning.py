@@ -92,4 +92,4 @@ def _checked(spec: MachineSpec, new: Topology, written: str) -> str | None:
     except ConfigError as wrong:
         if not written:
             raise
-        return f"{written}: {wrong.message}; it stays as it is written. To change it: {wrong.hint}"
+        return f"{written}: {wrong.message}; it was not changed. To change it: {wrong.hint}"

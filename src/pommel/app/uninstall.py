@@ -57,7 +57,7 @@ def uninstall(workspace: Workspace, *, report: Report = ignore) -> None:
         snapshot_timer.remove(workspace=workspace, report=report)
     _remove(workspace, report)
     for kept in desktop.remove_all(host_checks.data_home(workspace.env)).kept:
-        note(report, f"{kept} was edited since Pommel wrote it, and stays")
+        note(report, f"{kept} was edited after Pommel wrote it, so it is not removed")
     for helper in helpers.found(workspace):
         commands.remove(helper)
     modules.restore(run_as_root=None if os.geteuid() == 0 else setup.sudo, report=report)
@@ -79,7 +79,7 @@ def _remove(workspace: Workspace, report: Report) -> None:
             path.unlink(missing_ok=True)
     if others := marks.other_homes(workspace.home):
         marks.user(workspace.home).unlink(missing_ok=True)
-        note(report, f"{workspace.home.cache} stays: {', '.join(map(str, others))} has a use for it")
+        note(report, f"{workspace.home.cache} is not removed: {', '.join(map(str, others))} uses it")
 
 
 def _size(root: Path) -> int:

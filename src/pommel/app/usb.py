@@ -245,11 +245,11 @@ def checks(
     for row in told.usb:
         what = f"usb {row.usb_device}"
         if row.usb_path is None:
-            yield "usb", "ok", f"{what} is not plugged in; the guest gets it when it is", None
+            yield "usb", "ok", f"{what} is not plugged in; it is attached when it is plugged in", None
         elif row.in_guest:
             yield "usb", "ok", f"{what} ({row.description or row.ids}) is in the guest", None
         elif runs and not row.live:
-            yield "usb", "warn", f"{what} is asked for, and not live", f"pommel restart {spec.name}"
+            yield "usb", "warn", f"{what} is set, but not attached yet", f"pommel restart {spec.name}"
         else:
             yield "usb", "ok", f"{what} ({row.description or row.ids}) is at {row.usb_path}", None
         for finding in row.findings if not row.in_guest else ():

@@ -99,12 +99,12 @@ def detach(
         for text in texts:
             row = _must_have(devices.listed(name, workspace=workspace, root=root), text)
             if row.origin == devices.SCRIPT:
-                raise UsageError(f"usb {row.usb_device} stands in the boot script", hint="change it by a patch")
+                raise UsageError(f"usb {row.usb_device} is set in the boot script", hint="change it with a patch")
             each = usb.parse_device(row.usb_device)
             if row.origin == devices.SETTINGS and not once:
-                now = f"; --once takes it off the running {name}" if row.live else ""
+                now = f"; --once removes it from the running {name}" if row.live else ""
                 hint = f"{devices.give_up(name, row.origin, each)}{now}"
-                raise UsageError(f"usb {each} stands in the settings of {name}", hint=hint)
+                raise UsageError(f"usb {each} is set in the settings of {name}", hint=hint)
             held = devices.look(paths, alive=row.live).held
             if any(usb.asked_by(other.device_id) == each for other in held):  # else the boot script gives it
                 usb_plug.remove(paths, each.device_id)
@@ -127,9 +127,7 @@ def named(text: str, there: tuple[Device, ...]) -> Match:
     same = devices.plugged(wanted, there)
     if len(same) > 1:
         places = ", ".join(each.path for each in same)
-        raise UsageError(
-            f"{len(same)} devices are {wanted}: {places}", hint=f"say which by its path, such as {same[0].path}"
-        )
+        raise UsageError(f"{len(same)} devices are {wanted}: {places}", hint=f"give its path, such as {same[0].path}")
     return wanted
 
 
@@ -137,10 +135,10 @@ def _by_name(text: str, there: tuple[Device, ...], otherwise: str) -> Match:
     found = host_usb.named(there, text)
     if not found:
         raise UsageError(
-            f"no USB device of this host is called {text!r}; one that is not plugged in must be {otherwise}", hint=_LIST
+            f"this host has no USB device {text!r}; for a device that is not plugged in, give {otherwise}", hint=_LIST
         )
     if len(found) > 1:
-        raise UsageError(f"{text!r} may be {' or '.join(map(str, found))}", hint="say which by its path")
+        raise UsageError(f"{text!r} may be {' or '.join(map(str, found))}", hint="give its path")
     only = found[0]
     alone = only.vendor and only.product and len([each for each in there if each.ids == only.ids]) == 1
     return Match(only.vendor, only.product) if alone else Match(bus=only.bus, port=only.port)
@@ -156,14 +154,14 @@ def _put(workspace: Workspace, name: str, wanted: Match, there: tuple[Device, ..
         return
     for other in ports.held:
         if other != mine and (other.match == match or set(present) & set(devices.plugged(other.match, there))):
-            raise StateError(f"{name} has {wanted} already, by {other.match}", hint=f"{_LIST} {name}")
+            raise StateError(f"{name} already has {wanted}, by {other.match}", hint=f"{_LIST} {name}")
     refuse_taken(workspace, name, wanted, root)
     for device in present:
         _refuse(wanted, device)
         for finding in host_usb.findings(device, usb_devices.muxers(root)):
             warn(report, f"{device}: {finding.text}" + (f"; {finding.fix}" if finding.fix else ""))
     if not present:
-        note(report, f"{wanted} is not plugged in; the guest gets it when it is")
+        note(report, f"{wanted} is not plugged in; it is attached when it is plugged in")
     if alive and mine is not None:  # QEMU gives up a device that it could not open three times
         usb_plug.remove(paths, wanted.device_id)
     if alive:
@@ -171,7 +169,8 @@ def _put(workspace: Workspace, name: str, wanted: Match, there: tuple[Device, ..
     if match != wanted:
         note(
             report,
-            f"{wanted} is followed at {match.bus}-{match.port} through its modes; in another port, attach it again",
+            f"{wanted} is followed at {match.bus}-{match.port} when it changes its mode; in another port, attach it "
+            "again",
         )
 
 
@@ -186,14 +185,14 @@ def _plug(
     controller = usb.fastest(controllers)
     if controller is None:
         raise StateError(
-            f"{paths.name} has no USB controller to plug {wanted} into",
+            f"{paths.name} has no USB controller for {wanted}",
             hint=f'set qemu_args = ["-device", "qemu-xhci,id=xhci"] in [machine.{paths.name}], and restart it',
         )
     for device in present:
         if device.speed_mbps > controller.mbps:
-            slower = f"{controller.name} of {paths.name} takes {controller.mbps:g} Mb/s at most"
+            slower = f"{controller.name} of {paths.name} supports {controller.mbps:g} Mb/s at most"
             text = f"{device} has {device.speed_mbps:g} Mb/s, and {slower}"
-            warn(report, f"{text}: the guest may not see it; qemu-xhci takes every speed")
+            warn(report, f"{text}: the guest may not see it; qemu-xhci supports every speed")
     bus = {"bus": controller.bus} if controller.bus else {}
     try:
         usb_plug.add(paths, wanted.device_id, {**match.properties(), **bus})
@@ -214,7 +213,9 @@ def refuse_taken(workspace: Workspace, name: str, wanted: Match, root: Path = de
     for device in devices.plugged(devices.told_to_qemu(wanted, there), there):
         for holder in device.holders:
             if (other := running.get(holder.pid)) is not None and other != name:
-                raise StateError(f"{device} is in {other}, which runs", hint=f"pommel usb detach {other} {wanted}")
+                raise StateError(
+                    f"{device} is attached to {other}, which is running", hint=f"pommel usb detach {other} {wanted}"
+                )
 
 
 def _refuse(wanted: Match, device: Device) -> None:
@@ -259,7 +260,9 @@ def permission(texts: Sequence[str], *, root: Path = devices.SYSTEM) -> Permissi
     except FileNotFoundError:
         before = ""
     except (OSError, ValueError) as wrong:
-        raise NotPermitted(f"{path} cannot be read: {wrong}", hint=f"look at it, and move it away: {path}") from wrong
+        raise NotPermitted(
+            f"{path} cannot be read: {wrong}", hint=f"check the file, and move it away: {path}"
+        ) from wrong
     rules = [host_usb.rule(each.vendor, each.product, each.bus, each.port, uid) for each in wanted]
     after = host_usb.with_rules(before, rules)
     quoted = shlex.quote(str(path))

@@ -111,7 +111,8 @@ def choose_viewer(wanted: str | None, workspace: Workspace) -> str:
     env = workspace.env
     if not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")):
         raise StateError(
-            "there is no desktop here: neither DISPLAY nor WAYLAND_DISPLAY is set", hint="pommel vnc, pommel console"
+            "there is no desktop session here: neither DISPLAY nor WAYLAND_DISPLAY is set",
+            hint="pommel vnc, pommel console",
         )
     known = [viewer for viewer in VIEWERS if wanted in (None, viewer)]
     found = next((viewer for viewer in known if shutil.which(viewer, path=env.get("PATH"))), None)
@@ -162,7 +163,9 @@ async def view(
             while (status := child.exit_status()) is None and not serving.done():  # noqa: ASYNC110 -- nor does a child
                 await asyncio.sleep(_LOOK_S)
         if status:
-            raise DeadlineError(f"{viewer} ended with status {status}", hint=f"pommel vnc {name}, and start it by hand")
+            raise DeadlineError(
+                f"{viewer} ended with status {status}", hint=f"pommel vnc {name}, and start a viewer by hand"
+            )
         return f"{name} has ended" if status is None else f"{viewer} was closed"
     finally:
         serving.cancel()
@@ -207,13 +210,13 @@ def _listening(paths: MachinePaths, port: int | None, by_socket: bool) -> Iterat
                 at.bind((_HOST, number))
             except OSError as refusal:
                 other = loopback.missing(refusal, _HOST)
-                raise other or UsageError(f"port {number} cannot be had: {refusal.strerror}") from refusal
+                raise other or UsageError(f"port {number} cannot be used: {refusal.strerror}") from refusal
             yield at
         return
     place = paths.runtime / SOCKET
     with socket.socket(socket.AF_UNIX) as trial, contextlib.suppress(OSError):
         trial.connect(str(place))
-        raise BusyError(f"another pommel vnc serves {paths.name} at {place}")
+        raise BusyError(f"another `pommel vnc` already serves {paths.name} at {place}")
     place.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as at:
         at.bind(str(place))  # in a folder that only this user can enter

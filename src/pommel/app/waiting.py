@@ -94,7 +94,7 @@ def wait(
         wait_s = _time_left(paths, until) if timeout_s is None else timeout_s
         waited = _run(_Wait(workspace, paths, case, step, said), wait_s)
     if not waited.known or waited.short:
-        how = "" if waited.known else " (inferred: its guest does not say so itself)"
+        how = "" if waited.known else " (inferred: its guest does not report it)"
         note(report, f"{name}: {waited.seen}{how}")
     return waited
 
@@ -202,13 +202,13 @@ class _Wait:
         self._kernel.hear(self._serial.read())
         if self._kernel.end and self._case.until is not Until.SCREEN:
             raise MachineError(
-                f"{what} of {name} will not come: its kernel says on the serial port: {self._kernel.end}",
-                hint=f"start it again: pommel restart {name} --force; all that it said: pommel log {name}",
+                f"{what} of {name} will not come: its kernel reports on the serial port: {self._kernel.end}",
+                hint=f"start it again: pommel restart {name} --force; to read its whole log: pommel log {name}",
             )
         if waited >= timeout_s:
             raise DeadlineError(
-                f"{what} of {name} did not come in {timeout_s:.0f} s; seen last: {self._signs}",
-                hint=f"look at it: pommel console {name}",
+                f"{what} of {name} did not come in {timeout_s:.0f} s; last seen: {self._signs}",
+                hint=f"to see its screen: pommel console {name}",
             )
 
     async def _pass_time(self, began: float, timeout_s: float) -> None:
@@ -312,7 +312,7 @@ def _until(word: Until | str) -> Until:
     try:
         return Until(word)
     except ValueError:
-        raise UsageError(f"nobody can wait for {str(word)!r}", hint=f"one of {', '.join(Until)}") from None
+        raise UsageError(f"it is not possible to wait for {str(word)!r}", hint=f"one of {', '.join(Until)}") from None
 
 
 def _not_running(name: str) -> StateError:
@@ -323,7 +323,7 @@ def _ended(paths: MachinePaths) -> MachineError:
     how = lifecycle.how_it_ended(paths)
     said = logs.tail(paths, 10)
     return MachineError(
-        f"{paths.name} ended while it was waited for: {how.detail}" + (f"\n{said}" if said else ""),
+        f"{paths.name} ended while Pommel waited for it: {how.detail}" + (f"\n{said}" if said else ""),
         hint=f"pommel log {paths.name}",
     )
 

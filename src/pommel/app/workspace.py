@@ -83,7 +83,7 @@ class Workspace:
         """
         named = [name for name in self.file.machines if name != TRIAL]
         if len(named) > 1:
-            raise UsageError("which machine?", hint=f"name one of {', '.join(named)}")
+            raise UsageError("which machine?", hint=f"give the name of one: {', '.join(named)}")
         return named[0] if named else RECOMMENDED
 
     def settings(self, name: str, flags: Mapping[str, Any] | None = None) -> dict[str, Value]:
@@ -138,15 +138,13 @@ class Workspace:
     def made(self, name: str) -> MachinePaths:
         """The paths of machine `name`, which exists.
 
-        Raises:
-            UsageError: no machine is called so.
-            StateError: it has not been made yet.
+        Raises: UsageError: no machine is called so. StateError: it has not been created yet.
         """
         self.settings(name)
         paths = self.paths(name)
         refuse_lost(name, paths.directory)
         if not paths.record.exists():
-            raise StateError(f"{name} has not been made yet", hint=f"pommel up {name}")
+            raise StateError(f"{name} has not been created yet", hint=f"pommel up {name}")
         return paths
 
     def file_of(self, name: str) -> ConfigFile:
@@ -217,7 +215,9 @@ class Workspace:
         place, settled = str(self.paths(name).record), dict(found)
         for key, raw in recorded.items():
             if key not in parsers:
-                raise ConfigError(f"{place}: unknown setting {key!r}", hint="a newer Pommel made this machine")
+                raise ConfigError(
+                    f"{place}: unknown setting {key!r}", hint="a newer version of Pommel created this machine"
+                )
             if found[key].source != "default":
                 continue
             try:
@@ -256,8 +256,8 @@ class Workspace:
         return UsageError(
             f"there is no machine called {name!r}",
             hint=(f"did you mean {near[0]}? " if near else "")
-            + f"write [machine.{name}] into a pommel.toml to make it one; known: {', '.join(self.names())}"
-            + f"; or name a macOS: {', '.join(versions())}",
+            + f"write [machine.{name}] into a pommel.toml to create it; known machines: {', '.join(self.names())}"
+            + f"; or use the name of a macOS version: {', '.join(versions())}",
         )
 
 

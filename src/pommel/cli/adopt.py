@@ -18,22 +18,22 @@ from pommel.settings import format_size
 
 @click.command("adopt")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--name", help="What to call the machine.  [by the folder's or file's name]")
-@click.option("--copy", "mode", flag_value="copy", default="copy", help="Copy its disk; the old one stays.  [default]")
-@click.option("--move", "mode", flag_value="move", help="Move its disk here.")
-@click.option("--in-place", "mode", flag_value="in-place", help="Use its disk where it is.")
+@click.option("--name", help="The name of the new machine.  [default: the folder's or file's name]")
+@click.option("--copy", "mode", flag_value="copy", default="copy", help="Copy the disk; the old disk stays.  [default]")
+@click.option("--move", "mode", flag_value="move", help="Move the disk to Pommel's folder.")
+@click.option("--in-place", "mode", flag_value="in-place", help="Use the disk where it is.")
 @dry_run_option
 @yes_option
 @json_option
 def adopt_command(path: Path, name: str | None, mode: str, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Make a machine of a Mac that is installed already, so that the Mac does not notice.
+    """Create a machine from a Mac that is already installed. The Mac keeps its identity and settings.
 
-    PATH is a folder of OSX-KVM, macos-vm, ULTMOS or macOS-Simple-KVM, the storage folder of dockur/macos, a quickemu
-    .conf, a libvirt domain's XML (virsh dumpxml NAME), or a disk image. Disk, NVRAM, boot disk, MAC address, UUID,
-    serial numbers, memory and CPU are taken over. Shut the Mac down first.
+    PATH is a folder of OSX-KVM, macos-vm, ULTMOS or macOS-Simple-KVM, the storage folder of dockur/macos, a
+    quickemu .conf, a libvirt domain's XML (virsh dumpxml NAME), or a disk image. Pommel takes over disk, NVRAM,
+    boot disk, MAC address, UUID, serial numbers, memory and CPU. Shut the Mac down first.
 
-    Only the disk is ever moved: all other files are copied, and nothing of the old tool is deleted. A move that was
-    cut off is finished by typing the same again. --dry-run shows each file and setting.
+    Only the disk is ever moved: all other files are copied, and nothing of the old tool is deleted. If a move was
+    interrupted, type the same command again to finish it. --dry-run shows each file and setting.
     """
     workspace = Workspace.current()
     if adopt.unfinished(path, workspace) is None:
@@ -50,7 +50,7 @@ def adopt_command(path: Path, name: str | None, mode: str, dry_run: bool, yes: b
     if as_json:
         print_json(info(made.name))
         return
-    click.echo(f"{made.name} is adopted: pommel up {made.name}")
+    click.echo(f"{made.name} is adopted. To start it: pommel up {made.name}")
 
 
 def _show(chosen: Plan, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def _show(chosen: Plan, as_json: bool) -> None:
     rows = [(item.what, format_size(item.size_bytes), item.how, item.source, item.target) for item in chosen.items]
     print_table(("FILE", "USED", "", "FROM", "TO"), rows)
     taken = [(key, _spelled(value.value), value.source) for key, value in chosen.taken.items()]
-    print_table(("TAKEN", "VALUE", "FROM"), [*taken, ("upstream", chosen.made.upstream, "what it boots with")])
+    print_table(("TAKEN", "VALUE", "FROM"), [*taken, ("upstream", chosen.made.upstream, "boot files")])
     for warning in chosen.warnings:
         click.echo(f"note: {warning}")
 

@@ -15,12 +15,12 @@ from pommel.cli.output import print_json, print_wide_table
 
 @click.command("argv")
 @name_argument()
-@click.option("--explain", is_flag=True, help="A table: argument, origin (upstream script or rule), reason.")
+@click.option("--explain", is_flag=True, help="Print a table: argument, origin (upstream script or rule), reason.")
 @boot_options
 @machine_options
 @json_option
 def argv_command(name: str, explain: bool, as_json: bool, **options: Any) -> None:
-    """Print the QEMU command line of machine NAME: the upstream's own, with our rules laid over it.
+    """Print the QEMU command line of machine NAME: the upstream's own, changed by Pommel's rules.
 
     Nothing is started and nothing on disk changes.
     """

@@ -22,16 +22,20 @@ folder_type = click.Path(path_type=Path)
 @click.command("backup")
 @name_argument()
 @click.argument("target", type=folder_type, required=False)
-@click.option("--full", is_flag=True, help="Copy all of it, and not only what has changed.")
-@click.option("--keep", type=int, help="How many to have at least; older ones go when no newer one needs them.  [all]")
+@click.option("--full", is_flag=True, help="Copy the whole disks, not only the changes.")
+@click.option(
+    "--keep",
+    type=int,
+    help="How many backups to keep at least; older ones are deleted when no newer one needs them.  [default: all]",
+)
 @dry_run_option
 @json_option
 def backup_command(name: str, target: Path | None, full: bool, keep: int | None, dry_run: bool, as_json: bool) -> None:
-    """Back machine NAME up to the folder TARGET, as on another drive. It may run, and goes on.
+    """Back up machine NAME to the folder TARGET, for example on another drive. The machine may be running.
 
-    The first backup holds all of its disks, the next ones what has changed since. Without TARGET it goes where the
-    last one went. All disks are of one moment, as a power cut would leave them. pommel restore TARGET --list shows
-    what there is.
+    The first backup contains all disks, each later one only only the changes since. Without TARGET, it is written
+    where the last backup was written. All disks are saved at the same moment, in the state after a power cut. To
+    list the backups: pommel restore TARGET --list
     """
     workspace = Workspace.current()
     if dry_run:
@@ -41,28 +45,29 @@ def backup_command(name: str, target: Path | None, full: bool, keep: int | None,
             return
         click.echo(f"{name} would be backed up to {planned['path']}")
         for each in planned["backed_disks"]:
-            what = "all of it" if each["full"] else "what has changed"
+            what = "the whole disk" if each["full"] else "only the changes"
             click.echo(f"  {each['disk_file']}: {what}" + (f" ({each['why_full']})" if each["why_full"] else ""))
         return
     made = backups.backup(name, target, full=full, keep=keep, workspace=workspace, report=reporter())
     if as_json:
         print_json(made.as_dict())
         return
-    kind = "full" if made.point.full else "what has changed"
+    kind = "full" if made.point.full else "only the changes"
     click.echo(f"{name} is backed up: {made.path} ({kind}, {format_size(made.point.size_bytes)})")
 
 
 @click.command("restore")
 @click.argument("target", type=folder_type)
 @name_argument(required=False)
-@click.option("--list", "listing", is_flag=True, help="Show the backups that are there.")
-@click.option("--check", is_flag=True, help="Read the backup and compare it with what was written; restore nothing.")
-@click.option("--at", help="Which backup: its number, its name or a time.  [the newest]")
-@click.option("--as", "new", metavar="NEW", help="What to call the machine.  [as it was called]")
+@click.option("--list", "listing", is_flag=True, help="List the backups.")
+@click.option("--check", is_flag=True, help="Read the backup and compare it with its checksums; restore nothing.")
+@click.option("--at", help="Which backup: its number, its name or a time.  [default: the newest]")
+@click.option("--as", "new", metavar="NEW", help="The name of the new machine.  [default: its old name]")
 @click.option(
     "--keep-identity/--new-identity",
     default=None,
-    help="Keep UUID, MAC address and serial numbers, or not.  [kept where no other machine here has them]",
+    help="Keep UUID, MAC address and serial numbers, or not.  [default: keep them if no other machine on this host "
+    "has them]",
 )
 @yes_option
 @dry_run_option
@@ -70,9 +75,10 @@ def backup_command(name: str, target: Path | None, full: bool, keep: int | None,
 def restore_command(
     target: Path, name: str | None, *, listing: bool, check: bool, yes: bool, dry_run: bool, as_json: bool, **which: Any
 ) -> None:
-    """Make machine NAME from a backup in the folder TARGET.
+    """Create machine NAME from a backup in the folder TARGET.
 
-    A machine that is called so is replaced after a question, or with --yes; never one that runs.
+    If a machine with this name exists, Pommel asks before it replaces it (or pass --yes). It never replaces a
+    running machine.
     """
     workspace = Workspace.current()
     if listing:
@@ -90,16 +96,16 @@ def restore_command(
         if as_json:
             print_json({**told, "read_files": read.files, "read_bytes": read.bytes})
         else:
-            click.echo(f"{chosen.point.id} is whole: {read.files} files, {format_size(read.bytes)} read")
+            click.echo(f"{chosen.point.id} is complete: {read.files} files, {format_size(read.bytes)} read")
         return
     if chosen.over:
-        question = f"{chosen.name} is there, and what is on it now will be lost. Replace it by {chosen.point.id}?"
+        question = f"{chosen.name} exists, and everything on it will be lost. Replace it with {chosen.point.id}?"
         confirm(question, yes=yes, typed=" ".join(("pommel restore", *words_given(), "--yes")))
     made = restoring.restore(chosen, workspace=workspace, report=reporter())
     if as_json:
         print_json(info(made.name))
         return
-    identity = "its identity is what it was" if chosen.keeps_identity else "with an identity of its own"
+    identity = "its identity is kept" if chosen.keeps_identity else "with a new identity"
     click.echo(f"{made.name} is restored from {chosen.point.id}, {identity}: pommel up {made.name}")
 
 
@@ -133,7 +139,7 @@ def _would(chosen: Chosen, as_json: bool) -> None:
         print_json(told)
         return
     what = f"replace the machine {chosen.name}" if chosen.over else f"make the machine {chosen.name}"
-    identity = "the identity that it had" if chosen.keeps_identity else "an identity of its own"
+    identity = "its old identity" if chosen.keeps_identity else "a new identity"
     click.echo(f"would {what} from {told['path']} ({chosen.point.created}), with {identity}")
     for line in chosen.point.notes:
         click.echo(f"  {line}")

@@ -16,10 +16,12 @@ def boot_options(command: F) -> F:
     """What may be chosen for one start."""
     for option in reversed(
         (
-            click.option("--recovery", is_flag=True, help="Attach the installer, whatever is on the disk."),
-            click.option("--installed", is_flag=True, help="macOS is installed: leave the installer out, from now on."),
-            click.option("--verbose", is_flag=True, help="Have macOS say what it does while it boots."),
-            click.option("--throwaway", is_flag=True, help="Discard all that this run writes."),
+            click.option("--recovery", is_flag=True, help="Attach the installer, even if macOS is installed."),
+            click.option(
+                "--installed", is_flag=True, help="macOS is installed: do not attach the installer, now or later."
+            ),
+            click.option("--verbose", is_flag=True, help="Make macOS print messages while it boots."),
+            click.option("--throwaway", is_flag=True, help="Discard everything that is written in this run."),
         )
     ):
         command = option(command)
@@ -32,6 +34,6 @@ def boot_choice(options: dict[str, Any]) -> tuple[Any, bool]:
 
     recovery, installed = options.pop("recovery"), options.pop("installed")
     if recovery and installed:
-        raise UsageError("--recovery and --installed are two different starts")
+        raise UsageError("--recovery and --installed cannot be used together")
     installer: Literal["auto", "yes", "no"] = "yes" if recovery else "no" if installed else "auto"
     return BootChoice(installer, options.pop("throwaway"), options.pop("verbose")), installed

@@ -19,8 +19,10 @@ _MARKS = {"done": ("✓", "green"), "todo": ("·", "yellow"), "warn": ("!", "yel
 
 
 @click.command("bootstrap")
-@click.option("--no-setup", is_flag=True, help="Leave the host and the machine as they are.")
-@click.option("--update", is_flag=True, help="Move upstream to the pinned commit, patches and files with it.")
+@click.option("--no-setup", is_flag=True, help="Do not run setup: do not change the host and the machine.")
+@click.option(
+    "--update", is_flag=True, help="Update the upstream to the pinned commit, and apply patches and files again."
+)
 @offline_option
 @yes_option
 @dry_run_option
@@ -28,10 +30,10 @@ _MARKS = {"done": ("✓", "green"), "todo": ("·", "yellow"), "warn": ("!", "yel
 def bootstrap_command(
     no_setup: bool, update: bool, offline: Path | None, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Clone the upstream at its pinned commit, lay patches/ and files/ over it, then run setup.
+    """Clone the upstream at its pinned commit, apply patches/ and files/ to it, then run setup.
 
-    Safe to run again: it says what changed. A patch that conflicts stops it, and nothing is half applied. It needs no
-    network when the commit is here.
+    It is safe to run it again: it prints what changed. If a patch conflicts, it stops and applies nothing. It needs
+    no network if the commit was already downloaded.
     """
     workspace = Workspace.current()
     if dry_run:
@@ -42,7 +44,7 @@ def bootstrap_command(
     standing = overlay.with_argv(workspace, done.standing)
     if not as_json:
         print_standing(standing)
-        for line in done.changes or ("nothing had to change",):
+        for line in done.changes or ("nothing to change",):
             click.echo(f"  {line}", err=True)
     outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, **_how(yes, offline)), as_json)
     if as_json:
@@ -53,8 +55,8 @@ def bootstrap_command(
 
 @click.command("setup")
 @click.argument("name", required=False, shell_complete=complete_name)
-@click.option("--skip", multiple=True, type=click.Choice(setup.KEYS), help="Leave a step out.")
-@click.option("--only", multiple=True, type=click.Choice(setup.KEYS), help="Only this step.")
+@click.option("--skip", multiple=True, type=click.Choice(setup.KEYS), help="Skip this step.")
+@click.option("--only", multiple=True, type=click.Choice(setup.KEYS), help="Run only this step.")
 @offline_option
 @yes_option
 @dry_run_option
@@ -68,9 +70,10 @@ def setup_command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make this host and machine NAME ready in seven steps, each done only if it is not yet.
+    """Prepare this host and machine NAME in seven steps. A step that is already done is not repeated.
 
-    Without NAME it is the only machine of pommel.toml, else sonoma. What takes root is shown and asked for first.
+    Without NAME, the only machine in pommel.toml is used, or else sonoma. Commands that need root are shown, and
+    Pommel asks before it runs them.
     """
     steps = setup.setup(name, skip=skip, only=only, dry_run=dry_run, **_how(yes, offline))
     outcomes = _run(steps, as_json)
@@ -119,5 +122,5 @@ def _finish(outcomes: list[Outcome]) -> None:
     if failed:
         raise PommelError(
             f"step {failed[0].number} ({failed[0].title}) failed: {failed[0].look.text}",
-            hint=failed[0].look.hint or "mend it, then run the same command again: what is done stays done",
+            hint=failed[0].look.hint or "fix this, then run the same command again: finished steps are not repeated",
         )

@@ -21,7 +21,7 @@ from pommel.errors import UsageError
 from pommel.settings import parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
-_HOST = "Any SSH host with a clipboard, instead of a machine; by your own ssh configuration."
+_HOST = "Any SSH host with a clipboard, instead of a machine; your own ssh configuration is used."
 
 
 def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -47,11 +47,11 @@ def copy_options(command: F) -> F:
     """Which clipboard, and how much of it."""
     for option in (
         click.option("--serve", metavar="OPTIONS", hidden=True),
-        click.option("--limit", callback=_size, help="Larger copies stay where they are.  [default: 64M]"),
+        click.option("--limit", callback=_size, help="Do not sync copies that are larger than this.  [default: 64M]"),
         click.option(
             "--selection",
             type=click.Choice(["clipboard", "primary"]),
-            help="Which of this desktop's; primary is what the mouse selects.  [default: clipboard]",
+            help="Which selection of this desktop; primary is the text selected with the mouse.  [default: clipboard]",
         ),
     ):
         command = option(command)
@@ -81,28 +81,29 @@ def _await(workspace: Workspace, guest: Guest, no_wait: bool, timeout_s: float |
 
 @click.group("clip")
 def clip_command() -> None:
-    """One clipboard for this desktop and a machine, or any host that SSH reaches.
+    """Sync the clipboard between this desktop and a machine, or any host that SSH reaches.
 
-    Text, HTML, RTF, pictures and files, both ways, as they are copied; nothing is installed in the guest. What is
-    marked as a secret, as password keepers do, is not sent. Without NAME the only machine there is, or that runs.
+    Text, HTML, RTF, pictures and files are synced in both directions when they are copied. Nothing is installed in
+    the guest. Content that a password manager marks as secret is not sent. Without NAME, the only machine is used,
+    or the only one that runs.
     """
 
 
-@clip_command.command("sync", short_help="Keep two clipboards the same, in the background.")
+@clip_command.command("sync", short_help="Sync two clipboards in the background.")
 @guest_options
 @copy_options
 @click.option(
     "--direction",
     type=click.Choice(["both", "host-to-guest", "guest-to-host"]),
-    help="Which way copies travel.  [default: both]",
+    help="The direction of the sync.  [default: both]",
 )
 @click.option(
     "--history",
     type=click.IntRange(0, 1000),
     metavar="N",
-    help="Keep the last N copies that lost against another, in memory.  [default: 0]",
+    help="Keep in memory the last N copies that were replaced by a newer copy from the other side.  [default: 0]",
 )
-@click.option("--foreground", is_flag=True, help="Stay, and say what happens; Ctrl-C ends it.")
+@click.option("--foreground", is_flag=True, help="Stay in the foreground and print what happens; Ctrl-C ends it.")
 def sync_command(
     name: str | None,
     host: str | None,
@@ -112,10 +113,10 @@ def sync_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Keep the clipboard of NAME and this desktop's the same, in the background.
+    """Sync the clipboard of NAME with this desktop's, in the background.
 
-    Returns when they are, or says what it waits for: a guest that is not there is connected to when it comes, and
-    again after each restart. It ends with your desktop's session, or by: pommel clip stop
+    Returns when the sync is connected, or prints what it waits for. It connects to the guest when the guest starts,
+    and again after each restart. The sync ends with your desktop session. To end it earlier: pommel clip stop
     """
     workspace = Workspace.current()
     guest = find_guest(workspace, name, host, accept_new=accept_new)
@@ -142,7 +143,7 @@ def push_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Give NAME what this desktop's clipboard has, once."""
+    """Copy this desktop's clipboard to NAME, once."""
     workspace = Workspace.current()
     guest = _meant(workspace, name, host)
     _await(workspace, guest, no_wait, wait_timeout)
@@ -164,7 +165,7 @@ def pull_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Put on this desktop's clipboard what NAME has on its own, once."""
+    """Copy the clipboard of NAME to this desktop's clipboard, once."""
     workspace = Workspace.current()
     if serve is not None:
         guest = find_guest(workspace, name, host, accept_new=accept_new)
@@ -178,11 +179,11 @@ def pull_command(
 
 @clip_command.command("stop")
 @guest_options
-@click.option("--all", "every", is_flag=True, help="End all that run.")
+@click.option("--all", "every", is_flag=True, help="End all running syncs.")
 def stop_command(name: str | None, host: str | None, accept_new: bool, every: bool, as_json: bool) -> None:
-    """End the sync of NAME. The machine goes on."""
+    """End the sync of NAME. The machine keeps running."""
     if every and (name or host):
-        raise UsageError("name one guest, or say --all", hint="pommel clip stop NAME")
+        raise UsageError("give the name of one guest, or pass --all", hint="pommel clip stop NAME")
     workspace = Workspace.current()
     guests = clip.running(workspace) if every else [_meant(workspace, name, host)]
     clip_verbs.stop(guests, every=every, as_json=as_json)
@@ -191,7 +192,7 @@ def stop_command(name: str | None, host: str | None, accept_new: bool, every: bo
 @clip_command.command("status")
 @guest_options
 def status_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
-    """Say how the sync of NAME stands; without NAME, how all do."""
+    """Show the state of the sync of NAME; without NAME, of all syncs."""
     workspace = Workspace.current()
     if name is None and host is None:
         clip_verbs.status_of_all(workspace, as_json=as_json)
@@ -199,13 +200,13 @@ def status_command(name: str | None, host: str | None, accept_new: bool, as_json
         clip_verbs.status(find_guest(workspace, name, host), as_json=as_json)
 
 
-@clip_command.command("history", short_help="List the copies that lost against another.")
+@clip_command.command("history", short_help="List copies that were replaced by a newer copy from the other side.")
 @guest_options
 @click.option("--print", "number", type=click.IntRange(1), metavar="N", help="Print the whole text of copy N.")
 def history_command(name: str | None, host: str | None, accept_new: bool, number: int | None, as_json: bool) -> None:
-    """List the copies that lost against another, where `sync --history N` keeps some.
+    """List copies that were replaced by a newer copy from the other side, if `sync --history N` keeps some.
 
-    They are in the memory of the sync's process alone, and go with it.
+    They are kept only in the memory of the sync process, and are lost when it ends.
     """
     guest = _meant(Workspace.current(), name, host)
     if number is None:
@@ -220,14 +221,14 @@ def history_command(name: str | None, host: str | None, accept_new: bool, number
 
 @clip_command.group("service")
 def clip_service_command() -> None:
-    """A sync that starts with your desktop's session, kept by systemd."""
+    """Start a sync with your desktop session, by systemd."""
 
 
 @clip_service_command.command("install")
 @guest_options
-@click.option("--no-enable", is_flag=True, help="Only write the unit.")
+@click.option("--no-enable", is_flag=True, help="Write the unit, but do not start or enable it.")
 def install_command(name: str | None, host: str | None, accept_new: bool, no_enable: bool, as_json: bool) -> None:
-    """Write a systemd user unit that syncs the clipboard of NAME, and have it start with your desktop."""
+    """Write a systemd user unit that syncs the clipboard of NAME, and start it with your desktop session."""
     workspace = Workspace.current()
     guest = find_guest(workspace, name, host)
     made = service.install_clip(workspace, guest, enable=not no_enable, report=reporter())
@@ -240,7 +241,7 @@ def install_command(name: str | None, host: str | None, accept_new: bool, no_ena
 @clip_service_command.command("remove")
 @guest_options
 def remove_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
-    """Take the unit of NAME away."""
+    """Remove the unit of NAME."""
     workspace = Workspace.current()
     guest = find_guest(workspace, name, host)
     path = service.remove_clip(workspace, guest, report=reporter())

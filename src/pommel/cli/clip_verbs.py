@@ -30,7 +30,7 @@ def sync(workspace: Workspace, guest: Guest, options: ClipOptions, *, as_json: b
     if status.state == "refused":
         click.echo(f"keys tried: {', '.join(status.keys) or 'none'}", err=True)
     if status.hint:
-        click.echo(f"hint: {status.hint}; then it connects by itself", err=True)
+        click.echo(f"hint: {status.hint}; then it connects automatically", err=True)
 
 
 def serve(workspace: Workspace, guest: Guest, options: ClipOptions, *, quiet: bool, as_json: bool = False) -> None:
@@ -91,7 +91,7 @@ def status_of_all(workspace: Workspace, *, as_json: bool) -> None:
         head = ("GUEST", "STATE", "TO GUEST", "TO HOST", "LAST COPY", "PID", "WHY")
         print_table(head, [_row(each) for each in seen])
     else:
-        click.echo("no clipboard is synced; begin with: pommel clip sync NAME", err=True)
+        click.echo("no clipboard is synced. To start: pommel clip sync NAME", err=True)
 
 
 def history(guest: Guest, *, as_json: bool) -> None:
@@ -103,7 +103,7 @@ def history(guest: Guest, *, as_json: bool) -> None:
         rows = [(str(e.number), _ago(e.at or None), e.side, format_size(e.size_bytes), e.beginning) for e in entries]
         print_table(("N", "COPIED", "ON", "SIZE", "BEGINS"), rows)
     else:
-        click.echo("no copy lost against another, or none is kept: pommel clip sync --history 20", err=True)
+        click.echo("no replaced copy is kept. To keep some: pommel clip sync --history 20", err=True)
 
 
 def sentence(seen: ClipStatus) -> str:
@@ -112,7 +112,7 @@ def sentence(seen: ClipStatus) -> str:
     if seen.state == "syncing":
         return f"clipboard syncing, {ways[seen.direction]}"
     if seen.state == "guest asleep":
-        return f"waiting for the guest, to sync its clipboard: {seen.why}"
+        return f"waiting for the guest to sync its clipboard: {seen.why}"
     return f"{seen.state}{': ' + seen.why if seen.why else ''}"
 
 

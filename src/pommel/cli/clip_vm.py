@@ -56,7 +56,7 @@ def _guest(workspace: Workspace) -> Guest:
     except ValueError as wanted:
         raise ConfigError(f"VM_CLIP_PORT must be {wanted}, not {env['VM_CLIP_PORT']!r}") from None
     if not (user := env.get("VM_CLIP_USER") or account.name()):
-        raise UsageError("who is to be logged in as is not known", hint="set VM_CLIP_USER")
+        raise UsageError("the user name for the login is not known", hint="set VM_CLIP_USER")
     host = env.get("VM_CLIP_HOST") or "localhost"
     return find_guest(workspace, None, str(SshAddress(host, user)) + f":{port}", accept_new=True)
 

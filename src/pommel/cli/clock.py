@@ -12,15 +12,18 @@ from pommel.cli.output import print_json
 
 @click.command("clock")
 @name_argument()
-@click.option("--set", "sets", is_flag=True, help="Set it to this host's, whatever it shows.")
-@click.option("--rested", type=click.FloatRange(0), hidden=True, help="Wait for the guest; give back these seconds.")
+@click.option("--set", "sets", is_flag=True, help="Set it to this host's time, whatever it shows.")
+@click.option(
+    "--rested", type=click.FloatRange(0), hidden=True, help="Wait for the guest; correct at most these seconds."
+)
 @json_option
 def clock_command(name: str, sets: bool, rested: float | None, as_json: bool) -> int:
-    """Say how far the clock of machine NAME's guest is from this host's, measured over SSH; exits 1 where it is off.
+    """Show the difference between the guest's clock of machine NAME and this host's clock, measured over SSH. Exits
+    1 if the clock is wrong.
 
-    After a rest (suspend, sleep, a snapshot with memory, a suspended host) Pommel does --set by itself, as far as the
-    rest can have taken the time; set_clock = false turns that off. To set a clock takes root in the guest, or its
-    leave by sudo to call `date`.
+    After a pause (suspend, sleep, a snapshot with memory, a suspended host) Pommel does --set automatically, but
+    only as far as the pause explains the difference; set_clock = false turns that off. Setting the clock needs root
+    in the guest, or permission to run `date` with sudo.
     """
     if rested is not None:
         found = clock_rest.after_rest(Workspace.current(), name, rested)

@@ -16,40 +16,44 @@ from pommel.settings import format_size
 @click.command("clone")
 @name_argument()
 @click.argument("new")
-@click.option("--linked/--full", default=None, help="Hold only what differs; the base must then stay as it is.  [full]")
+@click.option(
+    "--linked/--full",
+    default=None,
+    help="Store only the differences; the base must then stay unchanged.  [default: full]",
+)
 @click.option("--keep-identity", is_flag=True, help="Keep UUID, MAC address and serial numbers.")
-@click.option("--model", help="The Mac to be, such as iMac20,1.  [that of the base]")
+@click.option("--model", help="The Mac model, such as iMac20,1.  [default: the model of the base]")
 @json_option
 def clone_command(
     name: str, new: str, linked: bool | None, keep_identity: bool, model: str | None, as_json: bool
 ) -> None:
-    """Make machine NEW from the stopped machine NAME, with an identity of its own.
+    """Create machine NEW as a copy of the stopped machine NAME, with a new identity.
 
-    A linked clone is there at once and takes no room; NAME cannot be started or deleted while it has such clones.
-    Clones of a golden machine are linked unless you say --full.
+    A linked clone is created at once and takes almost no disk space; NAME cannot be started or deleted while it has
+    linked clones. Clones of a golden machine are linked unless you pass --full.
     """
     made = clones.clone(name, new, linked=linked, keep_identity=keep_identity, model=model, report=reporter())
     if as_json:
         print_json(info(new))
     else:
-        click.echo(f"{new} is made from {name} (ssh on port {made.ssh_port})")
+        click.echo(f"{new} is created from {name} (ssh on port {made.ssh_port})")
 
 
 @click.command("rename")
 @name_argument()
 @click.argument("new")
 def rename_command(name: str, new: str) -> None:
-    """Call the stopped machine NAME NEW from now on."""
+    """Rename the stopped machine NAME to NEW."""
     clones.rename(name, new)
-    click.echo(f"{name} is called {new} now")
+    click.echo(f"{name} is now called {new}")
     click.echo(f"a [machine.{name}] in pommel.toml must be renamed by hand", err=True)
 
 
 @click.command("golden")
 @name_argument()
-@click.option("--off", is_flag=True, help="Take the mark off.")
+@click.option("--off", is_flag=True, help="Remove the mark.")
 def golden_command(name: str, off: bool) -> None:
-    """Mark the stopped machine NAME as a base for clones: it is not started any more, but with --throwaway."""
+    """Mark the stopped machine NAME as a base for clones. It can then be started only with --throwaway."""
     clones.golden(name, not off)
     click.echo(f"{name} is {'a machine like any other' if off else 'golden'} now")
 
@@ -58,7 +62,7 @@ def golden_command(name: str, off: bool) -> None:
 @name_argument()
 @json_option
 def info_command(name: str, as_json: bool) -> None:
-    """Show all that is known of machine NAME: identity, disks, snapshots, clones, where it came from."""
+    """Show all details of machine NAME: identity, disks, snapshots, clones, and its origin."""
     told = info(name)
     if as_json:
         print_json(told)

@@ -51,7 +51,7 @@ def name_argument(*, required: bool = True) -> Callable[[F], F]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")
 display_option = click.option("--display", type=click.IntRange(1), default=1, help="Which display, counted from 1.")
-dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 
 
 def words_given() -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def confirm(question: str, *, yes: bool, typed: str) -> None:
     if yes:
         return
     if not interactive():
-        raise UsageError("this takes a yes, and nobody is here to say it", hint=typed)
+        raise UsageError("confirmation needed: pass --yes", hint=typed)
     if not ask(question):
         raise StateError("nothing was done")
 
@@ -105,7 +105,7 @@ offline_option = click.option(
     "--offline",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take this recovery image (.dmg or raw) and ask Apple for none.",
+    help="Use this recovery image (.dmg or raw) instead of downloading one from Apple.",
 )
 
 
@@ -126,11 +126,11 @@ def machine_options(command: F) -> F:
     """Flags that lay over a machine's settings for this call."""
     for option in reversed(
         (
-            click.option("--accel", help="auto, kvm or tcg."),
-            click.option("--memory", help="RAM, such as 8G."),
+            click.option("--accel", help="Accelerator: auto, kvm or tcg."),
+            click.option("--memory", help="RAM size, such as 8G."),
             click.option("--cpu", help="QEMU CPU model."),
-            click.option("--cores", help="Cores a socket."),
-            click.option("--threads", help="vCPUs in all."),
+            click.option("--cores", help="CPU cores per socket."),
+            click.option("--threads", help="vCPUs in total."),
             click.option("--ssh-port", help="Host port for the guest's SSH."),
         )
     ):
@@ -151,16 +151,17 @@ def tls_options(command: F) -> F:
         click.option(
             "--tls/--no-tls",
             default=None,
-            help="Serve the page by TLS (https), with a certificate that Pommel makes; its fingerprint is printed.",
+            help="Serve the page over TLS (https), with a certificate that Pommel creates; its fingerprint is printed.",
         ),
         click.option(
-            "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Serve by TLS with this one (PEM)."
+            "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Serve the page over TLS with this "
+                                                                                "certificate (PEM)."
         ),
         click.option(
             "--tls-key",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Its key (PEM, not encrypted).  [default: in the same file]",
+            help="The key of the certificate (PEM, not encrypted).  [default: in the same file]",
         ),
     )):  # fmt: skip
         gathered = option(gathered)
@@ -170,11 +171,11 @@ def tls_options(command: F) -> F:
 def tell_fingerprint(fingerprint: str) -> None:
     """Say which certificate a page is served with, if it is by TLS: a browser shows the same before it goes on."""
     if fingerprint:
-        click.echo(f"its certificate has the SHA-256 fingerprint {fingerprint}", err=True)
+        click.echo(f"SHA-256 fingerprint of its certificate: {fingerprint}", err=True)
 
 
 clipboard_option = click.option(
-    "--clipboard/--no-clipboard", default=None, help="Sync its clipboard with this desktop's for as long as it runs."
+    "--clipboard/--no-clipboard", default=None, help="Sync its clipboard with this desktop's while it runs."
 )
 
 

@@ -19,10 +19,11 @@ _SIZES = {"memory", "disk"}
 @machine_options
 @json_option
 def config_command(name: str, as_json: bool, **options: Any) -> None:
-    """Show the settings of machine NAME and where each comes from.
+    """Show the settings of machine NAME and the source of each.
 
-    A setting comes from its default, from [machine.NAME] in pommel.toml (here, in a parent folder, or your own), from
-    the environment (POMMEL_CORES for `cores`), or from a flag; the later wins. "-" leaves it to the upstream.
+    A setting comes from its default, from [machine.NAME] in pommel.toml (here, in a parent folder, or in your
+    configuration folder), from the environment (POMMEL_CORES for `cores`), or from a flag. Later sources override
+    earlier ones. "-" means that the upstream decides.
     """
     workspace = Workspace.current()
     values = workspace.settings(name, split_flags(options))

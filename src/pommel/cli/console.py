@@ -22,19 +22,28 @@ from pommel.errors import StateError, UsageError
 
 @click.command("console")
 @name_argument()
-@click.option("-d", "--detach", is_flag=True, help="Leave it running and return; the default off a terminal.")
-@click.option("--stop", is_flag=True, help="End the machine's console; the machine goes on.")
-@click.option("--who", is_flag=True, help="List who looks on: by which program, from where, since when.")
-@click.option("--new-token", is_flag=True, help="Make a new link; the old ones let nobody in, and viewers are cut off.")
-@click.option("--view-only", is_flag=True, help="Print the link by which one sees the screen and can do nothing else.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
-@click.option("--host", help="Address to listen on instead of 127.0.0.1. Whoever has the token gets the machine.")
 @click.option(
-    "--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page, as a proxy's."
+    "-d", "--detach", is_flag=True, help="Run it in the background and return; the default if there is no terminal."
+)
+@click.option("--stop", is_flag=True, help="End the machine's console; the machine keeps running.")
+@click.option("--who", is_flag=True, help="List the viewers: program, address, and since when.")
+@click.option(
+    "--new-token", is_flag=True, help="Create a new link; the old links stop working, and all viewers are disconnected."
+)
+@click.option("--view-only", is_flag=True, help="Print the view-only link: it shows the screen and accepts no input.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; if it is in use, the next free port.")
+@click.option(
+    "--host", help="Address to listen on instead of 127.0.0.1. Anyone who has the token can control the machine."
+)
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="A host name by which browsers reach the page, such as the name of a proxy.",
 )
 @tls_options
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
-@click.option("--session", is_flag=True, help="Show the guest's own login session; see: pommel guest install")
+@click.option("--session", is_flag=True, help="Show the guest's login session instead; see: pommel guest install")
 @click.option("--serve", is_flag=True, hidden=True)
 @json_option
 def console_command(
@@ -42,7 +51,7 @@ def console_command(
 ) -> None:
     """Serve the screen, keyboard and mouse of the running machine NAME on a local page.
 
-    Prints the page's address with its access token. Ctrl-C ends the console; the machine goes on.
+    Prints the page's address with its access token. Ctrl-C ends the console; the machine keeps running.
     """
     workspace = Workspace.current()
     listen = {key: more.pop(key) for key in ("port", "host", "allow_host", "tls")}
@@ -67,9 +76,9 @@ def _instead(flags: Mapping[str, bool], others: bool) -> str | None:
     """The one flag that is for something else than to open the console, if there is one."""
     given = [f"--{flag.replace('_', '-')}" for flag in _INSTEAD if flags[flag]]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} are two things", hint="one after the other")
+        raise UsageError(f"{' and '.join(given)} cannot be used together", hint="run them one after the other")
     if given and others:
-        none = "it goes with no --view-only, --port, --host, --allow-host or --tls"
+        none = "it cannot be used with --view-only, --port, --host, --allow-host or --tls"
         raise UsageError(f"{given[0]} opens no console: {none}")
     return given[0][2:].replace("-", "_") if given else None
 
@@ -87,7 +96,7 @@ def _who(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "looking": [dataclasses.asdict(one) for one in found]})
     elif not found:
-        click.echo(f"{name}: nobody looks on")
+        click.echo(f"{name}: no viewers")
     else:
         rows = [
             (str(one.id), one.name, one.address, _when(one.since_s), "looks" if one.view_only else "acts")
@@ -103,7 +112,7 @@ def _new_token(workspace: Workspace, name: str, session: bool, as_json: bool) ->
     elif as_json:
         print_json({"name": name, "url": None, "ws": None})
     else:
-        click.echo(f"{name}: the old links let nobody in any more; for the new one type: pommel console {name}")
+        click.echo(f"{name}: the old links no longer work. To get the new link: pommel console {name}")
 
 
 _INSTEAD = {"stop": _stop, "who": _who, "new_token": _new_token}
@@ -124,7 +133,9 @@ def show(
     url, ws = (found.look_url, found.look_ws) if view_only else (found.url, found.ws)
     if not url:
         again = f"pommel console {found.name} --stop; pommel console {found.name} --view-only"
-        raise StateError("the console was opened by an earlier version, and has no link to look by", hint=again)
+        raise StateError(
+            "the console was opened by an earlier version of Pommel, and has no view-only link", hint=again
+        )
     if as_json:
         seen = machines.status(found.name, workspace=workspace, ask=False)  # a loop may be running here
         more |= {"view_only": True} if view_only else {}
@@ -165,6 +176,6 @@ def serve_here(
         click.echo(f"{reason}; the console has ended", err=True)
     elif not quiet:
         click.echo(
-            f"{name} is still running.  Its screen: pommel console {name}  Power it down: pommel stop {name}",
+            f"{name} is still running.  Its screen: pommel console {name}  Shut it down: pommel stop {name}",
             err=True,
         )

@@ -17,14 +17,14 @@ disk_option = click.option("--disk", "called", default=disks.MAIN, show_default=
 
 @click.group("disk")
 def disk_command() -> None:
-    """A machine's disks."""
+    """Manage a machine's disks."""
 
 
 @disk_command.command("list")
 @name_argument()
 @json_option
 def list_command(name: str, as_json: bool) -> None:
-    """List the disks of machine NAME: size, room taken on the host, and what could be given back."""
+    """List the disks of machine NAME: size, space used on the host, and space that could be freed."""
     found = disks.listed(name, ask=True)
     if as_json:
         print_json({"name": name, "disks": [each.as_dict() for each in found]})
@@ -49,9 +49,9 @@ def list_command(name: str, as_json: bool) -> None:
 @disk_option
 @json_option
 def resize_command(name: str, size: str, called: str, as_json: bool) -> None:
-    """Make a disk of machine NAME SIZE large, such as 120G. It can grow, not shrink; the machine may run.
+    """Grow a disk of machine NAME to SIZE, such as 120G. A disk cannot shrink. The machine may be running.
 
-    The guest then grows its partition: in macOS, diskutil apfs resizeContainer disk0s2 0
+    Then grow the partition in the guest; in macOS: diskutil apfs resizeContainer disk0s2 0
     """
     made = disks.resize(name, _size(size), called=called)
     if as_json:
@@ -66,10 +66,11 @@ def resize_command(name: str, size: str, called: str, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> None:
-    """Give back to the host what the guest of machine NAME has freed.
+    """Return disk space that the guest of machine NAME has freed to the host.
 
-    While it runs, its guest trims (Linux: fstrim, which takes root there), which needs no room and keeps snapshots.
-    Of a stopped machine the disk is written anew, which needs room for the copy and that there are no snapshots.
+    If the machine runs, its guest trims its file systems (Linux: fstrim, which needs root in the guest); this needs
+    no free space and keeps snapshots. If the machine is stopped, the disk is rewritten; this needs space for the
+    copy, and there must be no snapshots.
     """
     told = {"name": name, "disk": called}
     if dry_run:
@@ -77,7 +78,7 @@ def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> Non
         if as_json:
             print_json({**told, "how": how, "before_bytes": found.actual_bytes, "after_bytes": None, "dry_run": True})
             return
-        would = "the guest would trim its file systems" if how == "trim" else "the disk would be written anew"
+        would = "the guest would trim its file systems" if how == "trim" else "the disk would be rewritten"
         click.echo(f"{name}: {would}; {called} takes {format_size(found.actual_bytes)}; {found.advice}")
         return
     done = disks.compact(name, called=called, report=reporter())
@@ -86,7 +87,7 @@ def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> Non
         print_json({**told, "how": done.how, **sizes, "dry_run": False})
     else:
         before, after = format_size(done.before_bytes), format_size(done.after_bytes)
-        click.echo(f"{name}: {called} took {before}, and takes {after} now")
+        click.echo(f"{name}: {called} used {before}, and now uses {after}")
 
 
 @disk_command.command("add")
@@ -95,12 +96,12 @@ def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> Non
 @click.argument("size")
 @json_option
 def add_command(name: str, called: str, size: str, as_json: bool) -> None:
-    """Give machine NAME a further disk, called DISK. A running machine sees it when it is next started."""
+    """Add a disk called DISK to machine NAME. A running machine sees it after its next start."""
     made = disks.add(name, called, _size(size))
     if as_json:
         print_json(made.as_dict())
     else:
-        click.echo(f"{name} has the disk {called} now, {format_size(made.virtual_bytes or 0)}")
+        click.echo(f"{name} now has the disk {called}, {format_size(made.virtual_bytes or 0)}")
 
 
 @disk_command.command("move")
@@ -110,10 +111,10 @@ def add_command(name: str, called: str, size: str, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: bool) -> None:
-    """Move a disk of the stopped machine NAME to PATH, a folder or a file, on another drive for instance.
+    """Move a disk of the stopped machine NAME to PATH, a folder or a file, for example on another drive.
 
-    The machine's folder has a link to it from then on. The copy is compared before the old file goes. To move it back,
-    name the machine's folder (pommel info NAME shows it).
+    The machine's folder then contains a link to it. The copy is compared with the old file before the old file is
+    deleted. To move the disk back, give the machine's folder as PATH (pommel info NAME shows it).
     """
     if dry_run:
         place = disks.look_move(name, path, called=called)
@@ -124,7 +125,7 @@ def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: boo
         print_json({**told, "bytes": place.takes_bytes, "free_bytes": place.free_bytes, "dry_run": dry_run})
         return
     if not dry_run:
-        click.echo(f"{name}: {called} lies at {place.new} now")
+        click.echo(f"{name}: {called} is now at {place.new}")
         return
     how = f"is copied ({format_size(place.takes_bytes)})" if place.copies else "is not copied: one file system"
     click.echo(f"{name}: {called} would move from {place.old} to {place.new}")
@@ -136,15 +137,17 @@ def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: boo
 @disk_option
 @json_option
 def check_command(name: str, called: str, as_json: bool) -> None:
-    """Look for damage in a disk of the stopped machine NAME. Changes nothing; exits 1 on damage."""
+    """Check a disk of the stopped machine NAME for damage. Changes nothing; exits 1 on damage."""
     found = disks.check(name, called=called)
     if as_json:
         print_json({"name": name, "disk": called, "sound": found.sound, "leaked_clusters": found.leaked})
     else:
-        wasted = f", {found.leaked} clusters are wasted (compact gives them back)" if found.leaked else ""
+        wasted = f", {found.leaked} clusters are unused (compact frees them)" if found.leaked else ""
         click.echo(f"{name}: {called} is sound{wasted}" if found.sound else found.detail)
     if not found.sound:
-        raise PommelError(f"{called} of {name} is damaged", hint=f"put a snapshot back: pommel snapshot list {name}")
+        raise PommelError(
+            f"{called} of {name} is damaged", hint=f"restore a snapshot; to list them: pommel snapshot list {name}"
+        )
 
 
 def _size(text: str) -> int:

@@ -17,28 +17,32 @@ _DEFAULT = "default"
 @click.command("display")
 @name_argument()
 @click.option(
-    "--adapter", type=click.Choice((*app.ADAPTERS, _DEFAULT)), help="The display adapter; default: the boot script's."
+    "--adapter",
+    type=click.Choice((*app.ADAPTERS, _DEFAULT)),
+    help="The display adapter; default: the boot script's own.",
 )
-@click.option("--resolution", metavar="WIDTHxHEIGHT|default", help="The picture's size from the boot picker on.")
-@click.option("--displays", type=click.IntRange(1, 16), help="How many displays; more than one needs virtio-gpu.")
+@click.option("--resolution", metavar="WIDTHxHEIGHT|default", help="The resolution, from the boot picker on.")
+@click.option("--displays", type=click.IntRange(1, 16), help="Number of displays; more than one needs virtio-gpu.")
 @dry_run_option
 @json_option
 def display_command(
     name: str, adapter: str | None, resolution: str | None, displays: int | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Show the display adapter and the picture of machine NAME, or set them for its next starts.
+    """Show the display adapter and the resolution of machine NAME, or set them for its next starts.
 
     \b
     pommel display sonoma --resolution 1920x1080
     pommel display box --adapter virtio-gpu --displays 2
     pommel screenshot box two.png --display 2       likewise: vnc, view
 
-    What is set stays with the machine; display, resolution and displays in pommel.toml stand above it. A guest that
-    runs with a virtio-gpu is told another size at once.
+    These settings are stored with the machine; display, resolution and displays in pommel.toml override them. A
+    running guest with a virtio-gpu gets a new resolution at once.
     """
     wanted = _wanted(display=adapter, resolution=resolution, displays=displays)
     if dry_run and not wanted:
-        raise UsageError("--dry-run is for a change", hint=f"pommel display {name} --resolution 1920x1080 --dry-run")
+        raise UsageError(
+            "--dry-run needs a change to show", hint=f"pommel display {name} --resolution 1920x1080 --dry-run"
+        )
     told = app.change(name, wanted, dry_run=dry_run, report=reporter()) if wanted else app.listed(name)
     if as_json:
         print_json({**told.as_dict(), **({"dry_run": True} if dry_run else {})})
@@ -58,9 +62,9 @@ def _spelled(told: app.Displays) -> dict[str, str]:
     now = [f"display {each.number}: {each.width}x{each.height}" for each in told.screens]
     return {
         "name": told.name,
-        "adapter": f"{told.adapter or 'none that is known'} ({told.adapter_by})",
+        "adapter": f"{told.adapter or 'unknown'} ({told.adapter_by})",
         "resolution": f"{told.resolution} ({told.resolution_by})" if told.resolution else told.resolution_by,
         "displays": str(told.outputs),
         "now": "; ".join(now) or told.state,
-        "note": f"the next start has it otherwise: pommel restart {told.name}" if told.pending else "",
+        "note": f"the new values apply from the next start: pommel restart {told.name}" if told.pending else "",
     }

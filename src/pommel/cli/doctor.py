@@ -20,11 +20,15 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 
 @click.command("doctor")
 @click.argument("name", required=False, shell_complete=complete_name)
-@click.option("--bundle", is_flag=True, help="Write a support archive: the checks, settings, logs, nothing private.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where --bundle writes it.")
-@click.option("--stuck", is_flag=True, help="Watch the running machine NAME: does it work, idle, or hang?")
+@click.option(
+    "--bundle", is_flag=True, help="Write a support archive: checks, settings and logs, without private data."
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file that --bundle writes.")
+@click.option(
+    "--stuck", is_flag=True, help="Watch the running machine NAME, and tell whether it works, is idle, or hangs."
+)
 @click.option("--seconds", type=click.FloatRange(2), default=20.0, show_default=True, help="How long --stuck watches.")
-@click.option("--passthrough", is_flag=True, help="Look at the graphics cards: can a guest have one of them?")
+@click.option("--passthrough", is_flag=True, help="Check whether a guest can use one of this host's graphics cards.")
 @json_option
 def doctor_command(
     name: str | None,
@@ -35,9 +39,10 @@ def doctor_command(
     passthrough: bool,
     as_json: bool,
 ) -> None:
-    """Check this host and machine NAME, and say for each fault what to type. Changes nothing. Exits 1 on a fault.
+    """Check this host and machine NAME, and print a command that fixes each problem. Changes nothing. Exits 1 if a
+    check fails.
 
-    Without NAME it is the only machine of pommel.toml, else sonoma.
+    Without NAME, the only machine in pommel.toml is used, or else sonoma.
     """
     if passthrough:
         _passthrough(name, as_json)
@@ -52,7 +57,7 @@ def doctor_command(
             print_json({"bundle": str(made)})
         else:
             click.echo(made)
-            click.echo("have a look at it before you send it: tar -xzOf FILE | less", err=True)
+            click.echo("read it before you send it: tar -xzOf FILE | less", err=True)
         return
     found: list[Check] = []
     for check in doctor.doctor(name):
@@ -67,12 +72,12 @@ def doctor_command(
         count = f"{counts['fail']} checks failed" if counts["fail"] > 1 else "1 check failed"
         raise PommelError(f"{count}; the first: {first.text}", hint=first.fix)
     if not as_json:
-        click.echo(f"{counts['ok']} checks are well" + (f", {counts['warn']} to look at" if counts["warn"] else ""))
+        click.echo(f"{counts['ok']} checks passed" + (f", {counts['warn']} with warnings" if counts["warn"] else ""))
 
 
 def _stuck(name: str | None, seconds: float, as_json: bool) -> None:
     if name is None:
-        raise UsageError("--stuck watches one machine", hint="pommel doctor NAME --stuck")
+        raise UsageError("--stuck needs the name of a machine", hint="pommel doctor NAME --stuck")
     seen = machines.status(name).state
     verdict = stuck_app.look(name, seconds=seconds, installing=seen == "installing", report=reporter())
     if as_json:
@@ -115,7 +120,7 @@ def _passthrough(name: str | None, as_json: bool) -> None:
     if not told["cards"]:
         click.echo("this host has no graphics card on its PCI bus")
     for address in told["not_there"]:
-        click.echo(f"{address}: {name} asks for it, and this host has no such device")
+        click.echo(f"{address}: {name} uses it, but this host has no such device")
 
 
 def _findings(findings: list[dict[str, str]]) -> None:

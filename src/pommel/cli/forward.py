@@ -31,11 +31,15 @@ def complete_forward(ctx: click.Context, _param: click.Parameter, incomplete: st
 @name_argument()
 @click.argument("verb", type=click.Choice(["list", "add", "remove"]), default="list")
 @click.argument("ways", nargs=-1, metavar="[FORWARD]...", shell_complete=complete_forward)
-@click.option("--reverse", is_flag=True, help="Services of this host for the guest.")
-@click.option("--once", is_flag=True, help="Until the machine stops; what is kept stays as it is.")
+@click.option(
+    "--reverse", is_flag=True, help="Forward in the other direction: give the guest access to services of this host."
+)
+@click.option(
+    "--once", is_flag=True, help="Only until the machine stops; what is stored for the next starts does not change."
+)
 @json_option
 def forward_command(name: str, verb: str, ways: tuple[str, ...], reverse: bool, once: bool, as_json: bool) -> None:
-    """Forward ports of this host into machine NAME, now and at each start.
+    """Forward ports of this host to machine NAME, now and at each start.
 
     \b
     pommel forward sonoma add 8080:80                127.0.0.1:8080 of this host leads to port 80 of the guest
@@ -47,9 +51,9 @@ def forward_command(name: str, verb: str, ways: tuple[str, ...], reverse: bool, 
     if (verb == "list") == bool(ways):
         example = "5432:127.0.0.1:5432" if reverse else "8080:80"
         hint = f"pommel forward {name} {verb} {'--reverse ' if reverse else ''}{example}"
-        raise UsageError("list takes no forward" if ways else f"{verb} which?", hint=None if ways else hint)
+        raise UsageError("list takes no FORWARD argument" if ways else f"{verb} which?", hint=None if ways else hint)
     if reverse and once:
-        raise UsageError("--once and --reverse do not go together: QEMU takes those at its start")
+        raise UsageError("--once and --reverse cannot be used together: QEMU sets up reverse forwards at its start")
     if verb == "list":
         told = forwards.listed(name)
     elif verb == "add":

@@ -13,12 +13,14 @@ from pommel.cli.common import json_option, name_argument
 from pommel.cli.output import print_json, print_pairs, reporter
 from pommel.cli.waiting import await_guest, no_wait_options
 
-host_option = click.option("--host", metavar="USER@HOST[:PORT]", help="Another system that SSH reaches, not a machine.")
+host_option = click.option(
+    "--host", metavar="USER@HOST[:PORT]", help="Another system that SSH reaches, instead of a machine."
+)
 
 
 @click.group("guest")
 def guest_command() -> None:
-    """Show a guest's own login session: what that takes inside the guest."""
+    """Install what shows a guest's own login session, inside the guest."""
 
 
 @guest_command.command("install")
@@ -29,16 +31,16 @@ def guest_command() -> None:
 def install_command(
     name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
 ) -> None:
-    """Bring Pommel's daemon and session agent into the running machine NAME, or bring them up to date.
+    """Install or update Pommel's daemon and session agent in the running machine NAME.
 
-    Over SSH, with all that they need. Then: pommel console NAME --session
+    They are installed over SSH, with everything that they need. Then type: pommel console NAME --session
     """
     _await(name, host, no_wait, wait_timeout)
     found = session_guest.install(name, host=host, report=reporter())
     if as_json:
         print_json(_document(found))
     else:
-        click.echo(f"{found.name}: installed, and serving")
+        click.echo(f"{found.name}: installed and running")
         shown = f"pommel console {found.name} --session" if host is None else f"pommel kvm view {host}"
         click.echo(f"its session's screen: {shown}", err=True)
 
@@ -51,7 +53,7 @@ def install_command(
 def status_command(
     name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
 ) -> None:
-    """Say whether the daemon and the agent are in machine NAME, and whether they serve."""
+    """Show whether the daemon and the agent are installed in machine NAME, and whether they run."""
     _await(name, host, no_wait, wait_timeout)
     found = session_guest.status(name, host=host)
     if as_json:
@@ -60,7 +62,7 @@ def status_command(
     pairs = {
         "guest": f"{found.name} ({found.system})",
         "installed": f"yes ({found.version})" if found.installed else "no",
-        "daemon": ("runs" if found.running else "does not run") if found.installed else "",
+        "daemon": ("runs" if found.running else "not running") if found.installed else "",
         "agent's launcher": f"watches for {', '.join(found.users)}" if found.users else "",
         "active session": found.session,
     }
@@ -75,13 +77,13 @@ def status_command(
 def remove_command(
     name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
 ) -> None:
-    """Take the daemon and the agent out of machine NAME, with all that they left there."""
+    """Remove the daemon, the agent and all their files from machine NAME."""
     _await(name, host, no_wait, wait_timeout)
     there_was = session_guest.remove(name, host=host, report=reporter())
     if as_json:
         print_json({"name": name or host, "removed": there_was})
     else:
-        click.echo(f"{name or host}: removed" if there_was else f"{name or host}: there was nothing to remove")
+        click.echo(f"{name or host}: removed" if there_was else f"{name or host}: nothing to remove")
 
 
 def _await(name: str | None, host: str | None, no_wait: bool, timeout_s: float | None) -> None:

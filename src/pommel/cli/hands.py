@@ -41,7 +41,7 @@ def type_command(name: str, text: str) -> None:
 @name_argument()
 @click.argument("chords", nargs=-1, required=True)
 def key_command(name: str, chords: tuple[str, ...]) -> None:
-    """Press keys on machine NAME, one after the other: pommel key NAME cmd-space return
+    """Press keys on the keyboard of machine NAME, one after the other: pommel key NAME cmd-space return
 
     A chord joins keys with "-". Names are QEMU's qcodes and the common ones: return, esc, cmd, option, ctrl, shift,
     tab, space, up, f1, delete …
@@ -56,5 +56,5 @@ def key_command(name: str, chords: tuple[str, ...]) -> None:
 @click.option("--button", type=click.Choice(["left", "middle", "right"]), default="left", show_default=True)
 @click.option("--count", type=click.IntRange(1, 3), default=1, help="2 for a double click.")
 def click_command(name: str, x: int, y: int, button: str, count: int) -> None:
-    """Click pixel X Y of the screen of machine NAME."""
+    """Click at pixel X Y of the screen of machine NAME."""
     hands.click(name, x, y, button=button, count=count)

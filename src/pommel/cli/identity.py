@@ -14,33 +14,35 @@ from pommel.errors import UsageError
 
 @click.command("identity")
 @name_argument()
-@click.option("--show", is_flag=True, help="Show the numbers.  [this is what it does without an option]")
-@click.option("--new", is_flag=True, help="Give the stopped machine other numbers, a new UUID and MAC address.")
-@click.option("--model", help="The Mac to be, such as iMac20,1; with --new.")
+@click.option("--show", is_flag=True, help="Show the numbers.  [default]")
+@click.option("--new", is_flag=True, help="Give the stopped machine new numbers, a new UUID and a new MAC address.")
+@click.option("--model", help="The Mac model, such as iMac20,1; with --new.")
 @yes_option
 @dry_run_option
 @json_option
 def identity_command(
     name: str, show: bool, new: bool, model: str | None, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Show what the Mac NAME is told of itself: model, serial number, board serial, ROM, UUID.
+    """Show the identity of the Mac NAME: model, serial number, board serial, ROM, UUID.
 
-    A new Mac gets numbers of its own before its first start and keeps them. They have the right shape; Apple gave them
-    to nobody. `identity` in pommel.toml says otherwise: "upstream" for those on the boot disk, or a table of your own.
+    A new Mac gets its own numbers before its first start and keeps them. They have the right format, but Apple has
+    not issued them to any real Mac. To change this, set `identity` in pommel.toml: "upstream" for the numbers on
+    the boot disk, or a table with your own numbers.
 
-    --new gives it others, those of `identity` if that is a table. Who is signed in at Apple's services is signed out.
+    --new gives the Mac new numbers, or those of `identity` if that is a table. Users who are signed in to Apple's
+    services are signed out.
     """
     if show and new:
-        raise UsageError("--show and --new contradict each other")
+        raise UsageError("--show and --new cannot be used together")
     if not new and (model is not None or dry_run):
-        raise UsageError("--model and --dry-run belong to --new", hint=f"pommel identity {name} --new")
+        raise UsageError("--model and --dry-run need --new", hint=f"pommel identity {name} --new")
     if new:
         if not dry_run:
-            question = f"Give {name} other numbers? Apple's services will take it for another Mac."
+            question = f"Give {name} new numbers? Apple's services will see it as a different Mac."
             confirm(question, yes=yes, typed=f"pommel identity {name} --new --yes")
         made = identities.change(name, model=model, dry_run=dry_run, report=reporter())
         if dry_run:
-            what = f"numbers of its own as {made.model}" if made.model else "the numbers of its boot disk"
+            what = f"its own numbers as {made.model}" if made.model else "the numbers of its boot disk"
             if as_json:
                 print_json({"name": name, "dry_run": True, "model": made.model})
             else:

@@ -18,8 +18,9 @@ from pommel.cli.output import print_json
 def ip_command(name: str, as_json: bool) -> None:
     """Print the address at which the guest of machine NAME answers SSH.
 
-    With user-mode networking that is 127.0.0.1 and a port of this host. With a bridge or a tap device it is the guest's
-    own address, as far as the host knows it: from its neighbours and the leases of its DHCP servers, by the card's MAC.
+    With user-mode networking, this is 127.0.0.1 and a port of this host. With a bridge or a tap device, it is the
+    guest's own address. Pommel finds it by the MAC address of the network card, in the host's neighbour table and
+    in the leases of its DHCP servers.
     """
     found = reach.address(Workspace.current(), name)
     if as_json:

@@ -18,21 +18,23 @@ from pommel.cli.running import open_browser, until_signal
 
 @click.group("kvm")
 def kvm_command() -> None:
-    """Reach into a login session: its screen, keyboard and mouse."""
+    """Show and control a login session: its screen, keyboard and mouse."""
 
 
 @kvm_command.command("serve")
-@click.option("--source", type=click.Choice(kvm.SOURCES), help="What to serve.  [default: this system's own]")
+@click.option(
+    "--source", type=click.Choice(kvm.SOURCES), help="Which kind of session to serve.  [default: this system's kind]"
+)
 @click.option("--display", metavar="DISPLAY", help="The X server to serve, such as :0.  [default: $DISPLAY]")
 @click.option(
     "--listen",
     metavar="HOST:PORT",
-    help="Where to listen; the next free port if that is busy. Whoever has the token gets the session."
-    "  [default: 127.0.0.1:8600]",
+    help="Where to listen; if the port is in use, the next free port. Anyone who has the token can control the "
+    "session.  [default: 127.0.0.1:8600]",
 )
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A host name by which browsers reach the page.")
 @tls_options
-@click.option("--view-only", is_flag=True, help="Show it, and take no keys and no mouse.")
+@click.option("--view-only", is_flag=True, help="Show the session, but accept no keyboard or mouse input.")
 @msh_option
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @json_option
@@ -46,7 +48,7 @@ def serve_command(
     as_json: bool,
     **who: Any,
 ) -> None:
-    """Serve this session on a local page until it ends, or Ctrl-C: exit status 0 for both.
+    """Serve this session on a local page until it ends or you press Ctrl-C; the exit status is 0 in both cases.
 
     The first line on stdout is the page's address with its access token; with --json, an object with `url` and `ws`.
     """
@@ -63,7 +65,7 @@ def serve_command(
         else:
             click.echo(served.url)
             tell_fingerprint(served.tls_fingerprint)
-            click.echo(f"serving {served.display}; Ctrl-C ends it, the session goes on", err=True)
+            click.echo(f"serving {served.display}; Ctrl-C ends it, the session keeps running", err=True)
         if browse:
             open_browser(served.url)
 
@@ -82,7 +84,7 @@ def serve_command(
         )
     )
     if reason:
-        click.echo(f"{reason}; nothing is served any more", err=True)
+        click.echo(f"{reason}; the page is no longer served", err=True)
         for command in again:
             click.echo(f"to serve it again: {command}", err=True)
 

@@ -24,28 +24,34 @@ socket_option = click.option(
     "--socket",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Let viewers in by a socket too, through SSH, say.",
+    help="Accept viewers also on this socket, for example through SSH.",
 )
-socket_user_option = click.option("--socket-user", metavar="USER", help="Who may use it besides root.")
-page_option = click.option("--page/--no-page", default=None, help="Serve a page.  [default: unless there is a socket]")
+socket_user_option = click.option(
+    "--socket-user", metavar="USER", help="The user who may use the socket, besides root."
+)
+page_option = click.option(
+    "--page/--no-page", default=None, help="Serve a page.  [default: yes, unless there is a socket]"
+)
 listen_option = click.option(
     "--listen", metavar="HOST:PORT", help="Where the page listens.  [default: 127.0.0.1, the next free port from 8600]"
 )
 msh_option = click.option(
-    "--msh", metavar="FILE|URL", help="Be a device of a MeshCentral server too: its device group's settings file."
+    "--msh",
+    metavar="FILE|URL",
+    help="Also join a MeshCentral server as a device: the settings file of its device group.",
 )
 
 
 @click.command("daemon")
 @id_option
 @listen_option
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which browsers reach the page.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A host name by which browsers reach the page.")
 @tls_options
 @page_option
 @socket_option
 @socket_user_option
-@click.option("--uid", type=int, help="Whose session it is, where no logind says so; its agent is started by hand.")
-@click.option("--requirement", default="", help="The code requirement that an agent meets (macOS).")
+@click.option("--uid", type=int, help="The user of the session, if there is no logind; start the agent by hand.")
+@click.option("--requirement", default="", help="The code requirement that an agent must meet (macOS).")
 @msh_option
 @run_option
 @json_option
@@ -58,9 +64,10 @@ def daemon_command(
     as_json: bool,
     **told: Any,
 ) -> None:
-    """Show the active login session of this system to viewers. The system runs it (see `install`), as root.
+    """Show the active login session of this system to viewers. The system runs this daemon as root (see `install`).
 
-    Nothing happens until somebody looks: then the session's own launcher starts an agent in it, which connects here.
+    Nothing happens until a viewer connects. Then the session's own launcher starts an agent in the session, and the
+    agent connects to the daemon.
     """
     from pommel.app import kvm_daemon
 
@@ -83,7 +90,7 @@ def daemon_command(
             click.echo(serving.url)
             tell_fingerprint(serving.tls_fingerprint)
         else:
-            click.echo(f"serving {serving.service_id}; where: pommel kvm status", err=True)
+            click.echo(f"serving {serving.service_id}. To see where: pommel kvm status", err=True)
 
     asyncio.run(until_signal(kvm_daemon.serve(options, on_ready=ready, log=_log)))
 
@@ -93,7 +100,8 @@ def daemon_command(
 @click.option("--daemon-uid", type=int, default=0, hidden=True)
 @run_option
 def agent_command(service_id: str, daemon_uid: int, run: Path | None) -> None:
-    """Show the session that this runs in to the daemon. The session's launcher starts it when somebody looks."""
+    """Connect the session in which this runs to the daemon. The session's launcher starts it when a viewer
+    connects."""
     from pommel.app import kvm_agent
 
     settings = kvm_agent.AgentSettings(service_id, daemon_uid=daemon_uid, run=run)
@@ -123,7 +131,8 @@ def install_command(
     as_json: bool,
     **files: Any,
 ) -> None:
-    """Have this system start the daemon, and every login session its agent when somebody looks."""
+    """Install the daemon, which this system starts, and an agent, which each login session starts when a viewer
+    connects."""
     from pommel.app import kvm_install
     from pommel.app.console_tls import check
 
@@ -145,7 +154,7 @@ def install_command(
     if as_json:
         print_json({"service_id": service_id, "installed": True, "actions": [str(step) for step in steps]})
     else:
-        click.echo(f"{service_id}: installed, and serving. Where: pommel kvm status")
+        click.echo(f"{service_id}: installed and running. To see where: pommel kvm status")
 
 
 @click.command("uninstall")
@@ -153,7 +162,7 @@ def install_command(
 @dry_run_option
 @json_option
 def uninstall_command(service_id: str, dry_run: bool, as_json: bool) -> None:
-    """Remove the daemon and the agent from this system, with all that they left."""
+    """Remove the daemon, the agent and all their files from this system."""
     from pommel.app import kvm_install
 
     if dry_run:
@@ -170,7 +179,7 @@ def uninstall_command(service_id: str, dry_run: bool, as_json: bool) -> None:
 @id_option
 @json_option
 def status_command(service_id: str, as_json: bool) -> None:
-    """Say whether the reversed socket is installed and runs, and, to root, where its page is."""
+    """Show whether the reversed socket is installed and runs, and, for root, the address of its page."""
     from pommel.app import kvm_install
 
     found = kvm_install.status(service_id)
@@ -180,8 +189,8 @@ def status_command(service_id: str, as_json: bool) -> None:
     pairs = {
         "service": f"{found.service_id} ({found.system})",
         "installed": "yes" if found.installed else f"no, these are missing: {', '.join(found.missing)}",
-        "daemon": "runs" if found.running else "does not run",
-        "agent's launcher": f"watches for {', '.join(found.users)}" if found.users else "watches for nobody",
+        "daemon": "runs" if found.running else "not running",
+        "agent's launcher": f"watches for {', '.join(found.users)}" if found.users else "watches no sessions",
         "active session": found.session or "nobody's",
         "page": found.url,
         "certificate": found.tls_fingerprint and f"SHA-256 {found.tls_fingerprint}",
@@ -195,9 +204,9 @@ def status_command(service_id: str, as_json: bool) -> None:
 @run_option
 @json_option
 def new_token_command(service_id: str, run: Path | None, as_json: bool) -> None:
-    """Make a new link to the daemon's page; the old one lets nobody in, and viewers are cut off.
+    """Create a new link to the daemon's page; the old link stops working, and all viewers are disconnected.
 
-    A machine's own: pommel console NAME --new-token
+    For a machine, type: pommel console NAME --new-token
     """
     from pommel.app import kvm_daemon
 
@@ -214,12 +223,13 @@ def new_token_command(service_id: str, run: Path | None, as_json: bool) -> None:
 @listen_option
 @tls_options
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
-@click.option("--view-only", is_flag=True, help="Show it, and take no keys and no mouse.")
+@click.option("--view-only", is_flag=True, help="Show the session, but accept no keyboard or mouse input.")
 @json_option
 def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, view_only: bool, as_json: bool) -> None:
-    """Show the session of another system on a local page until Ctrl-C. It needs: pommel guest install --host
+    """Show the session of another system on a local page until Ctrl-C. First type: pommel guest install --host
+    USER@HOST
 
-    A machine's own: pommel console NAME --session
+    For a machine, type: pommel console NAME --session
     """
     from pommel.app import kvm_view
 
@@ -241,7 +251,7 @@ def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, 
 @click.command("selftest")
 @json_option
 def selftest_command(as_json: bool) -> int:
-    """Try each piece of the reversed socket on this system, and say what mends what does not work."""
+    """Test each part of the reversed socket on this system, and print a fix for each part that does not work."""
     from pommel.app import kvm_selftest
 
     checks = kvm_selftest.selftest(report=reporter())
@@ -314,4 +324,4 @@ def _uid_of(user: str | None) -> int:
     try:
         return pwd.getpwnam(user).pw_uid if user else 0
     except KeyError:
-        raise UsageError(f"there is no user {user!r} here") from None
+        raise UsageError(f"there is no user {user!r} on this system") from None

@@ -26,7 +26,7 @@ class Live:
         """Start to draw."""
         if not sys.stderr.isatty():
             return
-        click.echo("Ctrl-C ends the console; the machine goes on.", err=True)
+        click.echo("Ctrl-C ends the console; the machine keeps running.", err=True)
         self._thread = threading.Thread(target=self._draw_on, daemon=True)
         self._thread.start()
 
@@ -49,5 +49,5 @@ class Live:
         seen = machines.status(self._name, workspace=self._workspace)
         # Asked only until it has answered once: each question is a login in the guest.
         self._ssh = self._ssh or (seen.state == "running" and guest.ssh_answers(self._workspace, self._name))
-        ssh = seen.ssh if self._ssh else "ssh not yet"
+        ssh = seen.ssh if self._ssh else "no SSH yet"
         return f"{seen.name} {seen.state} for {machines.spell_duration(seen.uptime_s)} · {seen.accel} · {ssh}"

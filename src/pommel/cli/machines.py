@@ -15,7 +15,7 @@ from pommel.settings import format_size
 @name_argument()
 @json_option
 def status_command(name: str, as_json: bool) -> None:
-    """Say how machine NAME is."""
+    """Show the state of machine NAME."""
     seen = machines.status(name)
     if as_json:
         print_json(seen.as_dict())
@@ -26,7 +26,7 @@ def status_command(name: str, as_json: bool) -> None:
 @click.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List all machines: those that exist and those that pommel.toml names."""
+    """List all machines: existing ones, and those defined in pommel.toml."""
     found = machines.list_machines()
     if as_json:
         print_json({"machines": [seen.as_dict() for seen in found]})
@@ -36,13 +36,14 @@ def list_command(as_json: bool) -> None:
 
 @click.command("log")
 @name_argument()
-@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="How many lines.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="Number of lines.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines.")
 @json_option
 def log_command(name: str, lines: int, follow: bool, as_json: bool) -> None:
-    """Show what happened to machine NAME, what QEMU wrote, and its guest to the serial port, with times.
+    """Show the events of machine NAME, QEMU's output, and the guest's output to its serial port, with times.
 
-    QEMU and the guest write no times: a line of theirs bears that of the event it came after, or when it came.
+    QEMU and the guest write no times. Their lines show the time of the event before them, or the time when they
+    were read.
     """
     if as_json:
         for line in machines.log(name, last=lines, follow=follow):
@@ -57,15 +58,15 @@ def log_command(name: str, lines: int, follow: bool, as_json: bool) -> None:
 @name_argument()
 @yes_option
 def delete_command(name: str, yes: bool) -> None:
-    """Delete machine NAME with its disk. There is no way back.
+    """Delete machine NAME with its disk. This cannot be undone.
 
-    Asks for the name on a terminal; elsewhere it needs --yes.
+    On a terminal, it asks for the machine's name; elsewhere it needs --yes.
     """
     if not yes:
         if not interactive():
-            raise UsageError(f"deleting {name} needs a yes", hint=f"pommel delete {name} --yes")
-        if click.prompt(f"This deletes {name} and its disk. Type its name to go on", err=True) != name:
-            raise StateError("that is not its name: nothing was deleted")
+            raise UsageError(f"deleting {name} needs confirmation: pass --yes", hint=f"pommel delete {name} --yes")
+        if click.prompt(f"This deletes {name} and its disk. Type its name to continue", err=True) != name:
+            raise StateError("this is not its name: nothing was deleted")
     machines.delete(name)
     click.echo(f"{name} is deleted")
 
@@ -91,11 +92,11 @@ def _spelled(seen: machines.Status) -> dict[str, str]:
         "pid": str(seen.pid or ""),
         "up": machines.spell_duration(seen.uptime_s) if seen.uptime_s is not None else "",
         "accel": seen.accel or "",
-        "cpu": f"{seen.cpu_percent:g} % of a core, since it was started" if seen.cpu_percent is not None else "",
+        "cpu": f"{seen.cpu_percent:g} % of a core, since its start" if seen.cpu_percent is not None else "",
         "memory": format_size(seen.memory_bytes) if seen.memory_bytes else "",
         "disk": _disk(seen),
         "ssh": f"{_where(seen)} as {seen.ssh_user}" if seen.pid else "",
-        "console": (seen.url or "") + (f" ({seen.viewers} looking)" if seen.url and seen.viewers else ""),
+        "console": (seen.url or "") + (f" ({seen.viewers} viewing)" if seen.url and seen.viewers else ""),
         "mesh": seen.mesh or "",
         "folder": seen.directory or "",
         "hint": f"pommel up {seen.name}" if _can_be_started(seen) else "",

@@ -24,64 +24,68 @@ from pommel.paths import here
 # name -> (module in pommel.cli, one line of help, group in --help). The help stands here so that `pommel --help`
 # imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "up": ("up", "Make a machine if need be, start it, and show its screen.", "Machines"),
-    "menu": ("menu", "Look after the machines on one screen.", "Machines"),
+    "up": ("up", "Create a machine if needed, start it, and show its screen.", "Machines"),
+    "menu": ("menu", "Manage all machines on one screen.", "Machines"),
     "start": ("power", "Start a machine in the background.", "Machines"),
-    "stop": ("power", "Power a machine down, or off.", "Machines"),
-    "restart": ("power", "Stop a machine, and start it the same way.", "Machines"),
-    "suspend": ("power", "Hold a machine where it is.", "Machines"),
-    "resume": ("power", "Let a suspended machine go on.", "Machines"),
-    "sleep": ("power", "Save a machine with its memory, and end it.", "Machines"),
-    "wake": ("power", "Start a sleeping machine where it was.", "Machines"),
-    "memory": ("memory", "Say how a machine's memory stands, or ask it for less.", "Machines"),
-    "clock": ("clock", "Say how far a guest's clock is off, and set it.", "Machines"),
-    "status": ("machines", "Say how a machine is.", "Machines"),
+    "stop": ("power", "Shut a machine down, or end it at once.", "Machines"),
+    "restart": ("power", "Stop a machine and start it again in the same way.", "Machines"),
+    "suspend": ("power", "Pause a running machine.", "Machines"),
+    "resume": ("power", "Continue a paused machine.", "Machines"),
+    "sleep": ("power", "Save a machine with its memory to disk, and stop it.", "Machines"),
+    "wake": ("power", "Start a sleeping machine from its saved state.", "Machines"),
+    "memory": ("memory", "Show a machine's memory use, or reduce it.", "Machines"),
+    "clock": ("clock", "Show how far a guest's clock is wrong, and set it.", "Machines"),
+    "status": ("machines", "Show the state of a machine.", "Machines"),
     "list": ("machines", "List all machines.", "Machines"),
-    "log": ("machines", "Show what happened to a machine, and what it said.", "Machines"),
-    "forward": ("forward", "Lead ports of this host into a machine.", "Machines"),
+    "log": ("machines", "Show a machine's events and logs.", "Machines"),
+    "forward": ("forward", "Forward ports of this host to a machine.", "Machines"),
     "share": ("share", "Share folders of this host with a machine.", "Machines"),
-    "unshare": ("share", "Take a shared folder back.", "Machines"),
-    "usb": ("usb", "Give USB devices of this host to a machine.", "Machines"),
-    "display": ("display", "A machine's display adapter, and its picture's size.", "Machines"),
-    "info": ("clone", "Show all that is known of a machine.", "Machines"),
+    "unshare": ("share", "Stop sharing a folder.", "Machines"),
+    "usb": ("usb", "Attach USB devices of this host to a machine.", "Machines"),
+    "display": ("display", "Show or set a machine's display adapter and resolution.", "Machines"),
+    "info": ("clone", "Show all details of a machine.", "Machines"),
     "identity": ("identity", "Show or change a Mac's serial numbers.", "Machines"),
-    "rename": ("clone", "Give a machine another name.", "Machines"),
+    "rename": ("clone", "Rename a machine.", "Machines"),
     "delete": ("machines", "Delete a machine and its disk.", "Machines"),
-    "snapshot": ("snapshot", "Save a machine, memory and all, and go back to it.", "Keeping and copying"),
-    "adopt": ("adopt", "Make a machine of a Mac that another tool has installed.", "Keeping and copying"),
-    "clone": ("clone", "Make a machine from another.", "Keeping and copying"),
-    "backup": ("backup", "Back a machine up to another drive; it may run.", "Keeping and copying"),
-    "restore": ("backup", "Make a machine from a backup.", "Keeping and copying"),
-    "golden": ("clone", "Mark a machine as a base for clones.", "Keeping and copying"),
-    "disk": ("disk", "A machine's disks: grow, compact, add, move, check.", "Keeping and copying"),
-    "service": ("service", "Start a machine when you log in.", "Keeping and copying"),
-    "console": ("console", "Serve a running machine's screen on a local page.", "Screen and hands"),
-    "vnc": ("vnc", "Let ordinary VNC viewers in to a machine.", "Screen and hands"),
-    "view": ("vnc", "Open the desktop's own viewer on a machine.", "Screen and hands"),
-    "screenshot": ("hands", "Save a machine's screen as a PNG.", "Screen and hands"),
-    "type": ("hands", "Type text on a machine's keyboard.", "Screen and hands"),
-    "key": ("hands", "Press keys, such as cmd-q or return.", "Screen and hands"),
-    "click": ("hands", "Click a point of a machine's screen.", "Screen and hands"),
-    "clip": ("clip", "Keep a machine's clipboard and this desktop's the same.", "Screen and hands"),
-    "ssh": ("ssh", "Open a shell in a machine, or run a command there.", "Screen and hands"),
-    "scp": ("ssh", "Copy files to or from a machine.", "Screen and hands"),
-    "ssh-config": ("ssh", "Print what `ssh NAME` and its kin need to know.", "Screen and hands"),
-    "guest": ("guest", "Bring into a guest what shows its own login session.", "Screen and hands"),
-    "mesh": ("mesh", "Show machines on a MeshCentral server.", "Screen and hands"),
-    "kvm": ("kvm", "Reach into a login session of this system: screen and hands.", "Screen and hands"),
-    "init": ("overlay", "Write a config repo: settings, patches and files of your own.", "macOS"),
-    "bootstrap": ("bootstrap", "Clone the upstream, lay the config repo over it, set up.", "macOS"),
-    "setup": ("bootstrap", "Make this host and a machine ready, step by step.", "macOS"),
-    "overlay": ("overlay", "Say what is laid over the upstream, and what it changes.", "macOS"),
-    "recovery": ("recovery", "Fetch and check Apple's recovery images.", "macOS"),
-    "opencore": ("opencore", "Pack OpenCore's boot disk.", "macOS"),
-    "doctor": ("doctor", "Check the host and a machine; say what mends each fault.", "Looking inside"),
-    "ip": ("ip", "Print where a machine's guest answers SSH.", "Looking inside"),
-    "trust": ("trust", "Trust files that others can write.", "Looking inside"),
-    "config": ("config", "Show a machine's settings and where each comes from.", "Looking inside"),
-    "argv": ("argv", "Show the QEMU command line, and why it is so.", "Looking inside"),
-    "completion": ("completion", "Print the completion script of a shell.", "Looking inside"),
-    "uninstall": ("uninstall", "Remove everything Pommel has made.", "Looking inside"),
+    "snapshot": (
+        "snapshot",
+        "Save a machine's disks and memory, and restore them later.",
+        "Snapshots, copies and disks",
+    ),
+    "adopt": ("adopt", "Create a machine from a Mac that another tool has installed.", "Snapshots, copies and disks"),
+    "clone": ("clone", "Copy a machine to a new machine.", "Snapshots, copies and disks"),
+    "backup": ("backup", "Back up a machine to a folder; the machine may be running.", "Snapshots, copies and disks"),
+    "restore": ("backup", "Create a machine from a backup.", "Snapshots, copies and disks"),
+    "golden": ("clone", "Mark a machine as a base for clones.", "Snapshots, copies and disks"),
+    "disk": ("disk", "Grow, compact, add, move or check a machine's disks.", "Snapshots, copies and disks"),
+    "service": ("service", "Start a machine when you log in.", "Snapshots, copies and disks"),
+    "console": ("console", "Serve a running machine's screen on a local page.", "Screen, keyboard and clipboard"),
+    "vnc": ("vnc", "Open a machine's screen to ordinary VNC viewers.", "Screen, keyboard and clipboard"),
+    "view": ("vnc", "Open a machine's screen in the VNC viewer of this desktop.", "Screen, keyboard and clipboard"),
+    "screenshot": ("hands", "Save a machine's screen as a PNG.", "Screen, keyboard and clipboard"),
+    "type": ("hands", "Type text on a machine's keyboard.", "Screen, keyboard and clipboard"),
+    "key": ("hands", "Press keys, such as cmd-q or return.", "Screen, keyboard and clipboard"),
+    "click": ("hands", "Click a point of a machine's screen.", "Screen, keyboard and clipboard"),
+    "clip": ("clip", "Sync a machine's clipboard with this desktop's.", "Screen, keyboard and clipboard"),
+    "ssh": ("ssh", "Open a shell in a machine, or run a command there.", "Screen, keyboard and clipboard"),
+    "scp": ("ssh", "Copy files to or from a machine.", "Screen, keyboard and clipboard"),
+    "ssh-config": ("ssh", "Print SSH configuration for `ssh NAME`, scp and rsync.", "Screen, keyboard and clipboard"),
+    "guest": ("guest", "Install the session viewer in a guest.", "Screen, keyboard and clipboard"),
+    "mesh": ("mesh", "Show machines on a MeshCentral server.", "Screen, keyboard and clipboard"),
+    "kvm": ("kvm", "Show and control a login session of this system.", "Screen, keyboard and clipboard"),
+    "init": ("overlay", "Create a config repo: your own settings, patches and files.", "macOS"),
+    "bootstrap": ("bootstrap", "Clone the upstream, apply the config repo to it, and run setup.", "macOS"),
+    "setup": ("bootstrap", "Prepare this host and a machine, step by step.", "macOS"),
+    "overlay": ("overlay", "Show your patches and files for the upstream, and what they change.", "macOS"),
+    "recovery": ("recovery", "Download and check Apple's recovery images.", "macOS"),
+    "opencore": ("opencore", "Build OpenCore's boot disk.", "macOS"),
+    "doctor": ("doctor", "Check the host and a machine, and show a fix for each problem.", "Checks and configuration"),
+    "ip": ("ip", "Print the SSH address of a machine's guest.", "Checks and configuration"),
+    "trust": ("trust", "Trust files that other users can write.", "Checks and configuration"),
+    "config": ("config", "Show a machine's settings and where each comes from.", "Checks and configuration"),
+    "argv": ("argv", "Show the QEMU command line, with the reason for each argument.", "Checks and configuration"),
+    "completion": ("completion", "Print a shell completion script.", "Checks and configuration"),
+    "uninstall": ("uninstall", "Remove everything that Pommel has created.", "Checks and configuration"),
 }
 
 
@@ -110,7 +114,7 @@ class Commands(click.Group):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             raise UsageError(
                 f"there is no command {args[0]!r}",
-                hint=f"did you mean: pommel {near[0]}" if near else "pommel --help lists them",
+                hint=f"did you mean: pommel {near[0]}" if near else "to see all commands: pommel --help",
             )
         return super().resolve_command(ctx, args)
 
@@ -133,7 +137,7 @@ class Commands(click.Group):
 def pommel(ctx: click.Context) -> int | None:
     """Run macOS virtual machines on Linux, with their screen, keyboard and mouse in your browser.
 
-    Without a command, on a terminal: a screen to look after them all.
+    Without a command, on a terminal, it opens the menu of all machines.
     """
     if ctx.invoked_subcommand is not None:
         return None
@@ -196,7 +200,7 @@ def _told_what_was_closed() -> Iterator[None]:
     finally:
         if private.tightened:
             folders = ", ".join(map(str, private.tightened))
-            click.echo(f"note: other users of this host could enter {folders}; now only you can", err=True)
+            click.echo(f"note: other users of this host could open {folders}; now only you can", err=True)
 
 
 def _answered(words: list[str]) -> Any:
@@ -210,7 +214,7 @@ def _answered(words: list[str]) -> Any:
             if error.digest is None or not interactive():
                 raise
             click.echo(f"{error.message}.", err=True)
-            if not ask("Have you read it, and may it run as you until it changes?", default=False):
+            if not ask("Have you read it, and may it run as your user until it changes?", default=False):
                 raise
             from pommel.trust import trust  # imported here: it is felt at every call
 

@@ -16,10 +16,11 @@ from pommel.settings import parse_size
 @click.argument("size", required=False)
 @json_option
 def memory_command(name: str, size: str | None, as_json: bool) -> int:
-    """Say how the memory of the running machine NAME stands, or ask its guest to do with SIZE, such as 2G.
+    """Show the memory use of the running machine NAME, or ask its guest to reduce it to SIZE, such as 2G.
 
-    That takes balloon = true and a guest with a driver for it (Linux has one). What it gives goes back to this host at
-    once; it is asked again for nothing after a restart. Exits 1 where the guest did not give what was asked for.
+    This needs balloon = true and a guest with a balloon driver (Linux has one). Freed memory returns to this host
+    at once. After a restart the guest has its full memory again. Exits 1 if the guest did not free as much as
+    asked.
     """
     if size is None:
         seen, wanted = memory.look(name), None

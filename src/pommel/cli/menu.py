@@ -9,9 +9,9 @@ from pommel.app.workspace import Workspace
 
 @click.command("menu")
 def menu_command() -> int:
-    """Show all machines on one screen, with a key for whatever one does to them.
+    """Show all machines on one screen, with a key for each action.
 
-    Needs a terminal. Machines go on when it is left.
+    It needs a terminal. Machines keep running after you quit.
     """
     from pommel.menu import start
 

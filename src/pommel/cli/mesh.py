@@ -31,9 +31,10 @@ def _complete_joined(_ctx: click.Context, _param: click.Parameter, incomplete: s
 
 @click.group("mesh")
 def mesh_command() -> None:
-    """Machines as devices of a MeshCentral server: each one's own console, from its boot picker on, as a Desktop.
+    """Show machines as devices of a MeshCentral server: each machine's console, from the boot picker on, as a
+    Desktop.
 
-    A machine that has joined is online there while it runs; `up`, `start` and `stop` see to that.
+    A machine that has joined is online there while it runs; `up`, `start` and `stop` do this automatically.
     """
 
 
@@ -43,18 +44,18 @@ def mesh_command() -> None:
     "--msh",
     required=True,
     metavar="FILE|URL",
-    help="The settings file of the device group: on the server's page, My Devices, the group, Add Agent.",
+    help="The settings file of the device group. On the server's page: My Devices, the group, Add Agent.",
 )
 @click.option(
     "--agent-id",
     type=int,
     metavar="ID",
-    help="What to pass for: 10005 (has a Clipboard button), 16 (Intel Mac) or 29 (ARM Mac).  [default: 10005]",
+    help="The agent id to use: 10005 (has a Clipboard button), 16 (Intel Mac) or 29 (ARM Mac).  [default: 10005]",
 )
 @dry_run_option
 @json_option
 def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool, as_json: bool) -> int:
-    """Have machine NAME join a MeshCentral server. One that runs comes online at once."""
+    """Join machine NAME to a MeshCentral server. A running machine comes online at once."""
     workspace = Workspace.current()
     workspace.made(name)
     if agent_id is not None:
@@ -77,9 +78,9 @@ def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool, as_js
 @click.argument("name", shell_complete=_complete_joined)
 @json_option
 def leave_command(name: str, as_json: bool) -> None:
-    """Have machine NAME leave its server, and forget who it was there.
+    """Remove machine NAME from its server, and delete its identity there.
 
-    The server keeps it in its list, offline, until somebody removes it there.
+    The server shows it as offline until a user removes it there.
     """
     mesh.leave(name)
     if as_json:
@@ -92,7 +93,7 @@ def leave_command(name: str, as_json: bool) -> None:
 @click.argument("name", required=False, shell_complete=_complete_joined)
 @json_option
 def status_command(name: str | None, as_json: bool) -> None:
-    """Say how machine NAME stands with its server; without NAME, how all do that have joined one."""
+    """Show the state of machine NAME on its server; without NAME, of all machines that have joined a server."""
     if name is None:
         _list(as_json=as_json)
         return
@@ -114,9 +115,9 @@ def list_command(as_json: bool) -> None:
 @click.option("--serve", is_flag=True, hidden=True)
 @json_option
 def run_command(serve: bool, as_json: bool) -> None:
-    """Keep the machines that have joined a server online while they run, and say what happens. Ctrl-C ends it.
+    """Keep joined machines online while they run, and print what happens. Ctrl-C ends it.
 
-    `up` and `start` do the same in the background; then there is nothing left to do here.
+    `up` and `start` do the same in the background, so you usually do not need this command.
     """
     from pommel.app import mesh_running
 
@@ -136,7 +137,7 @@ def run_command(serve: bool, as_json: bool) -> None:
     mesh.refuse_second(workspace)
     linger_s = mesh_running.LINGER_S if serve else None
     if not serve and not as_json:
-        click.echo("keeping the machines online that have joined a MeshCentral server; Ctrl-C ends it", err=True)
+        click.echo("keeping the machines online that have joined a MeshCentral server; Ctrl-C ends this", err=True)
     reason = asyncio.run(until_signal(mesh_running.serve(workspace, linger_s=linger_s, on_change=tell)))
     if reason and not serve:
         click.echo(reason, err=True)
@@ -144,15 +145,15 @@ def run_command(serve: bool, as_json: bool) -> None:
 
 @mesh_command.group("service")
 def mesh_service_command() -> None:
-    """What keeps the machines online, started when you log in, by systemd."""
+    """Keep the machines online with a systemd service, started when you log in."""
 
 
 @mesh_service_command.command("install")
-@click.option("--no-enable", is_flag=True, help="Only write the unit.")
+@click.option("--no-enable", is_flag=True, help="Write the unit, but do not start or enable it.")
 @dry_run_option
 @json_option
 def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
-    """Write a systemd user unit that keeps the machines online, and have it start with your session."""
+    """Write a systemd user unit that keeps the machines online, and start it with your session."""
     workspace = Workspace.current()
     if dry_run:
         path, text = service.mesh_unit_path(workspace), service.mesh_text(workspace)
@@ -173,7 +174,7 @@ def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def remove_command(dry_run: bool, as_json: bool) -> None:
-    """Take the unit away, and end what it runs."""
+    """Stop the unit and remove it."""
     workspace = Workspace.current()
     if dry_run:
         done, path = "would remove", service.mesh_unit_path(workspace)
@@ -188,7 +189,7 @@ def remove_command(dry_run: bool, as_json: bool) -> None:
 @mesh_service_command.command("status")
 @json_option
 def service_status_command(as_json: bool) -> None:
-    """Say whether the unit is there, and whether systemd runs it."""
+    """Show whether the unit is installed, and whether systemd runs it."""
     path = service.mesh_unit_path(Workspace.current())
     there = path.exists()
     active = service.active() if there else "inactive"
@@ -201,7 +202,7 @@ def service_status_command(as_json: bool) -> None:
 def sentence(seen: MeshStatus) -> str:
     """How a machine stands, in a line."""
     if seen.standing == "online":
-        looking = "" if not seen.viewers else f", {seen.viewers} looking"
+        looking = "" if not seen.viewers else f", {seen.viewers} viewing"
         return f"online{looking}"
     return f"{seen.standing}{': ' + seen.why if seen.why else ''}"
 
@@ -219,7 +220,7 @@ def _list(*, as_json: bool) -> None:
         rows = [(one.name, one.standing, str(one.viewers), one.group or "-", one.server, one.why) for one in seen]
         print_table(("NAME", "STANDING", "VIEWERS", "GROUP", "SERVER", "WHY"), rows)
     else:
-        click.echo("no machine has joined a MeshCentral server; begin with: pommel mesh join NAME --msh FILE", err=True)
+        click.echo("no machine has joined a MeshCentral server. To join: pommel mesh join NAME --msh FILE", err=True)
 
 
 def _pairs(seen: MeshStatus) -> dict[str, str]:

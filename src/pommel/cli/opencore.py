@@ -14,7 +14,7 @@ from pommel.cli.output import print_json, reporter
 
 @click.group("opencore")
 def opencore_command() -> None:
-    """OpenCore, the boot picker that macOS machines start from."""
+    """Build OpenCore, the boot picker from which macOS machines start."""
 
 
 @opencore_command.command("build")
@@ -28,16 +28,20 @@ def opencore_command() -> None:
     help="The boot disk to write.",
 )
 @click.option(
-    "--efi", type=click.Path(file_okay=False, exists=True, path_type=Path), help="The EFI folder.  [upstream's]"
+    "--efi",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="The EFI folder.  [default: the upstream's]",
 )
 @click.option(
-    "--config", type=click.Path(dir_okay=False, exists=True, path_type=Path), help="config.plist.  [upstream's]"
+    "--config",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="The config.plist.  [default: the upstream's]",
 )
-@click.option("--timeout", type=click.IntRange(0), help="Seconds until the picker takes its default; 0: never.")
-@click.option("--resolution", help="Of the picker, such as 1920x1080.")
-@click.option("--boot-args", help="The kernel's arguments, in place of those in config.plist.")
-@click.option("--add-boot-args", help="Arguments on top of those in config.plist.")
-@click.option("-f", "--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--timeout", type=click.IntRange(0), help="Seconds until the picker starts its default entry; 0: never.")
+@click.option("--resolution", help="Screen resolution of the picker, such as 1920x1080.")
+@click.option("--boot-args", help="The kernel's arguments, instead of those in config.plist.")
+@click.option("--add-boot-args", help="Arguments in addition to those in config.plist.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing file.")
 @json_option
 def build_command(
     name: str | None,
@@ -48,10 +52,11 @@ def build_command(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Pack OpenCore's EFI folder and config.plist into a boot disk, mounting nothing.
+    """Build a boot disk from OpenCore's EFI folder and config.plist, without mounting anything.
 
-    They are those of machine NAME's upstream unless named. `boot_disk = "FILE"` in pommel.toml makes a machine start
-    from it. Entries of config.plist whose file is not there are switched off in the copy that is packed, and named.
+    Without --efi and --config, the files of machine NAME's upstream are used. `boot_disk = "FILE"` in pommel.toml
+    makes a machine start from this disk. Entries of config.plist whose file is missing are turned off in the built
+    copy, and listed.
     """
     asked["timeout_s"] = asked.pop("timeout")
     given = {key: value for key, value in asked.items() if value is not None}

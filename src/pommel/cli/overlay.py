@@ -17,14 +17,16 @@ from pommel.paths import here
 
 @click.command("init")
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path), metavar="[DIR]")
-@click.option("--macos", default="sonoma", show_default=True, shell_complete=complete_version, help="Of its machine.")
-@click.option("--name", help="Of its machine.  [default: the macOS]")
+@click.option(
+    "--macos", default="sonoma", show_default=True, shell_complete=complete_version, help="The macOS of its machine."
+)
+@click.option("--name", help="The name of its machine.  [default: the macOS]")
 @dry_run_option
 @json_option
 def init_command(folder: Path | None, macos: str, name: str | None, dry_run: bool, as_json: bool) -> None:
-    """Write a config repo into DIR (default: here): pommel.toml, patches/, files/, and a git repository.
+    """Create a config repo in DIR (default: here): pommel.toml, patches/, files/, and a git repository.
 
-    What is there stays as it is.
+    Existing files are not changed.
     """
     made = config_repo.init(folder or here(), macos=macos, name=name, dry_run=dry_run, report=reporter())
     if as_json:
@@ -34,7 +36,7 @@ def init_command(folder: Path | None, macos: str, name: str | None, dry_run: boo
     for file in made.written:
         click.echo(f"{word} {made.folder / file}")
     if made.git:
-        click.echo(f"{'would begin' if dry_run else 'began'} a git repository in {made.folder}")
+        click.echo(f"{'would create' if dry_run else 'began'} a git repository in {made.folder}")
     if not dry_run:
         where = f"cd {made.folder} && " if made.folder != here() else ""
         click.echo(f"next: {where}pommel bootstrap && pommel up {made.machine}", err=True)
@@ -42,14 +44,14 @@ def init_command(folder: Path | None, macos: str, name: str | None, dry_run: boo
 
 @click.group("overlay")
 def overlay_command() -> None:
-    """What is laid over the upstream: its state, and what it changes."""
+    """Show your patches and files for the upstream: their state, and what they change."""
 
 
 @overlay_command.command("status")
-@click.option("--fetch", is_flag=True, help="Ask the upstream what it has now.")
+@click.option("--fetch", is_flag=True, help="Fetch the upstream's newest state first.")
 @json_option
 def status_command(fetch: bool, as_json: bool) -> None:
-    """Say where the upstream's checkout stands, and every patch and file with its state."""
+    """Show the commit of the upstream's checkout, and each patch and file with its state."""
     workspace = Workspace.current()
     standing = overlay.with_argv(workspace, overlay.status(workspace, fetch=fetch))
     if as_json:
@@ -62,7 +64,7 @@ def status_command(fetch: bool, as_json: bool) -> None:
 @click.argument("name", required=False, shell_complete=complete_name)
 @json_option
 def diff_command(name: str | None, as_json: bool) -> None:
-    """Show what our rules change in the upstream's QEMU command line for machine NAME, and why."""
+    """Show what Pommel's rules change in the upstream's QEMU command line for machine NAME, and why."""
     workspace = Workspace.current()
     name = name or workspace.default_name()
     planned, rows = overlay.argv_diff(workspace, name)

@@ -26,9 +26,13 @@ from pommel.errors import MachineError, UsageError
 @click.command("start")
 @name_argument()
 @boot_options
-@click.option("--foreground", is_flag=True, help="Stay until the machine has ended; Ctrl-C powers it down.")
-@click.option("--watch", is_flag=True, help="Stay, and start it again when it crashes; Ctrl-C ends the watch only.")
-@click.option("--headless", is_flag=True, help="Without a console page, which is the default of start.")
+@click.option("--foreground", is_flag=True, help="Stay in the foreground until the machine ends; Ctrl-C shuts it down.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Stay in the foreground, and start it again if it crashes; Ctrl-C ends only the watch.",
+)
+@click.option("--headless", is_flag=True, help="Do not open a console page; this is the default of start.")
 @wait_options
 @clipboard_option
 @machine_options
@@ -43,10 +47,10 @@ def start_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Start machine NAME in the background. It lives on when this terminal closes.
+    """Start machine NAME in the background. It keeps running when this terminal closes.
 
-    The installer is attached until macOS is installed, which is told from how far the disk has grown. Returns when QEMU
-    runs, or with --wait when the guest is so far; with --watch that holds for each start.
+    The installer is attached until macOS is installed; Pommel detects this from the size of the disk. Returns when
+    QEMU runs, or, with --wait, when the guest has reached that state; with --watch, this applies to each start.
     """
     report = reporter()
     choice, installed = boot_choice(options)
@@ -60,7 +64,7 @@ def start_command(
         ended = power.stay(name, watch=watch, flags=flags, choice=choice, until=until, report=report)
     except KeyboardInterrupt:
         if not watch:
-            click.echo("powering down; Ctrl-C again leaves it running", err=True)
+            click.echo("shutting down; press Ctrl-C again to leave it running", err=True)
             power.stop(name, report=report)
         raise
     if ended.how == "crashed":
@@ -83,14 +87,19 @@ def _tell(
 
 @click.command("stop")
 @name_argument(required=False)
-@click.option("--all", "every", is_flag=True, help="Stop every machine that runs.")
-@click.option("-f", "--force", is_flag=True, help="Do not ask the guest: end QEMU. The guest's disk may need a check.")
-@click.option("--timeout", type=float, help="Seconds the guest may take to power down.  [default: stop_timeout, 60]")
+@click.option("--all", "every", is_flag=True, help="Stop all running machines.")
+@click.option(
+    "-f", "--force", is_flag=True, help="End QEMU without shutting the guest down. The guest's disk may need a check."
+)
+@click.option(
+    "--timeout", type=float, help="How many seconds the guest may need to shut down.  [default: stop_timeout, 60]"
+)
 @json_option
 def stop_command(name: str | None, every: bool, force: bool, timeout: float | None, as_json: bool) -> None:
-    """Power machine NAME down: over SSH, by its power button, then QEMU's quit, then kill. Says which did it."""
+    """Shut machine NAME down: over SSH, then by its power button, then by QEMU's quit, then by kill. Prints which
+    one worked."""
     if every == (name is not None):
-        raise UsageError("name one machine, or say --all", hint="pommel stop NAME")
+        raise UsageError("give the name of one machine, or pass --all", hint="pommel stop NAME")
     report = reporter()
     done = {}
     for one in machines.running() if every else [str(name)]:
@@ -106,14 +115,16 @@ def stop_command(name: str | None, every: bool, force: bool, timeout: float | No
 
 @click.command("restart")
 @name_argument()
-@click.option("-f", "--force", is_flag=True, help="Do not ask the guest: end QEMU.")
-@click.option("--timeout", type=float, help="Seconds the guest may take to power down.  [default: stop_timeout, 60]")
+@click.option("-f", "--force", is_flag=True, help="End QEMU without shutting the guest down.")
+@click.option(
+    "--timeout", type=float, help="How many seconds the guest may need to shut down.  [default: stop_timeout, 60]"
+)
 @wait_options
 @json_option
 def restart_command(
     name: str, force: bool, timeout: float | None, until: str | None, wait_timeout: float | None, as_json: bool
 ) -> None:
-    """Stop machine NAME, and start it with what it was started with."""
+    """Stop machine NAME, and start it again with the same options."""
     seen = power.restart(name, force=force, timeout_s=timeout, report=reporter())
     _tell(seen, until, wait_timeout, as_json=as_json)
 
@@ -121,7 +132,7 @@ def restart_command(
 @click.command("suspend")
 @name_argument()
 def suspend_command(name: str) -> None:
-    """Hold machine NAME where it is; its memory stays in the host's. `pommel resume NAME` lets it go on."""
+    """Pause machine NAME; its memory stays in the host's memory. To continue: pommel resume NAME"""
     power.suspend(name)
     click.echo(f"{name} is suspended")
 
@@ -129,33 +140,33 @@ def suspend_command(name: str) -> None:
 @click.command("resume")
 @name_argument()
 def resume_command(name: str) -> None:
-    """Let the suspended machine NAME go on."""
+    """Continue the paused machine NAME."""
     power.resume(name)
-    click.echo(f"{name} goes on")
+    click.echo(f"{name} continues")
 
 
 @click.command("sleep")
 @name_argument()
 def sleep_command(name: str) -> None:
-    """Save machine NAME with its memory to its disk, and end it. The next start wakes it up where it was."""
+    """Save machine NAME with its memory to its disk, and stop it. The next start continues from this state."""
     power.sleep(name, report=reporter())
-    click.echo(f"{name} sleeps; wake it with: pommel start {name}")
+    click.echo(f"{name} sleeps. To wake it: pommel start {name}")
 
 
 @click.command("wake")
 @name_argument()
-@click.option("--forget", is_flag=True, help="Let its memory go instead: it boots as after a power cut.")
+@click.option("--forget", is_flag=True, help="Discard its saved memory instead: it boots as after a power cut.")
 @yes_option
 @wait_options
 @json_option
 def wake_command(
     name: str, forget: bool, yes: bool, until: str | None, wait_timeout: float | None, as_json: bool
 ) -> None:
-    """Start the sleeping machine NAME where it was, as `start` does."""
+    """Start the sleeping machine NAME from its saved state; `start` does the same."""
     if forget:
         again = f"pommel wake {name} --forget --yes"
-        confirm(f"What {name} has in its memory will be lost. Go on?", yes=yes, typed=again)
+        confirm(f"The saved memory of {name} will be lost. Continue?", yes=yes, typed=again)
         power.forget_sleep(name)
-        click.echo(f"{name} will boot when it is started")
+        click.echo(f"{name} will boot at its next start")
         return
     _tell(power.start(name, report=reporter()), until, wait_timeout, as_json=as_json)

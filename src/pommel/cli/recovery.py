@@ -16,13 +16,13 @@ from pommel.settings import format_size
 
 @click.group("recovery")
 def recovery_command() -> None:
-    """Apple's recovery images, which macOS is installed from."""
+    """Manage Apple's recovery images, from which macOS is installed."""
 
 
 @recovery_command.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the macOS versions there are, and which of their images are here."""
+    """List the macOS versions, and which of their images are here."""
     found = recovery.listed()
     if as_json:
         print_json({"versions": [{**_version(v), "images": [_told(i) for i in here]} for v, here in found]})
@@ -33,14 +33,20 @@ def list_command(as_json: bool) -> None:
 
 @recovery_command.command("fetch")
 @click.argument("version", shell_complete=complete_version)
-@click.option("--connections", type=click.IntRange(1, 4), default=3, show_default=True, help="At once.")
-@click.option("--force", is_flag=True, help="Ask Apple even if an image is here.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 4),
+    default=3,
+    show_default=True,
+    help="Number of connections at the same time.",
+)
+@click.option("--force", is_flag=True, help="Ask Apple even if there is an image here.")
 @offline_option
 @json_option
 def fetch_command(version: str, connections: int, force: bool, offline: Path | None, as_json: bool) -> None:
-    """Have the recovery image of macOS VERSION (a name, number or board id), verified and unpacked.
+    """Download, verify and unpack the recovery image of macOS VERSION (a name, number or board id).
 
-    Resumes where an earlier run stopped. What is here is not fetched again.
+    It resumes an interrupted download. An image that is already here is not downloaded again.
     """
     image = recovery.fetch(version, offline=offline, connections=connections, force=force, report=reporter())
     _show(image, as_json)
@@ -53,7 +59,7 @@ def fetch_command(version: str, connections: int, force: bool, offline: Path | N
 )
 @json_option
 def verify_command(file: Path, chunklist: Path | None, as_json: bool) -> None:
-    """Check FILE (a BaseSystem.dmg) against its chunklist, which must bear Apple's signature."""
+    """Check FILE (a BaseSystem.dmg) against its chunklist, which must have Apple's signature."""
     said = recovery.verify(file, chunklist=chunklist, report=reporter())
     if as_json:
         print_json({"file": str(file), "verified": True, "detail": said})
@@ -65,7 +71,7 @@ def verify_command(file: Path, chunklist: Path | None, as_json: bool) -> None:
 @click.argument("version", required=False, shell_complete=complete_version)
 @json_option
 def where_command(version: str | None, as_json: bool) -> None:
-    """Print where the images are, or the raw image of VERSION."""
+    """Print the folder of the images, or the path of the raw image of VERSION."""
     workspace = Workspace.current()
     if version is None:
         if as_json:

@@ -10,27 +10,29 @@ from pommel.cli.common import dry_run_option, json_option, name_argument
 from pommel.cli.output import print_json, print_table, reporter
 from pommel.errors import UsageError
 
-system_option = click.option("--system", is_flag=True, help="With the host, by its own systemd, as the machine's user.")
-user_option = click.option("--user", help="Whose machine it is; with --system. Else yours.")
+system_option = click.option(
+    "--system", is_flag=True, help="Use the systemd of the host, and run as the machine's user."
+)
+user_option = click.option("--user", help="The user of the machine; with --system.  [default: you]")
 
 
 @click.group("service")
 def service_command() -> None:
-    """A machine that starts when you log in, or with the host, kept by systemd."""
+    """Start a machine with systemd, when you log in or with the host."""
 
 
 @service_command.command("install")
 @name_argument()
-@click.option("--no-enable", is_flag=True, help="Only write the unit.")
+@click.option("--no-enable", is_flag=True, help="Write the unit, but do not start or enable it.")
 @system_option
 @user_option
 @dry_run_option
 @json_option
 def install_command(name: str, no_enable: bool, system: bool, user: str | None, dry_run: bool, as_json: bool) -> None:
-    """Write a systemd unit for machine NAME, and have it start with your session, or with --system with the host.
+    """Write a systemd unit for machine NAME, and start it with your session or, with --system, with the host.
 
-    A unit of the host is root's to write: without root, the command to type is named. The machine runs as its user,
-    after the network and the disks that it is on; --dry-run prints the unit.
+    Only root can write a unit of the host: without root, Pommel prints the command to type. The machine runs as its
+    user, after the network and its disks are available; --dry-run prints the unit.
     """
     _only_with_system(system, user)
     if system:
@@ -53,7 +55,7 @@ def install_command(name: str, no_enable: bool, system: bool, user: str | None, 
 @system_option
 @user_option
 def uninstall_command(name: str, system: bool, user: str | None) -> None:
-    """Take the unit of machine NAME away. The machine itself stays as it is."""
+    """Remove the unit of machine NAME. The machine itself is not changed."""
     _only_with_system(system, user)
     if system:
         click.echo(f"removed {system_service.remove(name, user=user, report=reporter())}")
@@ -69,7 +71,7 @@ service_command.add_command(uninstall_command, "remove")
 @system_option
 @json_option
 def show_command(name: str, system: bool, as_json: bool) -> None:
-    """Print the unit that `install` would write; with --system and --json, what root needs to know for it."""
+    """Print the unit that `install` would write; with --system and --json, the values that root needs for it."""
     workspace = Workspace.current()
     if system and as_json:
         print_json(system_service.facts(workspace, name).as_dict())
@@ -85,7 +87,7 @@ def show_command(name: str, system: bool, as_json: bool) -> None:
 @name_argument()
 @json_option
 def status_command(name: str, as_json: bool) -> None:
-    """Say how the units of machine NAME stand: that of your session, and that of the host."""
+    """Show the state of the units of machine NAME: the unit of your session, and the unit of the host."""
     found = system_service.status(Workspace.current(), name)
     if as_json:
         print_json({"name": name, "service_units": [each.as_dict() for each in found]})
@@ -99,4 +101,4 @@ def status_command(name: str, as_json: bool) -> None:
 
 def _only_with_system(system: bool, user: str | None) -> None:
     if user is not None and not system:
-        raise UsageError("--user is for --system: a unit of your session is yours")
+        raise UsageError("--user needs --system: a unit of your session belongs to you")

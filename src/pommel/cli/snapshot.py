@@ -17,7 +17,7 @@ tag_argument = click.argument("tag", shell_complete=complete_tag)
 
 @click.group("snapshot")
 def snapshot_command() -> None:
-    """Snapshots of a machine: its disks and NVRAM, and while it runs its memory too."""
+    """Manage snapshots of a machine. A snapshot contains its disks and NVRAM and, if it runs, its memory."""
 
 
 for each in (due_command, prune_command, timer_command):
@@ -27,10 +27,14 @@ for each in (due_command, prune_command, timer_command):
 @snapshot_command.command("save")
 @name_argument()
 @click.argument("tag")
-@click.option("--ram/--no-ram", default=None, help="Insist on the memory, or leave it out.  [where nothing forbids it]")
+@click.option(
+    "--ram/--no-ram",
+    default=None,
+    help="Require the memory in the snapshot, or leave it out.  [default: with memory if possible]",
+)
 @json_option
 def save_command(name: str, tag: str, ram: bool | None, as_json: bool) -> None:
-    """Save machine NAME as TAG. It may run, and goes on."""
+    """Save machine NAME as snapshot TAG. The machine may be running, and keeps running."""
     saved = snapshots.save(name, tag, live=ram, report=reporter())
     if as_json:
         print_json(_told(saved))
@@ -41,21 +45,22 @@ def save_command(name: str, tag: str, ram: bool | None, as_json: bool) -> None:
 @snapshot_command.command("load")
 @name_argument()
 @tag_argument
-@click.option("--disk-only", is_flag=True, help="Leave the memory aside: the guest boots. For a stopped machine.")
+@click.option("--disk-only", is_flag=True, help="Do not load the memory: the guest boots. The machine must be stopped.")
 @yes_option
 @json_option
 def load_command(name: str, tag: str, disk_only: bool, yes: bool, as_json: bool) -> None:
-    """Put machine NAME back to TAG. What came after is lost, unless it is a snapshot too.
+    """Restore machine NAME to snapshot TAG. Everything that was written after the snapshot is lost, unless another
+    snapshot holds it.
 
-    With memory in it, the machine goes on from that moment, and is started if it is stopped.
+    If the snapshot contains memory, the machine continues from that moment. If it is stopped, it is started.
     """
     again = f"pommel snapshot load {name} {tag} --yes"
-    confirm(f"What {name} wrote since {tag} will be lost. Go on?", yes=yes, typed=again)
+    confirm(f"What {name} wrote after {tag} will be lost. Continue?", yes=yes, typed=again)
     loaded = snapshots.load(name, tag, ram=False if disk_only else None, report=reporter())
     if as_json:
         print_json(_told(loaded))
     else:
-        click.echo(f"{name} is back at {tag}")
+        click.echo(f"{name} is restored to {tag}")
 
 
 @snapshot_command.command("list")
@@ -76,7 +81,7 @@ def list_command(name: str, as_json: bool) -> None:
 @tag_argument
 @yes_option
 def delete_command(name: str, tag: str, yes: bool) -> None:
-    """Delete snapshot TAG of machine NAME. The machine may run."""
+    """Delete snapshot TAG of machine NAME. The machine may be running."""
     confirm(f"Delete the snapshot {tag} of {name}?", yes=yes, typed=f"pommel snapshot delete {name} {tag} --yes")
     snapshots.delete(name, tag, report=reporter())
     click.echo(f"{name}: {tag} is deleted")

@@ -16,10 +16,12 @@ from pommel.cli.output import print_json, print_pairs, reporter
 @dry_run_option
 @json_option
 def due_command(name: str | None, dry_run: bool, as_json: bool) -> int:
-    """Save machine NAME if its `snapshots` setting says that it is time, or all machines that have one.
+    """Save machine NAME if a snapshot is due by its `snapshots` setting; without NAME, all machines that have this
+    setting.
 
-    For a timer or cron, as often as you like: what was missed is made up for. A machine that has not changed since is
-    not saved again. What is more than `keep` goes, of those that this command made and of no others.
+    Run it by a timer or cron, as often as you like: it makes up for missed snapshots. A machine that has not
+    changed is not saved again. If there are more than `keep` snapshots, the oldest ones made by this command are
+    deleted, and no others.
     """
     done = []
     for each in snapshot_due.due(name, dry_run=dry_run, report=reporter()):
@@ -36,31 +38,31 @@ def due_command(name: str | None, dry_run: bool, as_json: bool) -> int:
 
 @click.command("prune")
 @name_argument()
-@click.option("--keep", type=click.IntRange(1), help="How many of the newest stay.  [as the setting says]")
+@click.option("--keep", type=click.IntRange(1), help="How many of the newest to keep.  [default: the setting]")
 @dry_run_option
 @json_option
 def prune_command(name: str, keep: int | None, dry_run: bool, as_json: bool) -> None:
-    """Delete the older ones of the snapshots that machine NAME got by itself. Those of your own stay."""
+    """Delete older automatic snapshots of machine NAME. Snapshots that you made yourself stay."""
     deleted = snapshot_due.prune(name, keep=keep, dry_run=dry_run, report=reporter())
     if as_json:
         print_json({"name": name, "deleted": deleted, "dry_run": dry_run})
     elif deleted:
         click.echo(f"{name}: {_deleted(deleted, dry_run)}")
     else:
-        click.echo(f"{name}: there is nothing to delete")
+        click.echo(f"{name}: nothing to delete")
 
 
 @click.group("timer")
 def timer_command() -> None:
-    """What has machines saved when it is time, by systemd: one timer for all machines."""
+    """Save machines automatically with a systemd timer: one timer for all machines."""
 
 
 @timer_command.command("install")
-@click.option("--no-enable", is_flag=True, help="Only write the units.")
+@click.option("--no-enable", is_flag=True, help="Write the units, but do not start or enable them.")
 @dry_run_option
 @json_option
 def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
-    """Write a systemd user timer that looks each hour which machines are due, and start it."""
+    """Write a systemd user timer that checks each hour which machines are due, and start it."""
     if dry_run:
         for path, text in snapshot_timer.texts(Workspace.current()).items():
             if as_json:
@@ -79,7 +81,7 @@ def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
 @timer_command.command("remove")
 @json_option
 def remove_command(as_json: bool) -> None:
-    """Take the timer away. The snapshots stay."""
+    """Remove the timer. The snapshots stay."""
     path = snapshot_timer.remove(report=reporter())
     if as_json:
         print_json({"unit": str(path), "removed": True})
@@ -90,7 +92,7 @@ def remove_command(as_json: bool) -> None:
 @timer_command.command("status")
 @json_option
 def status_command(as_json: bool) -> None:
-    """Say whether the timer is there, and whether systemd runs it."""
+    """Show whether the timer is installed, and whether systemd runs it."""
     workspace = Workspace.current()
     path, active = snapshot_timer.standing(workspace)
     if as_json:
@@ -108,7 +110,7 @@ def _spelled(done: Done) -> str:
         case Outcome.WOULD_SAVE:
             return f"{done.tag} would be saved{gone}"
         case Outcome.UNCHANGED:
-            return f"it has not changed since it was saved last{next_one}"
+            return f"it has not changed since its last snapshot{next_one}"
         case Outcome.NOT_DUE:
             return f"it is not due{next_one}{gone}"
         case _:

@@ -19,8 +19,10 @@ _UNREACHABLE = 255  # ssh(1)
 
 
 @click.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--copy-id", is_flag=True, help="Let the machine's key in there, so that no password is asked for again.")
-@click.option("-i", "public", type=_KEY, metavar="KEY.pub", help="With --copy-id: let this key of yours in, too.")
+@click.option(
+    "--copy-id", is_flag=True, help="Install the machine's key in the guest, so that SSH asks for no password again."
+)
+@click.option("-i", "public", type=_KEY, metavar="KEY.pub", help="With --copy-id: also install this key of yours.")
 @no_wait_options
 @name_argument()
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -34,9 +36,9 @@ def ssh_command(
 ) -> int:
     """Open a shell in machine NAME, or run a command: pommel ssh NAME -- uname -a
 
-    Port, user, key and host keys are the machine's own; your ssh configuration and known_hosts are not touched. Options
-    stand before NAME. Waits for a guest that is just coming up. Exits as the command does, or 255 when the guest cannot
-    be reached.
+    Port, user, key and host keys are the machine's own; your ssh configuration and known_hosts are not changed. Put
+    options before NAME. Waits for a guest that is starting. Exits with the command's exit status, or with 255 if
+    the guest cannot be reached.
     """
     if command[:1] == ("--no-wait",):  # said after NAME, where all else is the guest's
         no_wait, command = True, command[1:]
@@ -73,7 +75,7 @@ def _copy_id(name: str, public: Path | None, rest: tuple[str, ...]) -> int:
     if rest:
         raise UsageError(f"--copy-id takes no command: {' '.join(rest)}", hint=f"pommel ssh {name} --copy-id")
     for copied in copy_id(Workspace.current(), name, account.expand(public) if public else None):
-        click.echo(f"{name} {'lets in' if copied.new else 'lets in already'} {copied.path}")
+        click.echo(f"{name} {'accepts' if copied.new else 'already accepts'} {copied.path}")
     return 0
 
 
@@ -83,8 +85,8 @@ def _copy_id(name: str, public: Path | None, rest: tuple[str, ...]) -> int:
 def scp_command(words: tuple[str, ...], no_wait: bool, wait_timeout: float | None) -> int:
     """Copy files to or from a machine, as scp does: pommel scp -r FOLDER NAME:PATH
 
-    NAME:PATH is a file of machine NAME; the rest, scp's own flags too, goes to scp as it is. Waits for a guest that is
-    just coming up.
+    NAME:PATH is a file of machine NAME; all other arguments, including scp's own flags, are passed to scp. Waits
+    for a guest that is starting.
     """
     workspace, words = Workspace.current(), words[1:] if words[:1] == ("--",) else words
     if not _answers(workspace, guest.named_in(workspace, words), no_wait, wait_timeout):
@@ -95,7 +97,7 @@ def scp_command(words: tuple[str, ...], no_wait: bool, wait_timeout: float | Non
 @click.command("ssh-config")
 @click.argument("names", nargs=-1, shell_complete=complete_name)
 def ssh_config_command(names: tuple[str, ...]) -> None:
-    """Print blocks for ~/.ssh/config, so that `ssh NAME`, scp, rsync, editors and Ansible reach machines.
+    """Print blocks for ~/.ssh/config, so that `ssh NAME`, scp, rsync, editors and Ansible can connect to machines.
 
     \b
     pommel ssh-config > ~/.ssh/pommel.config

@@ -14,19 +14,20 @@ from pommel.errors import UsageError
 
 @click.command("trust")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--list", "listing", is_flag=True, help="Show what is trusted.")
-@click.option("--remove", is_flag=True, help="Trust PATHS no longer.")
+@click.option("--list", "listing", is_flag=True, help="List what is trusted.")
+@click.option("--remove", is_flag=True, help="Stop trusting PATHS.")
 @json_option
 def trust_command(paths: tuple[Path, ...], listing: bool, remove: bool, as_json: bool) -> None:
-    """Trust PATHS although somebody else can write them: a pommel.toml, a folder with all in it, or a boot script.
+    """Trust PATHS although other users can write them: a pommel.toml, a folder with all its contents, or a boot
+    script.
 
-    Pommel takes its configuration, and boot scripts, patches and files, only from you and from root, since they decide
-    what is run as you. A boot script is also trusted as it is now: where there is no sandbox, it runs as you, and a
-    changed one is asked about again.
+    Pommel uses configuration, boot scripts, patches and files only if they belong to you or to root, because they
+    decide what runs as your user. A boot script is trusted only with its present contents: if there is no sandbox,
+    it runs as your user, and Pommel asks again after it has changed.
     """
     if listing or not paths:
         if paths or remove:
-            raise UsageError("name the paths, or say --list", hint="pommel trust --list; pommel trust PATH")
+            raise UsageError("give one or more paths, or pass --list", hint="pommel trust --list; pommel trust PATH")
         found = trust.entries()
     elif remove:
         trust.forget(list(paths))
@@ -38,4 +39,4 @@ def trust_command(paths: tuple[Path, ...], listing: bool, remove: bool, as_json:
     elif found:
         print_table(("PATH", "KIND", "STATE"), [(entry.path, entry.kind, entry.state) for entry in found])
     elif not remove:
-        click.echo("nothing is trusted but what is yours or root's", err=True)
+        click.echo("only files of yours and of root are trusted", err=True)

@@ -16,9 +16,9 @@ from pommel.settings import format_size
 @yes_option
 @dry_run_option
 def uninstall_command(yes: bool, dry_run: bool) -> None:
-    """Stop all machines and remove everything Pommel has made: machines, images, caches.
+    """Stop all machines and remove everything that Pommel has created: machines, images, caches.
 
-    What it does not touch: your pommel.toml, the packages of the system, and the folder that ./pommel lies in.
+    It does not remove your pommel.toml, packages of the system, or the folder of ./pommel.
     """
     workspace = Workspace.current()
     doomed = uninstall.plan(workspace)
@@ -30,8 +30,8 @@ def uninstall_command(yes: bool, dry_run: bool) -> None:
         return
     if not yes:
         if not interactive():
-            raise UsageError("removing everything needs a yes", hint="pommel uninstall --yes")
-        if not ask("Remove all of this, machines and their disks included?"):
+            raise UsageError("removing everything needs confirmation: pass --yes", hint="pommel uninstall --yes")
+        if not ask("Remove all of this, including all machines and their disks?"):
             return
     uninstall.uninstall(workspace, report=reporter())
-    click.echo("removed. The packages that were installed stay, and Pommel itself: ./pommel's folder, or its package")
+    click.echo("removed. Installed packages stay, and Pommel itself: the folder of ./pommel, or its package")

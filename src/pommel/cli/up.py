@@ -32,13 +32,16 @@ from pommel.cli.waiting import await_machine, wait_options
 @click.command("up")
 @name_argument()
 @click.option(
-    "-d", "--detach", is_flag=True, help="Leave machine and console running and return; the default without a terminal."
+    "-d",
+    "--detach",
+    is_flag=True,
+    help="Run machine and console in the background and return; the default without a terminal.",
 )
 @wait_options
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; the next free one if it is busy.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the page; if it is in use, the next free port.")
 @tls_options
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
-@click.option("--headless", is_flag=True, help="Without a console page; it can be opened later.")
+@click.option("--headless", is_flag=True, help="Do not open a console page; you can open it later.")
 @clipboard_option
 @offline_option
 @machine_options
@@ -55,14 +58,15 @@ def up_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Make machine NAME if it is not there, start it, and serve its screen on a local page.
+    """Create machine NAME if it does not exist, start it, and serve its screen on a local page.
 
-    `pommel up trial` builds a small Debian desktop that stands in for a Mac. `pommel up sonoma` (or another macOS)
-    clones OSX-KVM, fetches Apple's recovery image, and starts macOS's installer. Neither needs any configuration.
+    `pommel up trial` builds a small Debian desktop for trying Pommel without a Mac. `pommel up sonoma` (or another
+    macOS) clones OSX-KVM, downloads Apple's recovery image, and starts the macOS installer. Neither needs any
+    configuration.
 
-    It waits until the desktop or the installer is there, or what --wait says. What does not come in time is a warning,
-    and an error where --wait asked for it. Then it stays in the foreground with a short live status; Ctrl-C ends the
-    console and leaves the machine running. With --detach both go on by themselves.
+    It waits until the desktop or the installer is shown, or for the state given with --wait. If this takes too
+    long, it prints a warning; with --wait, this is an error. Then it stays in the foreground and shows a short live
+    status. Ctrl-C ends the console and leaves the machine running. With --detach, both run in the background.
     """
     workspace = Workspace.current()
     offline: Path | None = options.pop("offline")
@@ -85,11 +89,11 @@ def up_command(
     elif detach or not sys.stdout.isatty():
         found = console.open_detached(workspace, name, port=port, tls=tls)
         show(workspace, found, as_json=as_json, browse=False, **facts)
-        click.echo(f"{name} and its console go on. Stop it with: pommel stop {name}", err=True)
+        click.echo(f"{name} and its console keep running. To stop it: pommel stop {name}", err=True)
     elif console.find(workspace.paths(name)) is not None:
         there = console.open_detached(workspace, name, port=port, tls=tls)  # sees that it is as asked
         show(workspace, there, as_json=as_json, browse=not no_open, **facts)
-        click.echo(f"its console was there already (pid {there.pid})", err=True)
+        click.echo(f"its console was already running (pid {there.pid})", err=True)
     else:
         serve_here(workspace, name, port=port, tls=tls, as_json=as_json, browse=not no_open, more=facts)
 

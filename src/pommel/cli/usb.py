@@ -40,14 +40,17 @@ def complete_attached(ctx: click.Context, _param: click.Parameter, incomplete: s
     ]
 
 
-once_option = click.option("--once", is_flag=True, help="Until the machine stops; what is kept stays as it is.")
+once_option = click.option(
+    "--once", is_flag=True, help="Only until the machine stops; what is stored for the next starts does not change."
+)
 
 
 @click.group("usb")
 def usb_command() -> None:
-    """USB devices of this host for machines.
+    """Attach USB devices of this host to machines.
 
-    A DEVICE is VENDOR:PRODUCT (05ac:12a8), the path of its place (1-2.3), its serial number, or a part of its name.
+    A DEVICE is VENDOR:PRODUCT (05ac:12a8), the path of its USB port (1-2.3), its serial number, or a part of its
+    name.
     """
 
 
@@ -80,7 +83,8 @@ def list_command(name: str | None, as_json: bool) -> None:
 @once_option
 @json_option
 def attach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool) -> None:
-    """Give DEVICE to machine NAME, now and at each start; it comes back after a replug.
+    """Attach DEVICE to machine NAME, now and at each start. It is attached again after it was unplugged and plugged
+    in.
 
     \b
     pommel usb attach sonoma 05ac:12a8      an iPhone, in whichever mode it is
@@ -96,7 +100,7 @@ def attach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool
 @once_option
 @json_option
 def detach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool) -> None:
-    """Take DEVICE back from machine NAME, as if it were pulled out: eject its disks in the guest first."""
+    """Detach DEVICE from machine NAME, as if it were unplugged. Eject its disks in the guest first."""
     _show(usb_plugging.detach(name, device, once=once), as_json)
 
 
@@ -105,10 +109,13 @@ def detach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool
 @dry_run_option
 @yes_option
 def permit_command(device: tuple[str, ...], dry_run: bool, yes: bool) -> None:
-    """Let yourself open DEVICE, by a udev rule that is shown first and written by sudo."""
+    """Get permission to open DEVICE, by a udev rule. The rule is shown first, and written with sudo."""
     wanted = usb_plugging.permission(device)
     if not wanted.lines:
-        click.echo(f"{wanted.path} has it already; plug the device in anew if it cannot be opened", err=True)
+        click.echo(
+            f"{wanted.path} has this rule already; if the device cannot be opened, unplug it and plug it in again",
+            err=True,
+        )
         return
     click.echo(f"for {wanted.path}:", err=True)
     for line in wanted.lines:
@@ -116,7 +123,9 @@ def permit_command(device: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     if dry_run:
         return
     confirm(
-        "Write this, as root, and have udev apply it?", yes=yes, typed=f"pommel usb permit {shlex.join(device)} --yes"
+        "Write this file as root, and have udev apply it?",
+        yes=yes,
+        typed=f"pommel usb permit {shlex.join(device)} --yes",
     )
     usb_plugging.permit(wanted)
     click.echo(f"{wanted.path} is written", err=True)

@@ -13,30 +13,35 @@ from pommel.cli.output import print_json, print_pairs
 from pommel.cli.running import until_signal
 from pommel.errors import UsageError
 
-view_only_option = click.option("--view-only", is_flag=True, help="Viewers see the screen and can do nothing else.")
+view_only_option = click.option("--view-only", is_flag=True, help="Viewers see the screen but have no control.")
 
 
 @click.command("vnc")
 @name_argument()
-@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; else the first free one from 5900 up.")
-@click.option("--socket", "by_socket", is_flag=True, help="A Unix socket for you alone, without a password.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: the first free port from 5900]"
+)
+@click.option(
+    "--socket", "by_socket", is_flag=True, help="Use a Unix socket that only you can open, without a password."
+)
 @view_only_option
 @display_option
 @json_option
 def vnc_command(name: str, port: int | None, by_socket: bool, view_only: bool, display: int, as_json: bool) -> None:
-    """Let ordinary VNC viewers in to the running machine NAME, with a password; Ctrl-C ends it, the machine goes on.
+    """Open the screen of the running machine NAME to ordinary VNC viewers, with a password. Ctrl-C ends this; the
+    machine keeps running.
 
-    They share the screen with its page and with each other. The port is open to this host alone: from another
-    computer, go through SSH (ssh -L 5900:127.0.0.1:5900 HOST).
+    Viewers share the screen with its page and with each other. The port is open only on this host. From another
+    computer, use SSH (ssh -L 5900:127.0.0.1:5900 HOST).
     """
     if port and by_socket:
-        raise UsageError("--port and --socket are two ways: one of them")
+        raise UsageError("--port and --socket cannot be used together")
 
     def opened(offered: vnc.Offered) -> None:
         if as_json:
             print_json(offered.as_dict())
             return
-        click.echo(f"the screen of {name} for VNC viewers{' that only look' if view_only else ''}, until Ctrl-C:")
+        click.echo(f"the screen of {name} for {'view-only ' if view_only else ''}VNC viewers, until Ctrl-C:")
         if offered.socket:
             print_pairs({"  socket": offered.socket, "  such as": f"vncviewer {offered.socket}"})
         else:
@@ -52,16 +57,19 @@ def vnc_command(name: str, port: int | None, by_socket: bool, view_only: bool, d
 
 @click.command("view")
 @name_argument()
-@click.option("--with", "viewer", type=click.Choice(vnc.VIEWERS), help="Which; else the first that is installed.")
+@click.option(
+    "--with", "viewer", type=click.Choice(vnc.VIEWERS), help="Which viewer.  [default: the first that is installed]"
+)
 @view_only_option
 @display_option
 def view_command(name: str, viewer: str | None, view_only: bool, display: int) -> None:
-    """Open the desktop's own VNC viewer on the running machine NAME: virt-viewer, TigerVNC or Remmina."""
+    """Open the screen of the running machine NAME in a VNC viewer of this desktop: virt-viewer, TigerVNC or
+    Remmina."""
     workspace = Workspace.current()
     found = vnc.choose_viewer(viewer, workspace)
 
     def opened(offered: vnc.Offered) -> None:
-        asked = f"; the password that it asks for is {offered.password}" if found == "remmina" else ""
+        asked = f"; its password is {offered.password}" if found == "remmina" else ""
         click.echo(f"{name} in {found}{asked}", err=True)
 
     viewing = vnc.view(

@@ -21,20 +21,20 @@ wait_timeout_option = click.option(
     "--wait-timeout",
     type=_SECONDS,
     metavar="SECONDS",
-    help="How long to wait.  [default: from power-on, 120 for the screen, 300 for all else]",
+    help="How long to wait.  [default, counted from the start: 120 for the screen, 300 for the others]",
 )
 
 
 def wait_options(command: F) -> F:
     """--wait and --wait-timeout."""
     kinds = click.Choice(["screen", "ssh", "desktop"])
-    told = "Until what to wait: its screen shows something, its guest answers SSH, or its desktop is there."
+    told = "What to wait for: the screen shows something, the guest answers SSH, or the desktop is shown."
     return click.option("--wait", "until", type=kinds, help=told)(wait_timeout_option(command))
 
 
 def no_wait_options(command: F) -> F:
     """For what goes over SSH: --no-wait, and --wait-timeout."""
-    told = "Do not wait for a guest that is just coming up."
+    told = "Do not wait for a guest that is starting."
     return click.option("--no-wait", is_flag=True, help=told)(wait_timeout_option(command))
 
 
@@ -51,7 +51,7 @@ def await_machine(
         clear_line()
         if stays:
             look, end = f"pommel console {name}", f"pommel stop {name}"
-            click.echo(f"{name} goes on.  Its screen: {look}  Power it down: {end}", err=True)
+            click.echo(f"{name} keeps running.  Its screen: {look}  Shut it down: {end}", err=True)
         raise
 
 

@@ -61,9 +61,8 @@ class Archive:
 
     def _note(self) -> bytes:
         told = (
-            f"Not in this archive, of what is in the folder: {self.left_out}.\n"
-            "They are links that lead out of it, what is neither a file, a folder nor a link,\n"
-            "or what has a backslash in its name, which Windows would take for a path.\n"
+            f"Not included in this archive: {self.left_out}.\nThey are links that lead outside of the folder, special "
+            "files,\nor names with a backslash, which Windows treats as a path.\n"
         ).encode()
         info = tarfile.TarInfo(f"{self._top} (left out).txt")
         info.size, info.mtime, info.mode = len(told), self._now_s, 0o600

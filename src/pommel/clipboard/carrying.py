@@ -216,7 +216,7 @@ class Carrier:
         limit = self._limits[transfer.side]
         weighed = replace(transfer, files=plan.files, total=plan.total, left_out=plan.left_out)
         if plan.total > limit:
-            more = f"more than the {format_size(limit)} that a clipboard takes to the {transfer.side.value}"
+            more = f"more than the {format_size(limit)} that the clipboard copies to the {transfer.side.value}"
             weighed = replace(
                 weighed,
                 stage=Stage.REFUSED,

@@ -83,7 +83,7 @@ class Hello:
         user, console = self.notes.get("user", ""), self.notes.get("console", "")
         if not (user and console) or user == console:
             return []
-        return [f"{console} sits at the Mac's screen, not {user}: each has a clipboard of their own"]
+        return [f"{console} is logged in at the Mac's screen, not {user}: each user has a separate clipboard"]
 
     def fitting(self, content: Content) -> Content:
         """What of a copy this guest is given: a shell's end takes the first form."""
@@ -173,7 +173,7 @@ class Reader:
         self._searched = len(self._buffer) if end < 0 else 0
         if end < 0:
             if len(self._buffer) > (_LINE_MAX if self._greeted else _NOISE_MAX):
-                raise ProtocolError("the guest's end of the clipboard sent a line without end")
+                raise ProtocolError("the guest's end of the clipboard sent a line that is too long")
             return False
         line = bytes(memoryview(self._buffer)[:end])
         del self._buffer[: end + 1]
@@ -210,7 +210,7 @@ def _words(line: bytes) -> list[str]:
         said = "\0"
     # People are shown some of the words, and a terminal obeys control characters.
     if len(line) > _LINE_MAX or not said.isprintable():
-        raise ProtocolError("the guest's end of the clipboard sent what is no line of words")
+        raise ProtocolError("the guest's end of the clipboard sent an invalid line")
     return said.split(" ")
 
 

@@ -91,7 +91,7 @@ class GuestLink:
         """
         first = await self.next_message()
         if not isinstance(first, Hello):
-            raise GuestError("the guest's end of the clipboard did not greet", Trouble.UNUSABLE)
+            raise GuestError("the guest's end of the clipboard did not send its greeting", Trouble.UNUSABLE)
         if not first.forms:
             raise GuestError(
                 "the machine has neither osascript nor pbcopy and pbpaste, so its clipboard cannot be reached",
@@ -118,7 +118,7 @@ class GuestLink:
         while True:
             silent, moved = (0, self.moved) if self.moved != moved else (silent + 1, moved)
             if silent >= patience:
-                raise GuestError("the guest does not answer any more", Trouble.UNREACHABLE)
+                raise GuestError("the guest no longer answers", Trouble.UNREACHABLE)
             await asyncio.sleep(every_s)
             if silent == 0 and not self._sending.locked():
                 self._pings += 1
@@ -162,7 +162,7 @@ async def guest_link(
                     await child.write(programs() + limit_line(limit, every_ms))
                 hello = await link.hello()
         except TimeoutError:
-            raise GuestError(f"the guest said nothing for {hello_s:g} s", Trouble.UNREACHABLE) from None
+            raise GuestError(f"the guest sent nothing for {hello_s:g} s", Trouble.UNREACHABLE) from None
         yield link, hello
 
 
@@ -186,7 +186,7 @@ def explained(status: int | None, complaints: str) -> GuestError:
     last = next((line.strip() for line in reversed(complaints.splitlines()) if line.strip()), "")
     if re.search("Permission denied|Too many authentication failures", complaints):
         return GuestError(
-            f"the guest lets nobody in with these keys: {last}",
+            f"the guest refuses these keys: {last}",
             Trouble.REFUSED,
             hint="put your public key into ~/.ssh/authorized_keys there",
             keys=True,
@@ -195,13 +195,13 @@ def explained(status: int | None, complaints: str) -> GuestError:
         return GuestError(
             "the guest's host key is not known yet",
             Trouble.REFUSED,
-            hint="connect once by hand and say yes: ssh HOST",
+            hint="connect once by hand and answer yes: ssh HOST",
         )
     if "Host key verification failed" in complaints:
         return GuestError(
-            "the guest's host key is not the one that is known for it",
+            "the guest's host key has changed",
             Trouble.REFUSED,
-            hint="if it was installed anew, remove the old key: ssh-keygen -R HOST",
+            hint="if the guest was installed again, remove the old key: ssh-keygen -R HOST",
         )
     if status == 255 or status is None or status < 0:
         return GuestError(f"no connection to the guest{': ' + last if last else ''}", Trouble.UNREACHABLE)

@@ -82,8 +82,8 @@ def find_desktop(env: Mapping[str, str] | None = None) -> Desktop:
     if env.get("DISPLAY"):
         return Desktop("x11", env["DISPLAY"])
     raise StateError(
-        "there is no desktop here whose clipboard could be synced: neither WAYLAND_DISPLAY nor DISPLAY leads to one",
-        hint="run it in a terminal of your desktop; by SSH, with: ssh -X",
+        "there is no desktop here with a clipboard: neither WAYLAND_DISPLAY nor DISPLAY leads to one",
+        hint="run it in a terminal of your desktop; over SSH, use: ssh -X",
     )
 
 

@@ -108,7 +108,7 @@ class WaylandClipboard:
         try:
             await self.watch()
         except StateError as gone:
-            raise HostGone(f"the Wayland session is gone: {gone.message}") from gone
+            raise HostGone(f"the Wayland session has ended: {gone.message}") from gone
 
     async def _serve(self, form: str, data: bytes) -> None:
         argv = tethered(["wl-copy", "--foreground", "--type", form, *self._primary])
@@ -216,5 +216,5 @@ async def _refuse_if_ended(watch: Child) -> None:
         return
     raise StateError(
         f"this Wayland session does not let programs see its clipboard: {watch.complaints or 'wl-paste ended at once'}",
-        hint="GNOME does not; KDE, Sway and others do. An X11 session works everywhere",
+        hint="GNOME does not allow it; KDE, Sway and others do. An X11 session always works",
     )

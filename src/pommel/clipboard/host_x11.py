@@ -346,10 +346,10 @@ def _connected(name: str) -> Display:
     except (DisplayError, ConnectionClosedError, OSError, OverflowError) as refusal:
         raise StateError(
             f"the X11 display {name} cannot be reached: {refusal}",
-            hint="run it in a terminal of your desktop, where DISPLAY and XAUTHORITY are right",
+            hint="run it in a terminal of your desktop, where DISPLAY and XAUTHORITY are set correctly",
         ) from refusal
     if not display.has_extension("XFIXES"):
         display.close()
-        raise StateError(f"the X11 display {name} has no XFIXES, so it does not tell of copies")
+        raise StateError(f"the X11 display {name} has no XFIXES, so it does not report copies")
     display.xfixes_query_version()
     return display

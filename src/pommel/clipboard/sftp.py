@@ -145,7 +145,7 @@ class Reader:
             (size,) = struct.unpack_from(">I", self._buffer)
             if not 5 <= size <= _PACKET_MAX:
                 raise ProtocolError(
-                    "the guest's SFTP server sent what is no SFTP (does its login shell print something?)"
+                    "the guest's SFTP server sent data that is not SFTP (its login shell may print something)"
                 )
             if len(self._buffer) < 4 + size:
                 return
@@ -154,7 +154,7 @@ class Reader:
             try:
                 yield _reply(_Cursor(packet))
             except (struct.error, IndexError) as cut:
-                raise ProtocolError("the guest's SFTP server sent a packet that is cut short") from cut
+                raise ProtocolError("the guest's SFTP server sent an incomplete packet") from cut
 
 
 class _Cursor:

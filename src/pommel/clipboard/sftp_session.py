@@ -37,9 +37,9 @@ class FileRefused(FilesError):
 
     def __init__(self, status: SftpStatus, what: str) -> None:
         reasons = {
-            sftp.NO_SUCH_FILE: "it is not there any more",
+            sftp.NO_SUCH_FILE: "it no longer exists",
             sftp.PERMISSION_DENIED: "permission denied",
-            sftp.FAILURE: "is its disk full, or does it not take such a name?",
+            sftp.FAILURE: "its disk may be full, or may not allow this name",
         }
         hint = _MAC_HINT if status.code == sftp.PERMISSION_DENIED else None
         why = reasons.get(status.code) or " ".join(printable(status.text).split())[:_TEXT_SHOWN]
@@ -252,7 +252,7 @@ class SftpSession:
         except (ConnectionError, RuntimeError):
             raise self._lost() from None
         except TimeoutError:
-            raise SessionLost(f"the guest took no files for {STALL_S:g} s") from None
+            raise SessionLost(f"the guest accepted no files for {STALL_S:g} s") from None
 
     async def _next(self) -> tuple[int, Reply]:
         try:

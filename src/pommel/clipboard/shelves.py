@@ -54,7 +54,7 @@ class HostShelf:
             private.make_folder(self.folder)
             self.folder.chmod(0o700)
         except OSError as refusal:
-            raise FilesError(f"{self.folder} cannot be made: {refusal.strerror}") from refusal
+            raise FilesError(f"{self.folder} cannot be created: {refusal.strerror}") from refusal
         with hold(self.folder / ".lock", busy="another sync keeps its files there"):
             for name in broken_off(self._names()):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -89,7 +89,7 @@ class HostShelf:
             await trees.bring(session, plan, part, moved)
             part.rename(self.folder / copy.name)
         except OSError as failure:
-            raise FilesError(f"this host could not keep the files: {failure.strerror}") from failure
+            raise FilesError(f"this host could not store the files: {failure.strerror}") from failure
         finally:
             await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
 

@@ -383,7 +383,7 @@ def only_sync(lock: Path, guest: str) -> Iterator[None]:
     Raises:
         BusyError: the guest is synced already.
     """
-    with hold(lock, busy=f"the clipboard of {guest} is synced already"):
+    with hold(lock, busy=f"the clipboard of {guest} is already synced"):
         yield
 
 

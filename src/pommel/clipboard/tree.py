@@ -68,7 +68,7 @@ class FilesError(PommelError):
 
 def too_many() -> FilesError:
     """What is said of a tree without end."""
-    return FilesError(f"the folder holds more than {ENTRIES_MAX} files, or folders in folders without end")
+    return FilesError(f"the folder contains more than {ENTRIES_MAX} files, or too many nested folders")
 
 
 def placed(tops: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
@@ -169,7 +169,7 @@ class Growing:
             FilesError: nothing of it can be copied.
         """
         if not self._entries:
-            raise FilesError("what was copied is neither a file nor a folder")
+            raise FilesError("what was copied is not a file or a folder")
         places = {place for _, place in placed(self._tops)}
         tops = tuple(entry.path for entry in self._entries if entry.path in places)
         return Plan(tops, tuple(self._entries), self._left_out)

@@ -62,7 +62,7 @@ async def look_through_guest(session: SftpSession, paths: Sequence[bytes]) -> Pl
     growing = Growing(paths)
     for source, place in placed(paths):
         if not all(plain_name(part) for part in place.split(b"/")):
-            raise FilesError("the guest named a file by what is no name")
+            raise FilesError("the guest sent an invalid file name")
         await _grow_guest(session, growing, source, place, await session.look(source, follow=True), 0)
     return growing.plan()
 
@@ -79,7 +79,7 @@ async def _grow_guest(
         growing.add(Entry(EntryKind.FOLDER, source, place, mode=mode), depth)
         for name, inner in sorted(await session.folder(source, growing.listed), key=lambda one: one[0]):
             if not plain_name(name):
-                raise FilesError("the guest named a file by what is no name")
+                raise FilesError("the guest sent an invalid file name")
             await _grow_guest(session, growing, source + b"/" + name, place + b"/" + name, inner, depth + 1)
     else:
         growing.leave_out()
@@ -109,7 +109,7 @@ async def bring(session: SftpSession, plan: Plan, folder: Path, moved: Progress)
             if entry.kind is EntryKind.FOLDER:
                 (folder / os.fsdecode(entry.path)).chmod(entry.mode & 0o777 | 0o700)
     except OSError as failure:
-        raise FilesError(f"this host could not keep the files: {failure.strerror}") from failure
+        raise FilesError(f"this host could not store the files: {failure.strerror}") from failure
 
 
 async def _bring_file(session: SftpSession, entry: Entry, path: Path, moved: Progress) -> None:
@@ -156,7 +156,7 @@ async def _send_file(session: SftpSession, entry: Entry, path: bytes, moved: Pro
     fd = os.open(entry.source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FilesError("a file became something else while it was copied", hint="copy it again")
+            raise FilesError("a file was replaced while it was copied", hint="copy it again")
 
         def give(at: int) -> bytes:
             return os.pread(fd, min(PIECE, entry.size - at), at)

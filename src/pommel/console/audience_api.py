@@ -70,7 +70,7 @@ async def _body(request: web.Request, **wanted: Any) -> dict[str, Any]:
     try:
         text = await request.text()
     except ValueError:
-        raise _refused("the body is no text") from None
+        raise _refused("the body is not text") from None
     return fields_of(text, wanted)
 
 
@@ -83,9 +83,9 @@ def fields_of(text: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     try:
         said = parse_json(text)
     except ValueError:
-        raise _refused("the body is no JSON") from None
+        raise _refused("the body is not JSON") from None
     if not isinstance(said, dict):
-        raise _refused("the body is no JSON object")
+        raise _refused("the body is not a JSON object")
     return {key: _field(said.get(key), key, kind) for key, kind in wanted.items()}
 
 
@@ -97,7 +97,7 @@ def _field(value: Any, key: str, kind: Any) -> Any:
         or (isinstance(value, bool) and kind is int)
         or (kind is float and not math.isfinite(value))
     ):
-        raise _refused(f"{key} is missing, or not what it has to be")
+        raise _refused(f"{key} is missing or invalid")
     return value
 
 

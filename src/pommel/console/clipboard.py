@@ -71,7 +71,7 @@ class Overtaken(StateError):
     """Something was copied in the machine, or pasted into it by another page, that whoever sets a clip has not seen."""
 
     def __init__(self, noun: Noun = MACHINE) -> None:
-        super().__init__(f"something newer was copied in the {noun}, and stays there")
+        super().__init__(f"something newer was copied in the {noun}, so it is kept there")
 
 
 class ConsoleClipboard(Protocol):

@@ -46,7 +46,7 @@ class ClipTooLarge(UsageError):
 
     def __init__(self, size: int | None = None) -> None:
         told = f"{size / 2**20:.1f} MiB" if size else "too large"
-        super().__init__(f"the clip is {told}; the most that is copied is {LIMIT_BYTES >> 20} MiB")
+        super().__init__(f"the clip is {told}; the limit is {LIMIT_BYTES >> 20} MiB")
 
 
 class ClipboardApi:
@@ -84,7 +84,9 @@ class ClipboardApi:
                 raise
             except Exception as bug:
                 _log_without_words(bug)
-                await viewer.send_text(_told(ClipState(False, "the clipboard failed; the console's log says where")))
+                await viewer.send_text(
+                    _told(ClipState(False, "the clipboard failed; for details, see the console's log"))
+                )
 
     async def _get(self) -> web.StreamResponse:
         clip = await self._clipboard.get()
@@ -149,7 +151,7 @@ async def clip_of(request: web.Request) -> Clip:
     if not forms:
         raise UsageError("the clip has no form: text, html or png")
     if "png" in forms and not forms["png"].startswith(_PNG_MAGIC):
-        raise UsageError("the clip's png is no PNG")
+        raise UsageError("the clip's png is not a PNG")
     return Clip(_text(forms, "text"), _text(forms, "html"), forms.get("png"))
 
 
@@ -205,12 +207,12 @@ async def _explained(request: web.Request, answering: Coroutine[Any, Any, web.St
     except PommelError as failure:
         return _refusal(503, failure)
     except TimeoutError:
-        return _refusal(408, UsageError(f"the clip stopped coming for {_CHUNK_S:g} s"))
+        return _refusal(408, UsageError(f"no data of the clip arrived for {_CHUNK_S:g} s"))
     except ConnectionError:
         return web.Response(status=400)  # the browser has left; nobody hears it
     except Exception as bug:
         _log_without_words(bug)
-        return _refusal(500, PommelError("the clipboard failed; the console's log says where"))
+        return _refusal(500, PommelError("the clipboard failed; for details, see the console's log"))
 
 
 def _refusal(status: int, failure: PommelError) -> web.Response:

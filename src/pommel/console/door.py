@@ -139,7 +139,9 @@ class Door:
             async with self._keeping:
                 await self._keep()
         except OSError as failure:
-            log.warning("who was let in could not be written down, and needs the link again later: %s", failure)
+            log.warning(
+                "the access of a viewer could not be stored, so the viewer needs the link again later: %s", failure
+            )
 
     async def _keep(self) -> None:
         await asyncio.to_thread(self._entry.keep, self.secrets.document())

@@ -62,30 +62,29 @@ def no_token(name: str, advice: Advice) -> str:
 def needs_tls() -> str:
     """Say that the address begins with https; which one it is, who asks knows."""
     return _page(
-        "This console speaks https",
-        "<p>The address begins with <code>https://</code>, and the rest of it stays as it is.</p>",
+        "This console uses https",
+        "<p>Begin the address with <code>https://</code>. The rest of the address does not change.</p>",
     )
 
 
 def wrong_host(host: str, port: int, scheme: str = "http") -> str:
     """Say under which names the console answers."""
     return _page(
-        "This console does not answer to that name",
-        f"<p>You came by <code>{escape(host[:100])}</code>. Open it as <code>{scheme}://127.0.0.1:{port}/</code>, "
-        "through an SSH tunnel if need be, with the same port number on both sides.</p>",
+        "This console does not accept this host name",
+        f"<p>You used the name <code>{escape(host[:100])}</code>. Open it as "
+        f"<code>{scheme}://127.0.0.1:{port}/</code>, if needed through an SSH tunnel with the same port number on "
+        "both sides.</p>",
     )
 
 
 def no_host() -> str:
     """Say that the Host header is none."""
-    return _page("Refused", "<p>The request does not say which host it is for, as HTTP wants it.</p>")
+    return _page("Refused", "<p>The request has no Host header, which HTTP requires.</p>")
 
 
 def full() -> str:
     """Say that too many look on."""
-    return _page(
-        "This console has no place left", "<p>Close the page of somebody who looks on, and load this one again.</p>"
-    )
+    return _page("This console has too many viewers", "<p>Close the page of another viewer, then reload this page.</p>")
 
 
 def wrong_origin() -> str:
@@ -95,7 +94,7 @@ def wrong_origin() -> str:
 
 def view_only() -> str:
     """Say that one who may only look wanted more."""
-    return _page("Refused", "<p>This link is to look by, and for nothing else.</p>")
+    return _page("Refused", "<p>This is a view-only link.</p>")
 
 
 def onward(path: str) -> str:

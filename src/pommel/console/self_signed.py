@@ -44,7 +44,7 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
     """
     now = now or datetime.now(UTC)
     wanted = tuple(dict.fromkeys(filter(_general, (*_ALWAYS, *map(_spelled, names)))))[:_MOST_NAMES]
-    with locks.hold(folder / "lock", busy="the console's certificate is being made", wait_s=_WAIT_S):
+    with locks.hold(folder / "lock", busy="creating the console's certificate", wait_s=_WAIT_S):
         there = _there(folder / "console.pem", now)
         if there is not None and set(wanted) <= set(there.names) and there.ends - now > RENEWED_BEFORE:
             return there

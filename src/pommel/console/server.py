@@ -51,7 +51,7 @@ _MAX_MESSAGE = 128 * 1024  # a viewer's commands are a few bytes each; a MultiTo
 _GOODBYE_S = 2.0
 _HEARTBEAT_S = 30.0
 CERTIFICATE_LOOKED_AT_S = 3600.0
-_OVER = "the console has a new link; this one is over"
+_OVER = "the console has a new link; this link no longer works"
 NORMAL, PROTOCOL_ERROR, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1002, 1008, 1011  # RFC 6455, 7.4.1
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -207,9 +207,9 @@ class ConsoleServer:
                 if not await asyncio.to_thread(tls.refresh):
                     continue
             except (PommelError, OSError) as failure:
-                log.warning("the certificate of before goes on: %s", failure)
+                log.warning("the old certificate is still used: %s", failure)
                 continue
-            log.warning("a new certificate serves from now on; its SHA-256 fingerprint: %s", self.fingerprint)
+            log.warning("a new certificate is used from now on; its SHA-256 fingerprint: %s", self.fingerprint)
             await self._door.write_down()
 
     def _add_routes(self, router: web.UrlDispatcher, under: str) -> None:
@@ -251,11 +251,11 @@ class ConsoleServer:
                     raise gone from failure
                 raise UsageError(
                     f"the console cannot listen on {guard.authority(self._host, port)}: {failure}",
-                    hint="choose another with --port or --host",
+                    hint="choose another address with --port or --host",
                 ) from failure
         raise BusyError(
             f"{self._host} has no free port from {self._wanted_port} on",
-            hint="name another with --port",
+            hint="choose another port with --port",
         )
 
     def _behind_the_door(self, handler: _Handler) -> _Handler:
@@ -300,7 +300,7 @@ class ConsoleServer:
         try:
             await self._door.renew()
         except OSError as failure:
-            return web.json_response({"error": f"a new link cannot be written down: {failure}"}, status=503)
+            return web.json_response({"error": f"a new link cannot be stored: {failure}"}, status=503)
         await self._part_from_all(POLICY_VIOLATION, _OVER)
         return web.json_response({"url": self.url, "ws": self.ws})
 
@@ -381,12 +381,12 @@ class ConsoleServer:
         except ConnectionError:
             return NORMAL, ""  # it left while something was sent to it
         except WireError as garbage:
-            log.warning("a viewer sent what is no KVM command: %s", garbage.message)
+            log.warning("a viewer sent an invalid KVM command: %s", garbage.message)
             return PROTOCOL_ERROR, garbage.message
         except PommelError as failure:
             log.warning("a viewer could not be served: %s", failure.message)
             return INTERNAL_ERROR, failure.message
         except Exception:
             log.exception("serving a viewer failed")
-            return INTERNAL_ERROR, "the console failed; its log says why"
+            return INTERNAL_ERROR, "the console failed; for the reason, see its log"
         return NORMAL, ""

@@ -56,7 +56,7 @@ class Standing:
             try:
                 found = await self._found()
             except (PommelError, OSError) as failure:  # no news of it; what was told stands
-                log.debug("how it stands is not known: %s", failure)
+                log.debug("its state is unknown: %s", failure)
             else:
                 if found != self._told:
                     self._told = found

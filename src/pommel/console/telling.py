@@ -61,18 +61,20 @@ class Telling:
     def words(self, *, view_only: bool) -> dict[str, Words]:
         """The texts by state of the page. One who may only look cannot type the commands of who gave them the link."""
         before, command, after = self.look_link if view_only else self.link
-        asked = "Ask who gave you the link for a new one. To get it, they type" if view_only else before
+        asked = "Ask the person who sent you the link for a new one. To get it, they type" if view_only else before
         anew: Advice = (asked, command, after)
         said = {
             "refused": Words(
-                "This page is no longer let in: its link was replaced, or was not used for a day.", (anew,)
+                "This page has no access any more: its link was replaced, or was not used for a day.", (anew,)
             ),
-            "full": Words("Too many pages show this already.", (_plain("Close one of them; this one then goes on."),)),
+            "full": Words(
+                "Too many pages already show this.", (_plain("Close one of them. Then this page continues."),)
+            ),
             "gone": Words("The console does not answer.", (_plain("It may have ended."), anew)),
             "ended": Words("The console has ended.", (anew,) if view_only else self.again),
-            "dropped": Words("This page takes no files.", () if view_only else self.files),
+            "dropped": Words("This page does not accept files.", () if view_only else self.files),
             "silent": Words(
-                "", (_plain("The network or a tunnel may stand still. The page connects again by itself."),)
+                "", (_plain("The network or a tunnel may be blocked. The page reconnects automatically."),)
             ),
         }
         states = {state: Words(one.text) if view_only else one for state, one in self.states.items()}
@@ -89,19 +91,21 @@ def of_machine(name: str, *, guest: Guest = "mac", session: bool = False) -> Tel
     words = ["console", name, *(["--session"] if session else [])]
     start: Advice = ("To start it again, type", _typed("start", name), "")
     resume = _typed("resume", name)
-    lost = _plain(f"What you press now is not sent: it would {'arrive only then' if session else 'be lost'}.")
+    lost = _plain(f"Keys that you press now are not sent: they would {'arrive only later' if session else 'be lost'}.")
     states = {
         "stopped": Words(f"{name} has stopped.", (start,)),
         "asleep": Words(f"{name} sleeps.", (("To wake it up, type", _typed("start", name), ""),)),
-        "crashed": Words(f"{name} has crashed.", (("For its last words, type", _typed("log", name), ""), start)),
+        "crashed": Words(f"{name} has crashed.", (("To see its last messages, type", _typed("log", name), ""), start)),
         "starting": Words(f"{name} is starting…"),
-        "paused": Words(f"{name} is paused.", (("To let it go on, type", resume, ""), lost)),
+        "paused": Words(f"{name} is paused.", (("To continue it, type", resume, ""), lost)),
         "no-room": Words(
-            f"{name} stands: its disk cannot be written. The disk of the computer that runs it may be full.",
-            (("Make room there, then type", resume, ""), lost),
+            f"{name} is paused: its disk cannot be written. The disk of the computer that runs it may be full.",
+            (("Free some space there, then type", resume, ""), lost),
         ),
-        "stuck": Words(f"{name} stands and cannot go on.", (("To stop it, type", _typed("stop", name), ""), lost)),
-        "absent": Words(f"There is no {name} any more."),
+        "stuck": Words(
+            f"{name} is paused and cannot continue.", (("To stop it, type", _typed("stop", name), ""), lost)
+        ),
+        "absent": Words(f"{name} no longer exists."),
     }
     return Telling(
         SESSION if session else MACHINE,
@@ -131,9 +135,13 @@ def _of_command(command: Sequence[str], arguments: Sequence[str], guest: Guest) 
     return Telling(
         SESSION,
         guest,
-        link=("Its address was printed when it began. For a new one, where it is served, type", typed, ""),
+        link=("Its address was printed at the start. To get a new one, type on the computer that serves it", typed, ""),
         look_link=("", f"{bare} --view-only", ""),
-        door=("the address of this page was printed by", bare, "when it began. Type that again for a new one."),
+        door=(
+            "the address of this page was printed by",
+            bare,
+            "at its start. Type the same command again to get a new one.",
+        ),
         again=(("To serve it again, type", typed, ""),),
     )
 
@@ -141,14 +149,14 @@ def _of_command(command: Sequence[str], arguments: Sequence[str], guest: Guest) 
 def of_installed(service_id: str, *, guest: Guest) -> Telling:
     """The session that an installed daemon shows."""
     status = _typed("kvm", "status", *([] if service_id == "pommel" else ["--id", service_id]), root=True)
-    opened = "and open the page that it names."
+    opened = "and open the address that it prints."
     return Telling(
         SESSION,
         guest,
         link=("For a new link, on the computer that it shows, type", status, opened),
         look_link=("", status, ""),
         door=("type", status, opened),
-        again=(("The computer that it shows starts it by itself. To look how it is there, type", status, ""),),
+        again=(("The computer that it shows starts it automatically. To check its state there, type", status, ""),),
     )
 
 

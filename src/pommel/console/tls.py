@@ -50,23 +50,25 @@ def read(cert: Path, key: Path, now: datetime | None = None) -> Certificate:
     if any(mark in _text(key, "key") for mark in _ENCRYPTED):
         into = key.with_name(f"{key.stem}-open.pem")
         raise UsageError(
-            f"the key in {key} is encrypted, and nobody is there to type its password when a console starts",
-            hint=f"name an open one: umask 077; openssl pkey -in {shlex.quote(str(key))} -out {shlex.quote(str(into))}",
+            f"the key in {key} is encrypted, and no one can type its password when a console starts",
+            hint=f"use a key without a password: umask 077; openssl pkey -in {shlex.quote(str(key))} -out "
+            f"{shlex.quote(str(into))}",
         )
     try:
         leaf = x509.load_pem_x509_certificate(cert.read_bytes())
     except ValueError:
         hint = "it begins with -----BEGIN CERTIFICATE-----"
-        raise UsageError(f"{cert} has no certificate in it that can be read (PEM)", hint=hint) from None
+        raise UsageError(f"{cert} contains no readable certificate (PEM)", hint=hint) from None
     _load(server_context(), cert, key)
     found = _described(leaf, cert, key)
     now = now or datetime.now(UTC)
     if now >= found.ends:
-        raise UsageError(f"the certificate in {cert} ended on {found.ends:%Y-%m-%d}", hint="name one that is valid")
+        raise UsageError(f"the certificate in {cert} expired on {found.ends:%Y-%m-%d}", hint="use a valid certificate")
     if now < found.begins:
         raise UsageError(
-            f"the certificate in {cert} begins on {found.begins:%Y-%m-%d %H:%M} UTC, and now is {now:%Y-%m-%d %H:%M}",
-            hint="look at this computer's clock: date",
+            f"the certificate in {cert} is valid only from {found.begins:%Y-%m-%d %H:%M} UTC, and it is now "
+            f"{now:%Y-%m-%d %H:%M}",
+            hint="check this computer's clock: date",
         )
     return found
 
@@ -108,13 +110,13 @@ def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         context.load_cert_chain(cert, key, password=lambda: "")  # else OpenSSL would ask on the terminal
     except ssl.SSLError as failure:
         if failure.reason == "KEY_VALUES_MISMATCH":
-            text = f"the key in {key} is not that of the certificate in {cert}"
-            hint = "name the two that belong together"
+            text = f"the key in {key} does not belong to the certificate in {cert}"
+            hint = "give a certificate and the key that belongs to it"
         elif cert == key:
-            text, hint = f"{cert} has no key in it that can be read (PEM)", "name the key's file: --tls-key FILE"
+            text, hint = f"{cert} contains no readable key (PEM)", "give the key's file: --tls-key FILE"
         else:
-            text = f"the certificate in {cert} and the key in {key} cannot serve: {failure.reason or failure}"
-            hint = "name a certificate and its key in PEM, the certificate first in its file"
+            text = f"the certificate in {cert} and the key in {key} cannot be used: {failure.reason or failure}"
+            hint = "use a certificate and its key in PEM, with the certificate first in its file"
         raise UsageError(text, hint=hint) from None
     except OSError as failure:
         raise UsageError(f"{failure.filename or cert} cannot be read: {failure.strerror}") from None

@@ -177,7 +177,7 @@ class Turnstile:
 
     def _pause(self, failure: OSError) -> None:
         """Accept nobody for a while: the listening socket would wake us all the time, and for nothing."""
-        log.warning("the console accepts no connection for %g s: %s", _PAUSE_S, failure.strerror)
+        log.warning("the console accepts no connections for %g s: %s", _PAUSE_S, failure.strerror)
         for listener in self._listeners:
             asyncio.get_running_loop().remove_reader(listener)
         if failure.errno in OUT_OF_RESOURCES:

@@ -107,13 +107,15 @@ def _ask(qemu: str, cpu: str, limit_s: float) -> tuple[KvmAnswer, bool]:
         # Late: is the host just busy? Then the emulator, which needs a tenth of a second, is late as well.
         emulated = run_probe(qemu, "tcg", cpu, limit_s) if told is None else None
     except OSError as failure:
-        return KvmAnswer(False, f"KVM could not be tried: {failure}"), False
+        return KvmAnswer(False, f"KVM could not be tested: {failure}"), False
     if told is not None:
         return KvmAnswer(*told), False
-    slow = f"KVM took over {limit_s:g} s for what takes an instant"
+    slow = f"KVM needed more than {limit_s:g} s for a very short test"
     if emulated is not None and emulated[0]:
-        return KvmAnswer(False, f"{slow}: on this host it only emulates, slower than QEMU does itself"), True
-    return KvmAnswer(False, f"{slow}; the host may be too busy to tell"), False
+        return KvmAnswer(
+            False, f"{slow}: on this host KVM is emulated, which is slower than QEMU's own emulation"
+        ), True
+    return KvmAnswer(False, f"{slow}; the host may be too busy for the test"), False
 
 
 def _key(qemu: str, cpu: str, modules: Path) -> list[str | int]:

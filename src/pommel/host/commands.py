@@ -29,7 +29,7 @@ _TEXT = """\
 # Written by Pommel, and removed by: pommel uninstall
 # {mark}: {blank}
 if [ ! -x {program} ]; then
-    printf 'error: %s is gone\\nhint: start Pommel from where it is now, and type: pommel bootstrap\\n' {program} >&2
+    printf 'error: %s does not exist\\nhint: start Pommel from its new place: pommel bootstrap\\n' {program} >&2
     exit 127
 fi
 exec {words} "$@"

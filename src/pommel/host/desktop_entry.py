@@ -31,7 +31,7 @@ def exec_line(argv: Sequence[str]) -> str:
         raise UsageError(f"a desktop entry cannot start {argv[0] if argv else 'nothing'!r}: its path has a =")
     for word in argv:
         if any(ord(letter) < 32 or ord(letter) == 127 or 0xD800 <= ord(letter) <= 0xDFFF for letter in word):
-            raise UsageError(f"a desktop entry cannot hold {word!r}: it has a control character, or is no text")
+            raise UsageError(f"a desktop entry cannot hold {word!r}: it has a control character, or is not text")
     return " ".join(_quoted(word) for word in argv)
 
 
@@ -69,7 +69,7 @@ def complaints(text: str) -> list[str]:
     for group, pairs in groups.items():
         found += _wrong_in_exec(group, pairs.get("Exec", ""))
         if group.startswith("Desktop Action ") and group.removeprefix("Desktop Action ") not in actions:
-            found.append(f"[{group}] is no action that Actions names")
+            found.append(f"[{group}] is not an action that Actions names")
     return found
 
 

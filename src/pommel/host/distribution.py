@@ -34,10 +34,10 @@ _FAMILIES: Mapping[str, Family] = {
     "gentoo": "emerge",
     "nixos": "nix",
 }
-_READ_ONLY = "its own files are read-only and come whole with each update: run Pommel in a container (distrobox)"
+_READ_ONLY = "its system files are read-only and are replaced by each update: run Pommel in a container (distrobox)"
 _BY_HAND: Mapping[Family, str] = {
     "emerge": "sudo emerge --ask --noreplace {packages}   (QEMU with USE=vnc and QEMU_SOFTMMU_TARGETS=x86_64)",
-    "nix": "nix-shell -p {packages}   (or put them into environment.systemPackages)",
+    "nix": "nix-shell -p {packages}   (or add them to environment.systemPackages)",
 }
 _OSTREE = "sudo rpm-ostree install --idempotent {packages}, then restart: systemctl reboot"
 _TRANSACTIONAL = "sudo transactional-update pkg install {packages}, then restart: sudo systemctl reboot"

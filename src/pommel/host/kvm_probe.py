@@ -116,8 +116,8 @@ def choose(wanted: str, ask: Callable[[], KvmAnswer]) -> Accel:
     if wanted == "kvm":
         kind = NotPermitted if answer.denied else MachineError
         raise kind(
-            f"accel is kvm, but it cannot be used: {answer.reason}",
-            hint=answer.hint or 'set accel = "auto" to run without it, slowly',
+            f"accel is kvm, but KVM cannot be used: {answer.reason}",
+            hint=answer.hint or 'set accel = "auto" to run without it, which is slow',
         )
     return Accel("tcg", answer.reason, answer.hint)
 
@@ -127,5 +127,5 @@ def group_hint(user: str, group: str, members: Sequence[str]) -> str:
     if group == "root":
         return f"sudo setfacl -m u:{user}:rw /dev/kvm"
     if user in members:
-        return f"you are in the group {group} already, but this session began before: log out and in again"
+        return f"you are already in the group {group}, but this session began before that: log out and in again"
     return f"sudo usermod -aG {group} {user}, then log out and in again"

@@ -31,16 +31,16 @@ def refusal(device: Path, modules: Path = MODULES) -> KvmAnswer | None:
     except FileNotFoundError:
         return KvmAnswer(False, f"there is no {device}", hint=_LOAD)
     except PermissionError:
-        return KvmAnswer(False, f"you may not open {device}", hint=_permission_hint(device), denied=True)
+        return KvmAnswer(False, f"you have no permission to open {device}", hint=_permission_hint(device), denied=True)
     except OSError as failure:
         # systemd makes the node before the module is there; it opens as "No such device".
         hint = _LOAD if failure.errno in (errno.ENODEV, errno.ENXIO) else None
-        return KvmAnswer(False, f"{device} does not open: {failure.strerror}", hint=hint)
+        return KvmAnswer(False, f"{device} cannot be opened: {failure.strerror}", hint=hint)
     try:
         os.close(fcntl.ioctl(kvm, _KVM_CREATE_VM, 0))
     except OSError as failure:
         if failure.errno != errno.ENOTTY:  # a device that is not KVM's: what QEMU says of it is clearer
-            return KvmAnswer(False, f"KVM begins no machine: {failure.strerror}", hint=rival_hint(modules))
+            return KvmAnswer(False, f"KVM cannot start a machine: {failure.strerror}", hint=rival_hint(modules))
     finally:
         os.close(kvm)
     return None
@@ -51,7 +51,7 @@ def rival_hint(modules: Path = MODULES) -> str | None:
     loaded = [name for module, name in _RIVALS.items() if (modules / module).is_dir()]
     if not loaded:
         return None
-    return f"{' and '.join(loaded)} may hold the processor: end its machines, then try again"
+    return f"{' and '.join(loaded)} may be using the processor: stop its machines, then try again"
 
 
 def surroundings(modules: Path = MODULES) -> list[str]:
@@ -75,7 +75,7 @@ def _permission_hint(device: Path) -> str:
     try:
         group = grp.getgrgid(device.stat().st_gid)
     except (KeyError, OSError):  # a gid without a name, as containers have them
-        return f"ls -l {device} shows who may"
+        return f"ls -l {device} shows who has permission"
     if (user := account.name()) is None:
-        return f"ls -l {device} shows who may"
+        return f"ls -l {device} shows who has permission"
     return group_hint(user, group.gr_name, group.gr_mem)

@@ -107,16 +107,20 @@ class ModulesState:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the user should know besides, a line each."""
-        lines = [f"{path} may not be read, so what it sets is not known" for path in self.unreadable]
+        lines = [f"{path} cannot be read, so its settings are unknown" for path in self.unreadable]
         if self.built_in and self.missing:
             lines.append(
-                "this kernel has KVM built in and reads no file in modprobe.d: add "
-                f"{' '.join(self.missing)} to its command line (GRUB_CMDLINE_LINUX in /etc/default/grub)"
+                f"KVM is built into this kernel, which reads no files in modprobe.d: add {' '.join(self.missing)} to "
+                "its command line (GRUB_CMDLINE_LINUX in /etc/default/grub)"
             )
         elif not self.loaded:
-            lines.append("KVM is not loaded, so there is nothing to set now; the file counts when it is")
+            lines.append("KVM is not loaded, so nothing can be set now; the file is used when KVM is loaded")
         for found in self.conflicts:
-            order = "after our file, so that has to go" if found.wins else "before our file, so ours counts"
+            order = (
+                "after Pommel's file, so it must be removed"
+                if found.wins
+                else ("before Pommel's file, so Pommel's file is used")
+            )
             lines.append(f"{found.where} sets {found.parameter}={found.value}; it is read {order}")
         return tuple(lines)
 
@@ -186,11 +190,11 @@ def restore(root: Path = Path("/"), *, run_as_root: RunAsRoot | None = None, rep
     if _comes_back(path):
         _take_back(path, _saved(path), hand, report)
         if as_switch(_text(_live(root, LIVE[0])) or "") == "1":
-            note(report, f"kvm.{LIVE[0]} stays on until KVM is loaded anew, or the host restarts")
+            note(report, f"kvm.{LIVE[0]} stays on until KVM is loaded again, or the host restarts")
     elif is_ours(_text(path) or ""):
-        warn(report, f"{path} has been edited since pommel wrote it, so it stays")
+        warn(report, f"{path} was edited after pommel wrote it, so it is not removed")
     for left in _saved(path):
-        warn(report, f"{left} was there before pommel, and stays")
+        warn(report, f"{left} existed before pommel, so it is not removed")
 
 
 def _comes_back(path: Path) -> bool:
@@ -209,7 +213,7 @@ def _typed_restore(path: Path) -> list[str]:
 def _take_back(path: Path, saved: list[Path], hand: _Hand, report: Report) -> None:
     if saved:
         hand.move(saved[-1], path)
-        note(report, f"{path} is again what it was before pommel")
+        note(report, f"{path} is restored to its contents before pommel")
     else:
         hand.remove(path)
         note(report, f"removed {path}")
@@ -222,11 +226,13 @@ def _write(state: ModulesState, hand: _Hand, report: Report) -> None:
     if os.path.lexists(path) and not _is_as_written(state.conf):
         aside = _free_name(path)
         hand.move(path, aside)
-        note(report, f"kept what was in {path} as {aside}")
+        note(report, f"saved the old {path} as {aside}")
     hand.write(path, state.wanted)
     note(report, f"wrote {path}")
     if state.loaded and state.has_vendor_options:
-        note(report, "what it says of kvm_intel or kvm_amd counts when that is loaded anew, or the host restarts")
+        note(
+            report, "its settings for kvm_intel or kvm_amd apply when that module is loaded again, or the host restarts"
+        )
 
 
 def _set_live(hand: _Hand, root: Path, name: str, value: str, report: Report) -> None:
@@ -296,7 +302,7 @@ def _hand(run_as_root: RunAsRoot | None, what: str, typed: str) -> _Hand:
     if os.geteuid() == 0:
         return _OwnHand()
     if run_as_root is None:
-        raise NotPermitted(f"{what} takes root", hint=typed)
+        raise NotPermitted(f"{what} needs root", hint=typed)
     return _BorrowedHand(run_as_root)
 
 

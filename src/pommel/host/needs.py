@@ -67,7 +67,7 @@ RUN_NEEDS: tuple[Need, ...] = (
             **dict.fromkeys(("xbps", "nix"), ("qemu",)),
             "emerge": ("app-emulation/qemu",),
         },
-        "makes and reads its disks",
+        "creates and reads its disks",
     ),
     Need(
         ovmf.PATTERNS,
@@ -106,9 +106,9 @@ SHARE_NEEDS: tuple[Need, ...] = (
             "apt": ("samba", "samba-vfs-modules"),  # the second has what keeps a Mac's second forks
             "apk": ("samba-server",),
         },
-        "gives folders of this host to a guest",
+        "shares folders of this host with a guest",
     ),
-    replace(BWRAP, why="keeps smbd from all of this host but those folders", optional=False),
+    replace(BWRAP, why="limits smbd to those folders of this host", optional=False),
 )
 
 # What asks the desktop's keyring for the passphrase of an encrypted machine.
@@ -129,19 +129,19 @@ MACOS_NEEDS: tuple[Need, ...] = (
     Need(
         ("dmg2img",),
         {"apt": ("dmg2img",), "dnf": ("dmg2img",)},
-        "unpacks the recovery image (qemu-img does too, but not every kind)",
+        "unpacks the recovery image (qemu-img can also do this, but not for every kind)",
         optional=True,
     ),
     Need(
         ("mkfs.vfat",),
         _everywhere("dosfstools", "sys-fs"),
-        "packs OpenCore's boot disk where upstream's is missing",
+        "builds OpenCore's boot disk if the upstream has none",
         optional=True,
     ),
     Need(
         ("mcopy",),
         _everywhere("mtools", "sys-fs"),
-        "puts the machine's own numbers on its boot disk",
+        "writes the machine's own serial numbers to its boot disk",
     ),
 )
 

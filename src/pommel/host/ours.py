@@ -70,7 +70,9 @@ def refuse_others(path: Path, wanted: str) -> State:
     found = look(path, wanted)
     if found in ("edited", "foreign"):
         who = "was edited since Pommel wrote it" if found == "edited" else "is not Pommel's"
-        raise StateError(f"{path} {who}, and stays as it is", hint=f"to have it replaced: rm {shlex.quote(str(path))}")
+        raise StateError(
+            f"{path} {who}, and was not changed", hint=f"to let Pommel replace it: rm {shlex.quote(str(path))}"
+        )
     return found
 
 

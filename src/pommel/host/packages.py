@@ -125,14 +125,14 @@ class _Runner:
 def _runner(plan: InstallPlan, report: Report) -> _Runner:
     if not plan.needs_root:
         return _Runner(plan, report, (), attached=False)
-    what = f"installing {', '.join(plan.packages)} takes root"
+    what = f"installing {', '.join(plan.packages)} needs root"
     if not _is_there("sudo"):
         raise NotPermitted(f"{what}, and there is no sudo here", hint=f"as root: {plan.typed(sudo=False)}")
     if process.run(["sudo", "-n", "true"], check=False).returncode == 0:
         return _Runner(plan, report, ("sudo", "-n"), attached=False)
     if sys.stdin.isatty():
         return _Runner(plan, report, ("sudo",), attached=True)
-    raise NotPermitted(f"{what}, and sudo wants a password that nobody is here to type", hint=plan.as_text)
+    raise NotPermitted(f"{what}, but sudo needs a password, and there is no terminal to ask for it", hint=plan.as_text)
 
 
 @contextlib.contextmanager
@@ -149,7 +149,7 @@ def _finishing_first(report: Report) -> Iterator[None]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
-        note(report, "the installation is finished first; Ctrl-C again breaks it off")
+        note(report, "the installation is finished first; press Ctrl-C again to abort it")
 
     signal.signal(signal.SIGINT, on_press)
     try:

@@ -125,20 +125,23 @@ def about_host(host: Host, memory_bytes: int | None = None) -> Iterator[Finding]
         word = {"intel": "intel_iommu=on iommu=pt", "amd": "iommu=pt"}.get(host.vendor, "intel_iommu=on iommu=pt")
         firmware = {"intel": "VT-d", "amd": "AMD-Vi (IOMMU)"}.get(host.vendor, "the IOMMU (VT-d or AMD-Vi)")
         there = all(each in host.cmdline.split() for each in word.split())
-        fix = f"switch {firmware} on in the firmware's setup"
+        fix = f"turn on {firmware} in the firmware's setup"
         if not there:
             fix += f"; and add to the kernel's command line: {word}"
-        yield Finding("IOMMU", "fail", "off: no device can be given to a guest", fix)
+        yield Finding("IOMMU", "fail", "off: no device can be passed through to a guest", fix)
     if host.vfio_loaded:
         yield Finding("vfio-pci", "ok", "the module is loaded")
     else:
         yield Finding("vfio-pci", "warn", "the module is not loaded", "sudo modprobe vfio-pci")
     if host.memlock_bytes is not None and host.memlock_bytes < (needed := memory_bytes or 0) + (1 << 28):
-        text = f"your processes may lock {_mib(host.memlock_bytes)} of memory, and a guest's memory is locked whole"
+        text = (
+            f"your processes can lock {_mib(host.memlock_bytes)} of memory, but the whole memory of the guest "
+            "must be locked"
+        )
         fix = (
             f"sudo sh -c 'echo \"$SUDO_USER - memlock {(needed >> 10) + (1 << 18)}\" >/etc/security/limits.d/vfio.conf'"
         )
-        yield Finding("memory", "fail", text, f"{fix}; then log in anew")
+        yield Finding("memory", "fail", text, f"{fix}; then log in again")
 
 
 def cards(host: Host) -> tuple[Card, ...]:
@@ -168,17 +171,17 @@ def _about(host: Host, device: Device, functions: tuple[Device, ...], others: tu
     if device.is_gpu:
         yield _for_macos(device)
         if not any(each.kind >> 8 == _AUDIO for each in functions) and device.vendor in (_AMD, _NVIDIA):
-            yield Finding("sound", "ok", "it has no sound function beside it: no sound over its cable")
+            yield Finding("sound", "ok", "it has no sound function, so there is no sound over its cable")
 
 
 def _group(device: Device, others: tuple[Device, ...]) -> Finding:
     if device.group is None:
-        return Finding("group", "fail", "it is in no IOMMU group", "switch the IOMMU on first")
+        return Finding("group", "fail", "it is in no IOMMU group", "turn on the IOMMU first")
     held = [each for each in others if each.driver not in (None, *VFIO_DRIVERS)]
     if held:
         names = ", ".join(f"{each} ({each.driver})" for each in held)
-        text = f"group {device.group} holds devices that the host uses: {names}"
-        fix = "put the card into another slot, or give the guest all of the group; a kernel cannot part a group safely"
+        text = f"group {device.group} contains devices that the host uses: {names}"
+        fix = "put the card into another slot, or pass through the whole group; a kernel cannot divide a group safely"
         return Finding("group", "fail", text, fix)
     beside = f", with {', '.join(map(str, others))}" if others else ", alone with its own functions"
     return Finding("group", "ok", f"group {device.group}{beside}")
@@ -188,35 +191,35 @@ def _drivers(functions: Iterable[Device]) -> Iterator[Finding]:
     functions = tuple(functions)
     held = [each for each in functions if each.driver not in VFIO_DRIVERS]
     if not held:
-        yield Finding("driver", "ok", "vfio-pci has all of its functions")
+        yield Finding("driver", "ok", "vfio-pci controls all of its functions")
         return
     ids = ",".join(dict.fromkeys(each.ids for each in functions))
     whose = "; ".join(f"{each.address} has {each.driver or 'no driver'}" for each in held)
     softdeps = "".join(f"\\nsoftdep {name} pre: vfio-pci" for name in dict.fromkeys(e.driver for e in held if e.driver))
     fix = f"printf 'options vfio-pci ids={ids}{softdeps}\\n' | sudo tee /etc/modprobe.d/vfio.conf"
-    text = f"vfio-pci must have all of its functions, and does not: {whose}"
-    yield Finding("driver", "fail", text, f"{fix}; then make the initial RAM disk anew, and restart the host")
+    text = f"vfio-pci must control all of its functions, but does not: {whose}"
+    yield Finding("driver", "fail", text, f"{fix}; then rebuild the initial RAM disk, and restart the host")
 
 
 def _rights(host: Host, device: Device) -> Finding:
     if device.group is None or device.driver not in VFIO_DRIVERS:
-        return Finding("rights", "ok", "to be looked at once vfio-pci has it")
+        return Finding("rights", "ok", "can be checked when vfio-pci controls it")
     node = f"/dev/vfio/{device.group}"
     if device.group in host.nodes:
-        return Finding("rights", "ok", f"you may open {node}")
+        return Finding("rights", "ok", f"you have permission to open {node}")
     rule = f'SUBSYSTEM=="vfio", KERNEL=="{device.group}", OWNER="%s"'
     fix = f"printf '{rule}\\n' \"$USER\" | sudo tee /etc/udev/rules.d/70-pommel-vfio.rules && sudo udevadm trigger"
-    return Finding("rights", "fail", f"you may not open {node}", fix)
+    return Finding("rights", "fail", f"you have no permission to open {node}", fix)
 
 
 def _reset(device: Device) -> Finding:
     if device.resets is None:
-        return Finding("reset", "ok", "this kernel does not tell how it can reset the device (5.15 and later do)")
+        return Finding("reset", "ok", "this kernel does not show how it can reset the device (5.15 and later do)")
     if device.resets:
         return Finding("reset", "ok", f"the kernel can reset it: {', '.join(device.resets)}")
-    fix = "stop the machine by its own menu; for many AMD cards the module vendor-reset helps"
+    fix = "shut the guest down from its own menu; for many AMD cards the module vendor-reset helps"
     return Finding(
-        "reset", "warn", "the kernel cannot reset it: after one run it may work only once the host restarts", fix
+        "reset", "warn", "the kernel cannot reset it: after one run, it may not work until the host restarts", fix
     )
 
 
@@ -227,12 +230,14 @@ def _rom(device: Device) -> Iterator[Finding]:
         yield Finding(
             "console",
             "warn",
-            "the firmware shows the host's screen on it: the host's console goes, and the ROM may be a changed copy",
+            "the firmware shows the host's screen on it: the host loses its console, and the ROM may be a changed copy",
             "choose another graphics card as the primary one in the firmware's setup; or give a ROM file: "
             f'vfio = ["{device.address[5:]},romfile=/path/to/card.rom"]',
         )
     if device.rom_bytes is None:
-        yield Finding("ROM", "warn", "the kernel shows no ROM of it", "give one by romfile=, if its screen stays dark")
+        yield Finding(
+            "ROM", "warn", "the kernel does not show its ROM", "if its screen stays dark, give a ROM with romfile="
+        )
     else:
         yield Finding("ROM", "ok", f"{device.rom_bytes >> 10} KiB")
 
@@ -240,13 +245,13 @@ def _rom(device: Device) -> Iterator[Finding]:
 def _for_macos(device: Device) -> Finding:
     """What is known of macOS's drivers for a vendor's cards, by Dortania's GPU Buyers Guide."""
     if device.vendor == _NVIDIA:
-        text = "macOS has no driver for NVIDIA cards since 10.14, but for Kepler ones up to macOS 11"
-        return Finding("macOS", "warn", text, "for a later macOS: an AMD card")
+        text = "macOS has had no driver for NVIDIA cards since 10.14, except for Kepler cards up to macOS 11"
+        return Finding("macOS", "warn", text, "for a later macOS, use an AMD card")
     if device.vendor == _INTEL:
         return Finding("macOS", "warn", "an Intel graphics unit in a guest is not known to work with macOS", None)
     if device.vendor == _AMD:
         return Finding(
-            "macOS", "ok", "macOS has drivers for most AMD cards from Polaris to RDNA 2, and for none of RDNA 3"
+            "macOS", "ok", "macOS has drivers for most AMD cards from Polaris to RDNA 2, but none for RDNA 3"
         )
     return Finding("macOS", "warn", "macOS is not known to have a driver for it", None)
 

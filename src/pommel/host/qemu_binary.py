@@ -13,7 +13,7 @@ from pommel.errors import MissingProgram
 from pommel.process import which
 
 QEMU = "qemu-system-x86_64"
-HINT = "pommel up NAME installs what is missing"
+HINT = "to install what is missing: pommel up NAME"
 _USUAL = (QEMU, "qemu-kvm", "/usr/libexec/qemu-kvm", "kvm")
 
 
@@ -36,13 +36,18 @@ def choose(named: str, folder: Path, asked: str | None = None) -> Binary:
     if asked is not None:
         place = _where(asked, folder)
         if place is None:
-            raise MissingProgram(f"qemu is {asked}, and there is no such program", hint="set qemu to the QEMU to start")
+            raise MissingProgram(
+                f"qemu is {asked}, but there is no such program", hint="set qemu to the path of a QEMU"
+            )
         return Binary(asked if "/" not in asked else str(place), place, f"asked for: qemu = {asked}")
     if (place := _where(named, folder)) is not None:
         return Binary(named if "/" not in named else str(place), place, "the boot script's own")
     program, place = _hosts()
-    warning = f"the boot script starts {named}, which is not on this host; {place} is started. To choose one, set qemu"
-    return Binary(program, place, f"the boot script's own ({named}) is not there", warning)
+    warning = (
+        f"the boot script starts {named}, which is not on this host, so {place} is started. To choose "
+        "another one, set qemu"
+    )
+    return Binary(program, place, f"the boot script's own ({named}) does not exist", warning)
 
 
 def host_qemu(asked: str | None = None) -> Path | None:
@@ -59,7 +64,7 @@ def installed(asked: str | None = None) -> Path:
     Raises:
         MissingProgram: there is none.
     """
-    return Path(which(asked, hint="set qemu to the QEMU to start")) if asked is not None else _hosts()[1]
+    return Path(which(asked, hint="set qemu to the path of a QEMU")) if asked is not None else _hosts()[1]
 
 
 def _hosts() -> tuple[str, Path]:

@@ -51,7 +51,7 @@ def find() -> Smbd:
     """
     if lacking := packages.missing(SHARE_NEEDS):
         what = " and ".join(need.name for need in lacking)
-        raise MissingProgram(f"sharing folders takes {what}, which this host has not", hint=how_to_install())
+        raise MissingProgram(f"sharing folders needs {what}, which this host does not have", hint=how_to_install())
     found = which("smbd")
     told = run([found, "-b"], timeout_s=_ASK_S).text
     modules, version = _MODULES.search(told), _VERSION.search(run([found, "--version"], timeout_s=_ASK_S).text)
@@ -68,11 +68,11 @@ def _bwrap() -> str:
             [found, "--unshare-all", "--unshare-user", "--uid", "1000", "--ro-bind", "/", "/", "true"], timeout_s=_ASK_S
         )
     except (CommandFailed, DeadlineError) as failure:
-        hint = f"{found} --unshare-user --ro-bind / / true says why"
+        hint = f"{found} --unshare-user --ro-bind / / true shows the reason"
         if _USERNS.exists() and _USERNS.read_text().strip() == "1":
             hint = "AppArmor forbids it: install a profile for bwrap (bwrap-userns-restrict, in apparmor-profiles)"
         raise MissingProgram(
-            "bubblewrap makes no sandbox here, and smbd is not run without one", hint=hint
+            "bubblewrap cannot create a sandbox here, and smbd is not started without one", hint=hint
         ) from failure
     return found
 
@@ -84,7 +84,7 @@ def how_to_install() -> str:
     except MissingProgram as unknown:
         return unknown.hint or unknown.message
     own = "sudo systemctl disable --now smbd nmbd"
-    return plan.as_text + (f"; its own server, which Pommel needs not: {own}" if plan.family == "apt" else "")
+    return plan.as_text + (f"; its own server, which Pommel does not need: {own}" if plan.family == "apt" else "")
 
 
 def roots() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 Level = Literal["ok", "warn", "fail"]
 RULES = "etc/udev/rules.d/70-pommel-usb.rules"  # before 73-seat-late.rules, which reads what earlier ones say
-HEADER = "# Written by `pommel usb permit`: USB devices that a user may give to machines.\n"
+HEADER = "# Written by `pommel usb permit`: USB devices that a user may attach to machines.\n"
 APPLE = 0x05AC
 # An iPhone or iPad has another product number in each mode: 1290 to 12af as it runs, 1280 to 1283 in recovery, 1222 and
 # 1227 in DFU. Restoring one goes through all of them, and each change looks like a replug.
@@ -119,21 +119,28 @@ def findings(device: Device, muxers: Sequence[str] = (), *, ours: int | None = N
     for place in device.mounted:
         yield Finding("disk", "fail", f"this host has its disk mounted at {place}", f"umount {_quoted(place)}")
     if not device.may_open:
-        text = f"you may not open {device.node}"
+        text = f"you have no permission to open {device.node}"
         yield Finding("rights", "fail", text, f"pommel usb permit {device.ids}")
     if device.is_mobile and "usbmuxd" in muxers:
-        text = "usbmuxd runs on this host and takes every iPhone; only one of it and the guest can have this one"
-        fix = "sudo systemctl mask --now usbmuxd   (back: sudo systemctl unmask usbmuxd); then attach it again"
+        text = (
+            "usbmuxd runs on this host and uses every iPhone; this iPhone can be used by usbmuxd or by the "
+            "guest, not by both"
+        )
+        fix = "sudo systemctl mask --now usbmuxd   (to undo: sudo systemctl unmask usbmuxd); then attach it again"
         yield Finding("usbmuxd", "warn", text, fix)
     if device.is_mobile and "usbfluxd" in muxers:
-        text = "usbfluxd runs on this host: it leads iPhones over the network, and finds none that the guest has"
-        yield Finding("usbfluxd", "warn", text, "sudo pkill usbfluxd; or leave the iPhone to it, and detach it here")
+        text = "usbfluxd runs on this host: it shares iPhones over the network, and does not see those of a guest"
+        yield Finding(
+            "usbfluxd", "warn", text, "sudo pkill usbfluxd; or use the iPhone with usbfluxd, and detach it here"
+        )
     for holder in device.holders:
         if holder.pid != ours:
             text = f"{holder.program} (pid {holder.pid}) has it open"
             yield Finding("program", "warn", text, "end that program, or detach the device from that machine")
     if _HID in device.drivers:
-        yield Finding("input", "warn", "a keyboard or mouse of this host: it is the guest's alone while it is attached")
+        yield Finding(
+            "input", "warn", "a keyboard or mouse of this host: only the guest can use it while it is attached"
+        )
 
 
 def rule(vendor: int, product: int, bus: int, port: str, uid: int) -> str:

@@ -171,11 +171,13 @@ def notes(adapter: Adapter, size: tuple[int, int]) -> Iterator[str]:
     """What of a picture's size this adapter does not do, a line each."""
     wanted = f"resolution {spelled(size)}"
     if (shown := firmware_size(adapter, size)) != size:
-        yield f"{wanted}: the firmware shows {spelled(shown)} on {adapter.driver}, the nearest that it has there"
+        yield (
+            f"{wanted}: the firmware shows {spelled(shown)} on {adapter.driver}, which is the nearest that it supports"
+        )
     if adapter.driver == "vmware-svga" and (size[0] > VMWARE_MOST[0] or size[1] > VMWARE_MOST[1]):
-        yield f"{wanted}: a driver for vmware-svga is told that {spelled(VMWARE_MOST)} is the most"
+        yield f"{wanted}: the maximum of vmware-svga is {spelled(VMWARE_MOST)}"
     if size[0] > VNC_MOST[0] or size[1] > VNC_MOST[1]:
         yield (
-            f"{wanted}: QEMU 7.2 shows {spelled(VNC_MOST)} of a picture on its VNC server, on which the page is; "
-            "the rest cannot be seen"
+            f"{wanted}: QEMU 7.2 shows {spelled(VNC_MOST)} on its VNC server, which the page shows; the rest cannot "
+            "be seen"
         )

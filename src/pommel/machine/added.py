@@ -36,7 +36,7 @@ def load(paths: MachinePaths) -> Added:
         MachineError: the file cannot be used.
     """
     return kept.load(
-        paths.directory / FILE, _added, Added(), hint=f"remove it, and add the forwards of {paths.name} anew"
+        paths.directory / FILE, _added, Added(), hint=f"remove it, and add the forwards of {paths.name} again"
     )
 
 

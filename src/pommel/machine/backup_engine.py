@@ -94,7 +94,7 @@ def _await(child: process.Detached, socket: Path, log: Path) -> None:
     while not socket.exists():
         if child.exit_status() is not None:
             said = log.read_text(errors="replace").strip() if log.exists() else ""
-            raise MachineError(f"a QEMU for the backup would not start: {said or 'it said nothing'}")
+            raise MachineError(f"QEMU for the backup did not start: {said or 'it printed nothing'}")
         if time.monotonic() > deadline:
-            raise DeadlineError("a QEMU for the backup did not answer in time")
+            raise DeadlineError("QEMU for the backup did not answer in time")
         time.sleep(_POLL_S)

@@ -137,10 +137,10 @@ def chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
     at: str | None = point
     while at is not None:
         if at in found:
-            raise ValueError(f"the disk {slot} of {point} lies over itself")
+            raise ValueError(f"the disk {slot} of {point} depends on itself")
         disk = points[at].disk(slot) if at in points else None
         if disk is None:
-            raise ValueError(f"{point} needs the disk {slot} of {at}, which is not there")
+            raise ValueError(f"{point} needs the disk {slot} of {at}, which does not exist")
         found.append(at)
         at = disk.parent
     return found[::-1]
@@ -196,12 +196,12 @@ def parse(text: str) -> Point:
             notes=tuple(_text(each) for each in told["notes"]),
         )
     except (KeyError, TypeError, AttributeError) as wrong:
-        raise ValueError(f"{wrong} is missing, or of the wrong kind") from wrong
+        raise ValueError(f"{wrong} is missing or has the wrong type") from wrong
     if not _ID.match(made.id) or not _UUID.match(made.uuid) or not made.disks:
         raise ValueError("it has no usable id, UUID or disks")
     names = [each.slot for each in made.disks] + [each.name for each in made.files]
     if len(set(names)) < len(names):
-        raise ValueError("it names a file twice")
+        raise ValueError("it lists a file twice")
     return made
 
 
@@ -220,7 +220,7 @@ def parse_folder(text: str) -> Folder:
     try:
         made = Folder(_text(told["id"]), _text(told["machine"]), _text(told["uuid"]))
     except (KeyError, TypeError) as wrong:
-        raise ValueError(f"{wrong} is missing, or of the wrong kind") from wrong
+        raise ValueError(f"{wrong} is missing or has the wrong type") from wrong
     if not _TARGET.match(made.id) or not _UUID.match(made.uuid):
         raise ValueError("it has no usable id or UUID")
     return made
@@ -232,16 +232,16 @@ def _object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as failure:
         raise ValueError(f"it is not JSON ({failure})") from failure
     if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise ValueError(f"it is no object of format {FORMAT}")
+        raise ValueError(f"it is not an object of format {FORMAT}")
     return told
 
 
 def _disk(told: Any) -> BackedDisk:
     parent = told["parent"]
     if not _SLOT.match(_text(told["slot"])):
-        raise ValueError(f"{told['slot']!r} is no disk's name")
+        raise ValueError(f"{told['slot']!r} is not a disk's name")
     if parent is not None and not _ID.match(_text(parent)):
-        raise ValueError(f"{parent!r} is no point")
+        raise ValueError(f"{parent!r} is not a backup")
     sizes = (_count(told["virtual_bytes"]), _count(told["size_bytes"]))
     return BackedDisk(told["slot"], *sizes, _sum(told["sha256"]), parent, _text(told["why_full"]))
 
@@ -249,7 +249,7 @@ def _disk(told: Any) -> BackedDisk:
 def _file(told: Any) -> BackedFile:
     name = _text(told["name"])
     if name not in FILES:
-        raise ValueError(f"{name!r} is no file of a machine")
+        raise ValueError(f"{name!r} is not a file of a machine")
     return BackedFile(name, _count(told["size_bytes"]), _sum(told["sha256"]))
 
 
@@ -261,7 +261,7 @@ def _table(told: Any) -> dict[str, Any]:
 
 def _sum(told: Any) -> str:
     if not isinstance(told, str) or not _SHA256.match(told):
-        raise ValueError(f"{told!r} is no SHA-256")
+        raise ValueError(f"{told!r} is not a SHA-256")
     return told
 
 

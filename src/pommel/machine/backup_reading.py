@@ -51,10 +51,10 @@ def verify(folder: Path, points: Mapping[str, Point], wanted: str, *, report: Re
         if not path.is_file() or path.is_symlink():
             raise _wrong(folder, point, name, "is missing")
         if path.stat().st_size != size:
-            raise _wrong(folder, point, name, f"has {path.stat().st_size} bytes and not {size}")
+            raise _wrong(folder, point, name, f"has {path.stat().st_size} bytes instead of {size}")
         if backup_store.digest(path, tell) != summed:
             raise _wrong(folder, point, name, "has changed since it was written")
-    report(Progress("verify", f"{wanted} is what it was when it was made", finished=True))
+    report(Progress("verify", f"{wanted} is unchanged since the backup", finished=True))
     return Verified(len(files), total)
 
 
@@ -98,7 +98,7 @@ def _must_lie_right(folder: Path, point: str, backed: BackedDisk) -> None:
     except (OSError, ValueError) as failure:
         raise _wrong(folder, point, backed.slot, f"cannot be read: {failure}") from failure
     if header.external_data or header.backing != wanted or header.virtual_bytes != backed.virtual_bytes:
-        raise _wrong(folder, point, backed.slot, "is not the image that its manifest speaks of")
+        raise _wrong(folder, point, backed.slot, "is not the image that its manifest describes")
 
 
 def _chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
@@ -106,7 +106,7 @@ def _chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
         return backup_manifest.chain(points, point, slot)
     except ValueError as broken:
         raise BuildError(
-            f"the backup {point} cannot be read: {broken}", hint="choose another: --list shows them, --at names one"
+            f"the backup {point} cannot be read: {broken}", hint="choose another backup with --at; to list them: --list"
         ) from broken
 
 
@@ -120,5 +120,5 @@ def _disk(points: Mapping[str, Point], point: str, slot: str) -> BackedDisk:
 def _wrong(folder: Path, point: str, name: str, what: str) -> BuildError:
     return BuildError(
         f"{folder / point / name} {what}: the backups that need it cannot be restored",
-        hint="choose an earlier one: --list shows them, --at names one",
+        hint="choose an earlier backup with --at; to list them: --list",
     )

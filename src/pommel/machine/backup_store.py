@@ -64,16 +64,18 @@ def target_folder(target: Path, home: Path, *, write: bool = True) -> Path:
     path = Path(os.path.realpath(account.expand(target).absolute()))
     if not path.is_dir():
         raise StateError(
-            f"there is no folder {path}", hint=f"mount its drive; or make it: mkdir -p {shlex.quote(str(path))}"
+            f"there is no folder {path}", hint=f"mount its drive, or create it: mkdir -p {shlex.quote(str(path))}"
         )
     if not write:
         return path
     if path.is_relative_to(Path(os.path.realpath(home))):
-        raise StateError(f"{path} is in Pommel's own folder", hint="name a folder on another drive")
+        raise StateError(f"{path} is in Pommel's own folder", hint="choose a folder on another drive")
     if why := writable.why_not(path):
-        raise NotPermitted(f"{path} cannot be written: {why}", hint="name a folder that you can write to")
+        raise NotPermitted(f"{path} cannot be written: {why}", hint="choose a folder that you can write to")
     if process.run(["stat", "-f", "-c", "%T", path], check=False).text.strip() in _FAT:
-        raise StateError(f"{path} is on a FAT file system, which holds no file above 4 GiB", hint="name another drive")
+        raise StateError(
+            f"{path} is on a FAT file system, which cannot store files larger than 4 GiB", hint="choose another drive"
+        )
     return path
 
 
@@ -92,7 +94,7 @@ def look(path: Path) -> Held:
         raise BuildError(f"{path} cannot be read: {failure}") from failure
     if FOLDER not in names:
         if any(not name.startswith(".") for name in names):
-            raise StateError(f"{path} holds something else than backups", hint="name another folder")
+            raise StateError(f"{path} contains other files than backups", hint="choose another folder")
         return Held(path, None)
     try:
         folder = backup_manifest.parse_folder(_read(path / FOLDER))
@@ -136,8 +138,8 @@ def begin(path: Path, machine: str, uuid: str) -> Held:
         return Held(path, folder)
     if held.folder.uuid != uuid:
         raise StateError(
-            f"{path} holds the backups of another machine called {held.folder.machine}",
-            hint="name another folder; or move that one away",
+            f"{path} contains the backups of another machine called {held.folder.machine}",
+            hint="choose another folder, or move that one away",
         )
     return held
 
@@ -220,7 +222,7 @@ def digest(path: Path, tell: Callable[[int], None] = lambda _: None) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(fd, "rb", buffering=0) as file:
             if not path.is_file():
-                raise BuildError(f"{path} is no file")
+                raise BuildError(f"{path} is not a file")
             while piece := file.read(_PIECE):
                 summed.update(piece)
                 tell(len(piece))
@@ -237,8 +239,8 @@ def check_room(folder: Path, room_bytes: int) -> None:
     """
     if (free := disk.free_bytes(folder)) < room_bytes:
         raise BuildError(
-            f"{folder} has {free >> 20} MiB left, and the backup takes up to {-(-room_bytes >> 20)} MiB",
-            hint=f"make room there: df -h {shlex.quote(str(folder))}; or keep fewer backups: --keep N",
+            f"{folder} has {free >> 20} MiB left, but the backup needs up to {-(-room_bytes >> 20)} MiB",
+            hint=f"free some space there (df -h {shlex.quote(str(folder))}), or keep fewer backups: --keep N",
         )
 
 
@@ -256,7 +258,7 @@ def reserve(path: Path, room_bytes: int) -> bool:
     done = process.run(["fallocate", "--keep-size", "--length", str(room_bytes), path], check=False)
     if done.returncode and "space" in done.output.lower():
         check_room(path.parent, room_bytes)
-        raise BuildError(f"{path.parent} has no room for the backup", hint=f"df -h {shlex.quote(str(path.parent))}")
+        raise BuildError(f"{path.parent} has no space for the backup", hint=f"df -h {shlex.quote(str(path.parent))}")
     return done.returncode == 0
 
 
@@ -289,5 +291,5 @@ def _told(folder: Path) -> Iterator[None]:
     except OSError as failure:
         raise BuildError(
             f"{folder} cannot be written: {failure}",
-            hint=f"look at its drive: df -h {shlex.quote(str(folder))}; earlier backups are as they were",
+            hint=f"check its drive: df -h {shlex.quote(str(folder))}; earlier backups are unchanged",
         ) from failure

@@ -88,7 +88,7 @@ def sources(socket: Path, disks: Sequence[tuple[str, Path, str, str, bool]]) -> 
             told = next(each for each in nodes if each["node-name"] == node)
             if told.get("encrypted") or told["image"].get("encrypted") or told["drv"] == "luks":
                 raise StateError(
-                    f"{path} is encrypted, and its backup would not be",
+                    f"{path} is encrypted, but its backup would not be encrypted",
                     hint="copy the file itself while the machine is stopped",
                 )
             size, alone = int(told["image"]["virtual-size"]), told["drv"] == "qcow2" and not told["backing_file_depth"]
@@ -210,7 +210,7 @@ def _must_be_complete(copy: Copy, into: Path, total: int) -> None:
     if there + -copy.source.virtual_bytes % GRANULARITY < wanted:
         raise BuildError(
             f"not all of {copy.source.slot} could be written to {into.parent}",
-            hint="its drive was full or gone meanwhile; plug it in, then the same again",
+            hint="its drive was full or disconnected; connect it, then run the same command again",
         )
 
 
@@ -223,10 +223,10 @@ def _follow(socket: Path, report: Report) -> dict[str, int]:
     while True:
         found = qmp.run(qmp.within(socket, _QMP_S, jobs))
         if not found:
-            raise MachineError("QEMU has lost the copies that it was making")
+            raise MachineError("QEMU has lost its copy jobs")
         for job in found:
             if job.get("error"):
-                raise MachineError(f"a disk could not be copied, QEMU says: {job['error']}")
+                raise MachineError(f"a disk could not be copied; QEMU says: {job['error']}")
         done, total = (sum(int(job[key]) for job in found) for key in ("current-progress", "total-progress"))
         report(Progress("copy", "copying disks", done, max(total, 1), "B"))
         if all(job["status"] == "concluded" for job in found):

@@ -32,11 +32,13 @@ ORDINARY = BootChoice()
 def judge_installed(word: bool | None, grown_bytes: int) -> tuple[bool, str]:
     """Whether macOS is on the disk, and how that is known: by the user's `word`, else by what the disk has grown to."""
     if word is not None:
-        return word, "you said that macOS is installed" if word else "you said that macOS is not installed"
+        return word, "it is marked as installed" if word else "it is marked as not installed"
     grown, limit = format_size(grown_bytes), format_size(INSTALLED_BYTES)
     if grown_bytes >= INSTALLED_BYTES:
-        return True, f"its disk has grown to {grown}, and an installation takes {limit} or more"
-    return False, f"its disk has grown to {grown}, and an installation takes {limit} or more: there is none yet"
+        return True, f"its disk has grown to {grown}, and an installation needs {limit} or more"
+    return False, (
+        f"its disk has grown to {grown}, but an installation needs {limit} or more, so macOS is not installed yet"
+    )
 
 
 def choose_installer(choice: BootChoice, image: str | None, installed: tuple[bool, str]) -> tuple[str | None, str]:
@@ -46,14 +48,16 @@ def choose_installer(choice: BootChoice, image: str | None, installed: tuple[boo
         StateError: it is asked for, and there is none.
     """
     if choice.installer == "yes" and image is None:
-        raise StateError("there is no recovery image to boot from", hint="pommel recovery fetch VERSION gets one")
+        raise StateError(
+            "there is no recovery image to boot from", hint="to download one: pommel recovery fetch VERSION"
+        )
     if choice.installer == "no":
         return None, "asked for: start without the installer"
     if choice.installer == "yes":
         return image, "asked for: start with the installer"
     there, why = installed
     if there:
-        return None, f"left out, as {why}; start --recovery attaches it"
+        return None, f"not attached, because {why}; to attach it: start --recovery"
     if image is None:
-        return None, "there is no recovery image to attach, and QEMU would not start without the file"
+        return None, "there is no recovery image to attach, and QEMU does not start without the file"
     return image, why

@@ -101,8 +101,8 @@ def refuse_if_base(machines: Path, name: str, done: str) -> None:
         return
     named = ", ".join(clones[:_MOST_NAMED]) + (f" and {len(clones) - _MOST_NAMED} more" if clones[_MOST_NAMED:] else "")
     raise StateError(
-        f"{name} cannot be {done}: the disks of its linked clones lie over its own ({named})",
-        hint=f"work in a clone (pommel clone {name} NEW), or delete those clones first",
+        f"{name} cannot be {done}: the disks of its linked clones depend on its own disks ({named})",
+        hint=f"use a clone (pommel clone {name} NEW), or delete those clones first",
     )
 
 

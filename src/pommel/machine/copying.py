@@ -68,7 +68,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
             disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, disk.image(aside))
         aside.chmod(place.stat().st_mode & 0o777)
     done = Compacted(before.actual_bytes, disk.info(path).actual_bytes)
-    report(Progress("compact", f"{path.name} is written anew", finished=True))
+    report(Progress("compact", f"{path.name} is rewritten", finished=True))
     return done
 
 
@@ -95,7 +95,7 @@ def copy_whole(
     """
     source, target = source.absolute(), target.absolute()
     if target.exists():
-        raise StateError(f"{target} exists already")
+        raise StateError(f"{target} already exists")
     found = disk.info(source, form)
     declared = ["-f", form] if form else []
     disk.qemu_img("info", *declared, str(source))  # without --force-share: it says no while a QEMU writes to it
@@ -119,12 +119,12 @@ def write_whole(image: str, target: Path, takes_bytes: int, *, report: Report = 
         _watched(
             ["convert", "-O", "qcow2", image, str(aside)], aside, takes_bytes, "copy", f"writing {target.name}", report
         )
-        report(Progress("verify", f"comparing {target.name} with what it was made of"))
+        report(Progress("verify", f"comparing {target.name} with its source"))
         try:
             disk.qemu_img("compare", image, f"json:{_plain(aside)}", timeout_s=_LONG_S)
         except BuildError as failure:
-            raise BuildError(f"{target.name} is not equal to what it was made of: {failure}") from failure
-    report(Progress("copy", f"{target.name} is written, and equal", finished=True))
+            raise BuildError(f"{target.name} is not equal to its source: {failure}") from failure
+    report(Progress("copy", f"{target.name} is written, and equal to its source", finished=True))
 
 
 def _plain(path: Path) -> str:
@@ -143,7 +143,7 @@ def _may_be_compacted(found: disk.DiskInfo) -> None:
         raise StateError(f"{found.path.name} is {found.format}: only qcow2 disks can be compacted")
     if tags := disk.snapshot_tags(found.path):
         raise StateError(
-            f"{found.path.name} holds snapshots ({', '.join(tags)}), and a disk written anew would lose them",
+            f"{found.path.name} contains snapshots ({', '.join(tags)}), which would be lost if the disk is rewritten",
             hint="delete them first: pommel snapshot delete NAME TAG",
         )
 
@@ -155,7 +155,8 @@ def _bitmap_words(path: Path, report: Report) -> list[str]:
         lost = ", ".join(broken)
         warn(
             report,
-            f"{path.name} has dirty bitmaps that a crash has spoilt ({lost}): the next backup by them is a full one",
+            f"{path.name} has dirty bitmaps that a crash has damaged ({lost}): the next backup that uses them will be "
+            "a full backup",
         )
     return ["--bitmaps", "--skip-broken-bitmaps"] if found else []
 
@@ -209,7 +210,7 @@ def _compare(one: Path, other: Path, report: Report, form: str = "qcow2") -> Non
     try:
         disk.qemu_img("compare", "-f", form, "-F", "qcow2", disk.image(one, form), disk.image(other), timeout_s=_LONG_S)
     except BuildError as failure:
-        raise BuildError(f"the copy of {one} is not equal to it and was thrown away: {failure}") from failure
+        raise BuildError(f"the copy of {one} is not equal to it, and was deleted: {failure}") from failure
     report(Progress("verify", "the copy is equal", finished=True))
 
 

@@ -154,32 +154,34 @@ def choose_model(host: HostProcessor, macos: str, accel: str) -> Model:
 def _for_tcg(macos: str) -> tuple[str, str]:
     version = parse_macos(macos)
     if version < AVX2_SINCE:
-        return "Penryn", f"emulated, macOS {macos}: Penryn, the least that it needs"
+        return "Penryn", f"emulated, macOS {macos}: Penryn, the minimum that it needs"
     if version < SKYLAKE_ON_AMD_SINCE:
         return "Haswell-noTSX", f"emulated, macOS {macos}: Haswell-noTSX, which has the AVX2 that it needs"
-    return "Skylake-Client", f"emulated, macOS {macos}: Skylake-Client, as Sonoma and later are run with elsewhere"
+    return "Skylake-Client", f"emulated, macOS {macos}: Skylake-Client, which other tools use for Sonoma and later"
 
 
 def _for_kvm(host: HostProcessor, macos: str) -> tuple[str, str]:
     version, where = parse_macos(macos), f"{host.name}, macOS {macos}"
     if "avx2" not in host.flags:
         if version < AVX2_SINCE:
-            return "Penryn", f"{where}: Penryn, since this processor has no AVX2"
+            return "Penryn", f"{where}: Penryn, because this processor has no AVX2"
         return "Haswell-noTSX", f"{where}: Haswell-noTSX, but it needs AVX2, which this processor does not have"
     if host.vendor != "intel":
         if version < SKYLAKE_ON_AMD_SINCE:
-            return "Haswell-noTSX", f"{where}: Haswell-noTSX with what the host has; peers boot up to Ventura with it"
+            return "Haswell-noTSX", (
+                f"{where}: Haswell-noTSX with the features of the host; other tools use it up to Ventura"
+            )
         return (
             "Skylake-Client",
-            f"{where}: Skylake-Client with what the host has; peers boot Sonoma and later with it",
+            f"{where}: Skylake-Client with the features of the host; other tools use it for Sonoma and later",
         )
     if host.sockets > 1:
-        return "Skylake-Client-noTSX-IBRS", f"{where}: Skylake-Client-noTSX-IBRS, as peers run on Xeons"
+        return "Skylake-Client-noTSX-IBRS", f"{where}: Skylake-Client-noTSX-IBRS, which other tools use on Xeons"
     if not {"xsavec", "xgetbv1"} <= host.flags:  # what Skylake brought
-        return "Haswell-noTSX", f"{where}: Haswell-noTSX, since this processor is older than Skylake"
+        return "Haswell-noTSX", f"{where}: Haswell-noTSX, because this processor is older than Skylake"
     if host.hybrid:
-        return "Skylake-Client", f"{where}: Skylake-Client hides the unlike cores, which macOS would not accept"
-    return "Skylake-Client", f"{where}: Skylake-Client, which upstream and its peers run on Intel"
+        return "Skylake-Client", f"{where}: Skylake-Client hides that the cores differ, which macOS would not accept"
+    return "Skylake-Client", f"{where}: Skylake-Client, which upstream and other tools use on Intel"
 
 
 def _flags(name: str, lacks: frozenset[str], *, tcg: bool) -> tuple[str, ...]:

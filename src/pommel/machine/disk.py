@@ -27,7 +27,7 @@ _TIMEOUT_S = 60.0
 _LONG_S = 3600.0  # for what reads or writes a whole disk
 _MIB = 1 << 20
 _CREATE_BYTES = 16 * _MIB  # more than the metadata of any new qcow2 takes
-_CHECK_WORDS = {2: "it has errors", 3: "it has lost clusters, which only waste room"}  # qemu-img's exit statuses
+_CHECK_WORDS = {2: "it has errors", 3: "it has lost clusters, which only waste disk space"}  # qemu-img's exit statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +74,16 @@ def create(
     """
     path = path.absolute()
     if path.exists():
-        raise StateError(f"{path} exists already")
+        raise StateError(f"{path} already exists")
     if backing is not None and not backing.is_file():
-        raise BuildError(f"{backing}, which the disk {path.name} should lie over, is not there")
+        raise BuildError(f"{backing}, the backing file for the disk {path.name}, does not exist")
     try:
         private.make_folder(path.parent)
         check_room(path.parent, max(room_bytes, _CREATE_BYTES))
         words = [*creation_words(encrypted), *_backing_words(path, backing, backing_format, relative)]
         _make(path, size_bytes, words)
     except OSError as failure:
-        raise BuildError(f"the disk {path} cannot be made: {failure}") from failure
+        raise BuildError(f"the disk {path} cannot be created: {failure}") from failure
     return info(path)
 
 
@@ -209,7 +209,7 @@ def repair(path: Path) -> bool:
         return False
     _run("check", "-q", "-r", "all", image(path), timeout_s=_LONG_S, check=False)
     if not check(path).sound:
-        raise BuildError(f"{path} is damaged and cannot be repaired", hint=f"look at it: qemu-img check {path}")
+        raise BuildError(f"{path} is damaged and cannot be repaired", hint=f"check it: qemu-img check {path}")
     return True
 
 
@@ -228,7 +228,7 @@ def check_room(folder: Path, room_bytes: int) -> None:
     if free < room_bytes:
         raise BuildError(
             f"{folder} has {free // _MIB} MiB left, and {-(-room_bytes // _MIB)} MiB are needed",
-            hint=f"make room there (df -h {folder}), or set POMMEL_HOME to a larger disk",
+            hint=f"free some space there (df -h {folder}), or set POMMEL_HOME to a folder on a larger disk",
         )
 
 

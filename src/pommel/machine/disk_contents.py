@@ -43,7 +43,7 @@ _LFS = b"version https://git-lfs"
 def facts_of(path: str, declared: str | None = None) -> DiskFacts:
     """Look into the file `path`; `declared` is the format that the command line names for it. Never raises."""
     if not path.startswith("/"):  # nbd://…, and whatever else QEMU reaches without a path
-        return DiskFacts("network", declared, holds_data=True, problem="it is no file of this host")
+        return DiskFacts("network", declared, holds_data=True, problem="it is not a file of this host")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as failure:
@@ -60,7 +60,7 @@ def facts_of(path: str, declared: str | None = None) -> DiskFacts:
 def _unread(path: str, declared: str | None, failure: OSError) -> DiskFacts:
     if failure.errno in (errno.ENOENT, errno.ENOTDIR) and not _is_device(path):
         # A device that is not plugged in now is one all the same.
-        return DiskFacts("device" if path.startswith("/dev/") else "missing", declared, problem="it is not there")
+        return DiskFacts("device" if path.startswith("/dev/") else "missing", declared, problem="it does not exist")
     kind: Literal["file", "device"] = "device" if _is_device(path) else "file"
     return DiskFacts(kind, declared, holds_data=True, problem=f"it cannot be read: {failure.strerror}")
 
@@ -82,7 +82,7 @@ def _length(fd: int) -> int:
 def _facts(fd: int, path: str, declared: str | None) -> DiskFacts:
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        return DiskFacts("device", declared, holds_data=True, problem="it is neither a file nor a disk")
+        return DiskFacts("device", declared, holds_data=True, problem="it is not a file or a disk")
     kind: Literal["file", "device"] = "file" if stat.S_ISREG(mode) else "device"
 
     def read_at(offset: int, count: int) -> bytes:
@@ -90,7 +90,7 @@ def _facts(fd: int, path: str, declared: str | None) -> DiskFacts:
 
     start = read_at(0, 128)
     if start.startswith(_LFS):
-        return DiskFacts("missing", declared, problem="it is only git-lfs's note of where it is")
+        return DiskFacts("missing", declared, problem="it is only a git-lfs pointer, not the file itself")
     if kind == "file" and not start:
         return DiskFacts(kind, declared)
     form = declared or format_of(start)
@@ -166,7 +166,7 @@ def _by_qemu_img(path: str, form: str, size: int) -> Callable[[int, int], bytes]
     def chunk(number: int) -> bytes:
         if number not in chunks:
             if len(chunks) >= _CHUNKS_MAX:
-                raise ValueError("it takes too long to look into it")
+                raise ValueError("reading it takes too long")
             start = number * _CHUNK
             window = {"driver": "raw", "offset": start, "size": max(0, min(_CHUNK, size - start)), "file": below}
             with tempfile.NamedTemporaryFile(prefix="pommel-look.") as out:

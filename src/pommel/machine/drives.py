@@ -209,7 +209,7 @@ def inlined(line: CommandLine, drive: Drive) -> SubOptions:
     name: list[Pair] = [("id", drive.name)] if drive.name else []
     inside = list(itertools.islice(_pairs(drive.argument, "", named, _CHAIN_MAX), _PAIRS_MAX))
     if len(inside) == _PAIRS_MAX:
-        raise UpstreamError(f"the nodes of {drive.text[:200]} name one another over and over")
+        raise UpstreamError(f"the nodes of {drive.text[:200]} refer to each other in a loop")
     return SubOptions(None, (*name, ("if", "none"), *inside))
 
 

@@ -51,7 +51,7 @@ def how_it_ended(paths: MachinePaths) -> Ended:
         return Ended(How.STOPPED, told or "it was stopped")
     said = next((line for line in reversed(logs.last(paths, 5)) if _SIGNAL in line), None)
     if said is not None:
-        return Ended(How.SIGNAL, f"QEMU was told to end: {said.partition(': ')[2] or said}")
+        return Ended(How.SIGNAL, f"QEMU was asked to end: {said.partition(': ')[2] or said}")
     return Ended(How.GUEST, "the guest powered down")
 
 
@@ -61,7 +61,7 @@ def note_crash(paths: MachinePaths, seen: Observed | None = None) -> None:
         return
     seen = seen or state.observe(paths)
     if seen.state is State.CRASHED and not {Word.CRASHED, Word.KILL} & {e.word for e in _of_this_run(read(paths))}:
-        note_event(paths, Word.CRASHED, f"found now: {seen.detail}")
+        note_event(paths, Word.CRASHED, f"noticed now: {seen.detail}")
 
 
 def _of_this_run(events: Sequence[Event]) -> list[Event]:

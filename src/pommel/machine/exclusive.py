@@ -23,7 +23,7 @@ def serialised(paths: MachinePaths, *, wait_s: float = 2.0) -> Iterator[None]:
     if locks.ours(paths.lock):
         yield
         return
-    with locks.hold(paths.lock, busy=f"another pommel is at work on {paths.name}", wait_s=wait_s):
+    with locks.hold(paths.lock, busy=f"another pommel is working on {paths.name}", wait_s=wait_s):
         yield
 
 

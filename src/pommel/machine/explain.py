@@ -11,8 +11,8 @@ from pommel.machine.commandline import UPSTREAM, CommandLine
 from pommel.machine.origins import Difference
 from pommel.machine.rules import Overlaid
 
-_AS_IT_IS = "as the upstream has it"
-_TAKEN_OUT = "the pristine upstream has it, and your own text does not"
+_AS_IT_IS = "unchanged from the upstream"
+_TAKEN_OUT = "your own text removes this argument of the pristine upstream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def explain(overlaid: Overlaid, differences: Sequence[Difference] = ()) -> tuple
         born_upstream = argument.born == UPSTREAM
         state = ("changed" if argument.was else "kept") if born_upstream else "added"
         before = argument.was if born_upstream else None
-        as_it_is = f"as {argument.written} has it" if born_upstream and argument.written else _AS_IT_IS
+        as_it_is = f"from {argument.written}" if born_upstream and argument.written else _AS_IT_IS
         rows.append(Row(argument.text, argument.origin, argument.reason or as_it_is, state, before))
     out = ((each.origin, each.before) for each in differences if each.before is not None and each.after is None)
     rows += [Row(before, origin, _TAKEN_OUT, "removed", before) for origin, before in out]

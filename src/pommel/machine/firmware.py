@@ -84,7 +84,7 @@ def choose_pair(upstream: Pair, candidates: Sequence[Pair], size_of: SizeOf) -> 
             return Choice(Pair(upstream.code, pair.variables), f"{problem}; starting from {pair.variables} instead")
     if whole:
         return Choice(whole[0], f"{problem}; using {whole[0].code} and its variables instead")
-    raise FirmwareError(f"{problem}, and this host has no pair that does", hint=ovmf.INSTALL)
+    raise FirmwareError(f"{problem}, and this host has no matching pair", hint=ovmf.INSTALL)
 
 
 def find_pair(
@@ -110,14 +110,14 @@ def choose(code: str | None, variables: str | None, bios: str | None = None) -> 
         return find_pair(Path(code), Path(variables))
     if variables is not None:
         if _size_of(Path(variables)) is None:
-            raise FirmwareError(f"{variables}, the boot script's firmware, is not there", hint=ovmf.INSTALL)
+            raise FirmwareError(f"{variables}, the boot script's firmware, does not exist", hint=ovmf.INSTALL)
         return Unpaired(f"{Path(variables).name}, code and variables in one image", Path(variables))
-    forgets = "without variables of its own, so the machine remembers no boot entries"
+    forgets = "without its own variables, so the machine cannot store boot entries"
     if code is not None:
         return Unpaired(f"{Path(code).name}, {forgets}")
     if bios is not None:
         return Unpaired(f"-bios {bios}, {forgets}")
-    return Unpaired("the boot script names no firmware, so QEMU starts its own (SeaBIOS), which boots no macOS")
+    return Unpaired("the boot script names no firmware, so QEMU starts its own (SeaBIOS), which cannot boot macOS")
 
 
 def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
@@ -144,7 +144,10 @@ def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
     if aside is None:
         return None
     fitted = choice.pair.code if isinstance(choice, Choice) else source
-    return f"{nvram.name} did not fit {fitted.name} and is kept as {aside.name}; the machine starts afresh"
+    return (
+        f"{nvram.name} did not match {fitted.name} and was renamed to {aside.name}; the machine starts with "
+        "new variables"
+    )
 
 
 def tell_size(nvram: Path, size: tuple[int, int]) -> str | None:
@@ -154,14 +157,14 @@ def tell_size(nvram: Path, size: tuple[int, int]) -> str | None:
         FirmwareError: the variables cannot be read or written.
     """
     if not nvram.exists():
-        return "resolution: this firmware keeps no variables, so it cannot be told the picture's size"
+        return "resolution: this firmware stores no variables, so the resolution cannot be set"
     try:
         image = nvram.read_bytes()
         told = varstore.with_picture_size(image, *size)
         if told != image:
             write_atomic(nvram, told, mode=0o600)
     except ValueError as why:
-        return f"resolution: the firmware cannot be told the picture's size, as {nvram.name} is no usual one: {why}"
+        return f"resolution: it cannot be set in the firmware, because {nvram.name} has an unusual format: {why}"
     except OSError as failure:
         raise FirmwareError(f"{nvram} cannot be written: {failure.strerror}") from failure
     return None
@@ -178,11 +181,11 @@ def _problem(pair: Pair, size_of: SizeOf) -> str:
     code, variables = size_of(pair.code), size_of(pair.variables)
     for path, size in ((pair.code, code), (pair.variables, variables)):
         if size is None:
-            return f"{path} is not there"
+            return f"{path} does not exist"
     if not matches(code or 0, variables or 0):
         return (
-            f"{pair.code.name} ({code} bytes) and {pair.variables.name} ({variables} bytes) are of unequal build: "
-            "they do not remember settings together"
+            f"{pair.code.name} ({code} bytes) and {pair.variables.name} ({variables} bytes) are from different "
+            "builds, so they cannot store settings"
         )
     return ""
 

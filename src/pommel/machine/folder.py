@@ -41,8 +41,8 @@ def refuse_lost(name: str, directory: Path) -> None:
     """
     if (target := lost(directory)) is not None:
         raise StateError(
-            f"the folder of {name} is a link to {target}, which is not there",
-            hint=f"mount its drive; or, if it is gone for good: rm {shlex.quote(str(directory))}",
+            f"the folder of {name} is a link to {target}, which does not exist",
+            hint=f"mount its drive; or, if the drive no longer exists: rm {shlex.quote(str(directory))}",
         )
 
 

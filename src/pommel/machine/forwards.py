@@ -113,7 +113,7 @@ def parse_reverse(text: str) -> Reverse:
     """
     text = text.strip()
     if text.endswith("/udp"):
-        raise ValueError("without /udp: what leads a guest to a service of this host takes TCP")
+        raise ValueError("without /udp: a reverse forward supports only TCP")
     text = text.removesuffix("/tcp") if "/" not in text.removesuffix("/tcp") else text
     if text.isdecimal():
         return Reverse(_port(text), LOOPBACK, _port(text))

@@ -55,53 +55,56 @@ def _processor(host: HostProcessor, macos: str, accel: str, qemu_version: tuple[
         return
     if accel == "kvm" and "avx2" not in host.flags and "lm" in host.flags:
         yield Problem(
-            f"macOS {macos} needs a processor with AVX2, and this one has none",
-            'set macos = "monterey" or an older one; accel = "tcg" emulates AVX2, very slowly',
+            f"macOS {macos} needs a processor with AVX2, and this processor has no AVX2",
+            'set macos = "monterey" or an older version; accel = "tcg" emulates AVX2, which is very slow',
             "fail",
         )
     if accel == "tcg" and qemu_version and qemu_version < _TCG_HAS_AVX2:
         yield Problem(
-            f"macOS {macos} needs AVX2, which QEMU emulates from 7.2 on; here is "
+            f"macOS {macos} needs AVX2, which QEMU emulates from 7.2 on; this host has "
             + ".".join(str(part) for part in qemu_version),
-            'install a newer QEMU, or set macos = "monterey" or an older one',
+            'install a newer QEMU, or set macos = "monterey" or an older version',
             "fail",
         )
 
 
 def _no_virtualization(host: HostProcessor) -> tuple[str, str] | None:
     if "lm" not in host.flags:
-        return "this is no x86-64 processor: KVM cannot run macOS for Intel here", 'set accel = "tcg"; it is very slow'
+        return (
+            "this is not an x86-64 processor: KVM cannot run macOS for Intel here"
+        ), 'set accel = "tcg"; it is very slow'
     if host.flags & {"vmx", "svm"}:
         return None
     if "hypervisor" in host.flags:
         return (
             "this host is a virtual machine, and its processor shows neither vmx nor svm",
-            "turn on nested virtualization for it on the host that runs it; without, macOS is emulated, very slowly",
+            "turn on nested virtualization for it on its own host; without it, macOS is emulated, which is very slow",
         )
     return (
         "the processor shows neither vmx nor svm",
-        "turn on VT-x (Intel) or SVM (AMD) in the firmware setup; without, macOS is emulated, very slowly",
+        "turn on VT-x (Intel) or SVM (AMD) in the firmware setup; without it, macOS is emulated, which is very slow",
     )
 
 
 def _memory(host: HostProcessor, asked: int | None) -> Iterator[Problem]:
     there = format_size(host.memory_bytes)
     if host.memory_bytes < _LEAST_MEMORY - _KEPT_BY_HOST:
-        yield Problem(f"macOS needs 4 GiB of memory, and the host has {there}", "use a host with 8 GiB or more", "fail")
+        yield Problem(f"macOS needs 4 GiB of memory, but the host has {there}", "use a host with 8 GiB or more", "fail")
     elif host.memory_bytes < _LEAST_MEMORY + 2 * GIB - _KEPT_BY_HOST:
         yield Problem(
-            f"macOS needs 4 GiB of the {there} that the host has, which leaves little",
-            "close what else runs; a host out of memory kills the machine in the middle of its installation",
+            f"macOS needs 4 GiB of the host's {there}, which leaves little for the host",
+            "close other programs; if the host runs out of memory, it kills the machine in the middle of its "
+            "installation",
         )
     if asked is None:
         return
     if asked < _LEAST_MEMORY:
-        yield Problem(f"macOS needs 4 GiB of memory, and gets {format_size(asked)}", "set memory = 4G or more")
+        yield Problem(f"macOS needs 4 GiB of memory, but it gets {format_size(asked)}", "set memory = 4G or more")
     if asked > host.memory_bytes:
-        yield Problem(f"memory = {format_size(asked)}, and the host has {there}", "set memory to half of it")
+        yield Problem(f"memory = {format_size(asked)}, but the host has {there}", "set memory to half of this")
     if host.vendor == "amd" and asked > _AMD_MOST_AT_INSTALL:
         yield Problem(
-            f"the installer may freeze on AMD with more than 8 GiB of memory, and has {format_size(asked)}",
+            f"the installer may freeze on AMD with more than 8 GiB of memory; it has {format_size(asked)}",
             "set memory = 8G until macOS is installed",
         )
 
@@ -121,11 +124,11 @@ def _vcpus(host: HostProcessor, accel: str, count: int) -> Iterator[Problem]:
     if host.vendor == "intel" and host.sockets > 1 and count > 1:
         yield Problem(
             f"{host.sockets} sockets: macOS has been seen to hang when its vCPUs run on more than one of them",
-            "start it on one: numactl --cpunodebind=0 --membind=0 pommel up NAME",
+            "start it on one socket: numactl --cpunodebind=0 --membind=0 pommel up NAME",
         )
     if host.hybrid:
         yield Problem(
-            "fast and slow cores: a vCPU on a slow one is slow, and macOS cannot tell",
-            "to use the fast ones only: taskset -c $(cat /sys/devices/cpu_core/cpus) pommel up NAME",
+            "fast and slow cores: a vCPU on a slow core is slow, and macOS does not know it",
+            "to use only the fast cores: taskset -c $(cat /sys/devices/cpu_core/cpus) pommel up NAME",
             "note",
         )

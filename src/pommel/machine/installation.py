@@ -20,7 +20,7 @@ _CHAIN_MAX = 16
 def installed(paths: MachinePaths, record: MachineRecord) -> tuple[bool, str]:
     """Whether macOS is on the machine's disk, and how that is known: the user's word, else the disk's growth."""
     if record.upstream == _TRIAL:
-        return True, "a trial machine is made with its system on it"
+        return True, "a trial machine is created with its system installed"
     if record.installed is None and not paths.disk.exists():
         return False, "it has no disk yet, so nothing is installed"
     return judge_installed(record.installed, grown_bytes(paths))

@@ -23,7 +23,7 @@ def load(path: Path, parse: Callable[[Any], T], absent: T, *, hint: str) -> T:
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != _FORMAT:
-            raise ValueError(f"its format is {found['format']!r}, and this Pommel knows {_FORMAT}")
+            raise ValueError(f"its format is {found['format']!r}, but this Pommel supports {_FORMAT}")
         return parse(found)
     except FileNotFoundError:
         return absent

@@ -120,7 +120,9 @@ def _start(
             _await_qmp(paths, child, offset, deadline)
             pid = locks.holder(paths.pidfile)
             if pid is None:
-                raise MachineError(f"QEMU runs, but does not hold {paths.pidfile}; is -pidfile among its arguments?")
+                raise MachineError(
+                    f"QEMU runs, but does not lock {paths.pidfile}; check that -pidfile is among its arguments"
+                )
             state.mark_running(paths, pid, accel)
             note_event(paths, Word.RUNNING, f"QEMU answers (pid {pid}{f', {accel}' if accel else ''})")
         except BaseException:  # Ctrl-C too
@@ -160,10 +162,8 @@ def _died(paths: MachinePaths, status: int, offset: int) -> MachineError:
     if status < 0:
         with contextlib.suppress(ValueError):
             how = signal.Signals(-status).name
-    said = logs.tail(paths, 10, since=offset) or "it said nothing"
-    return MachineError(
-        f"{paths.name} would not start, QEMU ended with {how}:\n{said}", hint=f"pommel log {paths.name}"
-    )
+    said = logs.tail(paths, 10, since=offset) or "it printed nothing"
+    return MachineError(f"{paths.name} did not start; QEMU ended with {how}:\n{said}", hint=f"pommel log {paths.name}")
 
 
 def _call_off(paths: MachinePaths, child: process.Detached) -> None:

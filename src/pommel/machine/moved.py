@@ -59,7 +59,7 @@ def read(directory: Path) -> Moved:
         return Moved()
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as wrong:
         raise MachineError(
-            f"{path} cannot be used: {wrong}", hint=f"look at it; the disks are in {directory}"
+            f"{path} cannot be used: {wrong}", hint=f"check that file; the disks are in {directory}"
         ) from wrong
 
 

@@ -53,22 +53,23 @@ def look(paths: MachinePaths, slot: Path, path: Path) -> PlannedMove:
     """
     old = Path(os.path.realpath(slot))
     if not old.is_file():
-        raise StateError(f"{old} is no file that could be moved", hint="a disk of this host stays where it is")
+        raise StateError(f"{old} is not a file that can be moved", hint="a disk of this host cannot be moved")
     new = _target(paths, slot, path)
     if new == old:
-        raise StateError(f"the disk lies at {old} already")
+        raise StateError(f"the disk is already at {old}")
     if new != slot and os.path.lexists(new):
-        raise StateError(f"there is a file {new} already", hint="name another, or move that one away")
+        raise StateError(f"the file {new} already exists", hint="choose another path, or move that file away")
     if why := writable.why_not(new.parent):
-        raise NotPermitted(f"{new.parent} cannot be written: {why}", hint="name a folder that you can write to")
+        raise NotPermitted(f"{new.parent} cannot be written: {why}", hint="choose a folder that you can write to")
     found = old.stat()
     place = PlannedMove(
         slot, old, new, found.st_dev != new.parent.stat().st_dev, found.st_blocks * 512, disk.free_bytes(new.parent)
     )
     if place.copies and place.free_bytes < place.takes_bytes + _SLACK_BYTES:
         raise BuildError(
-            f"{new.parent} has {place.free_bytes >> 20} MiB left, and the disk takes {place.takes_bytes >> 20} MiB",
-            hint=f"make room there: df -h {shlex.quote(str(new.parent))}; or: pommel disk compact {paths.name}",
+            f"{new.parent} has {place.free_bytes >> 20} MiB left, but the disk needs {place.takes_bytes >> 20} MiB",
+            hint=f"free some space there (df -h {shlex.quote(str(new.parent))}), or type: pommel disk compact "
+            f"{paths.name}",
         )
     _refuse_if_lost_to_clones(paths, slot, old)
     return place
@@ -94,7 +95,7 @@ def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore
         except BaseException:  # Ctrl-C too
             recover(paths)
             raise
-    report(Progress("move", f"{slot.name} lies at {place.new}", finished=True))
+    report(Progress("move", f"{slot.name} is now at {place.new}", finished=True))
     return place
 
 
@@ -110,7 +111,7 @@ def recover(paths: MachinePaths) -> None:
     try:
         _end(paths)
     except OSError as failure:
-        raise BuildError(f"a move of a disk cannot be ended: {failure}") from failure
+        raise BuildError(f"a move of a disk cannot be finished: {failure}") from failure
 
 
 def _target(paths: MachinePaths, slot: Path, path: Path) -> Path:
@@ -121,12 +122,12 @@ def _target(paths: MachinePaths, slot: Path, path: Path) -> Path:
     folder = Path(os.path.realpath(path.parent))
     if folder == own:
         if path.name != slot.name:
-            raise StateError(f"in its own folder the disk is called {slot.name}", hint=f"name the folder: {own}")
+            raise StateError(f"in the machine's folder, the disk is called {slot.name}", hint=f"give the folder: {own}")
         return slot
     if not folder.is_dir():
         raise StateError(f"there is no folder {path.parent}", hint=f"mkdir -p {shlex.quote(str(path.parent))}")
     if folder.is_relative_to(home):
-        raise StateError(f"{path.parent} is in Pommel's own folder", hint=f"name a folder outside of {home}")
+        raise StateError(f"{path.parent} is in Pommel's own folder", hint=f"choose a folder outside of {home}")
     return folder / path.name
 
 
@@ -140,8 +141,8 @@ def _refuse_if_lost_to_clones(paths: MachinePaths, slot: Path, old: Path) -> Non
                 continue
             if (Path(os.path.realpath(named.parent)), named.name) != (Path(os.path.realpath(slot.parent)), slot.name):
                 raise StateError(
-                    f"the disk of {name}, a linked clone, lies over {old} by that name, and would lose it",
-                    hint=f"pommel clone {name} NEW --full, and delete {name}; or leave the disk where it is",
+                    f"the disk of {name}, a linked clone, needs {old} as its backing file, and would lose it",
+                    hint=f"pommel clone {name} NEW --full, and delete {name}; or do not move the disk",
                 )
 
 
@@ -165,7 +166,7 @@ def _name_base_whole(place: PlannedMove) -> None:
         return
     whole = next((each for folder in (place.slot, place.old) if (each := folder.parent / backing).exists()), None)
     if whole is None:
-        raise StateError(f"{place.old} lies over {backing}, which is not there")
+        raise StateError(f"{place.old} needs the backing file {backing}, which does not exist")
     words = ["-b", os.path.normpath(whole.absolute()), "-F", header.backing_format or "raw"]
     disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, disk.image(place.old))
 
@@ -176,7 +177,7 @@ def _move(paths: MachinePaths, place: PlannedMove, report: Report) -> None:
 
     def ready(found: os.stat_result) -> None:
         if not place.back and os.path.lexists(place.new):
-            raise StateError(f"there is a file {place.new} by now, and it stays as it is")
+            raise StateError(f"the file {place.new} exists now, and was not changed")
         moved.write(paths.directory, Moved(told.disks, replace(moving, new_inode=(found.st_dev, found.st_ino))))
 
     moved.write(paths.directory, Moved(told.disks, moving))

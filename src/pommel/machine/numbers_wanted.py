@@ -50,14 +50,14 @@ def parse(raw: Any) -> Wanted:
         raise ValueError(_WANTED)
     for key, value in raw.items():
         if not isinstance(value, str):
-            raise ValueError(f"{_WANTED}, each a text; {key} is none")
+            raise ValueError(f"{_WANTED}, each a text; {key} is not a text")
     given = {key: _as_kept(key, raw[key]) for key in KEYS if key in raw}
     for key, value in given.items():
         if wrong := _wrong(key, value, given.get("model")):
-            raise ValueError(f"a table of right numbers; {key} = {value!r} is none: {wrong}")
+            raise ValueError(f"a table of valid numbers; {key} = {value!r} is not valid: {wrong}")
     if given.get("model") not in (None, *smbios.MODELS) and not {"serial", "mlb"} <= given.keys():
         raise ValueError(
-            f"a table with serial and mlb too, since numbers can be made for {', '.join(smbios.MODELS)} only"
+            f"a table with serial and mlb too, because numbers can be created only for {', '.join(smbios.MODELS)}"
         )
     return given
 
@@ -95,12 +95,12 @@ def differs(apple: AppleIdentity | None, wanted: Wanted | None) -> str | None:
     if wanted is None:
         return None
     if wanted == "upstream":
-        return f"it has numbers of its own ({apple.model}, {apple.serial})" if apple else None
+        return f"it has its own numbers ({apple.model}, {apple.serial})" if apple else None
     if apple is None:
-        return "it has the numbers that stand on its boot disk"
+        return "it has the numbers of its boot disk"
     for key, value in _written(wanted).items():
         if (kept := getattr(apple, key)) != (value.upper() if key == "uuid" else value):
-            return f"its {key} is {kept}, and {value} is written"
+            return f"its {key} is {kept}, but {value} is set"
     return None
 
 

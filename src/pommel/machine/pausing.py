@@ -34,11 +34,11 @@ def pause(paths: MachinePaths) -> None:
     async def work(monitor: Qmp) -> None:
         status = await monitor.status()
         if status != "running":
-            raise StateError(f"{paths.name} does not run now: {_word(status)}", hint=f"pommel resume {paths.name}")
+            raise StateError(f"{paths.name} is not running now: {_word(status)}", hint=f"pommel resume {paths.name}")
         await monitor.execute("stop")
 
     qmp.run(qmp.within(paths.qmp, _QMP_S, work))
-    note_event(paths, Word.SUSPENDED, "its vCPUs stand")
+    note_event(paths, Word.SUSPENDED, "its vCPUs are stopped")
 
 
 def resume(paths: MachinePaths) -> None:
@@ -68,7 +68,7 @@ async def _go_on(monitor: Qmp, name: str, folder: Path) -> None:
     if command is None:
         raise StateError(f"{name} is not paused: {_word(status)}")
     if not can_power_down(status) and status != NO_ROOM:
-        raise StateError(f"{name} cannot go on: {_word(status)}", hint=f"pommel stop {name}")
+        raise StateError(f"{name} cannot continue: {_word(status)}", hint=f"pommel stop {name}")
     await monitor.execute(command)
     if status != NO_ROOM:
         return
@@ -76,8 +76,8 @@ async def _go_on(monitor: Qmp, name: str, folder: Path) -> None:
     if await monitor.status() == NO_ROOM:
         full = await is_disk_full(monitor)
         raise StateError(
-            f"{name} went on and stopped again: its disk cannot be written",
-            hint=FULL.format(name=name, folder=folder) if full else "its storage fails: see dmesg",
+            f"{name} continued and stopped again: its disk cannot be written",
+            hint=FULL.format(name=name, folder=folder) if full else "its storage has errors: see dmesg",
         )
 
 

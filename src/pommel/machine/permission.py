@@ -23,7 +23,7 @@ from pommel.progress import Report, ignore
 
 WAIT_S = 2.0
 _within: ContextVar[frozenset[Path]] = ContextVar("_within", default=frozenset())  # locks, by `working_on`
-_CLONE_IT = "pommel clone {name} NEW, or first: pommel golden {name} --off"
+_CLONE_IT = "pommel clone {name} NEW; or type first: pommel golden {name} --off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ STARTED_THROWAWAY = Work(  # nothing of it is kept
         "pommel clone {name} NEW --full; start the clone, and delete it afterwards",
     ),
 )
-LOADED = Work("put back to a snapshot", asleep=True, golden=True, base=True)
+LOADED = Work("restored from a snapshot", asleep=True, golden=True, base=True)
 SAVED = Work("saved as a snapshot")
-SNAPSHOT_DELETED = Work("rid of a snapshot", takes_room=False)
+SNAPSHOT_DELETED = Work("changed by deleting a snapshot", takes_room=False)
 RESIZED = Work("resized", asleep=True, golden=True, base=True)
 COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True, takes_room=False)  # looks itself
 CHECKED = Work("checked", running=True)
 DISK_ADDED = Work("given another disk", asleep=True)
-DISK_MOVED = Work("given another place for its disk", running=True)  # memory that sleeps is in the disk, and goes along
+DISK_MOVED = Work("changed by moving its disk", running=True)  # memory that sleeps is in the disk, and goes along
 CLONED = Work("cloned", running=True, asleep=True)
 CLONED_LINKED = Work(
     "cloned",
@@ -83,9 +83,9 @@ SLEPT = Work(
     ),
 )
 GILDED = Work("made golden", running=True, asleep=True)
-UNGILDED = Work("made a machine like any other")
-RENUMBERED = Work("given other numbers", running=True, asleep=True, golden=True)
-DISPLAY_SET = Work("given another display", asleep=True, golden=True)
+UNGILDED = Work("made a normal machine")
+RENUMBERED = Work("given new serial numbers", running=True, asleep=True, golden=True)
+DISPLAY_SET = Work("given other display settings", asleep=True, golden=True)
 RENAMED = Work("renamed", running=True, base=True)  # memory that sleeps knows no name and no path
 DELETED = Work("deleted", running=True, base=True)
 BACKED_UP = Work(
@@ -121,7 +121,7 @@ def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, repor
     nested = paths.lock in _within.get()
     with serialised(paths, wait_s=wait_s):
         if not paths.directory.is_dir():
-            raise StateError(f"there is no machine {paths.name} any more", hint="pommel list shows the machines")
+            raise StateError(f"the machine {paths.name} no longer exists", hint="to list the machines: pommel list")
         if snapshot_store.folder(paths).is_dir():
             from pommel.machine import snapshot_loading  # not for a machine that never had a snapshot
 
@@ -159,7 +159,7 @@ def must_allow(paths: MachinePaths, work: Work) -> None:
         raise _asleep(paths, work, runs=pid is not None)
     if work.golden and paths.record.exists() and record.load(paths.record).golden:
         raise StateError(
-            f"{paths.name} is golden and cannot be {work.done}: it stays as its clones found it",
+            f"{paths.name} is golden and cannot be {work.done}: it must stay unchanged for its clones",
             hint=work.golden_hint.format(name=paths.name),
         )
     if work.encrypted is not None and paths.record.exists() and record.load(paths.record).encrypted is not None:
@@ -184,14 +184,16 @@ def must_not_sleep(paths: MachinePaths) -> None:
     """
     if sleeps(paths):
         raise StateError(
-            f"{paths.name} was cut off as it fell asleep or woke up, and its guest must not run before it has woken up",
-            hint=f"pommel stop --force {paths.name}, then: pommel start {paths.name}; it goes on where it slept",
+            f"{paths.name} was interrupted while it went to sleep or woke up, and its guest must not run before it "
+            "has woken up",
+            hint=f"pommel stop --force {paths.name}, then: pommel start {paths.name}; it continues from its saved "
+            "state",
         )
 
 
 def _asleep(paths: MachinePaths, work: Work, *, runs: bool) -> StateError:
     wake = f"pommel start {paths.name}" if not runs else f"pommel stop --force {paths.name}; pommel start {paths.name}"
     return StateError(
-        f"{paths.name} sleeps and cannot be {work.done}: it is to wake up to its disks as they are",
-        hint=f"wake it: {wake}; or let its memory go: pommel wake {paths.name} --forget",
+        f"{paths.name} sleeps and cannot be {work.done}: its disks must not change before it wakes up",
+        hint=f"wake it: {wake}; or discard its saved memory: pommel wake {paths.name} --forget",
     )

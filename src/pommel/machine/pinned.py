@@ -23,7 +23,7 @@ def pin_holder(lock: Path) -> Iterator[Handle | None]:
     """
     while (pid := locks.holder(lock)) is not None:
         if pid <= 0:
-            raise NotPermitted(f"{lock} is held by a process of another container", hint="stop it from there")
+            raise NotPermitted(f"{lock} is locked by a process of another container", hint="stop it in that container")
         try:
             handle = open_handle(pid)
         except ProcessLookupError:  # it died just now; who holds it next?

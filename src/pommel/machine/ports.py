@@ -45,7 +45,7 @@ def allot_port(
         BusyError: the lock cannot be had.
     """
     first = wanted if wanted is not None else FIRST_SSH_PORT
-    with locks.hold(home.root / "ports.lock", busy="another pommel allots ports", wait_s=_LOCK_WAIT_S):
+    with locks.hold(home.root / "ports.lock", busy="another pommel is choosing ports", wait_s=_LOCK_WAIT_S):
         taken = {**claimed, **_recorded(home, but=name)}
         port = next_free(first, taken)
         keep(port)
@@ -66,7 +66,7 @@ def next_free(first: int, taken: Collection[int] = ()) -> int:
     for port in _candidates(first):
         if port not in taken and is_free(port):
             return port
-    raise MachineError("no port is free on 127.0.0.1", hint="ss -ltn shows who listens")
+    raise MachineError("there is no free port on 127.0.0.1", hint="to see the ports in use: ss -ltn")
 
 
 def is_free(port: int, host: str = "127.0.0.1", protocol: str = "tcp") -> bool:

@@ -44,13 +44,13 @@ def read_header(read_at: ReadAt) -> Header:
     """
     fixed = read_at(0, _V2.size)
     if len(fixed) < _V2.size or not fixed.startswith(MAGIC):
-        raise ValueError("it is no qcow2 image")
+        raise ValueError("it is not a qcow2 image")
     _, version, name_at, name_bytes, cluster_bits, size, crypt, _, _, _, _, snapshots, _ = _V2.unpack(fixed)
     if version not in (2, 3) or cluster_bits not in _CLUSTER_BITS:
         raise ValueError(f"its header has version {version} and clusters of 2^{cluster_bits} bytes")
     cluster = 1 << cluster_bits
     if name_at and (name_bytes > _NAME_MAX or name_at + name_bytes > cluster):
-        raise ValueError("the name of its backing file lies outside the header")
+        raise ValueError("the name of its backing file is outside the header")
     backing = _exactly(read_at, name_at, name_bytes) if name_at else None
     kind = _backing_format(read_at, version, name_at or cluster) if backing else None
     features = _V3.unpack(_exactly(read_at, _V2.size, _V3.size))[0] if version == 3 else 0
@@ -78,7 +78,7 @@ def _backing_format(read_at: ReadAt, version: int, end: int) -> bytes | None:
 def _exactly(read_at: ReadAt, offset: int, count: int) -> bytes:
     data = read_at(offset, count)
     if len(data) != count:
-        raise ValueError("its header is cut short")
+        raise ValueError("its header is incomplete")
     return data
 
 

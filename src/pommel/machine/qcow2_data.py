@@ -42,7 +42,7 @@ class Qcow2Data:
         if crypt:
             raise ValueError("it is encrypted")
         if features & (_EXTERNAL_DATA | _COMPRESSION | _WIDE_ENTRIES):
-            raise ValueError("it has features that are not read here")
+            raise ValueError("it has features that Pommel cannot read")
         if self._l1_size > _L1_MAX:
             raise ValueError("its table of clusters is too large")
 
@@ -75,7 +75,7 @@ class Qcow2Data:
                 if not (at := entry & _OFFSET_BITS):
                     continue
                 if (left := left - per_table) < 0:
-                    raise ValueError("it takes too long to look into it")
+                    raise ValueError("reading it takes too long")
                 for index, cluster in enumerate(self._numbers(at, per_table)):
                     if found >= most:
                         return
@@ -112,5 +112,5 @@ class Qcow2Data:
     def _numbers(self, at: int, count: int) -> tuple[int, ...]:
         data = self._read(at, 8 * count)
         if len(data) != 8 * count:
-            raise ValueError("its tables are cut short")
+            raise ValueError("its tables are incomplete")
         return struct.unpack(f">{count}Q", data)

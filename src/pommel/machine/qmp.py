@@ -61,7 +61,7 @@ class Qmp:
         except TimeoutError as late:
             raise DeadlineError(f"QEMU did not answer {command} in {self._timeout_s:g} s") from late
         except (QMPError, OSError, EOFError) as failure:
-            raise MachineError(f"QEMU went away during {command}") from failure
+            raise MachineError(f"QEMU ended during {command}") from failure
 
     async def status(self) -> str:
         """QEMU's word for how the guest is (qapi/run-state.json, RunState)."""
@@ -151,11 +151,11 @@ async def _connected(path: Path, timeout_s: float) -> QMPClient:
 
 def _refused(path: Path, cause: Exception) -> Exception:
     if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
-        return StateError(f"no QEMU listens at {path}", hint="pommel status says what runs")
+        return StateError(f"no QEMU is listening at {path}", hint="to see its state: pommel status NAME")
     if isinstance(cause, PermissionError):
-        return NotPermitted(f"you may not open {path}: the machine belongs to another user")
+        return NotPermitted(f"you have no permission to open {path}: the machine belongs to another user")
     if isinstance(cause, EOFError | ConnectionError):
-        return MachineError(f"QEMU ended while it was connected to at {path}")
+        return MachineError(f"QEMU ended while Pommel connected to it at {path}")
     return MachineError(f"{path} does not speak QMP: {cause}")
 
 

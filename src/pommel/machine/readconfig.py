@@ -80,7 +80,7 @@ def arguments_in(text: str, name: str) -> list[Argument]:
         else:
             raise UpstreamError(
                 f"-readconfig {name}: line {number} cannot be read: {line[:200]}",
-                hint="write what it says as options into the boot script, and leave -readconfig out",
+                hint="write its contents as options into the boot script, and remove -readconfig",
             )
     return [_argument(name, *group) for group in groups if group[1] is not None or group[2]]
 

@@ -82,7 +82,7 @@ def load(path: Path) -> MachineRecord:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as gone:
-        raise StateError(f"there is no machine at {path.parent}", hint="pommel list shows the machines") from gone
+        raise StateError(f"there is no machine at {path.parent}", hint="to list the machines: pommel list") from gone
     except (OSError, UnicodeDecodeError) as failure:
         raise MachineError(f"{path} cannot be read: {failure}") from failure
     try:
@@ -119,11 +119,11 @@ def parse(text: str) -> MachineRecord:
     except (ValueError, RecursionError) as failure:
         raise ValueError(f"it is not JSON ({failure})") from failure
     if not isinstance(document, dict):
-        raise ValueError("it holds no JSON object")
+        raise ValueError("it does not contain a JSON object")
     found = dict(document)
     version = found.pop("format", None)
     if version != FORMAT or isinstance(version, bool):
-        raise ValueError(f"its format is {version!r}, and this Pommel knows {FORMAT}")
+        raise ValueError(f"its format is {version!r}, but this Pommel supports {FORMAT}")
     known = {field.name for field in fields(MachineRecord)}
     if unknown := sorted(found.keys() - known):
         raise ValueError(f"unknown key {unknown[0]!r}")
@@ -132,14 +132,14 @@ def parse(text: str) -> MachineRecord:
     for key, value in found.items():
         _check(key, value)
     if 0 < len(said := [key for key in _APPLE if found.get(key) is not None]) < len(_APPLE):
-        raise ValueError(f"{', '.join(_APPLE)} go together, and there is only {', '.join(said)}")
+        raise ValueError(f"{', '.join(_APPLE)} are needed together, but there is only {', '.join(said)}")
     return MachineRecord(**found)
 
 
 def _check(key: str, value: Any) -> None:
     if key in ("golden", "installed"):
         if not isinstance(value, bool) and not (key == "installed" and value is None):
-            raise ValueError(f"{key} is {value!r}, neither true nor false")
+            raise ValueError(f"{key} is {value!r}, not true or false")
     elif key == "ssh_port":
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
             raise ValueError(f"ssh_port is {value!r}, no port")
@@ -188,5 +188,5 @@ def _hint(text: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         version = None
     if isinstance(version, int) and version > FORMAT:
-        return "a newer Pommel made this machine: update this one"
-    return "put the file back from a backup, or delete the machine and make it anew"
+        return "a newer Pommel created this machine: update this Pommel"
+    return "restore the file from a backup, or delete the machine and create it again"

@@ -40,18 +40,18 @@ def resize(paths: MachinePaths, path: Path, size_bytes: int) -> disk.DiskInfo:
             qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: _resize_live(monitor, path, size_bytes)))
     after = disk.info(path)
     if after.virtual_bytes != size_bytes:
-        raise BuildError(f"{path.name} is {after.virtual_bytes} bytes long after all, and not {size_bytes}")
+        raise BuildError(f"{path.name} is {after.virtual_bytes} bytes long instead of {size_bytes}")
     return after
 
 
 def _may_become(before: disk.DiskInfo, size_bytes: int) -> None:
     if size_bytes % _SECTOR:
-        raise UsageError(f"a disk's size is a multiple of {_SECTOR} bytes, and {size_bytes} is none")
+        raise UsageError(f"a disk's size is a multiple of {_SECTOR} bytes, and {size_bytes} is not")
     if size_bytes < before.virtual_bytes:
         raise UsageError(
-            f"{before.path.name} is {before.virtual_bytes} bytes long and cannot be made shorter: "
-            "whatever the guest keeps at its end would be lost",
-            hint="pommel disk compact gives back room on the host without that",
+            f"{before.path.name} is {before.virtual_bytes} bytes long and cannot shrink: data of the guest at its end "
+            "would be lost",
+            hint="to free space on the host instead: pommel disk compact NAME",
         )
 
 

@@ -49,7 +49,7 @@ def judge(ended: Ended, restarts: Sequence[float], now_s: float, limits: Limits)
     recent = sum(now_s - at_s < limits.within_s for at_s in restarts)
     if recent >= limits.restarts:
         span = f"{limits.within_s / 60:g} min"
-        return RestartVerdict(Choice.GIVE_UP, f"it crashed again after {recent} restarts in {span}: {ended.detail}")
+        return RestartVerdict(Choice.GIVE_UP, f"it crashed again after {recent} restarts within {span}: {ended.detail}")
     # A bound to the power, lest many restarts make a number too large for a float.
     wait_s = min(limits.longest_s, limits.first_s * 2 ** min(recent, 32))
     return RestartVerdict(

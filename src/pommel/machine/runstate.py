@@ -59,17 +59,17 @@ class Ended:
 # qapi/run-state.json, RunState. Those that are not here are passing states of a machine that goes on by itself.
 _PAUSED = {
     "paused": "",
-    "prelaunch": "it waits to be told to begin",
+    "prelaunch": "it waits for a command to begin",
     "suspended": "the guest sleeps",
     "io-error": "its disk cannot be written; the host's disk may be full: df -h",
-    "internal-error": "the accelerator cannot go on; only a stop helps",
-    "guest-panicked": "the guest's kernel panicked; only a stop helps",
-    "watchdog": "its watchdog ran out",
-    "shutdown": "the guest has powered down; only a stop helps",
-    "debug": "a debugger holds it",
+    "internal-error": "the accelerator cannot continue; it can only be stopped",
+    "guest-panicked": "the guest's kernel panicked; it can only be stopped",
+    "watchdog": "its watchdog timed out",
+    "shutdown": "the guest has powered down; it can only be stopped",
+    "debug": "a debugger has paused it",
 }
 NO_ROOM = "io-error"
-FULL = "the host's disk is full (df -h {folder}): make room, then: pommel resume {name}"
+FULL = "the host's disk is full (df -h {folder}): free some space, then: pommel resume {name}"
 _BEYOND_ACPI = frozenset({"io-error", "internal-error", "guest-panicked", "shutdown"})
 
 

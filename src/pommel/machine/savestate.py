@@ -20,7 +20,7 @@ from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore
 
 START_ARGS = ("-S",)
-_NOTE = "the machine was put to sleep, and wakes up to this"
+_NOTE = "saved when the machine was put to sleep; it wakes from this"
 _END_S = 60.0
 _QMP_S = 10.0
 
@@ -70,7 +70,7 @@ def wake(paths: MachinePaths, *, report: Report = ignore) -> None:
         MachineError: QEMU cannot load it: the machine has other memory or devices now. It still sleeps; stop QEMU.
     """
     if asleep(paths) is None:
-        raise StateError(f"{paths.name} does not sleep", hint=f"pommel start {paths.name}")
+        raise StateError(f"{paths.name} is not asleep", hint=f"pommel start {paths.name}")
     snapshots.resume(paths, SLEEP_TAG, once=True, report=report)
 
 
@@ -81,7 +81,7 @@ def forget(paths: MachinePaths) -> None:
         StateError: the machine does not sleep.
     """
     if asleep(paths) is None:
-        raise StateError(f"{paths.name} does not sleep")
+        raise StateError(f"{paths.name} is not asleep")
     snapshots.delete(paths, SLEEP_TAG)
 
 

@@ -65,7 +65,7 @@ def parse(raw: Any) -> dict[str, Any]:
         raise ValueError(_WANTED)
     given = {"keep": 7, "at": _NIGHT, "memory": False, **raw}
     if unknown := [str(key) for key in raw if key not in ("every", "keep", "at", "memory")]:
-        raise ValueError(f"{_WANTED}, perhaps with at and memory; there is no {unknown[0]}")
+        raise ValueError(f"{_WANTED}, optionally with at and memory; there is no {unknown[0]}")
     if not isinstance(given["every"], str) or not _EVERY.match(given["every"]):
         raise ValueError(f'{_WANTED}, where every is hours, days or weeks: "6h", "1d", "2w"')
     if not isinstance(given["keep"], int) or isinstance(given["keep"], bool) or not 1 <= given["keep"] <= _MOST:

@@ -95,7 +95,9 @@ def new_apple_identity(model: str, random: bytes, *, uuid: str, mac: str) -> App
         ValueError: the model is unknown, or there are not 16 bytes.
     """
     if model not in MODELS:
-        raise ValueError(f"{model!r} is no Mac that numbers can be made for; there are {', '.join(MODELS)}")
+        raise ValueError(
+            f"{model!r} is not a Mac model that numbers can be created for; possible models are {', '.join(MODELS)}"
+        )
     if len(random) != RANDOM_BYTES:
         raise ValueError(f"the numbers take {RANDOM_BYTES} random bytes, not {len(random)}")
     draw = _Draw(random)
@@ -115,9 +117,9 @@ def check_serial(serial: str, model: str | None = None) -> str | None:
     if not _SERIAL.match(serial):
         return "it is not 12 of 0-9 A-Z without I and O"
     if serial[3] not in _HALF_YEARS:
-        return f"{serial[3]} stands for no half-year"
+        return f"{serial[3]} is not a valid half-year"
     if serial[4] not in _WEEKS + _WEEK_53:
-        return f"{serial[4]} stands for no week"
+        return f"{serial[4]} is not a valid week"
     known = MODELS.get(model) if model else None
     if known is None:
         return None
@@ -135,7 +137,7 @@ def check_mlb(mlb: str) -> str | None:
         return "it is not 17 characters: place, year and week, three digits, then 0-9 A-Z without I and O"
     if not 1 <= int(found["week"]) <= 53:
         return f"there is no week {found['week']}"
-    return None if _checksum(mlb) == 0 else "its checksum does not fit"
+    return None if _checksum(mlb) == 0 else "its checksum is wrong"
 
 
 def why_public(numbers: Mapping[str, str]) -> str | None:
@@ -144,10 +146,10 @@ def why_public(numbers: Mapping[str, str]) -> str | None:
     if not serial:
         return "there is no serial number"
     if serial in PUBLIC_SERIALS:
-        return f"{serial} stands in {PUBLIC_SERIALS[serial]}"
+        return f"{serial} is published in {PUBLIC_SERIALS[serial]}"
     if wrong := check_serial(serial):
         return f"{serial} is a placeholder: {wrong}"
-    return None if numbers.get("uuid") else f"beside {serial} stands no UUID"
+    return None if numbers.get("uuid") else f"there is no UUID beside {serial}"
 
 
 def offered(model: str, macos: str) -> bool | None:

@@ -79,10 +79,10 @@ def refuse(path: Path, tag: str) -> None:
     """
     found = disk.info(path)
     if found.format != "qcow2":
-        raise StateError(f"{path.name} is {found.format}, and only qcow2 disks can hold snapshots")
+        raise StateError(f"{path.name} is {found.format}, but only qcow2 disks can contain snapshots")
     if tag in disk.snapshot_tags(path):
         raise StateError(
-            f"{path.name} holds a snapshot {tag} that Pommel did not make", hint=f"qemu-img snapshot -l {path}"
+            f"{path.name} contains a snapshot {tag} that Pommel did not create", hint=f"qemu-img snapshot -l {path}"
         )
 
 

@@ -28,7 +28,7 @@ def keep(paths: MachinePaths, tag: str, wanted: Wanted, report: Report) -> Snaps
     """
     if tag in snapshot_store.tags(paths):
         raise StateError(
-            f"{paths.name} has a snapshot {tag} already", hint=f"pommel snapshot delete {paths.name} {tag}"
+            f"{paths.name} already has a snapshot {tag}", hint=f"pommel snapshot delete {paths.name} {tag}"
         )
     report(Progress("snapshot", f"saving {paths.name} as {tag}"))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

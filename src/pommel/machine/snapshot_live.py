@@ -82,8 +82,8 @@ async def drives(monitor: Qmp, disks: Sequence[Path], nvram: Path) -> Drives:
     for file, drive in own.items():
         if drive is None:
             raise StateError(
-                f"the running machine does not keep what it writes to {file.name}: it is not among its disks, "
-                "or its writes are discarded"
+                f"the running machine does not save its writes to {file.name}: it is not among its disks, or its "
+                "writes are discarded"
             )
     taken = [drive for drive in own.values() if drive is not None]
     rest = [d for d in found if d not in taken and not _is(d.file, nvram)]
@@ -106,7 +106,7 @@ async def attached(monitor: Qmp, files: Sequence[Path]) -> list[Path]:
 async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
     """Why RAM cannot be saved, in QEMU's words where they are QEMU's; empty: nothing is known to forbid it."""
     told = (await monitor.execute("query-migrate")).get("blocked-reasons", [])
-    others = [f"the drive {drive.label} can be written to and is none of the machine's disks" for drive in found.others]
+    others = [f"the drive {drive.label} is writable and is not one of the machine's disks" for drive in found.others]
     # QEMU 7.2 aborts when it writes RAM into an encrypted qcow2 image, and the guest's unsaved work is gone.
     sealed = [
         f"{d.file.name} is encrypted, and QEMU cannot write memory into it"
@@ -177,8 +177,8 @@ async def load_with_ram(monitor: Qmp, tag: str, found: Drives, *, same: bool = F
     if lost := sorted(through - await _writing_through(monitor)):
         warn(
             report,
-            f"QEMU does not write through to {', '.join(lost)} any more, since it has loaded the machine's memory: what"
-            " the guest does not flush is lost if QEMU or this host fails; a restart writes through again",
+            f"QEMU no longer writes through to {', '.join(lost)}, because it has loaded the machine's memory: data "
+            "that the guest has not flushed is lost if QEMU or this host fails. To change that, restart the machine",
         )
 
 

@@ -47,9 +47,9 @@ def load(paths: MachinePaths, tag: str, *, ram: bool | None = None, report: Repo
     with working_on(paths, LOADED, report=report):
         snapshot = snapshot_store.read(paths, tag)
         _may_be_loaded(paths, snapshot, ram)
-        report(Progress("load", f"{paths.name} goes back to {tag}"))
+        report(Progress("load", f"{paths.name} is restored to {tag}"))
         loaded = (_load_live if runs(paths) else _load_cold)(paths, snapshot, ram, report)
-        report(Progress("load", f"{paths.name} is back at {tag}", finished=True))
+        report(Progress("load", f"{paths.name} is restored to {tag}", finished=True))
         return loaded
 
 
@@ -81,7 +81,7 @@ def resume(paths: MachinePaths, tag: str, *, once: bool = False, report: Report 
             drop(paths, pending.safety)
         if once:
             recover(paths, report=report)  # which takes the condemned one out of the disks
-    report(Progress("load", f"{paths.name} goes on from {tag}", finished=True))
+    report(Progress("load", f"{paths.name} continues from {tag}", finished=True))
 
 
 def recover(paths: MachinePaths, *, report: Report = ignore) -> None:
@@ -111,10 +111,11 @@ def _may_be_loaded(paths: MachinePaths, snapshot: Snapshot, ram: bool | None) ->
     if lacking := snapshot_cold.lacking(files_of(paths, snapshot), snapshot.tag):
         raise StateError(f"the snapshot {snapshot.tag} is no longer in {', '.join(lacking)}: it cannot be loaded")
     if ram and not snapshot.ram:
-        raise StateError(f"the snapshot {snapshot.tag} holds no RAM")
+        raise StateError(f"the snapshot {snapshot.tag} contains no RAM")
     if runs(paths) and (not snapshot.ram or ram is False):
         raise StateError(
-            f"{paths.name} is running, and {snapshot.tag} is to be loaded without RAM: its disk would change under it",
+            f"{paths.name} is running, and {snapshot.tag} would be loaded without RAM: the disk would change under "
+            "the running guest",
             hint=f"pommel stop {paths.name}",
         )
 
@@ -142,11 +143,11 @@ def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report
         if not runs(paths):
             raise MachineError(
                 f"{snapshot.tag} could not be loaded, and QEMU has ended: {failure.message}",
-                hint=f"pommel log {paths.name}; go on from before with: "
-                f"pommel snapshot load {paths.name} {pending.safety}",
+                hint=f"pommel log {paths.name}; to return to the state before: pommel snapshot load {paths.name} "
+                f"{pending.safety}",
             ) from failure
         raise MachineError(
-            f"{snapshot.tag} could not be loaded, and {paths.name} is as it was: {failure.message}"
+            f"{snapshot.tag} could not be loaded, and {paths.name} is unchanged: {failure.message}"
         ) from failure
     snapshot_store.end_load(paths)
     if pending.ran:
@@ -158,7 +159,7 @@ def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report
 def _begin(paths: MachinePaths, snapshot: Snapshot, *, live: bool, report: Report) -> Loading:
     """Save what is there under a tag of ours, have the guest stand still, and note that a load begins."""
     safety = automatic_tag(set(snapshot_store.tags(paths)))
-    note = f"made of what was there before {snapshot.tag} was loaded"
+    note = f"the state before {snapshot.tag} was loaded"
     keep(paths, safety, Wanted(tuple(files_of(paths, snapshot)), live, note), report)
     ran = qmp.run(_stand_still(paths)) if live else None
     pending = Loading(snapshot.tag, safety, live, ran)
@@ -209,7 +210,7 @@ def _end(paths: MachinePaths, pending: Loading, report: Report) -> None:
             qmp.run(_go_on(paths))
         drop(paths, pending.safety)
         return
-    told = f"a load of {pending.tag} was cut off; what there was before is kept as snapshot {pending.safety}"
+    told = f"a load of {pending.tag} was interrupted; the state before is saved as snapshot {pending.safety}"
     if pending.ran is not None and not runs(paths):
         # QEMU died while it went from disk to disk, or after that: the guest stood still, so nothing is lost by going
         # back, and disks of two moments would be.
@@ -235,7 +236,7 @@ def _undo_live(paths: MachinePaths, pending: Loading) -> None:
     except MachineError as failure:
         snapshot_store.end_load(paths)
         raise MachineError(
-            f"{pending.tag} could not be loaded and left {paths.name} beyond use: {failure.message}",
+            f"{pending.tag} could not be loaded, and {paths.name} cannot be used now: {failure.message}",
             hint=f"pommel stop --force {paths.name}; then: pommel snapshot load {paths.name} {pending.safety}",
         ) from failure
 
@@ -255,4 +256,4 @@ def _put_back(paths: MachinePaths, snapshot: Snapshot) -> None:
         else:
             paths.nvram.unlink(missing_ok=True)
     except OSError as failure:
-        raise BuildError(f"the firmware's variables cannot be put back: {failure}") from failure
+        raise BuildError(f"the firmware's variables cannot be restored: {failure}") from failure

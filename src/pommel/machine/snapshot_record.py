@@ -52,7 +52,7 @@ def check_tag(tag: str) -> str:
             hint="use 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit, and not digits alone",
         )
     if tag == SLEEP_TAG or tag.startswith(_AUTOMATIC) or TIMED_TAG.match(tag):
-        raise UsageError(f"{tag!r} is a name that Pommel keeps for itself", hint="choose another")
+        raise UsageError(f"{tag!r} is a name that Pommel reserves", hint="choose another")
     return tag
 
 
@@ -80,7 +80,7 @@ def parse(text: str) -> Snapshot:
     except (ValueError, RecursionError) as failure:
         raise ValueError(f"it is not JSON ({failure})") from failure
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-        raise ValueError(f"it is no record of format {FORMAT}")
+        raise ValueError(f"it is not a record of format {FORMAT}")
     kinds = {field.name: str(field.type) for field in fields(Snapshot)}
     if unlike := sorted(kinds.keys() ^ found.keys()):
         raise ValueError(f"{unlike[0]!r} is missing or unknown")

@@ -25,7 +25,7 @@ from pommel.progress import Progress, Report
 _TICK_S = 0.5
 _TRIES = 3
 _SLACK_BYTES = 64 << 20
-_FALLS_BACK = "without RAM, as a power cut would leave it: "
+_FALLS_BACK = "without RAM, in the state after a power cut: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report
         )
     nvram = _keep_nvram(aside, paths, _nvram(paths))
     snapshot_cold.save(wanted.disks, tag)
-    slept = _FALLS_BACK + "the machine sleeps, and its memory is kept for when it wakes up"
+    slept = _FALLS_BACK + "the machine sleeps, and its memory is already saved"
     note = _both(wanted.note, slept if SLEEP_TAG in snapshot_store.tags(paths) else "")
     return Saved(wanted.disks, ram=False, nvram=nvram, note=note)
 

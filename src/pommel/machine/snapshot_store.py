@@ -61,7 +61,7 @@ def read(paths: MachinePaths, tag: str) -> Snapshot:
         return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as gone:
         raise StateError(
-            f"{paths.name} has no snapshot {tag}", hint=f"pommel snapshot list {paths.name} shows them"
+            f"{paths.name} has no snapshot {tag}", hint=f"to list them: pommel snapshot list {paths.name}"
         ) from gone
     except (OSError, ValueError) as wrong:
         raise MachineError(f"{path} cannot be used: {wrong}") from wrong

@@ -69,7 +69,7 @@ def _parse_vfio(raw: Any) -> tuple[str, ...]:
         found.append(address + (f",romfile={match[3]}" if match[3] else ""))
     addresses = [word.partition(",")[0] for word in found]
     if len(set(addresses)) < len(addresses):
-        raise ValueError(f"{wanted}, each once")
+        raise ValueError(f"{wanted}, each only once")
     return tuple(found)
 
 
@@ -151,28 +151,38 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("boot_args", parse_texts, (), 'arguments for the boot script, such as ["-i"]'),
     Setting("boot_env", parse_table, {}, 'variables for the boot script, such as { RAM = "8192" }'),
     Setting("boot_input", parse_texts, (), 'lines that answer the boot script\'s questions, such as ["2", "y"]'),
-    Setting("boot_timeout", parse_seconds, 10.0, "how many seconds the boot script may take until it starts QEMU"),
-    Setting("qemu", parse_text, None, "the QEMU to start: a path, or a program's name; else the boot script's own"),
+    Setting("boot_timeout", parse_seconds, 10.0, "time limit for the boot script to start QEMU, in seconds"),
+    Setting("qemu", parse_text, None, "the QEMU to start: a path, or a program's name; default: the boot script's own"),
     Setting(
-        "macos", parse_text, None, "which macOS: a name or number, such as sonoma or 14; none for the trial machine"
+        "macos",
+        parse_text,
+        None,
+        "the macOS version: a name or number, such as sonoma or 14; not used for the trial machine",
     ),
-    Setting("boot_disk", parse_text, None, "a boot disk (qcow2) to use in place of the upstream's OpenCore.qcow2"),
+    Setting("boot_disk", parse_text, None, "a boot disk (qcow2) to use instead of the upstream's OpenCore.qcow2"),
     Setting(
         "identity",
         numbers_wanted.parse,
         None,
         'the Mac\'s serial numbers: own, upstream (the boot disk\'s), or { model = "…", serial = "…", mlb = "…" }',
     ),
-    Setting("apple_services", parse_bool, False, "true hides from macOS 15 and later that it is a virtual machine"),
-    Setting("accel", choice("auto", "kvm", "tcg"), "auto", "how guest code runs; auto tries KVM for real"),
+    Setting(
+        "apple_services", parse_bool, False, "true hides from macOS 15 and later that it runs in a virtual machine"
+    ),
+    Setting("accel", choice("auto", "kvm", "tcg"), "auto", "the accelerator; auto tests whether KVM works"),
     Setting("cpu", _parse_model, None, "QEMU CPU model, such as Haswell-noTSX"),
-    Setting("cpu_flags", parse_flags, (), 'CPU flags to add or drop, such as ["+avx2", "-hle"]'),
-    Setting("memory", parse_size, None, "RAM, such as 8G"),
+    Setting("cpu_flags", parse_flags, (), 'CPU flags to add or remove, such as ["+avx2", "-hle"]'),
+    Setting("memory", parse_size, None, "RAM size, such as 8G"),
     Setting("sockets", parse_positive, None, "CPU sockets"),
-    Setting("cores", parse_positive, None, "cores a socket"),
-    Setting("threads", parse_positive, None, "vCPUs in all"),
-    Setting("topology", choice("checked", "as-asked"), "checked", "as-asked takes vCPUs that macOS may hang on"),
-    Setting("disk", parse_size, 80 * GIB, "size of a new disk, such as 80G; it grows as it is used"),
+    Setting("cores", parse_positive, None, "CPU cores per socket"),
+    Setting("threads", parse_positive, None, "vCPUs in total"),
+    Setting(
+        "topology",
+        choice("checked", "as-asked"),
+        "checked",
+        "as-asked allows numbers of vCPUs with which macOS may hang",
+    ),
+    Setting("disk", parse_size, 80 * GIB, "size of a new disk, such as 80G; the file grows with use"),
     Setting(
         "disk_file",
         parse_text,
@@ -185,42 +195,58 @@ SETTINGS: tuple[Setting, ...] = (
         "upstream_drives",
         choice("copy", "upstream", "none"),
         "copy",
-        "the boot script's further drives: copied to the machine, used in place, or left out",
+        "the boot script's other drives: copied to the machine, used in place, or left out",
     ),
     Setting(
         "network", _parse_network, None, "user, upstream (the boot script's), bridge:NAME, tap:NAME, passt or none"
     ),
-    Setting("mac", _parse_mac, None, "the network card's address; else one of its own that never changes"),
+    Setting("mac", _parse_mac, None, "the network card's MAC address; default: its own address, which never changes"),
     Setting("keep", parse_words_of(*KEPT), (), "open ports of the boot script to keep: " + ", ".join(KEPT)),
     Setting("ssh_host", parse_text, None, "the guest's own address, for a network without a port forward"),
     Setting(
         "forwards",
         parse_forwards,
         (),
-        'ports of this host that lead into the guest, such as ["8080:80", "5353:53/udp"]',
+        'ports of this host to forward to the guest, such as ["8080:80", "5353:53/udp"]',
     ),
-    Setting("reverse", parse_reverses, (), 'services of this host for the guest, such as ["5432:127.0.0.1:5432"]'),
+    Setting(
+        "reverse", parse_reverses, (), 'services of this host that the guest can use, such as ["5432:127.0.0.1:5432"]'
+    ),
     Setting("ssh_port", parse_port, None, "host port for the guest's SSH, on 127.0.0.1"),
-    Setting("ssh_user", parse_text, None, "who to be in the guest"),
+    Setting("ssh_user", parse_text, None, "the user name for SSH in the guest"),
     Setting("console_port", parse_port, None, "host port of the console page"),
-    Setting("console_tls", parse_bool, None, "true serves the console page by TLS, with a certificate of its own"),
-    Setting("console_tls_cert", parse_text, None, "a certificate (PEM) for the console page; TLS is on with it"),
-    Setting("console_tls_key", parse_text, None, "the certificate's key (PEM), if it is in a file of its own"),
-    Setting("stop_timeout", parse_seconds, 60.0, "how long a guest may take to power down"),
+    Setting(
+        "console_tls", parse_bool, None, "true serves the console page over TLS, with a certificate that Pommel creates"
+    ),
+    Setting("console_tls_cert", parse_text, None, "a certificate (PEM) for the console page; this turns TLS on"),
+    Setting("console_tls_key", parse_text, None, "the certificate's key (PEM), if it is in a separate file"),
+    Setting("stop_timeout", parse_seconds, 60.0, "how long a guest may take to shut down, in seconds"),
     Setting("clipboard", parse_bool, False, "true syncs its clipboard with this desktop's while it runs"),
-    Setting("vfio", _parse_vfio, (), 'PCI devices of the host for the guest, such as ["01:00.0", "01:00.1"]'),
-    Setting("shares", parse_shares, (), 'folders of this host for the guest, such as ["~/work", "~/music read-only"]'),
-    Setting("usb", parse_devices, (), 'USB devices of the host for the guest, such as ["05ac:12a8", "1-2.3"]'),
-    Setting("balloon", parse_bool, False, "true lets the guest give memory back that it does not use"),
-    Setting("set_clock", parse_bool, True, "false leaves the guest's clock alone after a rest"),
-    Setting("snapshots", schedule.parse, None, 'save it by itself, such as { every = "1d", keep = 7 }'),
+    Setting(
+        "vfio", _parse_vfio, (), 'PCI devices of the host to pass through to the guest, such as ["01:00.0", "01:00.1"]'
+    ),
+    Setting(
+        "shares",
+        parse_shares,
+        (),
+        'folders of this host to share with the guest, such as ["~/work", "~/music read-only"]',
+    ),
+    Setting("usb", parse_devices, (), 'USB devices of the host to attach to the guest, such as ["05ac:12a8", "1-2.3"]'),
+    Setting("balloon", parse_bool, False, "true lets the guest return unused memory to the host"),
+    Setting("set_clock", parse_bool, True, "false does not set the guest's clock after a pause"),
+    Setting("snapshots", schedule.parse, None, 'automatic snapshots, such as { every = "1d", keep = 7 }'),
     Setting(
         "display",
         choice(*CHOICES),
         None,
-        "the display adapter: " + ", ".join(CHOICES) + "; else the boot script's",
+        "the display adapter: " + ", ".join(CHOICES) + "; default: the boot script's own",
     ),
-    Setting("resolution", parse_resolution, None, "the picture's size from the boot picker on, such as 1920x1080"),
-    Setting("displays", parse_outputs, 1, "how many displays; more than one needs display = virtio-gpu, and no macOS"),
-    Setting("qemu_args", parse_texts, (), "arguments to append to QEMU's, as they are"),
+    Setting("resolution", parse_resolution, None, "the screen resolution from the boot picker on, such as 1920x1080"),
+    Setting(
+        "displays",
+        parse_outputs,
+        1,
+        "number of displays; more than one needs display = virtio-gpu and does not work with macOS",
+    ),
+    Setting("qemu_args", parse_texts, (), "additional arguments for QEMU, unchanged"),
 )

@@ -109,8 +109,8 @@ def _at_rest(paths: MachinePaths, run: Run | None) -> Observed:
     if run is not None and run.boot_id != _boot_id():
         return Observed(paths.name, State.CRASHED, detail="the host went down while it ran")
     said = telling(logs.last(paths, _LAST_WORDS))
-    why = f"its last words: {said}" if said else "it said nothing; if the host ran out of memory, dmesg says so"
-    return Observed(paths.name, State.CRASHED, detail=f"QEMU was killed or broke down; {why}")
+    why = f"its last output: {said}" if said else "it printed nothing; if the host ran out of memory, dmesg shows it"
+    return Observed(paths.name, State.CRASHED, detail=f"QEMU was killed or crashed; {why}")
 
 
 def _alive(paths: MachinePaths, pid: int, accel: str | None) -> Observed:
@@ -140,7 +140,7 @@ async def _asked(paths: MachinePaths, seen: Observed, ask_s: float) -> Observed:
 
 def sockets_gone(paths: MachinePaths) -> str:
     """What to say of a QEMU that lives and cannot be reached any more."""
-    return f"its sockets are gone from {paths.runtime}: until it is started anew there is no console and no monitor"
+    return f"its sockets are missing in {paths.runtime}: until it is restarted, there is no console and no monitor"
 
 
 async def is_disk_full(monitor: Qmp) -> bool:

@@ -92,7 +92,7 @@ def stop(
         with serialised(paths):
             if how == "already stopped" and paths.pidfile.exists() and locks.holder(paths.pidfile) is None:
                 note_crash(paths)
-                note_event(paths, Word.STOPPED, "what the crash left behind is tidied up")
+                note_event(paths, Word.STOPPED, "the files that the crash left behind are removed")
             sweep(paths)
     except BusyError:
         if how == "already stopped":  # perhaps it is just being started
@@ -103,11 +103,11 @@ def stop(
 
 
 _SAID = {
-    "guest": "the guest was told to shut down, and did",
-    "acpi": "the guest powered down at the power button",
-    "quit": "QEMU was told to quit",
+    "guest": "the guest was asked over SSH to shut down, and did",
+    "acpi": "the guest shut down after its power button was pressed",
+    "quit": "QEMU was asked to quit",
     "term": "QEMU was ended by SIGTERM",
-    "kill": "QEMU was killed; what it had not written is lost, and its disk may need a check (qemu-img check)",
+    "kill": "QEMU was killed; unwritten data is lost, and its disk may need a check (qemu-img check)",
     "already stopped": "it was not running",
 }
 
@@ -150,25 +150,26 @@ class _Ladder:
         if self._wait("waiting for QEMU to die", self._patience.kill_s):
             return "kill"
         raise MachineError(
-            f"{self._paths.name} does not end, not even by SIGKILL (pid {self._qemu.pid})",
+            f"{self._paths.name} does not end, not even after SIGKILL (pid {self._qemu.pid})",
             hint="its storage may hang: see dmesg",
         )
 
     def _must_have_asked(self) -> None:
         if not self._heard and not self._asked and not self._qemu.ended(_ENDING_S):
             name = self._paths.name
-            note_event(self._paths, Word.STOP_OFF, "its guest cannot be asked")
+            note_event(self._paths, Word.STOP_OFF, "its guest cannot be asked to shut down")
             raise MachineError(
-                f"{name} still runs: its guest cannot be asked to shut down, since QEMU's monitor does not answer"
-                + ("" if self._paths.qmp.exists() else f" (its sockets are gone from {self._paths.runtime})"),
-                hint=f"shut it down from inside, or end it as a power cut would: pommel stop --force {name}",
+                f"{name} still runs: its guest cannot be asked to shut down, because QEMU's monitor does "
+                "not answer"
+                + ("" if self._paths.qmp.exists() else f" (its sockets are missing in {self._paths.runtime})"),
+                hint=f"shut it down in the guest, or end it like a power cut: pommel stop --force {name}",
             )
 
     def standing(self) -> str:
         """How the machine is when nobody waits any longer."""
         if self._qemu.ended():
             return "has ended"
-        return "still runs" + (f"; its {self._asked} was asked to end, and may do so yet" if self._asked else "")
+        return "still runs" + (f"; its {self._asked} was asked to end, and may still do so" if self._asked else "")
 
     def _guests_own(self, timeout_s: float) -> str | None:
         used = 0.0
@@ -201,10 +202,10 @@ class _Ladder:
             if not self._ask(_press):
                 break
             self._asked, self._pressed = "guest", True
-            if self._wait("waiting for the guest to power down", half, before, timeout_s):
+            if self._wait("power button pressed: waiting for the guest", half, before, timeout_s):
                 return True
         else:
-            warn(self.report, f"{self._paths.name} did not power down in {timeout_s:g} s")
+            warn(self.report, f"{self._paths.name} did not shut down within {timeout_s:g} s")
         return self._qemu.ended()
 
     def _ask(self, what: Callable[[Qmp], Awaitable[bool]]) -> bool:

@@ -161,27 +161,27 @@ def _evidence(seen: _Seen) -> tuple[str, ...]:
     found = [f"its disks were written at {_spell_rate(seen.writes)}, over {seen.seconds:.0f} s"]
     if seen.cores is not None:
         found.append(f"its vCPUs had work for {seen.cores * 100:.0f} % of one core")
-    found.append(f"they had halted in {seen.halted * 100:.0f} % of all looks")
+    found.append(f"they were halted in {seen.halted * 100:.0f} % of all samples")
     if seen.places:
         found.append(
-            f"those that had not were seen at {seen.places} places, in the second half "
-            f"{seen.same_places * 100:.0f} % at the same as in the first"
+            f"the others were seen at {seen.places} places, in the second half {seen.same_places * 100:.0f} % at the "
+            "same as in the first"
         )
-    screen = {True: "the picture changed", False: "the picture stood still", None: "the picture was not looked at"}
+    screen = {True: "the picture changed", False: "the picture did not change", None: "the picture was not checked"}
     return (*found, screen[seen.moving])
 
 
 def _advice(kind: Activity, seen: _Seen, installing: bool) -> str:
     if kind is Activity.HUNG:
         return (
-            "it looks hung; if nothing moves on its screen for ten minutes: pommel restart NAME --force. "
-            "Should it hang again: fewer vCPUs (1, 2 or 4), another CPU model, and at least 4 GB of RAM"
+            "it seems to hang. If its screen does not change for ten minutes: pommel restart NAME --force. If it "
+            "hangs again, set fewer vCPUs (1, 2 or 4), another CPU model, or at least 4 GB of RAM"
         )
     if kind is Activity.IDLE and installing:
-        return "nothing goes on: an installer may be waiting for an answer on its screen, or for the network"
+        return "it is idle: an installer may be waiting for an answer on its screen, or for the network"
     if kind is Activity.WORKING and installing and seen.writes < WORKING_WRITES:
         return (
-            "it is busy without writing; an installation that goes on writes about 500 MiB a minute: look again later"
+            "it is busy but does not write; a working installation writes about 500 MiB per minute. Check again later"
         )
     return ""
 

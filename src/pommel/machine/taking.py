@@ -34,7 +34,7 @@ def user_of(path: Path) -> str | None:
     """Who writes to the image `path` now, in words; None: nobody that can be seen."""
     writers = _open_for_writing(path)
     if _locked_at(path, _MAY_WRITE) or writers:
-        return ", ".join(writers) or "another process, which this user may not look at (a container's, or root's)"
+        return ", ".join(writers) or "another process that you have no permission to see (in a container, or of root)"
     return None
 
 
@@ -90,7 +90,7 @@ def copy_image(source: Path, target: Path, *, report: Report = ignore, ready: Re
             _compare(old.fileno(), new.fileno(), source, report)
         after = source.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise BuildError(f"{source} changed while it was copied, and the copy was thrown away")
+            raise BuildError(f"{source} changed while it was copied, and the copy was deleted")
         if ready is not None:
             ready(aside.stat())
         aside.replace(target)
@@ -98,7 +98,7 @@ def copy_image(source: Path, target: Path, *, report: Report = ignore, ready: Re
         raise BuildError(f"{target} cannot be written: {failure}") from failure
     finally:
         aside.unlink(missing_ok=True)
-    report(Progress("copy", f"{source.name} is copied, and the copy is equal", finished=True))
+    report(Progress("copy", f"{source.name} is copied, and the copy is equal to it", finished=True))
 
 
 def move_image(source: Path, target: Path, *, report: Report = ignore) -> None:
@@ -177,7 +177,7 @@ def _compare(old: int, new: int, source: Path, report: Report) -> None:
     for one, other in ((old, new), (new, old)):
         for start, piece in _data(one, size):
             if os.pread(other, len(piece), start) != piece:
-                raise BuildError(f"the copy of {source} is not equal to it and was thrown away")
+                raise BuildError(f"the copy of {source} is not equal to it, and was deleted")
     report(Progress("verify", "the copy is equal", finished=True))
 
 

@@ -39,18 +39,18 @@ def check_topology(sockets: int, cores: int, threads_total: int, *, macos: str |
     """
     if macos is None:
         return None
-    hint = f'set {_typed(*nearest_good(threads_total))} (or topology = "as-asked" to try it all the same)'
+    hint = f'set {_typed(*nearest_good(threads_total))} (or topology = "as-asked" to use it anyway)'
     a_core = threads_total // (sockets * cores)
     if a_core * sockets * cores != threads_total:
-        asked = f"threads = {threads_total} (vCPUs in all)"
+        asked = f"threads = {threads_total} (vCPUs in total)"
         raise ConfigError(f"{asked} does not divide into {sockets} × {cores} (sockets × cores)", hint=hint)
     if _is_known(sockets, cores, threads_total):
         return None
-    asked = f"{threads_total} vCPUs as {sockets} × {cores} × {a_core} (sockets × cores × threads a core)"
+    asked = f"{threads_total} vCPUs as {sockets} × {cores} × {a_core} (sockets × cores × threads per core)"
     if where := _SEEN_RUNNING.get((sockets, cores, a_core)):
-        return f"{asked} have run with {where}; elsewhere macOS may hang with them, and powers of two are safer"
+        return f"{asked} have worked with {where}; on other hosts macOS may hang with them, and powers of two are safer"
     raise ConfigError(
-        f"macOS hangs with most numbers of vCPUs that are no power of two, and is not known to run with {asked}",
+        f"macOS hangs with most numbers of vCPUs that are not a power of two, and is not known to work with {asked}",
         hint=hint,
     )
 
@@ -68,20 +68,20 @@ def default_vcpus(host: HostProcessor, accel: str) -> tuple[int, str]:
     """How many vCPUs to give when nobody says, a power of two in one socket, and why so many."""
     if accel == "tcg":
         count = _power_of_two_within(min(2, host.threads // 2))
-        return count, f"emulated: {_vcpus(count)}, since every one more costs the others time"
+        return count, f"emulated: {_vcpus(count)}, because each additional vCPU slows the others down"
     if host.clocksource not in (None, "tsc"):
         return 1, f"the host's clock is {host.clocksource}: macOS needs tsc for more than one vCPU"
     most = _MOST_BY_DEFAULT.get(host.vendor, _MOST_ELSEWHERE)
     # One socket's worth, and half of what the host can run at once: it has other work.
     count = _power_of_two_within(min(most, host.threads // 2, host.cores // max(1, host.sockets)))
-    return count, f"{host.name}: {_vcpus(count)}, few enough to install with; more can be tried later"
+    return count, f"{host.name}: {_vcpus(count)}, which is safe for an installation; you can try more later"
 
 
 def oversubscription(vcpus: int, host_threads: int) -> str | None:
     """A line of warning when there are more vCPUs than the host can run at once, else None."""
     if vcpus <= host_threads:
         return None
-    return f"{vcpus} vCPUs on a host that runs {host_threads} at once: they will wait for each other"
+    return f"{vcpus} vCPUs on a host that runs {host_threads} threads at once: they will wait for each other"
 
 
 def _is_known(sockets: int, cores: int, total: int) -> bool:

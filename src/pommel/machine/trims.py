@@ -23,9 +23,9 @@ def refusal(argv: Sequence[str], is_it: Callable[[str], bool]) -> str | None:
     except (PommelError, IndexError):
         return None  # then nothing is known, and the sizes will tell
     if not drives:
-        return "it is none of the drives that QEMU was started with"
+        return "it is not one of the drives with which QEMU was started"
     drive = drives[-1]
     for node in drive.nodes:
         if not node.prefix and node.get("discard") not in _PASSED:
-            return f"QEMU was told to keep what the guest trims: {node.argument.text} has no discard=unmap"
+            return f"QEMU does not free trimmed space: {node.argument.text} has no discard=unmap"
     return None

@@ -73,7 +73,7 @@ def choose(host: HostProcessor, macos: str, accel: str, upstream_model: str | No
     """
     model = choose_model(host, macos, accel)
     count, few = default_vcpus(host, accel)
-    same = " (the upstream's own, kept even if that changes)" if upstream_model == model.name else ""
+    same = " (the upstream's value, kept even if the upstream changes it)" if upstream_model == model.name else ""
     chosen = {
         "cpu": Chosen(model.name, model.reason + same),
         "sockets": Chosen(1, few),
@@ -90,11 +90,11 @@ def _memory(host: HostProcessor) -> Chosen:
     half = round(host.memory_bytes / 2 / GIB)
     size = min(max(half, _LEAST_MEMORY_GIB), _MOST_MEMORY_GIB)
     if half < _LEAST_MEMORY_GIB:
-        return Chosen(size * GIB, f"{size} GiB: macOS needs that, though it is more than half of the host's memory")
+        return Chosen(size * GIB, f"{size} GiB: macOS needs this, although it is more than half of the host's memory")
     return Chosen(size * GIB, f"{size} GiB: half of the host's memory, and no more than {_MOST_MEMORY_GIB}")
 
 
 def _laid_over(below: Chosen, asked: tuple[str, ...]) -> Chosen:
     named = {flag[1:] for flag in asked}
     kept = tuple(flag for flag in below.value if flag[1:] not in named)
-    return Chosen((*kept, *asked), f"{below.reason}; and as asked for: {' '.join(asked)}")
+    return Chosen((*kept, *asked), f"{below.reason}; and as requested: {' '.join(asked)}")

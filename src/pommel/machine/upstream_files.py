@@ -138,8 +138,8 @@ def find_firmware(line: CommandLine, folder: str = "", facts: Facts | None = Non
 def _firmware(line: CommandLine, drives: Sequence[Drive], folder: str, facts: Facts | None) -> Firmware:
     flashes = sorted((d for d in drives if d.flash is not None), key=lambda d: d.flash or 0)
     if len(flashes) > _FLASHES_MAX:
-        what = "more flash drives than a PC has"
-        raise unreadable(line, what, "one with the firmware's code and one with its variables", "drive", "pflash")
+        what = "more flash drives than a PC supports"
+        raise unreadable(line, what, "one drive with the firmware's code and one with its variables", "drive", "pflash")
     if len(flashes) == 1:
         only = flashes[0]
         return Firmware(code=only) if only.is_readonly else Firmware(variables=only)
@@ -200,23 +200,21 @@ def keys_of(further: Sequence[Drive]) -> dict[str, Drive]:
 def unreadable(line: CommandLine, what: str, wanted: str, *names: str, hint: str | None = None) -> UpstreamError:
     """The error for an upstream that cannot be read: what was looked for, and what is there."""
     found = [argument.text for argument in line.find(*names)]
-    there = "".join(f"\n  {text}" for text in found) or " nothing of the kind"
+    there = "".join(f"\n  {text}" for text in found) or " none"
     return UpstreamError(
         f"the upstream's command line has {what}; looked for {wanted}, found:{there}",
-        hint=hint or "another boot script of the upstream may fit: set boot_script in pommel.toml",
+        hint=hint or "another boot script of the upstream may work: set boot_script in pommel.toml",
     )
 
 
 def no_disk(line: CommandLine) -> UpstreamError:
     """The error for an upstream that has no disk for the machine."""
-    hint = (
-        'disk_file = "own" in pommel.toml gives the machine a disk of its own, and disk_file = "none" leaves it without'
-    )
+    hint = 'disk_file = "own" in pommel.toml gives the machine its own disk, and disk_file = "none" gives it no disk'
     if lost := without_drive(line):
         name = Keyed.parse("device", lost[0].value or "").get("drive")
         return UpstreamError(
-            f"the upstream's command line has no disk for the machine: {lost[0].text} wants the drive {name}, which "
-            "nothing makes",
+            f"the upstream's command line has no disk for the machine: {lost[0].text} refers to the drive {name}, "
+            "which is not defined",
             hint=f"write its -drive id={name} into the boot script; or {hint}",
         )
     return unreadable(
@@ -300,8 +298,8 @@ def _refuse_twins(drives: Sequence[Drive]) -> None:
     names = [drive.name for drive in drives if drive.name is not None]
     if twin := next((name for name in names if names.count(name) > 1), None):
         raise UpstreamError(
-            f"the upstream's command line has two drives called {twin}, and QEMU refuses to start with them",
-            hint="give one of them another id in the boot script, or take it out",
+            f"the upstream's command line has two drives called {twin}, and QEMU does not start with them",
+            hint="give one of them another id in the boot script, or remove it",
         )
 
 
@@ -311,15 +309,15 @@ def _several(drives: Sequence[Drive]) -> UpstreamError:
     return UpstreamError(
         f"the upstream's command line has more than one disk that could be the machine's:{there}",
         hint=f'name it in pommel.toml: disk_file = "own:{name}" (a new disk in its place), or "upstream:{name}" '
-        "(that very disk); the others are copied",
+        "(this disk itself); the other disks are copied",
     )
 
 
 def _not_called(wanted: str, drives: Sequence[Drive]) -> UpstreamError:
-    there = "".join(f"\n  {drive.text}" for drive in drives) or " nothing of the kind"
+    there = "".join(f"\n  {drive.text}" for drive in drives) or " none"
     return UpstreamError(
-        f"disk_file names the drive {wanted}, and the upstream's command line has:{there}",
-        hint="name one of them by its id or its file",
+        f"disk_file names the drive {wanted}, but the upstream's command line has:{there}",
+        hint="set it to the id or the file of one of them",
     )
 
 

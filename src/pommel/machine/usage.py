@@ -101,16 +101,17 @@ def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:
     """Say what a compact could give back; `guest_bytes` is what the guest's file systems hold, if it was asked."""
     virtual = use.virtual_bytes or 0
     if guest_bytes is None:
-        advice = "how much of it the guest uses is not known; ask it while it runs"
+        advice = "it is unknown how much of it the guest uses; check while the machine runs"
         return TrimReport(virtual, use.actual_bytes, None, None, advice)
     spare = max(0, use.actual_bytes - guest_bytes)
     if spare <= use.actual_bytes // 10:
-        advice = "it takes about what the guest uses: nothing to gain"
+        advice = "it is about as large as the guest's data: nothing can be freed"
     else:
-        first = "delete its snapshots, which hold some of it, " if use.snapshots else ""
+        first = "delete its snapshots, which use some of it, " if use.snapshots else ""
         advice = (
             first
-            + "pommel disk compact, while a Linux runs; for a Mac: sudo trimforce enable in it, then stop it first"
+            + "pommel disk compact, while a Linux guest runs; for a Mac: type `sudo trimforce enable` in it, then "
+            "stop it first"
         )
     return TrimReport(virtual, use.actual_bytes, guest_bytes, spare, advice)
 

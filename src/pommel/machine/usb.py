@@ -95,7 +95,7 @@ def parse_device(text: str) -> Match:
         match = Match(int(found[1], 16), int(found[2], 16))
         if not match.vendor or not match.product:
             raise ValueError(
-                "a device whose vendor and product are not 0000, which QEMU takes for any; its path will do"
+                "a device whose vendor and product are not 0000, which QEMU treats as any device; use its path instead"
             )
         return match
     if (found := _PATH.match(text)) is not None:

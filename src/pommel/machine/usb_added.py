@@ -20,7 +20,7 @@ def load(paths: MachinePaths) -> tuple[Match, ...]:
     Raises:
         MachineError: the file cannot be used.
     """
-    hint = f"remove it, and attach the devices of {paths.name} anew"
+    hint = f"remove it, and attach the devices of {paths.name} again"
     return kept.load(paths.directory / FILE, lambda found: tuple(map(parse_device, found["usb"])), (), hint=hint)
 
 

@@ -64,9 +64,9 @@ def _settings(spec: MachineSpec, host: HostLimits, accel: str) -> Iterator[str]:
     if accel != "tcg":
         return
     if spec.cpu == "host":
-        yield "cpu = host is a CPU model that only KVM has; emulation takes max instead"
+        yield "cpu = host is a CPU model that only KVM has; emulation uses max instead"
     if flags := [flag for flag in spec.cpu_flags if is_kvm_only((flag, None))]:
-        yield f"cpu_flags {' '.join(flags)}: only KVM has that, and emulation runs the machine without it"
+        yield f"cpu_flags {' '.join(flags)}: only KVM has this, and emulation runs the machine without it"
 
 
 def _own(line: CommandLine, name: str) -> Argument | None:
@@ -78,8 +78,8 @@ def _own(line: CommandLine, name: str) -> Argument | None:
 def _memory(found: Argument, host: HostLimits) -> Iterator[str]:
     if bytes_of(found.sub.get("size") or found.sub.head or "") > host.memory_bytes:
         yield (
-            f"{found.text} is more than the {format_size(host.memory_bytes)} that this host has; "
-            'it stays as it is written. To change it, set memory = "…" or --memory'
+            f"{found.text} is more than the {format_size(host.memory_bytes)} that this host has; it was not changed. "
+            'To change it, set memory = "…" or --memory'
         )
 
 
@@ -87,8 +87,8 @@ def _vcpus(found: Argument, host: HostLimits) -> Iterator[str]:
     total = read_topology(found.sub).total
     if total > host.threads:
         yield (
-            f"{found.text} is {total} vCPUs on a host that runs {host.threads} at once; "
-            "it stays as it is written. To change it, set cores and threads, or --cores and --threads"
+            f"{found.text} is {total} vCPUs on a host that runs {host.threads} threads at once; it was not changed. "
+            "To change it, set cores and threads, or --cores and --threads"
         )
 
 
@@ -97,12 +97,12 @@ def _cpu(found: Argument, accel: str) -> Iterator[str]:
         return
     sub = found.sub
     if sub.head == "host":
-        yield 'host is a CPU model that only KVM has; emulation takes max instead. To change it, set cpu = "…"'
+        yield 'host is a CPU model that only KVM has; emulation uses max instead. To change it, set cpu = "…"'
     words = [key if value is None else f"{key}={value}" for key, value in sub.pairs if is_kvm_only((key, value))]
     if words:
         yield (
-            f"{', '.join(words)}: only KVM has that, and emulation runs the machine without it; "
-            "it stays as it is written. To change it, set cpu_flags"
+            f"{', '.join(words)}: only KVM has this, and emulation runs the machine without it; it was not changed. "
+            "To change it, set cpu_flags"
         )
     if sub.has("enforce"):
-        yield "enforce: emulation lacks CPU features, and QEMU would not start; check stands in its place"
+        yield "enforce: emulation lacks CPU features, and QEMU would not start; check is used instead"

@@ -30,7 +30,7 @@ def add(paths: MachinePaths, network: str, forward: Forward) -> None:
         StateError, DeadlineError: QEMU cannot be asked.
     """
     if said := _ask(paths, f"hostfwd_add {network} {forward.hostfwd}").strip():
-        raise MachineError(f"QEMU does not take the forward {forward}: {said}")
+        raise MachineError(f"QEMU does not accept the forward {forward}: {said}")
 
 
 def remove(paths: MachinePaths, network: str, forward: Forward) -> None:
@@ -42,7 +42,7 @@ def remove(paths: MachinePaths, network: str, forward: Forward) -> None:
     """
     said = _ask(paths, f"hostfwd_remove {network} {forward.source}").strip()
     if not said.endswith(("removed", "not found")):
-        raise MachineError(f"QEMU does not take the forward {forward} away: {said}")
+        raise MachineError(f"QEMU does not remove the forward {forward}: {said}")
 
 
 def _ask(paths: MachinePaths, line: str) -> str:

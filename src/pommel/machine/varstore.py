@@ -77,7 +77,7 @@ def with_picture_size(image: bytes, width: int, height: int) -> bytes:
     more = (_KEPT_FOR_ALL, *fields) if store.header is _PLAIN else (_KEPT_FOR_ALL, 0, bytes(16), 0, *fields)
     words = store.header.pack(_START, _THERE, 0, *more) + _NAME + value
     if at + len(words) > store.end:
-        raise ValueError("there is no room for another variable")
+        raise ValueError("there is no space for another variable")
     new[at : at + len(words)] = words
     return bytes(new)
 
@@ -87,10 +87,10 @@ def _store(image: bytes) -> _Store:
         raise ValueError("it is too short for a firmware volume")
     _, _, length, signature, _, at = _VOLUME.unpack_from(image)
     if signature != b"_FVH" or length > len(image) or at + _STORE.size > length:
-        raise ValueError("it begins with no firmware volume")
+        raise ValueError("it does not begin with a firmware volume")
     kind, size, formatted, healthy = _STORE.unpack_from(image, at)
     if kind not in _KINDS or (formatted, healthy) != (_FORMATTED, _HEALTHY) or not _STORE.size <= size <= length - at:
-        raise ValueError("it holds no store of variables")
+        raise ValueError("it contains no variable store")
     return _Store(_aligned(at + _STORE.size), at + size, _KINDS[kind])
 
 
@@ -108,7 +108,7 @@ def _variables(image: bytes, store: _Store) -> Iterator[_Variable]:
         name_at = at + store.header.size
         value_at = name_at + name_length  # with nothing in between on x86 (VariableFormat.h, ALIGNMENT)
         if value_at + value_length > store.end:
-            raise ValueError("a variable in it does not end")
+            raise ValueError("a variable in it is incomplete")
         name, after = image[name_at : name_at + name_length], _aligned(value_at + value_length)
         yield _Variable(at, state, name, owner, value_at, value_length, after)
         at = after

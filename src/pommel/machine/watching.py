@@ -51,7 +51,7 @@ def watch(
             return ended
         if verdict.choice is Choice.GIVE_UP:
             note_event(paths, Word.GIVEN_UP, verdict.text)
-            raise MachineError(f"{paths.name} is left alone: {verdict.text}", hint=f"pommel log {paths.name}")
+            raise MachineError(f"{paths.name} is not restarted: {verdict.text}", hint=f"pommel log {paths.name}")
         note_event(paths, Word.RESTART, verdict.text)
         warn(report, f"{paths.name} crashed and is started again {verdict.text}")
         if not _rest(paths, verdict.wait_s, crashed=failed is None):

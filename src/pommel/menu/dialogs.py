@@ -75,7 +75,7 @@ class Tell(_Dialog[None]):
         Binding("escape,enter,q", "close", show=False),
         Binding("c", "copy", show=False),
     ]
-    KEYS = (("c", "copy (where the terminal can)"), ("esc", "back"))
+    KEYS = (("c", "copy (if the terminal supports it)"), ("esc", "back"))
 
     def __init__(self, title: str, lines: Sequence[str], copied: str) -> None:
         super().__init__(title, lines)
@@ -115,7 +115,7 @@ class Ask(_Dialog[str | None]):
         """Take the word, if it is one."""
         text = event.value.strip()
         if self._wanted is not None and text != self._wanted:
-            self.query_one("#wrong", Line).show("that is not its name")
+            self.query_one("#wrong", Line).show("this is not its name")
         elif text:
             self.dismiss(text)
 

@@ -95,7 +95,7 @@ class Home(Screen[None]):
         if seen.state == "paused":
             await self._do(seen.name, "resuming", lambda _: self._calls.resume(seen.name), "goes on")
         elif seen.state in layout.ALIVE:
-            self._say(f"{seen.name} is {seen.state} already; c opens its screen")
+            self._say(f"{seen.name} is already {seen.state}; press c to open its screen")
         else:
             await self._up(seen.name, "making" if seen.state == "absent" else "starting")
 
@@ -106,7 +106,7 @@ class Home(Screen[None]):
         if seen is None:
             return
         if any(job.doing == "stopping" for job in self.work.at(seen.name)):
-            lines = ["The guest is not asked: it is as if its plug were pulled.", "What it had not written is lost."]
+            lines = ["The guest is not shut down first: this is like a power cut.", "Unwritten data is lost."]
             if await self.app.push_screen_wait(Confirm(f"Stop {seen.name} by force?", lines)):
                 await self._stop(seen.name, force=True)
         elif not self._is_busy(seen):
@@ -119,9 +119,9 @@ class Home(Screen[None]):
         if seen is None or self._is_busy(seen):
             return
         if seen.state not in layout.ALIVE:
-            self._say(f"{seen.name} is not running; s starts it")
+            self._say(f"{seen.name} is not running; press s to start it")
             return
-        lines = ["Its power button is pressed; then it is started again.", "What is open in the guest should be saved."]
+        lines = ["Pommel presses its power button, then starts it again.", "Save open documents in the guest first."]
         if await self.app.push_screen_wait(Confirm(f"Restart {seen.name}?", lines)):
             await self._do(seen.name, "restarting", partial(self._calls.restart, seen.name), "has been restarted")
 
@@ -141,7 +141,7 @@ class Home(Screen[None]):
         lines = ["Open this in a browser:", "", found.url]
         if self._calls.env.get("SSH_CONNECTION"):
             port = layout.port(found.url)
-            lines += ["", f"From your own computer, first: ssh -L {port}:127.0.0.1:{port} THIS-HOST"]
+            lines += ["", f"From your own computer, type first: ssh -L {port}:127.0.0.1:{port} THIS-HOST"]
         await self.app.push_screen_wait(Tell(f"The screen of {seen.name}", lines, found.url))
 
     @work
@@ -168,13 +168,13 @@ class Home(Screen[None]):
         options = [(name, name + (" (recommended)" if name == RECOMMENDED else "")) for name in self._calls.versions()]
         free = [(name, text) for name, text in options if name not in there]
         if not free:
-            self._say("there is a machine for each macOS already")
+            self._say("there is already a machine for each macOS")
             return
         name = await self.app.push_screen_wait(Choose("Which macOS?", free, first=RECOMMENDED))
         if name is None or self.work.at(name):
             return
         steps = await self.work.do(name, "looking", lambda _: self._calls.steps(name))
-        if steps is not None and await self.app.push_screen_wait(Proceed(f"To make {name}:", steps)):
+        if steps is not None and await self.app.push_screen_wait(Proceed(f"To create {name}:", steps)):
             await self._up(name, "making")
 
     @work
@@ -198,15 +198,15 @@ class Home(Screen[None]):
         found = await self.work.do(seen.name, "looking", lambda _: self._calls.snapshots(seen.name))
         if not found:
             if found is not None:
-                self._say(f"{seen.name} has no snapshots; S saves one")
+                self._say(f"{seen.name} has no snapshots; press S to save one")
             return
         options = [(snapshot.tag, _spelled(snapshot)) for snapshot in reversed(found)]
         tag = await self.app.push_screen_wait(Choose(f"Snapshots of {seen.name}", options))
         if tag is None:
             return
-        lines = [f"{seen.name} becomes as it was at {tag}.", "What has changed since then is lost."]
+        lines = [f"{seen.name} is restored to its state at {tag}.", "All changes since then are lost."]
         if await self.app.push_screen_wait(Confirm(f"Load {tag}?", lines)):
-            await self._do(seen.name, "loading", partial(self._calls.load, seen.name, tag), f"is as it was at {tag}")
+            await self._do(seen.name, "loading", partial(self._calls.load, seen.name, tag), f"is restored to {tag}")
 
     @work
     async def action_delete(self) -> None:
@@ -214,9 +214,9 @@ class Home(Screen[None]):
         if (seen := self._made()) is None:
             return
         if seen.state in layout.ALIVE:
-            self._say(f"{seen.name} is {seen.state}; x stops it")
+            self._say(f"{seen.name} is {seen.state}; press x to stop it")
             return
-        lines = [f"This deletes {seen.name} and its disk. There is no way back.", "Type its name to go on:"]
+        lines = [f"This deletes {seen.name} and its disk. This cannot be undone.", "Type its name to continue:"]
         if await self.app.push_screen_wait(Ask(f"Delete {seen.name}?", lines, wanted=seen.name)) is not None:
             await self._do(seen.name, "deleting", lambda _: self._calls.delete(seen.name), "is deleted")
 
@@ -224,8 +224,8 @@ class Home(Screen[None]):
     async def action_leave(self) -> None:
         """Leave the menu; machines go on, and unfinished work is asked about."""
         if jobs := [job.text for job in self.work.jobs if job.doing != WAITING]:
-            lines = [*jobs, "", "Machines that run go on; this work would be left off."]
-            if not await self.app.push_screen_wait(Confirm("Quit all the same?", lines)):
+            lines = [*jobs, "", "Running machines keep running; this work would be aborted."]
+            if not await self.app.push_screen_wait(Confirm("Quit anyway?", lines)):
                 return
         await self.leave()
 
@@ -238,14 +238,14 @@ class Home(Screen[None]):
         self.app.exit(return_code=status)
 
     async def _up(self, name: str, doing: str) -> None:
-        if await self._do(name, doing, partial(self._calls.up, name), "is running; c opens its screen"):
+        if await self._do(name, doing, partial(self._calls.up, name), "is running; press c to open its screen"):
             await self._await_desktop(name)
 
     async def _await_desktop(self, name: str) -> None:
         """Say when its desktop is there. The next key that is pressed for the machine ends this wait."""
         waited = await self.work.do(name, WAITING, partial(self._calls.await_desktop, name))
         if waited is not None:
-            self._say(f"{name}: {waited.seen}; c opens its screen")
+            self._say(f"{name}: {waited.seen}; press c to open its screen")
 
     async def _stop(self, name: str, *, force: bool = False) -> None:
         if force:  # the gentle one would go on to wait for what is no more
@@ -274,7 +274,7 @@ class Home(Screen[None]):
         if seen is None or self._is_busy(seen):
             return None
         if seen.state == "absent":
-            self._say(f"{seen.name} has not been made yet; s makes it")
+            self._say(f"{seen.name} has not been created yet; press s to create it")
             return None
         return seen
 

@@ -104,18 +104,18 @@ def details(seen: Status, width: int, *, doing: str = "") -> Content:
         said.append(
             ("running", _joined(f"for {spell_duration(seen.uptime_s)}", seen.accel, f"pid {seen.pid}", _viewers(seen)))
         )
-        said.append(("screen", seen.url or "c opens it"))
+        said.append(("screen", seen.url or "press c to open it"))
         where = f"127.0.0.1:{seen.ssh_port}" if seen.ssh_port else "its own address"
         said.append(("ssh", f"pommel ssh {seen.name}   ({where}, {seen.ssh_user})"))
         said.append(("uses", _joined(_cpu(seen) and f"CPU {_cpu(seen)}", _memory(seen) and f"memory {_memory(seen)}")))
     if (disk := _disk(seen)) != "":
         said.append(("disk", disk.replace("/", " of ")))
     if seen.golden:
-        said.append(("golden", "it is only there to be cloned"))
+        said.append(("golden", "it is only a base for clones"))
     if seen.directory:
         said.append(("folder", seen.directory))
     elif not doing:
-        said.append(("", "s makes it and starts it"))
+        said.append(("", "press s to create and start it"))
     rows = [_pair(key, value, style if key == "state" else "", width) for key, value in said if value]
     return Content("\n").join(rows)
 
@@ -125,7 +125,7 @@ def summary(machines: Sequence[Status]) -> str:
     alive = sum(seen.state in ALIVE for seen in machines)
     made = sum(seen.state != "absent" for seen in machines)
     if not made:
-        return "no machine yet"
+        return "no machines yet"
     return f"{made} machine{'s' if made > 1 else ''}, {alive or 'none'} running"
 
 
@@ -180,7 +180,7 @@ def _disk(seen: Status) -> str:
 
 
 def _viewers(seen: Status) -> str:
-    return f"{seen.viewers} looking on" if seen.viewers else ""
+    return f"{seen.viewers} viewing" if seen.viewers else ""
 
 
 def _size(size: int | None) -> str:

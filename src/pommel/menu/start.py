@@ -13,7 +13,7 @@ from pommel.errors import UsageError
 
 # Terminals that know no cursor addressing, or of which nothing is known (terminfo's own words).
 _CANNOT = ("", "dumb", "unknown", "emacs", "cons25")
-_HINT = "pommel list shows the machines"
+_HINT = "to list the machines: pommel list"
 
 
 def run(workspace: Workspace) -> int:
@@ -31,7 +31,7 @@ def run(workspace: Workspace) -> int:
         # Without the mouse: an address can be marked and copied as in any terminal.
         await menu.run_async(mouse=False)
         for job in menu.unfinished:
-            print(f"waiting for this to be left off: {job.text}", file=sys.stderr)
+            print(f"waiting for this to be aborted: {job.text}", file=sys.stderr)
 
     menu = Menu(workspace)
     asyncio.run(show())

@@ -66,8 +66,8 @@ def check_agent_id(agent_id: int) -> int:
     """
     if agent_id not in AGENT_IDS:
         raise UsageError(
-            f"a device cannot pass for agent {agent_id}",
-            hint=f"these are: {MACOS_UNIVERSAL} (has a Clipboard button), {MACOS_X86} (Intel), {MACOS_ARM} (ARM)",
+            f"a device cannot use the agent id {agent_id}",
+            hint=f"possible ids: {MACOS_UNIVERSAL} (has a Clipboard button), {MACOS_X86} (Intel), {MACOS_ARM} (ARM)",
         )
     return agent_id
 

@@ -131,7 +131,7 @@ class Connection:
         except TimeoutError:
             raise held_in_silence(proved=self._known) from None
         except ConnectionError:
-            raise ProtocolError("the server hung up before it took us in") from None
+            raise ProtocolError("the server closed the connection before it accepted this device") from None
 
     async def _send(self, line: Line, messages: tuple[bytes, ...]) -> None:
         for message in messages:

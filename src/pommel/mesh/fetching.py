@@ -16,7 +16,7 @@ from pommel.mesh.msh import MOST_BYTES
 from pommel.mesh.network import SentElsewhere, network
 
 _WAIT_S = 30.0
-_BY_HAND = "download the file in a browser, and give its name instead of the address"
+_BY_HAND = "download the file in a browser, and pass the file's path instead of the address"
 
 
 class FetchError(PommelError):
@@ -32,11 +32,11 @@ async def fetch_msh(url: str) -> bytes:
         ConfigError: a proxy is named that cannot be used.
     """
     if not url.startswith("https://"):
-        raise UsageError(f"{url[:80]} is no address that begins with https://", hint=_BY_HAND)
+        raise UsageError(f"{url[:80]} is not an address that begins with https://", hint=_BY_HAND)
     try:
         proxy, through = proxies.proxy_for(url), proxies.for_request(url)
     except ValueError:
-        raise UsageError(f"{url[:80]} is no address", hint=_BY_HAND) from None
+        raise UsageError(f"{url[:80]} is not an address", hint=_BY_HAND) from None
     try:
         trust = ssl.create_default_context()
         async with asyncio.timeout(_WAIT_S), network() as http, http.get(url, ssl=trust, **through) as answer:
@@ -44,13 +44,13 @@ async def fetch_msh(url: str) -> bytes:
                 raise FetchError(f"the server answers with status {answer.status} to {url}", hint=_BY_HAND)
             return await _body(answer)
     except SentElsewhere as sent:
-        typed = f"if that is the right server: pommel mesh join NAME --msh {sent.to}"
+        typed = f"if this is the right server: pommel mesh join NAME --msh {sent.to}"
         typed = typed if sent.to.startswith("https://") else _BY_HAND
-        raise FetchError(f"{url} sends on to {sent.to}, and redirects are not followed", hint=typed) from None
+        raise FetchError(f"{url} redirects to {sent.to}, and Pommel does not follow redirects", hint=typed) from None
     except aiohttp.ClientConnectorCertificateError:
         raise FetchError("this host does not trust the server's TLS certificate", hint=_BY_HAND) from None
     except aiohttp.InvalidURL:
-        raise UsageError(f"{url[:80]} is no address", hint=_BY_HAND) from None
+        raise UsageError(f"{url[:80]} is not an address", hint=_BY_HAND) from None
     except TimeoutError:
         raise FetchError(f"{url} could not be downloaded within {_WAIT_S:g} s", hint=_BY_HAND) from None
     except (aiohttp.ClientError, OSError) as failure:
@@ -64,5 +64,5 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     async for piece in answer.content.iter_any():
         data += piece
         if len(data) > MOST_BYTES:
-            raise FetchError("what the server sends is far too long for a .msh file", hint=_BY_HAND)
+            raise FetchError("the server's answer is too long for a .msh file", hint=_BY_HAND)
     return bytes(data)

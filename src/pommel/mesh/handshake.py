@@ -25,7 +25,7 @@ NONCE_BYTES = 48
 DEADLINE_S = 20.0
 _SHORT = struct.Struct(">H")
 _HASHES = struct.Struct(">H48s48s")
-_REJOIN = "if the server was set up anew: download its .msh file again, then run pommel mesh join with it"
+_REJOIN = "if the server was installed again: download its .msh file again, then run pommel mesh join with it"
 
 
 class Said(IntEnum):
@@ -111,9 +111,9 @@ class Handshake:
         _, tls_hash, nonce = _HASHES.unpack(message)
         if tls_hash != self._tls_hash:
             raise ServerRefused(
-                "the server speaks of another TLS certificate than the one this connection shows: something in between "
-                "takes the encryption off",
-                hint="connect to the server itself, or have its proxy pass TLS through; then try again",
+                "the server reports a different TLS certificate than this connection shows: a proxy between them "
+                "decrypts the connection",
+                hint="connect to the server directly, or configure its proxy to pass TLS through; then try again",
             )
         return bytes(nonce)
 
@@ -134,8 +134,8 @@ class Handshake:
             )
         if not is_signed(key, signature, self._tls_hash + self._nonce + server_nonce):
             raise ServerRefused(
-                "the server's signature is wrong: it shows the right certificate without having its key, or somebody "
-                "in between shows another TLS certificate",
+                "the server's signature is wrong: it does not have the key of its certificate, or a proxy shows "
+                "a different TLS certificate",
                 hint=_REJOIN,
             )
 
@@ -152,14 +152,14 @@ def held_in_silence(*, proved: bool) -> DeadlineError:
     """
     if proved:
         return DeadlineError(
-            f"the server knows us and has said no more for {DEADLINE_S:g} s",
-            hint="look on the server whether the device group still exists, whether its limit of devices or of "
-            "connected agents is reached, or whether this device connected too often of late",
+            f"the server accepted this device but has sent nothing for {DEADLINE_S:g} s",
+            hint="check on the server whether the device group still exists, whether its limit of devices or "
+            "connected agents is reached, and whether this device connected too often recently",
         )
     return DeadlineError(
-        f"the server took the connection and has said nothing for {DEADLINE_S:g} s",
-        hint="a server does so when a proxy before it shows another TLS certificate than the server knows of: look for "
-        "'bad web cert hash' in its log, and set tlsOffload or certUrl in its config.json",
+        f"the server accepted the connection but has sent nothing for {DEADLINE_S:g} s",
+        hint="this happens when a proxy in front of the server shows a TLS certificate that the server does not "
+        "know: look for 'bad web cert hash' in its log, and set tlsOffload or certUrl in its config.json",
     )
 
 
@@ -169,4 +169,4 @@ def _type_of(message: bytes) -> int:
 
 def _expect(message: bytes, what: Said) -> None:
     if (found := _type_of(message)) != what:
-        raise ProtocolError(f"the server says {Said(found).name} where {what.name} has its place")
+        raise ProtocolError(f"the server sends {Said(found).name} instead of {what.name}")

@@ -32,12 +32,14 @@ def read_identity(file: Path) -> Identity:
     """Return the identity in `file`; otherwise as `keep_identity`."""
     try:
         if file.stat().st_mode & _ANYBODY_ELSE:
-            raise NotPermitted(f"others may read {file}, and so be this device", hint=f"chmod 600 {file}")
+            raise NotPermitted(
+                f"other users can read {file}, and could pretend to be this device", hint=f"chmod 600 {file}"
+            )
         return from_pem(file.read_bytes())
     except FileNotFoundError:
-        raise StateError(f"{file} is missing, and with it the device's key") from None
+        raise StateError(f"{file} is missing, and it contains the device's key") from None
     except (ValueError, TypeError):
         raise StateError(
             f"{file} is damaged: the device's key cannot be read",
-            hint=f"rm {file}, then join again; the server will have it as a new device",
+            hint=f"rm {file}, then join again; the server will see it as a new device",
         ) from None

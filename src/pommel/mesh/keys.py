@@ -92,7 +92,7 @@ def from_pem(data: bytes) -> Identity:
     key = load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
     certificate = x509.load_pem_x509_certificate(data)
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size not in _KEY_SIZES:
-        raise ValueError("the key is no RSA key of a size that MeshCentral takes")
+        raise ValueError("the key is not an RSA key of a size that MeshCentral accepts")
     if certificate.public_key() != key.public_key():
         raise ValueError("key and certificate do not belong together")
     return Identity(key, certificate.public_bytes(Encoding.DER))

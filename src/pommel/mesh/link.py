@@ -86,7 +86,9 @@ class Link:
             self._start(tasks, self._see_to(order))
         elif not self._flooded and isinstance(order, orders.Order):
             self._flooded = True  # said once, or the answers were a flood of their own
-            await self._send(orders.log(order, 0, "this device was asked too much at once: some of it is not done"))
+            await self._send(
+                orders.log(order, 0, "this device got too many requests at once: some of them are not done")
+            )
 
     def _start(self, tasks: asyncio.TaskGroup, work: Coroutine[object, None, None]) -> None:
         task = tasks.create_task(work)
@@ -145,9 +147,9 @@ class Link:
 
     async def _end_sessions(self, order: orders.EndTunnel) -> None:
         if not order.rights.others and order.whose != order.person.key:
-            raise NotPermitted("only who has all rights may end other people's sessions")
+            raise NotPermitted("only a user with all rights can end sessions of other users")
         for session in [one for one in self._sessions if one.is_of(order.whose, order.guest)]:
-            await session.end("Somebody ended this session")
+            await session.end("Another user ended this session")
 
     async def _announce(self, tasks: asyncio.TaskGroup) -> None:
         """Tell everybody who looks on, after each change; one that does not read holds up nobody."""
@@ -175,7 +177,7 @@ class Link:
 
     async def _console(self, order: orders.Console) -> None:
         if not order.rights.console:
-            raise NotPermitted("you have no right to this device's console")
+            raise NotPermitted("you have no right to use this device's console")
         await self._send(orders.log(order, 17, f"Processing console command: {order.line}", order.line[:200]))
         await self._say(order, await self._device.console(order.line))
 
@@ -189,7 +191,7 @@ class Link:
     async def _notify(self, order: orders.Notify) -> None:
         # A toast comes without rights: the server has looked at them itself.
         if order.must_close and not order.rights.notify:
-            raise NotPermitted("you have no right to speak to who is at this device")
+            raise NotPermitted("you have no right to send messages to the user of this device")
         kind, number = ("message box", 18) if order.must_close else ("toast message", 26)
         said = f"Displaying {kind}, title={order.title}, message={order.text}"
         await self._send(orders.log(order, number, said, order.title[:200], order.text[:1000]))
@@ -219,4 +221,4 @@ class Link:
 
 def _need_control(order: orders.Order) -> None:
     if not order.rights.control:
-        raise NotPermitted("who may only look has no right to this device's clipboard")
+        raise NotPermitted("view-only users have no right to use this device's clipboard")

@@ -93,7 +93,7 @@ def leave(folder: Path) -> None:
         StateError: there is no membership.
     """
     if not has_joined(folder):
-        raise StateError(f"nothing in {folder} has joined a MeshCentral server")
+        raise StateError(f"no machine in {folder} has joined a MeshCentral server")
     (folder / _RECORD).unlink()
     (folder / _IDENTITY).unlink(missing_ok=True)
     for name in (_RECORD, _IDENTITY):

@@ -17,7 +17,7 @@ MOST_BYTES = 1 << 20
 ID_BYTES = 48  # SHA-384; servers of old days had 32 and padded them
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]+)\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_FETCH = "get it from the server's page: My Devices, the device group, Add Agent, then the settings file (.msh)"
+_FETCH = "download it from the server's page: My Devices, the device group, Add Agent, then the settings file (.msh)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def parse_msh(data: bytes) -> Msh:
     values = _values(data)
     mesh_id = _hash(values, "MeshID")
     if values.get("MeshType", "2") != "2":
-        raise _refused(f"its device group is of MeshType {values['MeshType'][:8]!r}, which takes no agents")
+        raise _refused(f"its device group is of MeshType {values['MeshType'][:8]!r}, which accepts no agents")
     return Msh(mesh_id, _line(values.get("MeshName", "")), _servers(values), _line(values.get("Tag", "")))
 
 
@@ -62,21 +62,21 @@ def _values(data: bytes) -> Mapping[str, str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _refused("it is no text in UTF-8") from None
+        raise _refused("it is not a text in UTF-8") from None
     if text.lstrip()[:1] == "<":
-        raise _refused("it is a web page: perhaps the one that asks for a password")
+        raise _refused("it is a web page, perhaps the login page")
     pairs = (line.partition("=") for line in re.split(r"[\r\n]+", text))
     return {key.strip(): value.strip() for key, equals, value in pairs if equals}
 
 
 def _servers(values: Mapping[str, str]) -> tuple[Server, ...]:
     if "MeshServer" not in values:
-        raise _refused("it names no MeshServer")
+        raise _refused("it contains no MeshServer")
     urls = [one.strip() for one in values["MeshServer"].split(",") if one.strip()]
     if "local" in urls:
         raise _refused(
-            "it has the server looked for on the local network",
-            "give it an address: in the file, set MeshServer=wss://SERVER/agent.ashx",
+            "it tells the agent to search for the server on the local network",
+            "set an address in the file: MeshServer=wss://SERVER/agent.ashx",
         )
     ids = [one.strip() for one in values.get("ServerID", "").split(",") if one.strip()]
     if not urls or not ids or (len(ids) != 1 and len(ids) != len(urls)):
@@ -98,7 +98,7 @@ def _url(text: str) -> str:
 
 def _hash(values: Mapping[str, str], key: str) -> bytes:
     if key not in values:
-        raise _refused(f"it names no {key}")
+        raise _refused(f"it contains no {key}")
     return _bytes(values[key], key)
 
 
@@ -118,4 +118,4 @@ def _shown(text: str) -> str:
 
 
 def _refused(why: str, hint: str = _FETCH) -> ProtocolError:
-    return ProtocolError(f"this is no .msh file that can be joined with: {why}", hint=hint)
+    return ProtocolError(f"this .msh file cannot be used to join: {why}", hint=hint)

@@ -44,8 +44,9 @@ class SentElsewhere(ServerUnreachable):
 
     def __init__(self, server: str, to: str) -> None:
         super().__init__(
-            f"{server} sends on to {to}, and redirects are not followed",
-            hint="if the server has moved, get a .msh file from it there; else something is between it and this host",
+            f"{server} redirects to {to}, and Pommel does not follow redirects",
+            hint="if the server has moved, download a .msh file at its new address; if not, there is a proxy between "
+            "it and this host",
         )
         self.to = to
 
@@ -90,8 +91,8 @@ class _Certificate(aiohttp.Fingerprint):
         self.shown = (tls.getpeercert(binary_form=True) if tls is not None else None) or b""
         if self._known is not None and sha384(self.shown) not in self._known:
             raise ProtocolError(
-                "the relay shows another TLS certificate than the server did: it was not connected to",
-                hint="something is between this host and the server, or its relay has a certificate of its own",
+                "the relay shows a different TLS certificate than the server, so Pommel did not connect to it",
+                hint="there is a proxy between this host and the server, or its relay has its own certificate",
             )
 
 
@@ -203,7 +204,8 @@ async def _connected(
     except aiohttp.WSServerHandshakeError as refusal:
         raise ServerUnreachable(
             f"{where.host}:{where.port} answers with status {refusal.status}, not as a MeshCentral server does",
-            hint="look whether the .msh file's address is right, and whether a proxy before it passes on WebSockets",
+            hint="check the address in the .msh file, and check that a proxy in front of the server supports "
+            "WebSockets",
         ) from None
     except TimeoutError:
         raise ServerUnreachable(f"{where.host}:{where.port} does not answer within {CONNECT_S:g} s{by}") from None

@@ -153,9 +153,9 @@ def parse_order(message: str | bytes) -> AnyOrder | None:
     try:
         said = parse_json(message)
     except ValueError:
-        raise ProtocolError("the server sends what is neither a command nor JSON") from None
+        raise ProtocolError("the server sent data that is not a command or JSON") from None
     if not isinstance(said, dict):
-        raise ProtocolError("the server sends JSON that is no object")
+        raise ProtocolError("the server sends JSON that is not an object")
     read = _MESSAGES.get(_text(said, "type")) if said.get("action") == "msg" else _ACTIONS.get(_text(said, "action"))
     return read(said) if read is not None else None
 

@@ -49,14 +49,14 @@ class Relay:
             DeadlineError: the viewer did not come.
             ConnectionError: the relay has hung up.
         """
-        async with _within(JOIN_S, "the viewer did not come to the relay"):
+        async with _within(JOIN_S, "the viewer did not connect to the relay"):
             while (said := await self._said()) not in (control.JOINED, control.JOINED_AND_RECORDED):
                 pass
         return said == control.JOINED_AND_RECORDED
 
     async def chosen(self) -> int:
         """Wait for the protocol that the viewer wants; otherwise as `joined`."""
-        async with _within(CHOOSE_S, "the viewer did not say what it wants"):
+        async with _within(CHOOSE_S, "the viewer sent no request"):
             while True:
                 match control.parse_control(text) if isinstance(text := await self._said(), str) else None:
                     case control.Wants(protocol):

@@ -29,7 +29,7 @@ from pommel.wire.looking import Looking
 
 _TITLE = "MeshCentral"
 _ASK = "{0} ({1}) would like to see and use this machine's screen. Allow it?"
-_TELL = "{0} looks at this machine's screen"
+_TELL = "{0} is viewing this machine's screen"
 _BAR = "This screen is shared with {0}"
 _UNWANTED = 1008  # RFC 6455, 7.4.1: policy
 _NONSENSE = 1002
@@ -64,7 +64,7 @@ def relay_url(server: Server, where: str) -> str:
     """
     match = _RELAY.match(where)
     if match is None or ".." in match[1]:
-        raise ProtocolError(f"a session at {where[:80]!r} is not one of this server")
+        raise ProtocolError(f"a session at {where[:80]!r} does not belong to this server")
     return server.base + match[1].replace("$", "%24").replace("@", "%40")
 
 
@@ -144,7 +144,7 @@ class DesktopSession:
                 raise TunnelRefused("access was denied at the machine", control.DENIED)
             await relay.send_text(control.GRANTED)
         else:
-            await self._note(*((35, "was told of") if consent & CONSENT_NOTIFY else (36, "was not told of")))
+            await self._note(*((35, "was informed of") if consent & CONSENT_NOTIFY else (36, "was not informed of")))
         if consent & CONSENT_NOTIFY:
             manners = self._order.manners
             text = filled(manners.tell_text or _TELL, self.person)
@@ -167,20 +167,20 @@ class DesktopSession:
             await _stopped(asking, leaving)
         if answer is None and not manners.if_nobody:
             await self._note(34, "rejected")
-            raise TunnelRefused("nobody is at the machine's console to grant access")
+            raise TunnelRefused("there is no user at the machine's console to grant access")
         return answer is not False
 
     async def _note(self, number: int, how: str) -> None:
-        text = f"Remote desktop: who is at the machine {how} it ({self.person.address or self.person.name})"
+        text = f"Remote desktop: the user at the machine {how} it ({self.person.address or self.person.name})"
         await self._place.send(orders.log(self._order, number, text))
 
 
 def _check(protocol: int, order: orders.Tunnel) -> None:
     if protocol != control.DESKTOP:
         wanted = control.PROTOCOLS.get(protocol, f"protocol {protocol}")
-        raise TunnelRefused(f"this device has a desktop only, not {wanted}")
+        raise TunnelRefused(f"this device supports only Desktop, not {wanted}")
     if not order.rights.desktop:
-        raise TunnelRefused("you have no right to this device's desktop")
+        raise TunnelRefused("you have no right to view this device's desktop")
 
 
 async def _stopped(*tasks: asyncio.Task[Any]) -> None:

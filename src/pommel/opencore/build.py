@@ -71,14 +71,14 @@ def build(
         MissingProgram: mkfs.vfat, mtools or qemu-img is not installed.
     """
     process.which("qemu-img", hint=_IMG_HINT)
-    report(Progress(_STEP, "packing OpenCore's boot disk"))
+    report(Progress(_STEP, "building OpenCore's boot disk"))
     files = _read_tree(efi, root or efi)
     given = plist.read(_read_config(config, root or efi), str(config))
     fitting, disabled = plist.disable_missing(given, _below_oc(files))
     changed, changes = plist.adjust(fitting, options)
     _refuse_without(disabled, files, changed)
     for missing in disabled:
-        warn(report, f"switched off in OpenCore's configuration, or it would stop there: {missing}")
+        warn(report, f"turned off in OpenCore's configuration, because OpenCore would stop without the file: {missing}")
     for change in changes:
         note(report, f"OpenCore's {change}")
     _pack({**files, _CONFIG: plist.write(changed)}, target)
@@ -110,7 +110,7 @@ def _pack(files: Mapping[str, Path | bytes], target: Path) -> None:
             _sync(disk)
             put_in_place(disk, target)
     except (OSError, CommandFailed) as failure:
-        raise BuildError(f"{target} cannot be made: {failure}") from failure
+        raise BuildError(f"{target} cannot be created: {failure}") from failure
 
 
 def _read_tree(efi: Path, root: Path) -> dict[str, Path]:
@@ -120,7 +120,9 @@ def _read_tree(efi: Path, root: Path) -> dict[str, Path]:
     known = {name.upper() for name in found}
     for name in _NEEDED:
         if name.upper() not in known:
-            raise UpstreamError(f"{efi} is no folder of OpenCore: there is no {name}", hint="it must hold BOOT and OC")
+            raise UpstreamError(
+                f"{efi} is not an OpenCore folder: it has no {name}", hint="it must contain BOOT and OC"
+            )
     return found
 
 
@@ -134,8 +136,8 @@ def _refuse_without(disabled: tuple[Missing, ...], files: Mapping[str, Path], co
     meant = needed.meant(missing, infos)
     hint = f"there is a {meant}: set BundlePath to that in config.plist" if meant else "put its folder there"
     raise UpstreamError(
-        f"a boot disk packed from this folder would lack {missing}, and {why}",
-        hint=f"{hint}; or, to do without it, set Enabled to false for its entry of config.plist",
+        f"a boot disk built from this folder would not contain {missing}, and {why}",
+        hint=f"{hint}; or, if you do not need it, set Enabled to false for its entry of config.plist",
     )
 
 

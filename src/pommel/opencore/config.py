@@ -241,7 +241,7 @@ def _table_at(config: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
 def _wrong(place: str, wanted: str, found: Any) -> UpstreamError:
     return UpstreamError(
         f"OpenCore's configuration cannot be used: {place} is not {wanted} but {plist.kind(found)}",
-        hint="put that key right in config.plist; OpenCore's Configuration.pdf says what it takes",
+        hint="correct that key in config.plist; OpenCore's Configuration.pdf describes it",
     )
 
 

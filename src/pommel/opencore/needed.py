@@ -20,7 +20,7 @@ from pommel.errors import UpstreamError
 from pommel.opencore import plist
 from pommel.opencore.config import Missing
 
-_ALWAYS = {"Lilu": "other kexts plug into it", "VirtualSMC": "macOS does not start without an SMC"}
+_ALWAYS = {"Lilu": "other kexts need it", "VirtualSMC": "macOS does not start without an SMC"}
 _MCE_MODELS = ("iMacPro1,1", "MacPro6,1", "MacPro7,1")
 _LIKE = 0.7  # how much alike two names are for one to be meant by the other
 

@@ -22,5 +22,5 @@ def needs_build(boot_disk: Path) -> str | None:
     if not start:
         return f"{boot_disk.name} is empty"
     if start == _LFS:
-        return f"{boot_disk.name} is only git-lfs's note of where it is"
+        return f"{boot_disk.name} is only a git-lfs pointer, not the file itself"
     return f"{boot_disk.name} is not a qcow2 image"

@@ -21,7 +21,7 @@ _DEPTH_MAX = 64  # OpenCore's own configurations have seven levels
 _VALUES_MAX = 500_000  # a binary list may name one value many times, and be endless once it is written out
 _BINARY = b"bplist00"
 _DECLARATION = re.compile(rb"((?>\s|<!--.*?-->)++)(<\?xml [^>]*\?>)", re.DOTALL)
-_OUTSIDE: dict[type[Exception], str] = {IndexError: "a key stands outside every dictionary"}  # as plistlib meets it
+_OUTSIDE: dict[type[Exception], str] = {IndexError: "a key is outside of all dictionaries"}  # as plistlib meets it
 _LFS = b"version https://git-lfs"
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _INTEGERS = range(-(1 << 63), 1 << 64)  # what plistlib writes
@@ -45,7 +45,7 @@ def read(data: bytes, where: str) -> Any:
     """
     if data.startswith(_LFS):
         raise UpstreamError(
-            f"{where} is not a property list but git-lfs's note of where it is", hint="git lfs pull, in its folder"
+            f"{where} is a git-lfs pointer, not the property list itself", hint="git lfs pull, in its folder"
         )
     try:
         found = _loads(data)
@@ -102,7 +102,7 @@ def _check(found: Any, where: str) -> None:
         elif seen > _VALUES_MAX:
             why = f"is one of more than {_VALUES_MAX} values"
         if why is not None:
-            raise UpstreamError(f"{where} is not a property list that OpenCore reads: {place or 'all of it'} {why}")
+            raise UpstreamError(f"{where} is not a property list that OpenCore can read: {place or 'all of it'} {why}")
         inside = itertools.islice(_inside(value), _VALUES_MAX)  # of a list that is longer the last is one too many
         waiting += [(f"{place}/{key}".removeprefix("/"), depth + 1, inner) for key, inner in inside]
 
@@ -117,7 +117,7 @@ def _why_unusable(value: Any) -> str | None:
         odd = [key for key in value if not isinstance(key, str) or _NO_XML.search(key)]
         return f"has the key {_shown(odd[0])}, which is not a text" if odd else None
     if isinstance(value, str):
-        return "has a character that XML cannot hold" if _NO_XML.search(value) else None
+        return "has a character that XML does not allow" if _NO_XML.search(value) else None
     if isinstance(value, int) and value not in _INTEGERS:
         return "is a number of more than 64 bits"
     return None if isinstance(value, tuple(known for known, _ in _KINDS)) else f"is a {type(value).__name__}"
@@ -155,7 +155,7 @@ def _wrong_value(data: bytes) -> str | None:
             found.append(f"line {line}: <{tag}>{text[:40]}</{tag}> is not {_CHECKS[tag][1]}{after}")
 
     def entity(*_: object) -> None:
-        raise ValueError("plistlib refuses them, since a few can stand for gigabytes")
+        raise ValueError("plistlib refuses them, because a few can expand to gigabytes")
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, parts.append
     parser.EntityDeclHandler = entity

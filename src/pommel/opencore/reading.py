@@ -66,11 +66,11 @@ def find_config(image: Path, raw: Path, *, image_format: str) -> Found:
     except CommandFailed as failure:
         raise StateError(f"{image} cannot be read: {failure.message}") from failure
     if (size := raw.stat().st_size) > _BYTES_MAX:
-        raise StateError(f"{image} is larger than any boot disk")
+        raise StateError(f"{image} is too large for a boot disk")
     for offset in file_systems(partial(_read, raw), size):
         if (found := _copied(raw, offset)) is not None:
             return found
-    raise StateError(f"{image.name} holds no EFI/OC/config.plist that can be reached")
+    raise StateError(f"{image.name} contains no readable EFI/OC/config.plist")
 
 
 def numbers(configuration: Mapping[str, Any]) -> dict[str, str]:

@@ -46,7 +46,7 @@ def rework(
             raw, disk = Path(folder) / "raw", Path(folder) / "disk"
             found = reading.find_config(image, raw, image_format=image_format)
             if found.name != reading.OPENCORE:
-                raise StateError(f"{image.name} boots by Clover, whose configuration Pommel does not change")
+                raise StateError(f"{image.name} boots with Clover, and Pommel cannot change Clover's configuration")
             changed, changes = config.adjust(config.read(found.data, f"config.plist on {image.name}"), options)
             _put(raw, found, config.write(changed), Path(folder))
             process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk], timeout_s=_TIMEOUT_S)
@@ -55,7 +55,7 @@ def rework(
                 os.fsync(file.fileno())
             put_in_place(disk, target)
     except (OSError, CommandFailed) as failure:
-        raise BuildError(f"{target} cannot be made: {failure}") from failure
+        raise BuildError(f"{target} cannot be created: {failure}") from failure
     for change in changes:
         note(report, f"OpenCore's {change}")
     report(Progress(_STEP, finished=True))

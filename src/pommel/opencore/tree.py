@@ -38,7 +38,7 @@ def inside(path: Path, root: Path) -> Path:
     except OSError as failure:
         if not path.is_symlink():
             raise UpstreamError(f"{path} cannot be read: {failure.strerror}") from failure
-        why = f"leads to {path.readlink()}, and that cannot be read: {failure.strerror}"
+        why = f"leads to {path.readlink()}, which cannot be read: {failure.strerror}"
         raise UpstreamError(f"{path} is a symbolic link that {why}", hint="put the file itself there") from failure
     if not real.is_relative_to(root.resolve()):
         raise UpstreamError(
@@ -57,7 +57,7 @@ class _Walk:
         """Take up the files of `folder`, which is called `name`; `around` are the folders that lead to it."""
         real = inside(folder, self.root)
         if real in around:
-            raise UpstreamError(f"{folder} is a symbolic link that leads back to {real}, which it is in")
+            raise UpstreamError(f"{folder} is a symbolic link that leads back to {real}, which contains it")
         try:
             entries = sorted(folder.iterdir())
         except OSError as failure:
@@ -68,13 +68,11 @@ class _Walk:
     def _take(self, path: Path, name: str, around: tuple[Path, ...]) -> None:
         self.seen += 1
         if self.seen > _ENTRIES_MAX:
-            raise UpstreamError(
-                f"{path} is one of more than {_ENTRIES_MAX} files: links lead to folders again and again"
-            )
+            raise UpstreamError(f"{path} is one of more than {_ENTRIES_MAX} files: links lead back to folders")
         inside(path, self.root)
         if path.is_dir():
             self.enter(path, f"{name}/", around)
         elif path.is_file():
             self.found[name] = path
         else:
-            raise UpstreamError(f"{path} is no file and no folder", hint="put the file itself there")
+            raise UpstreamError(f"{path} is not a file or a folder", hint="put the file itself there")

@@ -131,8 +131,8 @@ def capture(
     bwrap = bubblewrap()
     if bwrap is None and not unsandboxed:
         raise UpstreamError(
-            f"{upstream / script} is a program of somebody's, and there is no bubblewrap to run it in safely",
-            hint="install bubblewrap, and allow user namespaces; a start alone runs the script without it",
+            f"{upstream / script} is a third-party program, and there is no bubblewrap to run it safely",
+            hint="install bubblewrap, and allow user namespaces; only a start runs the script without it",
         )
     invented: list[Path] = []
     for _ in range(_ROUNDS):
@@ -154,11 +154,11 @@ def _checked(upstream: Path, script: str) -> str:
         raise UpstreamError(f"the boot script {script} is not inside {upstream}")
     if not path.is_file():
         others = sorted(p.name for p in upstream.glob("*.sh")) if upstream.is_dir() else []
-        there = "it has " + ", ".join(others) if others else "is that the right folder?"
+        there = "it has " + ", ".join(others) if others else "check that this is the right folder"
         raise UpstreamError(f"{upstream} has no boot script {script}", hint=f"set boot_script: {there}")
     data = texts.read_bytes(path, error=UpstreamError, most=_SCRIPT_MAX)
     if (takes_it_off := texts.unmarked(data, path)) is not None:  # the kernel looks for #! in the first two bytes
-        raise UpstreamError(f"{path} begins with a byte order mark, so that it cannot be run", hint=takes_it_off)
+        raise UpstreamError(f"{path} begins with a byte order mark, so it cannot be run", hint=takes_it_off)
     if data.split(b"\n", 1)[0].endswith(b"\r"):
         raise UpstreamError(f"{path} has Windows line ends", hint=f"sed -i 's/\\r$//' {path}")
     return data.decode(errors="replace")
@@ -323,13 +323,13 @@ def _refuse_escapes(path: Path, text: str, binaries: Path) -> None:
     line = what_escapes(text)
     if line is not None:
         raise UpstreamError(
-            f"{path} does not take QEMU from PATH, so running it could start a machine: {line}",
+            f"{path} does not use QEMU from PATH, so running it could start a machine: {line}",
             hint="install bubblewrap, and allow user namespaces; then it can be run safely",
         )
     if not os.access(binaries / standin.QEMU, os.X_OK):
         raise UpstreamError(
-            f"nothing can be run from {binaries.parent.parent}, which is mounted noexec",
-            hint="set TMPDIR to a folder that programs may run from",
+            f"programs cannot be run from {binaries.parent.parent}, because it is mounted noexec",
+            hint="set TMPDIR to a folder from which programs can run",
         )
 
 
@@ -351,7 +351,7 @@ def _judge(request: _Request, done: _Run) -> None:
     if done.calls:
         name = PurePosixPath(done.calls[0].program).name
         if standin.is_foreign(name):
-            raise UpstreamError(f"{script} starts {name}, and macOS machines are made with {standin.QEMU}")
+            raise UpstreamError(f"{script} starts {name}, but macOS machines need {standin.QEMU}")
         return
     if done.asks:
         told = _told(done.output)
@@ -378,7 +378,7 @@ def _notes(request: _Request, done: _Run) -> tuple[str, ...]:
     if done.status:
         found.append(f"after the start of QEMU {request.script} {complaints.ending(done.status)}")
     if len(done.calls) > 1:
-        found.append(f"{request.script} starts QEMU again when it ends; Pommel does that with: pommel start --watch")
+        found.append(f"{request.script} starts QEMU again when it ends; to do this with Pommel: pommel start --watch")
     return tuple(found)
 
 

@@ -40,10 +40,11 @@ def hint(output: str, text: str, args: tuple[str, ...]) -> str | None:
         return _variable(wanted[1] or wanted[2])
     if _READ_ONLY in output:
         return (
-            "it writes outside its folder, which is read-only for it: run it by hand once, or set another boot_script"
+            "it writes outside of its folder, which is read-only for it: run it once by hand, or set another "
+            "boot_script"
         )
     if not args and _OWN_ARGUMENTS.search(text):
-        return f"if the script wants arguments, {_arguments()}"
+        return f"if the script needs arguments, {_arguments()}"
     return None
 
 
@@ -55,7 +56,7 @@ def prompt_of(text: str) -> str | None:
 
 def prompt_hint() -> str:
     """What to type for a script that asks a question."""
-    return 'answer it with boot_input = ["…"], a text for each line that the script reads'
+    return 'answer it with boot_input = ["…"], with one text for each line that the script reads'
 
 
 def timeout_hint(limit_s: float) -> str:
@@ -64,8 +65,8 @@ def timeout_hint(limit_s: float) -> str:
 
 
 def _arguments() -> str:
-    return 'set boot_args = ["…"]: the arguments that the script is to be called with'
+    return 'set boot_args = ["…"]: the arguments for the script'
 
 
 def _variable(name: str) -> str:
-    return f'set boot_env = {{ {name} = "…" }}: variables that the script is to see'
+    return f'set boot_env = {{ {name} = "…" }}: variables for the script'

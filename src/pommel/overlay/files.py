@@ -68,7 +68,7 @@ def read(config: Path) -> dict[str, Wanted]:
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise ConfigError(f"{FOLDER}/{name} is no plain file", hint="put the file itself there")
+            raise ConfigError(f"{FOLDER}/{name} is not a regular file", hint="put the file itself there")
         if path.is_dir() or path.name == ".gitkeep":  # git's way to keep an empty folder, and nothing to place
             continue
         check_inside(name, FOLDER)
@@ -140,7 +140,7 @@ def _refuse_edited(checkout: Path, now: Iterable[FileState]) -> None:
     edited = [each.name for each in now if each.state is FileStanding.MODIFIED]
     if edited:
         raise StateError(
-            f"edited in {checkout} since they were placed: {', '.join(edited)}",
+            f"edited in {checkout} after they were placed: {', '.join(edited)}",
             hint=f"copy what you want to keep to {FOLDER}/, then: rm {checkout / edited[0]}",
         )
 

@@ -84,8 +84,8 @@ def _not_owned(folder: Path, done: Completed) -> NotPermitted:
     line = typed[1] if typed else f"git config --global --add safe.directory {shlex.quote(os.path.realpath(folder))}"
     where = shlex.split(line)[-1]
     return NotPermitted(
-        f"{where} is another user's repository, and git does nothing in it",
-        hint=f"if you trust who owns it (its settings may run programs as you): {line}",
+        f"{where} is another user's repository, so git refuses to work in it",
+        hint=f"if you trust its owner (its settings can run programs as your user): {line}",
     )
 
 

@@ -90,5 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as wrong:
-        raise UpstreamError(f"{path} cannot be read: {wrong}", hint=f"start afresh: rm -r {path.parents[2]}") from wrong
+        raise UpstreamError(
+            f"{path} cannot be read: {wrong}", hint=f"start again from the beginning: rm -r {path.parents[2]}"
+        ) from wrong
     return dict(found)

@@ -56,7 +56,7 @@ def read_patch(name: str, text: str) -> PatchText:
                 current = check_inside(path, f"{name}:{number}")
                 paths[current] = None
     if not paths:
-        raise ConfigError(f"{name} is no patch: it names no file", hint="write it with git diff, or delete it")
+        raise ConfigError(f"{name} is not a patch: it names no file", hint="write it with git diff, or delete it")
     return PatchText(tuple(paths), tuple(hunks))
 
 
@@ -65,7 +65,7 @@ def _skip_hunk(name: str, start: int, lines: Iterator[tuple[int, str]], old: int
         number, line = next(lines, (start, None))
         kind = "\\" if line is None else (line[:1] or " ")  # an empty context line may have lost its space
         if line is None or kind not in " -+\\":
-            raise ConfigError(f"{name}:{number}: the hunk of line {start} is cut short")
+            raise ConfigError(f"{name}:{number}: the hunk of line {start} is incomplete")
         old -= kind in " -"
         new -= kind in " +"
 

@@ -31,7 +31,7 @@ from pommel.process import Completed
 
 FOLDER = "patches"
 _MOST_BYTES = 16 << 20
-_NO_TEXT = "patches are text in UTF-8; for another file, put the whole of it into files/"
+_NO_TEXT = "patches are text in UTF-8; for other files, put the whole file into files/"
 _FAILED_AT = re.compile(r"error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _FAILED = re.compile(
     r"error: (.+): (patch does not apply|No such file or directory|already exists in working directory)$"
@@ -51,7 +51,7 @@ class ThreeWay(enum.Enum):
 
     CLEAN = "merges cleanly"
     CONFLICTS = "conflicts too"
-    NO_BASE = "not possible: the version it was made for is not here"
+    NO_BASE = "not possible: the version for which it was made is not here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,9 @@ def roll_back(checkout: Path) -> list[str]:
                 places = _places(done)
                 files = dict.fromkeys(each.file for each in places)
                 raise StateError(
-                    f"{FOLDER}/{patch.name} does not come off {checkout}: {'; '.join(map(_told, places))}",
-                    hint=f"it was edited since: {typed(checkout, 'diff', '--', *files)} shows how, and "
-                    f"{typed(checkout, 'checkout', '--', *files)} undoes that and the patch",
+                    f"{FOLDER}/{patch.name} cannot be removed from {checkout}: {'; '.join(map(_told, places))}",
+                    hint=f"it was edited after that: {typed(checkout, 'diff', '--', *files)} shows the edits, and "
+                    f"{typed(checkout, 'checkout', '--', *files)} removes the edits and the patch",
                 )
         _write(checkout, scratch, applied, Patches())
     return [patch.name for patch in reversed(applied)]
@@ -257,12 +257,13 @@ def refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
     told = "".join(f"\n  {FOLDER}/{each.name}: {_why(each)}" for each in found)
     if all(each.edited for each in found):
         raise StateError(
-            f"{checkout} has edits that a patch does not fit, so none was applied:{told}", hint=_undo(checkout, found)
+            f"{checkout} has edits that conflict with a patch, so no patch was applied:{told}",
+            hint=_undo(checkout, found),
         )
     ours = next(each for each in found if not each.edited)
     raise UpstreamError(
-        f"a patch conflicts with the upstream, so none was applied:{told}",
-        hint=f"rewrite it for this upstream, or delete it; settings in pommel.toml do the same on any upstream: "
+        f"a patch conflicts with the upstream, so no patch was applied:{told}",
+        hint="rewrite it for this upstream, or delete it; settings in pommel.toml can do the same on any upstream: "
         f"rm {FOLDER}/{ours.name}",
     )
 
@@ -277,9 +278,8 @@ def _undo(checkout: Path, found: Sequence[PatchState]) -> str:
     ]
     if files := [name for name in names if name not in own]:
         said.append(
-            f"see the edits: {typed(checkout, 'diff', '--', *files)}; "
-            f"to keep them, work them into {FOLDER}/{found[0].name}; "
-            f"then undo them here: {typed(checkout, 'checkout', '--', *files)}"
+            f"see the edits: {typed(checkout, 'diff', '--', *files)}; to keep them, add them to "
+            f"{FOLDER}/{found[0].name}; then undo them here: {typed(checkout, 'checkout', '--', *files)}"
         )
     return "; ".join(said)
 
@@ -287,7 +287,10 @@ def _undo(checkout: Path, found: Sequence[PatchState]) -> str:
 def _why(state: PatchState) -> str:
     where = "; ".join(_told(each) for each in state.places)
     if state.edited:
-        return f"{where} ({', '.join(state.edited)} was edited in the checkout; the patch fits the upstream as it is)"
+        return (
+            f"{where} ({', '.join(state.edited)} was edited in the checkout; the patch applies to the "
+            "unchanged upstream)"
+        )
     return where + (f" (a three-way merge: {state.three_way.value})" if state.three_way else "")
 
 
@@ -328,7 +331,7 @@ def _must(done: Completed, patch: AppliedPatch) -> None:
 def _places(done: Completed) -> tuple[PatchFailure, ...]:
     text = done.stderr.decode(errors="replace")
     found = [
-        PatchFailure(m[1], int(m[2]), "the lines there are not those it expects") for m in _FAILED_AT.finditer(text)
+        PatchFailure(m[1], int(m[2]), "the lines there are not the expected lines") for m in _FAILED_AT.finditer(text)
     ]
     have = {each.file for each in found}
     for line in text.splitlines():

@@ -33,11 +33,11 @@ class Pin:
 
     def __post_init__(self) -> None:
         if not self.url or self.url.startswith("-") or not self.url.isprintable():
-            raise ConfigError(f"upstream.url {self.url!r} is no address that git could fetch from")
+            raise ConfigError(f"upstream.url {self.url!r} is not an address that git can fetch from")
         if not _COMMIT.match(self.commit):
             raise ConfigError(
                 f"upstream.commit {self.commit!r} is not a whole commit id",
-                hint="give all 40 digits; a branch or a short id can come to mean something else",
+                hint="give all 40 digits; the meaning of a branch or a short id can change",
             )
         for name, digest in self.sha256.items():
             check_inside(name, "upstream.sha256")
@@ -55,7 +55,7 @@ def check_inside(name: str, where: str) -> str:
     if not parts or name.startswith("/") or "\0" in name or ".." in parts or name.endswith("/"):
         raise ConfigError(f"{where}: {name!r} is not a file inside the upstream's checkout")
     if any(part.lower() == ".git" for part in parts):
-        raise ConfigError(f"{where}: {name!r} is git's own and may not be touched")
+        raise ConfigError(f"{where}: {name!r} belongs to git and cannot be changed")
     return name
 
 

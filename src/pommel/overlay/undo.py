@@ -39,7 +39,7 @@ def at_work(checkout: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         BusyError: somebody else is at work on it.
     """
     lock = checkout.with_name(f".{checkout.name}.lock")
-    with hold(lock, busy=f"{checkout} is being worked on", wait_s=wait_s):
+    with hold(lock, busy=f"{checkout} is in use by another pommel", wait_s=wait_s):
         if (checkout / ".git").is_dir():
             _wait_for_orphans(checkout)
             recover(checkout)
@@ -111,7 +111,7 @@ def inside(checkout: Path, name: str) -> Path:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise UpstreamError(f"{name} cannot be placed: {folder} is not a folder of the checkout itself")
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UpstreamError(f"{name} cannot be placed: {path} is there and is no plain file")
+        raise UpstreamError(f"{name} cannot be placed: {path} exists and is not a regular file")
     return path
 
 
@@ -187,7 +187,7 @@ def _wait_for_orphans(checkout: Path) -> None:
     deadline = time.monotonic() + _WAIT_S
     while (pid := _git_in(checkout)) is not None:
         if time.monotonic() >= deadline:
-            raise BusyError(f"git is at work in {checkout} (pid {pid})", hint=f"wait for it, or: kill {pid}")
+            raise BusyError(f"git is working in {checkout} (pid {pid})", hint=f"wait for it, or: kill {pid}")
         time.sleep(0.05)
 
 

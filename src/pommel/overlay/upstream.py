@@ -77,7 +77,7 @@ def ensure(checkout: Path, pin: Pin, *, report: Report, update: bool = False, wa
             left = journal.left_by_us(checkout)
             if left:
                 raise StateError(
-                    f"{checkout} cannot move to {pin.commit[:12]} with patches and files laid over it",
+                    f"{checkout} cannot be updated to {pin.commit[:12]} while patches and files are applied to it",
                     hint="type: pommel bootstrap --update",
                 )
             move(checkout, pin, report=report)
@@ -148,18 +148,18 @@ def verify(checkout: Path, pin: Pin) -> None:
         UpstreamError: one is missing or differs; the message names file, expected and got.
     """
     for name, got in _unverified(checkout, pin):
-        blame = "upstream.sha256 is for another commit, or the upstream is not to be trusted"
+        blame = "upstream.sha256 belongs to another commit, or the upstream cannot be trusted"
         edited = name in _changed(checkout)
         raise UpstreamError(
-            f"{name} of {pin.url} is not what is pinned: expected SHA-256 {pin.sha256[name]}, "
-            + (f"got {got}" if got else "and there is no such file"),
+            f"{name} of {pin.url} does not match the pin: expected SHA-256 {pin.sha256[name]}, "
+            + (f"got {got}" if got else "but there is no such file"),
             hint=f"it was changed here; to undo that: {typed(checkout, 'checkout', '--', name)}" if edited else blame,
         )
 
 
 def _clone(checkout: Path, pin: Pin, report: Report) -> None:
     if checkout.exists() and (not checkout.is_dir() or any(checkout.iterdir())):
-        raise UpstreamError(f"{checkout} exists and is no git checkout", hint=f"look at it, then: rm -r {checkout}")
+        raise UpstreamError(f"{checkout} exists and is not a git checkout", hint=f"check it, then: rm -r {checkout}")
     sweep_aside(checkout)
     with _step(report, f"cloning {pin.url}"), build_aside(checkout) as aside:
         git(aside, "init", "--quiet", "--template=", "--initial-branch=pommel")
@@ -180,7 +180,8 @@ def _fetch_commit(checkout: Path, pin: Pin) -> None:
         if not _keep(checkout, pin):
             raise UpstreamError(
                 f"{pin.url} does not have commit {pin.commit}",
-                hint="upstream may have rewritten its history: set upstream.commit (and sha256) to one that it has",
+                hint="upstream may have rewritten its history: set upstream.commit (and sha256) to a commit that it "
+                "has",
             )
 
 
@@ -210,7 +211,7 @@ def _unreachable(pin: Pin, failure: CommandFailed) -> UpstreamError:
     lines = [line.strip() for line in failure.output.splitlines() if line.strip()]
     why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "no output")
     return UpstreamError(
-        f"{pin.url} could not be fetched: {why}", hint="look at the network and at upstream.url, then try again"
+        f"{pin.url} could not be fetched: {why}", hint="check the network and upstream.url, then try again"
     )
 
 
@@ -239,12 +240,14 @@ def _refuse_losses(checkout: Path, commit: str) -> None:
     changed = _changed(checkout)
     if changed:
         raise StateError(
-            f"{checkout} has changes that moving it would lose: {_some(changed)}",
+            f"{checkout} has changes that would be lost by the update: {_some(changed)}",
             hint=f"keep them as a patch ({typed(checkout, 'diff')}), then: {typed(checkout, 'checkout', '--', '.')}",
         )
     taken = [name for name in added_between(checkout, before, commit) if os.path.lexists(checkout / name)]
     if taken:
-        raise StateError(f"{checkout} has files of yours where upstream has its own: {_some(taken)}", hint="move them")
+        raise StateError(
+            f"{checkout} has your files at paths where the upstream has its own files: {_some(taken)}", hint="move them"
+        )
 
 
 def _changed(checkout: Path) -> list[str]:

@@ -127,7 +127,7 @@ def find(text: str) -> Version:
         return owners[0]
     if owners:
         names = " and ".join(version.name for version in owners)
-        raise UsageError(f"board id {text.strip()} stands for {names}", hint="use the version's name")
+        raise UsageError(f"board id {text.strip()} means {names}", hint="use the version's name")
     raise UsageError(f"there is no macOS called {text.strip()!r}", hint=_nearest(word))
 
 

@@ -113,7 +113,7 @@ def parse(data: bytes, key: PublicKey = APPLE) -> Chunklist:
 def _check_header(data: bytes) -> int:
     """Check everything that stands before the first chunk, and where the file ends; return where the chunks end."""
     if len(data) < _HEADER.size:
-        raise _bad(f"it has {len(data)} bytes, the header alone has {_HEADER.size}")
+        raise _bad(f"it has {len(data)} bytes, but the header needs {_HEADER.size}")
     magic, header_size, version, chunk_method, signature_method, count, chunks_at, signature_at = _HEADER.unpack_from(
         data
     )
@@ -153,5 +153,5 @@ def _expect(what: str, found: int | bytes, wanted: int | bytes) -> None:
 
 def _bad(why: str) -> ChunklistError:
     return ChunklistError(
-        f"the chunklist cannot be trusted: {why}", hint="fetch it again, from a network that does not change it"
+        f"the chunklist cannot be trusted: {why}", hint="download it again, from a network that does not change it"
     )

@@ -105,7 +105,7 @@ class Client:
                 arrived(len(piece))
                 data += piece
                 if len(data) > chunk.size:
-                    raise Again("more came than was asked for")
+                    raise Again("the server sent more data than requested")
                 digest.update(piece)
         if digest.digest() != chunk.sha256:
             raise BadChunk
@@ -130,7 +130,7 @@ class Client:
                 await self._sleep(service.back_off_s(count, random.random()) if wait_s is None else wait_s)  # noqa: S311 spreads load, hides nothing
         raise RecoveryError(
             f"{what} failed {TRIES} times: {why}",
-            hint="look at the network, then run the same command again: what has come is kept",
+            hint="check the network, then run the same command again: downloaded data is kept",
         )
 
     async def _ask(self, board: Board) -> Answer:
@@ -144,7 +144,7 @@ class Client:
         async with self._asked("POST", base + service.IMAGE_PATH, headers, body) as response:
             verdict = service.after_post(response.status)
             if verdict is HttpVerdict.REFUSED:
-                raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="ask for another version")
+                raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="choose another version")
             if verdict is HttpVerdict.RENEW:
                 raise Again("the session was refused", wait_s=0.0)
             _judge(response, verdict)
@@ -193,13 +193,15 @@ def _check_range(response: aiohttp.ClientResponse, chunk: Chunk, total: int) -> 
     if response.status != 206:
         if chunk.size == total and response.content_length in (None, total):
             return
-        raise RecoveryError("the image's server sends whole files only", hint="is a proxy between you and Apple?")
+        raise RecoveryError(
+            "the image's server sends only whole files", hint="check whether a proxy is between this host and Apple"
+        )
     said = response.headers.get("Content-Range", "")
     found = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", said)
     if found and int(found[3]) != total:
         raise RecoveryError(f"the image at Apple's has {found[3]} bytes, its chunklist says {total}")
     if not found or (int(found[1]), int(found[2])) != (chunk.offset, chunk.offset + chunk.size - 1):
-        raise RecoveryError(f"the image's server sent another range than asked: {said!r}")
+        raise RecoveryError(f"the image's server sent another range than requested: {said!r}")
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

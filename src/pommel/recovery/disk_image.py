@@ -99,7 +99,7 @@ def _part(table: dict[str, Any], size_bytes: int) -> Part | None:
     data = table["Data"]
     magic, _, first, _, kind, bits, count = _TABLE.unpack_from(data)
     if magic != b"mish" or len(data) < _TABLE.size + count * _RUN.size:
-        raise _bad("a table of runs is torn")
+        raise _bad("a table of runs is incomplete")
     stretches: list[tuple[int, int]] = []
     for at in range(_TABLE.size, _TABLE.size + count * _RUN.size, _RUN.size):
         run, _, sector, sectors, _, _ = _RUN.unpack_from(data, at)
@@ -107,7 +107,7 @@ def _part(table: dict[str, Any], size_bytes: int) -> Part | None:
             continue
         offset, size = (first + sector) * _SECTOR, sectors * _SECTOR
         if offset + size > size_bytes:
-            raise _bad(f"a run lies outside the disk (sector {first + sector})")
+            raise _bad(f"a run is outside of the disk (sector {first + sector})")
         stretches.append((offset, size))
     if (kind, bits) != _CRC32:
         return None
@@ -115,4 +115,4 @@ def _part(table: dict[str, Any], size_bytes: int) -> Part | None:
 
 
 def _bad(why: str) -> RecoveryError:
-    return RecoveryError(f"it is no disk image that can be used: {why}", hint="use a .dmg, or a raw .img or .iso")
+    return RecoveryError(f"it is not a usable disk image: {why}", hint="use a .dmg, or a raw .img or .iso")

@@ -62,14 +62,14 @@ async def download(
     origin = origin or Origin()
     connections = min(max(connections, 1), 4)
     try:
-        with hold(target.with_name(f".{target.name}.lock"), busy=f"{target} is being fetched already"):
+        with hold(target.with_name(f".{target.name}.lock"), busy=f"{target} is already being downloaded"):
             async with open_http(connections) as http:
                 run = _Download(Client(http, origin, sleep), board, target, report, spare_factor)
                 return await run.run(origin, connections)
     except OSError as error:
         raise RecoveryError(
             f"{target} cannot be written: {error.strerror or error}",
-            hint="make room or mend the permissions, then run the same command again: what has come is kept",
+            hint="free some space or fix the permissions, then run the same command again: downloaded data is kept",
         ) from error
 
 
@@ -147,8 +147,8 @@ class _Download:
                 bad += 1
                 if bad == BAD_CHUNK_TRIES:
                     raise RecoveryError(
-                        f"chunk {index} of the image came {bad} times, never as its chunklist says",
-                        hint="try another network: something changes the bytes on their way",
+                        f"chunk {index} of the image was downloaded {bad} times, and never matched its chunklist",
+                        hint="try another network: this network changes the data",
                     ) from None
                 raise Again("a chunk was bad") from None
 

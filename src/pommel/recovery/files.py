@@ -87,8 +87,8 @@ def check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RecoveryError(
-            f"{folder} has {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB are needed",
-            hint="make room, then run the same command again: what has come is kept",
+            f"{folder} has {free / 1e6:.0f} MB free, but {needed / 1e6:.0f} MB are needed",
+            hint="free some space, then run the same command again: downloaded data is kept",
         )
 
 

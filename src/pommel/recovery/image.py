@@ -112,7 +112,7 @@ def convert(dmg: Path, raw: Path, *, report: Report = ignore) -> Converted:
             os.fsync(made.fileno())
         (aside / "raw").replace(raw)
     except OSError as error:
-        raise RecoveryError(f"{dmg} could not be converted: {error}", hint="look at its disk and folder") from error
+        raise RecoveryError(f"{dmg} could not be converted: {error}", hint="check its disk and folder") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     report(Progress(STEP, f"by {tool}", layout.size_bytes, layout.size_bytes, "B", finished=True))
@@ -133,7 +133,7 @@ def product_version(raw: Path, *, report: Report = ignore) -> str:
     if (found := version_in(blocks(raw, "version", report))) is not None:
         return found
     raise UnknownVersion(
-        f"{raw.name} does not say which macOS it is", hint="is it a macOS recovery image or installer?"
+        f"{raw.name} does not show which macOS it contains", hint="check that it is a macOS recovery image or installer"
     )
 
 
@@ -219,9 +219,9 @@ def _by_any(tools: list[str], dmg: Path, raw: Path, layout: Layout, report: Repo
     full = shutil.disk_usage(raw.parent).free < layout.size_bytes // 100
     raise RecoveryError(
         f"{dmg} could not be converted ({'; '.join(why)})",
-        hint="make room, then run the same command again"
+        hint="free some space, then run the same command again"
         if full
-        else "it may use a compression that these programs lack: install a newer qemu-img or dmg2img",
+        else "it may use a compression that these programs do not support: install a newer qemu-img or dmg2img",
     )
 
 
@@ -262,7 +262,7 @@ def _check(raw: Path, layout: Layout, report: Report) -> None:
     """Check that `raw` is the disk that its .dmg describes, by size and checksums."""
     size = raw.stat().st_size if raw.is_file() else 0
     if size != layout.size_bytes:
-        raise _Unusable(f"it made {size} bytes, not {layout.size_bytes}")
+        raise _Unusable(f"it wrote {size} bytes, not {layout.size_bytes}")
     done = 0
     for part in layout.parts:
         crc = 0
@@ -273,7 +273,7 @@ def _check(raw: Path, layout: Layout, report: Report) -> None:
                 if (done // BLOCK) % 64 == 0:
                     report(Progress("check", raw.name, done, size, "B"))
         if crc != part.crc32:
-            raise _Unusable(f"what it made differs in the part {part.name.strip()!r}")
+            raise _Unusable(f"its output is different in the part {part.name.strip()!r}")
     report(Progress("check", raw.name, done, done, "B", finished=True))
 
 
@@ -295,4 +295,4 @@ def _look_for_file_system(raw: Path, report: Report) -> None:
     with raw.open("rb") as file:
         head = file.read(33 << 10)
     if not any(head.startswith(bytes_, offset) for offset, bytes_ in _SIGNATURES):
-        warn(report, "the disk begins with no partition table and no file system of a Mac: it may not boot")
+        warn(report, "the disk does not begin with a partition table or a file system of a Mac, so it may not boot")

@@ -43,7 +43,7 @@ class BoardRefused(RecoveryError):
 class HttpVerdict(Enum):
     """What an HTTP status asks us to do."""
 
-    TAKE = "take the body"
+    TAKE = "read the body"
     RENEW = "get a new session or token, then ask again"
     WAIT = "wait, then ask again"
     REFUSED = "the board has no image"
@@ -113,7 +113,7 @@ def request_body(board: Board, random_bytes: Callable[[int], bytes]) -> bytes:
         RecoveryError: board id or serial has not the shape of one.
     """
     if not _BOARD_ID.match(board.board_id) or not _MLB.match(board.mlb):
-        raise RecoveryError(f"{board.board_id!r} with serial {board.mlb!r} is no board")
+        raise RecoveryError(f"{board.board_id!r} with serial {board.mlb!r} is not a board")
     fields = {
         "cid": random_bytes(8).hex().upper(),
         "sn": board.mlb,
@@ -156,7 +156,7 @@ def parse_reply(body: bytes, hosts: frozenset[str] = ASSET_HOSTS) -> Answer:
         raise _odd(f"{', '.join(missing)} missing")
     for key in ("AT", "CT"):
         if not _TOKEN.match(found[key]):
-            raise _odd(f"{key} is no token")
+            raise _odd(f"{key} is not a token")
     check_url(found["AU"], ".dmg", hosts)
     check_url(found["CU"], ".chunklist", hosts)
     return Answer(
@@ -175,13 +175,13 @@ def check_url(url: str, suffix: str, hosts: frozenset[str]) -> None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise _odd(f"{url!r} is no URL") from None
+        raise _odd(f"{url!r} is not a URL") from None
     if parts.scheme not in ("http", "https") or parts.netloc.lower() not in hosts:
-        raise _odd(f"{url!r} is not at Apple's")
+        raise _odd(f"{url!r} does not belong to Apple")
     if "?" in url or "#" in url or not _PATH.match(parts.path) or not parts.path.endswith(suffix):
         raise _odd(f"{url!r} is not the path of a {suffix} file")
     if parts.geturl() != url:
-        raise _odd(f"{url!r} is not written plainly")
+        raise _odd(f"{url!r} has an unusual form")
 
 
 def after_post(status: int) -> HttpVerdict:
@@ -225,5 +225,6 @@ def back_off_s(attempt: int, chance: float) -> float:
 
 def _odd(why: str) -> RecoveryError:
     return RecoveryError(
-        f"the recovery service's reply cannot be used: {why}", hint="is something between you and Apple?"
+        f"the recovery service's reply cannot be used: {why}",
+        hint="check whether a proxy is between this host and Apple",
     )

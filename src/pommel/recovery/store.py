@@ -95,7 +95,7 @@ class Store:
         found = self.find(version)
         if found and not force:
             return found
-        lock, busy = self._incoming / f".{version.name}.lock", f"macOS {version.title} is being fetched"
+        lock, busy = self._incoming / f".{version.name}.lock", f"macOS {version.title} is already being downloaded"
         with _plainly(self.root), contextlib.ExitStack() as held:
             waiting = await told(lambda relay: held.enter_context(waited(lock, busy, relay)), report)
             found = self.find(version)
@@ -120,7 +120,7 @@ class Store:
             signed = is_disk_image(file) and chunklist_beside(file).is_file()
             chunklist = chunklist_beside(file) if signed else None
             if not signed:
-                note(report, f"{file.name} is taken as it is: not verified, no signed chunklist is beside it")
+                note(report, f"{file.name} is used without verification: there is no signed chunklist beside it")
 
             def place(source: Path, target: Path) -> None:
                 copy(source, target, report)
@@ -139,7 +139,7 @@ class Store:
                 verify_file(stored.dmg, read_chunklist(stored.chunklist, (origin or Origin()).key), report)
             for name, of in entries.record_of(stored.folder)["files"].items():
                 if sha256(stored.folder / name, report) != of["sha256"]:
-                    raise RecoveryError(f"{stored.folder / name} is not as it was stored", hint=_again(stored))
+                    raise RecoveryError(f"{stored.folder / name} has changed since it was stored", hint=_again(stored))
 
     def remove(self, stored: Stored) -> None:
         """Remove an image. That no machine uses it the caller has seen to.
@@ -302,7 +302,7 @@ def _version_in(raw: Path, assumed: str | None, source: Path, report: Report) ->
     except UnknownVersion:
         if assumed is None:
             raise
-        warn(report, f"{source.name} does not say which macOS it is: taken for {assumed}, as asked for")
+        warn(report, f"{source.name} does not show which macOS it contains: used as {assumed}, as requested")
         return assumed
 
 
@@ -327,5 +327,5 @@ def _plainly(root: Path, file: Path | None = None) -> Iterator[None]:
         what = error.filename or file or root
         raise RecoveryError(
             f"{what} cannot be read or written: {error.strerror or error}",
-            hint="make room or mend the permissions, then run the same command again: what has come is kept",
+            hint="free some space or fix the permissions, then run the same command again: downloaded data is kept",
         ) from error

@@ -141,7 +141,7 @@ class Endpoint:
                 async with asyncio.timeout(timeout_s):
                     while self._old or not self._source.shows_something(self._engine.frame):
                         if self._over.is_set():
-                            raise MachineError(f"the screen never came alive: {self._reason}")
+                            raise MachineError(f"the screen showed nothing: {self._reason}")
                         await self._next.wait()
             except TimeoutError:
                 raise DeadlineError(f"the screen stayed blank for {timeout_s:g} s") from None

@@ -119,6 +119,6 @@ async def _settle(link: RfbLink) -> None:
             while link.ended is None and not answered.is_set():
                 await answered.wait()
     except TimeoutError:
-        raise DeadlineError(f"the machine did not take the input within {TIMEOUT_S:g} s") from None
+        raise DeadlineError(f"the machine did not accept the input within {TIMEOUT_S:g} s") from None
     if link.ended is not None:
-        raise MachineError(f"the machine may not have taken the input: {link.ended}")
+        raise MachineError(f"the machine may not have received the input: {link.ended}")

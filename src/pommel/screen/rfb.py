@@ -177,7 +177,7 @@ class RfbClient:
             RfbError: that was in the middle of something.
         """
         if self._failure is None and not (self._idle and self._start == self._end):
-            raise RfbError("the VNC server went away in the middle of a message")
+            raise RfbError("the VNC server closed the connection in the middle of a message")
 
     def data_to_send(self) -> bytes:
         """Return what the handshake has to say, once."""
@@ -202,9 +202,9 @@ class RfbClient:
         number = line[4:11]
         digits, marks = number[:3] + number[4:], line[:4] + number[3:4] + line[11:]
         if marks != b"RFB .\n" or not digits.isdigit():
-            raise RfbError("what listens there is not a VNC server")
+            raise RfbError("the program there is not a VNC server")
         if number < b"003.008":
-            raise RfbError(f"the VNC server speaks RFB {number.decode('ascii')}; 003.008 is needed")
+            raise RfbError(f"the VNC server uses RFB {number.decode('ascii')}; 003.008 is needed")
         self._out += ask.VERSION
 
     def _security(self) -> _Steps:
@@ -214,7 +214,7 @@ class RfbClient:
         types = yield from self._read(count)
         if 1 not in types:
             wanted = ", ".join(str(one) for one in types)
-            raise RfbError(f"the VNC server wants authentication (security types {wanted}), and none is known here")
+            raise RfbError(f"the VNC server requires authentication of an unsupported kind (security types {wanted})")
         self._out += ask.CHOOSE_NONE
         (result,) = yield from self._unpack("I")
         if result:
@@ -302,7 +302,7 @@ class RfbClient:
             (bits,) = yield from self._unpack("B")
             self._events.append(Leds(bits))
         else:
-            raise RfbError(f"the VNC server sent a rectangle in encoding {encoding}, which was not asked for")
+            raise RfbError(f"the VNC server sent a rectangle in encoding {encoding}, which was not requested")
 
     def _masked_cursor(self, rect: Rect) -> _Steps:
         pixels = yield from self._cursor_pixels(rect)
@@ -322,7 +322,7 @@ class RfbClient:
         """
         (encoding,) = yield from self._unpack("i")
         if encoding != ask.RAW:
-            raise RfbError(f"the VNC server sent a pointer in encoding {encoding}, which was not asked for")
+            raise RfbError(f"the VNC server sent a pointer in encoding {encoding}, which was not requested")
         pixels = yield from self._cursor_pixels(rect)
         self._add_cursor(rect, pixels, multiplied=may_be_multiplied(pixels))
 
@@ -346,7 +346,7 @@ class RfbClient:
     def _check_inside(self, rect: Rect) -> None:
         if not rect.within(self.frame.size):
             width, height = self.frame.size
-            raise RfbError(f"the VNC server sent {tuple(rect)}, which is not within its picture of {width}×{height}")
+            raise RfbError(f"the VNC server sent {tuple(rect)}, which is outside of its picture of {width}×{height}")
 
     # --- reading ---
 

@@ -80,7 +80,7 @@ class Door:
         self.out += b"RFB 003.008\n"
         match = _VERSION.match((yield from self._read(12)))
         if match is None or int(match[1]) != 3 or int(match[2]) < 3:
-            raise RfbError("the viewer does not speak RFB 3.3 or newer")
+            raise RfbError("the viewer does not support RFB 3.3 or newer")
         minor = int(match[2])
         kind = _NONE if self._password is None else _VNC
         if minor < 7:
@@ -88,7 +88,7 @@ class Door:
         else:
             self.out += bytes((1, kind))
             if (yield from self._read(1))[0] != kind:
-                raise RfbError("the viewer does not take VNC's password")
+                raise RfbError("the viewer does not support VNC password authentication")
         if self._password is not None:
             self.out += self._challenge
             said = yield from self._read(CHALLENGE_SIZE)
@@ -144,7 +144,7 @@ class OnlyLooking:
         if kind in _ACTS:
             return _ACTS[kind], False
         if kind not in _HEADS:
-            raise RfbError(f"message {kind}, which this does not know")
+            raise RfbError(f"message {kind}, which is unknown")
         head, looks = _HEADS[kind]
         if len(self._received) < head:
             return None, looks
@@ -170,7 +170,7 @@ class OnlyLooking:
         if self._received[1] == 0:
             return 12, False
         if self._received[1] != 1:
-            raise RfbError(f"QEMU's message {self._received[1]}, which this does not know")
+            raise RfbError(f"QEMU's message {self._received[1]}, which is unknown")
         return (10 if self._number(2, 2) == 2 else 4), True
 
     def _number(self, start: int, size: int) -> int:

@@ -116,7 +116,7 @@ class RfbLink(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Say why it is over, unless that is known."""
-        self._end(f"the connection broke ({exc})" if exc else "the server went away")
+        self._end(f"the connection broke ({exc})" if exc else "the server closed the connection")
         self._gone.set()
 
     def pause_writing(self) -> None:
@@ -174,10 +174,12 @@ async def open_link(path: Path, *, timeout_s: float) -> RfbLink:
         await _drop(link)
         raise DeadlineError(f"the VNC server at {path} did not answer within {timeout_s:g} s") from None
     except (FileNotFoundError, ConnectionRefusedError):
-        raise StateError(f"no machine shows its screen at {path}", hint="see which run: pommel list") from None
+        raise StateError(
+            f"no machine shows its screen at {path}", hint="to see which machines run: pommel list"
+        ) from None
     except OSError as failure:  # no permission, a path that is too long, a peer that broke off
         await _drop(link)
-        raise StateError(f"the screen at {path} cannot be had: {failure.strerror or failure}") from failure
+        raise StateError(f"the screen at {path} cannot be opened: {failure.strerror or failure}") from failure
     except BaseException:
         await _drop(link)
         raise

@@ -67,7 +67,7 @@ class H264Encoder:
                 self._open(av)
             packets = self._coder.encode(self._frame(av, pixels, key))
         except (av.FFmpegError, ValueError, MemoryError) as failure:
-            raise VideoError(f"H.264 cannot be made: {failure}") from failure
+            raise VideoError(f"H.264 cannot be encoded: {failure}") from failure
         return Chunk(b"".join(bytes(packet) for packet in packets), any(packet.is_keyframe for packet in packets))
 
     def _open(self, av: Any) -> None:

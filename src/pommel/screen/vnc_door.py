@@ -65,7 +65,7 @@ class VncDoor:
                 self._strangers -= 1
             await self._carry(who, said, (reader, writer), there)
         except TimeoutError:
-            self._told(f"{who} did not say who it is")
+            self._told(f"{who} did not finish the handshake")
         except RfbError as wrong:
             self._told(f"{who} is refused: {wrong.message}")
         except (OSError, EOFError):
@@ -98,10 +98,10 @@ class VncDoor:
             await reader.readexactly(len(_VERSION))
             writer.write(_VERSION)
             if 1 not in await reader.readexactly((await reader.readexactly(1))[0]):
-                raise RfbError("the machine's VNC server wants a password")
+                raise RfbError("the machine's VNC server requires a password")
             writer.write(b"\x01")
             if any(await reader.readexactly(4)):
-                raise RfbError("the machine's VNC server lets nobody in")
+                raise RfbError("the machine's VNC server refuses connections")
         except BaseException:
             writer.close()
             raise
@@ -116,7 +116,7 @@ class VncDoor:
     ) -> None:
         only = OnlyLooking() if self._view_only else None
         self.viewers += 1
-        self._told(f"{who} looks on" if self._view_only else f"{who} is in")
+        self._told(f"{who} has connected (view-only)" if self._view_only else f"{who} has connected")
         first = only.receive_data(said) if only else said
         server[1].write(first)
         in_, out = _copy(viewer[0], server[1], only.receive_data if only else bytes), _copy(server[0], viewer[1], bytes)
@@ -125,7 +125,7 @@ class VncDoor:
         finally:
             server[1].close()
             self.viewers -= 1
-            self._told(f"{who} has gone")
+            self._told(f"{who} has disconnected")
 
 
 async def _copy(source: asyncio.StreamReader, to: asyncio.StreamWriter, through: Callable[[bytes], bytes]) -> None:

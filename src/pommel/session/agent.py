@@ -71,7 +71,7 @@ class SessionAgent:
         """
         connection = await self._connected()
         if connection is None:
-            return "the daemon does not open" if self._signalled() else "nobody looks on"
+            return "the daemon does not answer" if self._signalled() else "no viewers"
         with connection:
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -85,7 +85,7 @@ class SessionAgent:
                 await self._leave()
         if self._failure is not None:
             raise self._failure
-        return "the daemon has hung up"
+        return "the daemon has closed the connection"
 
     # --- arriving ---
 
@@ -131,12 +131,12 @@ class SessionAgent:
         await loop.sock_connect(connection, str(path))
         verdict = judge_daemon(directory, place, peer_uid(connection), self._options.owners, uid)
         if not verdict.accepted:
-            raise NotPermitted(f"the daemon is not to be trusted: {verdict.reason}")
+            raise NotPermitted(f"the daemon cannot be trusted: {verdict.reason}")
         side = AgentSide(token, secrets.token_bytes(SIZE), binding_of(os.getpid()))
         while not side.done:
             data = await loop.sock_recv(connection, side.wants)
             if not data:
-                raise ConnectionResetError("the daemon hung up")
+                raise ConnectionResetError("the daemon closed the connection")
             try:
                 answer = side.receive(data)
             except NotPermitted as no:
@@ -200,7 +200,7 @@ class SessionAgent:
         if viewers:
             _, left = await asyncio.wait(viewers, timeout=self._options.leave_s)
             if left:
-                self._options.log(f"{len(left)} viewers do not let go")
+                self._options.log(f"{len(left)} viewers do not disconnect")
 
 
 class DaemonRefusal(NotPermitted):
@@ -228,8 +228,8 @@ def _token(path: Path, owners: frozenset[int]) -> bytes:
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
-            raise NotPermitted(f"{path} is not the daemon's: others may use it")
+            raise NotPermitted(f"{path} is not the daemon's: other users can use it")
         token = file.read(SIZE + 1)
     if len(token) != SIZE:
-        raise ProtocolError(f"{path} is no secret of {SIZE} bytes")
+        raise ProtocolError(f"{path} is not a secret of {SIZE} bytes")
     return token

@@ -58,7 +58,7 @@ class Attached:
                 socket.send_fds(self._connection, [VIEWER], [theirs.fileno()])
             except OSError as failure:
                 ours.close()
-                raise StateError(f"the session's agent takes no viewer: {failure.strerror}") from failure
+                raise StateError(f"the session's agent accepts no viewers: {failure.strerror}") from failure
         ours.setblocking(False)
         return ours
 
@@ -76,6 +76,6 @@ class Attached:
 
     def _hear(self, kind: FrameKind, payload: bytes) -> None:
         if kind is not FrameKind.TEXT:
-            raise ProtocolError(f"an agent says {kind.name} where only TEXT is due")
+            raise ProtocolError(f"an agent says {kind.name} instead of TEXT")
         self.trouble = payload.decode(errors="replace")
         self.ready = not self.trouble

@@ -102,14 +102,14 @@ class AgentSide:
 
     def _conversation(self) -> Generator[int, bytes, None]:
         if (yield len(MAGIC)) != MAGIC:
-            raise ProtocolError("what listens on the socket is no Pommel daemon of this version")
+            raise ProtocolError("the program on the socket is not a Pommel daemon of this version")
         yield from self._kind(b"C")
         daemon_nonce = yield SIZE
         self._out = self._nonce + _mac(self._token, b"agent", daemon_nonce, self._nonce, self._binding)
         yield from self._kind(b"A")
         right = _mac(self._token, b"daemon", daemon_nonce, self._nonce, self._binding)
         if not hmac.compare_digest((yield SIZE), right):
-            raise ProtocolError("what listens on the socket does not know the session's secret")
+            raise ProtocolError("the program on the socket does not know the session's secret")
 
     def _kind(self, wanted: bytes) -> Generator[int, bytes, None]:
         kind = yield 1
@@ -118,7 +118,7 @@ class AgentSide:
             reason = (yield length) if length else b""
             raise NotPermitted(f"the daemon refuses this agent: {reason.decode(errors='replace')}")
         if kind != wanted:
-            raise ProtocolError(f"the daemon said {kind!r} where {wanted!r} was due")
+            raise ProtocolError(f"the daemon said {kind!r} instead of {wanted!r}")
 
 
 def _mac(token: bytes, who: bytes, daemon_nonce: bytes, agent_nonce: bytes, binding: bytes) -> bytes:

@@ -258,7 +258,7 @@ class SessionDaemon:
         if self._agent is not None and self._agent.trouble:
             return self._agent.trouble
         if self._looked and self._session is None and waited_s >= self._timing.nobody_s:
-            return "nobody is logged in"
+            return "no user is logged in"
         if self._looked and not self._installed and self._agent is None:
             return "the agent is not installed"
         came = self._agent is not None and not self._agent.gone.is_set()
@@ -267,8 +267,8 @@ class SessionDaemon:
         if self._refusal:
             return f"agent refused: {self._refusal}"
         if came:
-            return "the session's agent has come, and does not say that it can show anything"
-        return f"the session's agent did not come within {self._timing.arrive_s:g} s"
+            return "the session's agent has connected, but does not report that it can show the screen"
+        return f"the session's agent did not connect within {self._timing.arrive_s:g} s"
 
     async def _next_change(self, timeout_s: float) -> None:
         pulse = self._pulse

@@ -97,8 +97,8 @@ class SafeDirectory:
             return False
         if stat.S_ISDIR(there):
             raise StateError(
-                f"{self.path / name} is a directory, where a file of ours belongs",
-                hint=f"look at it, then: rm -r {self.path / name}",
+                f"{self.path / name} is a directory, but a file of Pommel belongs there",
+                hint=f"check it, then: rm -r {self.path / name}",
             )
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
@@ -155,7 +155,7 @@ def _opened(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as refusal:
-        raise _unsafe(path, "is not a directory of ours") from refusal
+        raise _unsafe(path, "is not a directory of Pommel") from refusal
 
 
 def _check_above(parent: Path) -> None:
@@ -170,7 +170,7 @@ def _check_above(parent: Path) -> None:
         others &= ~stat.S_IWGRP
     # In a sticky directory others may make entries, but not move or remove ours.
     if others and not found.st_mode & stat.S_ISVTX:
-        raise _unsafe(parent, "may be written to by others")
+        raise _unsafe(parent, "can be written by other users")
 
 
 def _check_own(directory: SafeDirectory, mode: int | None, made: bool) -> None:
@@ -178,10 +178,10 @@ def _check_own(directory: SafeDirectory, mode: int | None, made: bool) -> None:
     if found.st_uid != os.geteuid():
         raise _unsafe(directory.path, f"belongs to uid {found.st_uid}")
     if not made and found.st_mode & _WRITABLE_BY_OTHERS:
-        raise _unsafe(directory.path, "may be written to by others")
+        raise _unsafe(directory.path, "can be written by other users")
     if mode is not None and stat.S_IMODE(found.st_mode) != mode:
         os.fchmod(directory._fd, mode)
 
 
 def _unsafe(path: Path, what: str) -> NotPermitted:
-    return NotPermitted(f"{path} {what}", hint=f"look at it: ls -ld {path}; move it away, and start the daemon again")
+    return NotPermitted(f"{path} {what}", hint=f"check it: ls -ld {path}; move it away, and start the daemon again")

@@ -83,12 +83,12 @@ class Door:
                 try:
                     connection, _ = await loop.sock_accept(listener)
                 except OSError as failure:  # out of descriptors: those who left give some back
-                    self._keeper.on_refusal(f"nobody can be let in: {failure.strerror}", "")
+                    self._keeper.on_refusal(f"no connection can be accepted: {failure.strerror}", "")
                     await asyncio.sleep(_ACCEPT_PAUSE_S)
                     continue
                 if self._busy >= _AT_ONCE:
                     connection.close()
-                    self._keeper.on_refusal("too many knock at once", "")
+                    self._keeper.on_refusal("too many connections at once", "")
                 else:
                     self._busy += 1
                     tasks.create_task(self._visit(connection, token))
@@ -109,7 +109,7 @@ class Door:
         except TimeoutError:
             self._keeper.on_refusal(f"it did not answer within {_CHALLENGE_S:g} s", "")
         except (OSError, PommelError) as failure:
-            self._keeper.on_refusal(f"it could not be looked at: {failure}", "")
+            self._keeper.on_refusal(f"it could not be checked: {failure}", "")
         finally:
             self._busy -= 1
         return None
@@ -122,7 +122,7 @@ class Door:
         try:
             await agent.run(self._keeper.on_change)
         except (OSError, PommelError) as failure:
-            self._keeper.on_refusal(f"it is no longer heard: {failure}", "")
+            self._keeper.on_refusal(f"its connection is lost: {failure}", "")
         finally:
             if self._serving is agent:
                 self._serving = None

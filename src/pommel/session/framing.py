@@ -113,7 +113,7 @@ class FrameDecoder:
         while True:
             kind, length = _HEADER.unpack((yield from self._read(_HEADER.size)))
             if kind not in FrameKind.__members__.values() or length > self._max:
-                raise ProtocolError(f"no frame of ours: kind {kind}, {length} bytes")
+                raise ProtocolError(f"not a Pommel frame: kind {kind}, {length} bytes")
             payload = yield from self._read(length)
             self._whole.append(Frame(FrameKind(kind), payload))
 

@@ -79,11 +79,9 @@ def read_answer(text: str) -> GuestSystem:
         told.setdefault(key, []).append(value.strip())
     first = {key: values[0] for key, values in told.items()}
     if first.get("kernel") not in _KERNELS:
-        raise StateError(f"a session of {first.get('kernel') or 'that system'} cannot be shown from inside")
+        raise StateError(f"a session of {first.get('kernel') or 'that system'} is not supported")
     if not _MACHINE.fullmatch(first.get("machine", "")):
-        raise StateError(
-            f"a session of a {first.get('machine') or 'machine without a name'} cannot be shown from inside"
-        )
+        raise StateError(f"a session of a {first.get('machine') or 'machine without a name'} is not supported")
     pythons = dict.fromkeys(filter(None, map(_python, told.get("python", []))))
     return GuestSystem(
         system=_KERNELS[first["kernel"]],
@@ -107,8 +105,8 @@ def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tu
         return (f"macosx_{max(major, 11)}_0_{guest.machine}",)
     if not glibc or glibc < (2, _GLIBC_OLDEST):
         raise StateError(
-            "the guest's Python has another C library than glibc, or a very old one",
-            hint="the agent's compiled libraries are made for glibc 2.17 and newer",
+            "the guest's Python has a C library that is not glibc, or is very old",
+            hint="the agent's compiled libraries need glibc 2.17 or newer",
         )
     minors = range(_GLIBC_OLDEST, glibc[1] + 1)
     return (*(f"manylinux_2_{minor}_{guest.machine}" for minor in reversed(minors)), f"manylinux2014_{guest.machine}")

@@ -130,7 +130,7 @@ def _load_linux(places: Places, live: Iterable[LiveUser]) -> Iterator[Step]:
     yield _systemctl("restart", places.daemon_unit)
     yield _systemctl("--global", "enable", places.agent_path_unit)
     for user in live:
-        advice = f"{user.name} has to log out and in again before this session can be shown"
+        advice = f"{user.name} must log out and log in again before this session can be shown"
         yield _systemctl_of(user, "restart", places.agent_path_unit, advice=advice)
 
 

@@ -175,11 +175,11 @@ def _objections(peer: Peer, expected: Expected) -> Iterator[str]:
     if peer.uid != expected.uid:
         yield f"it runs as uid {peer.uid}, the session is uid {expected.uid}'s"
     if peer.pid <= 0:
-        yield "its process is out of sight (another pid namespace)"
+        yield "its process is not visible (another pid namespace)"
     if peer.kernel_pid == GONE:
         yield "the process that connected has ended"
     elif peer.kernel_pid is not None and peer.kernel_pid != peer.pid:
-        yield f"the kernel knows it as pid {peer.kernel_pid}, the socket as {peer.pid}"
+        yield f"the kernel reports pid {peer.kernel_pid}, the socket pid {peer.pid}"
     if expected.signed or expected.cdhash is not None:
         yield from _code_objections(peer.code, expected)
     else:
@@ -199,16 +199,16 @@ def _code_objections(code: Code | None, expected: Expected) -> Iterator[str]:
 def _process_objections(peer: Peer, expected: Expected) -> Iterator[str]:
     process = peer.process
     if process is None or process.pid != peer.pid:
-        yield "its process could not be looked at"
+        yield "its process could not be checked"
         return
     if peer.seen is not None and process.started > peer.seen:
-        yield f"pid {peer.pid} belongs to a process that began after the connection was made"
+        yield f"pid {peer.pid} belongs to a process that started after the connection"
     if process.uids != {expected.uid}:
         yield f"its process has the uids {sorted(process.uids)}"
     if process.program.file not in expected.programs:
         yield f"it runs another program: {process.program.path}"
     if process.program.owner not in (ROOT, expected.uid) or process.program.mode & _WRITABLE_BY_OTHERS:
-        yield f"others may change the program that it runs: {process.program.path}"
+        yield f"other users can change the program that it runs: {process.program.path}"
     if expected.unit is not None and (expected.uid, expected.unit) not in map(unit_of, process.cgroups):
         yield f"it does not belong to {expected.unit} of uid {expected.uid}"
 
@@ -217,9 +217,9 @@ def _second_agent(peer: Peer, serving: Peer | None) -> Iterator[str]:
     if serving is None:
         return
     if _is_same(peer, serving):
-        yield "it is the process that serves already"
+        yield "this process already serves"
     elif peer.process and serving.process and peer.process.started < serving.process.started:
-        yield "a newer agent serves already"
+        yield "a newer agent already serves"
 
 
 def _is_same(peer: Peer, other: Peer) -> bool:
@@ -236,9 +236,9 @@ def _second_objections(before: Peer, after: Peer, expected: Expected, sender: in
     if after.kernel_pid == GONE:
         yield "the process that connected has ended"
     if before.audit_token != after.audit_token:
-        yield "another process has used its descriptor meanwhile"
+        yield "another process has used its descriptor since then"
     if before != after:
-        yield "its process has become another one meanwhile"
+        yield "its process has been replaced by another one"
     yield from _objections(after, expected)
 
 
@@ -250,13 +250,13 @@ def _daemon_objections(
     if directory.owner not in owners:
         yield f"the socket's directory belongs to uid {directory.owner}"
     if directory.mode & _WRITABLE_BY_OTHERS:
-        yield "others may write to the socket's directory"
+        yield "other users can write to the socket's directory"
     if not stat.S_ISSOCK(socket.mode):
-        yield "there is something else in the socket's place"
+        yield "the socket's path is not a socket"
     if socket.owner not in owners | {uid}:
         yield f"the socket belongs to uid {socket.owner}"
     if socket.mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield "others may use the socket"
+        yield "other users can use the socket"
     if daemon_uid not in owners:
         yield f"uid {daemon_uid} listens on the socket"
 

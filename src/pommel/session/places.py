@@ -61,7 +61,8 @@ class Places:
         longest = len(str(places.socket(_LONGEST_UID)).encode()) + len("..new")
         if longest > SOCKET_PATH_MAX[system]:
             raise ConfigError(
-                f"socket paths under {places.sockets} are {longest} bytes, {SOCKET_PATH_MAX[system]} are allowed",
+                f"socket paths under {places.sockets} are {longest} bytes long, but only {SOCKET_PATH_MAX[system]} "
+                "are allowed",
                 hint="use a shorter service id",
             )
         return places

@@ -58,7 +58,7 @@ class Reception:
                 try:
                     connection, _ = await loop.sock_accept(listener)
                 except OSError as failure:  # out of descriptors: those who leave give some back
-                    self._log(f"no viewer can be let in: {failure.strerror}")
+                    self._log(f"no viewer can be accepted: {failure.strerror}")
                     await asyncio.sleep(_ACCEPT_PAUSE_S)
                     continue
                 if self._is_welcome(connection):
@@ -75,7 +75,7 @@ class Reception:
             self._log(f"a viewer was refused: it runs as uid {uid}")
             return False
         if self._here >= _AT_ONCE:
-            self._log(f"a viewer was refused: {_AT_ONCE} look on already")
+            self._log(f"a viewer was refused: {_AT_ONCE} viewers are already connected")
             return False
         return True
 

@@ -59,7 +59,7 @@ class _Logind:
             self._systemd = ctypes.CDLL("libsystemd.so.0")
         except OSError:
             raise MissingProgram(
-                "there is no libsystemd here to ask which session is active", hint="name the user: --uid"
+                "there is no libsystemd here to ask which session is active", hint="give the user: --uid"
             ) from None
         self._free = ctypes.CDLL(None).free
         self._free.argtypes = [ctypes.c_void_p]

@@ -47,6 +47,6 @@ class SignalFile:
         self._spoken_of.update(new)
         for name in new:
             self._warn(
-                f"{self._directory.path / name} is not ours: while it lies there the system keeps starting agents; "
-                f"look at it, then: rm -r {self._directory.path / name}"
+                f"{self._directory.path / name} does not belong to Pommel: while it exists, the system keeps starting "
+                f"agents. Check it, then: rm -r {self._directory.path / name}"
             )

@@ -75,7 +75,7 @@ class SessionStream:
 
     async def _say(self, kind: FrameKind, payload: bytes) -> None:
         if self._writer.is_closing():
-            raise ConnectionResetError("the viewer has gone")
+            raise ConnectionResetError("the viewer has disconnected")
         self._writer.write(encode(kind, payload))
         self._sent += len(payload)
         await self._writer.drain()

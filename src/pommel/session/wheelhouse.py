@@ -162,14 +162,14 @@ def _explained(failure: CommandFailed, target: Target) -> Exception:
         told = failure.output.partition("DO NOT MATCH THE HASHES")[2].splitlines()
         which = next((line.strip().partition(" ")[0] for line in told if "==" in line), "a library")
         return StateError(
-            f"{which} for the guest is another file than the one that Pommel was tried with: nothing of it was used",
-            hint="see where pip takes packages from: pip config list; or install the newest Pommel",
+            f"{which} for the guest is not the file with which Pommel was tested, so it was not used",
+            hint="check from where pip downloads packages: pip config list; or install the newest Pommel",
         )
     lines = [line for line in failure.output.splitlines() if line.startswith("ERROR:")]
     why = lines[-1].removeprefix("ERROR: ") if lines else failure.message
     if "No matching distribution" in failure.output and "Connection" not in failure.output:
         where = f"Python {target.python[0]}.{target.python[1]} on {target.platforms[-1]}"
-        return StateError(f"the agent's libraries are not to be had for {where}: {why}")
+        return StateError(f"the agent's libraries are not available for {where}: {why}")
     return failure
 
 
@@ -183,7 +183,7 @@ def unpack(wheel: Path, into: Path) -> None:
         for entry in archive.infolist():
             path = PurePosixPath(entry.filename)
             if path.is_absolute() or ".." in path.parts:
-                raise StateError(f"{wheel.name} holds a path that leads out of it: {entry.filename}")
+                raise StateError(f"{wheel.name} contains a path that leads outside of it: {entry.filename}")
             # x-1.data/purelib and /platlib go where the rest goes (PEP 427); scripts and headers are of no use here.
             if path.parts[0].endswith(".data"):
                 if path.parts[1:2] not in (("purelib",), ("platlib",)):

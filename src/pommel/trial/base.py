@@ -110,7 +110,7 @@ def _build(base: BaseImage, privilege: Privilege, report: Report) -> None:
     with build_aside(base.directory) as aside, _explained(log), _scratch(aside, privilege) as scratch:
         made = BaseImage(aside)
         _make_tree(scratch, privilege, report, log)
-        report(Progress(steps.STEP, "making the file system", done=100, total=100, unit="%"))
+        report(Progress(steps.STEP, "creating the file system", done=100, total=100, unit="%"))
         _make_image(scratch, privilege, made.root_image)
         picker.make_picker(made.picker, scratch)
         for path in (made.root_image, made.picker):
@@ -192,7 +192,7 @@ def _check_space(directory: Path, wanted: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < wanted:
         raise BuildError(
-            f"building the trial machine takes {wanted >> 20} MiB in {directory}, and {free >> 20} MiB are free",
+            f"building the trial machine needs {wanted >> 20} MiB in {directory}, but only {free >> 20} MiB are free",
             hint="free some space, or set POMMEL_HOME to a folder on a larger disk",
         )
 

@@ -85,7 +85,7 @@ def build_privilege() -> Privilege:
     except CommandFailed as refusal:
         last = refusal.output.strip().splitlines()[-1:] or ["no reason given"]
         raise NotPermitted(
-            f"the trial machine can be built neither as root nor in a user namespace: {last[0]}", hint=_userns_hint()
+            f"the trial machine cannot be built as root or in a user namespace: {last[0]}", hint=_userns_hint()
         ) from refusal
     return Privilege.USERNS
 
@@ -109,4 +109,4 @@ def _userns_hint() -> str:
     if shutil.which("newuidmap") is None:
         return "install newuidmap: the package uidmap of Debian and Ubuntu, shadow-utils or shadow elsewhere"
     ids = "100000-165535"
-    return f"give yourself a range of user ids: sudo usermod --add-subuids {ids} --add-subgids {ids} {user}"
+    return f"add a range of user ids for your user: sudo usermod --add-subuids {ids} --add-subgids {ids} {user}"

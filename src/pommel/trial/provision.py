@@ -70,9 +70,9 @@ def provision(
     if disk_bytes < MIN_DISK_BYTES:
         raise BuildError(
             f"a disk of {disk_bytes >> 20} MiB is too small for the trial machine",
-            hint=f"give it at least {MIN_DISK_BYTES >> 20} MiB; what is not used takes no space",
+            hint=f"give it at least {MIN_DISK_BYTES >> 20} MiB; unused space takes no space on the host",
         )
-    report(Progress(_STEP, f"making the keys of {name}"))
+    report(Progress(_STEP, f"creating the keys of {name}"))
     keys = directory / "ssh"
     with _workplace(directory) as work, _explained():
         make_key(work / "host", f"root@{name}")
@@ -92,7 +92,7 @@ def provision(
         _inject(raw, _guest_files(name, made.public_key.read_bytes(), work / "host"))
         report(Progress(_STEP, "writing the disk"))
         (write or _write_plain)(raw, made.disk)
-    report(Progress(_STEP, f"the disk of {name} is made", finished=True))
+    report(Progress(_STEP, f"the disk of {name} is created", finished=True))
     return made
 
 
@@ -142,7 +142,7 @@ def _check_injected(complaints: str) -> None:
     """Debugfs exits with 0 whatever happens. It greets on standard error, and `rm` may miss what is not there."""
     for line in complaints.splitlines():
         if line.strip() and not line.startswith("debugfs ") and not line.startswith("rm: File not found"):
-            raise BuildError(f"the base image is damaged: {line.strip()}", hint="remove it, and it is built anew")
+            raise BuildError(f"the base image is damaged: {line.strip()}", hint="remove it, then it is built again")
 
 
 @contextlib.contextmanager
@@ -161,6 +161,6 @@ def _explained() -> Iterator[None]:
         yield
     except CommandFailed as failure:
         full = "No space left" in failure.output
-        what = "the disk became full" if full else failure.message
+        what = "the disk is full" if full else failure.message
         hint = "free some space, or set POMMEL_HOME to a folder on a larger disk" if full else None
-        raise BuildError(f"making the machine's disk failed: {what}", hint=hint) from failure
+        raise BuildError(f"the machine's disk could not be created: {what}", hint=hint) from failure

@@ -21,24 +21,24 @@ class Requirement:
 
 
 BUILD_PROGRAMS: tuple[Requirement, ...] = (
-    Requirement(("mmdebstrap",), "mmdebstrap", "puts the trial guest together from Debian's packages"),
+    Requirement(("mmdebstrap",), "mmdebstrap", "builds the trial guest from Debian's packages"),
     Requirement(
         ("/usr/share/keyrings/debian-archive-keyring.gpg",),
         "debian-archive-keyring",
         "checks that those packages are Debian's",
     ),
     Requirement(("setpriv",), "util-linux", "ends the build when Pommel is killed"),
-    Requirement(("mke2fs",), "e2fsprogs", "makes the guest's file system without mounting it"),
-    Requirement(("debugfs",), "e2fsprogs", "puts a machine's own keys into it"),
+    Requirement(("mke2fs",), "e2fsprogs", "creates the guest's file system without mounting it"),
+    Requirement(("debugfs",), "e2fsprogs", "writes a machine's own keys to it"),
     Requirement(("resize2fs",), "e2fsprogs", "grows it to the size of the machine's disk"),
-    Requirement(("mkfs.vfat",), "dosfstools", "makes the boot picker's disk"),
+    Requirement(("mkfs.vfat",), "dosfstools", "creates the boot picker's disk"),
     Requirement(("mcopy",), "mtools", "fills the boot picker's disk"),
-    Requirement(("grub-mkstandalone",), "grub-common", "makes the boot picker"),
+    Requirement(("grub-mkstandalone",), "grub-common", "builds the boot picker"),
     Requirement(("/usr/lib/grub/x86_64-efi/linux.mod",), "grub-efi-amd64-bin", "is the boot picker"),
     Requirement(("qemu-img",), "qemu-utils", "writes the disks"),
     Requirement(ovmf.PATTERNS, "ovmf", "is the firmware it boots with"),
-    Requirement(("ssh-keygen",), "openssh-client", "makes each machine's keys"),
-    Requirement(("newuidmap",), "uidmap", "lets you build without being root", only_without_root=True),
+    Requirement(("ssh-keygen",), "openssh-client", "creates each machine's keys"),
+    Requirement(("newuidmap",), "uidmap", "allows the build without root", only_without_root=True),
 )
 
 

@@ -17,9 +17,9 @@ _PACKAGE = re.compile(r"(?:Get:\d+ \S+ \S+ \S+|(Unpacking|Setting up)) (\S+)")
 _PARTS = ((0.0, 0.4), (0.4, 1.0))
 _EVENTS_A_PACKAGE = 3  # fetched, unpacked, set up
 _SAID = (
-    ("I: running apt-get update", "asking the mirror what it has"),
+    ("I: running apt-get update", "reading the mirror's package list"),
     ("I: extracting archives", "unpacking the essential packages"),
-    ("update-initramfs: Generating", "making the initial RAM disk"),
+    ("update-initramfs: Generating", "creating the initial RAM disk"),
     ("I: cleaning package lists", "tidying up"),
 )
 
@@ -58,7 +58,7 @@ class BuildSteps:
 _REASONS = (
     (
         re.compile(r"No space left on device|write error|not have enough free space", re.IGNORECASE),
-        "the disk became full",
+        "the disk is full",
         "free some space, or set POMMEL_HOME to a folder on a larger disk",
     ),
     (
@@ -81,4 +81,4 @@ def explain(output: str, log: str) -> BuildError:
     for pattern, reason, hint in _REASONS:
         if pattern.search(output):
             return BuildError(f"building the trial machine failed: {reason} ({last})", hint=hint)
-    return BuildError(f"building the trial machine failed: {last}", hint=f"all it said is in {log}")
+    return BuildError(f"building the trial machine failed: {last}", hint=f"its full output is in {log}")

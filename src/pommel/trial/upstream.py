@@ -33,7 +33,7 @@ def materialise(directory: Path, base: BaseImage) -> Path:
     code, variables = firmware_pair()
     stamp = _stamp(base, code, variables)
     lock = directory.with_name(f".{directory.name}.lock")
-    with locks.hold(lock, busy=f"another Pommel is making {directory}", wait_s=_WAIT_S):
+    with locks.hold(lock, busy=f"another Pommel is creating {directory}", wait_s=_WAIT_S):
         if _read(directory / _STAMP) != stamp:
             sweep_aside(directory)
             with build_aside(directory) as aside:

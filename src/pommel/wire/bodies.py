@@ -67,7 +67,7 @@ def pack(message: Command) -> tuple[int, bytes]:
         return message.type, message.body
     if special := _SPECIAL.get(type(message)):
         return special[0], special[1](message)
-    raise WireError(f"{type(message).__name__} is no KVM command")
+    raise WireError(f"{type(message).__name__} is not a KVM command")
 
 
 def _ones_complement(delta: int) -> int:

@@ -376,7 +376,7 @@ async def test_where_screen_capture_kit_does_not_answer_pictures_are_taken(monke
 async def test_neither_way_works() -> None:
     with mac(release=OLD) as it:
         it.modules["Quartz"].CGDisplayCreateImage = None
-        with pytest.raises(StateError, match="takes no pictures"):
+        with pytest.raises(StateError, match="needs ScreenCaptureKit"):
             await connect_macos(frameworks=it.frameworks())
 
 
@@ -404,7 +404,7 @@ async def test_no_session() -> None:
 async def test_no_event_source() -> None:
     with mac() as it:
         it.modules["Quartz"].CGEventSourceCreate = lambda state: None
-        with pytest.raises(StateError, match="no keys and no mouse"):
+        with pytest.raises(StateError, match="no keyboard or mouse input"):
             await connect_macos(frameworks=it.frameworks())
         assert not any(stream.running for stream in it.streams)
 
@@ -426,7 +426,7 @@ async def test_somebody_at_the_mac_stops_it() -> None:
             await update(connection)
             it.stop_streams(-3817, "stopped")
             ended = await asyncio.wait_for(connection.source.next_update(), 5)
-            assert ended == Ended("somebody at the Mac stopped the screen sharing")
+            assert ended == Ended("the user of the Mac stopped the screen sharing")
             assert await connection.until_ended() == ended.reason
 
 

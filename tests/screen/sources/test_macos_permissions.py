@@ -17,7 +17,7 @@ from screen.mac import mac
 )
 def test_the_pane_is_called_as_this_macos_calls_it(release: int, pane: str) -> None:
     words = screen_recording(False, release, "python3.13").words
-    assert words.endswith(f"switch on python3.13 in {pane}")
+    assert words.endswith(f"turn on python3.13 in {pane}")
 
 
 def test_what_is_granted_needs_no_words() -> None:

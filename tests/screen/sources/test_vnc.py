@@ -137,7 +137,7 @@ async def _follow_to_the_end(qemu: BareQemu) -> None:
         assert (viewers[0].canvas[:, :, :3] == viewers[1].canvas[:, :, :3]).all()
         qemu.kill()
         await run
-    assert [viewer.closed for viewer in viewers] == [(1001, "the server went away")] * 2
+    assert [viewer.closed for viewer in viewers] == [(1001, "the server closed the connection")] * 2
     await connection.close()
 
 
@@ -194,7 +194,7 @@ async def test_nobody_there_is_said_with_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no machine shows its screen") as caught:
         await connect_vnc(tmp_path / "none.sock")
     assert caught.value.hint
-    with pytest.raises(StateError, match="cannot be had"):
+    with pytest.raises(StateError, match="cannot be opened"):
         await connect_vnc(tmp_path / ("x" * 120))
 
 
@@ -239,7 +239,7 @@ async def test_a_server_that_ends_is_an_end_and_one_that_talks_nonsense_an_error
         connection = await connect_vnc(tmp_path / "a")
         update = await next_update(connection)
         assert update.lock_keys == wire.CAPS_LOCK | wire.NUM_LOCK and update.pointer_visible is False
-        assert await asyncio.wait_for(connection.source.next_update(), 5) == Ended("the server went away")
+        assert await asyncio.wait_for(connection.source.next_update(), 5) == Ended("the server closed the connection")
         await connection.close()
         connection = await connect_vnc(tmp_path / "b")
         with pytest.raises(RfbError, match="unknown type 238"):

@@ -478,7 +478,7 @@ async def test_viewers_follow_and_hear_when_the_server_goes() -> None:
             assert len(viewers[1].of(wire.DisplayInfo)) == 1
             server.kill()
             await run
-        assert [viewer.closed for viewer in viewers] == [(1001, "the X server went away")] * 2
+        assert [viewer.closed for viewer in viewers] == [(1001, "the X server closed the connection")] * 2
         assert isinstance(await connection.source.next_update(), Ended)
         await connection.close()
 
@@ -494,7 +494,7 @@ async def test_no_server_is_said_with_what_to_type(monkeypatch: pytest.MonkeyPat
         with pytest.raises(StateError, match=f"no X server at {name}"):
             await connect_x11(name)
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(StateError, match="no X11 display was named") as caught:
+    with pytest.raises(StateError, match="no X11 display is set") as caught:
         await connect_x11()
     assert "--display" in (caught.value.hint or "")
 
@@ -517,7 +517,7 @@ async def test_a_server_that_does_not_let_us_in(tmp_path, monkeypatch: pytest.Mo
     theirs.write_bytes(b"\1\0" + b"".join(len(one).to_bytes(2, "big") + one for one in fields))
     monkeypatch.setenv("XAUTHORITY", str(tmp_path / "none"))
     with x_server("-auth", str(theirs)) as server:
-        with pytest.raises(NotPermitted, match="does not let us in") as caught:
+        with pytest.raises(NotPermitted, match="refuses the connection") as caught:
             await connect_x11(server.name)
         assert "XAUTHORITY" in (caught.value.hint or "")
         monkeypatch.setenv("XAUTHORITY", str(theirs))
@@ -526,7 +526,7 @@ async def test_a_server_that_does_not_let_us_in(tmp_path, monkeypatch: pytest.Mo
 
 
 async def test_a_screen_of_another_depth_is_refused() -> None:
-    with x_server(screen="320x240x16") as server, pytest.raises(StateError, match="depth 16, and 24 is needed"):
+    with x_server(screen="320x240x16") as server, pytest.raises(StateError, match="depth 16, but 24 is needed"):
         await connect_x11(server.name)
 
 

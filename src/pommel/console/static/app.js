@@ -216,7 +216,7 @@ function listen(state) {
 // The round trip beside the state, and the rest behind it.
 function showPulse() {
   const { width, height } = $("screen");
-  const quality = $("quality").selectedOptions[0].textContent + (video ? ", video where it moves" : "");
+  const quality = $("quality").selectedOptions[0].textContent + (video ? ", video for moving parts" : "");
   meter.show(link.state === "live" ? link.figures : null, { quality, screen: `${width} × ${height}` });
 }
 
@@ -303,7 +303,7 @@ keepPage({ inUse: () => link.state === "live" && !looking && hands.used, dropped
 catchBack({
   over: () => $("screen").matches(":hover"),
   pressed: () => hands.back(),
-  warned: () => toast("Back once more leaves this page."),
+  warned: () => toast("Press Back again to leave this page."),
 });
 window.ononline = () => link.retryNow();
 window.addEventListener("focus", () => isOver(link.state) && link.retryNow());

@@ -78,9 +78,9 @@ export class Audience {
     try {
       const answer = await fetch("api/answer", { method: "POST", headers, body });
       if (!answer.ok) throw new Error(answer.statusText);
-      if (!(await answer.json()).taken) this.say("That question was over already");
+      if (!(await answer.json()).taken) this.say("This question is no longer open");
     } catch {
-      this.say("The answer did not arrive");
+      this.say("The answer could not be sent");
     }
   }
 

@@ -1,9 +1,9 @@
 // Pointer lock, for a machine whose mouse knows only how far it was moved: its pointer and the person's own are then two,
 // and drift apart. While locked the person's is put away, and movements go to the machine without an edge to stop at.
 
-const LOCKED = `The mouse is locked to the ${document.body.dataset.noun}. Esc unlocks it`;
+const LOCKED = `The mouse is locked to the ${document.body.dataset.noun}. Press Esc to unlock it`;
 const LOCKED_KEYS = `The mouse is locked to the ${document.body.dataset.noun}. Hold Esc to unlock it`; // a short Esc is the machine's
-const TOO_SOON = "The browser gives the mouse away again only a moment after Esc. Try again.";
+const TOO_SOON = "After Esc, the browser locks the mouse again only after a moment. Try again.";
 
 export class Capture {
   #relative = false;
@@ -42,7 +42,7 @@ export class Capture {
         return this.#request();
       });
     } catch (error) {
-      this.say(error.name === "SecurityError" ? TOO_SOON : "The browser does not give the mouse away here.");
+      this.say(error.name === "SecurityError" ? TOO_SOON : "The browser does not allow locking the mouse here.");
     }
     return undefined;
   }

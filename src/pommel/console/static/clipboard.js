@@ -143,7 +143,7 @@ export class Clipboard {
   }
 
   async #giveNow(reading) {
-    const slow = setTimeout(() => this.say(`Giving the ${NOUN} this computer's clipboard…`), SLOW_MS);
+    const slow = setTimeout(() => this.say(`Sending this computer's clipboard to the ${NOUN}…`), SLOW_MS);
     try {
       const clip = await reading;
       await this.#settled();
@@ -179,7 +179,7 @@ export class Clipboard {
   // --- out of it ---
 
   async copyOut() {
-    if (!this.#state?.available) return this.say(this.#state?.why || `The ${NOUN}'s clipboard cannot be had now.`);
+    if (!this.#state?.available) return this.say(this.#state?.why || `The ${NOUN}'s clipboard is not available now.`);
     try {
       const { clip, files } = this.#fetched ? { clip: this.#fetched } : await get();
       if (files) this.#mark(false);
@@ -212,15 +212,15 @@ export class Clipboard {
     button.hidden = this.#state === null;
     if (button.hidden) return;
     const { available, why } = this.#state;
-    const news = button.hasAttribute("data-new") ? `Copy from the ${NOUN}: it has something new` : "";
+    const news = button.hasAttribute("data-new") ? `Copy from the ${NOUN}: it has new content` : "";
     button.setAttribute("aria-disabled", !available);
     button.title = available ? news || `Copy from the ${NOUN} to this computer's clipboard` : why;
   }
 }
 
 const NOT_SECURE =
-  "The browser gives its clipboard only to pages from this computer or by https. Open this page as http://127.0.0.1, " +
-  `through ssh -L if the ${NOUN} is elsewhere.`;
+  "The browser allows clipboard access only for pages from this computer or over https. Open this page as http://127.0.0.1, " +
+  `through ssh -L if the ${NOUN} is on another computer.`;
 
 // --- the server ---
 
@@ -228,7 +228,7 @@ class Overtaken extends Error {}
 
 async function put(clip, seen) {
   const size = sizeOf(clip);
-  if (size > LIMIT_BYTES) throw new Error(`it is ${mib(size)}, and ${mib(LIMIT_BYTES)} is the most.`);
+  if (size > LIMIT_BYTES) throw new Error(`it is ${mib(size)}, but the limit is ${mib(LIMIT_BYTES)}.`);
   const form = new FormData();
   // As files: the browser would change the line ends of strings.
   for (const [name, bytes] of clip) form.set(name, new Blob([bytes]), name);
@@ -292,10 +292,10 @@ async function readBrowser() {
   return assembled([...found], image, false);
 }
 
-const onlyAsked = () => "Allow it beside the address, or paste by the chord that pastes in this browser.";
+const onlyAsked = () => "Allow it beside the address, or paste with this browser's paste shortcut.";
 
 async function assembled(texts, image, others) {
-  if (others) throw new Error("files are not copied by this page.");
+  if (others) throw new Error("this page cannot copy files.");
   const clip = new Map();
   for (const [name, blob] of texts) clip.set(name, await bytesOf(blob));
   if (image) clip.set("png", await bytesOf(image.type === TYPES.png ? image : await pngOf(image)));
@@ -304,7 +304,7 @@ async function assembled(texts, image, others) {
 
 async function pngOf(image) {
   const bitmap = await createImageBitmap(image).catch(() => {
-    throw new Error("its image is of no kind that this browser knows.");
+    throw new Error("this browser does not support its image format.");
   });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
@@ -319,7 +319,7 @@ async function writeBrowser(clip) {
     if (error.name === "NotAllowedError") {
       throw new Error("the browser did not let this page write its clipboard. Click again; allow it beside the address if asked.");
     }
-    throw new Error(`the browser does not take it (${error.message}).`);
+    throw new Error(`the browser does not accept it (${error.message}).`);
   }
 }
 

@@ -15,7 +15,7 @@ export function offer(files, address) {
   const dialog = element("dialog", { id: "files-dialog" });
   dialog.setAttribute("aria-labelledby", "files-title");
   const title = element("h2", { id: "files-title", textContent: `Files copied in the ${NOUN}` });
-  const hint = element("p", { textContent: `A click downloads one, a folder as a .tar archive. They stay in the ${NOUN} too.` });
+  const hint = element("p", { textContent: `Click one to download it; a folder is downloaded as a .tar archive. The files also stay in the ${NOUN}.` });
   const list = element("ul");
   list.append(...files.map((file, number) => row(file, address(number))));
   const close = element("button", { type: "button", textContent: "Close", onclick: () => dialog.close() });

@@ -1,9 +1,9 @@
 // Full screen, and in it the browser's and the desktop's own shortcuts (keyboard lock), where a browser gives those away.
 
-const ALL = `All keys go to the ${document.body.dataset.noun}, Esc, Alt+Tab and Ctrl+W too. Hold Esc to leave full screen.`;
-const SOME = "Esc leaves full screen. This browser keeps Ctrl+W, Alt+Tab and the like for itself; the Keys menu sends them.";
-const WHERE = "Chrome, Chromium and Edge give them away";
-const WHERE_SECURE = "Chrome, Chromium and Edge give them away, over https or at localhost";
+const ALL = `All keys go to the ${document.body.dataset.noun}, including Esc, Alt+Tab and Ctrl+W. Hold Esc to leave full screen.`;
+const SOME = "Press Esc to leave full screen. This browser does not pass on Ctrl+W, Alt+Tab and similar keys; send them with the Keys menu.";
+const WHERE = "Chrome, Chromium and Edge pass them on";
+const WHERE_SECURE = "Chrome, Chromium and Edge pass them on, over https or at localhost";
 
 const some = () => `${SOME} ${window.isSecureContext ? WHERE : WHERE_SECURE}.`;
 const canLock = () => Boolean(navigator.keyboard?.lock);

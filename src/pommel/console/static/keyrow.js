@@ -94,7 +94,7 @@ export class KeyRow {
   }
 
   #modifier(code, name, said) {
-    const button = this.#button(name, said, `${said}: once for the next key, twice to hold it`);
+    const button = this.#button(name, said, `${said}: press once for the next key, twice to hold it`);
     Object.assign(button.dataset, { modifier: code });
     button.setAttribute("aria-pressed", false);
     button.onclick = (event) => {

@@ -144,7 +144,7 @@ export class Link {
     if (found === "lost") return this.#closed(this.#socket, "");
     if (found === "silent" && SHOWN.includes(this.#state)) {
       const seconds = Math.round(this.#pulse.silence / 1000);
-      this.#enter("silent", { text: "There is no answer. What you press now is not sent.", next: `For ${seconds} s now.` });
+      this.#enter("silent", { text: "There is no answer. Keys that you press now are not sent.", next: `For ${seconds} s now.` });
     }
     return undefined;
   }
@@ -222,11 +222,11 @@ export class Link {
   #later(attempt, action, state, said) {
     const now = performance.now();
     if (now - this.#lost > SELDOM_FOR_MS) {
-      return this.#enter(state, { ...said, next: "This page has stopped looking whether it is back." });
+      return this.#enter(state, { ...said, next: "This page has stopped trying to reconnect." });
     }
     const wait = this.#soon ? (RETRY_MS[attempt - 1] ?? SOON_MS) : SELDOM_MS;
     const end = now + wait; // a clock that nobody sets
-    const what = state === "reconnecting" ? "Reconnecting" : "Looking whether it is back";
+    const what = state === "reconnecting" ? "Reconnecting" : "Trying to reconnect";
     const tick = () => {
       const left = end - performance.now();
       if (left <= 0) return action();

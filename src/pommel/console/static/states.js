@@ -51,7 +51,7 @@ function tell(state, about, text, pictured) {
   const known = words[about];
   const sentence = text || known?.text || `The ${body.dataset.noun} is ${about}.`;
   const lines = (known?.advice ?? []).map(line);
-  if (isOver(state) && pictured) lines.push(line([`The picture is the last one, of ${pictured.toLocaleTimeString()}.`]));
+  if (isOver(state) && pictured) lines.push(line([`The picture is the last one, from ${pictured.toLocaleTimeString()}.`]));
   const all = [sentence, ...lines.map(({ textContent }) => textContent)].join("\n");
   if (all === said) return;
   said = all;

@@ -1,7 +1,7 @@
 // The page of one who may only look: it says so, offers nothing more, and says so again to whoever types or clicks.
 
 const GONE = ["field", "keys", "type"];
-const SAID = "View only: what you press here is not sent.";
+const SAID = "View only: your input is not sent.";
 
 /** Take from the page what this person may not do. `say` shows a line for a while. */
 export function onlyLook({ say }) {

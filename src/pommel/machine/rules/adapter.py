@@ -41,8 +41,8 @@ def _changed(sheet: Sheet, driver: str) -> Sheet:
     if len(found) > 1:
         names = " and ".join(each.adapter.driver for each in found)
         raise ConfigError(
-            f"display is for a machine with one adapter, and the boot script has {names}",
-            hint="take display away, or all but one of them out of the boot script",
+            f"display is for a machine with one adapter, but the boot script has {names}",
+            hint="remove the display setting, or remove all but one adapter from the boot script",
         )
     if found and found[0].adapter.driver == driver:
         return sheet
@@ -102,15 +102,16 @@ def _outputs(sheet: Sheet, given: Given) -> Sheet:
     spec, wanted = given.spec, f"displays = {given.spec.displays}"
     if spec.macos is not None:
         raise ConfigError(
-            f"{wanted}: macOS has no driver for an adapter of QEMU's with more than one output",
-            hint="a graphics card of the host's has outputs of its own: vfio; else take displays away",
+            f"{wanted}: macOS has no driver for a QEMU adapter with more than one output",
+            hint="a graphics card of the host has its own outputs (setting vfio); otherwise remove the displays "
+            "setting",
         )
     found = on_line(sheet.line)
     if len(found) != 1 or found[0].adapter.outputs < spec.displays:
         names = " and ".join(f"{each.adapter.driver} (one output)" for each in found) or "no adapter"
         raise ConfigError(
             f"{wanted}: this machine has {names}",
-            hint='display = "virtio-gpu" has as many, for guests with a driver for it (Linux, Windows)',
+            hint='display = "virtio-gpu" supports more outputs, for guests with a driver for it (Linux, Windows)',
         )
     reason = f"asked for: {wanted}"
     if found[0].device is None:

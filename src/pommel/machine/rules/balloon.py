@@ -20,16 +20,18 @@ def balloon(sheet: Sheet, given: Given) -> Sheet:
     if not given.spec.balloon:
         return sheet
     if sheet.line.find("device", where=lambda a: _driver(a).startswith("vfio-")):
-        sheet = sheet.warn("balloon: a device of this host is given to the guest, so all of its memory is held")
+        sheet = sheet.warn("balloon: a device of this host is attached to the guest, so all of its memory stays in use")
     macos = given.spec.macos
     if macos is not None and (major := macos.partition(".")[0]).isdecimal() and int(major) < _DRIVER_FROM:
-        sheet = sheet.warn(f"balloon: macOS {macos} has no driver for it, and gives nothing back")
+        sheet = sheet.warn(f"balloon: macOS {macos} has no driver for it, and frees no memory")
     there = sheet.line.find("device", where=lambda a: _driver(a).startswith("virtio-balloon"))
     if not there:
-        return sheet.add("-device", _DEVICE, "asked for: balloon; what the guest does not use is given back")
+        return sheet.add(
+            "-device", _DEVICE, "asked for: balloon; memory that the guest does not use is returned to the host"
+        )
     if not Keyed.parse("device", there[-1].value or "").is_on("free-page-reporting"):
-        sheet = sheet.warn(f"balloon: without free-page-reporting=on, {there[-1].text} gives nothing back unasked")
-    return sheet.note(there[-1], "asked for: balloon; the boot script's own stands")
+        sheet = sheet.warn(f"balloon: without free-page-reporting=on, {there[-1].text} frees memory only when asked")
+    return sheet.note(there[-1], "asked for: balloon; the boot script's own device is used")
 
 
 def _driver(argument: Argument) -> str:

@@ -15,14 +15,14 @@ _SHOWN_ELSEWHERE = ("display", "vnc", "spice", "nographic", "sdl", "curses", "fu
 _SPICE_ONLY = ("spicevmc", "spiceport")
 _CODECS = ("hda-duplex", "hda-micro", "hda-output", "usb-audio", "AC97", "ES1370", "sb16", "virtio-sound-pci")
 _SERIAL = "serial-log"
-_NO_CONSOLE = "keeps QEMU's text consoles out of reach of whoever sees the screen"
+_NO_CONSOLE = "users who see the screen cannot reach QEMU's text consoles"
 
 
 def display(sheet: Sheet, given: Given) -> Sheet:
     """Show the screen on one Unix socket; the graphics card stays."""
     for shown in sheet.line.find(*_SHOWN_ELSEWHERE):
         sheet = _shown(sheet, shown, given)
-    sheet = sheet.add("-display", "none", "no window: the machine outlives the desktop")
+    sheet = sheet.add("-display", "none", "no window: the machine keeps running without the desktop")
     # share=ignore: a viewer that asks for the screen alone must not throw the console out.
     # lock-key-sync=off: QEMU would take the case of a letter's keysym for the state of Caps Lock, and press it
     # in the guest to match (ui/vnc.c, do_key_event). We send physical keys; their keysyms say nothing of the sort.
@@ -49,13 +49,13 @@ def _without_spice(sheet: Sheet) -> Sheet:
     for backend in sheet.line.find("chardev", where=lambda a: a.sub.head in _SPICE_ONLY):
         name = backend.sub.get("id")
         plugs = [a for a in sheet.line.find("device") if name is not None and a.sub.get("chardev") == name]
-        sheet = sheet.remove_all([*plugs, backend], "belongs to SPICE, which is not used")
+        sheet = sheet.remove_all([*plugs, backend], "part of SPICE, which is not used")
     return sheet
 
 
 def audio(sheet: Sheet, given: Given) -> Sheet:
     """Let sound go nowhere: the machine outlives the desktop's sound server."""
-    reason = "no sound server to depend on"
+    reason = "no dependency on a sound server"
     for short in sheet.line.find("audio"):
         sheet = sheet.change(short, _silent(short.sub), reason)
     for backend in sheet.line.find("audiodev"):
@@ -69,7 +69,7 @@ def audio(sheet: Sheet, given: Given) -> Sheet:
         sheet = sheet.add("-audiodev", "none,id=audio0", reason)
     for codec in mute:
         value = codec.sub.with_value("audiodev", backends[0])
-        sheet = sheet.change(codec, value, "QEMU wants to be told which sound backend a device uses")
+        sheet = sheet.change(codec, value, "QEMU needs to know which sound backend a device uses")
     return sheet
 
 
@@ -89,7 +89,7 @@ def monitor(sheet: Sheet, given: Given) -> Sheet:
         if "monitor" not in given.spec.keep:
             sheet = taken_out(sheet, talk, "monitor", instead="none")
     for talk in sheet.line.find("qmp", "qmp-pretty", where=_is_terminal):
-        sheet = sheet.remove(talk, "there is no terminal to talk on")
+        sheet = sheet.remove(talk, "there is no terminal for it")
     for talk in sheet.line.find("qmp", "qmp-pretty", where=is_open):
         if "qmp" not in given.spec.keep:
             sheet = taken_out(sheet, talk, "qmp")
@@ -98,7 +98,7 @@ def monitor(sheet: Sheet, given: Given) -> Sheet:
         sheet = sheet.add("-monitor", "none", _NO_CONSOLE)
     place = given.placement
     sheet = sheet.add("-qmp", _socket(place.qmp), "orders: start, stop, snapshots, input")
-    return sheet.add("-qmp", _socket(place.qmp_watch), "events, for whoever watches for long")
+    return sheet.add("-qmp", _socket(place.qmp_watch), "events, for long connections")
 
 
 def _debuggers(sheet: Sheet, given: Given) -> Sheet:
@@ -107,7 +107,7 @@ def _debuggers(sheet: Sheet, given: Given) -> Sheet:
         for stub in sheet.line.find("gdb", "s"):
             sheet = taken_out(sheet, stub, "gdb")
     for wait in sheet.line.find("incoming"):
-        sheet = sheet.remove(wait, "a machine that is started runs, and waits for no migration")
+        sheet = sheet.remove(wait, "a started machine runs at once, and does not wait for a migration")
     return sheet
 
 
@@ -119,7 +119,7 @@ def _backends(sheet: Sheet, given: Given) -> Sheet:
             raise unreadable(sheet.line, "a -chardev without an id", "id=…", "chardev")
         nothing = f"null,id={escape(name)}"
         if not is_open(backend):
-            sheet = sheet.change(backend, nothing, "there is no terminal to talk on")
+            sheet = sheet.change(backend, nothing, "there is no terminal for it")
         elif (use := _use_of(sheet.line, name)) not in given.spec.keep:
             sheet = taken_out(sheet, backend, use, instead=nothing)
     return sheet
@@ -158,9 +158,9 @@ def _is_open_by(line: CommandLine, port: Argument) -> bool:
 
 def taken_out(sheet: Sheet, port: Argument, name: str, *, instead: str | None = None) -> Sheet:
     """Take out a port that others can reach, or write `instead` in its place; `keep` with `name` keeps it."""
-    reason = f'others could reach it; keep = ["{name}"] keeps it'
+    reason = f'others could connect to it; keep = ["{name}"] keeps it'
     if port.written:
-        sheet = sheet.warn(f'{port.text} is taken out, since others could reach it; keep = ["{name}"] keeps it')
+        sheet = sheet.warn(f'{port.text} is removed, because others could connect to it; keep = ["{name}"] keeps it')
     return sheet.remove(port, reason) if instead is None else sheet.change(port, instead, reason)
 
 
@@ -173,7 +173,7 @@ def serial(sheet: Sheet, given: Given) -> Sheet:
         sheet = sheet.warn(f"the machine's serial log stays empty: {ports[0].text} is kept")
     for port in ports[1:]:
         if _is_terminal(port):
-            sheet = sheet.change(port, "null", "there is no terminal to write to")
+            sheet = sheet.change(port, "null", "there is no terminal for output")
         elif is_open(port) and not kept:
             sheet = taken_out(sheet, port, "serial", instead="null")
     for port in sheet.line.find("parallel", "debugcon"):

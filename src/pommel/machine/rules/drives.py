@@ -12,9 +12,9 @@ from pommel.machine.drive_edits import Edits
 from pommel.machine.drives import Drive, Node, children_of, inlined
 from pommel.machine.rules.sheet import Sheet
 
-THROWAWAY = "throwaway: what this run writes is discarded, and its end brings back what was there before"
+THROWAWAY = "throwaway: everything that this run writes is discarded at its end"
 _LOST = "writes would be lost at every stop"
-_ONE_DRIVE = "the node is part of a -drive now: only that can discard what is written"
+_ONE_DRIVE = "the node is now part of a -drive, because only a -drive can discard writes"
 
 
 def edited(sheet: Sheet, drive: Drive, edits: Edits, reason: str) -> tuple[Sheet, Drive]:

@@ -9,10 +9,10 @@ from pommel.machine.rules.drives import THROWAWAY, discarding, edited, keeping
 from pommel.machine.rules.sheet import Given, Placement, Sheet
 from pommel.machine.upstream_files import absolute, find_firmware
 
-_BIOS = "left as the boot script has it: one image for code and variables, so the machine remembers no boot entries"
-_LOCKED = "left as the boot script has it: code without variables, so the machine remembers no boot entries"
+_BIOS = "unchanged from the boot script: one image for code and variables, so the machine cannot store boot entries"
+_LOCKED = "unchanged from the boot script: code without variables, so the machine cannot store boot entries"
 _VARIABLES = "the machine writes its own copy of the variables, never the upstream's file"
-_WHOLE = "the machine writes its own copy of the firmware, variables and all, never the upstream's file"
+_WHOLE = "the machine writes its own copy of the firmware with its variables, never the upstream's file"
 
 
 def firmware(sheet: Sheet, given: Given) -> Sheet:
@@ -38,7 +38,7 @@ def _code(sheet: Sheet, drive: Drive, place: Placement, *, alone: bool) -> Sheet
         reason = place.firmware_reason or "the upstream's firmware, by its absolute path"
         sheet, drive = edited(sheet, drive, edits, reason)
     if not was_locked:
-        reason = "this drive has the firmware's code, which nobody writes to; the variables are in the other"
+        reason = "this drive has the firmware's code, which is read-only; the variables are on the other drive"
         sheet, drive = edited(sheet, drive, {drive.argument: _locked(drive, drive.nodes[0].keyed)}, reason)
     return sheet.note(drive.argument, _LOCKED) if alone else sheet
 

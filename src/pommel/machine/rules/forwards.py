@@ -31,8 +31,8 @@ def forwards(sheet: Sheet, given: Given) -> Sheet:
     for each in asked:
         if each.meets(Forward("tcp", "127.0.0.1", given.placement.ssh_port, 22)):
             raise ConfigError(
-                f"forward {each}: port {each.port} of this host is {given.placement.guest_name}'s own for SSH",
-                hint=f"take another port, or give SSH another: ssh_port = {each.port + 1}",
+                f"forward {each}: port {each.port} of this host is {given.placement.guest_name}'s port for SSH",
+                hint=f"choose another port, or change the port for SSH: ssh_port = {each.port + 1}",
             )
     for number, backend in enumerate(found):
         sheet = _laid(sheet, backend, given, first=number == 0)
@@ -54,12 +54,12 @@ def _elsewhere(sheet: Sheet, given: Given) -> Sheet:
     what = f"reverse {reverse[0]}" if network == "passt" or not asked else f"forward {asked[0]}"
     if network == "passt":
         raise ConfigError(
-            f"{what} takes QEMU's own user-mode network, and {name} has passt",
-            hint='set network = "user"; or use the address of the guest\'s gateway, which passt leads to this host',
+            f"{what} needs QEMU's own user-mode network, but {name} has passt",
+            hint='set network = "user"; or use the address of the guest\'s gateway, which passt forwards to this host',
         )
     raise ConfigError(
-        f"{what} takes a user-mode network, and {name} has network = {network or 'none'}",
-        hint=f'the guest has an address of its own there (pommel ip {name}); or set network = "user"',
+        f"{what} needs a user-mode network, but {name} has network = {network or 'none'}",
+        hint=f'there, the guest has its own address (pommel ip {name}); or set network = "user"',
     )
 
 
@@ -72,7 +72,7 @@ def _laid(sheet: Sheet, backend: Argument, given: Given, *, first: bool) -> Shee
         if taker is None:
             pairs.append((key, value))
         elif there is not None and there.guest_port != taker.guest_port:
-            sheet = sheet.warn(f"left out: hostfwd={value} of the boot script; the forward {taker} has that port")
+            sheet = sheet.warn(f"left out: hostfwd={value} of the boot script; the forward {taker} uses that port")
     if first:
         pairs += [("hostfwd", each.hostfwd) for each in asked]
         pairs += _reversed(before, given)
@@ -91,7 +91,7 @@ def _reversed(before: SubOptions, given: Given) -> list[Pair]:
         if any(said.startswith(rule + "-") for said in before.all("guestfwd")):
             raise ConfigError(
                 f"reverse {each}: the boot script has a guestfwd for {address}:{each.guest_port} already",
-                hint="take another port of the guest, or change the boot script by a patch",
+                hint="choose another port of the guest, or change the boot script with a patch",
             )
         words = (*given.placement.reverse_command, str(each.guest_port))
         found.append(("guestfwd", f"{rule}-cmd:{shlex.join(words)}"))
@@ -108,6 +108,6 @@ def _services(backend: SubOptions) -> str:
         return str(network[_FOR_SERVICES])
     except (ValueError, IndexError):
         raise ConfigError(
-            f"reverse: the boot script's network net={text} has no room for the address of this host's services",
+            f"reverse: the boot script's network net={text} has no free address for this host's services",
             hint="a network of 128 addresses or more, such as net=10.0.2.0/24",
         ) from None

@@ -34,7 +34,10 @@ def memory(sheet: Sheet, given: Given) -> Sheet:
     value = last.with_value("size", f"{text}M") if last.has("size") else last.with_head(text)
     most = last.get("maxmem")
     if most is not None and bytes_of(most) <= size:
-        value, reason = value.without("maxmem", "slots"), f"{reason}; no room is left to plug in more (maxmem={most})"
+        value, reason = (
+            value.without("maxmem", "slots"),
+            f"{reason}; no more memory can be added while it runs (maxmem={most})",
+        )
     return sheet.change(found[-1], value, reason)
 
 
@@ -52,13 +55,13 @@ def _backends(sheet: Sheet, size: int, reason: str) -> Sheet:
     named = [name for m in line.find("machine") if (name := m.sub.get("memory-backend"))]
     nodes = line.find("numa", where=lambda a: _is_node(a.sub))
     if any(node.sub.has("mem") for node in nodes):
-        raise unreadable(line, "NUMA nodes with a size of their own (mem=)", "-numa node,memdev=…", "numa")
+        raise unreadable(line, "NUMA nodes with their own size (mem=)", "-numa node,memdev=…", "numa")
     wanted = named or [name for node in nodes if (name := node.sub.get("memdev"))]
     backends = {name: found for name in wanted if (found := _backend(line, name)) is not None}
     if not backends:
         return sheet
     if len(backends) > 1:
-        reason += "; shared out among the NUMA nodes as the boot script does"
+        reason += "; divided among the NUMA nodes as in the boot script"
     for name, part in _shares({name: _size_of(found) for name, found in backends.items()}, size).items():
         value = _keyed(backends[name])
         new = value.with_value("size", f"{part // MIB}M" if value.plain else part)
@@ -75,8 +78,8 @@ def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
     whole = sum(sizes.values())
     if len(sizes) > 1 and not all(sizes.values()):
         raise ConfigError(
-            "memory is set, and a memory backend of the boot script has a size that cannot be read",
-            hint="leave memory out of pommel.toml, or give the backends sizes such as size=4G",
+            "memory is set, but the size of a memory backend in the boot script cannot be read",
+            hint="remove memory from pommel.toml, or give the backends a size such as size=4G",
         )
     parts = {name: max(1, total * size // (whole or 1) // MIB) * MIB for name, size in sizes.items()}
     largest = max(parts, key=lambda name: parts[name])

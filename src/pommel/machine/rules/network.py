@@ -35,8 +35,8 @@ _FORWARD = re.compile(r"(?P<proto>tcp|udp|):(?P<host>[^:]*|\[.*\]):(?P<port>\d+)
 _LOOPBACK = "127.0.0.1"
 _SSH = "22"
 _OWN = "net-own"
-_MODERN = "-net in the spelling that can be forwarded to"
-_NO_WAY_IN = "ssh, clip and guest have no way into it"
+_MODERN = "-net in the form that supports forwards"
+_NO_WAY_IN = "ssh, clip and guest cannot connect to it"
 
 
 def network(sheet: Sheet, given: Given) -> Sheet:
@@ -48,7 +48,7 @@ def network(sheet: Sheet, given: Given) -> Sheet:
     if wants_none(sheet.line):
         if asked in (None, "upstream"):
             return sheet.warn(
-                f'the boot script gives the machine no network: {_NO_WAY_IN}; network = "user" changes that'
+                f'the boot script gives the machine no network: {_NO_WAY_IN}; to change that: network = "user"'
             )
         sheet = sheet.remove_all(sheet.line.find("nic", "net"), f"asked for: network = {asked}")
     sheet = _without_doubles(_spelled_out(sheet))
@@ -69,8 +69,8 @@ def _refuse_taken(given: Given) -> None:
     mac = given.spec.mac
     if mac is not None and (owner := given.placement.taken_macs.get(mac)) is not None:
         raise ConfigError(
-            f"mac = {mac} is the address of a card of the machine {owner}",
-            hint=f"take another mac, or none: {given.placement.guest_name} has an address of its own",
+            f"mac = {mac} is the address of a network card of the machine {owner}",
+            hint=f"set another mac, or remove the setting: then {given.placement.guest_name} gets its own address",
         )
 
 
@@ -84,7 +84,7 @@ def _none(sheet: Sheet) -> Sheet:
 def _spelled_out(sheet: Sheet) -> Sheet:
     for old, new in spelled_out(sheet.line):
         if new is None:
-            sheet = sheet.remove(old, "one network a card").warn(f"left out: {old.text} has no card of its own")
+            sheet = sheet.remove(old, "one network per card").warn(f"left out: {old.text} has no network card")
         else:
             sheet = sheet.change(old, new[1], _MODERN, option=new[0])
     return sheet
@@ -99,7 +99,7 @@ def _without_doubles(sheet: Sheet) -> Sheet:
         keep = next((each for each in same if kind_of(each) == "user"), same[0])
         for each in same:
             if each is not keep:
-                sheet = sheet.remove(each, f"QEMU takes one backend with the id {name}")
+                sheet = sheet.remove(each, f"QEMU accepts only one backend with the id {name}")
                 sheet = sheet.warn(f"left out: {each.text}; QEMU refuses two backends with the id {name}")
         if len(cards_of(sheet.line, name)) > 1:
             what, wanted = "more than one network card on one network", f"one -device with netdev={name}"
@@ -113,9 +113,9 @@ def _added(sheet: Sheet, given: Given) -> Sheet:
     if given.spec.network == "upstream":
         if sheet.line.find("nodefaults"):
             return sheet
-        return sheet.add("-nic", "user", "what QEMU adds by itself, said so that it has an address of its own")
+        return sheet.add("-nic", "user", "QEMU's default network card, written out so that it has its own address")
     sheet = sheet.add("-netdev", SubOptions(kind, (("id", _OWN), *pairs)).render(), reason)
-    return sheet.add("-device", f"{CARD},netdev={_OWN}", "a card that macOS has a driver for")
+    return sheet.add("-device", f"{CARD},netdev={_OWN}", "a network card that macOS has a driver for")
 
 
 def _first(sheet: Sheet, given: Given) -> Sheet:
@@ -148,7 +148,7 @@ def _wanted(given: Given) -> tuple[str, tuple[Pair, ...], str]:
     """Type, keys and reason of the first network."""
     asked = given.spec.network
     if asked is None or asked in ("user", "upstream"):
-        return "user", (), "asked for: network = user" if asked else "user-mode: it needs no rights on the host"
+        return "user", (), "asked for: network = user" if asked else "user-mode: it needs no permissions on the host"
     kind, _, name = asked.partition(":")
     reason = f"asked for: network = {asked}"
     if kind == "bridge":
@@ -169,7 +169,7 @@ def _others(sheet: Sheet, asked: str | None) -> Sheet:
         backend = link.backend
         if backend is None or link.kind == "user" or any(note.reason.startswith("asked for") for note in backend.notes):
             continue
-        reason = "user-mode: it needs no rights on the host"
+        reason = "user-mode: it needs no permissions on the host"
         sheet = sheet.warn(_instead(backend)).change(backend, with_kind(backend, "user"), reason)
     return sheet
 
@@ -191,7 +191,7 @@ def _forwards(sheet: Sheet, given: Given) -> Sheet:
         if given.spec.network == "passt":  # which forwards by itself
             return sheet
         return sheet.warn(
-            f"no forward leads into this network: {_NO_WAY_IN} but by the guest's own address (pommel ip, ssh_host)"
+            f"no forward leads into this network: {_NO_WAY_IN}, except at the guest's own address (pommel ip, ssh_host)"
         )
     for number, backend in enumerate(found):
         sheet = _forwarding(sheet, backend, given, first=number == 0)
@@ -204,7 +204,7 @@ def _forwarding(sheet: Sheet, backend: Argument, given: Given, *, first: bool) -
     before = with_forwards(backend)
     pairs, moved = _forwarded(before.pairs, port if first else None, keep_hosts=upstream)
     for forward in moved if backend.written else []:
-        sheet = sheet.warn(f'hostfwd={forward} is on {_LOOPBACK} only; network = "upstream" keeps it as written')
+        sheet = sheet.warn(f'hostfwd={forward} is limited to {_LOOPBACK}; network = "upstream" keeps it as written')
     closed = "no forward is open to other hosts"
     reason = f"the guest's SSH on {_LOOPBACK}:{port}" + ("" if upstream else f"; {closed}") if first else closed
     return sheet.change(backend, before.with_pairs(pairs), reason) if first or moved else sheet
@@ -238,7 +238,10 @@ def _addresses(sheet: Sheet, given: Given) -> Sheet:
             continue
         said = Keyed.parse("device", card.value or "") if card.name == "device" else None
         before = (said.get("mac") if said else card.sub.get("mac")) or ""
-        mac, reason = derived_mac(place.mac, number), "an address of its own: upstream gives every machine the same"
+        mac, reason = (
+            derived_mac(place.mac, number),
+            "its own address: the upstream gives all machines the same address",
+        )
         if number == 0 and given.spec.mac:
             mac, reason = given.spec.mac, f"asked for: mac = {given.spec.mac}"
         elif before and card.written and before.lower() not in taken:

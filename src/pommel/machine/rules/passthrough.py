@@ -34,7 +34,7 @@ def passthrough(sheet: Sheet, given: Given) -> Sheet:
         if express:
             chassis = _FIRST_CHASSIS + number
             value = f"pcie-root-port,id={port},chassis={chassis}"
-            sheet = sheet.add("-device", value, f"a port of its own for {slot}")
+            sheet = sheet.add("-device", value, f"its own port for {slot}")
         # Function 0 comes last: a guest looks for the others only once that one is there.
         for function, more in sorted(functions, reverse=True):
             place = f",bus={port},addr=0.{function}" if express else ""

@@ -30,13 +30,13 @@ _PROCESS_NAME_MAX = 15  # bytes: TASK_COMM_LEN less its NUL
 def process(sheet: Sheet, given: Given) -> Sheet:
     """Let QEMU's life be seen: it runs as our child at start, holds its pidfile, and ends when the guest does."""
     reasons = {
-        "daemonize": "Pommel gives QEMU a session of its own, and sees it die at start",
+        "daemonize": "Pommel starts QEMU in its own session, and notices if it ends at start",
         "S": "a machine that is started runs",
         "no-shutdown": "QEMU ends when the guest has powered down",
     }
     for name, reason in reasons.items():
         sheet = sheet.remove_all(sheet.line.find(name), reason)
-    return sheet.put("pidfile", given.placement.pidfile, "QEMU locks it for as long as it lives")
+    return sheet.put("pidfile", given.placement.pidfile, "QEMU locks it while it runs")
 
 
 def identity(sheet: Sheet, given: Given) -> Sheet:
@@ -47,7 +47,7 @@ def identity(sheet: Sheet, given: Given) -> Sheet:
         sheet = _name(sheet, place)
     if numbered:
         return sheet
-    return sheet.put("uuid", place.uuid, "an identity of its own, the same at every start")
+    return sheet.put("uuid", place.uuid, "its own identity, the same at every start")
 
 
 def _name(sheet: Sheet, place: Placement) -> Sheet:

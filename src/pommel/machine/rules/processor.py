@@ -65,7 +65,7 @@ def _new_cpu(sheet: Sheet, given: Given) -> Sheet:
     if spec.cpu is None:
         if spec.cpu_flags:
             raise ConfigError(
-                "cpu_flags is set, and neither pommel.toml nor the upstream names a CPU model",
+                "cpu_flags is set, but no CPU model is set in pommel.toml or in the upstream",
                 hint="set cpu as well, such as Skylake-Client",
             )
         return sheet
@@ -192,7 +192,7 @@ def wanted_topology(upstream: Topology, sockets: int | None, cores: int | None, 
     new = Topology(sockets, cores, max(1, total // (sockets * cores)))
     if new.total != total:
         raise ConfigError(
-            f"threads = {total} (vCPUs in all) does not divide into {sockets} × {cores} (sockets × cores)",
+            f"threads = {total} (vCPUs in total) does not divide into {sockets} × {cores} (sockets × cores)",
             hint=f"try threads = {sockets * cores * max(1, round(total / (sockets * cores)))}",
         )
     return new

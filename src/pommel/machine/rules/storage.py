@@ -14,8 +14,8 @@ from pommel.machine.rules.sheet import Given, Sheet
 from pommel.machine.suboptions import SubOptions
 from pommel.machine.upstream_files import Disks, absolute, find_disks, is_kept, keys_of, no_disk, unreadable
 
-_OWN = "the machine's own disk; host cache with flushes; what the guest trims is given back"
-_OWN_DATA = "a further disk of the machine's own"
+_OWN = "the machine's own disk; host cache with flushes; trimmed space is returned to the host"
+_OWN_DATA = "an additional disk of this machine"
 _OWN_COPY = "the machine's own copy of the upstream's drive: no machine writes into the upstream's folder"
 _SEALED = "the machine's disks are encrypted (LUKS)"
 _KEY_COMES = "the passphrase of its disks, which comes by a pipe and is in no argument, variable or file"
@@ -30,11 +30,11 @@ _NEW_DISK, _INSTALLER = "MacHDD", "InstallMedia"
 
 def spelling(sheet: Sheet, given: Given) -> Sheet:
     """Write -hda and its kin in full, so that more can be said of them; let nothing write QEMU's configuration."""
-    reason = "it writes a file wherever the boot script says, and QEMU has dropped it"
+    reason = "it writes a file to the path in the boot script, and QEMU no longer supports it"
     sheet = sheet.remove_all(sheet.line.find("writeconfig"), reason)
     for argument in sheet.line.arguments:
         if (out := spelled_out(argument)) is not None:
-            reason = "written in full, as QEMU reads it, so that more can be said of the drive"
+            reason = "written in full, as QEMU reads it, so that options can be added"
             sheet = sheet.change(argument, out[1], reason, option=out[0])
     return sheet
 
@@ -46,7 +46,7 @@ def disks(sheet: Sheet, given: Given) -> Sheet:
         UpstreamError: it cannot be told which drive is which, or there is no disk for the machine.
         ConfigError: `disk_file` says that there is none, and there is one.
     """
-    sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine keeps what it writes")
+    sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine's writes are kept")
     ports = free_ports(sheet.line)  # before the installer leaves: its port stays free for when it comes back
     place = given.placement
     found = find_disks(sheet.line, place.upstream, place.facts, place.disk_drive)
@@ -67,8 +67,8 @@ def _own_disk(sheet: Sheet, found: Disks, given: Given, ports: tuple[str, ...]) 
     if found.machine is not None:
         if none:
             raise ConfigError(
-                f'disk_file is "none", and the boot script has the disk {found.machine.text}',
-                hint='disk_file = "own" gives the machine a new one in its place, "upstream" uses that very disk',
+                f'disk_file is "none", but the boot script has the disk {found.machine.text}',
+                hint='disk_file = "own" gives the machine a new disk instead, "upstream" uses this disk',
             )
         return _machine_disk(sheet, found.machine, given), ports
     if none:
@@ -82,7 +82,7 @@ def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
     place = given.placement
     if not drive.plugs and drive.interface == "none":
         raise unreadable(
-            sheet.line, "a disk that no device shows to the guest", f"a -device with drive={drive.name}", "device"
+            sheet.line, "a disk that is not attached to a device", f"a -device with drive={drive.name}", "device"
         )
     sheet, drive = keeping(sheet, drive, "the machine's own disk")
     edits = kept_well(drive, placed(drive, place.disk, place.disk_format))
@@ -91,7 +91,7 @@ def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
         value = Keyed.parse("device", plug.value or "")
         if value.get("driver") in _SOLID_STATE:
             new = value.with_default("rotation_rate", "1" if value.plain else 1)
-            sheet = sheet.change(plug, new, "shown as an SSD, so that the guest trims")
+            sheet = sheet.change(plug, new, "presented as an SSD, so that the guest trims")
     return sheet
 
 
@@ -127,7 +127,7 @@ def _boot_disk(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
     if place.boot_disk is not None:
         edits = placed(drive, place.boot_disk, place.boot_disk_format)
         sheet, drive = edited(sheet, drive, edits, place.boot_disk_reason or "the machine's own boot disk")
-    return discarding(sheet, drive, "writes are discarded: the boot disk stays as upstream made it")[0]
+    return discarding(sheet, drive, "writes are discarded: the upstream's boot disk does not change")[0]
 
 
 def _installer(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
@@ -156,7 +156,9 @@ def _new_installer(sheet: Sheet, image: str, given: Given, ports: tuple[str, ...
 
 def _why_installer(given: Given) -> str:
     why = given.placement.installer_reason
-    return "the recovery image; writes are discarded: machines share the one image" + (f"; {why}" if why else "")
+    return ("the recovery image; writes are discarded, because all machines share this image") + (
+        f"; {why}" if why else ""
+    )
 
 
 def _further(sheet: Sheet, found: Disks, given: Given) -> Sheet:
@@ -166,7 +168,7 @@ def _further(sheet: Sheet, found: Disks, given: Given) -> Sheet:
         if word == "none":
             sheet = taken_out(sheet, drive, 'asked for: upstream_drives = "none"')
         elif not is_kept(drive):
-            sheet = sheet.note(drive.argument, "used where it lies: nothing that is written to it stays")
+            sheet = sheet.note(drive.argument, "used in place: nothing that is written to it is kept")
         elif word == "upstream":
             sheet = sheet.note(drive.argument, 'asked for: upstream_drives = "upstream"')
         elif key in copies:
@@ -182,7 +184,7 @@ def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) ->
         if index < len(ports):
             sheet = sheet.add("-device", f"ide-hd,bus={ports[index]},drive={name},rotation_rate=1", _OWN_DATA)
         else:
-            sheet = sheet.add("-device", f"virtio-blk-pci,drive={name}", f"{_OWN_DATA}; all SATA ports are taken")
+            sheet = sheet.add("-device", f"virtio-blk-pci,drive={name}", f"{_OWN_DATA}; all SATA ports are in use")
     return sheet
 
 

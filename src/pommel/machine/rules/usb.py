@@ -26,8 +26,8 @@ def usb(sheet: Sheet, given: Given) -> Sheet:
         controller = fastest(on_line(sheet.line))
         if controller is None:
             raise ConfigError(
-                f"usb {wanted}: {place.guest_name} has no USB controller to plug it into",
-                hint='give it one: qemu_args = ["-device", "qemu-xhci,id=xhci"]',
+                f"usb {wanted}: {place.guest_name} has no USB controller for it",
+                hint='add one: qemu_args = ["-device", "qemu-xhci,id=xhci"]',
             )
         bus = f",bus={controller.bus}" if controller.bus else ""
         value = f"{DRIVER},id={wanted.device_id},{match.render()}{bus}"

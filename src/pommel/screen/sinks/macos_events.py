@@ -26,8 +26,8 @@ class Events:
         self._source = Quartz.CGEventSourceCreate(Quartz.kCGEventSourceStatePrivate)
         if self._source is None:
             raise StateError(
-                "macOS takes no keys and no mouse from here",
-                hint="this has to run inside a login session: as a LaunchAgent, or in Terminal",
+                "macOS accepts no keyboard or mouse input from here",
+                hint="run it inside a login session: as a LaunchAgent, or in Terminal",
             )
         # Without this the Mac's own mouse stands still for a quarter of a second after each event.
         Quartz.CGEventSourceSetLocalEventsSuppressionInterval(self._source, 0.0)

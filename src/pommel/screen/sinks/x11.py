@@ -83,7 +83,7 @@ class Keyboard:
         """Learn the server's keys. `view` is what places are relative to. StateError: the server has no XTEST."""
         if not display.has_extension(xtest.extname):
             raise StateError(
-                f"the X server {display.get_display_name()} has no XTEST, so nothing can be typed there",
+                f"the X server {display.get_display_name()} has no XTEST, so Pommel cannot type there",
                 hint="start it without `-tst` and `-extension XTEST`",
             )
         self._display, self._root, self._view = display, display.screen().root, view

@@ -70,7 +70,7 @@ class MacSource:
         """
         self._layout = self._layout.changed(self._frameworks.displays())
         if not self._layout.displays:
-            raise StateError("this Mac has no display", hint="connect one, or a dummy plug; a Mac mini needs that")
+            raise StateError("this Mac has no display", hint="connect a display or a dummy plug; a Mac mini needs one")
         allowed = self._frameworks.may_capture()
         if not allowed and self._frameworks.uid != 0:  # root has nobody who could answer
             self._frameworks.ask_for_capture()

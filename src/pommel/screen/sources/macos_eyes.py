@@ -31,7 +31,7 @@ class Eyes(Protocol):
     async def take(self, frame: Frame) -> tuple[Rect, ...] | None:
         """Write into `frame`, which is of the view's size, what changed since the last call; return where.
 
-        None: there is not a whole picture yet. The first picture is whole. It may be cancelled.
+        None: there is no whole picture yet. The first picture is whole. It may be cancelled.
         """
 
     def wait_s(self) -> float:

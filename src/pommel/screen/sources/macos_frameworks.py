@@ -98,8 +98,8 @@ class Frameworks:
         status, ids, count = Quartz.CGGetActiveDisplayList(_MAX_DISPLAYS, None, None)
         if status != Quartz.kCGErrorSuccess:
             raise StateError(
-                f"macOS does not say which displays there are (error {status})",
-                hint="this has to run inside a login session: as a LaunchAgent, or in Terminal",
+                f"macOS does not list its displays (error {status})",
+                hint="run it inside a login session: as a LaunchAgent, or in Terminal",
             )
         return tuple(self._display(one) for one in list(ids)[:count])
 

@@ -31,7 +31,7 @@ class Permission:
         if self.granted:
             return ""
         what = f"{self.name.lower()} is not permitted, so {self.what_for}"
-        return f"{what}: on the Mac, switch on {self.program or 'Python'} in {self.pane}"
+        return f"{what}: on the Mac, turn on {self.program or 'Python'} in {self.pane}"
 
 
 def screen_recording(granted: bool, release: int, program: str = "") -> Permission:

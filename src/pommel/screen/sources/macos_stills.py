@@ -50,7 +50,7 @@ class StillEyes:
     async def open(self, view: View) -> None:
         """See `Eyes`."""
         if not self._frameworks.has_stills:
-            raise StateError("this macOS takes no pictures of a display without ScreenCaptureKit")
+            raise StateError("this macOS needs ScreenCaptureKit to capture a display")
         await self._settle()
         self._view, self._canvas = view, Canvas(self._frameworks, view.size)
         self._first, self._gap_s, self._next_s = True, _BUSY_S, 0.0

@@ -64,7 +64,7 @@ class StreamEyes:
         problem = self._problem
         if problem is None or not (problem.by_person or problem.declined):
             return ""
-        return "somebody at the Mac stopped the screen sharing" if problem.by_person else _words(problem)
+        return "the user of the Mac stopped the screen sharing" if problem.by_person else _words(problem)
 
     async def open(self, view: View) -> None:
         """See `Eyes`."""
@@ -75,7 +75,7 @@ class StreamEyes:
             self._check_era(era)
             seen = [display for display in view.displays if display.id in shown]
             if not seen:
-                raise StateError("ScreenCaptureKit knows no display that could be shown")
+                raise StateError("ScreenCaptureKit found no display to show")
             self._view, self._missing = view, {display.id for display in seen}
             self._whole_by_s = time.monotonic() + _WHOLE_S
             self._streams = [self._stream(display, shown[display.id], view) for display in seen]
@@ -143,7 +143,7 @@ class StreamEyes:
 
     def _check_era(self, era: int) -> None:
         if era != self._era:
-            raise StateError("the screen is no longer looked at")
+            raise StateError("the screen has no viewers any more")
 
     async def _displays(self) -> dict[int, Any]:
         def ask(answer: Callable[[tuple[dict[int, Any], Problem | None]], None]) -> None:

@@ -30,7 +30,7 @@ from pommel.errors import DeadlineError, NotPermitted, PommelError, StateError
 
 T = TypeVar("T")
 _JOIN_S = 2.0
-_GONE = "the X server went away"
+_GONE = "the X server closed the connection"
 
 
 class _OwnTables(library._BaseDisplay):
@@ -220,7 +220,7 @@ def connected(name: str | None) -> Display:
     """
     name = name or os.environ.get("DISPLAY")
     if not name:
-        raise StateError("no X11 display was named", hint="give it as --display :0, or set DISPLAY")
+        raise StateError("no X11 display is set", hint="pass --display :0, or set DISPLAY")
     try:
         display: Display = _OwnDisplay(name)
     except (error.DisplayError, error.ConnectionClosedError, OSError, OverflowError) as refusal:  # :99999 has no port
@@ -228,11 +228,11 @@ def connected(name: str | None) -> Display:
         words = getattr(refusal, "msg", None)
         if isinstance(words, bytes):  # the server's own, so there is one
             raise NotPermitted(
-                f"the X server {name} does not let us in: {words.decode('latin-1').strip() or 'no reason given'}",
+                f"the X server {name} refuses the connection: {words.decode('latin-1').strip() or 'no reason given'}",
                 hint="run it as the user of that session, with XAUTHORITY set to the session's file",
             ) from refusal
         raise StateError(
-            f"there is no X server at {name}: {refusal}", hint="name the session's display: `who` and `w` list them"
+            f"there is no X server at {name}: {refusal}", hint="give the session's display; to list the displays: who"
         ) from refusal
     display.set_error_handler(lambda *_: None)  # what matters is asked with a reply, or has a handler of its own
     return display

@@ -69,12 +69,12 @@ def check_readable(display: Display, version: tuple[int, int]) -> None:
     name = display.get_display_name()
     if is_xwayland(display.list_extensions(), _outputs(display, version)):
         raise StateError(
-            f"{name} is Xwayland: it knows only the X11 programs of a Wayland session, not its screen",
-            hint='log in to an "Xorg" session, which the login screen offers, and name its display',
+            f"{name} is Xwayland: it shows only the X11 programs of a Wayland session, not its screen",
+            hint='log in to an "Xorg" session, which you can choose on the login screen, and give its display',
         )
     if not _has_our_pixels(display):
         raise StateError(
-            f"the X server {name} has a screen of depth {display.screen().root_depth}, and 24 is needed",
+            f"the X server {name} has a screen of depth {display.screen().root_depth}, but 24 is needed",
             hint="start it with a depth of 24, such as Xvfb -screen 0 1920x1080x24",
         )
 
