@@ -242,6 +242,7 @@ MOMENTS = [
 ]
 KILLED = """
 import os, signal
+from pommel import json_file
 from pommel.machine import disk, snapshots, snapshot_loading, snapshot_saving, snapshot_store
 left = [{nth}]
 def deadly(real, text):
@@ -254,7 +255,7 @@ def deadly(real, text):
         return done
     return work
 disk.qemu_img = deadly(disk.qemu_img, lambda *words: " ".join(words))
-for module in (snapshot_loading, snapshot_store, snapshot_saving):
+for module in (json_file, snapshot_loading, snapshot_store, snapshot_saving):
     module.write_atomic = deadly(module.write_atomic, lambda path, *rest: path.name)
 snapshots.{act}(paths, {tag!r})
 """
