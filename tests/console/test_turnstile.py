@@ -179,7 +179,7 @@ async def test_an_idle_connection_that_was_let_in_makes_way_for_a_viewer(
                 assert await one.recv() == await two.recv() == SCREEN
                 answer = await ask(console.port, status)
                 assert answer.startswith(b"HTTP/1.1 503"), "all places are taken by people who look on"
-                assert b"no place left" in answer
+                assert b"has too many viewers" in answer
 
 
 def _readable(peer: socket.socket) -> bool:
