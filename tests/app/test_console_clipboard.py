@@ -246,6 +246,6 @@ async def test_a_set_under_way_when_the_guest_goes_fails_in_words(posix_guest: S
 async def test_a_refused_key_says_what_to_type(posix_guest: Sshd, guest_clip: Clip) -> None:
     (posix_guest.root / "authorized").write_text("")
     async with reaching(posix_guest) as clipboard:
-        with pytest.raises(PommelError, match=r"allows no login .*\(type: pommel ssh m --copy-id\)"):
+        with pytest.raises(PommelError, match=r"refuses these keys: .*\(type: pommel ssh m --copy-id\)"):
             await clipboard.get()
         assert not clipboard.state().available
