@@ -29,7 +29,7 @@ def test_the_waits_double_up_to_a_minute() -> None:
 
 def test_it_says_what_happens_and_why() -> None:
     assert judge(CRASH, (0.0,), 1, Limits()).text == "in 2 s, number 2 of 5: it broke"
-    assert judge(CRASH, (0.0,) * 5, 1, Limits()).text == "it crashed again after 5 restarts in 10 min: it broke"
+    assert judge(CRASH, (0.0,) * 5, 1, Limits()).text == "it crashed again after 5 restarts within 10 min: it broke"
 
 
 @given(TIMES, LIMITS, st.floats(0, 2e6))
