@@ -126,7 +126,7 @@ def test_names_that_cannot_be(paths: MachinePaths, tag: str) -> None:
 
 def test_a_name_that_is_taken(paths: MachinePaths) -> None:
     snapshots.save(paths, "one")
-    with pytest.raises(StateError, match="has a snapshot one already"):
+    with pytest.raises(StateError, match="already has a snapshot one"):
         snapshots.save(paths, "one")
     process.run(["qemu-img", "snapshot", "-c", "theirs", paths.disk])
     with pytest.raises(StateError, match="that Pommel did not create"):

@@ -78,5 +78,5 @@ def test_no_request_gets_more_than_zeros(message: bytes) -> None:
 
 def test_agent_ids() -> None:
     assert check_agent_id(16) == 16
-    with pytest.raises(UsageError, match="agent 3"):
+    with pytest.raises(UsageError, match="agent id 3"):
         check_agent_id(3)

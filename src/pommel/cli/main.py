@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("overlay", "Create a config repo: your own settings, patches and files.", "macOS"),
     "bootstrap": ("bootstrap", "Clone the upstream, apply the config repo to it, and run setup.", "macOS"),
     "setup": ("bootstrap", "Prepare this host and a machine, step by step.", "macOS"),
-    "overlay": ("overlay", "Show your patches and files for the upstream, and what they change.", "macOS"),
+    "overlay": ("overlay", "Show your patches and files for the upstream, and their effect.", "macOS"),
     "recovery": ("recovery", "Download and check Apple's recovery images.", "macOS"),
     "opencore": ("opencore", "Build OpenCore's boot disk.", "macOS"),
     "doctor": ("doctor", "Check the host and a machine, and show a fix for each problem.", "Checks and configuration"),
