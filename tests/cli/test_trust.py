@@ -137,7 +137,7 @@ def test_a_person_is_asked_once(bare: Shell, answer: bytes, runs: bool) -> None:
     told = _read_all(ours)
     os.close(ours)
     asked.wait(60)
-    assert b"may it run as you until it changes?" in told
+    assert b"may it run as your user until it changes?" in told
     assert ran(bare) is runs
     assert ("is not trusted" in bare.run("up", "mac", "--dry-run", status=None).stderr) is not runs
 
