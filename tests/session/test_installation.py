@@ -42,7 +42,7 @@ def test_on_linux() -> None:
         f"{ann} restart pommel-kvm-agent.path",
     ]
     (last,) = [step for step in steps if isinstance(step, Command) and step.advice]
-    assert last.lenient and "log out and in again" in last.advice
+    assert last.lenient and "log out and log in again" in last.advice
 
 
 def test_on_macos() -> None:
