@@ -27,7 +27,7 @@ def test_hot_by_tcp_and_udp_and_for_one_machine_only(trial: Trial) -> None:
         try:
             refused = shell.run("up", "second", "--json", "--headless", status=1)
             assert (
-                f"port {port} is the machine trial's, which runs"
+                f"port {port} is the machine trial's, which is running"
                 in json.loads(refused.stdout.splitlines()[-1])["error"]
             )
             assert "pommel stop trial" in refused.stderr
