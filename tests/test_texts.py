@@ -88,7 +88,7 @@ def kinds(where: Path) -> dict[str, str]:
         "folder": "is a folder, but a file is needed",
         "pipe": "is a pipe, but a file is needed",
         "socket": "cannot be read: No such device",
-        "null": "is a device, and a file is needed",
+        "null": "is a device, but a file is needed",
         "gone": "cannot be read: No such file",
         "loop": "cannot be read: Too many levels",
     }
