@@ -105,7 +105,7 @@ def test_from_init_to_a_screen(mac: Shell, upstream: OsxKvm, apple: FakeApple) -
 def test_up_alone_does_all_of_it_with_nothing_configured_but_where_upstream_is(mac: Shell, upstream: OsxKvm) -> None:
     mac.config(upstream.toml(upstream.october(), "[machine.work]\nmemory = '1G'\nmacos = '14'\n"))
     steps = mac.json("up", "work", "--dry-run")["steps"]
-    assert [step["needed"] for step in steps if step["what"].startswith(("clone", "fetch", "make", "start"))] == [
+    assert [step["needed"] for step in steps if step["what"].startswith(("clone", "download", "make", "start"))] == [
         True
     ] * 4
     mac.run("up", "work", "--json", "--detach", timeout_s=300)
