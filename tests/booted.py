@@ -158,7 +158,7 @@ class Host:
         with contextlib.suppress(OSError, IndexError):
             while Path(f"/proc/{pid}/comm").read_text().strip() != "systemd":
                 pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-            return pid if Path(f"/proc/{pid}/root/run/systemd/private").exists() else 0
+            return pid if Path("/proc", str(pid), "root", "run/systemd/private").exists() else 0
         return 0
 
     def run(
