@@ -76,11 +76,6 @@ set -eu
 root=$1; shift
 umount "$root/mnt"
 mount --bind "$root" "$root"
-for each; do
-    mkdir -p "$root$each"
-    mount --rbind "$each" "$root$each"
-    mount -o remount,bind,ro "$root$each"
-done
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
@@ -96,6 +91,12 @@ ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+# After these, for what is shown may lie in one of them.
+for each; do
+    mkdir -p "$root$each"
+    mount --rbind "$each" "$root$each"
+    mount -o remount,bind,ro "$root$each"
+done
 hostname booted
 cd "$root"
 pivot_root . mnt
