@@ -151,7 +151,7 @@ def make_machines(root: Path, env: dict[str, str]) -> None:
 
 MAKE = """
 import sys
-from pommel.app import making
+from pommel.app.machine import making
 from pommel.app.workspace import Workspace
 workspace = Workspace.current()
 making.make(workspace, workspace.spec(sys.argv[1]), report=lambda _: None)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from mesh.doubles import FACTS, Desk
 from mesh.server import MeshCentral, logged_in, mesh_central
-from pommel.mesh.connection import Connection, Phase, Standing
+from pommel.mesh.connection import DeviceConnection, Phase, ServerStanding
 from pommel.mesh.membership import join, load
 from pommel.mesh.network import network
 
@@ -102,10 +102,12 @@ async def _measured(server: MeshCentral, folders: list[Path], rest_s: float) -> 
     before = me.memory_full_info().uss
     async with network() as http:
         began, cpu_s = time.monotonic(), _cpu_s(me)
-        stood: list[Standing] = []
+        stood: list[ServerStanding] = []
         members = [load(folder) for folder in folders]
         desks = [Desk(now=replace(FACTS, name=f"mac-{number}")) for number in range(len(folders))]
-        connections = [Connection(one, desk, http, stood.append) for one, desk in zip(members, desks, strict=True)]
+        connections = [
+            DeviceConnection(one, desk, http, stood.append) for one, desk in zip(members, desks, strict=True)
+        ]
         async with _running(connections):
             async with asyncio.timeout(PATIENCE_S):
                 while any(one.standing.phase is not Phase.ONLINE for one in connections):
@@ -134,7 +136,7 @@ async def _seen(server: MeshCentral) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _running(connections: list[Connection]) -> AsyncIterator[None]:
+async def _running(connections: list[DeviceConnection]) -> AsyncIterator[None]:
     tasks = [asyncio.ensure_future(one.run()) for one in connections]
     try:
         yield

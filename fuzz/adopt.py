@@ -7,7 +7,7 @@ import re
 from fuzz.engine import Fuzzer, expect, expect_words, mixed
 from fuzz.recovery import XML_TOKENS
 from pommel.adopt import dockur, libvirt, quickemu
-from pommel.adopt.found import Found
+from pommel.adopt.found import InstalledMac
 from pommel.errors import ConfigError, StateError, UsageError
 from pommel.settings import parse_size
 
@@ -54,7 +54,7 @@ _NAMES = frozenset({"disk.qcow2", "OVMF_CODE.fd", "OVMF_VARS-1920x1080.fd", "Ope
 _STORAGE = frozenset({"data.img", "data2.qcow2", "macos.rom", "macos.vars", "boot.img", *dockur.WORDS})
 
 
-def check_found(found: Found) -> None:
+def check_found(found: InstalledMac) -> None:
     """A Mac that was found has a name, a disk, and facts and settings that a record and a pommel.toml take."""
     expect(bool(_NAME.fullmatch(found.name)), f"the name {found.name[:50]!r}")
     expect(bool(found.disk), "no disk")

@@ -12,7 +12,7 @@ from fuzz.engine import Fuzzer, Make, expect, expect_words, mixed, mutated, piec
 from pommel.clipboard import compound_text, frames, sftp
 from pommel.clipboard.content import HTML, PNG, RTF, TEXT, URIS, Content, content_of
 from pommel.clipboard.html_text import plain_text
-from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, SftpStatus, Version
+from pommel.clipboard.sftp import Attributes, Data, Names, Reply, SftpHandle, SftpStatus, SftpVersion
 from pommel.clipboard.tree import FilesError, placed, plain_name
 from pommel.clipboard.uris import from_gnome, is_cut, paths_of, shown, to_gnome, uri_list
 from pommel.errors import ProtocolError
@@ -59,8 +59,8 @@ _FRAME_WORDS = [b" ", b"\n", b"+", b"+9\n", b"raw", b"copy ", b",text:0", b"html
 
 def check_frames(data: bytes) -> None:
     """In pieces it is the same, nothing is larger than agreed on, and what we write would be read back."""
-    chance, whole = _chance(data), outcome(frames.Reader(_LIMIT).feed, [data])
-    expect(outcome(frames.Reader(_LIMIT).feed, pieces(data)) == whole, "in pieces it is something else")
+    chance, whole = _chance(data), outcome(frames.FrameReader(_LIMIT).feed, [data])
+    expect(outcome(frames.FrameReader(_LIMIT).feed, pieces(data)) == whole, "in pieces it is something else")
     for message in whole[0]:
         content = message.content if isinstance(message, frames.Copied) else Content()
         expect(not content.forms or content.size <= _LIMIT, "more than was agreed on")
@@ -69,7 +69,7 @@ def check_frames(data: bytes) -> None:
     if content.held is None:
         line, *parts = frames.write_frame(3, content)
         told = line.replace(b"write 3 ", b"copy 3 raw " if parts else b"copy 3 ") + b"".join(parts)
-        again = outcome(frames.Reader(_LIMIT).feed, [_HELLO + told])
+        again = outcome(frames.FrameReader(_LIMIT).feed, [_HELLO + told])
         expect(again[0][1:] == [frames.Copied(3, content)], f"{kept} comes back as {again}")
 
 
@@ -93,7 +93,7 @@ def _reply(chance: random.Random) -> tuple[bytes, tuple[int, Reply]]:
     count = chance.randint(0, 3)
     kinds: list[tuple[int, bytes, Reply]] = [
         (sftp.STATUS, sftp.word(4) + sftp.string(b"no") + sftp.string(b""), SftpStatus(4, "no")),
-        (sftp.HANDLE, sftp.string(data), Handle(data)),
+        (sftp.HANDLE, sftp.string(data), SftpHandle(data)),
         (sftp.DATA, sftp.string(data), Data(data)),
         (
             sftp.NAME,
@@ -101,7 +101,7 @@ def _reply(chance: random.Random) -> tuple[bytes, tuple[int, Reply]]:
             Names(((data, known),) * count),
         ),
         (sftp.ATTRS, told, known),
-        (sftp.VERSION, b"", Version(number)),
+        (sftp.VERSION, b"", SftpVersion(number)),
     ]
     kind, body, reply = chance.choice(kinds)
     return sftp.request(kind, number, body), (0 if kind == sftp.VERSION else number, reply)
@@ -122,12 +122,12 @@ def sftp_make() -> Make:
 
 def check_sftp(data: bytes) -> None:
     """In pieces it is the same, no reply holds more than came, and what a server says comes back as it was said."""
-    chance, whole = _chance(data), outcome(sftp.Reader().feed, [data])
-    expect(outcome(sftp.Reader().feed, pieces(data)) == whole, "in pieces it is something else")
+    chance, whole = _chance(data), outcome(sftp.ReplyReader().feed, [data])
+    expect(outcome(sftp.ReplyReader().feed, pieces(data)) == whole, "in pieces it is something else")
     names = sum(len(reply[1].names) for reply in whole[0] if isinstance(reply, tuple) and isinstance(reply[1], Names))
     expect(names * 12 <= len(data), "more names than came")
     packet, said = _reply(chance)
-    expect(outcome(sftp.Reader().feed, pieces(packet)) == ([said], False), f"{said} comes back as another")
+    expect(outcome(sftp.ReplyReader().feed, pieces(packet)) == ([said], False), f"{said} comes back as another")
 
 
 # --- html

@@ -8,7 +8,7 @@ import re
 
 from fuzz.engine import Fuzzer, expect, expect_words, mixed
 from fuzz.mesh import JSON_TOKENS
-from pommel.app.redaction import redact
+from pommel.app.host.redaction import redact
 from pommel.errors import ConfigError, StateError
 from pommel.host import distribution, module_options, neighbours
 from pommel.overlay import complaints, facts, patch_text, sandbox

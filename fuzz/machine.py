@@ -340,7 +340,7 @@ def check_log(data: bytes) -> None:
     for line in journal.merge(_EVENTS, [journal.Written(lines, len(data))], [journal.Written(lines, len(data))]):
         expect(_OBEYED.search(line.text) is None, "a terminal obeys it, or it turns about")
     told = journal.merge(_EVENTS, [], [journal.Written(lines, len(data))])
-    expect(sum(one.source is journal.Source.POMMEL for one in told) == len(_EVENTS), "the guest speaks as Pommel")
+    expect(sum(one.source is journal.LogSource.POMMEL for one in told) == len(_EVENTS), "the guest speaks as Pommel")
     text = data.decode(errors="replace")
     journal.telling(text.split("\n"))
     stuck.parse_registers(text)

@@ -10,9 +10,9 @@ from typing import Any
 
 from fuzz.engine import Fuzzer, expect, expect_words, mixed
 from pommel.errors import ProtocolError
-from pommel.mesh import agent, control, orders, pings, tunnel
+from pommel.mesh import control, mesh_agent, orders, pings, tunnel
 from pommel.mesh.handshake import Handshake
-from pommel.mesh.keys import Identity, fingerprint, new_identity, sha384
+from pommel.mesh.keys import DeviceIdentity, fingerprint, new_identity, sha384
 from pommel.mesh.msh import ID_BYTES, Msh, Server, parse_msh
 from pommel.mesh.rights import FULL
 
@@ -21,8 +21,8 @@ from pommel.mesh.rights import FULL
 _ID, _SERVER = bytes(range(48)).hex(), bytes(range(48, 96)).hex().upper()
 _MSH = (
     "\r\nMeshName=Büro = Süd\r\nMeshType=2\r\nMeshID=0x{0}\r\nServerID={1}\r\n"
-    "MeshServer=wss://mesh.example.org:8443/customer/agent.ashx\r\nInstallFlags=2\r\nTag=a\r\n",
-    "MeshID={0}\nServerID={1},{1}\nMeshServer=wss://a.example/agent.ashx, wss://[::1]:444/x/agent.ashx\n",
+    "MeshServer=wss://mesh.example.org:8443/customer/mesh_agent.ashx\r\nInstallFlags=2\r\nTag=a\r\n",
+    "MeshID={0}\nServerID={1},{1}\nMeshServer=wss://a.example/mesh_agent.ashx, wss://[::1]:444/x/mesh_agent.ashx\n",
     "\ufeffMeshServer=local\nMeshID={0}\nServerID={1}\ntranslation={{}}\n",
 )
 _MSH_TOKENS = (
@@ -148,7 +148,7 @@ def check_order(data: bytes) -> None:
 
 def _check_relay(where: str) -> None:
     try:
-        url = tunnel.relay_url(Server("wss://mesh.example.org:8443/customer/agent.ashx", b""), where)
+        url = tunnel.relay_url(Server("wss://mesh.example.org:8443/customer/mesh_agent.ashx", b""), where)
     except ProtocolError as refusal:
         expect_words(refusal)
         return
@@ -187,10 +187,10 @@ def check_control(data: bytes) -> None:
     text = data.decode(errors="replace")
     match control.parse_control(text):
         case control.Echo(said):
-            expect(said == text or control.parse_control(said) == control.Pong(), "an echo of something else")
+            expect(said == text or control.parse_control(said) == control.ControlPong(), "an echo of something else")
         case control.Wants(protocol):
             expect(0 <= protocol <= 9999, "a protocol that there is not")
-        case control.Options(consent):
+        case control.ViewerOptions(consent):
             expect(consent >= 0, "consent below nothing")
 
 
@@ -201,12 +201,12 @@ _REQUESTS = tuple(bytes((0, kind, 0, 7)) + b"x" * size for kind in range(9, 18) 
 
 def check_request(data: bytes) -> None:
     """Whatever is asked: zeros for a hash, or nothing; and whether it is a picture can be told of any bytes."""
-    said = agent.answer_request(data)
+    said = mesh_agent.answer_request(data)
     expect(said in (None, data[:4] + bytes(48)), "an answer that says something")
     pings.is_picture(data)
 
 
-class _Quick(Identity):
+class _Quick(DeviceIdentity):
     """An identity that signs with nothing: ours is of no interest here, and takes a millisecond."""
 
     def sign(self, data: bytes) -> bytes:

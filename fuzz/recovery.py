@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import datetime
+import gzip
+import hashlib
 import plistlib
 import struct
 from dataclasses import dataclass
 
 from fuzz.engine import Fuzzer, expect, expect_words, mixed, pieces
 from pommel.errors import RecoveryError
-from pommel.recovery import chunklist, disk_image, image, service
+from pommel.recovery import cd, chunklist, disk_image, image, service, software_catalog
 
 # --- chunklists ---
 
@@ -17,7 +20,7 @@ _HEADER = struct.Struct("<4sIBBBxQQQ")
 
 
 @dataclass(frozen=True, slots=True)
-class _AnyKey(chunklist.PublicKey):
+class _AnyKey(chunklist.ChunklistKey):
     """A key under which every signature is good, so that what stands behind the signature is read."""
 
     def signed(self, digest: bytes, signature: bytes) -> bool:
@@ -63,6 +66,24 @@ def _lists() -> list[bytes]:
         written(tuple(chunklist.Chunk(0, size, bytes([number]) * 32) for number, size in enumerate(some)))
         for some in sizes
     ]
+
+
+def check_digested(data: bytes) -> None:
+    """Without the digest of all that stands before it nothing is read; with it, chunks lie one after another."""
+    for tried in (data, data[:-32] + hashlib.sha256(data[:-32]).digest()):
+        try:
+            found = chunklist.parse_digested(tried)
+        except RecoveryError as refusal:
+            expect_words(refusal)
+            continue
+        expect(hashlib.sha256(tried[:-32]).digest() == tried[-32:], "a wrong digest is believed")
+        expect(len(tried) == 36 + 36 * len(found.chunks) + 32, "bytes that belong to nothing")
+        expect(sum(one.size for one in found.chunks) == found.total_size, "an image of another size")
+
+
+def _digested() -> list[bytes]:
+    lists = [one[:-256] for one in _lists()]
+    return [one[:10] + b"\2" + one[11:] + hashlib.sha256(one[:10] + b"\2" + one[11:]).digest() for one in lists]
 
 
 # --- disk images ---
@@ -208,6 +229,70 @@ _HEADERS = (
     b"Wed, 21 Oct 2026 07:28:00 -0000", b"21 Oct 99 1:2 +9999",
 )  # fmt: skip
 
+# --- the catalogue of software updates ---
+
+_AT = "http://swcdn.apple.com/content/downloads/25/16/012-92138"
+_OFFERED = {
+    "PostDate": datetime.datetime(2026, 9, 1),
+    "ExtendedMetaInfo": {"InstallAssistantPackageIdentifiers": {"SharedSupport": "x"}},
+    "Distributions": {"English": f"{_AT}/012-92138.English.dist"},
+    "Packages": [
+        {"URL": f"{_AT}/InstallAssistant.pkg", "Size": 12345, "IntegrityDataURL": f"{_AT}/I.pkg.integrityDataV1"}
+    ],
+}
+_CATALOGS = (
+    plistlib.dumps({"Products": {"012-92138": _OFFERED}}),
+    plistlib.dumps({"Products": {"012-92138": _OFFERED, "012-11111-A": _OFFERED, "x": 1}}),
+    gzip.compress(plistlib.dumps({"Products": {"012-92138": _OFFERED}}), mtime=0),
+)
+_DISTRIBUTIONS = (
+    b"<script>var supportedBoardIDs = ['Mac-7BA5B2D9E42DDD94','Mac-1'];var nonSupportedModels = ['iMac1,1'];</script>"
+    b"<auxinfo><dict><key>BUILD</key>\n<string>23J319</string><key>VERSION</key>\t<string>14.8.4</string></dict>",
+    b"<key>macOSProductBuildVersion</key><string>22A380</string><key>macOSProductVersion</key><string>13.0</string>",
+)
+_DISTRIBUTION_TOKENS = (
+    b"boardIds = [",
+    b"nonSupportedModels=[",
+    b"]",
+    b"'",
+    b'"',
+    b"<key>BUILD</key>",
+    b" " * 9000,
+    b"<string>",
+)
+
+
+def check_catalog(data: bytes) -> None:
+    """Files at Apple's, by HTTPS, of a size that can be; anything else is refused or left out."""
+    try:
+        found = software_catalog.parse_catalog(data)
+    except RecoveryError as refusal:
+        expect_words(refusal)
+        return
+    expect(len(found) <= software_catalog.PRODUCTS_MAX, "products without bound")
+    for one in found:
+        for url in (one.distribution, one.package, one.integrity):
+            expect(url.startswith("https://") and url.split("/")[2].lower() in software_catalog.HOSTS, "not at Apple's")
+            expect("/." not in url and url.isascii() and url.isprintable(), "an address with tricks")
+        expect(one.package.endswith("/InstallAssistant.pkg"), "another file than asked")
+        expect(0 < one.size_bytes <= chunklist.TOTAL_BYTES_MAX and software_catalog.is_product(one.id), "cannot be")
+        expect(len(cd.header(one.size_bytes, "X")) == cd.HEADER_BYTES, "no disk can be made")
+
+
+def check_distribution(data: bytes) -> None:
+    """A version and a build that stand there; words of boards and models that stand there."""
+    try:
+        found = software_catalog.parse_distribution(data)
+    except RecoveryError as refusal:
+        expect_words(refusal)
+        return
+    for word in (found.version, found.build, *found.boards, *found.refused):
+        expect(word.encode() in data, "a word that does not stand there")
+    expect(all(number >= 0 for number in software_catalog.numbers(found.version)), "no version")
+    expect(software_catalog.means(found.build, found.version, found.build), "its own build does not mean it")
+    expect(software_catalog.means(found.version, found.version, found.build), "its own version does not mean it")
+
+
 # --- which macOS is on a disk ---
 
 _VERSIONS = tuple(
@@ -242,6 +327,25 @@ FUZZERS = [
         "nothing without Apple's signature; with one, chunks without gaps, written as they came",
         mixed(_lists(), tokens=(b"CNKL",)),
         check_chunklist,
+    ),
+    Fuzzer(
+        "chunklist-digested",
+        "nothing without its digest; with it, chunks without gaps and no byte more",
+        mixed(_digested(), tokens=(b"CNKL",)),
+        check_digested,
+    ),
+    Fuzzer(
+        "software-catalogue",
+        "files at Apple's by HTTPS, of a size that can be",
+        mixed(_CATALOGS, tokens=(*XML_TOKENS, b"http://", b"@", b"..", b"?")),
+        check_catalog,
+        room_bytes=4 << 20,
+    ),
+    Fuzzer(
+        "software-distribution",
+        "version, build, boards and models that stand there",
+        mixed(_DISTRIBUTIONS, tokens=_DISTRIBUTION_TOKENS),
+        check_distribution,
     ),
     Fuzzer("dmg-trailer", "what it names lies within the file", mixed([_trailer(9, 99, 9)]), check_trailer),
     Fuzzer(

@@ -11,9 +11,9 @@ import numpy as np
 from fuzz.engine import Fuzzer, expect, mutated, pieces
 from pommel.errors import RfbError
 from pommel.screen.frame import Pixels
-from pommel.screen.rfb import Cursor, Event, Limits, Ready, Resized, RfbClient, Updated
+from pommel.screen.rfb import Cursor, Event, Ready, Resized, RfbClient, RfbLimits, Updated
 
-LIMITS = Limits(side=1024, pixels=720 * 400, cursor_side=16, text=1 << 12, reason=64)
+LIMITS = RfbLimits(side=1024, pixels=720 * 400, cursor_side=16, text=1 << 12, reason=64)
 
 # QEMU 7.2 to a client that asks for what ours does, recorded: the greeting, sizes, key and lamp extensions.
 QEMU_HELLO = bytes.fromhex("524642203030332e3030380a0101 00000000")

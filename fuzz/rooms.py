@@ -10,6 +10,7 @@ from fuzz import (
     console,
     door,
     host,
+    image,
     machine,
     mesh,
     opencore,
@@ -17,8 +18,26 @@ from fuzz import (
     rfb,
     session,
     talk,
+    throwaway,
 )
 from fuzz.engine import Fuzzer
 
-_ROOMS = (codec, rfb, mesh, session, recovery, opencore, machine, backup, adopt, host, console, door, clipboard, talk)
+_ROOMS = (
+    codec,
+    rfb,
+    mesh,
+    session,
+    recovery,
+    opencore,
+    machine,
+    backup,
+    adopt,
+    host,
+    console,
+    door,
+    clipboard,
+    talk,
+    image,
+    throwaway,
+)
 FUZZERS: dict[str, Fuzzer] = {one.name: one for room in _ROOMS for one in room.FUZZERS}

@@ -9,7 +9,7 @@ from fuzz.engine import Fuzzer, expect, expect_words, mixed, pieces
 from pommel.errors import NotPermitted, ProtocolError
 from pommel.session import framing
 from pommel.session.challenge import ANSWER_SIZE, MAGIC, SIZE, AgentSide, DaemonSide, binding_of, refusal
-from pommel.session.framing import Frame, FrameDecoder, FrameKind
+from pommel.session.framing import FrameDecoder, FrameKind, SessionFrame
 
 _MOST = 4096
 _FRAMES = (
@@ -25,9 +25,9 @@ _FRAMES = (
 )
 
 
-def outcome(parts: Iterable[bytes]) -> tuple[list[Frame], str | None]:
+def outcome(parts: Iterable[bytes]) -> tuple[list[SessionFrame], str | None]:
     """Read frames to the end, with the words of the refusal, if it was one."""
-    decoder, frames = FrameDecoder(max_payload=_MOST), list[Frame]()
+    decoder, frames = FrameDecoder(max_payload=_MOST), list[SessionFrame]()
     try:
         for part in parts:
             frames += decoder.receive(part)

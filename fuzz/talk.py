@@ -24,8 +24,8 @@ from pommel.console.clipboard import Clip
 from pommel.console.clipboard_api import clip_of
 from pommel.errors import ProtocolError, UsageError, WireError
 from pommel.mesh import control
-from pommel.mesh.network import Line
-from pommel.mesh.relay import Relay
+from pommel.mesh.network import OpenWebSocket
+from pommel.mesh.relay import ViewerRelay
 from pommel.mesh.rights import is_within_limits
 from pommel.session import framing
 from pommel.session.framing import FrameKind
@@ -75,9 +75,9 @@ class _Writer:
 # --- a daemon to an agent's stream ---
 
 
-def _frames_of(data: bytes) -> tuple[list[framing.Frame], bool]:
+def _frames_of(data: bytes) -> tuple[list[framing.SessionFrame], bool]:
     """What `data` holds up to the first thing that is no frame, and whether there is such a thing."""
-    decoder, found = framing.FrameDecoder(), list[framing.Frame]()
+    decoder, found = framing.FrameDecoder(), list[framing.SessionFrame]()
     try:
         for part in pieces(data):
             found += decoder.receive(part)
@@ -236,7 +236,7 @@ def _script(data: bytes) -> list[tuple[bool, bytes]]:
 
 async def _relayed(said: list[tuple[bool, bytes]], *, limited: bool) -> tuple[list[bytes], bool, _WebSocket]:
     socket = _WebSocket(said)
-    relay = Relay(Line(cast(Any, socket), b"", cast(Any, None)))
+    relay = ViewerRelay(OpenWebSocket(cast(Any, socket), b"", cast(Any, None)))
     relay.limited = limited
     heard: list[bytes] = []
     try:
@@ -248,7 +248,7 @@ async def _relayed(said: list[tuple[bool, bytes]], *, limited: bool) -> tuple[li
 
 
 async def _chosen(said: list[tuple[bool, bytes]]) -> tuple[int | None, int]:
-    relay = Relay(Line(cast(Any, _WebSocket(said)), b"", cast(Any, None)))
+    relay = ViewerRelay(OpenWebSocket(cast(Any, _WebSocket(said)), b"", cast(Any, None)))
     try:
         await relay.joined()
         return await relay.chosen(), relay.consent

@@ -62,6 +62,7 @@
           simplejpeg
           textual
           yarl
+          zstandard
         ];
         makeWrapperArgs = [ "--prefix PATH : ${pkgs.lib.makeBinPath programs}" ];
         postInstall = ''

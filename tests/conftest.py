@@ -18,6 +18,9 @@ isolation.enter()
 
 from driver import Shell  # noqa: E402 - these see the environment as it is from here on
 from pommel import handles  # noqa: E402
+from side_by_side import pytest_collection_modifyitems as pytest_collection_modifyitems  # noqa: E402
+from side_by_side import pytest_make_parametrize_id as pytest_make_parametrize_id  # noqa: E402
+from side_by_side import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler  # noqa: E402
 
 # How long an example takes says how busy this machine is, not whether the code is right.
 settings.register_profile("pommel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,31 +39,13 @@ for name in ("no_proxy", "NO_PROXY"):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """A test's time limit is that of an idle host; pytest-timeout reads it in a hook of the same name, later."""
-    if config.option.timeout is None:
-        config.option.timeout = isolation.patient(float(config.getini("timeout")))
+    """A test's time limit is that of an idle host; pytest-timeout reads it in a hook of the same name, later.
 
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist asks for the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For workers side by side: each file is one worker's, and so are all that share the one trial machine.
-
-    What boots machines takes longest, and begins.
+    Workers side by side take each other's processors, and the load that is measured here is that before them.
     """
-    if not getattr(config.option, "loadgroup", False):
-        return
-    share = {_file(item) for item in items if "trial" in getattr(item, "fixturenames", ()) and _boots(item)}
-    items.sort(key=lambda item: (not _boots(item), _file(item) not in share))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("trial" if _file(item) in share else _file(item)))
-
-
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
-
-
-def _boots(item: pytest.Item) -> bool:
-    return _file(item).startswith("tests/e2e/")
+    if config.option.timeout is None:
+        workers = max(1, getattr(config.option, "numprocesses", None) or 1)
+        config.option.timeout = isolation.patient(workers * float(config.getini("timeout")))
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

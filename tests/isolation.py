@@ -9,6 +9,7 @@ import atexit
 import math
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ def clean(environment: Mapping[str, str], home: Path) -> dict[str, str]:
     """The environment for tests that run in `environment`, with `home` for their home folder."""
     kept = {name: value for name, value in environment.items() if not name.startswith(_GONE) or name.startswith(_KEPT)}
     real = Path(environment.get("HOME") or "/nonexistent")
+    if kept.pop("PYTHONDONTWRITEBYTECODE", ""):  # as containers have it
+        # Beside the sources nothing is written; but the tests start Pommel a thousand times, and each would compile it.
+        kept.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix) / "pycache"))
     return {
         # What is kept between runs, and was paid for by a download or a build, stays where it is.
         "POMMEL_TEST_CACHE": str(real / ".cache" / "pommel-tests"),
@@ -52,6 +56,8 @@ def enter() -> None:
     wanted = clean(os.environ, home)
     os.environ.clear()
     os.environ.update(wanted)
+    if "PYTHONPYCACHEPREFIX" in wanted:  # for this process too, whose own modules are the tests
+        sys.dont_write_bytecode, sys.pycache_prefix = False, wanted["PYTHONPYCACHEPREFIX"]
 
 
 def let_others_in(folder: Path) -> None:

@@ -43,3 +43,14 @@ def test_commands_in_examples_are_commands(document: Path) -> None:
 def test_the_readme_is_short() -> None:
     """It is what a stranger reads first; a new command goes to docs/commands.md or the page that fits it."""
     assert len((ROOT / "README.md").read_text().split()) <= 900
+
+
+PROSE = [*DOCUMENTS, *sorted((ROOT / "src" / "pommel").rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_of_the_project_that_prose_names_are_there(path: Path) -> None:
+    """In documents and in comments, docstrings and messages: `room/module.py`, from the project's folder or src/pommel."""
+    bases = (ROOT, ROOT / "src", ROOT / "src" / "pommel", path.parent)
+    named = set(re.findall(r"(?<![\w/.*~$}-])((?:[a-z_]+/)+[a-z_]+\.py)\b", path.read_text()))
+    assert [name for name in sorted(named) if not any((base / name).exists() for base in bases)] == []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 from pommel import errors
 from pommel.errors import CommandFailed, PommelError
 
+SRC = Path(errors.__file__).parent
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PommelError)]
 
 
@@ -32,6 +35,40 @@ def test_the_tree_is_drawn_as_it_is() -> None:
     assert {name: parent for name, (parent, _) in drawn().items()} == {
         kind.__name__: kind.__bases__[0].__name__ for kind in CLASSES
     }
+
+
+def drawn_of_rooms() -> set[tuple[str, str, str]]:
+    """Room, class and parent, as the second list of the docstring has them."""
+    found, room = set[tuple[str, str, str]](), ""
+    for line in (errors.__doc__ or "").partition("A room has classes")[2].splitlines():
+        if match := re.match(r"    ([a-z]+ +| +)[A-Z]", line):
+            room = match[1].strip() or room
+            found |= {(room, name, parent) for name, parent in re.findall(r"(\w+) \((\w+)\)", line)}
+    return found
+
+
+def classes_of_rooms() -> dict[tuple[str, str, str], ast.ClassDef]:
+    """Every class of src/ outside errors.py that has a class of the tree above it."""
+    classes = [
+        (path.relative_to(SRC).parts[0], node, ast.unparse(node.bases[0]).rpartition(".")[2])
+        for path in SRC.rglob("*.py")
+        if path != SRC / "errors.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.bases
+    ]
+    known, before = {kind.__name__ for kind in CLASSES}, 0
+    while len(known) != before:
+        before = len(known)
+        known |= {node.name for _, node, parent in classes if parent in known}
+    return {(room, node.name, parent): node for room, node, parent in classes if node.name in known}
+
+
+def test_what_rooms_add_to_the_tree_is_drawn_too() -> None:
+    assert drawn_of_rooms() == classes_of_rooms().keys()
+
+
+def test_no_room_decides_an_exit_status() -> None:
+    assert [name for (_, name, _), node in classes_of_rooms().items() if "exit_code" in ast.unparse(node)] == []
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

@@ -36,6 +36,20 @@ def test_nothing_of_the_desktop_is_left(tmp_path: Path) -> None:
     assert isolation.clean({"HOME": "/home/me"}, tmp_path)["POMMEL_TEST_CACHE"] == "/home/me/.cache/pommel-tests"
 
 
+def test_what_is_compiled_is_kept_though_not_beside_the_sources(tmp_path: Path) -> None:
+    said = {"PYTHONDONTWRITEBYTECODE": "1"}
+    found = isolation.clean(said, tmp_path)
+    assert "PYTHONDONTWRITEBYTECODE" not in found
+    assert Path(found["PYTHONPYCACHEPREFIX"]).is_relative_to(sys.prefix)
+    assert isolation.clean({**said, "PYTHONPYCACHEPREFIX": "/own"}, tmp_path)["PYTHONPYCACHEPREFIX"] == "/own"
+    assert "PYTHONPYCACHEPREFIX" not in isolation.clean({}, tmp_path)
+    (tmp_path / "module.py").write_text("")
+    env = {**os.environ, **isolation.clean({**said, "PYTHONPYCACHEPREFIX": str(tmp_path / "kept")}, tmp_path)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run([sys.executable, "-c", "import module"], cwd=tmp_path, env=env, check=True)
+    assert list((tmp_path / "kept").rglob("module.*.pyc")) and not (tmp_path / "__pycache__").exists()
+
+
 def test_these_tests_are_isolated() -> None:
     assert os.environ["HOME"] == str(Path.home()) and "pommel-tests-home-" in os.environ["HOME"]
     assert not os.environ.keys() & {"DISPLAY", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "POMMEL_HOME", "LC_ALL"}
@@ -56,7 +70,7 @@ def test_a_hostile_desktop_changes_nothing(tmp_path: Path) -> None:
         "test_isolation.py",
         "overlay/test_patch_text.py",
         "overlay/test_git.py",
-        "app/test_config_repo.py",
+        "app/upstream/test_config_repo.py",
         "test_ssh.py",
         "test_progress.py",
     ]

@@ -1,4 +1,4 @@
-"""The size laws: no function over 50 lines, no file over 350 lines of code, every file says what it is; laws of tests."""
+"""The size laws: no function over 50 lines, no file over 350 lines of code, every file says what it is; names; laws of tests."""
 
 from __future__ import annotations
 
@@ -75,3 +75,29 @@ def test_what_a_page_is_waited_for_is_a_function(path: Path) -> None:
         ):
             waited = ast.literal_eval(node.args[0])
             assert "=>" in waited.partition("\n")[0], f"line {node.lineno}: {waited}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_say_what_a_thing_is(path: Path) -> None:
+    """A manager, a helper or a util may be anything; an agent may be a session's, MeshCentral's or launchd's."""
+    defined = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    names = [path.stem, *(node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined))]
+    assert [name for name in names if re.search(r"(?i)manager|helper|utils?$|^agents?$", name)] == []
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Whoever reads `Outcome` or `Entry` should not have to ask whose; a private class is its module's affair."""
+    named: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                named.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in named.items() if len(paths) > 1} == {}
+
+
+def test_whether_json_is_wanted_is_known_in_one_place() -> None:
+    """Commands ask `cli.output`; nobody hands the flag on."""
+    knows = {"common.py", "output.py", "main.py"}
+    asked = [path for path in FILES if path.parent.name == "cli" and path.name not in knows]
+    assert len(asked) > 30
+    assert [path.name for path in asked if re.search(r"\bas_json\b(?!=wants_json\(\))", path.read_text())] == []

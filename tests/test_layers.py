@@ -24,6 +24,7 @@ GROUND = {
     "fat",
     "foreign",
     "handles",
+    "inheritors",
     "json_file",
     "loopback",
     "marks",
@@ -34,16 +35,16 @@ GROUND = {
     "systemd",
     "tasks",
     "texts",
-    "x11_wait",
+    "x11_display",
     "trees",
     "trust",
     "writable",
 }
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",
-    "session", "mesh", "adopt",
+    "session", "mesh", "adopt", "recipe", "unattended", "image",
 }  # fmt: skip
-FACES = {"cli", "menu"}
+FACES = {"cli", "menu", "pytest_plugin"}
 # The one line on which domain packages may lean on each other: wire <- screen <- session, wire <- mesh, console.
 ALLOWED = {("screen", "wire"), ("console", "wire"), ("session", "screen"), ("session", "wire"), ("mesh", "wire")}
 NO_IO = {"asyncio", "socket", "subprocess", "threading", "time", "select", "selectors", "multiprocessing"}

@@ -35,7 +35,7 @@ except PommelError as error:
 """
 CONSOLE = """
 import asyncio
-from pommel.app import kvm
+from pommel.app.session import kvm
 from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
 from pommel.errors import PommelError
 async def serve():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation import patient
 from pommel import process
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram
 from waits import wait_until
@@ -245,3 +246,43 @@ async def test_spawn_piped_has_the_environment_it_is_given_and_says_what_is_miss
     assert (out, child.returncode) == (b"X=1\n", 0)
     with pytest.raises(MissingProgram, match="no-such-program"):
         await process.spawn_piped(["no-such-program"], stderr=subprocess.DEVNULL)
+
+
+def test_what_is_tethered_does_not_begin_once_its_parent_is_another() -> None:
+    """A parent may be killed before the kernel has been asked for the signal, and then none is sent."""
+    argv = process.tethered(["echo", "it runs"], "KILL")
+    assert subprocess.run(argv, capture_output=True, check=True).stdout == b"it runs\n"
+    orphan = ["sh", "-c", '"$@"; exit $?', "sh", *argv]  # it has another parent than the one that made the words
+    assert subprocess.run(orphan, capture_output=True, check=False).stdout == b""
+
+
+def test_a_deadline_holds_where_somebody_else_keeps_the_pipes_open(tmp_path: Path) -> None:
+    """As the master of a shared ssh connection does: it gets the pipes of its clients, and is not killed with them."""
+    keeps = "import os, time; os.setsid(); print('said', flush=True); time.sleep(120)"
+    argv = ["sh", "-c", '"$0" -c "$1" & echo $! >pid; wait', sys.executable, keeps]
+    began = time.monotonic()
+    try:
+        with pytest.raises(DeadlineError, match="did not finish in 2 s:\nsaid"):
+            process.run(argv, cwd=tmp_path, timeout_s=2)
+        assert time.monotonic() - began < patient(60)
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("sign", ["TERM", "KILL"])
+def test_what_is_tethered_dies_with_a_parent_that_is_killed(sign: str) -> None:
+    starts = (
+        "import subprocess, sys\nfrom pommel.process import tethered\n"
+        "print(subprocess.Popen(tethered(sys.argv[2:], sys.argv[1])).pid, flush=True)\ninput()"
+    )
+    argv = [sys.executable, "-c", starts, sign, "sleep", "1000"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        # It is tethered once it is what it is to be.
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", what="the program")
+        os.kill(parent.pid, signal.SIGKILL)
+    wait_until(
+        lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text(),
+        what="its end",
+    )

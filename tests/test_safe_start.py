@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pommel.app import host_checks
+from pommel.app.host import checks as host_checks
 from pommel.process import this_python
 
 ROOT = Path(__file__).parents[1]

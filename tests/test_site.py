@@ -6,12 +6,18 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from pommel.cli.main import COMMANDS
 from pommel.machine.spec import SETTINGS
+from pommel.settings import Setting
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+from examples import OF_SETTINGS
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,9 +47,15 @@ def test_every_setting_and_every_command_is_told(site: Path) -> None:
     settings, commands = ((site / "reference" / f"{name}.html").read_text() for name in ("settings", "commands"))
     for setting in SETTINGS:
         assert f"<code>{setting.key}</code>" in settings, setting.key
+        assert f"<code>{setting.key} = " in settings, setting.key
     for name in COMMANDS:
         assert f'id="pommel-{name}"' in commands, name
     assert 'id="pommel-snapshot-save"' in commands  # commands of commands too
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_the_example_of_a_setting_is_accepted_and_changes_something(setting: Setting) -> None:
+    assert setting.parse(tomllib.loads(f"value = {OF_SETTINGS[setting.key]}")["value"]) != setting.default
 
 
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,45 @@ def test_a_file_system_that_holds_no_sockets(tmp_path: Path, monkeypatch: pytest
     assert sockets.base(tmp_path) == sockets.spare(tmp_path) and list(tmp_path.iterdir()) == []
     (tmp_path / "run").mkdir()  # made by somebody who could
     assert sockets.base(tmp_path) == tmp_path / "run"
+
+
+def test_a_socket_is_one_that_listens_only_after_listen(tmp_path: Path) -> None:
+    path = tmp_path / "with a space.sock"
+    assert not sockets.listens(path)
+    with socket.socket(socket.AF_UNIX) as at:
+        at.bind(str(path))
+        assert path.is_socket() and not sockets.listens(path), "a connection would be refused"
+        at.listen()
+        assert sockets.listens(path)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(str(path))
+            assert sockets.listens(path) and not sockets.listens(tmp_path)
+    assert path.is_socket() and not sockets.listens(path), "a file that a dead program left"
+
+
+def test_the_kernel_says_who_is_on_the_other_side(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as at:
+        at.bind(str(tmp_path / "s"))
+        at.listen()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "s"))
+            link, _ = at.accept()
+            with link:
+                assert sockets.peer_uid(link) == os.getuid() and sockets.is_ours(link)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_stranger_is_not_ours() -> None:
+    with socket.socket(socket.AF_UNIX) as at:
+        at.bind("\0pommel-test-stranger")  # abstract (unix(7)): no folder is in the way
+        at.listen()
+        words = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('\\0pommel-test-stranger'); input()"
+        how = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
+        with subprocess.Popen(["/usr/bin/python3", "-I", "-c", words], stdin=subprocess.PIPE, **how) as stranger:
+            link, _ = at.accept()
+            with link:
+                assert sockets.peer_uid(link) == 65534 and not sockets.is_ours(link)
+            stranger.communicate(b"\n")
 
 
 def test_the_spare_folder_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import free_port
 from isolation import patient
 from pommel import process
 from pommel.errors import UsageError
@@ -79,9 +80,7 @@ def server(folder: Path, tmp_path: Path) -> Iterator[SshTarget]:
     for key in (folder / "id", tmp_path / "host"):
         process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
     (tmp_path / "authorized").write_text((folder / "id.pub").read_text())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     public = " ".join((tmp_path / "host.pub").read_text().split()[:2])
     (folder / "known").write_text(f"box {public}\n")
     (tmp_path / "config").write_text(

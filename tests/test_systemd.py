@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.errors import UsageError
-from pommel.systemd import command_line, literal, quoted
+from pommel.systemd import command_line, environment_of, literal, quoted
 
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")) | st.sampled_from("\n\t\r\"'\\%$ "))
 
@@ -18,6 +18,13 @@ WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")) | st.sampled_fr
 def test_a_word_comes_back_as_it_was(word: str) -> None:
     # systemd.syntax(7) knows the escapes of C, as Python does; %% is one %.
     assert ast.literal_eval(quoted(word).replace("%%", "%")) == word
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), WORDS))
+def test_the_variables_of_a_unit_come_back(variables: dict[str, str]) -> None:
+    lines = [f"Environment={quoted(f'{name}={value}')}" for name, value in variables.items()]
+    unit = "\n".join(["[Service]", *lines, "ExecStart=/bin/true", ""])
+    assert environment_of(unit) == variables
 
 
 @given(WORDS)

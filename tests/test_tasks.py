@@ -1,4 +1,4 @@
-"""Tasks that no TaskGroup holds: who is ended by whom, and what becomes of failures."""
+"""Tasks of asyncio: who is ended by whom, and what becomes of failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pommel.tasks import background, first_of, start_task, stop_tasks
+from pommel.tasks import background, first_of, start_task, stop_tasks, together
 
 
 class Work:
@@ -72,3 +72,30 @@ async def test_in_the_background_for_the_time_of_a_block() -> None:
             await asyncio.wait([failed])
             raise KeyError("the block's own")
     assert one.ended == "cancelled" and isinstance(failed.exception(), ValueError)
+
+
+async def test_what_fails_first_ends_all_and_comes_out_as_it_is() -> None:
+    one, two = Work(), Work()
+    two.go.set()
+    with pytest.raises(ValueError, match="the first"):
+        async with together() as tasks:
+            tasks.create_task(one.run())
+            tasks.create_task(two.run(ValueError("the first")))
+    assert one.ended == "cancelled"
+    inner = Work()
+    with pytest.raises(KeyError):
+        async with together() as outer, together() as tasks:
+            outer.create_task(inner.run())
+            tasks.create_task(one.run())
+            raise KeyError("the block's own")
+    assert (one.ended, inner.ended) == ("cancelled", "cancelled")
+
+
+async def test_together_until_all_have_ended() -> None:
+    one, two = Work(), Work()
+    one.go.set()
+    two.go.set()
+    async with together() as tasks:
+        tasks.create_task(one.run())
+        tasks.create_task(two.run())
+    assert (one.ended, two.ended) == ("by itself", "by itself")

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel import config, texts
-from pommel.app.adopt_recognise import recognise
-from pommel.app.copy_id import read_public
-from pommel.app.machine_disk import read_configs
-from pommel.app.mesh_ticket import read_ticket
+from pommel.app.adopt.recognise import recognise
+from pommel.app.argv.machine_disk import read_configs
+from pommel.app.guest.copy_id import read_public
+from pommel.app.mesh.ticket import read_ticket
 from pommel.errors import ConfigError, PommelError, UpstreamError, UsageError
 from pommel.machine.commandline import CommandLine
 from pommel.opencore import build, plist

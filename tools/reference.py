@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from examples import OF_SETTINGS
 
 from pommel import __version__
 from pommel.cli.main import COMMANDS, pommel
@@ -40,13 +41,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A setting: its key, what it is for, what it must be, and its default as pommel.toml has it, if any."""
+    """A setting: its key, what it is for, what it must be, its default as pommel.toml has it (if any), an example."""
 
     name: str
     help: str
     kind: str
     default: str | None
     env: str
+    example: str
 
 
 def groups() -> Mapping[str, tuple[Command, ...]]:
@@ -64,7 +66,9 @@ def groups() -> Mapping[str, tuple[Command, ...]]:
 
 def settings() -> tuple[Key, ...]:
     """Every key of `[machine.NAME]`."""
-    return tuple(Key(each.key, each.help, _kind(each), _default(each), each.env) for each in SETTINGS)
+    return tuple(
+        Key(each.key, each.help, _kind(each), _default(each), each.env, OF_SETTINGS[each.key]) for each in SETTINGS
+    )
 
 
 def released() -> tuple[str, str]:

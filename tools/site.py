@@ -26,8 +26,8 @@ Keys of a `[machine.NAME]` table in `pommel.toml`. `pommel config NAME` shows ea
 key is also an environment variable, which counts more than the file: `memory` is `POMMEL_MEMORY`. Where there is no
 default, the boot script's own choice stays, or Pommel chooses for this host and says why.
 
-| key | what it is | must be | default |
-|---|---|---|---|
+| key | what it is | must be | default | example |
+|---|---|---|---|---|
 """
 
 
@@ -52,7 +52,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def settings() -> str:
     """Every key of `[machine.NAME]`."""
     rows = (
-        f"| `{each.name}` | {_cell(each.help)} | {_cell(each.kind)} | {f'`{each.default}`' if each.default else '–'} |"
+        f"| `{each.name}` | {_cell(each.help)} | {_cell(each.kind)} | {f'`{each.default}`' if each.default else '–'} "
+        f"| {_code(f'{each.name} = {each.example}')} |"
         for each in reference.settings()
     )
     return _OF_SETTINGS + "\n".join(rows) + "\n"

@@ -77,7 +77,7 @@ def look(rivals: list[Rival], runs: int, seconds: float) -> None:
 
 def slow(rivals: list[Rival], runs: int, seconds: float) -> None:
     """A reader of 500 kB/s while the whole screen changes."""
-    page = replace(rivals[0], name="Pommel, acknowledged as by its page", options=("--ack",))
+    page = replace(rivals[0], name="Pommel, told and acknowledged as its page", options=("--ack", "--moves"))
     rivals = [rivals[0], page, *rivals[1:]]
     taken = [[play(rival, "full", seconds * 1.5, rate=500_000) for rival in rivals] for _ in range(runs)]
     rows = [(rival.name, middle([run[n] for run in taken])) for n, rival in enumerate(rivals)]

@@ -26,7 +26,8 @@ import simplejpeg
 from figures import STRIP, Corner, play
 from websockets.asyncio.client import ClientConnection, connect
 
-PICTURE, SCREEN, JUMBO, SHOWN = 3, 7, 27, 201
+PICTURE, SCREEN, JUMBO, SHOWN, MOVE = 3, 7, 27, 201, 208
+_ACKNOWLEDGES, _TAKES_MOVES = 1, 256
 _FIRST_S = 20.0
 
 
@@ -38,6 +39,7 @@ class Viewer:
         self.corner, self.bytes, self.pictures = Corner(), 0, 0
         self.whole: float | None = None  # when every pixel had come
         self._missing: np.ndarray | None = None
+        self._canvas = np.zeros((0, 0), np.uint8)  # brightness, of a viewer that takes moves
         self.socket: ClientConnection
 
     async def open(self, where: str) -> None:
@@ -76,15 +78,21 @@ class Viewer:
             width, height = struct.unpack_from(">HH", body)
             if self._missing is None or self._missing.shape != (height, width):
                 self._missing = np.ones((height, width), bool)
+                self._canvas = np.zeros((height, width), np.uint8)
             await self.socket.send(self._wishes())
         elif kind == PICTURE:
             self.pictures += 1
             x, y = struct.unpack_from(">HH", body)
             self._picture(x, y, bytes(body[4:]))
+        elif kind == MOVE:
+            x, y, width, height, to_x, to_y = struct.unpack(">HHHHHH", body)
+            part = self._canvas[y : y + height, x : x + width].copy()
+            self._canvas[to_y : to_y + height, to_x : to_x + width] = part
 
     def _wishes(self) -> bytes:
         quality, timer = self.options.quality, self.options.timer
-        abilities = struct.pack(">HHH", 200, 6, 1) if self.options.ack else b""
+        bits = _ACKNOWLEDGES * self.options.ack | _TAKES_MOVES * self.options.moves
+        abilities = struct.pack(">HHH", 200, 6, bits) if bits else b""
         return abilities + struct.pack(">HHBBHH", 5, 10, 1, quality, 1024, timer) + struct.pack(">HHB", 8, 5, 0)
 
     def _picture(self, x: int, y: int, image: bytes) -> None:
@@ -93,7 +101,11 @@ class Viewer:
             self._missing[y : y + height, x : x + width] = False
             if not self._missing.any():
                 self.whole = time.monotonic()
-        if y < STRIP[0] and x < STRIP[1]:
+        if self.options.moves:
+            self._canvas[y : y + height, x : x + width] = simplejpeg.decode_jpeg(image, "GRAY")[:, :, 0]
+            if y < STRIP[0] and x < STRIP[1]:
+                self.corner.paint(0, 0, self._canvas)
+        elif y < STRIP[0] and x < STRIP[1]:
             self.corner.paint(x, y, simplejpeg.decode_jpeg(image, "GRAY")[:, :, 0])
 
 
@@ -203,6 +215,7 @@ async def main() -> None:
     parser.add_argument("--quality", type=int, default=50)
     parser.add_argument("--timer", type=int, default=20)
     parser.add_argument("--rate", type=float, default=0.0, help="bytes a second that are read")
+    parser.add_argument("--moves", action="store_true", help="take moves, as Pommel's own page does")
     parser.add_argument("--ack", action="store_true", help="acknowledge pictures, as Pommel's own page does")
     parser.add_argument("--pid", type=int, action="append", default=[], help="whose CPU counts")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
 """Who runs this: the account's name, and its home folder with the XDG folders in it. Band: shared ground.
 
 A container may run a process as a uid that is in no list of accounts, and with a HOME that is unset, empty, or not
-absolute. Such a HOME counts as none (a relative one would be another folder in each current folder), and the list of
-accounts is asked; where that has none either, what needs a home says so.
+absolute. Such a HOME is ignored (a relative one would change with the current folder), and the list of accounts is
+used. If that has no home either, actions that need a home raise an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def home(env: Mapping[str, str] | None = None) -> Path:
 
 
 def of_account() -> str | None:
-    """The home folder that the list of accounts has for this user; None: it has none."""
+    """This user's home folder in the list of accounts; None if there is none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
@@ -54,25 +54,25 @@ def folder(env: Mapping[str, str] | None, variable: str, usual: str) -> Path:
 
 
 def data(env: Mapping[str, str] | None = None) -> Path:
-    """Where Pommel keeps what lasts, unless POMMEL_HOME says otherwise. Raises as `folder`."""
+    """The folder for permanent data, if POMMEL_HOME is not set. Raises the errors of `folder`."""
     return _apples("user_data_dir") or folder(env, "XDG_DATA_HOME", ".local/share") / "pommel"
 
 
 def cache(env: Mapping[str, str] | None = None) -> Path:
-    """Where Pommel keeps what may be asked again. Raises as `folder`."""
+    """The folder for the cache. Raises the errors of `folder`."""
     return _apples("user_cache_dir") or folder(env, "XDG_CACHE_HOME", ".cache") / "pommel"
 
 
 def config(env: Mapping[str, str] | None = None) -> Path:
-    """Where this user's configuration of Pommel is. Raises as `folder`."""
+    """The folder of this user's configuration of Pommel. Raises the errors of `folder`."""
     return _apples("user_config_dir") or folder(env, "XDG_CONFIG_HOME", ".config") / "pommel"
 
 
 def expand(path: str | Path) -> Path:
-    """A path as a person writes it, its ~ or ~NAME made a folder.
+    """Expand ~ or ~NAME at the beginning of a path.
 
     Raises:
-        UsageError: nobody is called NAME, or this user has no home folder.
+        UsageError: there is no user NAME, or this user has no home folder.
     """
     path = Path(path)
     first = path.parts[0] if path.parts else ""
@@ -85,7 +85,7 @@ def expand(path: str | Path) -> Path:
 
 
 def name() -> str | None:
-    """What this user is called; None: the uid has no name."""
+    """This user's name; None if the uid has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -93,7 +93,7 @@ def name() -> str | None:
 
 
 def name_of(uid: int) -> str | None:
-    """What the list of accounts calls a user; None: it does not know it."""
+    """A user's name in the list of accounts; None if it is not there."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -101,15 +101,15 @@ def name_of(uid: int) -> str | None:
 
 
 def spelled(uid: int) -> str:
-    """A user for people."""
+    """A user's name, or number, for messages."""
     return name_of(uid) or f"uid {uid}"
 
 
 def must_be_listed() -> None:
-    """See that OpenSSH will run: it refuses a user who is in no list of accounts.
+    """Check that OpenSSH will run: it refuses a user who is not in the list of accounts.
 
     Raises:
-        NotPermitted: this one is in none.
+        NotPermitted: this user is not in it.
     """
     if name_of(os.getuid()) is None:
         line = f"pommel:x:{os.getuid()}:{os.getgid()}::{os.environ.get('HOME') or '/tmp'}:/bin/sh"  # noqa: S108

@@ -1,6 +1,6 @@
 """Find and read pommel.toml. Band: shared ground.
 
-What a file may say, and how a value is chosen among file, environment and flag, is in `settings`.
+The allowed keys, and the order of file, environment and flag, are in `settings`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _PIN = {
 
 
 def find_file(start: Path, env: Mapping[str, str]) -> Path | None:
-    """The pommel.toml that counts: POMMEL_CONFIG, else `start` or a parent, else the user's configuration.
+    """The pommel.toml to use: POMMEL_CONFIG, else in `start` or a parent folder, else the user's configuration.
 
-    Whatever has the name counts, so that one that cannot be read (a folder, a link to nothing) is told, not passed by.
+    Anything with this name is used, so that an unreadable one (a folder, a broken link) is an error and not ignored.
 
     Raises:
-        ConfigError: POMMEL_CONFIG names a file that is not there.
+        ConfigError: POMMEL_CONFIG names a file that does not exist.
     """
     if named := env.get("POMMEL_CONFIG"):
-        path = start / account.expand(named)  # absolute: machines remember it
+        path = start / account.expand(named)  # absolute, because machines store it
         if not path.exists():
             raise ConfigError(f"POMMEL_CONFIG names {path}, but there is no such file")
         return path
@@ -44,7 +44,7 @@ def find_file(start: Path, env: Mapping[str, str]) -> Path | None:
             return folder / FILE_NAME
     try:
         user = account.config() / FILE_NAME
-    except NotPermitted:  # a user without a home folder has none there
+    except NotPermitted:  # a user without a home folder has no configuration folder
         return None
     return user if os.path.lexists(user) else None
 
@@ -53,8 +53,8 @@ def read_file(path: Path | None) -> ConfigFile:
     """Read a pommel.toml and check its shape (not its machines' keys: see `resolve`).
 
     Raises:
-        ConfigError: it cannot be read, is no text or no TOML, or holds tables we do not know.
-        TrustError: somebody else can change it.
+        ConfigError: it cannot be read, is not text or not TOML, or has unknown tables.
+        TrustError: another user can change it.
     """
     if path is None:
         return ConfigFile(None, "", {})
@@ -65,29 +65,32 @@ def read_file(path: Path | None) -> ConfigFile:
     except tomllib.TOMLDecodeError as failure:
         raise ConfigError(f"{path} is not valid TOML: {failure}") from failure
     for key in document:
-        if key not in ("machine", "upstream"):
+        if key not in ("machine", "upstream", "mcp"):
             raise ConfigError(
-                f"{path}:{_line_of_table(text, key)}: unknown table or key {key!r}",
-                hint="put machines in tables called [machine.NAME], and the upstream's pin in [upstream]",
+                f"{path}:{line_of_table(text, key)}: unknown table or key {key!r}",
+                hint="put machines in tables called [machine.NAME], the upstream's pin in [upstream], and what MCP "
+                "clients may do in [mcp]",
             )
     machines = document.get("machine", {})
     if not isinstance(machines, dict) or not all(isinstance(table, dict) for table in machines.values()):
         raise ConfigError(f"{path}: `machine` must contain tables", hint="write [machine.NAME]")
-    return ConfigFile(path, text, machines, _upstream(path, text, document.get("upstream", {})))
+    return ConfigFile(
+        path, text, machines, _upstream(path, text, document.get("upstream", {})), document.get("mcp", {})
+    )
 
 
 def environment() -> dict[str, str]:
-    """The process environment; the one place that reads it for settings."""
+    """The process environment; only this function reads it for settings."""
     return dict(os.environ)
 
 
 def _upstream(path: Path, text: str, table: Any) -> dict[str, Any]:
-    """The [upstream] table, its keys and their kinds checked; what they say is for `overlay.pins` to judge."""
-    where = f"{path}:{_line_of_table(text, 'upstream')}"
+    """The [upstream] table, with checked keys and types; `overlay.pins` checks the values."""
+    where = f"{path}:{line_of_table(text, 'upstream')}"
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: `upstream` must be a table", hint=f"write [upstream] with {', '.join(_PIN)}")
     for key, value in table.items():
-        where = f"{path}:{_line_of_table(text, key)}"
+        where = f"{path}:{line_of_table(text, key)}"
         if key not in _PIN:
             near = difflib.get_close_matches(key, _PIN, n=1)
             raise ConfigError(
@@ -100,7 +103,8 @@ def _upstream(path: Path, text: str, table: Any) -> dict[str, Any]:
     return table
 
 
-def _line_of_table(text: str, key: str) -> int:
+def line_of_table(text: str, key: str) -> int:
+    """The line of a table or key in a pommel.toml, found by its text; 1 if it is not found."""
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[\].=]", line):
             return number

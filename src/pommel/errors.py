@@ -1,4 +1,4 @@
-"""Every error Pommel raises on purpose. Band: core.
+"""All errors that Pommel raises on purpose. Band: core.
 
     PommelError                 exit 1
      ├─ UsageError              exit 2  the words of the call are wrong
@@ -15,13 +15,25 @@
      ├─ FirmwareError                   the firmware pair is missing or does not match
      ├─ BuildError                      making a disk or an image failed
      ├─ RecoveryError                   no recovery image, or none that can be trusted
+     ├─ ImageError                      an image of a machine cannot be had or trusted
      ├─ MachineError                    QEMU would not start, or died
      └─ ProtocolError                   a peer sent bytes that its protocol does not allow
          ├─ WireError                   MeshCentral KVM commands
          └─ RfbError                    RFB (VNC)
 
-A message says what is wrong in the user's words, without a full stop; `hint` says what to type
-or do next. Faces print both and exit with `exit_code`. Nothing else decides exit codes.
+A room has classes of its own where its code tells one case from another. Each keeps its parent's exit status:
+
+    app        CiBusy (PommelError), CiRefused (PommelError), NotTried (StateError)
+    clipboard  FilesError (PommelError), GuestError (PommelError), HostGone (PommelError),
+               FileRefused (FilesError), SessionLost (FilesError)
+    console    ClipTooLarge (UsageError), Overtaken (StateError)
+    mesh       FetchError (PommelError), ServerRefused (ProtocolError), ServerUnreachable (PommelError),
+               SentElsewhere (ServerUnreachable), TunnelRefused (PommelError)
+    recovery   BoardRefused (RecoveryError), ChunklistError (RecoveryError), UnknownVersion (RecoveryError)
+    session    AgentRefused (NotPermitted), DaemonRefusal (NotPermitted)
+
+A message names the problem in the user's words, without a full stop; `hint` has the next command or
+action. Faces print both and exit with `exit_code`. Nothing else decides exit codes.
 """
 
 from __future__ import annotations
@@ -30,7 +42,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-# What a terminal obeys, or shows in another order than it is (Unicode 6.2, bidirectional formatting).
+# Characters that control a terminal, or change the order of the text (Unicode 6.2, bidirectional formatting).
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LONGEST = 4000
 
@@ -52,13 +64,13 @@ class PommelError(Exception):
 
 
 class UsageError(PommelError):
-    """The words of the call are wrong."""
+    """The arguments of the call are wrong."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A setting is unknown or has a value that cannot be used; the message names where it stands."""
+    """A setting is unknown or has an invalid value; the message names its place."""
 
 
 class StateError(PommelError):
@@ -72,7 +84,7 @@ class BusyError(StateError):
 
 
 class AddressError(StateError):
-    """Nobody here knows yet where a guest is on the network."""
+    """The address of a guest on the network is not known yet."""
 
 
 class MissingProgram(PommelError):
@@ -129,6 +141,10 @@ class RecoveryError(PommelError):
     """A recovery image could not be had from Apple, or what came cannot be trusted."""
 
 
+class ImageError(PommelError):
+    """An image of a machine could not be had or made, or what came cannot be trusted."""
+
+
 class MachineError(PommelError):
     """QEMU would not start, or died; the message carries the last lines of its log."""
 
@@ -138,11 +154,11 @@ class ProtocolError(PommelError):
 
 
 class WireError(ProtocolError):
-    """Bytes that are no MeshCentral KVM command."""
+    """Bytes that are not a MeshCentral KVM command."""
 
 
 class RfbError(ProtocolError):
-    """Bytes that are no RFB (RFC 6143), or an RFB server that cannot be used."""
+    """Bytes that are not RFB (RFC 6143), or an unsuitable RFB server."""
 
 
 def _printable(text: str) -> str:

@@ -1,7 +1,7 @@
-"""A FAT file system with a tree of files in it, as an image, without mounting anything. Band: shared ground.
+"""Makes an image of a FAT file system with files in it, without a mount. Band: shared ground.
 
 By mkfs.vfat and mtools, so it needs no privilege. No partition table: OVMF boots EFI/BOOT/BOOTX64.EFI from a bare FAT
-disk. The same files give the same bytes. Which files, and what they are for, is the callers' business.
+disk. The same files give the same bytes. The callers choose the files.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ _DEVICES = frozenset(
     ("CON", "PRN", "AUX", "NUL", *(f"{kind}{port}" for kind in ("COM", "LPT") for port in range(1, 10)))
 )
 _NAME_MAX = 255
-_WORDS_MAX = 100  # paths a call: far below the kernel's limit for arguments
+_WORDS_MAX = 100  # paths per call: far below the kernel's limit for arguments
 
 
 def make_fat(image: Path, files: Mapping[str, Path | bytes], *, label: str, size_bytes: int | None = None) -> None:
-    """Make `image` a FAT file system that holds `files`, whole or not at all; an image that is there is replaced.
+    """Make `image` a FAT file system with `files`, completely or not at all; an existing image is replaced.
 
     A key is the file's path in the image, folders separated by `/`; its value is the contents, or a file that has them.
     Names are ASCII, up to 255 characters a part; their case is kept.
     `label` is up to 11 characters. Without `size_bytes` the image is as large as the files take, and an eighth more.
 
     Raises:
-        BuildError: a name that FAT cannot hold, two that it cannot tell apart, a file that cannot be read, no room.
+        BuildError: a name that FAT does not allow, two names that are equal in FAT, an unreadable file, too little
+            space.
         MissingProgram: mkfs.vfat or mtools is not installed.
     """
     process.which("mkfs.vfat", hint=_MKFS_HINT)
@@ -84,7 +85,7 @@ def _make_empty(raw: Path, size: int, label: str, entries: int) -> None:
 
 
 def _fill(raw: Path, scratch: Path, files: Mapping[str, Path | bytes], folders: list[str]) -> None:
-    """Copy folder by folder, from links of the right names: mcopy takes a file's name from where it lies."""
+    """Copy folder by folder, from links with the right names: mcopy uses the name of the source file."""
     for some in _portions(folders):
         _mtools("mmd", "-i", raw, *(f"::/{folder}" for folder in some))
     for number, folder in enumerate(["", *folders]):
@@ -99,7 +100,7 @@ def _fill(raw: Path, scratch: Path, files: Mapping[str, Path | bytes], folders: 
 
 
 def _check_names(raw: Path, wanted: set[str]) -> None:
-    """See that every file has the very name it should: mtools drops letters of some, such as the first of `[~`."""
+    """Check every file's name in the image: mtools drops letters of some names, such as the first of `[~`."""
     if not wanted:
         return
     listed = _mtools("mdir", "-i", raw, "-/", "-a", "-b", "::/").text.splitlines()
@@ -118,7 +119,7 @@ def _stage(place: Path, content: Path | bytes) -> None:
 def _mtools(program: str, *words: str | Path) -> process.Completed:
     try:
         return process.run([program, *words], env=_ENV, timeout_s=_TIMEOUT_S)
-    except CommandFailed as failure:  # it often says nothing
+    except CommandFailed as failure:  # mtools often prints no message
         raise BuildError(f"mtools cannot write {str(words[-1]).removeprefix('::')}: {failure.message}") from failure
 
 
@@ -134,7 +135,7 @@ def _folders(files: Iterable[str]) -> list[str]:
     """The folders that hold `files`, outer ones first.
 
     Raises:
-        BuildError: FAT cannot hold one of the names, or cannot tell two of them apart.
+        BuildError: FAT does not allow one of the names, or two names are equal in FAT.
     """
     files, found, seen = list(files), dict[str, None](), dict[str, str]()
     for name in files:
@@ -197,6 +198,6 @@ def _check_room(folder: Path, content: int, size: int) -> None:
 
 
 def _sync(path: Path) -> None:
-    """A rename must not overtake the bytes of what it publishes."""
+    """Sync the file before it is renamed: after a power cut, the new name must not have incomplete contents."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

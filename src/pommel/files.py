@@ -1,6 +1,6 @@
-"""The two ways a file comes to be: written whole, or built aside. Band: shared ground.
+"""Writes a file, or builds a folder, under a temporary name and renames it. Band: shared ground.
 
-Both are for this user alone where nobody says otherwise; see `private`.
+Both are private to this user by default; see `private`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 from pommel import private
 from pommel.trees import drop, remove_tree
 
-# What follows the target's name. No dots but before "old": `a.building.x` is a machine's name too.
+# The suffix after the target's name. It has no dots except before "old", because `a.building.x` is a valid machine
+# name.
 _ASIDE = r"\.building\.[a-z0-9_]+(\.old)?\Z"
-_SYNCS_NO_FOLDER = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems of other systems; theirs to keep names
+_SYNCS_NO_FOLDER = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # some foreign file systems cannot sync a folder
 
 
 def write_atomic(path: Path, data: bytes | str, *, mode: int = private.FILE) -> None:
-    """Write a file whole or not at all, over a power cut too: beside, synced, renamed over, its folder synced.
+    """Write a file completely or not at all, even at a power cut: temporary file, sync, rename, sync of the folder.
 
     It is for this user alone unless `mode` says otherwise. Missing folders are made as `mode` is: private, or as the
     umask says where others may read the file.
@@ -46,20 +47,20 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = private.FILE) -> 
 
 
 def users_mode(mode: int = 0o666) -> int:
-    """The mode of a file that is made where the user wants it, and not for Pommel: as their umask says."""
+    """The mode of a file that is made for the user and not for Pommel: it follows the user's umask."""
     try:
         told = Path("/proc/self/status").read_text()
         umask = next(int(line.split()[1], 8) for line in told.splitlines() if line.startswith("Umask:"))
-    except (OSError, StopIteration):  # no /proc: os.umask() can only tell by changing it, for other threads too
+    except (OSError, StopIteration):  # no /proc: os.umask() can only read it by changing it, also for other threads
         umask = 0o022
     return mode & ~umask
 
 
 def put_in_place(aside: Path, target: Path) -> None:
-    """Rename `aside` to `target`, and have that last: the name is in the folder, which is synced for itself.
+    """Rename `aside` to `target`, and sync the folder, so that the new name survives a power cut.
 
     Raises:
-        FileExistsError: `target` is a device, a pipe or a socket, or leads to one: /dev/null is not to become a file.
+        FileExistsError: `target` is a device, a pipe or a socket, or a link to one: /dev/null must not become a file.
         OSError: it cannot be renamed.
     """
     with contextlib.suppress(FileNotFoundError):
@@ -105,7 +106,7 @@ def build_aside(target: Path) -> Iterator[Path]:
 
 
 def sweep_aside(target: Path) -> None:
-    """Remove what killed builds of `target` left, and nothing else's. Call it with the build's lock held."""
+    """Remove the folders that killed builds of `target` left. Call it with the build's lock held."""
     left = re.compile(rf"\.{re.escape(target.name)}{_ASIDE}")
     for path in target.parent.glob(".*.building.*"):
         if left.match(path.name) and path.is_dir():
@@ -113,5 +114,5 @@ def sweep_aside(target: Path) -> None:
 
 
 def is_aside(path: Path) -> bool:
-    """Whether it is what `build_aside` makes and a kill leaves, of whatever target."""
+    """Whether a name is that of a temporary folder of `build_aside`, for any target."""
     return re.match(rf"\..+{_ASIDE}", path.name) is not None and path.is_dir()

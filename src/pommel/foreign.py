@@ -1,8 +1,8 @@
-"""JSON that somebody else wrote, read so that nothing in it surprises whoever uses it later. Band: core, no I/O.
+"""Parses JSON from untrusted sources into values that are safe to use later. Band: core, no I/O.
 
 json.loads takes more than RFC 8259 promises to interoperate: half of a surrogate pair, which no encoder takes; integers
 that no float holds; and lists as deep as the stack of the moment, so that writing them again from a deeper place fails.
-NaN and Infinity are read, as json.loads does. What this is not: a check of what the values mean, which is the caller's.
+NaN and Infinity are accepted, as json.loads does. The caller must check the meaning of the values.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ _LONGEST_INTEGER = 20  # digits and a sign: 64 bits have no more
 
 
 def parse_json(message: str | bytes) -> Any:
-    """Read JSON. Halves of surrogate pairs become U+FFFD, integers of more than 64 bits floats, as JavaScript has them.
+    """Parse JSON.
+
+    Halves of surrogate pairs become U+FFFD; integers of more than 64 bits become floats, as in JavaScript.
 
     Raises:
-        ValueError: it is none, or is more than `DEPTH_MAX` levels deep.
+        ValueError: it is not JSON, or is more than `DEPTH_MAX` levels deep.
     """
     text = message if isinstance(message, str) else message.decode("utf-8-sig")
-    text.encode()  # half a pair may stand in it as it is, where a caller decoded it so
+    text.encode()  # fails if the text itself has half of a pair, from a caller's own decoding
     try:
         found = json.loads(text, parse_int=_integer)
     except RecursionError:

@@ -1,9 +1,9 @@
-"""A handle on another process: whether it has ended, and signals that never meet a stranger. Band: shared ground.
+"""A handle of another process: waits for its end, and never signals a wrong process. Band: shared ground.
 
 Best by a pidfd (pidfd_open(2), pidfd_send_signal(2); Linux 5.3). Some Pythons were built without these two functions:
 the system calls are then made through ctypes. Where the kernel has none or a sandbox forbids them, the process is known
-by its pid and its start time (proc_pid_stat(5)), and both are compared before each signal. That leaves the moment
-between the look and the signal, which is as close as one gets there.
+by its pid and its start time (proc_pid_stat(5)), and both are compared before each signal. A short moment between the
+comparison and the signal remains; without pidfds it cannot be avoided.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pommel.errors import NotPermitted
 # The same numbers on every architecture but alpha (asm-generic/unistd.h, arch/*/syscalls/*.tbl).
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434
 _P_PIDFD = 3  # waitid(2); the os module of an old build has no name for it
-# How a kernel or a sandbox says that there is no such call. pidfd_open(2) itself says neither of the first three.
+# Errors with which a kernel or a sandbox refuses the call. pidfd_open(2) itself returns none of the first three.
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.ENODEV)
 _POLL_S = 0.02
 
 
-class Handle:
+class ProcessHandle:
     """One process, until `close`. Make it by `open_handle`."""
 
     def __init__(self, pid: int, fd: int | None, start_ticks: int | None) -> None:
@@ -36,17 +36,17 @@ class Handle:
         self._start_ticks = start_ticks
 
     def ended(self, within_s: float = 0.0) -> bool:
-        """Wait up to `within_s` seconds for it to end; whether it has. A child of ours is reaped."""
+        """Wait up to `within_s` seconds for its end; return whether it has ended. A child of ours is reaped."""
         ended = self._seen_to_end(within_s) if self._fd is None else self._polled(self._fd, within_s)
         if ended:
-            # P_PIDFD where it can be: the pid may be another child's by now, if somebody else reaped ours.
+            # P_PIDFD if possible: if other code reaped our child, its pid may now belong to another child.
             of = (_P_PIDFD, self._fd) if self._fd is not None else (os.P_PID, self.pid)
-            with contextlib.suppress(OSError):  # not ours: somebody else reaps it
+            with contextlib.suppress(OSError):  # not our child: its parent reaps it
                 os.waitid(*of, os.WEXITED | os.WNOHANG)
         return ended
 
     def send(self, how: signal.Signals) -> bool:
-        """Send it a signal; whether it was still there to get it.
+        """Send it a signal; return whether it still existed.
 
         Raises:
             NotPermitted: it belongs to another user.
@@ -69,11 +69,11 @@ class Handle:
         return True
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the handle."""
         if self._fd is not None:
             os.close(self._fd)
 
-    def __enter__(self) -> Handle:
+    def __enter__(self) -> ProcessHandle:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,16 +95,16 @@ class Handle:
         return True
 
 
-def open_handle(pid: int) -> Handle:
-    """A handle on the process that has `pid` now. Whoever wants a certain one looks again afterwards whether it is.
+def open_handle(pid: int) -> ProcessHandle:
+    """Open a handle of the process that has `pid` now. The caller must then check that it is the wanted process.
 
     Raises:
-        ProcessLookupError: there is none, or no more than what is left of one (a zombie) where pidfds are missing.
-        NotPermitted: neither by a pidfd nor in /proc can it be told from another one.
+        ProcessLookupError: there is none, or without pidfds only a zombie.
+        NotPermitted: neither a pidfd nor /proc can identify it.
         OSError: this process may open no more files.
     """
     try:
-        return Handle(pid, _open_pidfd(pid), None)
+        return ProcessHandle(pid, _open_pidfd(pid), None)
     except OSError as failure:
         if failure.errno not in _NO_SUCH_CALL:
             raise
@@ -113,16 +113,16 @@ def open_handle(pid: int) -> Handle:
         if not Path("/proc/self/stat").exists():
             raise NotPermitted(f"process {pid} cannot be watched: there are no pidfds here, and no /proc")
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-    return Handle(pid, None, ticks)
+    return ProcessHandle(pid, None, ticks)
 
 
 def start_ticks(pid: int) -> int | None:
-    """When process `pid` began, in clock ticks since boot (proc_pid_stat(5), field 22); None: there is none alive."""
+    """The start time of process `pid`, in clock ticks since boot (proc_pid_stat(5), field 22); None: not alive."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks and parentheses
+    fields = stat.rpartition(")")[2].split()  # the name before it may contain blanks and parentheses
     return None if fields[0] in "ZX" else int(fields[19])
 
 

@@ -1,8 +1,7 @@
-"""A JSON file of Pommel's own: written whole or not at all, and read so that a damaged one surprises nobody.
+"""Pommel's own JSON files: written completely or not at all; a damaged file is read as missing.
 
-For files that say what would be nice to know (caches, the state of a process, what was chosen last): one that is
-missing, damaged or another version's counts as none. A file that must be right is read with its errors named
-(`machine.kept`, `machine.record`).
+For files that are useful but not necessary (caches, the state of a process, the last choice): a file that is missing,
+damaged or of another version counts as missing. For necessary files, `machine.kept` and `machine.record` report errors.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from pommel.files import write_atomic
 
 T = TypeVar("T")
 
-# What reading, parsing and looking into a value of JSON raises where it is not what was expected.
+# The errors of reading, parsing and using a JSON value of an unexpected form.
 WRONG = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 
 
 def read_or(path: Path, make: Callable[[Any], T], otherwise: T) -> T:
-    """What `make` makes of the value in the file; `otherwise` where there is no such file or it is not as expected."""
+    """Call `make` with the value in the file; return `otherwise` if the file is missing or has an unexpected form."""
     try:
         return make(json.loads(path.read_text(encoding="utf-8")))
     except WRONG:
@@ -29,12 +28,12 @@ def read_or(path: Path, make: Callable[[Any], T], otherwise: T) -> T:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in the file; an empty one where there is none."""
+    """The object in the file; an empty one if there is none."""
     return read_or(path, lambda found: found if isinstance(found, dict) else {}, {})
 
 
 def write(path: Path, value: object, *, indent: int | None = None) -> None:
-    """Write the file whole or not at all, for this user alone.
+    """Write the file completely or not at all, private to this user.
 
     Raises:
         OSError: the disk is full, or may not be written to.

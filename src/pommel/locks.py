@@ -1,4 +1,4 @@
-"""Locks on files: who is alive, and who may work. Band: shared ground.
+"""Locks on files: they show which process is alive, and exclude others from work. Band: shared ground.
 
 Liveness is a lock, not a pid file: the kernel drops an fcntl lock when its holder dies, however it dies,
 and F_GETLK names the holder. QEMU holds one on its `-pidfile` (util/oslib-posix.c, qemu_write_pidfile);
@@ -32,10 +32,10 @@ _MACOS = struct.Struct("qqihh")
 _POLL_S = 0.05
 _WHOLE_FILE = (os.SEEK_SET, 0, 0)  # l_whence, l_start, l_len
 _held: set[Path] = set()
-# The kernel lets every thread of a process take the process's locks; these two keep our own threads apart.
+# The kernel's locks belong to the whole process; these two exclude our own threads from each other.
 _claimed: set[Path] = set()
 _guard = threading.Lock()
-# Whose they are among our own threads and tasks: of the caller, and of what it begins meanwhile.
+# The locks of the present thread or task, and of the tasks that it starts meanwhile.
 _ours: ContextVar[frozenset[Path]] = ContextVar("_ours", default=frozenset())
 
 
@@ -47,7 +47,7 @@ def holder(path: Path) -> int | None:
     if _key(path) in _held:
         return os.getpid()
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # asking takes no more, whatever fcntl(2) says of F_WRLCK
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for F_GETLK, although fcntl(2) demands more for F_WRLCK
     except FileNotFoundError:
         return None
     try:
@@ -58,7 +58,7 @@ def holder(path: Path) -> int | None:
 
 
 def whom(pid: int | None) -> str:
-    """A process for people, by the pid that `holder` said: one of another pid namespace has none here."""
+    """A process for messages, by the pid from `holder`: a process of another pid namespace has no pid here."""
     return f"pid {pid}" if pid is not None and pid > 0 else "a process of another container"
 
 
@@ -68,7 +68,7 @@ def ours(path: Path) -> bool:
 
 
 def question(system: str = sys.platform) -> bytes:
-    """The struct flock that asks who would keep us from a write lock on a whole file (fcntl.h of each system)."""
+    """The struct flock that asks for the holder that prevents a write lock on a whole file (fcntl.h of each system)."""
     whence, start, length = _WHOLE_FILE
     if system == "darwin":
         return _MACOS.pack(start, length, 0, fcntl.F_WRLCK, whence)
@@ -76,7 +76,7 @@ def question(system: str = sys.platform) -> bytes:
 
 
 def answer(flock: bytes, system: str = sys.platform) -> tuple[int, int]:
-    """The kind of lock and the pid that a struct flock names."""
+    """The type of lock and the pid in a struct flock."""
     if system == "darwin":
         _, _, pid, kind, _ = _MACOS.unpack(flock)
     else:
@@ -106,13 +106,13 @@ def hold(path: Path, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def _claim(path: Path, busy: str, deadline: float) -> None:
-    """Keep our other threads from `path`, once none of them is at it."""
+    """Exclude our other threads from `path`, after none of them uses it."""
     while True:
         with _guard:
             if path not in _claimed:
                 _claimed.add(path)
                 return
-        if time.monotonic() >= deadline or ours(path):  # who waits for itself waits in vain
+        if time.monotonic() >= deadline or ours(path):  # we hold it ourselves: waiting would never end
             raise BusyError(f"{busy} (this process)")
         time.sleep(_POLL_S)
 
@@ -123,7 +123,8 @@ def _locked(path: Path, busy: str, deadline: float) -> Iterator[None]:
     try:
         _take(fd, path, busy, deadline)
         while not _is_at(fd, path):
-            # While we waited, the holder deleted the file or moved it away (`delete` does): our lock is on a ghost.
+            # While we waited, the holder deleted or moved the file (`delete` does): our lock is on a file without a
+            # name.
             os.close(fd)
             fd = _opened(path)
             _take(fd, path, busy, deadline)
@@ -135,7 +136,7 @@ def _locked(path: Path, busy: str, deadline: float) -> Iterator[None]:
 
 
 def _key(path: Path) -> Path:
-    """The file itself, however its path is spelled: to open and close it under another name would drop its lock."""
+    """Identify the file by its inode: opening and closing it under another path would drop its lock."""
     return Path(os.path.realpath(path))
 
 

@@ -1,6 +1,6 @@
-"""What to say where a local address cannot be listened on, since the host has it not. Band: shared ground.
+"""The error for a local address that the host does not have. Band: shared ground.
 
-A container may be given a loopback device that is down, or one with IPv6 alone.
+A container may have a loopback device that is down, or that has only IPv6.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MEND = {
 
 
 def missing(failure: OSError, host: str) -> PommelError | None:
-    """What to raise for a bind(2) to `host` that failed for want of such an address; None: it failed otherwise."""
+    """The error to raise if a bind(2) to `host` failed because the address is missing; None if it failed otherwise."""
     if failure.errno not in _NOT_HERE:
         return None
     if host in _MEND:

@@ -1,4 +1,4 @@
-"""What says that a folder is a home of Pommel's. Band: shared ground.
+"""Marks a folder as a home of Pommel. Band: shared ground.
 
 HOME/.pommel-home     names the folders in it that were there before Pommel made anything
 CACHE/homes/KEY       names a home that uses the cache; there may be several
@@ -15,14 +15,16 @@ from pommel import private
 from pommel.paths import Home, write_atomic
 from pommel.sockets import key_of
 
-# Those that Pommel makes in a home.
-FOLDERS = ("machines", "trial", "upstream", "recovery", "opencore", "clip", "mesh", "run")
+# The folders that Pommel makes in a home.
+FOLDERS = (
+    "machines", "trial", "upstream", "recovery", "installers", "opencore", "images", "clip", "mesh", "pool", "run",
+)  # fmt: skip
 _NAME = ".pommel-home"
 _PORTS = "ports.lock"
 
 
 def mark(home: Home) -> None:
-    """Say that this is a home, before anything is made in it. Done once.
+    """Mark a folder as a home, once, before anything is made in it.
 
     Raises:
         OSError: nothing can be made in it.
@@ -31,14 +33,14 @@ def mark(home: Home) -> None:
         return
     before = [name for name in FOLDERS if os.path.lexists(home.root / name)]
     write_atomic(marker(home.root), json.dumps({"a home of": "pommel", "there before": before}) + "\n")
-    if [path.name for path in home.root.iterdir()] == [_NAME]:  # nobody else's things are in it
+    if [path.name for path in home.root.iterdir()] == [_NAME]:  # it has no other files
         home.root.chmod(private.FOLDER)
-    with contextlib.suppress(OSError):  # a cache that cannot be written is one that nobody shares
+    with contextlib.suppress(OSError):  # a cache that cannot be written is not shared with other homes
         write_atomic(user(home), f"{home.root}\n")
 
 
 def marked(home: Home) -> tuple[bool, frozenset[str]]:
-    """Whether it is marked as a home, and which of its folders were there before."""
+    """Whether it is marked as a home, and its folders from before."""
     try:
         kept = json.loads(marker(home.root).read_bytes())
         return kept["a home of"] == "pommel", frozenset(map(str, kept["there before"]))
@@ -47,9 +49,9 @@ def marked(home: Home) -> tuple[bool, frozenset[str]]:
 
 
 def guard(home: Home) -> list[Path]:
-    """See that a home is this user's alone: close what others may enter, and return what stays open to them.
+    """Make a home private to this user, and return the folders that remain open to others.
 
-    Cheap where there is nothing to do, so that every command can ask. What is not Pommel's is not touched.
+    It is fast if there is nothing to do, so that every command can call it. Files of others are not changed.
 
     Raises:
         NotPermitted: the home, a folder of Pommel's in it, or a machine belongs to another user.
@@ -68,10 +70,10 @@ def guard(home: Home) -> list[Path]:
 
 
 def _is_machine(folder: Path) -> bool:
-    """Whether it is a machine's folder, which may be a link to another drive; it is seen whose that is first."""
+    """Whether it is a machine's folder, which may be a link to another drive; its owner is checked first."""
     try:
         private.must_be_ours(folder)
-    except FileNotFoundError:  # a link to a drive that is not there now; or removed meanwhile
+    except FileNotFoundError:  # a link to a drive that is not mounted now, or it was removed meanwhile
         return False
     return (folder / "machine.json").is_file()
 
@@ -82,12 +84,12 @@ def marker(root: Path) -> Path:
 
 
 def user(home: Home) -> Path:
-    """What says in the cache that this home uses it."""
+    """The mark in the cache for this home."""
     return home.cache / "homes" / key_of(home.root)
 
 
 def other_homes(home: Home) -> list[Path]:
-    """The other homes that use the cache and are still there."""
+    """The other existing homes that use the cache."""
     said = (path.read_text(errors="replace") for path in sorted(user(home).parent.glob("*")) if path.is_file())
     roots = (Path(text.strip()) for text in said)
     return [root for root in roots if root != home.root and marker(root).is_file()]

@@ -1,6 +1,6 @@
-"""Where distributions keep OVMF, UEFI for QEMU's PCs, as two files: code and variables. Band: core ground, no I/O.
+"""The paths of OVMF, UEFI for QEMU's PCs, in each distribution: code and variables. Band: core ground, no I/O.
 
-In order of preference. A pair of one folder need not fit: whether it does is seen by the files' sizes.
+In order of preference. Two files of one folder may not match: the caller compares their sizes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ PAIRS: tuple[tuple[str, str, str], ...] = (
     ("/usr/share/qemu", "edk2-x86_64-code.fd", "edk2-i386-vars.fd"),  # QEMU's own copy: Void, Alpine, QEMU from source
     ("/usr/local/share/qemu", "edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
 )
-# Any code file of theirs, for the question whether there is one at all.
+# All code files, to find out whether there is any OVMF.
 PATTERNS = tuple(dict.fromkeys(f"{folder}/{code}" for folder, code, _ in PAIRS))
 INSTALL = "install the firmware: OVMF, which is called ovmf, edk2-ovmf, edk2-bin or qemu-ovmf-x86_64"

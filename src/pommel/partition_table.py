@@ -1,6 +1,6 @@
-"""Where a disk's partitions begin, by GPT (UEFI 2.10, chapter 5) or MBR. Band: core, no I/O.
+"""The offsets of a disk's partitions, by GPT (UEFI 2.10, chapter 5) or MBR. Band: core, no I/O.
 
-An image may be hostile: no more entries are read than any system makes, and `read` is asked for a few bytes at a time.
+An image may be hostile: so the number of entries is limited, and `read` is called for a few bytes at a time.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _ENTRIES_MAX, _ENTRY_BYTES_MAX = 256, 1024
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition: its type (a UUID of GPT's, a byte of MBR's) and the byte that it begins at."""
+    """A partition: its type (a UUID in GPT, a byte in MBR) and its offset in bytes."""
 
     kind: uuid.UUID | int
     start: int
 
 
 def partitions(read: Read) -> Iterator[Partition]:
-    """The partitions in their table's order; none where there is no table. They may lie outside the disk.
+    """The partitions in the table's order; none if there is no table. They may be outside of the disk.
 
     Raises:
-        ValueError: the table is damaged beyond reading, or `read` does.
+        ValueError: the table is too damaged to read; also the errors of `read`.
     """
     boot = read(0, 512).ljust(512, b"\0")
     for sector in _SECTORS:

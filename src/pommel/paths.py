@@ -5,14 +5,19 @@
       trial/KEY/                    the trial machine's base images, named after what went into them
       upstream/NAME/                upstream checkouts
       recovery/                     recovery images, shared by all machines (see recovery.store)
+      installers/                   full installers of macOS, shared by all machines (see recovery.installers)
       opencore/KEY/                 boot disks packed from an upstream's OpenCore/EFI, named after what went into them
+      images/                       images of machines that travel (see image.store)
       machines/NAME/                one machine; see MachinePaths
       clip/KEY/                     one clipboard sync; see ClipPaths
       mesh/                         what keeps the machines on their MeshCentral servers; see MeshPaths
+      pool/                         what keeps machines warm; see PoolPaths
+      mcp/token                     what lets programs in at the HTTP server of `pommel mcp`
       tls/                          the certificate that Pommel makes for its consoles, with its key
     RUNTIME/                        HOME/run, where nobody empties it; or another place, see `sockets`
       NAME/                         the machine's sockets
       .clip/                        the clipboard syncs' sockets; no machine's name begins with a dot
+      .pool/                        the socket of what keeps machines warm
     CACHE/                          XDG cache directory of pommel: answers that may be asked again
 
 HOME is one place however its path is spelled: links in it are resolved.
@@ -263,6 +268,44 @@ class MeshPaths:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolPaths:
+    """The paths of the one process that keeps a home's warm machines."""
+
+    directory: Path
+    runtime: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process for as long as it lives."""
+        return self.directory / "lock"
+
+    @property
+    def wishes(self) -> Path:
+        """Of which images how many machines are to be warm (JSON)."""
+        return self.directory / "wishes.json"
+
+    @property
+    def wishes_lock(self) -> Path:
+        """Held by whoever changes that."""
+        return self.directory / "wishes.lock"
+
+    @property
+    def log(self) -> Path:
+        """What the process prints."""
+        return self.directory / "log"
+
+    @property
+    def socket(self) -> Path:
+        """Where it hands machines over."""
+        return self.runtime / "sock"
+
+    def make(self) -> None:
+        """Make both folders, private to this user. NotPermitted: somebody else owns one or may write to it."""
+        sockets.make_private(self.directory)
+        sockets.make_private(self.runtime)
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """Where Pommel keeps what it keeps. `former` is where earlier versions had sockets, for those that live there."""
 
@@ -305,9 +348,19 @@ class Home:
         return self.root / "recovery"
 
     @property
+    def installers(self) -> Path:
+        """The full installers of macOS."""
+        return self.root / "installers"
+
+    @property
     def opencore(self) -> Path:
         """Boot disks that we packed."""
         return self.root / "opencore"
+
+    @property
+    def images(self) -> Path:
+        """The images of machines, and whose signatures count."""
+        return self.root / "images"
 
     def upstream(self, name: str) -> Path:
         """An upstream's checkout."""
@@ -335,6 +388,11 @@ class Home:
         return next((each for each in before if each.socket.exists()), made)
 
     @property
+    def mcp_token(self) -> Path:
+        """What lets programs in at the HTTP server of `pommel mcp`."""
+        return self.root / "mcp" / "token"
+
+    @property
     def tls(self) -> Path:
         """The folder of the certificate that Pommel makes for its consoles."""
         return self.root / "tls"
@@ -343,6 +401,12 @@ class Home:
     def mesh(self) -> MeshPaths:
         """The paths of what keeps the machines on their MeshCentral servers."""
         return MeshPaths(self.root / "mesh")
+
+    @property
+    def pool(self) -> PoolPaths:
+        """The paths of what keeps machines warm."""
+        own, spare = self.runtime / ".pool", sockets.spare(self.root) / ".pool"
+        return PoolPaths(self.root / "pool", sockets.place(own, spare, len("/sock")))
 
     @property
     def clips(self) -> Path:

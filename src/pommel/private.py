@@ -1,8 +1,8 @@
-"""Folders and files that are for this user alone, whatever the umask says. Band: shared ground.
+"""Makes folders and files that are private to this user, with any umask. Band: shared ground.
 
-A folder of Pommel's has the mode 0700, a file 0600. What was made wider once is made so when it is used, and what
-belongs to another user is refused: who owns a machine's folder decides what its QEMU reads and runs. What belongs to
-root passes, as root can do anything here anyway.
+A folder of Pommel has the mode 0700, a file 0600. Wider modes from earlier versions are corrected at use. Files of
+another user are refused: the owner of a machine's folder decides what its QEMU reads and runs. Files of root are
+accepted, because root can do anything on this host.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ UMASK = 0o077
 OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 
-tightened: list[Path] = []  # what this process has found open to others and closed, for the face to tell
+tightened: list[Path] = []  # folders that this process found open to others and made private; the face reports them
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and what of its parents is missing, each 0700; what is there stays as it is.
+    """Make `folder` and its missing parents, each 0700; existing folders are not changed.
 
     Raises:
         OSError: it cannot be made, or something else is there.
     """
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     for part in reversed(missing):
-        part.mkdir(mode=FOLDER, exist_ok=True)  # `parents` would make these as the umask says
+        part.mkdir(mode=FOLDER, exist_ok=True)  # with `parents`, the umask would decide their mode
     if not missing and not folder.is_dir():
-        folder.mkdir()  # raises, and says what is there
+        folder.mkdir()  # raises an error that names the existing file
 
 
 def appended(path: Path) -> BinaryIO:
@@ -45,15 +45,15 @@ def appended(path: Path) -> BinaryIO:
 
 
 def written(path: Path) -> BinaryIO:
-    """Open a file to write it anew; a new one is 0600."""
+    """Open a file and empty it; a new one is 0600."""
     return open(path, "wb", opener=lambda name, flags: os.open(name, flags, FILE))
 
 
 def make_strict(folder: Path, *, hint: str) -> None:
-    """Make a folder as `make_folder` does, and see that nobody else has, or had, a hand in it.
+    """Make a folder as `make_folder` does, and check that no other user can, or could, write to it.
 
     Raises:
-        NotPermitted: it is a link, somebody else owns it, or others may write to it; `hint` says what to do.
+        NotPermitted: it is a link, another user owns it, or others can write to it; `hint` has the remedy.
     """
     make_folder(folder)
     found = folder.lstat()
@@ -63,11 +63,11 @@ def make_strict(folder: Path, *, hint: str) -> None:
 
 
 def must_be_ours(path: Path) -> None:
-    """See that neither `path`, which may be a link, nor what it leads to belongs to another user.
+    """Check that neither `path`, which may be a link, nor its target belongs to another user.
 
     Raises:
         NotPermitted: one of them does.
-        FileNotFoundError: there is none, or nothing where the link leads.
+        FileNotFoundError: it does not exist, or the link is broken.
     """
     for found in (path.lstat(), path.stat()):
         if found.st_uid not in (os.geteuid(), 0):
@@ -79,16 +79,16 @@ def must_be_ours(path: Path) -> None:
 
 
 def close_tree(top: Path) -> None:
-    """Make all below the folder `top`, and the folder, this user's alone; it must belong to this user.
+    """Make the folder `top` and everything in it private to this user; it must belong to this user.
 
-    A link is left alone with what it leads to, and so is a file with a second name, which may be somebody's elsewhere.
+    Links and their targets are not changed; nor are files with a second hard link, which may be used elsewhere.
 
     Raises:
         NotPermitted: something in it belongs to another user; then the folder has its old mode again, so that the next
             call refuses too.
     """
     before = stat.S_IMODE(top.stat().st_mode)
-    top.chmod(FOLDER)  # first: from here on nobody else puts anything in
+    top.chmod(FOLDER)  # first: from here on no other user can add files
     try:
         found = list(_below(top))
         for path, _ in found:
@@ -106,9 +106,9 @@ def close_tree(top: Path) -> None:
 
 
 def close(folder: Path, *, below: bool = True) -> bool:
-    """Make a folder of ours private, with all in it, if it is not; return whether others can still enter.
+    """Make our folder private, with everything in it; return whether others can still enter.
 
-    They can where it is root's, and where the file system keeps no modes.
+    They can if it belongs to root, or if the file system has no modes.
 
     Raises:
         NotPermitted: it, or something in it, belongs to another user.
@@ -119,7 +119,7 @@ def close(folder: Path, *, below: bool = True) -> bool:
         return False
     if about.st_uid != os.geteuid():
         return True
-    with contextlib.suppress(OSError):  # a read-only file system, or one of another system's
+    with contextlib.suppress(OSError):  # a read-only file system, or one without modes
         if below:
             close_tree(folder)
         else:
@@ -136,5 +136,5 @@ def _below(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
             path = Path(where, name)
             try:
                 yield path, path.lstat()
-            except FileNotFoundError:  # removed meanwhile, as what is made aside is
+            except FileNotFoundError:  # removed meanwhile, such as a temporary folder
                 continue

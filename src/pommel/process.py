@@ -1,8 +1,8 @@
-"""The only place that starts a process. Band: shared ground.
+"""The only module that starts a process. Band: shared ground.
 
 Every child is started in its own process group, so that a deadline, an error or Ctrl-C in Pommel
-ends the child with all that it started: no orphans. The one exception is `spawn_detached`, whose
-whole point is a child that outlives us.
+ends the child with all its children. The only exception is `spawn_detached`, whose purpose is a child
+that outlives us.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from pommel import private
 from pommel.errors import CommandFailed, DeadlineError, MissingProgram, StateError
@@ -25,21 +26,24 @@ from pommel.errors import CommandFailed, DeadlineError, MissingProgram, StateErr
 if TYPE_CHECKING:
     import asyncio.subprocess
 
+T = TypeVar("T")
 _TERM_GRACE_S = 3.0
+_LAST_WORDS_S = 3.0
+_SAID_MOST = 4000  # bytes of a program's standard error that are kept for the message
 _PIPE_MOST = 4096  # of any pipe: a page (pipe(7))
 
 
 def this_python(*words: str) -> list[str]:
-    """How to start this Python with `words`, such as `-m pommel`: -P, so that nothing comes from the current folder.
+    """The command for this Python with `words`, such as `-m pommel`: with -P, so that it imports nothing from here.
 
-    `python -m` looks there first, and in /tmp anybody can put a module (sys.path, "Python Documentation").
+    `python -m` searches the current folder first, and in /tmp any user can put a module (Python's docs, sys.path).
     """
     return [sys.executable, "-P", *words]
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a program did: exit status and what it printed."""
+    """The result of a program: its exit status and output."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -61,7 +65,7 @@ def which(program: str, *, hint: str | None = None, path: str | None = None) -> 
     """Find `program` on PATH, and in the sbin folders that a user's PATH often lacks.
 
     Raises:
-        MissingProgram: it is in none of them.
+        MissingProgram: it is not in any of them.
     """
     search = path if path is not None else os.environ.get("PATH", os.defpath)
     found = shutil.which(program, path=f"{search}:/usr/local/sbin:/usr/sbin:/sbin")
@@ -100,7 +104,7 @@ def run(
             out, err = child.communicate(input, timeout=timeout_s)
         except subprocess.TimeoutExpired as stop:
             end_group(child.pid, signal.SIGKILL)
-            out, err = child.communicate()
+            out, err = _what_came(child)
             tail = (out + err).decode(errors="replace").strip()[-2000:]
             raise DeadlineError(
                 f"{words[0]} did not finish in {timeout_s:g} s" + (f":\n{tail}" if tail else ""), hint=hint
@@ -111,6 +115,17 @@ def run(
     return done
 
 
+def _what_came(child: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """The output of a killed child.
+
+    Its pipes may stay open in another process, such as the master of an ssh connection.
+    """
+    try:
+        return child.communicate(timeout=_LAST_WORDS_S)
+    except subprocess.TimeoutExpired as held:
+        return held.output or b"", held.stderr or b""
+
+
 def stream(
     argv: Sequence[str | Path],
     on_line: Callable[[str], None],
@@ -119,7 +134,7 @@ def stream(
     cwd: Path | None = None,
     hint: str | None = None,
 ) -> None:
-    """Run a program to its end and hand each line it prints (both streams) to `on_line`.
+    """Run a program to its end and call `on_line` with each line of its output (both streams).
 
     Raises:
         MissingProgram: the program is not there.
@@ -139,8 +154,8 @@ def stream(
         raise CommandFailed(words, returncode, "\n".join(tail), hint=hint)
 
 
-class Watched:
-    """A program that is looked at while it runs. Made by `watched`, which also ends it."""
+class WatchedProcess:
+    """A running program. Made by `watched`, which also ends it."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
@@ -154,10 +169,10 @@ class Watched:
 @contextlib.contextmanager
 def watched(
     argv: Sequence[str | Path], *, stdin: int, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Iterator[Watched]:
+) -> Iterator[WatchedProcess]:
     """Run a program for the time of the block, its input from the descriptor `stdin` and its output dropped.
 
-    At the block's end it is killed with its process group, whatever it is doing.
+    At the block's end it is killed with its process group, even if it is busy.
 
     Raises:
         MissingProgram: the program is not there.
@@ -166,7 +181,7 @@ def watched(
     null = subprocess.DEVNULL
     with _started(words, stdin=stdin, stdout=null, stderr=null, env=env, cwd=cwd) as child:
         try:
-            yield Watched(child)
+            yield WatchedProcess(child)
         finally:
             end_group(child.pid, signal.SIGKILL)
             child.wait()
@@ -187,6 +202,104 @@ def attach(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) 
         signal.signal(signal.SIGINT, before)
 
 
+def follow(argv: Sequence[str | Path], *, timeout_s: float | None = None, to_stderr: bool = False) -> int | None:
+    """Run a program on our own standard streams; return its exit status, negative for a signal.
+
+    None: it had not ended after `timeout_s` seconds, and was ended. Ctrl-C ends it too. With `to_stderr` what it writes
+    to its standard output goes to our standard error.
+
+    Raises:
+        MissingProgram: the program is not there.
+    """
+    with _started([str(word) for word in argv], stdin=0, stdout=2 if to_stderr else 1, stderr=2) as child:
+        try:
+            return child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            return None
+
+
+def feed(argv: Sequence[str | Path], write: Callable[[IO[bytes]], None], *, timeout_s: float) -> None:
+    """Run a program to its end; `write` writes its input.
+
+    Raises:
+        MissingProgram: the program is not there.
+        CommandFailed: it exited non-zero; the error has the end of its standard error.
+        DeadlineError: it had not ended after `timeout_s` seconds, and was killed.
+    """
+
+    def work(pipe: IO[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its exit status is checked below
+            write(pipe)
+            pipe.close()
+
+    _piped(argv, work, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, timeout_s=timeout_s)
+
+
+def drain(argv: Sequence[str | Path], read: Callable[[IO[bytes]], T], *, timeout_s: float) -> T:
+    """Run a program without input; `read` reads its output. Return the result of `read`.
+
+    Raises the errors of `feed`.
+    """
+
+    return _piped(argv, read, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout_s=timeout_s)
+
+
+def _piped(
+    argv: Sequence[str | Path],
+    work: Callable[[IO[bytes]], T],
+    *,
+    stdin: int,
+    stdout: int,
+    timeout_s: float,
+) -> T:
+    """Run a program with a pipe for its input or output, which `work` gets, and read its standard error meanwhile."""
+    words, late, said = [str(word) for word in argv], threading.Event(), bytearray()
+    with _started(words, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE) as child:
+
+        def kill() -> None:
+            late.set()
+            end_group(child.pid, signal.SIGKILL)
+
+        def listen() -> None:
+            while child.stderr is not None and (part := child.stderr.read1(_SAID_MOST)):  # type: ignore[attr-defined]
+                said[:] = (said + part)[-_SAID_MOST:]
+
+        clock, ear = threading.Timer(timeout_s, kill), threading.Thread(target=listen, daemon=True)
+        clock.start()
+        ear.start()
+        try:
+            for pipe in filter(None, (child.stdin, child.stdout)):
+                done = work(pipe)
+            status = child.wait()
+            ear.join(_TERM_GRACE_S)  # limited, because a child of the program may keep that pipe open
+        except Exception:
+            if not late.is_set():  # else the error of `work` is only a result of our kill
+                raise
+        finally:
+            clock.cancel()
+    if late.is_set():
+        raise DeadlineError(f"{words[0]} did not finish in {timeout_s:g} s")
+    if status != 0:
+        raise CommandFailed(words, status, said.decode(errors="replace"))
+    return done
+
+
+# If the parent dies before the child asks the kernel for the signal, no signal comes; so the child checks its parent.
+_TETHER = '[ "$PPID" = "$0" ] || exit 1; exec "$@"'
+
+
+def tethered(argv: Sequence[str], sign: str) -> list[str]:
+    """The command that runs `argv` as a child of this process, and gets the signal `sign` when the calling thread ends.
+
+    The kernel sends it, even where we are killed (prctl(2), PR_SET_PDEATHSIG). util-linux's setpriv asks for it;
+    without that program nothing is sent.
+    """
+    if (setpriv := shutil.which("setpriv")) is None:
+        return list(argv)
+    return [setpriv, "--pdeathsig", sign, "sh", "-c", _TETHER, str(os.getpid()), *argv]
+
+
 def spawn_detached(
     argv: Sequence[str | Path],
     log: Path,
@@ -196,13 +309,13 @@ def spawn_detached(
     umask: int = private.UMASK,
     ends_with_us: bool = False,
     input: bytes | None = None,
+    passed: Sequence[int] = (),
 ) -> Detached:
     """Start a program in a session of its own, both streams appended to `log`, so that it outlives us.
 
-    One that `ends_with_us` does not, even where we are killed: the kernel kills it when the calling thread ends
-    (prctl(2), PR_SET_PDEATHSIG), which util-linux's setpriv asks for; without that program it outlives a kill -9.
+    One that `ends_with_us` does not, even where we are killed (`tethered`). It gets the descriptors in `passed` too.
 
-    What it makes is for this user alone; a program that is no part of Pommel's work is given the umask -1, the user's.
+    Its files are private to this user; a program that is not part of Pommel gets the umask -1, the user's own.
     `input` is all that it can read, of at most 4096 bytes: more may not fit into a pipe that is not read yet (pipe(7)).
 
     Raises:
@@ -210,8 +323,8 @@ def spawn_detached(
     """
     words = [str(word) for word in argv]
     words[0] = which(words[0])
-    if ends_with_us and (setpriv := shutil.which("setpriv")) is not None:
-        words = [setpriv, "--pdeathsig", "KILL", *words]
+    if ends_with_us:
+        words = tethered(words, "KILL")
     with private.appended(log) as out, _readable(input) as stdin:
         child = subprocess.Popen(
             words,
@@ -222,13 +335,14 @@ def spawn_detached(
             env=env,
             cwd=cwd,
             umask=umask,
+            pass_fds=passed,
         )
     return Detached(child)
 
 
 @contextlib.contextmanager
 def _readable(data: bytes | None) -> Iterator[int]:
-    """What a program is to read, whose end nobody waits for: a pipe that holds `data` and then ends."""
+    """The input for a detached program: a pipe with `data`, which then ends."""
     if data is None:
         yield subprocess.DEVNULL
         return
@@ -248,7 +362,7 @@ def _readable(data: bytes | None) -> Iterator[int]:
 async def spawn_piped(
     argv: Sequence[str], *, stderr: int, env: Mapping[str, str] | None = None, limit: int = 64 << 10
 ) -> asyncio.subprocess.Process:
-    """Start a program that is talked to from a running loop: both ends piped, complaints to the descriptor `stderr`.
+    """Start a program with pipes for a running loop; its standard error goes to the descriptor `stderr`.
 
     It leads a process group; whoever called ends that with `end_group`, however its own work ends. `limit` bounds what
     is read ahead of it, in bytes.
@@ -256,7 +370,7 @@ async def spawn_piped(
     Raises:
         MissingProgram: the program is not there.
     """
-    import asyncio  # not at the top: a tenth of a second that commands without a loop need not pay
+    import asyncio  # not at the top: it takes a tenth of a second, which commands without a loop save
 
     program = which(argv[0])
     pipe = asyncio.subprocess.PIPE
@@ -266,45 +380,53 @@ async def spawn_piped(
 
 
 class Detached:
-    """A program that outlives us. While we live we can still ask whether it has died at start."""
+    """A program that outlives us. While we run, we can still check whether it ended at its start."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
         self.pid = child.pid
 
-    def exit_status(self) -> int | None:
-        """Its exit status, or None while it runs. Reaps it."""
-        status = self._child.poll()
+    def exit_status(self, within_s: float = 0.0) -> int | None:
+        """Wait for its exit status and reap it; None if it still runs after the wait."""
+        status = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._child.wait(within_s)
         # We never wait for the ones that live on; tell Popen so that it does not warn about them.
         if status is None:
             self._child.returncode = None
         return status
 
     def kill(self) -> None:
-        """Kill it with all that it started, and reap it."""
+        """Kill it with its process group, and reap it."""
         end_group(self.pid, signal.SIGKILL)
         self._child.wait()
 
     def release(self) -> None:
-        """Forget it: from here on it is nobody's child."""
+        """Stop tracking it: from here on we do not reap it."""
         self._child.returncode = 0
 
 
 def _must_be(folder: Path | None) -> None:
-    """A program that is there is not to be blamed for the folder it was to start in."""
+    """Raise for a missing folder and not for a missing program, if the program exists."""
     if folder is not None and not folder.is_dir():
         raise StateError(f"{folder} has been deleted, or is not a folder", hint="go to an existing folder: cd")
 
 
 def end_group(pid: int, how: signal.Signals) -> None:
-    """Signal the process group that `pid` leads; one that is gone is fine."""
+    """Signal the process group that `pid` leads; it is no error if it has ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, how)
 
 
 @contextlib.contextmanager
 def _started(
-    words: list[str], *, stdin: int, stdout: int, stderr: int, env: Mapping[str, str] | None, cwd: Path | None
+    words: list[str],
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     words = [which(words[0]), *words[1:]] if cwd is None else words
     try:
@@ -316,7 +438,7 @@ def _started(
         raise MissingProgram(f"{words[0]} is not installed") from gone
     try:
         yield child
-    except BaseException:  # Ctrl-C too: what we started must not outlive the call
+    except BaseException:  # also Ctrl-C: the child must not outlive the call
         _end(child)
         raise
     finally:
@@ -326,7 +448,7 @@ def _started(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, a grace period, SIGKILL: a build may need a moment to unmount what it mounted."""
+    """SIGTERM, a grace period, SIGKILL: a build may need a moment to unmount its mounts."""
     end_group(child.pid, signal.SIGTERM)
     stop = time.monotonic() + _TERM_GRACE_S
     while child.poll() is None and time.monotonic() < stop:

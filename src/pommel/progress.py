@@ -27,14 +27,14 @@ Report = Callable[[Progress], None]
 
 
 def ignore(_: Progress) -> None:
-    """A `Report` for callers who do not care."""
+    """A `Report` that ignores all events."""
 
 
 def note(report: Report, text: str) -> None:
-    """Say one line that stands for itself, such as a choice that was made and why."""
+    """Report a single line, such as a choice with its reason."""
     report(Progress(step="note", text=text, finished=True))
 
 
 def warn(report: Report, text: str) -> None:
-    """Say one line that the user should not miss."""
+    """Report a warning."""
     report(Progress(step="warning", text=text, finished=True, warning=True))

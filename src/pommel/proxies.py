@@ -1,10 +1,10 @@
-"""Which proxy leads to an address, from the environment. Band: shared ground.
+"""Finds the proxy for an address, from the environment. Band: shared ground.
 
 The variables are those of curl(1), ENVIRONMENT: `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, each in
 capitals too; the small letters count first. Proxies are spoken to in plain HTTP, with CONNECT for what is TLS
 (RFC 9110, 9.3.6). What else a variable names is refused by name. git and apt read the variables by themselves.
 
-A proxy's password is in `for_request` alone: no text, `repr` or error made here has it.
+Only `for_request` returns a proxy's password: no text, `repr` or error made here contains it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Proxy:
 
 
 def proxy_for(url: str, env: Mapping[str, str] | None = None) -> Proxy | None:
-    """The proxy that leads to `url` (http, https, ws or wss), or None when none does.
+    """The proxy for `url` (http, https, ws or wss), or None.
 
     Raises:
         ConfigError: a variable names a proxy that cannot be used.
@@ -62,7 +62,7 @@ def proxy_for(url: str, env: Mapping[str, str] | None = None) -> Proxy | None:
 def for_request(
     url: str, headers: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """What to give to an aiohttp request to `url` with `headers`, so that it goes through the proxy if one leads there.
+    """The arguments of an aiohttp request to `url` with `headers`, so that it uses the proxy for `url`, if any.
 
     Raises:
         ConfigError: a variable names a proxy that cannot be used.
@@ -73,14 +73,14 @@ def for_request(
     login = {}
     if proxy.user is not None:
         login["Proxy-Authorization"] = f"Basic {b64encode(f'{proxy.user}:{proxy.password}'.encode()).decode()}"
-    # What is TLS has the password in the CONNECT, and never within it.
+    # With TLS, the password is only in the CONNECT request, never inside of the tunnel.
     if urlsplit(url).scheme in ("https", "wss"):
         return {"proxy": proxy.address, "proxy_headers": login, "headers": given}
     return {"proxy": proxy.address, "headers": given | login}
 
 
 def secrets(env: Mapping[str, str]) -> set[str]:
-    """Everything in the variables that nobody else may read: names and passwords, as written and as meant."""
+    """The secrets in the variables: names and passwords, in their written and in their decoded form."""
     found = set()
     for name in NAMES:
         login, at, _ = _authority(env.get(name, "")).rpartition("@")
@@ -91,7 +91,7 @@ def secrets(env: Mapping[str, str]) -> set[str]:
 
 
 def for_everybodys_eyes(env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The variables that are set, without those with a name or password in them; and the names of these."""
+    """The variables without a name or password; and the names of the variables that have one."""
     secret = secrets(env)
     said = {name: env[name] for name in NAMES if name in env}
     private = tuple(name for name, value in said.items() if any(word in value for word in secret))
@@ -99,7 +99,7 @@ def for_everybodys_eyes(env: Mapping[str, str]) -> tuple[dict[str, str], tuple[s
 
 
 def complaint(failure: BaseException, proxy: Proxy | None) -> str | None:
-    """Say what a proxy did that made an aiohttp request fail; None when the failure is not the proxy's."""
+    """The proxy's error that made an aiohttp request fail; None if the failure is not the proxy's."""
     import aiohttp
 
     if proxy is None:
@@ -112,14 +112,15 @@ def complaint(failure: BaseException, proxy: Proxy | None) -> str | None:
         place.port,
     ):
         cause = failure.os_error
-        # asyncio has words of its own, with the address once more; a name's errors have numbers below zero.
+        # asyncio's message repeats the address, so the system's is used; errors of name resolution have negative
+        # numbers.
         why = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or str(cause)
         return f"the proxy {proxy} cannot be connected to: {why}"
     return None
 
 
 def refusal(status: int, proxy: Proxy) -> str:
-    """Say what a proxy's own answer of HTTP status `status` means."""
+    """Explain a proxy's own answer with HTTP status `status`."""
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         if proxy.user is None:
             return f"the proxy {proxy} asks for a name and a password"
@@ -132,13 +133,13 @@ def refusal(status: int, proxy: Proxy) -> str:
 
 
 def hint(url: str, proxy: Proxy) -> str:
-    """What to type about a proxy that does not lead to `url`."""
+    """The hint for a proxy that does not reach `url`."""
     host = urlsplit(url).hostname
     return f"check {proxy.variable} (http://USER:PASSWORD@HOST:PORT); to connect without it: export no_proxy={host}"
 
 
 def _said(env: Mapping[str, str], name: str) -> tuple[str, str] | None:
-    """The variable that is set, and what it says; one that is empty says that there is no proxy."""
+    """The set variable and its value; an empty variable means no proxy."""
     for spelled in (name, name.upper()):
         if spelled in env:
             return spelled, env[spelled].strip()
@@ -146,7 +147,7 @@ def _said(env: Mapping[str, str], name: str) -> tuple[str, str] | None:
 
 
 def _authority(value: str) -> str:
-    """The `USER:PASSWORD@HOST:PORT` of a proxy's address, however it is spelled."""
+    """The `USER:PASSWORD@HOST:PORT` of a proxy's address, in any spelling."""
     rest = value.partition("://")[2] if "://" in value else value
     # A password with a slash should be written as %2F, and often is not.
     login, at, host = rest.rpartition("@")
@@ -189,7 +190,7 @@ def _names(entry: str, host: str, port: int) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
     except ValueError:
-        pass  # one of them is a name
+        pass  # one of them is a name and not an address
     if found := re.fullmatch(r"(\[.+\]|[^:]+):(\d+)", entry):
         if int(found[2]) != port:
             return False

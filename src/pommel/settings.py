@@ -1,11 +1,11 @@
-"""Settings that know where they came from. Band: core, no I/O.
+"""Settings with their origin. Band: core, no I/O.
 
 A setting's value is the last of: its default, `[machine.NAME]` in pommel.toml, the environment (`POMMEL_CORES`
-for `cores`), a flag. What a file says wrong is an error that names the file, the line and the key, what is
-allowed, and the nearest spelling; nothing is ignored.
+for `cores`), a flag. A mistake in a file is an error with the file, the line, the key, the allowed values and
+the nearest spelling; nothing is ignored.
 
-This module knows no particular setting: the tables that declare them stand with what they configure. Finding and
-reading pommel.toml is `config`'s.
+This module has no particular settings: their tables are in the modules that they configure. `config` finds and reads
+pommel.toml.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?)(?:i?B)?\Z", re.
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: how its raw value (from TOML, or a string) becomes a value, and what it is for.
+    """One key: the parser of its raw value (from TOML, or a string), and its help.
 
     `parse` raises ValueError with a phrase that completes "KEY must be …".
     """
@@ -61,9 +61,10 @@ class ConfigFile:
     text: str
     machines: Mapping[str, Mapping[str, Any]]
     upstream: Mapping[str, Any] = field(default_factory=dict)
+    mcp: Mapping[str, Any] = field(default_factory=dict)  # app.mcp.permissions checks its shape
 
     def where(self, machine: str, key: str) -> str:
-        """`FILE:LINE` of a key, as near as the text tells."""
+        """`FILE:LINE` of a key, found by its text."""
         return f"{self.path}:{_line_of(self.text, machine, key)}"
 
 
@@ -190,7 +191,7 @@ def parse_seconds(raw: Any) -> float:
 
 
 def parse_size(raw: Any) -> int:
-    """A size in bytes with a unit; units are powers of 1024. A bare number is refused: it could mean anything."""
+    """A size in bytes with a unit; units are powers of 1024. A number without a unit is refused as ambiguous."""
     match = _SIZE.match(raw.strip()) if isinstance(raw, str) else None
     if match is None or not match[2]:
         raise ValueError("a size with a unit, such as 8G or 512M")
@@ -213,7 +214,7 @@ def choice(*allowed: str) -> Callable[[Any], str]:
 
 
 def format_size(size: int) -> str:
-    """A size the way a person writes it: the largest unit that keeps it short."""
+    """A size for people, with the largest suitable unit."""
     value, unit = float(size), "B"
     for name in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:

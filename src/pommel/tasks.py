@@ -1,7 +1,7 @@
-"""Tasks of asyncio that no TaskGroup holds: started, ended and raced in one place.
+"""Tasks of asyncio: started, ended and raced in one place.
 
-A TaskGroup fits where every part has to succeed. Here is what it does not fit: a task that lives as long as an object
-or a block, and several of which the first to end ends the others.
+Use `together` if every part must succeed. The rest is for the cases that a TaskGroup does not cover: a task that lives
+as long as an object or a block, and several tasks of which the first to end ends the others.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-__all__ = ["Race", "background", "first_of", "start_task", "stop_tasks"]
+__all__ = ["Race", "background", "first_of", "start_task", "stop_tasks", "together"]
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """What came of `first_of`.
+    """The result of `first_of`.
 
-    `first` is the task that ended first. `ended` has the result or the exception of each, in the order given; of one
-    that was cancelled that is a CancelledError.
+    `first` is the task that ended first. `ended` has the result or the exception of each, in the given order;
+    for a cancelled one it is a CancelledError.
     """
 
     first: asyncio.Task[Any]
@@ -30,20 +30,33 @@ class Race:
 
 
 def start_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start a task that its owner keeps, and awaits or ends with `stop_tasks`: asyncio itself holds it only weakly."""
+    """Start a task. Keep it, and await it or end it with `stop_tasks`: asyncio itself has only a weak reference."""
     return asyncio.create_task(work)  # noqa: TID251 - this is the place
 
 
 async def stop_tasks(*tasks: asyncio.Task[Any]) -> list[Any]:
-    """Cancel the tasks and wait for their end; return the result or the exception of each, in the order given."""
+    """Cancel the tasks and wait for their end; return the result or the exception of each, in the given order."""
     for task in tasks:
         task.cancel()
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup for the time of the block; the first failure is raised itself, and not in an ExceptionGroup."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as several:
+        failure: BaseException = several
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        raise failure from None
+
+
+@contextlib.asynccontextmanager
 async def background(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[asyncio.Task[Any], ...]]:
-    """Run tasks for the time of the block. Their failures end nothing: the block looks at the tasks if it cares."""
+    """Run tasks for the time of the block. Their failures do not end the block; it can look at the tasks itself."""
     tasks = tuple(start_task(work) for work in works)
     try:
         yield tasks
@@ -52,10 +65,10 @@ async def background(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[as
 
 
 async def first_of(*works: Coroutine[Any, Any, Any]) -> Race:
-    """Run several until the first ends, whether with a result or an exception; cancel the others and wait for them.
+    """Run several until the first ends, with a result or an exception; cancel the others and wait for them.
 
-    Nothing is raised for their failures: `Race.first.result()` raises the first one's. Of several that end in the same
-    turn of the loop, the one that is named first counts.
+    Their failures are not raised here: `Race.first.result()` raises the first one's. If several end in the same turn of
+    the loop, the first of the arguments counts.
     """
     tasks = [start_task(work) for work in works]
     try:

@@ -1,8 +1,8 @@
-"""Files that people write, read as text or refused by name. Band: shared ground.
+"""Reads text files that people write, or refuses them with a reason. Band: shared ground.
 
 Editors and shells of other systems write a byte order mark, UTF-16 (PowerShell's `>`) or Latin-1. A mark says what the
-text is, so that is read; without one it must be UTF-8, since a guess would change what was written. A name that leads
-to a folder, a pipe or a device is refused before anything waits for it.
+text is, so such files are read; without a mark it must be UTF-8, because a wrong guess would change the text. A folder,
+a pipe or a device is refused at once, because reading it could block.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_text(
     """The text of a file of at most `most` bytes, without its byte order mark; its line ends as they are.
 
     Raises:
-        PommelError: an `error`, where it cannot be read or is no text; with `hint` where there is no better one.
+        PommelError: an `error`, if it cannot be read or is not text; with `hint` if there is no better hint.
     """
     return decode(read_bytes(path, error=error, hint=hint, most=most), path, error=error, hint=hint)
 
@@ -55,10 +55,10 @@ def read_bytes(
     """The bytes of a file of at most `most`. With `pipes` it may be a pipe too, as a shell's `<(…)` names one.
 
     Raises:
-        PommelError: an `error`, where it cannot be read, is no file or is larger; with `hint`.
+        PommelError: an `error`, if it cannot be read, is not a file or is larger; with `hint`.
     """
     try:
-        # A pipe that nobody writes to would be waited for, and so would some devices.
+        # Reading a pipe without a writer, or some devices, would block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         mode = os.fstat(fd).st_mode
         if (what := _kind(mode)) is not None and not (pipes and stat.S_ISFIFO(mode)):
@@ -77,16 +77,16 @@ def read_bytes(
 
 
 def decode(data: bytes, path: Path, *, error: type[PommelError] = ConfigError, hint: str | None = None) -> str:
-    """The text that `data`, the bytes of `path`, is.
+    """Decode `data`, the bytes of `path`.
 
     Raises:
-        PommelError: an `error`, where it is no text; the message has the line, the hint the command that mends it.
+        PommelError: an `error`, if it is not text; the message has the line, the hint the command that fixes it.
     """
     mark, coding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
     try:
         text = data[len(mark) :].decode(coding)
     except UnicodeDecodeError as failure:
-        # Where every line is whole up to there, the line can be counted in what was good.
+        # The line number is counted in the part that was decoded without an error.
         line = failure.object[: failure.start].decode(coding, "replace").count("\n") + 1
         was = _looks_like(data) if not mark else None
         told = f"{path}:{line} is not text in {coding.removesuffix('-le').removesuffix('-be').upper()}"
@@ -102,7 +102,7 @@ def decode(data: bytes, path: Path, *, error: type[PommelError] = ConfigError, h
 
 
 def unmarked(data: bytes, path: Path) -> str | None:
-    """The command that takes the byte order mark off `data`, the bytes of `path`; None: it has none."""
+    """The command that removes the byte order mark of `data`, the bytes of `path`; None if there is none."""
     coding = next((coding for mark, coding in _MARKS if data.startswith(mark)), None)
     if coding == "utf-8":
         return rf"sed -i '1s/^\xEF\xBB\xBF//' {shlex.quote(str(path))}"
@@ -113,7 +113,7 @@ _AWAY = "move it away, or give the right file"
 
 
 def _kind(mode: int) -> str | None:
-    """What it is if it is no file, in words."""
+    """Its type in words, if it is not a regular file."""
     return next((said for test, said in _KINDS if test(mode)), None)
 
 
@@ -124,7 +124,7 @@ def _may(path: Path, failure: OSError) -> str | None:
 
 
 def _looks_like(data: bytes) -> str | None:
-    """The coding that bytes without a mark most likely have, for people and iconv(1); it is told, never used."""
+    """The most likely encoding of bytes without a mark, for the message and iconv(1); it is never used to decode."""
     even, odd = data[0::2].count(0), data[1::2].count(0)
     if even + odd > len(data) // 4:
         return "UTF-16LE" if odd > even else "UTF-16BE"

@@ -1,4 +1,4 @@
-"""Directories removed for good. Band: shared ground."""
+"""Removes trees of files. Band: shared ground."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it, if it is there; what cannot be removed stays, without an error.
+    """Remove a directory with everything in it, if it exists; files that cannot be removed stay, without an error.
 
-    A program that a killed one had begun may still be at work in it, as git is for a moment, and make a file anew
-    behind us: then it is removed again, for most of a second.
+    A child of a killed program, such as git, may still work in it for a moment and create files behind us. So it is
+    removed again, for most of a second.
     """
     shutil.rmtree(path, ignore_errors=True)
     for pause_s in _PAUSES_S:

@@ -1,7 +1,7 @@
-"""Whose word counts: files that only this user and root can change, or that the user has said to trust.
+"""Decides which files are trusted: those that only this user and root can change, or that the user has trusted.
 
 A pommel.toml names programs to run, and so do the boot script, patches and files that it names. One that somebody else
-can write is theirs, wherever it lies. Band: shared ground.
+can write counts as that person's file, in any folder. Band: shared ground.
 
 CONFIG/pommel/trusted.json holds what the user has said: `paths` (and all below them), and `scripts` with the SHA-256 of
 what they were when they were trusted.
@@ -26,7 +26,7 @@ from pommel.errors import ConfigError, TrustError
 from pommel.locks import hold
 from pommel.paths import write_atomic
 
-_LINKS_MAX = 40  # as the kernel has it, path_resolution(7)
+_LINKS_MAX = 40  # the kernel's limit, path_resolution(7)
 _ACL = "system.posix_acl_access"
 # On a folder that a guest may write in by 9p. QEMU keeps these names from the guest (hw/9pfs/9p-xattr-user.c).
 _GUESTS = "user.virtfs.pommel"
@@ -44,19 +44,19 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """What the user has said to trust: paths, and scripts by path with the SHA-256 of what they were."""
+    """The user's trusted paths, and trusted scripts by path with the SHA-256 of their contents then."""
 
     paths: tuple[str, ...] = ()
     scripts: Mapping[str, str] = field(default_factory=dict)
 
 
 def must(path: Path, what: str, *, named: Path | None = None) -> None:
-    """See that nobody else decides what is in `path`; `what` says what it is, as in "the configuration".
+    """Check that no other user can change `path`; `what` describes it, as in "the configuration".
 
     `named` is what a user is told to trust (default: `path`).
 
     Raises:
-        TrustError: somebody else can change it, and the user has not said to trust it.
+        TrustError: another user can change it, and this user has not trusted it.
     """
     if (found := doubt(path)) is None or is_trusted(path):
         return
@@ -95,9 +95,9 @@ def doubt(path: Path) -> Doubt | None:
 
 
 def mark_as_guests(folder: Path) -> None:
-    """Say of `folder` that a guest may write in it, by its own means; nothing in it is trusted from now on.
+    """Mark `folder` as writable by a guest; from now on nothing in it is trusted.
 
-    It stays so when the guest may no more: what it wrote is there still.
+    The mark stays when the share has ended, because the guest's files are still there.
 
     Raises:
         OSError: the file system keeps no extended attributes, or may not be written to.
@@ -128,14 +128,14 @@ def trusted() -> Trusted:
 
 
 def is_trusted(path: Path) -> bool:
-    """Whether the user has said to trust `path` or a folder that it lies in."""
+    """Whether the user has trusted `path` or a folder above it."""
     said = {Path(each) for each in trusted().paths}
     whole = Path(os.path.realpath(path))
     return not said.isdisjoint((whole, *whole.parents))
 
 
 def is_trusted_script(path: Path, digest: str) -> bool:
-    """Whether the user has said to trust the script at `path` as it is now, by its SHA-256."""
+    """Whether the user has trusted the script at `path` with its present contents, by SHA-256."""
     return trusted().scripts.get(os.path.realpath(path)) == digest
 
 
@@ -174,7 +174,7 @@ def store_of_trust() -> Path:
 
 
 def _met(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Each folder, link and file that decides what `path` is, from the root on; it ends where something is missing."""
+    """Each folder, link and file on the way to `path`, from the root on; it ends at the first missing one."""
     first, *rest = path.absolute().parts
     here, left, links = Path(first), deque(rest), 0
     yield here, here.lstat()
@@ -209,7 +209,7 @@ def _ours() -> set[int]:
 
 
 def _writers(path: Path, about: os.stat_result) -> str | None:
-    """Who else can write to it, in words; None: nobody."""
+    """The others who can write to it, in words; None if there are none."""
     if about.st_mode & stat.S_IWOTH:
         return "everybody"
     # With an access control list the group's bits are the most that any user named in it may have, acl(5).

@@ -1,7 +1,6 @@
-"""Whether work may begin in a folder: that it can be written to, and has room. Band: shared ground.
+"""Checks that a folder is writable and has enough space. Band: shared ground.
 
-Asked before work begins, so that a full disk or a read-only one does not end it half-way. Nothing is written to find
-out.
+Called before the work begins, so that a full or read-only disk does not interrupt it. The check writes nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ _ELSEWHERE = "set POMMEL_HOME to a folder that you can write to"
 
 
 def must_take(folder: Path, *, room_bytes: int = LEAST_BYTES, hint: str = _ELSEWHERE) -> None:
-    """See that files can be made in `folder`, or made where it is to be, `room_bytes` of them.
+    """Check that files of `room_bytes` can be made in `folder`, or in its first existing parent.
 
     Raises:
-        NotPermitted: they cannot; the message says why, and the hint is `hint`.
-        BuildError: there is too little room.
+        NotPermitted: they cannot; the message has the reason, and the hint is `hint`.
+        BuildError: there is too little space.
     """
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if why := why_not(there):
@@ -38,7 +37,7 @@ def must_take(folder: Path, *, room_bytes: int = LEAST_BYTES, hint: str = _ELSEW
 
 
 def why_not(path: Path) -> str | None:
-    """Why this user cannot write to `path`, as in "PATH cannot be written: …"; None: they can."""
+    """The reason why this user cannot write to `path`, as in "PATH cannot be written: …"; None if they can."""
     if os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0), effective_ids=True):
         return None
     if os.statvfs(path).f_flag & os.ST_RDONLY:
@@ -48,7 +47,7 @@ def why_not(path: Path) -> str | None:
 
 
 def take_it(path: Path) -> str:
-    """What makes a folder of Pommel's own this user's again, as one has to be after a `sudo pommel`."""
+    """The command that gives a folder of Pommel back to this user, for example after a `sudo pommel`."""
     typed = shlex.quote(str(path))
     return f"to make it yours: sudo chown -R {os.geteuid()} {typed}; if it is read-only: findmnt -T {typed}"
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipboard.conftest import Sshd
-from pommel.app.commandline import new_record
+from pommel.app.argv.commandline import new_record
 from pommel.app.workspace import Workspace
 from pommel.machine.identity import RANDOM_BYTES
 from pommel.machine.record import save

@@ -11,9 +11,9 @@ from typing import Any
 from machine.bare import argv, end, short_home
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer
-from pommel.app import mesh_running
-from pommel.app.commandline import new_record
-from pommel.app.mesh_status import MeshStatus
+from pommel.app.argv.commandline import new_record
+from pommel.app.mesh import running as mesh_running
+from pommel.app.mesh.status import MeshStatus
 from pommel.app.workspace import Workspace
 from pommel.machine import lifecycle
 from pommel.machine.identity import RANDOM_BYTES

@@ -13,8 +13,8 @@ import pytest
 from endurance import judge, operations
 from endurance.walk import walks
 from endurance.world import world
-from pommel.app import machines
-from pommel.app.machines import Status
+from pommel.app.machine import machines
+from pommel.app.machine.machines import Status
 from waits import wait_until
 
 _FIXED = 2611

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pommel.app import disks, snapshots
+from pommel.app.disk import disks, snapshots
 from pommel.app.workspace import Workspace
 from pommel.errors import ConfigError, StateError, UsageError
 from pommel.machine.record import MachineRecord, load, save

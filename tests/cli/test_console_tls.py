@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from console.certificates import a_certificate, openssl
 from driver import Shell
-from pommel.app import console
+from pommel.app.console import page as console
 from pommel.paths import MachinePaths
 
 from .test_json_keys import running
@@ -57,7 +57,7 @@ def test_its_own_certificate_and_one_of_the_user_s(shell: Shell, running: Machin
         renewed = shell.json("console", "m", "--new-token")
         assert renewed["url"] != url and renewed["url"].startswith("https://")
         assert "no console" not in shell.run("console", "m", "--stop").stdout
-        again = "from pommel.app import console, workspace; print(console.open_again(workspace.Workspace.current(), 'm').url)"
+        again = "from pommel.app import workspace; from pommel.app.console import page as console; print(console.open_again(workspace.Workspace.current(), 'm').url)"
         done = subprocess.run(
             [sys.executable, "-P", "-c", again], env=shell.env, cwd=shell.cwd, capture_output=True, text=True
         )

@@ -23,16 +23,17 @@ from pommel.paths import Home, MachinePaths
 CLI = Path(__file__).parents[2] / "src" / "pommel" / "cli"
 # What commands print by dataclasses.asdict or an `as_dict` of its own: the class, and what its JSON calls a field.
 PRINTED = {
-    "machines.Status": {}, "clip_status.ClipStatus": {"pid": "sync_pid", "history": "history_size"},
-    "mesh_status.MeshStatus": {}, "clip_history.Entry": {}, "disks.Listed": {"snapshots": "snapshot_count"},
-    "doctor.Check": {}, "setup.Look": {}, "kvm_install.KvmStatus": {}, "kvm_daemon.Serving": {"pid": "server_pid"},
-    "kvm_view.Viewed": {"pid": "server_pid"}, "kvm_selftest.Check": {}, "session_guest.GuestStatus": {},
-    "reach.Address": {}, "adopt_plan.Item": {}, "overlay.ArgvChanges": {},
-    "snapshot_due.Done": {}, "clock.Clock": {}, "memory.Memory": {},
+    "machine.machines.Status": {}, "clip.status.ClipStatus": {"pid": "sync_pid", "history": "history_size"},
+    "mesh.status.MeshStatus": {}, "clip.history.HistoryEntry": {}, "disk.disks.DiskRow": {"snapshots": "snapshot_count"},
+    "host.doctor.Check": {}, "host.setup.StepLook": {}, "session.kvm_install.KvmStatus": {}, "session.kvm_daemon.Serving": {"pid": "server_pid"},
+    "session.kvm_view.Viewed": {"pid": "server_pid"}, "session.kvm_selftest.SelftestCheck": {}, "session.guest_install.GuestStatus": {},
+    "network.reach.Address": {}, "adopt.plan.Item": {}, "upstream.overlay.ArgvChanges": {},
+    "disk.snapshot_due.DueSnapshot": {}, "guest.clock.Clock": {}, "machine.memory.Memory": {},
+    "unattended.script_disk.ScriptDisk": {}, "recipe.run.RecipeResult": {}, "recipe.run.Visit": {},
 }  # fmt: skip
 SPELLED = {"str": "str", "int": "int", "float": "float", "bool": "bool", "tuple[str, ...]": "words", "State": "str",
-           "Outcome": "str",
-           "Level": "str", "tuple[Difference, ...]": "list"}  # fmt: skip
+           "DueOutcome": "str", "Stage": "str",
+           "Level": "str", "tuple[Difference, ...]": "list", "tuple[Visit, ...]": "list"}  # fmt: skip
 
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
@@ -56,7 +57,7 @@ def test_no_command_spells_a_key_that_is_not_in_the_table(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_what_is_printed_whole_has_the_types_of_the_table(name: str) -> None:
-    module, _, called = name.partition(".")
+    module, _, called = name.rpartition(".")
     for field in dataclasses.fields(getattr(importlib.import_module(f"pommel.app.{module}"), called)):
         key = PRINTED[name].get(field.name, field.name)
         spelled = str(field.type).removesuffix(" | None")
@@ -82,8 +83,10 @@ def test_the_check_itself_finds_offences(document: dict[str, Any], said: str) ->
 
 
 @pytest.mark.parametrize(
-    "words", ["list", "status blue", "config blue", "recovery list", "recovery where", "clip status", "clip stop --all",
-              "mesh list", "mesh service status", "mesh service install --dry-run", "up trial --dry-run", "stop --all",
+    "words", ["list", "status blue", "config blue", "recovery list", "recovery where", "installer list --here",
+              "clip status", "clip stop --all",
+              "mesh list", "mesh service status", "mesh service install --dry-run",
+              "clip service install --host ada@box --dry-run", "clip service remove --host ada@box --dry-run", "up trial --dry-run", "stop --all",
               "kvm status", "kvm install -n", "kvm uninstall -n", "init new", "setup -n", "bootstrap -n",
               "overlay status", "doctor --passthrough", "snapshot due", "snapshot due -n", "snapshot timer status",
               "snapshot timer install -n"],
@@ -112,6 +115,25 @@ def running(shell: Shell) -> Iterator[MachinePaths]:
     yield paths
     shell.run("console", "m", "--stop")
     bare.end(paths.pidfile)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("click", "m", "5", "6"), {"from_x": 5, "from_y": 6, "button": "left", "clicks": 1}),
+        (("click", "m", "5", "6", "--button", "right", "--count", "2"), {"from_x": 5, "from_y": 6, "button": "right", "clicks": 2}),
+        (("type", "m", "a secret"), {"characters": 8}),
+        (("key", "m", "cmd-space", "return"), {"chords": ["cmd-space", "return"]}),
+        (("scroll", "m", "5", "6", "0", "-3"), {"from_x": 5, "from_y": 6, "notches_right": 0, "notches_down": -3}),
+        (("drag", "m", "5", "6", "7", "8"), {"from_x": 5, "from_y": 6, "to_x": 7, "to_y": 8, "button": "left"}),
+    ],
+    ids=["click", "double click", "type", "key", "scroll", "drag"],
+)  # fmt: skip
+def test_hands_say_what_they_did(
+    shell: Shell, running: MachinePaths, words: tuple[str, ...], told: dict[str, object]
+) -> None:
+    assert shell.json(*words) == {"name": "m", **told}
+    assert shell.run(*words).stdout == ""
 
 
 def test_a_pid_is_qemus_and_a_url_the_same_whoever_prints_it(shell: Shell, running: MachinePaths) -> None:

@@ -19,7 +19,7 @@ from machine.bare import end
 from mesh.doubles import identity
 from mesh.fake_server import FakeServer, fake_server
 from pommel import locks
-from pommel.app import clones
+from pommel.app.machine import clones
 from pommel.app.workspace import Workspace
 from pommel.paths import Home, MachinePaths
 from waits import until, wait_until

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pommel.app.overlay import Standing
+from pommel.app.upstream.overlay import OverlayStanding
 from pommel.cli.overlay import print_standing
 from pommel.overlay.laying import OverlayState
 from pommel.overlay.patches import PatchFailure, PatchStanding, PatchState, ThreeWay
@@ -26,6 +26,6 @@ def test_a_conflict_names_the_edit_or_what_a_merge_gives(
     places = (PatchFailure("boot.sh", 3, "the lines there are not the expected lines"),)
     patch = PatchState("1.patch", PatchStanding.CONFLICT, places, ThreeWay.CONFLICTS, edited=edited)
     seen = UpstreamState("a" * 40, "a" * 40, 0, 0)
-    print_standing(Standing(Path("/up"), None, "https://example.org/up", seen, OverlayState((patch,), ())))
+    print_standing(OverlayStanding(Path("/up"), None, "https://example.org/up", seen, OverlayState((patch,), ())))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == ["      boot.sh:3: the lines there are not the expected lines", said]

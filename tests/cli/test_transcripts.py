@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +25,35 @@ def test_help_lists_every_command_and_begins_with_the_first_one_to_type(shell: S
     assert "Begin with: pommel up trial" in out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(shell: Shell, name: str) -> None:
-    assert f"Usage: pommel {name}" in shell.run(name, "--help").stdout
+# Each in a process of its own, as a person calls it, which begins where all of them do.
+HELPS = """
+import json, os, sys
+from pathlib import Path
+from pommel.cli.main import COMMANDS, main
+for name in COMMANDS:
+    if (child := os.fork()) == 0:
+        os.dup2(os.open(f"{sys.argv[1]}/{name}", os.O_WRONLY | os.O_CREAT), 1)
+        try:
+            main([name, "--help"])
+        except SystemExit as leaving:
+            sys.stdout.flush()
+            Path(f"{sys.argv[1]}/{name}.json").write_text(json.dumps(sorted(sys.modules)))
+            os._exit(leaving.code)
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+# What takes a tenth of a second and more to import, and is for pictures, pages and registries.
+HEAVY = ("numpy", "aiohttp", "PIL", "textual", "rich", "mcp")
+
+
+def test_every_command_has_help_and_imports_at_its_start_nothing_that_takes_long(shell: Shell, tmp_path: Path) -> None:
+    words = [*shell.command[:-2], "-c", HELPS, tmp_path]
+    done = subprocess.run(words, env=shell.env, cwd=shell.cwd, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    heavy = {}
+    for name in COMMANDS:
+        assert f"Usage: pommel {name}" in (tmp_path / name).read_text()
+        heavy[name] = {*json.loads((tmp_path / f"{name}.json").read_text())} & {*HEAVY}
+    assert {name: found for name, found in heavy.items() if found} == {"recipe": {"numpy"}}
 
 
 def test_version(shell: Shell) -> None:
@@ -62,7 +89,8 @@ def test_start_before_up_is_a_wrong_state(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("words", [("stop", "trial"), ("console", "trial"), ("ssh", "trial"), ("key", "trial", "return"),
-                                   ("screenshot", "trial", "x.png"), ("type", "trial", "x"), ("click", "trial", "1", "1")])  # fmt: skip
+                                   ("screenshot", "trial", "x.png"), ("type", "trial", "x"), ("click", "trial", "1", "1"),
+                                   ("scroll", "trial", "1", "1", "0", "-3"), ("drag", "trial", "1", "1", "2", "2")])  # fmt: skip
 def test_what_needs_a_running_machine_says_so(shell: Shell, words: tuple[str, ...]) -> None:
     assert "trial is not running" in shell.run(*words, status=3).stderr
 

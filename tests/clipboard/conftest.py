@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -13,19 +14,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from Xlib import X
 from Xlib.display import Display
 
+from free_ports import free_port
 from isolation import patient
 from pommel import process
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
 from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.ssh import SshTarget, ssh_argv
-from waits import until
+from waits import until, wait_until
+
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+# What lets root read any file is taken away; for another user that changes nothing.
+PLAIN_USER = [process.which("setpriv"), "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 HERE = Path(__file__).parent
 TRIAL_BIN = HERE.parents[1] / "src/pommel/trial/data/guest/root/usr/local/bin"
@@ -119,9 +125,7 @@ class Sshd:
         for key in ("id", "host"):
             process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / key])
         (root / "authorized").write_text((root / "id.pub").read_text())
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         public = " ".join((root / "host.pub").read_text().split()[:2])
         (root / "known").write_text(f"box {public}\n")
         # A home without a .bashrc, which would put this host's PATH back.
@@ -135,6 +139,13 @@ class Sshd:
         self.target = SshTarget("box", self.port, user, root / "id", root / "known")
         self.ssh = ssh_argv(self.target, batch=True, connect_timeout_s=2)
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def serve_files_by(self, argv: Sequence[str | Path]) -> None:
+        """Have another SFTP server from now on."""
+        config = self.root / "config"
+        config.write_text(config.read_text().replace("internal-sftp", " ".join(map(str, argv))))
+        self.stop()
         self.start()
 
     def start(self) -> None:
@@ -158,6 +169,12 @@ class Sshd:
                 os.kill(pid, signal.SIGKILL)
         ended(self.daemon)
         self.daemon = None
+        # A child that it forked meanwhile has its listening socket until it ends too.
+        wait_until(self._is_gone, 20, 0.01)
+
+    def _is_gone(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == errno.ECONNREFUSED
 
     def close(self) -> None:
         if self.daemon is not None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pommel import process
 from pommel.clipboard.archive import Archive, padding, top_name
-from pommel.clipboard.tree import NAME_MAX, Entry, EntryKind, Plan, plain_name
+from pommel.clipboard.tree import NAME_MAX, CopyPlan, EntryKind, TreeEntry, plain_name
 from pommel.clipboard.trees import look_through_host
 
 NOW = 1_700_000_000
@@ -72,8 +72,11 @@ names = st.binary(min_size=1, max_size=40).filter(lambda name: plain_name(name) 
 @given(names, names, st.integers(0, 1 << 40), st.integers(0, (1 << 32) - 1), st.sampled_from((0, 0o7777, 0o644)))
 def test_any_names_sizes_and_dates(name: bytes, target: bytes, size: int, mtime: int, mode: int) -> None:
     path = b"top/" + name
-    entries = (Entry(EntryKind.LINK, b"", b"top/l", target=target), Entry(EntryKind.FILE, b"", path, size, mode, mtime))
-    archive = Archive(Plan((b"top",), entries), "top", NOW)
+    entries = (
+        TreeEntry(EntryKind.LINK, b"", b"top/l", target=target),
+        TreeEntry(EntryKind.FILE, b"", path, size, mode, mtime),
+    )
+    archive = Archive(CopyPlan((b"top",), entries), "top", NOW)
     (head, entry), (link, _), (end, _) = archive.parts()
     assert entry == entries[1] and len(head) % 512 == len(link) % 512 == 0 and end == bytes(1024)
     with tarfile.open(fileobj=io.BytesIO(link + end), errors="surrogateescape") as made:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from pommel import process
-from pommel.clipboard.carrying import Stage
-from pommel.clipboard.content import FILES_OF_GUEST, FILES_OF_HOST, FORMS, Held
-from pommel.clipboard.engine import Direction, Side
+from pommel.clipboard.carrying import TransferStage
+from pommel.clipboard.content import FILES_OF_GUEST, FILES_OF_HOST, FORMS, HeldBack
+from pommel.clipboard.engine import Side, SyncDirection
 from pommel.clipboard.host import Desktop, HostClipboard, host_clipboard
 from pommel.clipboard.sync import Settings, SyncState
 from pommel.clipboard.targets import FILES
@@ -97,7 +97,11 @@ async def test_what_the_host_copies_is_sent_to_a_mac(
         same(there[0], top)
         assert there[1].read_bytes() == b"alone" and there[1].name == "lone"
         told = sync.snapshot.transfer
-        assert told is not None and (told.side, told.stage, told.names) == (Side.GUEST, Stage.DONE, ("to copy", "lone"))
+        assert told is not None and (told.side, told.stage, told.names) == (
+            Side.GUEST,
+            TransferStage.DONE,
+            ("to copy", "lone"),
+        )
         assert told.files == len(NAMES) + 2 and told.done == told.total and not told.left_out and not told.cut
         folder = guest_files(mac.sshd)
         assert folder is not None and stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -122,7 +126,7 @@ async def test_what_a_mac_copies_is_fetched_when_it_is_pasted(
         mac.copy({FILE: uri_list([os.fsencode(top)]).strip()})
         await until(lambda: sync.snapshot.to_host == 1)
         told = sync.snapshot.transfer
-        assert told is not None and (told.side, told.stage, told.done) == (Side.HOST, Stage.PENDING, 0)
+        assert told is not None and (told.side, told.stage, told.done) == (Side.HOST, TransferStage.PENDING, 0)
         assert told.names == ("to copy",) and told.files == len(NAMES) + 1
         # Whoever only looks which forms there are fetches nothing.
         assert b"text/uri-list" in (host_clip.paste("TARGETS") or b"")
@@ -177,14 +181,14 @@ async def test_more_than_the_limit_is_said_and_what_to_type(
     async with syncing(mac.sshd.ssh, files_host, settings(tmp_path, files_limit=1999, paste_limit=1999)) as sync:
         await until(mac.items)
         host_clip.copy(uri_list([os.fsencode(big)]), "text/uri-list")
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.REFUSED)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.REFUSED)
         told = sync.snapshot.transfer
         assert told is not None and told.side is Side.GUEST and "1 file, 2.0 KiB" in told.why
         assert told.hint == f"pommel scp -r '{big}' mac:"
         assert mac.items() == [{"public.utf8-plain-text": b"at the beginning"}]
         mac.copy({FILE: uri_list([os.fsencode(big)]).strip()})
         await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.side is Side.HOST)
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.REFUSED)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.REFUSED)
         assert sync.snapshot.transfer is not None and sync.snapshot.transfer.hint == f"pommel scp -r 'mac:{big}' ."
         assert sync.snapshot.to_host == 0
         # The next copy travels.
@@ -196,7 +200,7 @@ async def test_more_than_the_limit_is_said_and_what_to_type(
 async def test_files_obey_the_direction(tmp_path: Path, mac: Mac, files_host: HostClipboard, host_clip: Clip) -> None:
     lone = tmp_path / "lone"
     lone.write_bytes(b"alone")
-    given = settings(tmp_path, direction=Direction.GUEST_TO_HOST)
+    given = settings(tmp_path, direction=SyncDirection.GUEST_TO_HOST)
     async with syncing(mac.sshd.ssh, files_host, given) as sync:
         host_clip.copy(uri_list([os.fsencode(lone)]), "text/uri-list")
         await until(lambda: (held := sync._engine.holds(Side.HOST)) and held.names == (FILES_OF_HOST,))
@@ -233,11 +237,11 @@ async def test_gone_or_closed_files_are_told(
     async with syncing(mac.sshd.ssh, files_host, settings(tmp_path)) as sync:
         await until(mac.items)
         host_clip.copy(uri_list([b"/nonexistent/a"]), "text/uri-list")
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.FAILED)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.FAILED)
         assert sync.snapshot.transfer is not None and "No such file" in sync.snapshot.transfer.why
         mac.copy({FILE: b"file:///nonexistent/a"})
         await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.side is Side.HOST)
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.FAILED)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.FAILED)
         assert "it no longer exists" in sync.snapshot.transfer.why
         # Gone between the copy and the paste: who pastes gets nothing, and it is told.
         lone = tmp_path / "lone"
@@ -246,7 +250,7 @@ async def test_gone_or_closed_files_are_told(
         await until(lambda: sync.snapshot.to_host == 1)
         lone.unlink()
         assert await asyncio.to_thread(host_clip.paste, "text/uri-list") is None
-        assert sync.snapshot.transfer is not None and sync.snapshot.transfer.stage is Stage.FAILED
+        assert sync.snapshot.transfer is not None and sync.snapshot.transfer.stage is TransferStage.FAILED
         # It is there again: the next paste fetches it.
         lone.write_bytes(b"alone")
         assert await asyncio.to_thread(host_clip.paste, "text/uri-list")
@@ -259,7 +263,7 @@ async def test_without_a_folder_files_stay(
     async with syncing(mac.sshd.ssh, files_host, settings(tmp_path, files=None)) as sync:
         await until(mac.items)
         host_clip.copy(uri_list([b"/etc/hostname"]), "text/uri-list")
-        await until(lambda: sync.snapshot.stayed_on_host is Held.NO_FILES)
+        await until(lambda: sync.snapshot.stayed_on_host is HeldBack.NO_FILES)
 
 
 async def test_a_second_sync_with_the_same_folder_has_no_files(
@@ -295,7 +299,7 @@ async def test_a_killed_connection_for_files_is_made_again(
         mac.copy({FILE: uri_list([os.fsencode(big)]).strip()})
         await until(lambda: sync.snapshot.to_host == 1)
         pasting = asyncio.ensure_future(asyncio.to_thread(host_clip.paste, "text/uri-list"))
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.COPYING)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.COPYING)
         victims = sftp_clients()
         assert victims
         for pid in victims:
@@ -313,7 +317,7 @@ async def test_a_newer_copy_ends_a_transfer(
     async with syncing(mac.sshd.ssh, files_host, settings(tmp_path)) as sync:
         await until(mac.items)
         host_clip.copy(uri_list([os.fsencode(big)]), "text/uri-list")
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.COPYING)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.COPYING)
         host_clip.copy(b"newer")
         await until(lambda: mac.items() == [{"public.utf8-plain-text": b"newer"}])
         assert sync.snapshot.transfer is None and not sftp_clients()
@@ -381,7 +385,7 @@ async def test_a_guest_without_sftp(tmp_path: Path, mac: Mac, files_host: HostCl
     async with syncing(mac.sshd.ssh, files_host, settings(tmp_path)) as sync:
         await until(mac.items)
         host_clip.copy(uri_list([b"/etc/hostname"]), "text/uri-list")
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.FAILED)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.FAILED)
         assert sync.snapshot.transfer is not None and "connection for files" in sync.snapshot.transfer.why
         assert "Subsystem sftp" in (sync.snapshot.transfer.hint or "")
 
@@ -394,16 +398,13 @@ async def test_the_guests_disk_is_full(tmp_path: Path, mac: Mac, files_host: Hos
         "os.execv('/usr/lib/openssh/sftp-server', ['sftp-server'])\n"
     )
     server.chmod(0o755)
-    config = mac.sshd.root / "config"
-    config.write_text(config.read_text().replace("internal-sftp", str(server)))
-    mac.sshd.stop()
-    mac.sshd.start()
+    mac.sshd.serve_files_by([server])
     big = tmp_path / "big"
     big.write_bytes(b"x" * 5_000_000)
     async with syncing(mac.sshd.ssh, files_host, settings(tmp_path)) as sync:
         await until(mac.items)
         host_clip.copy(uri_list([os.fsencode(big)]), "text/uri-list")
-        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is Stage.FAILED)
+        await until(lambda: sync.snapshot.transfer and sync.snapshot.transfer.stage is TransferStage.FAILED)
         assert sync.snapshot.transfer is not None and "disk may be full" in sync.snapshot.transfer.why
         folder = guest_files(mac.sshd)
         assert folder is not None and list(folder.iterdir()) == []

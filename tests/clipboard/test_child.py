@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from pommel.clipboard.child import Child, running, tethered
+from pommel.clipboard.child import Child, running
 from pommel.errors import MissingProgram
 from waits import until
 
@@ -57,18 +53,6 @@ async def test_a_missing_program() -> None:
     with pytest.raises(MissingProgram):
         async with running(["no-such-program"]):
             pass
-
-
-async def test_tethered_dies_with_a_killed_parent() -> None:
-    script = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); input()"
-    argv = [sys.executable, "-c", script, *tethered(["sleep", "1000"])]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        # It is tethered once it is what it is to be.
-        await until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
-        os.kill(parent.pid, signal.SIGKILL)
-    await until(lambda: not alive(pid))
 
 
 async def test_whoever_is_cancelled_while_it_ends_still_sees_its_end() -> None:

@@ -14,7 +14,7 @@ from pommel.clipboard.content import (
     URIS,
     URIS_MAX,
     Content,
-    Held,
+    HeldBack,
     content_of,
     foreign,
     printable,
@@ -39,9 +39,9 @@ def test_nothing_is_tidied(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [(b"a\0b", Held.NUL), (b"\xff\xfe", Held.NOT_UTF8), (b"x" * 11, Held.TOO_LARGE)]
+    ("text", "why"), [(b"a\0b", HeldBack.NUL), (b"\xff\xfe", HeldBack.NOT_UTF8), (b"x" * 11, HeldBack.TOO_LARGE)]
 )
-def test_what_cannot_travel_is_held_back_whole(text: bytes, why: Held) -> None:
+def test_what_cannot_travel_is_held_back_whole(text: bytes, why: HeldBack) -> None:
     content = content_of({TEXT: text, HTML: b""}, limit=10)
     assert (content.forms, content.held, content.size) == ((), why, len(text))
     assert not content.empty
@@ -49,7 +49,7 @@ def test_what_cannot_travel_is_held_back_whole(text: bytes, why: Held) -> None:
 
 def test_the_limit_is_of_all_forms_and_may_be_met() -> None:
     assert content_of({TEXT: b"12345", RTF: b"12345"}, limit=10).held is None
-    assert content_of({TEXT: b"12345", RTF: b"123456"}, limit=10).held is Held.TOO_LARGE
+    assert content_of({TEXT: b"12345", RTF: b"123456"}, limit=10).held is HeldBack.TOO_LARGE
 
 
 def test_html_says_its_charset_and_has_its_text() -> None:
@@ -77,7 +77,7 @@ def test_html_without_text_gets_it_up_to_a_size() -> None:
 
 def test_a_list_of_files_has_a_limit_of_its_own() -> None:
     assert content_of({URIS: b"x" * URIS_MAX}).held is None
-    assert content_of({URIS: b"x" * (URIS_MAX + 1)}).held is Held.TOO_LARGE
+    assert content_of({URIS: b"x" * (URIS_MAX + 1)}).held is HeldBack.TOO_LARGE
 
 
 def test_a_terminal_is_given_no_control_characters() -> None:
@@ -106,7 +106,7 @@ def test_digest_tells_contents_apart() -> None:
         content_of({RTF: b"a"}),
         content_of({TEXT: b"a", RTF: b"b"}),
         content_of({URIS: b"a"}),
-        *(Content(held=why) for why in Held),
+        *(Content(held=why) for why in HeldBack),
     ]
     assert len({content.digest for content in contents}) == len(contents)
     assert text_of("a").digest == text_of(b"a").digest

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pommel.clipboard.content import EMPTY, HTML, PNG, TEXT, Content, Held, content_of, text_of
-from pommel.clipboard.engine import ECHO_S, Direction, Engine, Side, Write
+from pommel.clipboard.content import EMPTY, HTML, PNG, TEXT, Content, HeldBack, content_of, text_of
+from pommel.clipboard.engine import ECHO_S, Side, SyncDirection, SyncEngine, Write
 
 A, B, C = text_of("a"), text_of("b"), text_of("c")
 RICH = content_of({TEXT: b"a", HTML: b"<b>a</b>"})
-SECRET = Content(held=Held.SECRET)
+SECRET = Content(held=HeldBack.SECRET)
 HOST, GUEST = Side.HOST, Side.GUEST
 
 
@@ -21,7 +21,7 @@ class Bench:
     """An engine whose writes are all taken at once, and its clock."""
 
     def __init__(self, **how: object) -> None:
-        self.engine = Engine(**how)  # type: ignore[arg-type]
+        self.engine = SyncEngine(**how)  # type: ignore[arg-type]
         self.now = 100.0
         self.sequence = {HOST: 0, GUEST: 0}
 
@@ -53,9 +53,9 @@ def test_a_copy_travels_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("direction", "to_guest", "to_host"),
-    [(Direction.BOTH, 1, 1), (Direction.HOST_TO_GUEST, 1, 0), (Direction.GUEST_TO_HOST, 0, 1)],
+    [(SyncDirection.BOTH, 1, 1), (SyncDirection.HOST_TO_GUEST, 1, 0), (SyncDirection.GUEST_TO_HOST, 0, 1)],
 )
-def test_direction(direction: Direction, to_guest: int, to_host: int) -> None:
+def test_direction(direction: SyncDirection, to_guest: int, to_host: int) -> None:
     bench = Bench(direction=direction).together()
     assert len(bench.copied(HOST, B)) == to_guest
     assert len(bench.copied(GUEST, C)) == to_host
@@ -71,7 +71,7 @@ def test_an_echo_is_no_copy_and_a_keeper_may_drop_forms() -> None:
 
 
 def test_the_same_text_copied_anew_is_what_the_other_side_gets_back() -> None:
-    bench = Bench(direction=Direction.HOST_TO_GUEST).together()
+    bench = Bench(direction=SyncDirection.HOST_TO_GUEST).together()
     bench.copied(HOST, B)
     bench.copied(GUEST, C)
     assert bench.copied(HOST, B) == [(GUEST, B)]
@@ -108,7 +108,7 @@ def test_what_is_no_copy_of_the_hosts_wins_no_tie(no_copy: str) -> None:
     bench = Bench().together()
     bench.copied(HOST, B)
     (write,) = bench.copy(GUEST, C)
-    seen = B if no_copy == "a keeper takes it over" else Content(held=Held.GONE)
+    seen = B if no_copy == "a keeper takes it over" else Content(held=HeldBack.GONE)
     bench.now -= 10 * ECHO_S
     (again,) = bench.engine.observe(HOST, seen, 7, bench.now)
     assert (again.side, again.content, again.expected) == (HOST, C, 7) and write.expected < 7
@@ -159,7 +159,7 @@ def test_a_secret_stays_and_its_removal_takes_nothing_away() -> None:
     for side in Side:
         bench.copied(side, B)
         assert bench.copied(side, SECRET) == []
-        assert bench.engine.stayed[side] is Held.SECRET
+        assert bench.engine.stayed[side] is HeldBack.SECRET
         assert bench.copied(side, EMPTY) == []
         assert bench.engine.stayed[side] is None
         assert bench.engine.holds(side.other) == B
@@ -180,14 +180,14 @@ def test_emptying_does_not_take_the_other_sides_secret() -> None:
 
 def test_the_end_of_a_program_empties_nothing() -> None:
     bench = Bench().together()
-    assert bench.copied(HOST, Content(held=Held.GONE)) == []
+    assert bench.copied(HOST, Content(held=HeldBack.GONE)) == []
     assert bench.engine.holds(GUEST) == A
 
 
 def test_more_than_the_limit_is_refused_whole() -> None:
     bench = Bench(limit=3).together()
     assert bench.copied(HOST, text_of("1234")) == []
-    assert bench.engine.stayed[HOST] is Held.TOO_LARGE
+    assert bench.engine.stayed[HOST] is HeldBack.TOO_LARGE
     assert bench.copied(HOST, text_of("123")) == [(GUEST, text_of("123"))]
 
 
@@ -198,7 +198,7 @@ def test_a_side_gets_what_it_knows() -> None:
     bench.copied(HOST, B)
     assert bench.copied(HOST, RICH) == [(GUEST, A)]
     assert bench.copied(HOST, content_of({PNG: b"png"})) == []
-    assert bench.engine.stayed[HOST] is Held.FOREIGN
+    assert bench.engine.stayed[HOST] is HeldBack.FOREIGN
     assert bench.engine.holds(GUEST) == A
 
 
@@ -256,12 +256,12 @@ def test_a_write_that_may_have_got_through_is_no_change_of_the_guest() -> None:
 def test_first_meeting() -> None:
     assert Bench().together(A, B).engine.holds(GUEST) == A
     assert Bench().together(EMPTY, B).engine.holds(HOST) == B
-    assert Bench(direction=Direction.GUEST_TO_HOST).together(A, B).engine.holds(HOST) == B
+    assert Bench(direction=SyncDirection.GUEST_TO_HOST).together(A, B).engine.holds(HOST) == B
     assert Bench().together(EMPTY, EMPTY).engine.settled
 
 
 def test_asked_for_by_a_person() -> None:
-    bench = Bench(direction=Direction.GUEST_TO_HOST).together(A, EMPTY)
+    bench = Bench(direction=SyncDirection.GUEST_TO_HOST).together(A, EMPTY)
     (write,) = bench.engine.offer_again(HOST)
     assert (write.side, write.content) == (GUEST, A)
 
@@ -274,7 +274,7 @@ class World:
     """
 
     def __init__(self, echoes: bool) -> None:
-        self.engine = Engine(history=1000)
+        self.engine = SyncEngine(history=1000)
         self.echoes = echoes
         self.now = 0.0
         self.host, self.guest = EMPTY, EMPTY

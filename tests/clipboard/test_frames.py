@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.clipboard.content import EMPTY, HTML, JPEG, PNG, TEXT, Content, Held, content_of, foreign, text_of
-from pommel.clipboard.frames import Copied, Done, Hello, Message, Pong, Reader, limit_line, ping_line, write_frame
+from pommel.clipboard.content import EMPTY, HTML, JPEG, PNG, TEXT, Content, HeldBack, content_of, foreign, text_of
+from pommel.clipboard.frames import Copied, Done, FrameReader, Hello, Message, Pong, limit_line, ping_line, write_frame
 from pommel.errors import ProtocolError
 
 HELLO = b"POMMEL-CLIPBOARD 1 mac text,png,new user=ann console=bob\n"
@@ -26,13 +26,13 @@ SAID = [
     (b"copy 3 base64 compound +8\n" + base64.b64encode(b"\x1b-L\xbf"), Copied(3, text_of("П"))),
     (
         b"copy 3 base64 compound +8\n" + base64.b64encode(b"\x1b-z\xa1"),
-        Copied(3, foreign(["compound text's set ESC - z"], 4, Held.CHARSET)),
+        Copied(3, foreign(["compound text's set ESC - z"], 4, HeldBack.CHARSET)),
     ),
     (b"copy 9 foreign +19\nTARGETS\nTIMESTAMP\na", Copied(9, foreign(["a"]))),
-    (b"copy 6 held late\n", Copied(6, Content(held=Held.LATE))),
-    (b"copy 4 held secret\n", Copied(4, Content(held=Held.SECRET))),
-    (b"copy 5 held large 99\n", Copied(5, Content(held=Held.TOO_LARGE, size=99))),
-    (b"copy 6 held whatever\n", Copied(6, Content(held=Held.UNREADABLE))),
+    (b"copy 6 held late\n", Copied(6, Content(held=HeldBack.LATE))),
+    (b"copy 4 held secret\n", Copied(4, Content(held=HeldBack.SECRET))),
+    (b"copy 5 held large 99\n", Copied(5, Content(held=HeldBack.TOO_LARGE, size=99))),
+    (b"copy 6 held whatever\n", Copied(6, Content(held=HeldBack.UNREADABLE))),
     (b"done 7\n", Done(7, True)),
     (b"failed 8\n", Done(8, False)),
     (b"pong 9\n", Pong(9)),
@@ -40,7 +40,7 @@ SAID = [
 
 
 def heard(*pieces: bytes, limit: int = 100) -> list[Message]:
-    reader = Reader(limit)
+    reader = FrameReader(limit)
     return [message for piece in pieces for message in reader.feed(piece)]
 
 
@@ -113,7 +113,7 @@ def test_a_greeting_with_control_characters_is_refused() -> None:
 
 def test_a_shell_that_prints_a_letter_at_a_time_costs_no_more() -> None:
     """Each letter is searched for the end of its line once."""
-    reader, began = Reader(limit=1000), time.process_time()
+    reader, began = FrameReader(limit=1000), time.process_time()
     for _ in range(200_000):
         assert not list(reader.feed(b"x"))
     assert time.process_time() - began < 1.5

@@ -58,6 +58,6 @@ def test_an_input_that_takes_html_parser_a_minute_breaks_it(monkeypatch: pytest.
 
 def test_servers_of_all_kinds_are_heard_and_some_refused() -> None:
     chance, make = random.Random(5), clipboard.sftp_make()
-    heard = [clipboard.outcome(sftp.Reader().feed, [make(chance)]) for _ in range(500)]
+    heard = [clipboard.outcome(sftp.ReplyReader().feed, [make(chance)]) for _ in range(500)]
     assert 100 < sum(refused for _, refused in heard) < 450
     assert len({type(reply[1]).__name__ for replies, _ in heard for reply in replies if isinstance(reply, tuple)}) == 6

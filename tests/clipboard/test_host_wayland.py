@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import pytest
 
 from isolation import patient
-from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, TEXT, URIS, Held, content_of, text_of
+from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, TEXT, URIS, HeldBack, content_of, text_of
 from pommel.clipboard.host import Desktop, HostClipboard, HostCopy, HostGone, find_desktop, host_clipboard
 from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.clipboard.uris import paths_of, uri_list
@@ -126,11 +126,11 @@ async def test_what_is_written(wayland: HostClipboard, sway: Sway) -> None:
 async def test_what_stays(wayland: HostClipboard, sway: Sway) -> None:
     await soon(wayland)
     sway.run("wl-copy", input=b"x" * (1 << 20) + b"x")
-    assert (await soon(wayland)).content.held is Held.TOO_LARGE
+    assert (await soon(wayland)).content.held is HeldBack.TOO_LARGE
     sway.run("wl-copy", "-t", "application/x-other", input=b"x")
-    assert (await soon(wayland)).content.held is Held.FOREIGN
+    assert (await soon(wayland)).content.held is HeldBack.FOREIGN
     sway.run("wl-copy", "-t", "x-kde-passwordManagerHint", input=b"secret")
-    assert (await soon(wayland)).content.held is Held.SECRET
+    assert (await soon(wayland)).content.held is HeldBack.SECRET
 
 
 async def test_a_program_that_is_killed_is_started_again(wayland: HostClipboard, sway: Sway) -> None:

@@ -20,6 +20,7 @@ from Xlib.display import Display
 from Xlib.protocol.event import SelectionClear, SelectionNotify
 from Xlib.protocol.request import SetSelectionOwner
 
+from pommel.app.console.desktop_clipboard import desktop_clipboard
 from pommel.clipboard import host_x11, x11_offer
 from pommel.clipboard.content import (
     BMP,
@@ -33,14 +34,16 @@ from pommel.clipboard.content import (
     TIFF,
     URIS,
     Content,
-    Held,
+    HeldBack,
     content_of,
     text_of,
 )
 from pommel.clipboard.content import foreign as of_kinds
 from pommel.clipboard.host import Desktop, HostClipboard, HostCopy, HostGone, host_clipboard
 from pommel.clipboard.targets import FILES
-from pommel.errors import StateError
+from pommel.errors import NotPermitted, StateError
+from screen.x_server import authority
+from screen.x_server import x_server as guarded_server
 
 from .conftest import Clip, ended, started, x_server
 
@@ -77,8 +80,8 @@ async def test_what_was_there_comes_first(x11: HostClipboard) -> None:
         ("image/png", BIG, content_of({PNG: BIG})),
         ("image/tiff", b"tiff", content_of({TIFF: b"tiff"})),
         ("UTF8_STRING", BIG_TEXT, text_of(BIG_TEXT)),
-        ("UTF8_STRING", b"a\0b", Content(held=Held.NUL, size=3)),
-        ("UTF8_STRING", b"\xff", Content(held=Held.NOT_UTF8, size=1)),
+        ("UTF8_STRING", b"a\0b", Content(held=HeldBack.NUL, size=3)),
+        ("UTF8_STRING", b"\xff", Content(held=HeldBack.NOT_UTF8, size=1)),
         ("application/x-other", b"x", of_kinds(["application/x-other"])),
         ("text/uri-list", b"file:///x\r\n", of_kinds(["text/uri-list"])),
     ],
@@ -95,7 +98,7 @@ async def test_more_than_the_limit_is_refused_and_the_next_copy_is_not(display: 
     async with host_clipboard(Desktop("x11", display), limit=1 << 20) as clipboard:
         await soon(clipboard.next_change())
         change = await copied(clipboard, host_clip, BIG_TEXT)
-        assert change.content.held is Held.TOO_LARGE and change.content.size > 1 << 20
+        assert change.content.held is HeldBack.TOO_LARGE and change.content.size > 1 << 20
         assert (await copied(clipboard, host_clip, b"small")).content == text_of("small")
 
 
@@ -214,7 +217,7 @@ async def test_emptied_is_not_the_same_as_ended(x11: HostClipboard, display: str
         foreign, display, lambda desk, window, clip: window.set_selection_owner(clip, X.CurrentTime)
     )
     # The client and its window are gone at once.
-    assert (await soon(x11.next_change())).content.held is Held.GONE
+    assert (await soon(x11.next_change())).content.held is HeldBack.GONE
 
     def take_and_clear(desk: Display, window: object, clip: int) -> None:
         window.set_selection_owner(clip, X.CurrentTime)  # type: ignore[attr-defined]
@@ -384,13 +387,13 @@ async def test_copies_in_quick_succession_are_told_of(x11: HostClipboard, displa
             for number, other in enumerate(others):
                 await other.write(last := text_of(f"{turn} {number}"), 1 << 60)
             while (found := (await soon(x11.next_change())).content) != last:
-                assert found.held is None or found.held is Held.UNREADABLE, f"{turn}: {found}"
+                assert found.held is None or found.held is HeldBack.UNREADABLE, f"{turn}: {found}"
 
 
 async def test_a_password_keepers_hint(x11: HostClipboard, display: str) -> None:
     await soon(x11.next_change())
     async with program(display, {"x-kde-passwordManagerHint": b"secret", "UTF8_STRING": b"password"}) as asked:
-        assert (await soon(x11.next_change())).content == Content(held=Held.SECRET)
+        assert (await soon(x11.next_change())).content == Content(held=HeldBack.SECRET)
         assert asked == ["TARGETS", "x-kde-passwordManagerHint"]
 
 
@@ -428,14 +431,14 @@ async def test_what_old_programs_copy_and_why_the_rest_stays(x11: HostClipboard,
         ({"TEXT": cyrillic}, {"typed": "COMPOUND_TEXT"}, text_of("Привет")),
         ({"TEXT": b"\xfc"}, {"typed": "STRING", "lists": False}, text_of("ü")),
         ({"TEXT": "ü".encode()}, {"typed": "UTF8_STRING"}, text_of("ü")),
-        ({"COMPOUND_TEXT": b"\x1b-z\xa1"}, {}, of_kinds(["compound text's set ESC - z"], why=Held.CHARSET)),
+        ({"COMPOUND_TEXT": b"\x1b-z\xa1"}, {}, of_kinds(["compound text's set ESC - z"], why=HeldBack.CHARSET)),
         ({"image/svg+xml": b"<svg/>", "_APP_X": b"x"}, {}, of_kinds(["image/svg+xml", "_APP_X"])),
-        ({}, {"lists": False}, Content(held=Held.REFUSED)),
+        ({}, {"lists": False}, Content(held=HeldBack.REFUSED)),
     ]
     for has, manners, content in cases:
         async with program(display, has, **manners):
             assert (await soon(x11.next_change())).content == content, has
-        assert (await soon(x11.next_change())).content.held is Held.GONE
+        assert (await soon(x11.next_change())).content.held is HeldBack.GONE
     many = {f"application/x-{number}-{'y' * 99}": b"x" for number in range(9)}
     async with program(display, many):
         kinds = (await soon(x11.next_change())).content.kinds
@@ -458,10 +461,10 @@ async def test_a_program_that_does_not_answer_is_told_of_and_the_next_is_read(
 
     keeping = asyncio.get_running_loop().run_in_executor(None, foreign, display, keep)
     assert await asyncio.wait_for(noticed.get(), 20) == 1, "it is noticed before it is fetched"
-    assert await soon(x11.next_change()) == HostCopy(Content(held=Held.LATE), 1)
+    assert await soon(x11.next_change()) == HostCopy(Content(held=HeldBack.LATE), 1)
     done.set()
     await keeping
-    assert (await copied(x11, host_clip, b"next")).content in (Content(held=Held.GONE), text_of("next"))
+    assert (await copied(x11, host_clip, b"next")).content in (Content(held=HeldBack.GONE), text_of("next"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be asked to read more than who asks may")
@@ -473,7 +476,7 @@ async def test_root_reads_no_file_for_a_program_of_another_user(display: str, ho
         assert (await copied(clipboard, host_clip, uris, "text/uri-list")).content == content_of({URIS: uris})
         async with program(display, {"text/uri-list": uris}):
             assert (await soon(clipboard.next_change())).content == content_of({URIS: uris})
-        assert (await soon(clipboard.next_change())).content.held is Held.GONE
+        assert (await soon(clipboard.next_change())).content.held is HeldBack.GONE
         desk = Display(display)
         desk.change_hosts(X.HostInsert, 5, list(b"localuser\0nobody"))  # FamilyServerInterpreted
         desk.sync()
@@ -484,7 +487,7 @@ async def test_root_reads_no_file_for_a_program_of_another_user(display: str, ho
         assert other.stdin is not None
         other.stdin.write(uris)
         other.stdin.close()
-        assert (await soon(clipboard.next_change())).content.held is Held.NOT_HIS
+        assert (await soon(clipboard.next_change())).content.held is HeldBack.NOT_HIS
         other.kill()
         other.wait()
         desk.change_hosts(X.HostDelete, 5, list(b"localuser\0nobody"))
@@ -545,7 +548,7 @@ async def test_gtk_copies_and_pastes_pictures_and_long_text(x11: HostClipboard, 
     async with gtk_owner(display, "copy image"):
         picture = (await soon(x11.next_change())).content
         assert picture.names == (PNG,) and picture.forms[0][1].startswith(b"\x89PNG")
-    assert (await soon(x11.next_change())).content.held is Held.GONE
+    assert (await soon(x11.next_change())).content.held is HeldBack.GONE
     async with gtk_owner(display, "copy text"):
         change = await soon(x11.next_change())
         assert change.content.text == "grüße\n".encode() * 200_000
@@ -598,9 +601,19 @@ async def test_a_display_that_ends_is_told() -> None:
                 await clipboard.write(text_of("x"), 0)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # python-xlib drops what it could not connect
+async def test_a_display_that_does_not_let_us_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAUTHORITY", str(tmp_path / "none"))
+    with guarded_server("-auth", str(authority(tmp_path / "theirs"))) as server:
+        with pytest.raises(NotPermitted, match=f"{server.name} refuses the connection"):
+            async with host_clipboard(Desktop("x11", server.name)):
+                pass
+        async with desktop_clipboard(server.name) as clipboard:
+            assert clipboard is None  # a page that shows the screen all the same has no clipboard then
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # see x11_display.opened
 async def test_no_display() -> None:
-    with pytest.raises(StateError, match=r":9876 cannot be reached"):
+    with pytest.raises(StateError, match=r"no X server at :9876"):
         async with host_clipboard(Desktop("x11", ":9876")):
             pass
     gc.collect()

@@ -20,7 +20,7 @@ from pommel.clipboard.content import (
     TIFF,
     WEBP,
     Content,
-    Held,
+    HeldBack,
     content_of,
 )
 from pommel.clipboard.images import converted, fitted, with_png
@@ -90,9 +90,9 @@ SHORT_EXIF = [picture("PNG", "RGB", exif=exif) for exif in (b"Exif\0\0II*\0", b"
 
 async def test_what_is_no_picture_is_left_out_and_told() -> None:
     for broken in BROKEN:
-        assert converted(broken, TIFF, PNG) is Held.PICTURE
+        assert converted(broken, TIFF, PNG) is HeldBack.PICTURE
     for broken in SHORT_EXIF:
-        assert converted(broken, PNG, TIFF) is Held.PICTURE
+        assert converted(broken, PNG, TIFF) is HeldBack.PICTURE
     alone = await with_png(content_of({TIFF: b"II*\0"}), LIMIT_BYTES)
     assert alone.why == "a picture that cannot be read (image/tiff)" and alone.size == 4
     assert (await with_png(content_of({TIFF: b"II*\0", TEXT: b"t"}), LIMIT_BYTES)).names == (TEXT,)
@@ -100,15 +100,15 @@ async def test_what_is_no_picture_is_left_out_and_told() -> None:
 
 async def test_bombs_end_their_own_process_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "PIXELS_MAX", 64 * 48 - 1)
-    assert converted(picture("TIFF"), TIFF, PNG) is Held.PIXELS
-    assert (await with_png(content_of({TIFF: picture("TIFF")}), LIMIT_BYTES)).held is Held.PIXELS
+    assert converted(picture("TIFF"), TIFF, PNG) is HeldBack.PIXELS
+    assert (await with_png(content_of({TIFF: picture("TIFF")}), LIMIT_BYTES)).held is HeldBack.PIXELS
     # One that claims no more pixels than may be, in more memory than there is for it.
     monkeypatch.setattr(images, "PIXELS_MAX", 40_000 * 40_000)
     bomb = io.BytesIO()
     Image.new("1", (8_000, 8_000)).save(bomb, "TIFF", compression="group4")
     wide = bytearray(picture("BMP", "RGB"))
     wide[18:26] = struct.pack("<ii", 40_000, 40_000)  # three bytes a pixel, of a file that has none of them
-    assert converted(bytes(wide), BMP, PNG) is Held.PICTURE
+    assert converted(bytes(wide), BMP, PNG) is HeldBack.PICTURE
     # One that takes its time: the event loop goes on meanwhile, and it is ended.
     monkeypatch.setattr(images, "_DECODE_S", 0.05)  # less than any Python takes to begin
     turns = 0
@@ -116,7 +116,7 @@ async def test_bombs_end_their_own_process_and_nothing_else(monkeypatch: pytest.
     while not decoding.done():
         turns += 1
         await asyncio.sleep(0.01)
-    assert (await decoding).held is Held.PICTURE and turns > 1
+    assert (await decoding).held is HeldBack.PICTURE and turns > 1
 
 
 async def test_png_takes_tiffs_place() -> None:

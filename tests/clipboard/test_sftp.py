@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.clipboard import sftp
-from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reader, Reply, SftpStatus, Version
+from pommel.clipboard.sftp import Attributes, Data, Names, Reply, ReplyReader, SftpHandle, SftpStatus, SftpVersion
 from pommel.errors import ProtocolError
 
 
@@ -26,9 +26,9 @@ def numbered(number: int, body: bytes = b"") -> bytes:
 FILE = stat.S_IFREG | 0o644
 TOLD = sftp.word(0x8000000F) + sftp.long(5) + sftp.long(0) + sftp.word(FILE) + sftp.word(8) + sftp.word(9) + sftp.word(1) + sftp.string(b"x") + sftp.string(b"y")  # fmt: skip
 SAID: list[tuple[bytes, tuple[int, Reply]]] = [
-    (packet(sftp.VERSION, sftp.word(3) + sftp.string(b"posix-rename@openssh.com") + sftp.string(b"1")), (0, Version(3))),
+    (packet(sftp.VERSION, sftp.word(3) + sftp.string(b"posix-rename@openssh.com") + sftp.string(b"1")), (0, SftpVersion(3))),
     (packet(sftp.STATUS, numbered(1, sftp.word(sftp.FAILURE) + sftp.string(b"Failure") + sftp.string(b""))), (1, SftpStatus(4, "Failure"))),
-    (packet(sftp.HANDLE, numbered(2, sftp.string(b"\0\0\0\7"))), (2, Handle(b"\0\0\0\7"))),
+    (packet(sftp.HANDLE, numbered(2, sftp.string(b"\0\0\0\7"))), (2, SftpHandle(b"\0\0\0\7"))),
     (packet(sftp.DATA, numbered(3, sftp.string(b"bytes"))), (3, Data(b"bytes"))),
     (packet(sftp.ATTRS, numbered(4, TOLD)), (4, Attributes(5, FILE, 9))),
     (packet(sftp.ATTRS, numbered(5, sftp.word(0))), (5, Attributes())),
@@ -38,7 +38,7 @@ SAID: list[tuple[bytes, tuple[int, Reply]]] = [
 
 
 def heard(*pieces: bytes) -> list[tuple[int, Reply]]:
-    reader = Reader()
+    reader = ReplyReader()
     return [reply for piece in pieces for reply in reader.feed(piece)]
 
 

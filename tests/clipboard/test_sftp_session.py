@@ -14,18 +14,20 @@ import pytest
 from isolation import patient
 from pommel.clipboard import sftp, sftp_session
 from pommel.clipboard.sftp import Attributes
-from pommel.clipboard.sftp_session import PIECE, FileRefused, SessionLost
+from pommel.clipboard.sftp_session import PIECE, FileRefused, SessionLost, SftpSession
 from pommel.clipboard.sftp_session import sftp_session as session_of
 from pommel.clipboard.tree import FilesError
 
-SERVER = "/usr/lib/openssh/sftp-server"
+from .conftest import SFTP_SERVER
 
 
 @pytest.fixture
 def ssh(tmp_path: Path) -> list[str]:
     """A program that is called as ssh is, and is the server itself."""
     program = tmp_path / "ssh"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "-o ControlMaster=no -s -p 1 -- host sftp" ] && exec {SERVER}\nexit 9\n')
+    program.write_text(
+        f'#!/bin/sh\n[ "$*" = "-o ControlMaster=no -s -p 1 -- host sftp" ] && exec {SFTP_SERVER}\nexit 9\n'
+    )
     program.chmod(0o755)
     return [str(program), "-p", "1", "--", "host"]
 
@@ -54,9 +56,14 @@ def liar(tmp_path: Path, says: str) -> list[str]:
     return [str(program), "host"]
 
 
+async def whole(session: SftpSession, path: bytes, size: int) -> bytes:
+    return b"".join([piece async for piece in session.pieces(path, size)])
+
+
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE * 40 + 7])
 async def test_a_file_there_and_back(ssh: list[str], tmp_path: Path, size: int) -> None:
-    data, back, sent = os.urandom(size), bytearray(size), []
+    sent: list[int] = []
+    data = os.urandom(size)
     path = os.fsencode(tmp_path) + b"/-\xff '\"\n"
     async with session_of(ssh) as session:
         await session.write_file(
@@ -66,13 +73,10 @@ async def test_a_file_there_and_back(ssh: list[str], tmp_path: Path, size: int) 
         told = await session.look(path)
         assert (told.size, stat.S_IMODE(told.mode), told.mtime, told.is_file) == (size, 0o640, 1_000_000_000, True)
 
-        def take(at: int, piece: bytes) -> None:
-            back[at : at + len(piece)] = piece
-
-        await session.read_file(path, size, take)
-        assert bytes(back) == data
+        assert await whole(session, path, size) == data
         with pytest.raises(FilesError, match="became shorter"):
-            await session.read_file(path, size + 1, lambda at, piece: None)
+            await whole(session, path, size + 1)
+        assert await whole(session, path, size) == data, "the session goes on"
 
 
 async def test_folders_links_and_removal(ssh: list[str], tmp_path: Path) -> None:
@@ -88,7 +92,6 @@ async def test_folders_links_and_removal(ssh: list[str], tmp_path: Path) -> None
         assert (await session.look(top + b"/link")).is_link
         assert (await session.look(top + b"/link", follow=True)).is_folder
         assert await session.link_target(top + b"/link") == b"../outside"
-        assert await session.real_path(top + b"/link") == os.fsencode(outside)
         assert {name for name, _ in await session.folder(top)} == {b"link", *(b"%d" % number for number in range(300))}
         await session.set_mode(top, 0o750)
         await session.rename(top, top + b"2")
@@ -157,11 +160,11 @@ async def test_a_folder_without_end(tmp_path: Path, what: str) -> None:
 
 
 async def test_folders_in_folders_without_end_are_not_deleted(tmp_path: Path) -> None:
-    says = (  # asked of each: what it is, to open it, what is in it, what else, to close it
+    says = (  # asked of the first what it is; of each to open it, what is in it, what else, to close it
         "answer(105, number, struct.pack('>II', 4, 0o40755)) if kind == 7 else "
-        "answer(102, number, string(b'h')) if kind == 11 else "
-        "answer(104, number, struct.pack('>I', 1), string(b'x'), string(b''), bytes(4)) if number % 5 == 3 else "
-        "answer(101, number, struct.pack('>I', number % 5 == 4), string(b''), string(b''))"
+        "answer(102, number, string(b'h')) if kind == 11 else answer(104, number, struct.pack('>I', 1), string(b'x'), "
+        "string(b''), struct.pack('>II', 4, 0o40755)) if number % 4 == 3 else "
+        "answer(101, number, struct.pack('>I', number % 4 == 0), string(b''), string(b''))"
     )
     async with session_of(liar(tmp_path, says)) as session, asyncio.timeout(patient(20)):
         with pytest.raises(FilesError, match="nested folders"):
@@ -180,7 +183,28 @@ async def test_one_that_sends_nothing_for_a_piece_of_a_file(tmp_path: Path) -> N
     says = "answer(102, number, string(b'h')) if kind == 3 else answer(103, number, string(b''))"
     with pytest.raises(SessionLost, match="nothing for a piece"):
         async with session_of(liar(tmp_path, says)) as session:
-            await session.read_file(b"/x", 10, lambda at, piece: None)
+            await whole(session, b"/x", 10)
+
+
+async def test_many_ask_at_once(ssh: list[str], tmp_path: Path) -> None:
+    """Each gets its own answer, also beside those that are refused."""
+    for number in range(40):
+        (tmp_path / str(number)).write_bytes(b"%d" % number * 1000)
+    async with session_of(ssh) as session:
+        paths = [os.fsencode(tmp_path / str(number)) for number in range(50)]
+        got = await asyncio.gather(*(whole(session, path, 1000) for path in paths), return_exceptions=True)
+        assert got[:40] == [(b"%d" % number * 1000)[:1000] for number in range(40)]
+        assert all(isinstance(refusal, FileRefused) for refusal in got[40:])
+
+
+async def test_answers_that_nobody_waits_for_any_more_are_not_kept(tmp_path: Path) -> None:
+    """A guest refuses each file in its middle, after the next pieces were asked for: those take no memory."""
+    says = "answer(102, number, string(b'h')) if kind == 3 else answer(101, number, struct.pack('>I', kind == 5 and 4), string(b''), string(b''))"
+    async with session_of(liar(tmp_path, says)) as session:
+        for _ in range(3):
+            with pytest.raises(FileRefused, match="read a file"):
+                await whole(session, b"/x", 10 * PIECE)
+        assert not session._answers and not session._asked
 
 
 async def test_one_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pommel.clipboard.sftp_session import sftp_session
 from pommel.clipboard.shelves import GuestShelf, HostShelf
-from pommel.clipboard.tree import FilesError, Plan
+from pommel.clipboard.tree import CopyPlan, FilesError
 from pommel.clipboard.trees import look_through_host
 from pommel.errors import BusyError
 
@@ -23,7 +23,7 @@ def nothing(size: int) -> None:
     pass
 
 
-def plan_of(tmp_path: Path, size: int) -> Plan:
+def plan_of(tmp_path: Path, size: int) -> CopyPlan:
     path = tmp_path / f"of {size}"
     path.write_bytes(b"x" * size)
     return look_through_host([os.fsencode(path)])
@@ -84,8 +84,8 @@ async def test_the_guests(ssh: list[str], tmp_path: Path) -> None:
     for size in (60, 30, 50, 200):
         async with shelf.opened() as session:
             plan = plan_of(tmp_path, size)
-            copy = await shelf.send(session, plan, nothing)
-            assert await shelf.has(session, copy)
+            copy, unread = await shelf.send(session, plan, nothing)
+            assert not unread and await shelf.has(session, copy)
             (path,) = shelf.paths(copy, plan)
             assert Path(os.fsdecode(path)).stat().st_size == size and shelf.owner_of(path) == copy
     assert sizes(here) == [50, 200]

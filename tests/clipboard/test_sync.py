@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from pommel import process
-from pommel.clipboard.content import FORMS, TEXT, Held, text_of
-from pommel.clipboard.engine import Direction, Side
+from pommel.clipboard.content import FORMS, TEXT, HeldBack, text_of
+from pommel.clipboard.engine import Side, SyncDirection
 from pommel.clipboard.host import Desktop, HostClipboard, HostGone, host_clipboard
 from pommel.clipboard.sync import Settings, Sync, SyncState, only_sync
 from pommel.clipboard.uris import uri_list
@@ -108,7 +108,7 @@ async def test_pictures_of_a_shells_guest(posix_guest: Sshd, display: str, host_
         await until(lambda: has(host_clip, 200))
         # One that cannot be read takes nothing away here, and is told of.
         guest_clip.copy(b"no picture", "image/webp")
-        await until(lambda: sync.snapshot.stayed_on_guest is Held.PICTURE)
+        await until(lambda: sync.snapshot.stayed_on_guest is HeldBack.PICTURE)
         assert has(host_clip, 200)
 
 
@@ -116,14 +116,14 @@ async def test_a_secret_is_not_sent_and_said(mac: Mac, x11: HostClipboard, host_
     async with syncing(mac.sshd, x11) as sync:
         await until(mac.items)
         mac.copy({UTF8: b"pass", "org.nspasteboard.ConcealedType": b""})
-        await until(lambda: sync.snapshot.stayed_on_guest is Held.SECRET)
+        await until(lambda: sync.snapshot.stayed_on_guest is HeldBack.SECRET)
         assert host_clip.paste() == b"at the beginning"
 
 
-@pytest.mark.parametrize("direction", [Direction.HOST_TO_GUEST, Direction.GUEST_TO_HOST])
-async def test_one_way_only(mac: Mac, x11: HostClipboard, host_clip: Clip, direction: Direction) -> None:
+@pytest.mark.parametrize("direction", [SyncDirection.HOST_TO_GUEST, SyncDirection.GUEST_TO_HOST])
+async def test_one_way_only(mac: Mac, x11: HostClipboard, host_clip: Clip, direction: SyncDirection) -> None:
     async with syncing(mac.sshd, x11, replace(FAST, direction=direction)) as sync:
-        if direction is Direction.HOST_TO_GUEST:
+        if direction is SyncDirection.HOST_TO_GUEST:
             mac.copy({UTF8: b"guest's"})
             host_clip.copy(b"host's")
             await until(lambda: mac.items() == [{UTF8: b"host's"}])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pommel.clipboard import tree
-from pommel.clipboard.tree import Entry, EntryKind, FilesError, Growing, Listed, placed, plain_name, stays_inside
+from pommel.clipboard.tree import EntryKind, FilesError, Growing, NameCount, TreeEntry, placed, plain_name, stays_inside
 
 
 def test_each_gets_its_own_name_and_a_folder_apart_if_that_is_taken() -> None:
@@ -75,8 +75,8 @@ def test_no_chain_of_links_that_stay_leads_out(links: list[tuple[str, str]]) -> 
             assert real == real_top or real.startswith(real_top + "/")
 
 
-def entry(kind: EntryKind, path: bytes, **more: object) -> Entry:
-    return Entry(kind, b"/src/" + path, path, **more)  # type: ignore[arg-type]
+def entry(kind: EntryKind, path: bytes, **more: object) -> TreeEntry:
+    return TreeEntry(kind, b"/src/" + path, path, **more)  # type: ignore[arg-type]
 
 
 def test_a_plan() -> None:
@@ -98,8 +98,10 @@ def test_too_many_too_deep_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         Growing([b"/src/a"]).add(entry(EntryKind.FILE, b"a"), tree.DEPTH_MAX + 1)
     for long in ({"source": b"/" * 5000}, {"path": b"a" * 5000}, {"target": b"a" * 5000}):
         with pytest.raises(FilesError, match="more than 4096 bytes"):
-            Growing([b"/src/a"]).add(replace(entry(EntryKind.LINK, b"a", target=b"x"), **long), 0)
-    listed = Listed()
+            Growing([b"/src/a"]).add(replace(entry(EntryKind.LINK, b"a", target=b"x"), **long), 1)
+    with pytest.raises(FilesError, match="more than 4096 bytes"):
+        Growing([b"/src/a"]).refused(b"/" * 5000, FilesError("no"))
+    listed = NameCount()
     with pytest.raises(FilesError, match="more than 1024 bytes"):
         listed.take(b"a" * 1025)
     monkeypatch.setattr(tree, "PATHS_MAX_BYTES", 20)
@@ -113,3 +115,16 @@ def test_too_many_too_deep_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     growing.add(entry(EntryKind.FILE, b"a"), 0)
     with pytest.raises(FilesError, match="more than 1 files"):
         growing.add(entry(EntryKind.FILE, b"b"), 0)
+    with pytest.raises(FilesError, match="more than 1 files"):
+        growing.refused(b"/src/b", FilesError("no"))
+
+
+def test_what_cannot_be_read_is_named_unless_it_is_all() -> None:
+    growing = Growing([b"/src/top"])
+    growing.refused(b"/src/top/a", FilesError("the reason"))
+    with pytest.raises(FilesError, match="the reason"):
+        growing.plan()
+    growing.add(entry(EntryKind.FILE, b"top/b", size=2), 1)
+    growing.add(entry(EntryKind.FILE, b"top/c", size=3), 1)
+    plan = growing.plan().without((b"/src/top/c",))
+    assert (plan.total, plan.files, plan.unread) == (2, 1, (b"/src/top/a", b"/src/top/c"))

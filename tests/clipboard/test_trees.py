@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
+from pommel import process
 from pommel.clipboard.sftp import Attributes
 from pommel.clipboard.sftp_session import sftp_session
-from pommel.clipboard.tree import EntryKind, FilesError, Listed
-from pommel.clipboard.trees import bring, look_through_guest, look_through_host, send
+from pommel.clipboard.tree import EntryKind, FilesError, NameCount
+from pommel.clipboard.trees import bring, look_through_guest, look_through_host, readable, send
+from pommel.errors import CommandFailed
 
+from .conftest import PLAIN_USER, SFTP_SERVER
 from .test_sftp_session import ssh
 
 __all__ = ["ssh"]
@@ -83,6 +87,76 @@ async def test_permissions(ssh: list[str], top: Path, tmp_path: Path, way: str) 
     assert not (target / "top/sub/up").is_symlink()
 
 
+@pytest.fixture
+def plain_ssh(ssh: list[str]) -> list[str]:
+    """A server whose user may not read all."""
+    program = Path(ssh[0])
+    program.write_text(program.read_text().replace(SFTP_SERVER, " ".join([*PLAIN_USER, SFTP_SERVER])))
+    return ssh
+
+
+@pytest.fixture
+def guarded(top: Path) -> Path:
+    """The same, with a file and a folder that may not be read in its middle."""
+    (top / "b").write_bytes(b"secret" * 10)
+    (top / "b").chmod(0)
+    (top / "c").mkdir(mode=0)
+    (top / "d").write_bytes(b"dd")
+    return top
+
+
+async def test_what_may_not_be_read_on_the_guest_is_skipped_and_named(
+    plain_ssh: list[str], guarded: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    moved: list[int] = []
+    async with sftp_session(plain_ssh) as session:
+        plan = await look_through_guest(session, [os.fsencode(guarded)])
+        assert plan.unread == (os.fsencode(guarded / "c"),) and plan.total == 67
+        assert await bring(session, plan, target, moved.append) == (os.fsencode(guarded / "b"),)
+        assert sum(moved) == plan.total, "progress comes to its end"
+        assert {path.name for path in (target / "top").iterdir()} == {"a", "d", "sub"}
+        assert (target / "top/sub/b").read_bytes() == b"bbb"
+        looked = await readable(session, plan)
+        assert looked.total == 7 and looked.unread == (os.fsencode(guarded / "c"), os.fsencode(guarded / "b"))
+        beside = await look_through_guest(session, [os.fsencode(guarded / name) for name in ("a", "b", "d")])
+        assert beside.tops == (b"a", b"d") and beside.unread == (os.fsencode(guarded / "b"),)
+        for alone in ("b", "c"):  # nothing is not copied in silence
+            with pytest.raises(FilesError, match="permission denied") as refusal:
+                plan = await look_through_guest(session, [os.fsencode(guarded / alone)])
+                await readable(session, plan)
+            assert "full disk access" in (refusal.value.hint or "")
+
+
+def test_what_may_not_be_read_on_the_host_is_skipped_and_named(guarded: Path) -> None:
+    look = (
+        "import sys; from pommel.clipboard.trees import look_through_host\n"
+        "for path in sys.argv[1:]:\n    plan = look_through_host([path.encode()]); print(plan.unread, plan.total)"
+    )
+    python = [*PLAIN_USER, sys.executable, "-P", "-c", look]
+    done = process.run([*python, guarded])
+    names = (os.fsencode(guarded / "b"), os.fsencode(guarded / "c"))
+    assert done.text.strip() == f"{names} 7"
+    for alone in ("b", "c"):
+        with pytest.raises(CommandFailed, match="could not read what was copied: Permission denied"):
+            process.run([*python, guarded / alone])
+
+
+@pytest.mark.parametrize("way", ["bring", "send"])
+async def test_what_is_gone_by_now_is_skipped_and_named(ssh: list[str], top: Path, tmp_path: Path, way: str) -> None:
+    plan, target = look_through_host([os.fsencode(top)]), tmp_path / "target"
+    target.mkdir()
+    (top / "a").unlink()
+    async with sftp_session(ssh) as session:
+        if way == "bring":
+            unread = await bring(session, plan, target, nothing)
+        else:
+            unread = await send(session, plan, os.fsencode(target), nothing)
+    assert unread == (os.fsencode(top / "a"),) and plan.without(unread).files == 1
+    assert not (target / "top/a").exists() and (target / "top/sub/b").read_bytes() == b"bbb"
+
+
 def test_what_is_gone_on_the_host() -> None:
     with pytest.raises(FilesError, match="No such file"):
         look_through_host([b"/nonexistent"])
@@ -97,7 +171,7 @@ class Lying:
     async def look(self, path: bytes, *, follow: bool = False) -> Attributes:
         return Attributes(0, stat.S_IFDIR | 0o755, 0)
 
-    async def folder(self, path: bytes, listed: Listed) -> list[tuple[bytes, Attributes]]:
+    async def folder(self, path: bytes, listed: NameCount) -> list[tuple[bytes, Attributes]]:
         return [(self.name, Attributes(1, stat.S_IFREG | 0o644, 0))]
 
 
@@ -114,7 +188,7 @@ async def test_a_guest_that_lists_a_path_whose_end_is_no_name() -> None:
 
 async def test_a_folder_in_itself_without_end() -> None:
     class Endless(Lying):
-        async def folder(self, path: bytes, listed: Listed) -> list[tuple[bytes, Attributes]]:
+        async def folder(self, path: bytes, listed: NameCount) -> list[tuple[bytes, Attributes]]:
             return [(b"again", Attributes(0, stat.S_IFDIR | 0o755, 0))]
 
     with pytest.raises(FilesError, match="nested folders"):

@@ -9,20 +9,10 @@ from typing import Any
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+import chromium
 from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
-from pommel.process import which
 
 from .desk import Desk
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 Open = Callable[..., Awaitable[Page]]
 
@@ -59,9 +49,9 @@ async def console(desk: Desk) -> AsyncIterator[ConsoleServer]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=which("chromium"), args=CHROMIUM_FLAGS)
-        yield chromium
-        await chromium.close()
+        started = await playwright.chromium.launch(executable_path=chromium.headless(), args=chromium.FLAGS)
+        yield started
+        await started.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

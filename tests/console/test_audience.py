@@ -19,7 +19,7 @@ from waits import until
 
 from .conftest import Open
 from .desk import Desk
-from .test_page import ready
+from .test_page_in_chromium import ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from chromium import page_ms
 from pommel.console.clipboard import Clip, ClipFile
 from pommel.console.server import ConsoleServer
 from pommel.wire import messages as m
@@ -17,7 +18,7 @@ from pommel.wire import messages as m
 from .conftest import Open, serving
 from .desk import Desk
 from .pasteboard import Pasteboard
-from .test_page import TWO
+from .test_page_in_chromium import TWO
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -147,7 +148,7 @@ async def test_every_state_of_the_page(open_page: Open, desk: Desk, browser: Bro
     desk.silent = False
     await desk.picture_to(desk.viewers[0])
     await at(page, "live")
-    await expect(page.locator("#pulse")).to_be_visible(timeout=10_000)
+    await expect(page.locator("#pulse")).to_be_visible(timeout=page_ms(10))
     await judge.look(page, "live")
     await menus(page, judge, desk)
     await files(page, judge, board)

@@ -28,7 +28,7 @@ from .test_modifiers import (
     test_a_modifier_that_was_down_before_goes_down_with_the_key,
     test_shortcuts_stay_keys_by_what_is_printed_on_them,
 )
-from .test_page import (
+from .test_page_in_chromium import (
     colour_at,
     frames,
     ready,

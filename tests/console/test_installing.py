@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from chromium import FLAGS
 from pommel.console.server import ConsoleServer
 from pommel.process import which
 
-from .conftest import CHROMIUM_FLAGS, Open
-from .test_proxies import behind  # noqa: F401
+from .conftest import Open
+from .test_behind_a_proxy import behind  # noqa: F401
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,7 +48,7 @@ async def test_an_installed_page_opens_after_its_browser_has_ended(
     for url in (console.url, None):
         async with async_playwright() as playwright:
             chromium = await playwright.chromium.launch_persistent_context(
-                tmp_path, executable_path=which("chromium"), args=CHROMIUM_FLAGS
+                tmp_path, executable_path=which("chromium"), args=FLAGS
             )
             page = await chromium.new_page()
             await page.goto(url or address)

@@ -11,7 +11,7 @@ from pommel.wire import messages as m
 
 from .conftest import Open
 from .desk import Desk
-from .test_page import HANDS, keys, ready
+from .test_page_in_chromium import HANDS, keys, ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

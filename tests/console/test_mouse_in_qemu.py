@@ -7,21 +7,32 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
+from chromium import FLAGS
 from isolation import patient
 from pommel.console.server import ConsoleServer
 from pommel.machine.mouse import MonitorMouse
+from pommel.process import which
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.sources.vnc import connect_vnc
 from screen.bare_qemu import BareQemu, bare_qemu
 
 from .conftest import serving
 from .desk import Desk
-from .test_mouse import wheel
-from .test_page import box_of
+from .test_mouse_in_chromium import wheel
+from .test_page_in_chromium import box_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium itself: its headless shell tells of a locked mouse's first movement as if it came from elsewhere."""
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=which("chromium"), args=FLAGS)
+        yield chromium
+        await chromium.close()
 
 
 @pytest.fixture(scope="module")

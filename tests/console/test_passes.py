@@ -20,7 +20,7 @@ from isolation import patient
 from pommel.console import passes
 from pommel.console.guard import cookies_named
 from pommel.console.looking import may_look
-from pommel.console.server import ConsoleServer, Entry, Secrets, Visitor
+from pommel.console.server import Admission, ConsoleServer, Secrets, Visitor
 from pommel.console.visitors import name_of
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
@@ -168,7 +168,7 @@ async def test_who_cannot_be_written_down_is_let_in_all_the_same(
     def keep(_: Mapping[str, object]) -> None:
         raise OSError("the disk is full")
 
-    console = serving(desk, token=Entry(keep=keep))
+    console = serving(desk, token=Admission(keep=keep))
     await console.start()
     place = f"{base(console)}/at/{passes.new_place()}/?token={console.token}"
     async with http.get(place, allow_redirects=False) as answer:
@@ -188,7 +188,7 @@ async def test_who_cannot_be_written_down_is_let_in_all_the_same(
 
 @pytest.mark.parametrize("how", ["link", "pass", "console"])
 async def test_who_may_only_look_sees_and_wishes_and_does_nothing(desk: Desk, how: str) -> None:
-    server = serving(desk, token=Entry(view_only=how == "console"))
+    server = serving(desk, token=Admission(view_only=how == "console"))
     await server.start()
     address = {"link": server.look_ws, "console": server.ws}.get(how, server.ws.split("?")[0])
     headers = a_pass(server, view_only=True) if how == "pass" else {}
@@ -204,7 +204,7 @@ async def test_who_may_only_look_sees_and_wishes_and_does_nothing(desk: Desk, ho
 async def test_all_that_a_viewer_can_say_is_sorted() -> None:
     said = {type(command) for command in [*WISHES, *DEEDS]} | {m.Shown}
     to_viewers = {m.Picture, m.Copy, m.Screen, m.DisplayList, m.TouchReady, m.ResetTouches, m.KeyState, m.Debug,
-                  m.Alert, m.DisplayInfo, m.MouseCursor, m.Video, m.Pointer, m.MouseKind, m.Nop}  # fmt: skip
+                  m.Alert, m.DisplayInfo, m.MouseCursor, m.Video, m.Pointer, m.MouseKind, m.Move, m.Nop}  # fmt: skip
     assert said | to_viewers == set(m.Command.__args__)
 
 
@@ -255,7 +255,7 @@ async def test_the_page_says_what_it_is_for(console: ConsoleServer, http: aiohtt
 
 async def test_a_new_link_ends_the_old_ones_and_cuts_viewers_off(desk: Desk, http: aiohttp.ClientSession) -> None:
     kept: list[Mapping[str, object]] = []
-    console = serving(desk, token=Entry(keep=kept.append))
+    console = serving(desk, token=Admission(keep=kept.append))
     await console.start()
     old, old_look, cookie, looks = console.url, console.look_url, a_pass(console), a_pass(console, view_only=True)
     async with connect(console.ws) as one, connect(console.look_ws) as two:
@@ -295,7 +295,7 @@ async def test_only_the_link_itself_makes_a_new_one(
 
 async def test_who_comes_and_goes_is_told(desk: Desk) -> None:
     told: list[tuple[Visitor, ...]] = []
-    console = serving(desk, token=Entry(watched=lambda visitors: told.append(tuple(visitors))))
+    console = serving(desk, token=Admission(watched=lambda visitors: told.append(tuple(visitors))))
     await console.start()
     firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
     async with connect(console.ws, user_agent_header=firefox) as one:

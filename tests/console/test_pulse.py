@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from overlay.repos import free_port
+from chromium import page_ms
+from free_ports import free_port
 from pommel.console.server import ConsoleServer
 from pommel.wire import messages as m
 
@@ -80,7 +81,7 @@ async def state(page: Page, wanted: str, within_s: float) -> float:
 async def test_the_round_trip_is_shown_and_the_rest_is_one_click_away(open_page: Open) -> None:
     page = await open_page()
     button = page.locator("#pulse")
-    await expect(button).to_be_visible(timeout=5000)
+    await expect(button).to_be_visible(timeout=page_ms(5))
     text = await button.text_content() or ""
     assert text.endswith(" ms") and 0 < int(text.split()[0]) < 1000
     await button.click()
@@ -94,7 +95,7 @@ async def test_a_link_that_stands_still_says_so_and_takes_no_keys(
 ) -> None:
     relay, url, _ = behind
     page = await open_page(url)
-    await expect(page.locator("#pulse")).to_be_visible(timeout=5000)
+    await expect(page.locator("#pulse")).to_be_visible(timeout=page_ms(5))
     await page.keyboard.down("Shift")
     await desk.until(lambda: len(desk.of(m.Key)) == 1)
     desk.seen.clear()
@@ -119,7 +120,7 @@ async def test_a_link_that_stays_dead_is_made_anew(
 ) -> None:
     relay, url, _ = behind
     page = await open_page(url)
-    await expect(page.locator("#pulse")).to_be_visible(timeout=5000)
+    await expect(page.locator("#pulse")).to_be_visible(timeout=page_ms(5))
     relay.passing.clear()
     assert await state(page, "reconnecting", 15) < 13
     # A clock that is set meanwhile holds nothing up.

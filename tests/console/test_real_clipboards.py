@@ -22,15 +22,16 @@ from Xlib import X
 from Xlib.error import XError
 from Xlib.ext import xtest
 
+from chromium import FLAGS
 from clipboard.conftest import Clip
 from isolation import patient
-from pommel.app.desktop_clipboard import desktop_clipboard
+from pommel.app.console.desktop_clipboard import desktop_clipboard
 from pommel.console.server import ConsoleServer
 from pommel.process import end_group, which
 from pommel.wire import messages as m
 from screen.x_server import Painter, XServer, painter, x_server
 
-from .conftest import CHROMIUM_FLAGS, serving
+from .conftest import serving
 from .desk import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,7 +74,7 @@ async def console(there: XServer, desk: Desk) -> AsyncIterator[ConsoleServer]:
 @contextlib.asynccontextmanager
 async def browsing(here: XServer, address: str, folder: Path) -> AsyncIterator[None]:
     """A Chromium that nobody drives: Playwright would have its page believe that it always has the focus."""
-    argv = [which("chromium"), *CHROMIUM_FLAGS, f"--user-data-dir={folder}", "--window-position=0,0"]
+    argv = [which("chromium"), *FLAGS, f"--user-data-dir={folder}", "--window-position=0,0"]
     env = {**os.environ, "DISPLAY": here.name}
     child = await asyncio.create_subprocess_exec(
         *argv,
@@ -92,7 +93,7 @@ async def browsing(here: XServer, address: str, folder: Path) -> AsyncIterator[N
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(here: XServer, hand: Painter, console: ConsoleServer) -> AsyncIterator[Page]:
-    flags = [*CHROMIUM_FLAGS, "--window-position=0,0", "--window-size=1100,800"]
+    flags = [*FLAGS, "--window-position=0,0", "--window-size=1100,800"]
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(
             executable_path=which("chromium"), args=flags, headless=False, env={"DISPLAY": here.name}

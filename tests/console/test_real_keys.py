@@ -11,15 +11,15 @@ from playwright.async_api import Page, async_playwright, expect
 from Xlib import X
 from Xlib.ext import xtest
 
+from chromium import FLAGS
 from pommel.console.server import ConsoleServer
 from pommel.process import which
 from pommel.wire import messages as m
 from pommel.wire import mouse
 from screen.x_server import Painter, XServer, painter, x_server
 
-from .conftest import CHROMIUM_FLAGS
 from .desk import Desk
-from .test_page import HANDS, keys, ready
+from .test_page_in_chromium import HANDS, keys, ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -94,7 +94,7 @@ async def point_at(page: Page, keyboard: Painter, selector: str) -> None:
 async def page(own_desk: XServer, keyboard: Painter, console: ConsoleServer, desk: Desk) -> AsyncIterator[Page]:
     """The console's page in a window that has the keyboard, on a desk with a German one."""
     own_desk.run("setxkbmap", "-layout", "de", "-variant", "", "-option", "")
-    flags = [*CHROMIUM_FLAGS, "--window-position=0,0", "--window-size=1100,800"]
+    flags = [*FLAGS, "--window-position=0,0", "--window-size=1100,800"]
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(
             executable_path=which("chromium"), args=flags, headless=False, env={"DISPLAY": own_desk.name}

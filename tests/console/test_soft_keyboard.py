@@ -13,7 +13,7 @@ from pommel.wire import messages as m
 from .conftest import Open
 from .desk import Desk
 from .fingers import Fingers
-from .test_page import ready
+from .test_page_in_chromium import ready
 from .test_touch import LANDSCAPE, PHONE, click, point, settled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from pommel.console.server import ConsoleInfo, ConsoleServer, Entry
+from pommel.console.server import Admission, ConsoleInfo, ConsoleServer
 from pommel.console.stream import ENDED
 from pommel.console.telling import of_display, of_host, of_installed, of_machine
 from pommel.wire import messages as m
@@ -196,7 +196,7 @@ async def test_looking_whether_it_is_back_becomes_seldom_and_ends(
     asked.clear()
     await page.clock.run_for(600_000)
     assert asked == []
-    again = serving(desk, token=Entry(console.secrets), port=console.port)
+    again = serving(desk, token=Admission(console.secrets), port=console.port)
     await again.start()
     await page.click("#retry")
     await state(page, "live")

@@ -33,6 +33,7 @@ DECODED = {
     "Video",
     "Pointer",
     "MouseKind",
+    "Move",
 }
 ENCODED = {
     "Key", "KeyUnicode", "Mouse", "MouseWheel", "Compression", "Refresh", "Pause", "GetDisplays", "SetDisplay", "Abilities",
@@ -100,6 +101,8 @@ async def test_vectors_decode_in_the_page(open_page: Open) -> None:
             if wanted["is"] == "MouseKind":
                 bits = wanted.pop("bits")
                 wanted |= {"sides": bool(bits & mouse.HAS_SIDES), "relative": bool(bits & mouse.RELATIVE)}
+            if wanted["is"] == "Move":
+                wanted |= {"toX": wanted.pop("to_x"), "toY": wanted.pop("to_y")}
             if wanted["is"] == "Pointer":
                 wanted |= {"hotX": wanted.pop("hot_x"), "hotY": wanted.pop("hot_y")}
             assert found[0] == wanted, vector["name"]
@@ -113,7 +116,7 @@ async def test_vectors_encode_in_the_page(open_page: Open) -> None:
     # The page always says scaling and timer; the shorter forms are other viewers'.
     vectors = [v for v in vectors if v["message"].get("frame_timer_ms", 1) is not None]
     # Nor does it say less than it can.
-    vectors = [v for v in vectors if v["message"].get("bits", 167) & 167 == 167]
+    vectors = [v for v in vectors if v["message"].get("bits", 423) & 423 == 423]
     assert {v["message"]["is"] for v in vectors} == ENCODED
     assert await page.evaluate(ENCODE, [v["message"] for v in vectors]) == [v["hex"] for v in vectors]
 
@@ -132,6 +135,7 @@ async def test_bytes_that_the_page_refuses(open_page: Open) -> None:
         "001b 0004 00000008 0003 0000": "a JUMBO has no header",
         "001b 0008 00000008 001b 0000 00000000": "a JUMBO in a JUMBO",
         "001b 0008 00000009 0003 0000 00000000": "not true",
+        "00d0 000f 0001 0001 0001 0001 0001 00": "cannot be 15 bytes",
         "00cb 000a 0001 0001 0000": "cannot be 10 bytes",
         "00cb 000c 0101 0000 0000 0000": "a pointer of 257×0 pixels",
         "00cb 000f 0001 0001 0000 0000 ffffff": "a pointer's length",

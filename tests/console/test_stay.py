@@ -13,7 +13,7 @@ from pommel.wire import mouse
 from .conftest import Open
 from .desk import Desk
 from .test_modifiers import page_on
-from .test_page import ready
+from .test_page_in_chromium import ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -28,7 +28,7 @@ from pommel.console import turnstile
 from pommel.console.self_signed import LIVES, RENEWED_BEFORE, names_of, own_certificate
 from pommel.console.server import ConsoleServer
 from pommel.console.tls import Tls, read
-from pommel.console.turnstile import Limits
+from pommel.console.turnstile import ConnectionLimits
 from pommel.errors import UsageError
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
@@ -183,7 +183,7 @@ async def test_slow_handshakes_stop_nobody_and_end(desk: Desk, own: Tls, monkeyp
 
 
 async def test_more_handshakes_than_there_are_places(desk: Desk, own: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Limits, "of_this_process", lambda: Limits(8, 4, asking=4))
+    monkeypatch.setattr(ConnectionLimits, "of_this_process", lambda: ConnectionLimits(8, 4, asking=4))
     async with encrypted(desk, own) as server:
         with held(server.port, 60, HALF_A_HELLO) as slow:
             await until(lambda: sum(map(is_open, slow)) <= 8, what="more strangers than there may be")
@@ -231,7 +231,7 @@ async def test_a_certificate_that_is_renewed_serves_without_a_restart(
     monkeypatch.setattr(server_module, "CERTIFICATE_LOOKED_AT_S", 0.05)
     kept: list[dict[str, object]] = []
     cert, key = a_certificate(tmp_path)
-    entry = server_module.Entry(keep=kept.append)
+    entry = server_module.Admission(keep=kept.append)
     async with (
         encrypted(desk, Tls(partial(read, cert, key)), token=entry) as server,
         connect(server.ws, ssl=anybody()) as viewer,

@@ -14,7 +14,7 @@ from pommel.wire import messages as m
 from .conftest import Open
 from .desk import Desk
 from .fingers import Fingers, Point
-from .test_page import HANDS, box_of, ready
+from .test_page_in_chromium import HANDS, box_of, ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -19,7 +19,7 @@ from isolation import patient
 from pommel.console import turnstile
 from pommel.console.quiet import PER_MINUTE, Quiet
 from pommel.console.server import ConsoleServer
-from pommel.console.turnstile import Limits
+from pommel.console.turnstile import ConnectionLimits
 from pommel.wire import messages as m
 from pommel.wire.codec import encode
 from waits import until
@@ -36,7 +36,7 @@ HALF = b"GET / HTTP/1.1\r\nX: "
 async def narrow(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, *, strangers: int = 8, admitted: int = 4
 ) -> AsyncIterator[ConsoleServer]:
-    monkeypatch.setattr(Limits, "of_this_process", lambda: Limits(strangers, admitted, asking=4))
+    monkeypatch.setattr(ConnectionLimits, "of_this_process", lambda: ConnectionLimits(strangers, admitted, asking=4))
     console = serving(desk)
     await console.start()
     try:
@@ -226,7 +226,7 @@ async def test_out_of_descriptors_it_pauses_lets_strangers_go_and_goes_on(
 async def test_limits_leave_the_process_descriptors_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for soft in (64, 256, 1024, 20_000, resource.RLIM_INFINITY):
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        limits = Limits.of_this_process()
+        limits = ConnectionLimits.of_this_process()
         assert limits.strangers >= 4
         assert limits.admitted >= 4
         if soft != resource.RLIM_INFINITY:

@@ -15,12 +15,12 @@ from pommel.wire import messages as m
 
 from .conftest import Open
 from .desk import COLOURS, Desk, patch
-from .test_page import colour_at, frames
+from .test_page_in_chromium import colour_at, frames
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIDTH, HEIGHT = 256, 128
-ALWAYS = m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.SHOWS_POINTER | m.ASKS_OF_MOUSE
+ALWAYS = m.ACKNOWLEDGES | m.TAKES_WEBP | m.TAKES_PNG | m.SHOWS_POINTER | m.ASKS_OF_MOUSE | m.TAKES_MOVES
 PICTURES, VIDEO = m.Abilities(ALWAYS), m.Abilities(ALWAYS | m.TAKES_VIDEO)
 BEGINS = m.KEY_FRAME | m.STREAM_BEGINS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, CompletedProcess
@@ -11,9 +12,14 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+import chromium
 import hung
 from driver import Shell
 from isolation import patient
+from pommel.app.machine import making
+from pommel.app.workspace import Workspace
+from pommel.paths import Home
+from pommel.progress import ignore
 from waits import wait_until
 
 # What Pommel waits for a boot, and more than that for the command: its own error is what is seen, not its end.
@@ -21,16 +27,13 @@ BOOT_S = 300
 UP_S = BOOT_S + 60
 STUCK_TRIES = 3
 BUILD_S = 420  # the base image, where the tests' cache has none
-CHROMIUM_ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whichever test of this room is the first has the machine made and booted within its time."""
+    here = f"{Path(__file__).parent}{os.sep}"
     for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("e2e"):
+        if str(item.path).startswith(here) and item.get_closest_marker("e2e"):
             item.add_marker(pytest.mark.timeout(patient(BUILD_S + UP_S + float(item.config.getini("timeout")))))
 
 
@@ -92,10 +95,25 @@ def trial() -> Iterator[Trial]:
         shell.close()
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Shell]:
+    """A home with a trial machine that has saved memory: one boot for all that goes on from there."""
+    shell = Shell(share_base=True)
+    shell.config("[machine.trial]\nthreads = 1\n")  # one vCPU: a boot on a busy host is surer, and as quick
+    workspace = Workspace(Home.find(shell.env), shell.cwd, shell.env)
+    try:
+        making.make(workspace, workspace.spec("trial"), report=ignore)
+        waits = f"{patient(BOOT_S):.0f}"
+        shell.run("golden", "trial", "--memory", "--wait-timeout", waits, timeout_s=BUILD_S + UP_S)
+        yield shell
+    finally:
+        shell.close()
+
+
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGS)
+        browser = await playwright.chromium.launch(executable_path=chromium.headless(), args=chromium.FLAGS)
         yield browser
         await browser.close()

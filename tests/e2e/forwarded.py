@@ -67,13 +67,3 @@ def answer_twice(service: socket.socket) -> None:
     for client in reversed(clients):
         client.sendall(client.recv(2048))
         client.close()
-
-
-def free_ports() -> tuple[int, int]:
-    """Two ports of this host that nobody has, for TCP and for UDP."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-            first, second = one.getsockname()[1], two.getsockname()[1]
-            with socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", first))
-                return first, second

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
+from chromium import page_ms
 from clipboard.conftest import Clip, x_server
 from driver import Shell
 from isolation import patient
@@ -100,7 +101,7 @@ async def test_the_page_pastes_into_the_machine_and_copies_out_of_it(trial: Tria
     page = await context.new_page()
     await page.goto(trial.url)
     await is_live(page)
-    await page.wait_for_selector("#copy:not([hidden])[aria-disabled=false]", timeout=30_000)
+    await page.wait_for_selector("#copy:not([hidden])[aria-disabled=false]", timeout=page_ms(30))
     await page.evaluate("navigator.clipboard.writeText('from the browser')")
     await click_screen(page, 320, 400)
     for _ in range(6):  # on a busy host the guest may let us in later than the page is ready to wait
@@ -112,9 +113,9 @@ async def test_the_page_pastes_into_the_machine_and_copies_out_of_it(trial: Tria
                 break
     assert await asyncio.to_thread(trial.guest, "pbpaste") == "from the browser"
     await asyncio.to_thread(trial.guest, "printf 'from the machine' | pbcopy")
-    await page.wait_for_selector("#copy[data-new]", timeout=60_000)
+    await page.wait_for_selector("#copy[data-new]", timeout=page_ms(60))
     await page.click("#copy")
-    await page.wait_for_selector("#copy:not([data-new])", timeout=30_000)
+    await page.wait_for_selector("#copy:not([data-new])", timeout=page_ms(30))
     assert await page.evaluate("navigator.clipboard.readText()") == "from the machine"
     await context.close()
 

@@ -34,7 +34,7 @@ async def hear(window: Painter, count: int, but: int = 0) -> list[tuple[object, 
                     continue
                 heard.append((KINDS[event.type], event.detail, event.event_x, event.event_y))
             elif event.type in KINDS:
-                heard.append((KINDS[event.type], window.display.keycode_to_keysym(event.detail, 0)))
+                heard.append((KINDS[event.type], window.display.get_keyboard_mapping(event.detail, 1)[0][0]))
     return heard
 
 

@@ -7,14 +7,16 @@ import socket
 
 import pytest
 
+from free_ports import free_port
+
 from .conftest import Trial
-from .forwarded import echoing, free_ports, said_back
+from .forwarded import echoing, said_back
 
 pytestmark = pytest.mark.e2e
 
 
 def test_hot_by_tcp_and_udp_and_for_one_machine_only(trial: Trial) -> None:
-    shell, (port, other) = trial.shell, free_ports()
+    shell, port, other = trial.shell, free_port(), free_port()
     with echoing(trial, 8080, 8053):
         assert said_back(port) == b""
         told = shell.json("forward", "trial", "add", f"{port}:8080", f"{port}:8053/udp")

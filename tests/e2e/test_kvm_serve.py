@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Browser
 from websockets.asyncio.client import ClientConnection, connect
 
+from chromium import page_ms
 from driver import Shell
 from isolation import patient
 from pommel.console.stream import ENDED
@@ -186,7 +187,7 @@ async def test_a_session_that_ends_is_told_and_not_looked_for_as_if_it_were_a_ma
         page = await open_page(browser, str(served.told["url"]))
         assert await page.locator("body").get_attribute("data-guest") == "linux"
         server.kill()
-        await page.wait_for_selector("body[data-state=ended]", timeout=20_000)
+        await page.wait_for_selector("body[data-state=ended]", timeout=page_ms(20))
         assert await page.locator("#notice-text").text_content() == "The X server closed the connection."
         assert await page.locator("#notice-more code").all_text_contents() == [again]
         _, said = await asyncio.to_thread(served.child.communicate, timeout=20)

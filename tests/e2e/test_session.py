@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page
 
+from chromium import page_ms
 from waits import wait_until
 
 from .conftest import Trial
@@ -85,7 +86,7 @@ def url(trial: Trial) -> str:
 async def open_session(trial: Trial, browser: Browser) -> Page:
     page = await browser.new_page(viewport={"width": 1400, "height": 950})
     await page.goto(url(trial))
-    await page.wait_for_selector("body[data-state=live]:not([data-frames='0'])", timeout=PATIENCE_S * 1000)
+    await page.wait_for_selector("body[data-state=live]:not([data-frames='0'])", timeout=page_ms(PATIENCE_S))
     return page
 
 
@@ -94,7 +95,7 @@ async def types(inside: Inside, page: Page, name: str) -> None:
     deadline = asyncio.get_running_loop().time() + 2 * PATIENCE_S
     while inside.root(f"cat /home/trial/{name}", status=None) != "trial\n":
         assert asyncio.get_running_loop().time() < deadline, f"{name} never came about"
-        await page.wait_for_selector("body[data-state=live]", timeout=PATIENCE_S * 1000)
+        await page.wait_for_selector("body[data-state=live]", timeout=page_ms(PATIENCE_S))
         await click_screen(page, 320, 400)
         await asyncio.sleep(0.5)
         await page.keyboard.type(f"\nid -un > ~/{name}\n")
@@ -146,7 +147,7 @@ async def test_what_dies_comes_back_and_the_viewer_stays(inside: Inside, browser
     await types(inside, page, "after-daemon")
     (agent,) = inside.agents()
     inside.root("systemctl stop trial-desktop")
-    await page.wait_for_selector("text=no user is logged in", timeout=PATIENCE_S * 1000)
+    await page.wait_for_selector("text=no user is logged in", timeout=page_ms(PATIENCE_S))
     wait_until(lambda: agent not in inside.agents(), PATIENCE_S, 0.5)
     inside.root("systemctl start trial-desktop")
     inside.trial.await_desktop()

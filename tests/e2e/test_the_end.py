@@ -16,18 +16,19 @@ import pytest
 from PIL import Image
 
 import pommel
+from free_ports import free_port
 from isolation import patient
 from waits import wait_until
 
 from .conftest import UP_S, Trial
-from .forwarded import TWO_AT_ONCE, answer_twice, echoing, free_ports, said_back
+from .forwarded import TWO_AT_ONCE, answer_twice, echoing, said_back
 
 pytestmark = pytest.mark.e2e
 
 
 def test_kill_9_of_qemu_is_seen_and_start_cleans_up(trial: Trial) -> None:
     trial.guest("echo kept > precious; sync")
-    added, asked = free_ports()
+    added, asked = free_port(), free_port()
     trial.shell.run("forward", "trial", "add", f"{added}:8080", f"{added}:8053/udp")
     added_folder, asked_folder, quick_folder = (trial.shell.root / name for name in ("added", "asked", "quick"))
     for folder in (added_folder, asked_folder, quick_folder):

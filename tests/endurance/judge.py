@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel.app import info, machines
+from pommel.app.machine import info, machines
 from pommel.errors import PommelError
 from pommel.machine import cloning, disk, permission, snapshot_store
 from pommel.process import run as run_program

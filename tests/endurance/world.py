@@ -295,7 +295,7 @@ def _import_commands() -> None:
         for module, *_ in COMMANDS.values():
             with contextlib.suppress(ImportError):
                 importlib.import_module(f"pommel.cli.{module}")
-        for module in ("app.commandline", "app.host_checks", "machine.qmp", "machine.savestate", "host.desktop"):
+        for module in ("app.argv.commandline", "app.host.checks", "machine.qmp", "machine.savestate", "host.desktop"):
             importlib.import_module(f"pommel.{module}")
         _IMPORTED = True
 

@@ -1,4 +1,4 @@
-"""Helper commands: run by a real shell from PATH, and nobody else's program touched."""
+"""Launchers: run by a real shell from PATH, and nobody else's program touched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from pommel.errors import BuildError, StateError
 from pommel.host import commands
-from pommel.host.commands import Helper
+from pommel.host.commands import Launcher
 
 USUAL = "/usr/bin:/bin"
 
@@ -24,67 +24,67 @@ def program(path: Path, text: str = 'printf "%s|" "$0" "$@"\n') -> Path:
     return path
 
 
-def one(home: Path, *argv: object, path: str = USUAL, name: str = "pommel") -> Helper:
-    (helper,) = commands.plan(home, path, {name: [str(word) for word in argv]})
-    return helper
+def one(home: Path, *argv: object, path: str = USUAL, name: str = "pommel") -> Launcher:
+    (launcher,) = commands.plan(home, path, {name: [str(word) for word in argv]})
+    return launcher
 
 
 def test_a_launcher_starts_pommel_with_its_words(tmp_path: Path) -> None:
     door = program(tmp_path / 'a $(folder)\'s "name"' / "pommel")
-    helper = one(tmp_path, door, "clip it")
-    assert (helper.path, helper.state) == (tmp_path / ".local" / "bin" / "pommel", "missing")
-    assert commands.apply(helper) is True
-    path = f"{helper.path.parent}:{USUAL}"
+    launcher = one(tmp_path, door, "clip it")
+    assert (launcher.path, launcher.state) == (tmp_path / ".local" / "bin" / "pommel", "missing")
+    assert commands.apply(launcher) is True
+    path = f"{launcher.path.parent}:{USUAL}"
     done = subprocess.run(["pommel", "a b", "", "$x"], env={"PATH": path}, capture_output=True, text=True)
     assert done.stdout == f"{door}|clip it|a b||$x|"
     assert one(tmp_path, door, "clip it", path=path).state == "placed"
-    assert commands.apply(helper) is False
+    assert commands.apply(launcher) is False
 
 
 def test_a_launcher_of_a_python_takes_its_exit_status(tmp_path: Path) -> None:
-    helper = one(tmp_path, sys.executable, "-c", "import sys; sys.exit(7)")
-    commands.apply(helper)
-    assert subprocess.run([helper.path]).returncode == 7
+    launcher = one(tmp_path, sys.executable, "-c", "import sys; sys.exit(7)")
+    commands.apply(launcher)
+    assert subprocess.run([launcher.path]).returncode == 7
 
 
 def test_a_launcher_whose_pommel_is_gone_says_so(tmp_path: Path) -> None:
     door = program(tmp_path / "b c" / "pommel")
-    helper = one(tmp_path, door)
-    commands.apply(helper)
+    launcher = one(tmp_path, door)
+    commands.apply(launcher)
     door.unlink()
-    done = subprocess.run([helper.path], capture_output=True, text=True)
+    done = subprocess.run([launcher.path], capture_output=True, text=True)
     assert done.returncode == 127
     assert done.stderr.startswith(f"error: {door} does not exist\nhint: ")
 
 
 def test_the_launcher_of_another_place_is_replaced(tmp_path: Path) -> None:
     commands.apply(one(tmp_path, program(tmp_path / "old" / "pommel")))
-    helper = one(tmp_path, program(tmp_path / "new" / "pommel"))
-    assert helper.state == "outdated"
-    assert commands.apply(helper) is True
+    launcher = one(tmp_path, program(tmp_path / "new" / "pommel"))
+    assert launcher.state == "outdated"
+    assert commands.apply(launcher) is True
     assert one(tmp_path, tmp_path / "new" / "pommel").state == "placed"
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     theirs = program(commands.folder(tmp_path) / "pommel")
-    helper = one(tmp_path, program(tmp_path / "pommel"))
-    assert helper.state == "foreign"
+    launcher = one(tmp_path, program(tmp_path / "pommel"))
+    assert launcher.state == "foreign"
     with pytest.raises(StateError, match="is not Pommel's") as refusal:
-        commands.apply(helper)
+        commands.apply(launcher)
     assert refusal.value.hint == f"to let Pommel replace it: rm {theirs}"
-    assert commands.remove(helper) is False
+    assert commands.remove(launcher) is False
     assert theirs.read_text().startswith("#!/bin/sh\nprintf")
 
 
 def test_what_somebody_edited_stays(tmp_path: Path) -> None:
-    helper = one(tmp_path, program(tmp_path / "pommel"))
-    commands.apply(helper)
-    helper.path.write_text(helper.text.replace("exec", "nice exec"))
+    launcher = one(tmp_path, program(tmp_path / "pommel"))
+    commands.apply(launcher)
+    launcher.path.write_text(launcher.text.replace("exec", "nice exec"))
     assert one(tmp_path, tmp_path / "pommel").state == "edited"
     with pytest.raises(StateError, match="was edited"):
-        commands.apply(helper)
-    assert commands.remove(helper) is False
-    assert "nice" in helper.path.read_text()
+        commands.apply(launcher)
+    assert commands.remove(launcher) is False
+    assert "nice" in launcher.path.read_text()
 
 
 @pytest.mark.parametrize("there", ["nothing", "folder", "pipe"])
@@ -92,18 +92,18 @@ def test_what_is_no_plain_file_stays(there: str, tmp_path: Path) -> None:
     place = commands.folder(tmp_path) / "pommel"
     place.parent.mkdir(parents=True)
     {"nothing": lambda: place.symlink_to("/nothing"), "folder": place.mkdir, "pipe": lambda: os.mkfifo(place)}[there]()
-    helper = one(tmp_path, program(tmp_path / "pommel"))
-    assert helper.state == "foreign"
-    assert commands.remove(helper) is False
+    launcher = one(tmp_path, program(tmp_path / "pommel"))
+    assert launcher.state == "foreign"
+    assert commands.remove(launcher) is False
     assert os.path.lexists(place)
 
 
 def test_ours_is_removed_and_a_second_time_is_fine(tmp_path: Path) -> None:
-    helper = one(tmp_path, program(tmp_path / "pommel"))
-    commands.apply(helper)
+    launcher = one(tmp_path, program(tmp_path / "pommel"))
+    commands.apply(launcher)
     assert commands.remove(one(tmp_path, "/another/pommel")) is True
-    assert commands.remove(helper) is False
-    assert not helper.path.exists()
+    assert commands.remove(launcher) is False
+    assert not launcher.path.exists()
 
 
 def test_a_link_to_this_pommel_needs_no_launcher(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_a_link_to_this_pommel_needs_no_launcher(tmp_path: Path) -> None:
     link = commands.folder(tmp_path) / "pommel"
     link.parent.mkdir(parents=True)
     link.symlink_to(door)
-    helper = one(tmp_path, door, path=f"{link.parent}:{USUAL}")
-    assert helper.state == "on-path"
-    assert commands.apply(helper) is False
-    assert commands.remove(helper) is False
+    launcher = one(tmp_path, door, path=f"{link.parent}:{USUAL}")
+    assert launcher.state == "on-path"
+    assert commands.apply(launcher) is False
+    assert commands.remove(launcher) is False
     assert link.is_symlink()
 
 
@@ -153,10 +153,10 @@ def test_the_script_that_pip_made_here_is_known(tmp_path: Path) -> None:
 
 def test_a_launcher_of_the_same_words_elsewhere_will_do(tmp_path: Path) -> None:
     door = program(tmp_path / "pommel")
-    helper = one(tmp_path, door, "-v")
+    launcher = one(tmp_path, door, "-v")
     elsewhere = tmp_path / "usr" / "pommel"
     elsewhere.parent.mkdir()
-    elsewhere.write_text(helper.text)
+    elsewhere.write_text(launcher.text)
     elsewhere.chmod(0o755)
     assert one(tmp_path, door, "-v", path=str(elsewhere.parent)).state == "on-path"
     assert one(tmp_path, door, "-x", path=str(elsewhere.parent)).state == "missing"
@@ -188,16 +188,16 @@ def test_what_to_type_where_the_folder_is_not_on_path(tmp_path: Path) -> None:
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / ".local").touch()
-    helper = one(tmp_path, "/x/pommel")
-    assert helper.state == "missing"
+    launcher = one(tmp_path, "/x/pommel")
+    assert launcher.state == "missing"
     with pytest.raises(BuildError, match="cannot be written"):
-        commands.apply(helper)
+        commands.apply(launcher)
 
 
 def test_a_path_that_is_no_text(tmp_path: Path) -> None:
     door = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")) / "pommel"
     program(door, "echo there\n")
-    helper = one(tmp_path, door)
-    commands.apply(helper)
-    assert subprocess.run([helper.path], capture_output=True).stdout == b"there\n"
+    launcher = one(tmp_path, door)
+    commands.apply(launcher)
+    assert subprocess.run([launcher.path], capture_output=True).stdout == b"there\n"
     assert one(tmp_path, door).state == "placed"

@@ -20,7 +20,7 @@ from .test_desktop_entry import value_of
 COMMAND = ("/opt/a pommel/pommel",)
 
 
-def planned(data_home: Path, name: str = "sonoma", title: str = "macOS Sonoma (sonoma)") -> desktop.Entry:
+def planned(data_home: Path, name: str = "sonoma", title: str = "macOS Sonoma (sonoma)") -> desktop.DesktopEntry:
     return desktop.plan(name, command=COMMAND, title=title, data_home=data_home)
 
 

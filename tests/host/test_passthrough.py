@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pommel.app import passthrough as app
+from pommel.app.argv import passthrough as app
 from pommel.app.workspace import Workspace
 from pommel.errors import StateError
 from pommel.host import pci_devices
-from pommel.host.passthrough import Card, Finding, Host, about_host, card, cards, parse_address
+from pommel.host.passthrough import Card, Host, PciFinding, about_host, card, cards, parse_address
 from pommel.machine.spec import MachineSpec
 from pommel.paths import Home
 
@@ -91,7 +91,7 @@ def nodes(root: Path, *groups: int) -> None:
         (root / "dev/vfio" / str(group)).touch()
 
 
-def by_name(found: Card | list[Finding]) -> Mapping[str, Finding]:
+def by_name(found: Card | list[PciFinding]) -> Mapping[str, PciFinding]:
     return {finding.name: finding for finding in (found.findings if isinstance(found, Card) else found)}
 
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from pommel.host import usb_devices
-from pommel.host.usb import Device, Finding, findings, followed, is_mobile, named, rule, with_rules
+from pommel.host.usb import UsbDevice, UsbFinding, findings, followed, is_mobile, named, rule, with_rules
 
 from .usb_trees import IPHONE, Plugged, tree, unplug
 
 
-def by_path(root: Path) -> dict[str, Device]:
+def by_path(root: Path) -> dict[str, UsbDevice]:
     return {each.path: each for each in usb_devices.read_devices(root)}
 
 
-def told(device: Device, *muxers: str) -> dict[str, Finding]:
+def told(device: UsbDevice, *muxers: str) -> dict[str, UsbFinding]:
     return {each.name: each for each in findings(device, muxers)}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from free_ports import free_port
 from isolation import patient
 from pommel.locks import holder
 from pommel.machine.boot_choices import BootChoice
@@ -182,9 +183,7 @@ def ssh_port(folder: Path) -> int:
     """A port of the test's own, the same for the time of the test."""
     kept = folder / "port"
     if not kept.exists():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            kept.write_text(str(probe.getsockname()[1]))
+        kept.write_text(str(free_port()))
     return int(kept.read_text())
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.machine import backup_manifest
-from pommel.machine.backup_manifest import BackedDisk, BackedFile, Folder, Point
+from pommel.machine.backup_manifest import BackedDisk, BackedFile, BackupPoint, Folder
 
 SUM = "0" * 64
 UUID = "a0b1c2d3-0000-4000-8000-000000000000"
@@ -20,10 +20,10 @@ def ident(number: int) -> str:
     return backup_manifest.point_id(number, "20260131T120000Z")
 
 
-def point(number: int, parent: int | None = None) -> Point:
+def point(number: int, parent: int | None = None) -> BackupPoint:
     disk = BackedDisk("mac_hdd_ng.img", 8 << 20, 1 << 20, SUM, ident(parent) if parent else None)
     files = (BackedFile("machine.json", 3, SUM),)
-    return Point(
+    return BackupPoint(
         ident(number), number, "m", UUID, "2026-01-31T12:00:00+00:00", "running", (disk,), files, {"a": [1]}, ("n",)
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from pommel.errors import BuildError, MachineError, StateError
 from pommel.machine import backup_bitmaps, backup_manifest, backup_store, backup_taking, lifecycle, qmp, snapshot_live
-from pommel.machine.backup_taking import Copy, Source
+from pommel.machine.backup_taking import DiskCopy, DiskSource
 from pommel.paths import Home, MachinePaths
 from pommel.process import run
 from pommel.progress import Progress
@@ -54,7 +54,7 @@ def failed(paths: MachinePaths) -> int:
     return sum(int(each["stats"]["failed_wr_operations"]) for each in found)
 
 
-def sources(paths: MachinePaths) -> list[Source]:
+def sources(paths: MachinePaths) -> list[DiskSource]:
     return backup_taking.sources(paths.qmp, [(paths.disk.name, paths.disk, "qcow2", "MacHDD", True)])
 
 
@@ -63,7 +63,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> None:
     """The drive by the name that QEMU gives its node, as `snapshot_live.drives` finds it."""
     real = backup_taking.sources
 
-    def named(socket: Path, disks: list[tuple[str, Path, str, str, bool]]) -> list[Source]:
+    def named(socket: Path, disks: list[tuple[str, Path, str, str, bool]]) -> list[DiskSource]:
         async def work() -> str:
             async with snapshot_live.monitor_of(machine) as monitor:
                 blocks = await monitor.execute("query-block")
@@ -76,7 +76,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup_taking, "sources", named)
 
 
-def take(paths: MachinePaths, copies: list[Copy], into: Path, told: list[Progress] | None = None) -> bytes | None:
+def take(paths: MachinePaths, copies: list[DiskCopy], into: Path, told: list[Progress] | None = None) -> bytes | None:
     seen = told if told is not None else []
     return backup_taking.take(paths.qmp, copies, into, BITMAP, paths.nvram.read_bytes, seen.append)
 
@@ -85,7 +85,7 @@ def test_a_copy_is_of_the_moment_at_which_it_began(paths: MachinePaths, tmp_path
     (source,) = sources(paths)
     assert source.remembers and source.virtual_bytes == 64 * MIB
     told: list[Progress] = []
-    assert take(paths, [Copy(source)], tmp_path, told) == NVRAM
+    assert take(paths, [DiskCopy(source)], tmp_path, told) == NVRAM
     assert told[-1].finished and is_running(paths) and failed(paths) == 0
     (after,) = sources(paths)
     assert set(after.bitmaps) == {BITMAP} and after.bitmaps[BITMAP].usable
@@ -101,7 +101,7 @@ def test_a_drive_that_fills_up_fails_the_backup_and_never_the_guest(
     monkeypatch.setattr(backup_store, "reserve", lambda *_: False)
     (source,) = sources(paths)
     with pytest.raises(BuildError, match=r"not all of mac_hdd_ng\.img could be written"):
-        take(paths, [Copy(source)], small)
+        take(paths, [DiskCopy(source)], small)
     before = written(paths)
     wait_until(lambda: written(paths) > before)
     assert is_running(paths) and failed(paths) == 0
@@ -109,9 +109,9 @@ def test_a_drive_that_fills_up_fails_the_backup_and_never_the_guest(
 
 def test_room_is_set_aside_before_the_guest_has_to_wait_for_it(paths: MachinePaths, small: Path) -> None:
     (source,) = sources(paths)
-    assert Copy(source).room_bytes() > 24 * MIB
+    assert DiskCopy(source).room_bytes() > 24 * MIB
     with pytest.raises(BuildError, match="MiB left"):
-        take(paths, [Copy(source)], small)
+        take(paths, [DiskCopy(source)], small)
     assert sources(paths)[0].bitmaps == {} and is_running(paths)
 
 
@@ -119,7 +119,7 @@ def test_a_guest_that_keeps_changing_its_variables(paths: MachinePaths, tmp_path
     numbers = iter(range(100))
     with pytest.raises(MachineError, match="keeps changing"):
         backup_taking.take(
-            paths.qmp, [Copy(sources(paths)[0])], tmp_path, BITMAP, lambda: bytes([next(numbers)]), lambda _: None
+            paths.qmp, [DiskCopy(sources(paths)[0])], tmp_path, BITMAP, lambda: bytes([next(numbers)]), lambda _: None
         )
     assert sources(paths)[0].bitmaps == {} and ask(paths, "query-jobs") == []
 
@@ -140,19 +140,19 @@ def test_what_a_killed_backup_left_at_work_is_called_off(
 
     monkeypatch.setattr(backup_taking, "_take_back", nothing)  # as after a kill -9
     with pytest.raises(Killed):
-        backup_taking.take(paths.qmp, [Copy(source)], tmp_path, BITMAP, paths.nvram.read_bytes, at_once)
+        backup_taking.take(paths.qmp, [DiskCopy(source)], tmp_path, BITMAP, paths.nvram.read_bytes, at_once)
     assert ask(paths, "query-jobs") != []
     (after,) = sources(paths)  # the next backup's first look
     assert ask(paths, "query-jobs") == [] and BITMAP in after.bitmaps
     nodes = ask(paths, "query-named-block-nodes", flat=True)
     assert isinstance(nodes, list) and not [each for each in nodes if each["node-name"].startswith("pommel-backup")]
-    backup_taking.settle(paths.qmp, [Copy(after)], [])
+    backup_taking.settle(paths.qmp, [DiskCopy(after)], [])
     assert sources(paths)[0].bitmaps == {}
 
 
 def test_bitmaps_that_are_laid_aside_come_back(paths: MachinePaths, tmp_path: Path) -> None:
     (source,) = sources(paths)
-    take(paths, [Copy(source)], tmp_path)
+    take(paths, [DiskCopy(source)], tmp_path)
     before = written(paths)
     wait_until(lambda: written(paths) > before)
     ask(paths, "stop")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pommel import locks
+from pommel import locks, sockets
 from pommel.errors import BuildError, StateError
 from pommel.machine import copying, disk, lifecycle
 from pommel.paths import MachinePaths
@@ -54,7 +54,7 @@ def marked(path: Path, bitmap: str) -> list[tuple[int, int]]:
     socket = path.with_suffix(".nbd")
     server = subprocess.Popen(["qemu-nbd", "-r", "-f", "qcow2", "-B", bitmap, "-k", socket, path])
     try:
-        wait_until(lambda: socket.exists())
+        wait_until(lambda: sockets.listens(socket))
         words = f"driver=nbd,server.type=unix,server.path={socket},x-dirty-bitmap=qemu:dirty-bitmap:{bitmap}"
         told = json.loads(run(["qemu-img", "map", "--output=json", "--image-opts", words]).text)
         return [(each["start"], each["length"]) for each in told if not each["data"]]

@@ -119,7 +119,7 @@ def test_snapshot_tags(tmp_path: Path) -> None:
 
 
 def test_check_a_sound_disk(tmp_path: Path) -> None:
-    assert disk.check(disk.create(tmp_path / "a.img", GIB).path) == disk.Checked(sound=True, leaked=0)
+    assert disk.check(disk.create(tmp_path / "a.img", GIB).path) == disk.DiskCheck(sound=True, leaked=0)
 
 
 def test_check_a_damaged_disk(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_check_lost_clusters(tmp_path: Path) -> None:
         file.write(b"\0\1")
         file.seek(0, 2)
         file.truncate(32 << 16)
-    assert disk.check(path) == disk.Checked(
+    assert disk.check(path) == disk.DiskCheck(
         sound=True, leaked=1, detail="it has lost clusters, which only waste disk space"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,18 +14,18 @@ import pytest
 from pommel import locks, process
 from pommel.errors import MachineError, StateError
 from pommel.machine import copying, disk, lifecycle, luks, own_disks, passphrase, record, resizing, savestate, snapshots
-from pommel.machine.passphrase import Key
+from pommel.machine.passphrase import Passphrase
 from pommel.machine.record import MachineRecord
 from pommel.paths import Home, MachinePaths
 from pommel.process import run
 from waits import wait_until
 
-from .bare import argv, make
+from .bare import argv, make, short_home
 from .guests import DISK_BYTES, SPINS, count_in_ram, is_running, make_disk
 
 MIB = 1 << 20
 PHRASE = b"open, sesame"
-KEY = Key(PHRASE, "the test's own", "type another", 10)
+KEY = Passphrase(PHRASE, "the test's own", "type another", 10)
 PATTERN = b"what the guest wrote, and nobody else may read. "
 KEPT = MachineRecord("m", "trial", "a0b1c2d3-0000-4000-8000-000000000000", "52:54:00:00:00:01", 2222, "2026-01-01")
 
@@ -48,9 +49,27 @@ def raw(folder: Path, mib: int = 4) -> Path:
     return path
 
 
-def sealed(paths: MachinePaths) -> Path:
-    """The machine's disk, encrypted, with the pattern in it."""
+def seal(paths: MachinePaths) -> Path:
+    """Make the machine's disk an encrypted one, with the pattern in it. QEMU times its hashing for two seconds."""
     copying.copy_whole(raw(paths.directory), paths.disk, form="raw", encrypted=True)
+    return paths.disk
+
+
+@pytest.fixture(scope="module")
+def once() -> Iterator[MachinePaths]:
+    """A machine with such a disk, to copy from."""
+    with short_home() as home:
+        made = make(home)
+        with passphrase.with_key(lambda: KEY):
+            seal(made)
+        yield made
+
+
+@pytest.fixture
+def sealed(once: MachinePaths, paths: MachinePaths) -> Path:
+    """The machine's disk, encrypted, with the pattern in it; and the pattern in `plain` beside it."""
+    for name in ("plain", paths.disk.name):
+        shutil.copyfile(once.directory / name, paths.directory / name)
     return paths.disk
 
 
@@ -92,15 +111,15 @@ class Watch:
 
 
 def test_nothing_is_in_plain_text_and_all_can_be_read_by_the_key(paths: MachinePaths, opened: None) -> None:
-    path, wanted = sealed(paths), (paths.directory / "plain").read_bytes()
+    path, wanted = seal(paths), (paths.directory / "plain").read_bytes()
     assert PATTERN not in path.read_bytes() and disk.is_encrypted(path)
     assert disk.header(path).crypt == 2  # LUKS (docs/interop/qcow2.txt)
     assert contents(path) == wanted
     assert disk.info(path).virtual_bytes == len(wanted)
 
 
-def test_each_work_on_a_stopped_machines_disk(paths: MachinePaths, opened: None) -> None:
-    path, wanted = sealed(paths), (paths.directory / "plain").read_bytes()
+def test_each_work_on_a_stopped_machines_disk(paths: MachinePaths, sealed: Path, opened: None) -> None:
+    path, wanted = sealed, (paths.directory / "plain").read_bytes()
     assert disk.check(path).sound and disk.repair(path) is False
     snapshots.save(paths, "one")
     with passphrase.with_key(lambda: KEY):
@@ -121,10 +140,9 @@ def test_each_work_on_a_stopped_machines_disk(paths: MachinePaths, opened: None)
     assert disk.is_encrypted(copy) and contents(copy) == contents(path) and PATTERN not in copy.read_bytes()
 
 
-def test_a_wrong_passphrase_is_told_and_changes_nothing(paths: MachinePaths, opened: None) -> None:
-    path = sealed(paths)
-    before = path.read_bytes()
-    wrong = Key(b"open barley", "another place", "type the right one", 10)
+def test_a_wrong_passphrase_is_told_and_changes_nothing(paths: MachinePaths, sealed: Path, opened: None) -> None:
+    path, before = sealed, sealed.read_bytes()
+    wrong = Passphrase(b"open barley", "another place", "type the right one", 10)
     with passphrase.with_key(lambda: wrong):
         for act in (
             lambda: disk.must_open(path),
@@ -141,26 +159,23 @@ def test_a_wrong_passphrase_is_told_and_changes_nothing(paths: MachinePaths, ope
     assert not list((paths.directory / "snapshots").glob("one*"))
 
 
-def test_without_a_key_an_encrypted_disk_is_not_opened(paths: MachinePaths) -> None:
-    with passphrase.with_key(lambda: KEY):
-        path = sealed(paths)
-    for act in (lambda: disk.check(path), lambda: copying.compact(path), lambda: snapshots.save(paths, "one")):
+def test_without_a_key_an_encrypted_disk_is_not_opened(paths: MachinePaths, sealed: Path) -> None:
+    for act in (lambda: disk.check(sealed), lambda: copying.compact(sealed), lambda: snapshots.save(paths, "one")):
         with pytest.raises(StateError, match="encrypted"):
             act()
-    assert disk.info(path).virtual_bytes == 4 * MIB  # a look needs none
+    assert disk.info(sealed).virtual_bytes == 4 * MIB  # a look needs none
 
 
-def test_a_raw_disk_that_the_guest_made_look_encrypted_is_raw(paths: MachinePaths, opened: None) -> None:
-    path = sealed(paths)
-    assert disk.image(path, "raw") == str(path)
-    copying.copy_whole(path, paths.directory / "copy.qcow2", form="raw")
-    assert contents(paths.directory / "copy.qcow2")[: path.stat().st_size] == path.read_bytes()
+def test_a_raw_disk_that_the_guest_made_look_encrypted_is_raw(paths: MachinePaths, sealed: Path, opened: None) -> None:
+    assert disk.image(sealed, "raw") == str(sealed)
+    copying.copy_whole(sealed, paths.directory / "copy.qcow2", form="raw")
+    assert contents(paths.directory / "copy.qcow2")[: sealed.stat().st_size] == sealed.read_bytes()
     assert not disk.is_encrypted(paths.directory / "copy.qcow2")
 
 
 def test_no_program_is_given_the_passphrase_where_others_see_it(paths: MachinePaths, opened: None) -> None:
     with Watch() as watch:
-        sealed(paths)
+        seal(paths)
         copying.compact(paths.disk)
         snapshots.save(paths, "one")
     assert watch.looks > 3 and any("qemu-img" in name for name in watch.seen)
@@ -212,10 +227,25 @@ def test_what_is_too_long_for_a_pipe_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b"x" * 4096
 
 
-def test_the_documented_command_opens_it(paths: MachinePaths, opened: None, tmp_path: Path) -> None:
+def test_the_documented_command_opens_it(paths: MachinePaths, sealed: Path, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(PHRASE + b"\n")
-    path, plain = sealed(paths), tmp_path / "plain.img"
-    words = f"driver=qcow2,encrypt.key-secret=k,file.filename={path}"
+    plain = tmp_path / "plain.img"
+    words = f"driver=qcow2,encrypt.key-secret=k,file.filename={sealed}"
     command = f'printf %s "$(cat {tmp_path}/key)" | qemu-img convert --object secret,id=k,file=/dev/stdin --image-opts {words} -O raw {plain}'
     run(["sh", "-c", command])
     assert plain.read_bytes() == (paths.directory / "plain").read_bytes()
+
+
+@pytest.mark.parametrize(("first", "further"), [(10, 10), (500, None)])
+def test_a_further_disk_is_as_hard_to_open_as_the_first(paths: MachinePaths, first: int, further: int | None) -> None:
+    with passphrase.with_key(lambda: Passphrase(PHRASE, "the test's own", "type another", first)):
+        disk.create(paths.disk, MIB, encrypted=True)
+    with passphrase.with_key(lambda: Passphrase(PHRASE, "the test's own", "type another", opens=paths.disk)):
+        assert disk.creation_words(True) == ["-o", luks.creation(further)]
+
+
+def test_one_whose_first_disk_is_not_encrypted_yet_is_hard_to_open(paths: MachinePaths) -> None:
+    with passphrase.with_key(lambda: Passphrase(PHRASE, "the test's own", "type another", opens=paths.disk)):
+        assert disk.creation_words(True) == ["-o", luks.creation(None)]
+        disk.create(paths.disk, MIB)
+        assert disk.creation_words(True) == ["-o", luks.creation(None)]

@@ -13,8 +13,8 @@ from pommel.errors import NotPermitted
 from pommel.machine import ending, events, lifecycle, state, stopping
 from pommel.machine.ending import how_it_ended, note_crash, wait_end
 from pommel.machine.events import Word, note_event
-from pommel.machine.runstate import Ended, How
-from pommel.machine.state import State
+from pommel.machine.runstate import How, RunEnd
+from pommel.machine.state import MachineState
 from pommel.machine.stopping import Patience
 from pommel.paths import MachinePaths
 
@@ -28,9 +28,9 @@ def paths() -> Iterator[MachinePaths]:
         yield make(home)
 
 
-def waiting(paths: MachinePaths) -> tuple[threading.Thread, list[Ended]]:
+def waiting(paths: MachinePaths) -> tuple[threading.Thread, list[RunEnd]]:
     """A thread that waits for the end, and where its answer will be."""
-    found: list[Ended] = []
+    found: list[RunEnd] = []
     thread = threading.Thread(target=lambda: found.append(wait_end(paths)))
     thread.start()
     return thread, found
@@ -46,7 +46,7 @@ def test_a_guest_that_powers_itself_down(paths: MachinePaths) -> None:
     thread, found = waiting(paths)
     ask(paths, "system_powerdown")
     thread.join(20)
-    assert found == [Ended(How.GUEST, "the guest powered down")]
+    assert found == [RunEnd(How.GUEST, "the guest powered down")]
 
 
 def test_a_stop(paths: MachinePaths) -> None:
@@ -55,7 +55,7 @@ def test_a_stop(paths: MachinePaths) -> None:
     stopping.stop(paths, force=True)
     thread.join(20)
     assert found[0].how is How.STOPPED
-    assert how_it_ended(paths) == Ended(How.STOPPED, "QEMU was asked to quit")
+    assert how_it_ended(paths) == RunEnd(How.STOPPED, "QEMU was asked to quit")
 
 
 def test_a_stop_that_was_called_off_explains_nothing(paths: MachinePaths) -> None:
@@ -90,7 +90,7 @@ def test_a_crash_is_noted_once_with_its_last_words(paths: MachinePaths) -> None:
         log.write("qemu-system-x86_64: \x1b[31msomething broke\n")
     os.kill(pid, signal.SIGKILL)
     wanted = "QEMU was killed or crashed; its last output: qemu-system-x86_64: something broke"
-    assert wait_end(paths) == how_it_ended(paths) == Ended(How.CRASHED, wanted)
+    assert wait_end(paths) == how_it_ended(paths) == RunEnd(How.CRASHED, wanted)
     note_crash(paths)
     assert state.observe(paths).detail == wanted
     assert words(paths) == ["start", "running", "crashed"]
@@ -99,7 +99,7 @@ def test_a_crash_is_noted_once_with_its_last_words(paths: MachinePaths) -> None:
     os.kill(state.observe(paths).pid or 0, signal.SIGKILL)
     wait_end(paths)
     assert words(paths)[-1] == "crashed", "each crash is noted"
-    assert state.observe(paths).state is State.CRASHED, "and is there to be seen until somebody tidies up"
+    assert state.observe(paths).state is MachineState.CRASHED, "and is there to be seen until somebody tidies up"
 
 
 def test_a_start_finds_the_crash_that_nobody_saw(paths: MachinePaths) -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 import shlex
 
-from pommel.machine.explain import Row, as_json, as_shell, explain
+from pommel.machine.explain import ArgumentRow, as_json, as_shell, explain
 
 from .given import TCG, line_with, overlaid, upstream_line
 
 
-def row(rows: tuple[Row, ...], beginning: str) -> Row:
+def row(rows: tuple[ArgumentRow, ...], beginning: str) -> ArgumentRow:
     (found,) = (row for row in rows if row.argument.startswith(beginning))
     return found
 
@@ -23,7 +23,7 @@ def test_each_argument_has_one_row_and_removed_ones_follow() -> None:
 
 def test_states() -> None:
     rows = explain(overlaid(facts=TCG, qemu_args=("-device", "usb-mouse")))
-    assert row(rows, "-machine") == Row("-machine q35", "upstream", "unchanged from the upstream", "kept")
+    assert row(rows, "-machine") == ArgumentRow("-machine q35", "upstream", "unchanged from the upstream", "kept")
     accel = row(rows, "-accel")
     assert (accel.origin, accel.state, accel.before) == ("upstream + accelerator", "changed", "-enable-kvm")
     assert accel.reason == TCG.accel_reason

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pommel import ovmf
 from pommel.errors import FirmwareError
-from pommel.machine.firmware import Choice, Pair, choose_pair, find_pair, matches, prepare_nvram
+from pommel.machine.firmware import FirmwareChoice, FirmwarePair, choose_pair, find_pair, matches, prepare_nvram
 from pommel.process import spawn_detached
 
 CODE_2M, VARS_2M, CODE_4M, VARS_4M = 1_966_080, 131_072, 3_653_632, 540_672
@@ -47,12 +47,12 @@ def test_matches(code: int, variables: int, fit: bool) -> None:
 
 
 SIZES = st.sampled_from([None, 0, VARS_2M, VARS_4M, CODE_2M, CODE_4M, 12345])
-PAIRS = [Pair(Path(f"/{n}/code"), Path(f"/{n}/vars")) for n in range(4)]
+PAIRS = [FirmwarePair(Path(f"/{n}/code"), Path(f"/{n}/vars")) for n in range(4)]
 
 
 @given(st.fixed_dictionaries({path: SIZES for pair in PAIRS for path in (pair.code, pair.variables)}))
 def test_what_is_chosen_matches_and_the_upstreams_own_goes_first(sizes: dict[Path, int | None]) -> None:
-    def fits(pair: Pair) -> bool:
+    def fits(pair: FirmwarePair) -> bool:
         return matches(sizes[pair.code] or 0, sizes[pair.variables] or 0)
 
     try:
@@ -69,7 +69,7 @@ def test_unequal_pair_keeps_its_code_and_takes_the_hosts_variables(tmp_path: Pat
     """The newer layout of OSX-KVM: code of the 4 MiB build, variables of the 2 MiB build."""
     code, variables = make(tmp_path / "OVMF_CODE_4M.fd", CODE_4M), make(tmp_path / "OVMF_VARS-1920x1080.fd", VARS_2M)
     choice = find_pair(code, variables)
-    assert choice.pair == Pair(code, OVMF / "OVMF_VARS_4M.fd")
+    assert choice.pair == FirmwarePair(code, OVMF / "OVMF_VARS_4M.fd")
     assert "OVMF_CODE_4M.fd (3653632 bytes) and OVMF_VARS-1920x1080.fd (131072 bytes)" in choice.reason
     assert str(OVMF / "OVMF_VARS_4M.fd") in choice.reason
 
@@ -78,19 +78,19 @@ def test_upstreams_own_folder_goes_before_the_host(tmp_path: Path) -> None:
     code, wrong = make(tmp_path / "OVMF_CODE_4M.fd", CODE_4M), make(tmp_path / "OVMF_VARS.fd", VARS_2M)
     make(tmp_path / "OVMF_VARS_4M.ms.fd", VARS_4M)
     right = make(tmp_path / "OVMF_VARS_4M.fd", VARS_4M)
-    assert find_pair(code, wrong).pair == Pair(code, right)
+    assert find_pair(code, wrong).pair == FirmwarePair(code, right)
 
 
 def test_code_that_is_gone_takes_a_whole_pair_of_the_host(tmp_path: Path) -> None:
     """As when upstream renamed OVMF_CODE.fd, and a script still names it."""
     choice = find_pair(tmp_path / "OVMF_CODE.fd", make(tmp_path / "OVMF_VARS.fd", VARS_2M))
-    assert choice.pair == Pair(OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd")
+    assert choice.pair == FirmwarePair(OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd")
     assert choice.reason.startswith(f"{tmp_path / 'OVMF_CODE.fd'} does not exist; using")
 
 
 def test_a_matching_pair_stays(tmp_path: Path) -> None:
     code, variables = make(tmp_path / "c.fd", CODE_2M), make(tmp_path / "v.fd", VARS_2M)
-    assert find_pair(code, variables) == Choice(Pair(code, variables))
+    assert find_pair(code, variables) == FirmwareChoice(FirmwarePair(code, variables))
 
 
 def described(folder: Path, name: str, **changes: object) -> None:
@@ -111,7 +111,7 @@ def described(folder: Path, name: str, **changes: object) -> None:
 def test_descriptions_of_the_host_are_read(tmp_path: Path) -> None:
     host = tmp_path / "host"
     described(host, "60-plain")
-    pair = Pair(make(host / "code.fd", CODE_4M), make(host / "vars.fd", VARS_4M))
+    pair = FirmwarePair(make(host / "code.fd", CODE_4M), make(host / "vars.fd", VARS_4M))
     found = find_pair(tmp_path / "no", tmp_path / "no", descriptions=[tmp_path / "none", host], root=tmp_path)
     assert found.pair == pair
 
@@ -142,18 +142,18 @@ def test_descriptions_that_do_not_suit_are_passed_over(tmp_path: Path, changes: 
 @pytest.mark.parametrize(("folder", "code", "variables"), ovmf.PAIRS)
 def test_where_distributions_keep_it(tmp_path: Path, folder: str, code: str, variables: str) -> None:
     place = tmp_path / folder.lstrip("/")
-    pair = Pair(make(place / code, CODE_4M), make(place / variables, VARS_4M))
+    pair = FirmwarePair(make(place / code, CODE_4M), make(place / variables, VARS_4M))
     assert find_pair(tmp_path / "no", tmp_path / "no", descriptions=[], root=tmp_path).pair == pair
 
 
 @pytest.fixture
-def choice(tmp_path: Path) -> Choice:
+def choice(tmp_path: Path) -> FirmwareChoice:
     code, variables = make(tmp_path / "code.fd", CODE_2M), make(tmp_path / "vars.fd", VARS_2M)
     variables.write_bytes(b"fresh" + bytes(VARS_2M - 5))
-    return Choice(Pair(code, variables))
+    return FirmwareChoice(FirmwarePair(code, variables))
 
 
-def test_nvram_is_made_once(choice: Choice, tmp_path: Path) -> None:
+def test_nvram_is_made_once(choice: FirmwareChoice, tmp_path: Path) -> None:
     nvram = tmp_path / "machine" / "nvram.fd"
     assert prepare_nvram(choice, nvram) is None
     assert nvram.read_bytes() == choice.pair.variables.read_bytes()
@@ -164,7 +164,7 @@ def test_nvram_is_made_once(choice: Choice, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, VARS_4M, VARS_2M - 1])
-def test_nvram_that_does_not_fit_is_kept_aside(choice: Choice, tmp_path: Path, size: int) -> None:
+def test_nvram_that_does_not_fit_is_kept_aside(choice: FirmwareChoice, tmp_path: Path, size: int) -> None:
     nvram = tmp_path / "machine" / "nvram.fd"
     for number in (1, 2):
         make(nvram, size)
@@ -177,7 +177,7 @@ def test_nvram_that_does_not_fit_is_kept_aside(choice: Choice, tmp_path: Path, s
         assert nvram.read_bytes().startswith(b"fresh")
 
 
-def test_nvram_that_cannot_be_made(choice: Choice, tmp_path: Path) -> None:
+def test_nvram_that_cannot_be_made(choice: FirmwareChoice, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FirmwareError, match="cannot be prepared"):
         prepare_nvram(choice, tmp_path / "file" / "nvram.fd")
@@ -186,7 +186,7 @@ def test_nvram_that_cannot_be_made(choice: Choice, tmp_path: Path) -> None:
         prepare_nvram(choice, tmp_path / "nvram.fd")
 
 
-def remembers(pair: Pair, folder: Path, wait_s: float) -> bool:
+def remembers(pair: FirmwarePair, folder: Path, wait_s: float) -> bool:
     """Boot the pair under TCG until the firmware writes to the machine's copy of the variables."""
     nvram = folder / "nvram.fd"
     shutil.copy(pair.variables, nvram)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pommel.machine import journal
-from pommel.machine.journal import Event, Line, Source, Word, Written, clean, merge, parse, render, spell, telling
+from pommel.machine.journal import Event, LogLine, LogSource, Word, Written, clean, merge, parse, render, spell, telling
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
 
@@ -130,9 +130,9 @@ class World:
     """A machine's life: whoever writes, notes or turns over, one step a second."""
 
     events: list[Event] = field(default_factory=list)
-    logs: dict[Source, Log] = field(default_factory=lambda: {Source.QEMU: Log(), Source.SERIAL: Log()})
+    logs: dict[LogSource, Log] = field(default_factory=lambda: {LogSource.QEMU: Log(), LogSource.SERIAL: Log()})
 
-    def live(self, steps: list[tuple[str, Source]]) -> list[Line]:
+    def live(self, steps: list[tuple[str, LogSource]]) -> list[LogLine]:
         for second, (what, source) in enumerate(steps):
             log = self.logs[source]
             if what == "write":
@@ -140,31 +140,32 @@ class World:
             elif what == "turn over":
                 log.before, log.file, log.turned = log.file, b"", True
             else:
-                sizes = [len(self.logs[source].file) for source in (Source.QEMU, Source.SERIAL)]
+                sizes = [len(self.logs[source].file) for source in (LogSource.QEMU, LogSource.SERIAL)]
                 self.events.append(Event(at(second), "event", str(second), *sizes))
-        return merge(self.events, self.logs[Source.QEMU].written(), self.logs[Source.SERIAL].written())
+        return merge(self.events, self.logs[LogSource.QEMU].written(), self.logs[LogSource.SERIAL].written())
 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["write"] * 4 + ["event"] * 2 + ["turn over"]), st.sampled_from([Source.QEMU, Source.SERIAL])
+        st.sampled_from(["write"] * 4 + ["event"] * 2 + ["turn over"]),
+        st.sampled_from([LogSource.QEMU, LogSource.SERIAL]),
     ),
     max_size=40,
 )
 
 
-def second_of(line: Line) -> int:
+def second_of(line: LogLine) -> int:
     return int(line.text.removeprefix("event: "))
 
 
 @settings(deadline=None)
 @given(STEPS)
-def test_a_line_is_never_older_than_it_is_said_to_be(steps: list[tuple[str, Source]]) -> None:
+def test_a_line_is_never_older_than_it_is_said_to_be(steps: list[tuple[str, LogSource]]) -> None:
     world = World()
     lines = world.live(steps)
     for line in lines:
         assert line.time is None or line.time <= at(second_of(line))
-    for source in Source:
+    for source in LogSource:
         own = [second_of(line) for line in lines if line.source is source]
         assert own == sorted(own), "each voice stays in order"
     kept = sum(len(offsets(log.file)) + len(offsets(log.before)) for log in world.logs.values())
@@ -175,10 +176,10 @@ def test_a_line_is_never_older_than_it_is_said_to_be(steps: list[tuple[str, Sour
 
 @settings(deadline=None)
 @given(STEPS)
-def test_while_no_log_is_turned_over_the_bound_is_the_last_event(steps: list[tuple[str, Source]]) -> None:
+def test_while_no_log_is_turned_over_the_bound_is_the_last_event(steps: list[tuple[str, LogSource]]) -> None:
     steps = [step for step in steps if step[0] != "turn over"]
     for line in World().live(steps):
-        if line.source is not Source.POMMEL:
+        if line.source is not LogSource.POMMEL:
             before = [second for second, (what, _) in enumerate(steps[: second_of(line)]) if what == "event"]
             assert line.time == (at(before[-1]) if before else None)
 
@@ -199,7 +200,7 @@ def test_a_file_of_which_only_the_end_was_kept_is_bound_no_tighter_than_is_true(
     events = [Event(at(1), "start", "", 0, 0), Event(at(9), "later", "", 5000, 0), Event(at(11), "new", "", 0, 0)]
     older = Written(((0, b"old"),), 100)  # was at 4900 of a file of 5000
     lines = merge(events, [older, Written(((0, b"young"),), 6)], [])
-    assert {line.text: line.time for line in lines if line.source is Source.QEMU} == {"old": at(1), "young": at(11)}
+    assert {line.text: line.time for line in lines if line.source is LogSource.QEMU} == {"old": at(1), "young": at(11)}
 
 
 def test_the_last_lines() -> None:
@@ -212,10 +213,10 @@ def test_the_last_lines() -> None:
 def test_a_headline_is_told_once() -> None:
     headline = b"=== 2026-01-02 12:00:00Z m starts"
     alone = merge([], [Written(((0, headline), (40, b"said")), 45)], [])
-    assert alone == [Line(NOON, Source.POMMEL, "m starts"), Line(None, Source.QEMU, "said")]
+    assert alone == [LogLine(NOON, LogSource.POMMEL, "m starts"), LogLine(None, LogSource.QEMU, "said")]
     start = Event(at(0.4), Word.START, "qemu", len(headline) + 1, 0)
     with_event = merge([start], [Written(((0, headline), (34, b"said")), 39)], [])
-    assert with_event == [Line(at(0.4), Source.POMMEL, "start: qemu"), Line(at(0.4), Source.QEMU, "said")]
+    assert with_event == [LogLine(at(0.4), LogSource.POMMEL, "start: qemu"), LogLine(at(0.4), LogSource.QEMU, "said")]
 
 
 def test_an_event_is_spelled_for_a_person() -> None:
@@ -242,9 +243,9 @@ def test_what_is_drawn_with_characters_is_cut_short() -> None:
 def test_a_guest_never_speaks_as_pommel(day: str) -> None:
     line = f"=== {day}Z stopped: all is well".encode()
     (told,) = journal.merge([], [], [journal.Written(((0, line),), len(line))])
-    assert (told.source, told.time, told.text) == (journal.Source.SERIAL, None, line.decode())
+    assert (told.source, told.time, told.text) == (journal.LogSource.SERIAL, None, line.decode())
     (told,) = journal.merge([], [journal.Written(((0, line),), len(line))], [])
-    assert (told.source is journal.Source.POMMEL) == (day == "2026-01-01 00:00:00")
+    assert (told.source is journal.LogSource.POMMEL) == (day == "2026-01-01 00:00:00")
 
 
 def test_an_event_before_all_time_is_damaged() -> None:

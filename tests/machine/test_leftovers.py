@@ -112,3 +112,5 @@ def test_machines_that_came_to_nothing_go_unless_somebody_is_at_them(home: Home,
     finish(other)
     sweep_unfinished(home.machines)
     assert [path.name for path in home.machines.iterdir() if ".building." in path.name] == ["a.building.x"]
+    # Nor are there locks of machines that never came about, or have gone.
+    assert not home.machine("busy").lock.exists() and not home.machine("mine").lock.exists()

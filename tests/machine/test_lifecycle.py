@@ -15,7 +15,7 @@ import pytest
 from pommel import locks
 from pommel.errors import BusyError, DeadlineError, MachineError, MissingProgram, StateError
 from pommel.machine import events, lifecycle, state
-from pommel.machine.state import State
+from pommel.machine.state import MachineState
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
 from waits import wait_until
@@ -32,7 +32,7 @@ def paths() -> Iterator[MachinePaths]:
 
 def nothing_is_left(paths: MachinePaths) -> None:
     wait_until(lambda: qemus(paths) == [])
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
     assert not any(path.exists() for path in (paths.pidfile, paths.qmp, paths.qmp_watch, state.run_file(paths)))
 
 
@@ -41,7 +41,7 @@ def test_start_leaves_a_machine_that_answers(paths: MachinePaths) -> None:
     started = lifecycle.start(paths, argv(paths), accel="tcg", report=events.append)
     assert qemus(paths) == [started.pid]
     seen = state.observe(paths, ask_s=5)
-    assert (seen.state, seen.pid, seen.accel, seen.detail) == (State.RUNNING, started.pid, "tcg", "")
+    assert (seen.state, seen.pid, seen.accel, seen.detail) == (MachineState.RUNNING, started.pid, "tcg", "")
     assert os.getsid(started.pid) == started.pid != os.getsid(0)
     assert not events[0].finished and events[-1].finished
 
@@ -51,7 +51,7 @@ def test_a_second_start_is_refused_and_harms_nothing(paths: MachinePaths) -> Non
     with pytest.raises(StateError, match=rf"already running \(pid {started.pid}\)") as refusal:
         lifecycle.start(paths, argv(paths))
     assert refusal.value.exit_code == 3
-    assert state.observe(paths, ask_s=5).state is State.RUNNING
+    assert state.observe(paths, ask_s=5).state is MachineState.RUNNING
 
 
 def test_a_qemu_that_dies_at_start_shows_this_runs_log_only(paths: MachinePaths) -> None:
@@ -79,11 +79,12 @@ def test_no_qemu_on_this_host(paths: MachinePaths) -> None:
     nothing_is_left(paths)
 
 
-def test_a_qemu_that_never_answers_is_ended(paths: MachinePaths) -> None:
+def test_a_qemu_that_never_answers_is_ended(paths: MachinePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "ANSWERS_S", 0.5)
     silent = [word.replace("qmp", "other") for word in argv(paths)]
     silent = [word if word != "-other" else "-qmp" for word in silent]
     with pytest.raises(DeadlineError, match="did not answer in time"):
-        lifecycle.start(paths, silent, timeout_s=0.5)
+        lifecycle.start(paths, silent)
     nothing_is_left(paths)
 
 
@@ -92,7 +93,7 @@ def test_a_qemu_without_our_pidfile_is_ended(paths: MachinePaths) -> None:
     with pytest.raises(MachineError, match="does not lock"):
         lifecycle.start(paths, words)
     wait_until(lambda: locks.holder(paths.directory / "elsewhere.pid") is None)
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
 
 
 def test_a_full_disk_is_told_and_nothing_starts(paths: MachinePaths) -> None:
@@ -107,11 +108,11 @@ def test_after_kill_9_it_has_crashed_and_starts_again(paths: MachinePaths) -> No
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
     seen = state.observe(paths)
-    assert (seen.state, seen.pid, seen.alive) == (State.CRASHED, None, False)
+    assert (seen.state, seen.pid, seen.alive) == (MachineState.CRASHED, None, False)
     assert seen.detail
     second = lifecycle.start(paths, argv(paths)).pid
     assert second != first
-    assert state.observe(paths, ask_s=5).state is State.RUNNING
+    assert state.observe(paths, ask_s=5).state is MachineState.RUNNING
 
 
 def test_two_starts_at_once_make_one_qemu(paths: MachinePaths) -> None:
@@ -140,7 +141,7 @@ def test_start_under_a_lock_that_the_caller_holds(paths: MachinePaths) -> None:
     with locks.hold(paths.lock, busy="busy"):
         lifecycle.start(paths, argv(paths))
         assert locks.holder(paths.lock) == os.getpid()
-    assert state.observe(paths).state is State.RUNNING
+    assert state.observe(paths).state is MachineState.RUNNING
 
 
 def slow(paths: MachinePaths, seconds: float) -> list[str]:
@@ -156,7 +157,7 @@ def begun(paths: MachinePaths) -> Path:
 def test_ctrl_c_during_start_leaves_no_machine(paths: MachinePaths) -> None:
     starter = pommel(f"lifecycle.start(paths, {slow(paths, 30)!r})", paths, stderr=-3, start_new_session=True)
     wait_until(begun(paths).exists)
-    assert state.observe(paths).state is State.STARTING
+    assert state.observe(paths).state is MachineState.STARTING
     os.killpg(starter.pid, signal.SIGINT)
     assert finish(starter)[0] == -signal.SIGINT
     nothing_is_left(paths)
@@ -165,12 +166,12 @@ def test_ctrl_c_during_start_leaves_no_machine(paths: MachinePaths) -> None:
 def test_kill_9_of_the_starter_leaves_a_machine_that_runs(paths: MachinePaths) -> None:
     starter = pommel(f"lifecycle.start(paths, {slow(paths, 0.5)!r})", paths)
     wait_until(begun(paths).exists)
-    assert state.observe(paths).state is State.STARTING
+    assert state.observe(paths).state is MachineState.STARTING
     starter.kill()
     finish(starter)
     wait_until(lambda: state.observe(paths).alive)
     wait_until(lambda: state.observe(paths, ask_s=1).detail == "")
-    assert state.observe(paths).state is State.RUNNING
+    assert state.observe(paths).state is MachineState.RUNNING
     with pytest.raises(StateError):
         lifecycle.start(paths, argv(paths))
 
@@ -195,7 +196,7 @@ def test_the_machine_lives_on_when_its_terminal_closes(paths: MachinePaths) -> N
     os.close(ours)  # the terminal hangs up
     assert finish(starter)[0] == -signal.SIGHUP
     seen = state.observe(paths, ask_s=5)
-    assert (seen.state, seen.pid) == (State.RUNNING, pid)
+    assert (seen.state, seen.pid) == (MachineState.RUNNING, pid)
 
 
 def test_start_in_a_thread_of_an_event_loop(paths: MachinePaths) -> None:

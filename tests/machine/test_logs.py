@@ -146,7 +146,7 @@ def test_follow_breaks_an_endless_line(paths: MachinePaths, monkeypatch: pytest.
 # --- three voices ----------------------------------------------------------------------------------------------------
 
 
-def told(lines: list[logs.Line]) -> list[tuple[str, str]]:
+def told(lines: list[logs.LogLine]) -> list[tuple[str, str]]:
     return [(line.source.value, line.text) for line in lines]
 
 

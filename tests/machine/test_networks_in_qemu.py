@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import socket
 
 import pytest
 
+from free_ports import free_port
 from pommel.machine.commandline import CommandLine
 from pommel.machine.rules import network
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.process import run
 
 from .given import TCG, placement, spec
@@ -21,19 +21,14 @@ _BARE = "-S -display none -machine q35 -m 64 -serial none -monitor stdio"
 def made_of(words: str, port: int, **values: object) -> str:
     """What QEMU says of its networks, in one line."""
     line = CommandLine.parse("qemu-system-x86_64", [*_BARE.split(), *shlex.split(words)])
-    done = network.network(Sheet(line), Given(spec(**values), TCG, placement(ssh_port=port)))
+    done = network.network(Sheet(line), RuleInput(spec(**values), TCG, placement(ssh_port=port)))
     said = run(done.line.argv, input=b"info network\ninfo usernet\nquit\n", timeout_s=60).text
     return " ".join(said.split())
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
-
-
 @pytest.fixture
 def port() -> int:
-    return free_ports()[0]
+    return free_port()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +68,7 @@ def test_no_network_is_none(words: str, values: dict[str, str], port: int) -> No
 
 
 def test_two_cards_have_two_addresses_and_no_forward_is_open_to_others() -> None:
-    port, second = free_ports()
+    port, second = free_port(), free_port()
     said = made_of(f"-nic user,hostfwd=tcp::2222-:22 -nic user,hostfwd=tcp::{second}-:80", port)
     assert f"macaddr={MAC}" in said and f"macaddr={network.derived_mac(MAC, 1)}" in said
     assert f"127.0.0.1 {second}" in said and f"* {second}" not in said

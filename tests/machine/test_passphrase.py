@@ -14,7 +14,7 @@ import pytest
 from keyring import keyring
 from pommel.errors import MissingProgram, StateError
 from pommel.machine import passphrase
-from pommel.machine.passphrase import Key
+from pommel.machine.passphrase import Passphrase
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +142,9 @@ def test_without_secret_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_it_is_asked_for_once_and_only_if_it_is_needed() -> None:
     asked = list[int]()
 
-    def ask() -> Key:
+    def ask() -> Passphrase:
         asked.append(1)
-        return Key(b"open sesame", "the test", "")
+        return Passphrase(b"open sesame", "the test", "")
 
     with pytest.raises(StateError, match="cannot be done with an encrypted disk"):
         passphrase.key()
@@ -157,4 +157,4 @@ def test_it_is_asked_for_once_and_only_if_it_is_needed() -> None:
 
 
 def test_a_key_is_not_printed() -> None:
-    assert "sesame" not in repr(Key(b"open sesame", "the test", ""))
+    assert "sesame" not in repr(Passphrase(b"open sesame", "the test", ""))

@@ -76,6 +76,7 @@ def test_what_a_running_machine_forbids(paths: MachinePaths) -> None:
             "CHECKED",
             "CLONED",
             "CLONED_LINKED",
+            "IMAGED",
             "GILDED",
             "RENAMED",
             "DELETED",
@@ -97,6 +98,7 @@ def test_what_a_sleeping_machine_forbids(paths: MachinePaths) -> None:
             "DISK_ADDED",
             "CLONED",
             "CLONED_LINKED",
+            "IMAGED",
             "GILDED",
             "RENUMBERED",
             "RESTORED_OVER",
@@ -117,7 +119,7 @@ def test_what_a_golden_machine_forbids(paths: MachinePaths) -> None:
 
 def test_what_an_encrypted_machine_forbids(paths: MachinePaths) -> None:
     record.save(paths.record, replace(KEPT, encrypted=KEPT.uuid))
-    assert refused(paths) == {"STARTED_THROWAWAY", "CLONED_LINKED", "SLEPT", "BACKED_UP", "RESTORED_OVER"}
+    assert refused(paths) == {"STARTED_THROWAWAY", "CLONED_LINKED", "IMAGED", "SLEPT", "BACKED_UP", "RESTORED_OVER"}
 
 
 def test_what_linked_clones_forbid(home: Home, paths: MachinePaths) -> None:
@@ -276,17 +278,21 @@ def test_every_lock_of_a_machine_is_taken_in_one_place() -> None:
         if re.search(r"\bserialised\(", path.read_text()) and path.name != "exclusive.py"
     }
     assert alone == {
-        "app/adopt.py",  # a name that nobody has yet
-        "app/clones.py",  # the clone's name, which nobody has yet
-        "app/forwarding.py",  # ports, added to a running machine too
-        "app/share_changes.py",  # folders, the same
-        "app/usb_plugging.py",  # USB devices, the same
-        "app/disks.py",  # check: puts nothing right, and asks
-        "app/machines.py",  # delete: the same
-        "app/making.py",  # a name that nobody has yet
-        "app/mesh.py",  # nothing of the machine's own
-        "app/restoring.py",  # a name that nobody has yet; asks where there is one
-        "app/power.py",  # says first that it runs already
+        "app/adopt/adopting.py",  # a name that nobody has yet
+        "app/image/creating.py",  # a name that nobody has yet
+        "app/machine/clones.py",  # the clone's name, which nobody has yet
+        "app/network/forwarding.py",  # ports, added to a running machine too
+        "app/share/changes.py",  # folders, the same
+        "app/throwaway/holding.py",  # the base of a clone: `clones` asks
+        "app/throwaway/warming.py",  # the running machine's memory, then it goes by `working_on`
+        "app/unattended/machine_calls.py",  # the record of a machine that may run: that macOS is there
+        "app/usb/plugging.py",  # USB devices, the same
+        "app/disk/disks.py",  # check: puts nothing right, and asks
+        "app/machine/machines.py",  # delete: the same
+        "app/machine/making.py",  # a name that nobody has yet
+        "app/mesh/membership.py",  # nothing of the machine's own
+        "app/disk/restoring.py",  # a name that nobody has yet; asks where there is one
+        "app/machine/power.py",  # says first that it runs already
         "machine/lifecycle.py",  # QEMU itself, for whom the caller has asked
         "machine/permission.py",
         "machine/savestate.py",  # falling asleep

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.boot_choices import BootChoice
 from pommel.machine.commandline import CommandLine
-from pommel.machine.origins import Stage, trace
+from pommel.machine.origins import OriginStage, trace
 from pommel.machine.rules import RULES
 from pommel.machine.rules.memory import bytes_of
 from pommel.machine.rules.network import derived_mac
@@ -933,7 +933,7 @@ def test_each_card_has_an_address_of_its_own() -> None:
 def own_mac(taken: dict[str, str], **values: Any) -> tuple[str, str]:
     words = ("-netdev", "user,id=n", "-device", "e1000,netdev=n,mac=52:54:00:C9:18:27")
     line = line_with(*words, without=("-netdev", "-device virtio-net"))
-    line = trace(line.program, [Stage("own.sh", line.words)]).line
+    line = trace(line.program, [OriginStage("own.sh", line.words)]).line
     done = overlaid(line, place=placement(taken_macs=taken), **values)
     (card,) = done.command_line.find("device", where=lambda a: a.sub.has("mac"))
     return card.sub.get("mac") or "", " ".join(done.warnings)
@@ -1041,7 +1041,7 @@ def test_what_others_could_reach_is_taken_out_or_kept_by_name(
     before: str, port: str, name: str, instead: str | None
 ) -> None:
     line = line_with(*before.split(), *port.split(), without=("-monitor",))
-    line = trace(line.program, [Stage("own.sh", line.words)]).line
+    line = trace(line.program, [OriginStage("own.sh", line.words)]).line
     done = overlaid(line)
     assert f" {port} " not in words_of(done)
     if instead is not None:

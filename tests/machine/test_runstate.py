@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pommel.machine.runstate import Observed, State, can_power_down, let_go_command, read_status, standing
+from pommel.machine.runstate import MachineState, Observed, can_power_down, let_go_command, read_status, standing
 
 # qapi/run-state.json, RunState, QEMU 7.2
 RUN_STATES = [
@@ -32,15 +32,15 @@ def test_every_run_state_is_a_living_machine(status: str) -> None:
     state, detail = read_status(status)
     assert Observed("m", state, detail=detail).alive
     if let_go_command(status):
-        assert state is State.PAUSED
+        assert state is MachineState.PAUSED
 
 
 def test_what_they_mean() -> None:
-    assert read_status("running") == (State.RUNNING, "")
-    assert read_status("paused") == (State.PAUSED, "")
+    assert read_status("running") == (MachineState.RUNNING, "")
+    assert read_status("paused") == (MachineState.PAUSED, "")
     assert "df -h" in read_status("io-error")[1]
-    assert read_status("save-vm") == (State.RUNNING, "QEMU says: save-vm")
-    assert read_status("something-new") == (State.RUNNING, "QEMU says: something-new")
+    assert read_status("save-vm") == (MachineState.RUNNING, "QEMU says: save-vm")
+    assert read_status("something-new") == (MachineState.RUNNING, "QEMU says: something-new")
 
 
 def test_the_power_button() -> None:
@@ -71,5 +71,5 @@ def test_what_stands_still_and_hears_nothing() -> None:
 
 @pytest.mark.parametrize(("state", "alive"), [("stopped", False), ("crashed", False), ("starting", True)])
 def test_alive_is_a_disk_in_use(state: str, alive: bool) -> None:
-    assert Observed("m", State(state)).alive is alive
-    assert f"{State(state)}" == state
+    assert Observed("m", MachineState(state)).alive is alive
+    assert f"{MachineState(state)}" == state

@@ -11,7 +11,7 @@ import pytest
 from pommel.errors import StateError
 from pommel.machine import lifecycle, qmp, sampling
 from pommel.machine.qmp import Qmp
-from pommel.machine.stuck import Activity, Sample, judge
+from pommel.machine.stuck import Activity, MachineSample, judge
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
 from waits import wait_until
@@ -40,7 +40,7 @@ def in_the_guest(paths: MachinePaths) -> bool:
     return 0x7C00 <= vcpu.address < 0xA0000
 
 
-def watch(paths: MachinePaths) -> list[Sample]:
+def watch(paths: MachinePaths) -> list[MachineSample]:
     def screen() -> str:
         picture = paths.directory / "picture"
 

@@ -10,7 +10,7 @@ import pytest
 from pommel import locks
 from pommel.errors import MachineError, StateError
 from pommel.machine import disk, lifecycle, savestate, snapshots, state
-from pommel.machine.state import State
+from pommel.machine.state import MachineState
 from pommel.paths import MachinePaths
 from waits import wait_until
 
@@ -35,7 +35,7 @@ def start(paths: MachinePaths, *extra: str) -> None:
 def test_it_goes_on_where_it_slept(paths: MachinePaths) -> None:
     saved = savestate.sleep(paths)
     assert saved.ram and savestate.asleep(paths) == saved
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
     slept_at = count_on_disk(paths.disk)
     start(paths, *savestate.START_ARGS)
     savestate.wake(paths)

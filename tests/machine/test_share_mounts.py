@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pommel.machine import share_mounts
-from pommel.machine.share_mounts import Guest, Mounted
+from pommel.machine.share_mounts import Mounted, MountGuest
 from pommel.machine.shares import Share
 
 # mount(8) without words lists, `mount volume` mounts under /Volumes, launchd starts an agent as it is loaded.
@@ -58,7 +58,7 @@ class Mac:
         return self.run([Share("/x", name) for name in names])
 
     def run(self, shares: list[Share]) -> tuple[Mounted, ...]:
-        text = share_mounts.script(Guest(share_mounts.MACOS, "ada", ""), "10.0.2.4", shares, 1000)
+        text = share_mounts.script(MountGuest(share_mounts.MACOS, "ada", ""), "10.0.2.4", shares, 1000)
         env = {"HOME": str(self.home), "STATE": str(self.state), "PATH": f"{self.bin}:/usr/bin:/bin"}
         done = subprocess.run(["sh", "-s"], input=text, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and done.stderr == "", done.stderr

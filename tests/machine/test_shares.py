@@ -12,8 +12,8 @@ import pytest
 from pommel.errors import ConfigError, MachineError
 from pommel.machine import share_mounts, shares, shares_added
 from pommel.machine.rules import Overlaid
-from pommel.machine.rules.shares import Device, devices_on, server_address
-from pommel.machine.share_mounts import Guest, Mounted
+from pommel.machine.rules.shares import NinePDevice, devices_on, server_address
+from pommel.machine.share_mounts import Mounted, MountGuest
 from pommel.machine.shares import Share, new_share, parse_share, parse_shares
 from pommel.paths import MachinePaths
 
@@ -128,7 +128,10 @@ def test_by_9p_qemu_is_told_of_the_folder_whatever_the_network_and_last_of_all(n
                             "fmode=0644,dmode=0755,multidevs=remap")  # fmt: skip
     assert words[-6:-4] == ("-device", "virtio-9p-pci,id=pommel-9p-work-device,fsdev=pommel-9p-work,mount_tag=work")
     assert words[-3].endswith("multidevs=remap,readonly=on") and "mount_tag=songs" in words[-1]
-    assert devices_on(done.command_line) == (Device("work", "/home/ada/a, b", False), Device("songs", "/m", True))
+    assert devices_on(done.command_line) == (
+        NinePDevice("work", "/home/ada/a, b", False),
+        NinePDevice("songs", "/m", True),
+    )
     assert devices_on(line("-fsdev", "local,id=fast,path=/x,security_model=none").command_line) == ()
 
 
@@ -147,7 +150,7 @@ def test_a_linux_guest_whose_user_could_not_write_by_9p_is_not_given_the_folder(
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     box = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/mnt", "--tmpfs", "/run", "--tmpfs", "/etc/systemd"]
     for share, uid in ((NINE, other), (Share("/m", "m", True, "9p"), other), (NINE, me)):
-        text = share_mounts.script(Guest("Linux", user, "self"), "", [share], uid)
+        text = share_mounts.script(MountGuest("Linux", user, "self"), "", [share], uid)
         done = subprocess.run([*box, "sh", "-s"], input=text.replace('"$uid" != 0', "1 = 1"), capture_output=True, text=True,
                               check=True)  # fmt: skip
         (told,) = share_mounts.read_answer(done.stdout)
@@ -173,8 +176,8 @@ def test_what_was_shared_is_kept_whole_or_told(tmp_path: Path) -> None:
 
 
 def test_a_guest_is_known_by_its_own_words_and_nothing_else_of_it_is_run() -> None:
-    assert share_mounts.read_guest("kernel=Linux\nuser=ada\nroot=sudo\n") == Guest("Linux", "ada", "sudo")
-    assert share_mounts.read_guest("kernel=Darwin\nuser=ada\n") == Guest("Darwin", "ada", "")
+    assert share_mounts.read_guest("kernel=Linux\nuser=ada\nroot=sudo\n") == MountGuest("Linux", "ada", "sudo")
+    assert share_mounts.read_guest("kernel=Darwin\nuser=ada\n") == MountGuest("Darwin", "ada", "")
     for wrong in ("", "kernel=Linux", "kernel=Linux\nuser=a b", "kernel=Linux\nuser=$(reboot)", "kernel=;x\nuser=a"):
         assert share_mounts.read_guest(wrong) is None
     told = "motd\npommel-share work mounted\npommel-share a.b refused no\x1b[2J such\npommel-share ../x gone\n"

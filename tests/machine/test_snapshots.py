@@ -633,7 +633,7 @@ def test_what_a_killed_qemu_img_miscounted_is_put_right(paths: MachinePaths) -> 
     (snapshot_store.folder(paths) / ".half.building.abcdefgh").mkdir(parents=True)
     miscount(paths.disk)
     snapshots.recover(paths)
-    assert disk.check(paths.disk) == disk.Checked(True, 0, "") and count_on_disk(paths.disk) == 7
+    assert disk.check(paths.disk) == disk.DiskCheck(True, 0, "") and count_on_disk(paths.disk) == 7
 
 
 def test_a_save_whose_qemu_img_is_killed_leaves_sound_disks(

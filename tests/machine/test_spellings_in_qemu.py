@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pommel.machine.boot_choices import ORDINARY, BootChoice
 from pommel.machine.commandline import CommandLine
 from pommel.machine.disk_contents import facts_of
 from pommel.machine.firmware import choose, prepare_nvram
-from pommel.machine.passphrase import Key
+from pommel.machine.passphrase import Passphrase
 from pommel.machine.rules import apply_rules
 from pommel.machine.upstream_files import files_in, upstream_files
 from pommel.process import run
@@ -171,15 +172,24 @@ def test_throwaway_discards_in_every_spelling(disk: str, folder: Path) -> None:
     assert len(written) == 2, "a file that is gone already for each"
 
 
+@pytest.fixture(scope="module")
+def sealed_disks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two encrypted disks to copy: QEMU times its hashing for two seconds when it makes one."""
+    made = [tmp_path_factory.mktemp("sealed") / name for name in ("mac_hdd_ng.img", "disk-b.qcow2")]
+    with passphrase.with_key(lambda: Passphrase(b"open, sesame", "the test", "", 10)):
+        for path in made:
+            disk.create(path, 64 << 20, encrypted=True)
+    return made
+
+
 @pytest.mark.parametrize("spelled", [*HARD, "blockdev chain", "virtio"])
-def test_an_encrypted_disk_in_every_spelling(spelled: str, folder: Path) -> None:
+def test_an_encrypted_disk_in_every_spelling(spelled: str, folder: Path, sealed_disks: list[Path]) -> None:
     argv = finished(
         folder, (*FIRMWARE["none"], *DISKS[spelled]), encrypted=True, data_disks=(f"{folder}/disk-b.qcow2",)
     )
-    with passphrase.with_key(lambda: Key(b"open, sesame", "the test", "", 10)):
-        (folder / "mac_hdd_ng.img").unlink()
-        for name in ("mac_hdd_ng.img", "disk-b.qcow2"):
-            disk.create(folder / name, 64 << 20, encrypted=True)
+    for path in sealed_disks:
+        (folder / path.name).unlink(missing_ok=True)  # it may be a link
+        shutil.copyfile(path, folder / path.name)
     nodes = list(opened(argv, folder, b"open, sesame"))
     assert files_of(nodes) == {"mac_hdd_ng.img": True, "disk-b.qcow2": True}
     sealed = {Path(n["image"]["filename"]).name for n in nodes if n.get("drv") == "qcow2" and n["encrypted"]}

@@ -15,7 +15,7 @@ import pytest
 
 from pommel import process
 from pommel.machine import lifecycle, logs, qmp, state
-from pommel.machine.state import Observed, State
+from pommel.machine.state import MachineState, Observed
 from pommel.paths import MachinePaths
 from waits import wait_until
 
@@ -36,7 +36,7 @@ def running(paths: MachinePaths) -> MachinePaths:
 
 def test_no_folder_no_machine() -> None:
     with short_home() as home:
-        assert state.observe(home.machine("nobody")) == Observed("nobody", State.STOPPED)
+        assert state.observe(home.machine("nobody")) == Observed("nobody", MachineState.STOPPED)
 
 
 def test_uptime_is_qemus_own(running: MachinePaths) -> None:
@@ -54,8 +54,8 @@ def test_paused_is_seen_when_qemu_is_asked(running: MachinePaths) -> None:
         await monitor.execute("stop")
 
     qmp.run(qmp.within(running.qmp, 5, pause))
-    assert state.observe(running, ask_s=5).state is State.PAUSED
-    assert state.observe(running).state is State.RUNNING  # not asked: no more than that it lives
+    assert state.observe(running, ask_s=5).state is MachineState.PAUSED
+    assert state.observe(running).state is MachineState.RUNNING  # not asked: no more than that it lives
 
 
 def test_a_hung_qemu_is_running_and_says_nothing(running: MachinePaths) -> None:
@@ -63,7 +63,7 @@ def test_a_hung_qemu_is_running_and_says_nothing(running: MachinePaths) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     seen = state.observe(running, ask_s=0.1)
-    assert (seen.state, seen.pid) == (State.RUNNING, pid)
+    assert (seen.state, seen.pid) == (MachineState.RUNNING, pid)
     assert "does not answer" in seen.detail
 
 
@@ -72,7 +72,7 @@ def test_a_qemu_that_ends_while_it_is_asked_does_not_run(running: MachinePaths) 
     assert seen.pid is not None
     os.kill(seen.pid, signal.SIGKILL)
     wait_until(lambda: not state.observe(running).alive)
-    assert [each.state for each in state.ask_all([(running, seen)], 0.1)] == [State.CRASHED]
+    assert [each.state for each in state.ask_all([(running, seen)], 0.1)] == [MachineState.CRASHED]
 
 
 def test_a_guest_that_ended_by_itself_has_stopped(running: MachinePaths) -> None:
@@ -81,21 +81,21 @@ def test_a_guest_that_ended_by_itself_has_stopped(running: MachinePaths) -> None
 
     qmp.run(qmp.within(running.qmp, 5, leave))
     wait_until(lambda: not state.observe(running).alive)
-    assert state.observe(running) == Observed("m", State.STOPPED)
+    assert state.observe(running) == Observed("m", MachineState.STOPPED)
     assert state.run_file(running).exists()  # it speaks of nobody, and nobody is misled
 
 
 def test_starting_lasts_as_long_as_its_starter(paths: MachinePaths) -> None:
     state.mark_starting(paths)
-    assert state.observe(paths).state is State.STARTING
+    assert state.observe(paths).state is MachineState.STARTING
     run = json.loads(state.run_file(paths).read_text())
     state.run_file(paths).write_text(json.dumps(run | {"start_ticks": run["start_ticks"] - 1}))  # a reused pid
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
     state.run_file(paths).write_text(json.dumps(run | {"boot_id": "another"}))
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
     state.forget_run(paths)
     state.forget_run(paths)
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
 
 
 def test_a_crash_by_power_cut_is_told_apart(paths: MachinePaths) -> None:
@@ -105,7 +105,7 @@ def test_a_crash_by_power_cut_is_told_apart(paths: MachinePaths) -> None:
     run = json.loads(state.run_file(paths).read_text())
     state.run_file(paths).write_text(json.dumps(run | {"boot_id": "another"}))
     seen = state.observe(paths)
-    assert (seen.state, seen.detail) == (State.CRASHED, "the host went down while it ran")
+    assert (seen.state, seen.detail) == (MachineState.CRASHED, "the host went down while it ran")
 
 
 def test_a_crash_tells_qemus_last_words_of_this_run(paths: MachinePaths) -> None:
@@ -128,7 +128,7 @@ def test_a_damaged_run_file_speaks_of_nobody(running: MachinePaths, damaged: str
     pid = state.observe(running).pid
     state.run_file(running).write_text(damaged)
     seen = state.observe(running)
-    assert (seen.state, seen.pid, seen.accel) == (State.RUNNING, pid, None)
+    assert (seen.state, seen.pid, seen.accel) == (MachineState.RUNNING, pid, None)
 
 
 def test_a_process_name_with_parentheses(paths: MachinePaths, tmp_path: Path) -> None:

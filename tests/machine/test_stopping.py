@@ -18,7 +18,7 @@ from pommel.errors import MachineError
 from pommel.machine import lifecycle, qmp, state
 from pommel.machine.events import read
 from pommel.machine.qmp import Qmp
-from pommel.machine.state import State
+from pommel.machine.state import MachineState
 from pommel.machine.stopping import Patience, stop
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
@@ -44,7 +44,7 @@ def ask(paths: MachinePaths, command: str) -> None:
 
 def nothing_is_left(paths: MachinePaths) -> None:
     assert qemus(paths) == []
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
     assert not any(path.exists() for path in (paths.pidfile, paths.qmp, paths.qmp_watch, state.run_file(paths)))
 
 
@@ -70,7 +70,7 @@ def test_a_paused_guest_is_let_go_on(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths, *obedient(paths)))
     listens(paths)
     ask(paths, "stop")
-    assert state.observe(paths, ask_s=5).state is State.PAUSED
+    assert state.observe(paths, ask_s=5).state is MachineState.PAUSED
     assert stop(paths, timeout_s=30).how == "acpi"
     nothing_is_left(paths)
 
@@ -87,7 +87,7 @@ def test_a_guest_that_is_past_obeying_is_quit_at_once(paths: MachinePaths) -> No
     lifecycle.start(paths, argv(paths, "-no-shutdown", *obedient(paths)))
     listens(paths)
     ask(paths, "system_powerdown")
-    wait_until(lambda: state.observe(paths, ask_s=5).state is State.PAUSED)
+    wait_until(lambda: state.observe(paths, ask_s=5).state is MachineState.PAUSED)
     stopped = stop(paths, timeout_s=60)
     assert stopped.how == "quit" and stopped.took_s < 30
 
@@ -105,7 +105,7 @@ def left_running(paths: MachinePaths, **options: Any) -> str:
     with pytest.raises(MachineError, match="m still runs: its guest cannot be asked to shut down") as refusal:
         stop(paths, **options)
     assert refusal.value.exit_code == 1 and "pommel stop --force m" in str(refusal.value.hint)
-    assert (state.observe(paths).state, state.observe(paths).pid) == (State.RUNNING, pid)
+    assert (state.observe(paths).state, state.observe(paths).pid) == (MachineState.RUNNING, pid)
     assert words(paths)[-2:] == ["stop", "stop called off"]
     return refusal.value.message
 
@@ -189,7 +189,7 @@ def test_stopping_what_crashed_tidies_up(paths: MachinePaths) -> None:
     pid = lifecycle.start(paths, argv(paths)).pid
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert state.observe(paths).state is State.CRASHED
+    assert state.observe(paths).state is MachineState.CRASHED
     assert stop(paths).how == "already stopped"
     nothing_is_left(paths)
 
@@ -217,7 +217,7 @@ def test_ctrl_c_while_it_waits_leaves_the_machine_as_it_is(paths: MachinePaths) 
     os.kill(stopper.pid, signal.SIGINT)
     assert finish(stopper)[0] == -signal.SIGINT
     seen = state.observe(paths, ask_s=5)
-    assert (seen.state, seen.pid) == (State.RUNNING, pid)
+    assert (seen.state, seen.pid) == (MachineState.RUNNING, pid)
 
 
 def test_force_overtakes_a_patient_stop(paths: MachinePaths) -> None:
@@ -237,7 +237,7 @@ def test_force_overtakes_a_patient_stop(paths: MachinePaths) -> None:
 def test_stop_by_another_process_than_the_starter(paths: MachinePaths) -> None:
     lifecycle.start(paths, argv(paths))
     assert finish(pommel("print(lifecycle.stop(paths, force=True).how)", paths)) == (0, "quit")
-    assert state.observe(paths).state is State.STOPPED
+    assert state.observe(paths).state is MachineState.STOPPED
 
 
 def test_a_guest_that_is_told_from_inside_shuts_down(paths: MachinePaths) -> None:
@@ -262,7 +262,7 @@ def test_a_guest_that_ends_while_it_is_told(paths: MachinePaths) -> None:
 
     def tell() -> bool:
         ask(paths, "system_powerdown")
-        wait_until(lambda: qemus(paths) == [] or state.observe(paths).state is State.STOPPED)
+        wait_until(lambda: qemus(paths) == [] or state.observe(paths).state is MachineState.STOPPED)
         return False  # the connection broke off
 
     assert stop(paths, timeout_s=60, ask_guest=tell).how == "guest"
@@ -325,5 +325,5 @@ def test_ctrl_c_says_how_the_machine_is_left(paths: MachinePaths) -> None:
     with pytest.raises(KeyboardInterrupt):
         stop(paths, timeout_s=60, report=report)
     assert said == ["no longer waiting: m still runs; its guest was asked to end, and may still do so"]
-    assert state.observe(paths, ask_s=5).state is State.RUNNING
+    assert state.observe(paths, ask_s=5).state is MachineState.RUNNING
     assert words(paths)[-1] == "stop called off"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.machine.stuck import FEWEST, Activity, Sample, Vcpu, judge, parse_registers
+from pommel.machine.stuck import FEWEST, Activity, MachineSample, Vcpu, judge, parse_registers
 
 MIB = 1 << 20
 
@@ -21,10 +21,10 @@ def samples(
     screens: str | None = "a",
     status: str = "running",
     vcpus: int = 2,
-) -> list[Sample]:
+) -> list[MachineSample]:
     """A run of samples a second apart; addresses and screens are gone through round and round."""
     return [
-        Sample(
+        MachineSample(
             at_s=100.0 + i,
             status=status,
             vcpus=tuple(Vcpu(n, addresses[i % len(addresses)], halted) for n in range(vcpus)),
@@ -65,7 +65,7 @@ ROAMING = tuple(range(0x1000, 0x1000 + 20 * 4096, 4096))
         (samples(status="io-error"), Activity.PAUSED),
     ],
 )
-def test_verdicts(seen: list[Sample], kind: Activity) -> None:
+def test_verdicts(seen: list[MachineSample], kind: Activity) -> None:
     assert judge(seen).kind is kind
 
 
@@ -96,7 +96,7 @@ def test_evidence_is_in_numbers() -> None:
         (samples(status="paused"), False, "resume"),
     ],
 )
-def test_advice(seen: list[Sample], installing: bool, says: str) -> None:
+def test_advice(seen: list[MachineSample], installing: bool, says: str) -> None:
     advice = judge(seen, installing=installing).advice
     assert says in advice and bool(says) == bool(advice)
 
@@ -121,7 +121,7 @@ numbers = st.integers(0, 1 << 64)
 )
 def test_any_run_gets_a_verdict(looks: list[tuple[list[tuple[int, int, bool]], int, int | None]]) -> None:
     run = [
-        Sample(float(i), "running", tuple(Vcpu(*vcpu) for vcpu in vcpus), written, cpu, None)
+        MachineSample(float(i), "running", tuple(Vcpu(*vcpu) for vcpu in vcpus), written, cpu, None)
         for i, (vcpus, written, cpu) in enumerate(looks)
     ]
     told = judge(run)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pommel.machine.commandline import CommandLine
-from pommel.machine.taken_line import Said, said
+from pommel.machine.taken_line import TakenSettings, said
 
 
-def read(text: str) -> Said:
+def read(text: str) -> TakenSettings:
     return said(CommandLine.parse("qemu-system-x86_64", text.split()))
 
 

@@ -16,8 +16,8 @@ from pommel.machine.units import (
     SNAPSHOTS_TIMER,
     SNAPSHOTS_UNIT,
     DueService,
+    MachineService,
     MeshService,
-    Service,
     SyncService,
     mesh_unit_text,
     snapshots_timer_text,
@@ -50,13 +50,13 @@ def program(folder: Path, name: str) -> str:
     return str(path)
 
 
-def verified(folder: Path, service: Service | SyncService | MeshService | DueService) -> str:
+def verified(folder: Path, service: MachineService | SyncService | MeshService | DueService) -> str:
     """What systemd has to say against the unit."""
     if isinstance(service, DueService):
         unit, text = folder / SNAPSHOTS_UNIT, snapshots_unit_text(service)
     elif isinstance(service, MeshService):
         unit, text = folder / MESH_UNIT, mesh_unit_text(service)
-    elif isinstance(service, Service):
+    elif isinstance(service, MachineService):
         unit, text = folder / unit_name(service.machine), unit_text(service)
     else:
         unit, text = folder / sync_unit_name("_mac-1a2b3c4d"), sync_unit_text(service)
@@ -67,10 +67,10 @@ def verified(folder: Path, service: Service | SyncService | MeshService | DueSer
     return "\n".join(about) + ("" if done.returncode == 0 else f"\nexit status {done.returncode}: {done.output}")
 
 
-def service(folder: Path, name: str = "pommel", **more: object) -> Service:
+def service(folder: Path, name: str = "pommel", **more: object) -> MachineService:
     path = program(folder, name)
     usual = {"start": [path, "start", "mac", "--foreground"], "stop": [path, "stop", "mac"], "stop_timeout_s": 60.0}
-    return Service("mac", **(usual | more))  # type: ignore[arg-type]
+    return MachineService("mac", **(usual | more))  # type: ignore[arg-type]
 
 
 def test_systemd_has_nothing_against_it(tmp_path: Path) -> None:

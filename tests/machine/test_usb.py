@@ -10,7 +10,7 @@ from pommel.errors import ConfigError, MachineError
 from pommel.machine import usb_added
 from pommel.machine.commandline import CommandLine
 from pommel.machine.rules import usb as rule
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.usb import Match, asked_by, fastest, in_pci, on_line, parse_device, parse_devices
 from pommel.paths import Home
 
@@ -21,7 +21,7 @@ FOLLOWED = Match(vendor=0x05AC, bus=1, port="2.3")
 
 
 def laid(line: CommandLine, *wanted: tuple[Match, Match], notes: tuple[str, ...] = ()) -> Sheet:
-    given = Given(spec(), TCG, placement(usb=wanted, usb_notes=notes))
+    given = RuleInput(spec(), TCG, placement(usb=wanted, usb_notes=notes))
     return rule.usb(Sheet(line), given)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pommel.machine.commandline import CommandLine
-from pommel.machine.origins import PRISTINE, Stage, trace
+from pommel.machine.origins import PRISTINE, OriginStage, trace
 from pommel.machine.rules import apply_rules
 from pommel.machine.user_words import HostLimits, decided, warnings
 
@@ -17,7 +17,7 @@ SMALL = ("-m", "2048", "-smp", "2,cores=2", "-cpu", "Penryn,kvm=on,+invtsc")
 
 def own(*words: str) -> CommandLine:
     """A command line of which `words` are the user's and SMALL the upstream's."""
-    return trace("qemu", [Stage(PRISTINE, SMALL), Stage("patches/p.patch", (*SMALL, *words))]).line
+    return trace("qemu", [OriginStage(PRISTINE, SMALL), OriginStage("patches/p.patch", (*SMALL, *words))]).line
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_fits_is_not_told() -> None:
 
 
 def test_the_upstreams_own_words_are_not_told() -> None:
-    big = trace("qemu", [Stage(PRISTINE, ("-m", "999G", "-smp", "64"))]).line
+    big = trace("qemu", [OriginStage(PRISTINE, ("-m", "999G", "-smp", "64"))]).line
     assert told(big) == ""
 
 
@@ -80,7 +80,7 @@ def test_settings_that_this_host_cannot_do_are_told_too() -> None:
 
 
 def cpu_of(words: tuple[str, ...], origin: str, **values: Any) -> str:
-    line = trace("qemu", [Stage(origin, (*upstream_words("code_4m"), *words))]).line
+    line = trace("qemu", [OriginStage(origin, (*upstream_words("code_4m"), *words))]).line
     (cpu,) = apply_rules(line, spec(**values), TCG, placement()).command_line.find("cpu")
     return cpu.value or ""
 
@@ -97,7 +97,7 @@ def test_enforce_would_end_qemu_under_emulation() -> None:
 
 
 def test_with_kvm_a_users_cpu_stays_word_for_word() -> None:
-    line = trace("qemu", [Stage("own.sh", (*upstream_words("code_4m"), "-cpu", "host,+invtsc,enforce"))]).line
+    line = trace("qemu", [OriginStage("own.sh", (*upstream_words("code_4m"), "-cpu", "host,+invtsc,enforce"))]).line
     (cpu,) = apply_rules(line, spec(), KVM, placement()).command_line.find("cpu")
     assert cpu.value == "host,+invtsc,enforce"
 
@@ -105,6 +105,6 @@ def test_with_kvm_a_users_cpu_stays_word_for_word() -> None:
 def test_a_name_and_a_uuid_of_the_users_stand() -> None:
     words = ("-name", "mine", "-uuid", "666a2830-0000-4000-8000-000000000001")
     for origin, kept in ((PRISTINE, False), ("own.sh", True)):
-        line = trace("qemu", [Stage(origin, (*upstream_words("code_4m"), *words))]).line
+        line = trace("qemu", [OriginStage(origin, (*upstream_words("code_4m"), *words))]).line
         done = apply_rules(line, spec(), KVM, placement()).command_line
         assert ([done.find("name")[0].value, done.find("uuid")[0].value] == [words[1], words[3]]) is kept

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pommel.errors import FirmwareError
 from pommel.machine import firmware
-from pommel.machine.varstore import picture_size, with_picture_size
+from pommel.machine.varstore import picture_size, with_picture_size, without_numbers
 
 OVMF = Path("/usr/share/OVMF")
 IMAGES = ("OVMF_VARS_4M.fd", "OVMF_VARS.fd", "OVMF_VARS_4M.ms.fd")
@@ -97,3 +97,17 @@ def test_the_machines_own_variables_are_told_whole_or_not_at_all(tmp_path: Path)
     nvram.mkdir()
     with pytest.raises(FirmwareError):
         firmware.tell_size(nvram, (800, 600))
+
+
+def test_a_macs_numbers_go_wherever_they_stand() -> None:
+    apple = uuid.UUID("4d1ede05-38c7-4a6a-9cc6-4bcca8b38c14").bytes_le
+    name, value = "MLB\0".encode("utf-16-le"), b"C02717306J9JG361M"
+    told = bytearray(with_picture_size(image(), 800, 600))
+    at = STORE_AT + STORE_BYTES
+    struct.pack_into("<HBBIQ16sIII16s", told, at, 0x55AA, 0x3F, 0, 7, 0, bytes(16), 0, len(name), len(value), apple)
+    told[at + 60 : at + 60 + len(name) + len(value)] = name + value
+    told[-100 : -100 + len(value)] = value  # an older copy, outside the variables
+    clean = without_numbers(bytes(told), [value])
+    assert len(clean) == len(told) and value not in clean and clean[at + 2] & 0x02 == 0
+    untouched = with_picture_size(image(), 800, 600)
+    assert without_numbers(untouched, [value]) == untouched and picture_size(untouched) == (800, 600)

@@ -13,17 +13,17 @@ import pytest
 
 from pommel.errors import MachineError, StateError
 from pommel.machine import events, lifecycle, state, stopping
-from pommel.machine.runstate import Ended, How
-from pommel.machine.state import State
-from pommel.machine.watching import Limits, watch
+from pommel.machine.runstate import How, RunEnd
+from pommel.machine.state import MachineState
+from pommel.machine.watching import RestartLimits, watch
 from pommel.paths import MachinePaths
 from pommel.progress import Progress
 from waits import wait_until
 
 from .bare import argv, make, qemus, short_home
 
-QUICK = Limits(restarts=3, within_s=600, first_s=0.01, longest_s=0.02)
-SLOW = Limits(restarts=3, within_s=600, first_s=60, longest_s=60)
+QUICK = RestartLimits(restarts=3, within_s=600, first_s=0.01, longest_s=0.02)
+SLOW = RestartLimits(restarts=3, within_s=600, first_s=60, longest_s=60)
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def paths() -> Iterator[MachinePaths]:
 class Watcher:
     """A watch in a thread: what it answers, and what it says."""
 
-    def __init__(self, paths: MachinePaths, start: Callable[[], object], limits: Limits = QUICK) -> None:
+    def __init__(self, paths: MachinePaths, start: Callable[[], object], limits: RestartLimits = QUICK) -> None:
         self.said: list[Progress] = []
-        self._found: list[Ended | Exception] = []
+        self._found: list[RunEnd | Exception] = []
         self._thread = threading.Thread(target=self._watch, args=(paths, start, limits))
         self._thread.start()
 
-    def _watch(self, paths: MachinePaths, start: Callable[[], object], limits: Limits) -> None:
+    def _watch(self, paths: MachinePaths, start: Callable[[], object], limits: RestartLimits) -> None:
         try:
             self._found.append(watch(paths, start, limits=limits, report=self.said.append))
         except Exception as failure:
             self._found.append(failure)
 
-    def end(self) -> Ended | Exception:
+    def end(self) -> RunEnd | Exception:
         self._thread.join(30)
         return self._found[0]
 
@@ -74,7 +74,7 @@ def test_a_crashed_machine_is_started_again_and_a_stop_ends_it(paths: MachinePat
         running_anew(paths, times)
     stopping.stop(paths, force=True)
     ended = watcher.end()
-    assert isinstance(ended, Ended) and ended.how is How.STOPPED
+    assert isinstance(ended, RunEnd) and ended.how is How.STOPPED
     assert qemus(paths) == []
     crash = ["crashed", "restart", "start", "running"]
     assert words(paths) == ["start", "running", *crash, *crash, "stop", "stopped"]
@@ -91,7 +91,7 @@ def test_one_that_keeps_crashing_is_left_alone(paths: MachinePaths) -> None:
     assert isinstance(failure, MachineError)
     assert "m is not restarted: it crashed again after 3 restarts within 10 min: QEMU was killed" in failure.message
     assert failure.hint == "pommel log m"
-    assert words(paths)[-1] == "given up" and state.observe(paths).state is State.CRASHED
+    assert words(paths)[-1] == "given up" and state.observe(paths).state is MachineState.CRASHED
 
 
 def test_one_that_cannot_be_started_again_counts_as_crashed(paths: MachinePaths) -> None:
@@ -107,7 +107,7 @@ def test_one_that_cannot_be_started_again_counts_as_crashed(paths: MachinePaths)
     kill(paths)
     running_anew(paths, 2)
     stopping.stop(paths, force=True)
-    assert isinstance(watcher.end(), Ended)
+    assert isinstance(watcher.end(), RunEnd)
     assert words(paths).count("start failed") == 2
 
 
@@ -130,7 +130,7 @@ def test_a_crashed_machine_that_is_stopped_while_the_watch_rests(paths: MachineP
     wait_until(lambda: "restart" in words(paths))
     stopping.stop(paths)
     ended = watcher.end()
-    assert isinstance(ended, Ended) and ended.how is How.STOPPED
+    assert isinstance(ended, RunEnd) and ended.how is How.STOPPED
 
 
 def test_one_that_somebody_else_starts_is_watched_on(paths: MachinePaths) -> None:
@@ -144,7 +144,7 @@ def test_one_that_somebody_else_starts_is_watched_on(paths: MachinePaths) -> Non
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     ended = watcher.end()
-    assert isinstance(ended, Ended) and ended.how is How.SIGNAL
+    assert isinstance(ended, RunEnd) and ended.how is How.SIGNAL
 
 
 def test_restarts_of_long_ago_do_not_count(paths: MachinePaths) -> None:

@@ -14,14 +14,14 @@ from textual.pilot import Pilot
 
 from isolation import patient
 from machine import bare
-from pommel.app.machines import Status
-from pommel.app.waiting import Until, Waited
+from pommel.app.machine.machines import Status
+from pommel.app.machine.waiting import Until, Waited
 from pommel.app.workspace import Workspace
 from pommel.machine import lifecycle, record
 from pommel.menu.calls import Calls
-from pommel.menu.home import Home
+from pommel.menu.home import HomeScreen
 from pommel.menu.menu import Menu
-from pommel.menu.widgets import MachineList, Said
+from pommel.menu.widgets import MachineList, StatusLine
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report
 
@@ -117,9 +117,9 @@ class Seat:
     pilot: Pilot[None]
 
     @property
-    def home(self) -> Home:
+    def home(self) -> HomeScreen:
         home = self.menu.screen_stack[1]
-        assert isinstance(home, Home)
+        assert isinstance(home, HomeScreen)
         return home
 
     @property
@@ -128,7 +128,7 @@ class Seat:
 
     @property
     def said(self) -> str:
-        return str(self.home.query_one("#said", Said).content)
+        return str(self.home.query_one("#said", StatusLine).content)
 
     def text(self) -> str:
         """All that can be read on the screen now."""

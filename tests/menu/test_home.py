@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from pommel import locks
-from pommel.app import machines, power
+from pommel.app.machine import machines, power
 from pommel.app.workspace import Workspace
 from pommel.menu.calls import Calls
 from pommel.menu.widgets import Rows
@@ -213,7 +213,7 @@ async def test_new_asks_which_and_says_what_it_takes(workspace: Workspace) -> No
 
 async def test_the_host_is_never_changed_from_here(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
-    monkeypatch.setattr("pommel.app.up.up", lambda name, **options: asked.update(options))
+    monkeypatch.setattr("pommel.app.machine.up.up", lambda name, **options: asked.update(options))
     Calls(workspace).up("m", lambda _: None)
     assert asked["consent"](None) is False
 
@@ -266,7 +266,7 @@ async def test_the_console_is_served_and_its_address_shown(workspace: Workspace)
 
 
 def _served(name: str) -> object:
-    from pommel.app.console import Console
+    from pommel.app.console.page import Console
 
     fields = {"name": name, "url": "http://127.0.0.1:41231/?token=abc", "ws": "ws://127.0.0.1:41231/ws", "pid": 1}
     return Console(**fields)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pommel.errors import StateError
-from pommel.menu.jobs import Job, LeftOff, attempt, spell
+from pommel.menu.jobs import LeftOff, MenuJob, attempt, spell
 from pommel.progress import Progress, note, warn
 
 
@@ -25,7 +25,7 @@ def test_a_bug_is_raised() -> None:
 
 
 def test_work_is_called_off_at_its_next_report_and_cleans_up() -> None:
-    job, began, tidied = Job("m", "making"), threading.Event(), threading.Event()
+    job, began, tidied = MenuJob("m", "making"), threading.Event(), threading.Event()
 
     def stubborn() -> str:
         try:
@@ -50,7 +50,7 @@ def test_work_is_called_off_at_its_next_report_and_cleans_up() -> None:
 
 
 def test_a_job_says_where_it_is_and_keeps_its_warnings() -> None:
-    job = Job("m", "making")
+    job = MenuJob("m", "making")
     assert job.text == "m: making"
     job.report(Progress("fetch", done=10 << 20, total=700 << 20, unit="B"))
     warn(job.report, "slow")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.app.machines import Status
+from pommel.app.machine.machines import Status
 from pommel.menu import layout
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,39}", fullmatch=True)

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from pommel.errors import StateError
-from pommel.mesh.agent import Facts
 from pommel.mesh.device import Notice, Question
-from pommel.mesh.keys import Identity, new_identity
+from pommel.mesh.keys import DeviceIdentity, new_identity
+from pommel.mesh.mesh_agent import DeviceFacts
 from pommel.mesh.orders import Person, Power
 from pommel.mesh.pings import is_picture
 from pommel.screen.endpoint import Endpoint
@@ -20,11 +20,11 @@ from pommel.wire.codec import Decoder
 from pommel.wire.looking import Looking
 from pommel.wire.viewer import ViewerStream
 
-FACTS = Facts("mac-one", "macOS 15.1", "0.1", has_console=True, macs=("52:54:00:12:34:56",))
+FACTS = DeviceFacts("mac-one", "macOS 15.1", "0.1", has_console=True, macs=("52:54:00:12:34:56",))
 
 
 @lru_cache(maxsize=4)
-def identity(number: int = 0) -> Identity:
+def identity(number: int = 0) -> DeviceIdentity:
     """An identity, made once for all tests: a key takes its time."""
     del number
     return new_identity()
@@ -59,7 +59,7 @@ class Desk:
     """A device whose people answer as the test wishes."""
 
     endpoint: Endpoint | None = None
-    now: Facts = FACTS
+    now: DeviceFacts = FACTS
     answer: bool | None = None
     slow_s: float = 0.0
     clipboard: str | None = "in the guest"
@@ -71,7 +71,7 @@ class Desk:
     def rename(self, name: str) -> None:
         self.now = replace(self.now, name=name)
 
-    def facts(self) -> Facts:
+    def facts(self) -> DeviceFacts:
         return self.now
 
     async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:

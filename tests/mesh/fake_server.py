@@ -19,7 +19,7 @@ from aiohttp import WSMsgType, web
 
 from isolation import patient
 from mesh.doubles import identity
-from pommel.mesh.keys import Identity, fingerprint, is_signed, key_of, sha384, to_pem
+from pommel.mesh.keys import DeviceIdentity, fingerprint, is_signed, key_of, sha384, to_pem
 from pommel.mesh.msh import Msh, Server
 from pommel.mesh.network import Cable
 
@@ -28,7 +28,9 @@ PATIENCE_S = 20.0
 OVER = web.AppKey("over", asyncio.Event)
 
 
-def server_hello(message: bytes, nonce: bytes, key: Identity, *, signed: bytes | None = None) -> tuple[bytes, bytes]:
+def server_hello(
+    message: bytes, nonce: bytes, key: DeviceIdentity, *, signed: bytes | None = None
+) -> tuple[bytes, bytes]:
     """The server's two answers to message 1 (b1 and b2)."""
     tls_hash, device_nonce = message[2:50], message[50:98]
     signature = key.sign(signed if signed is not None else tls_hash + device_nonce + nonce)
@@ -40,7 +42,7 @@ def server_hello(message: bytes, nonce: bytes, key: Identity, *, signed: bytes |
 class FakeServer:
     """The server. `after` it has said this message type it falls silent; `key` is what it proves itself with."""
 
-    key: Identity
+    key: DeviceIdentity
     tls: ssl.SSLContext
     silent_after: int | None = None
     lies: bool = False
@@ -185,7 +187,7 @@ class Onlooker:
         return said
 
 
-def tls_context(key: Identity, folder: Path, name: str) -> ssl.SSLContext:
+def tls_context(key: DeviceIdentity, folder: Path, name: str) -> ssl.SSLContext:
     pem = folder / f"{name}.pem"
     pem.write_bytes(to_pem(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -193,7 +195,7 @@ def tls_context(key: Identity, folder: Path, name: str) -> ssl.SSLContext:
     return context
 
 
-def tls_hash(key: Identity) -> bytes:
+def tls_hash(key: DeviceIdentity) -> bytes:
     return sha384(key.certificate)
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from driver import cache_folder
+from free_ports import free_port
 from isolation import patient
 from pommel.locks import hold
 from pommel.mesh.network import network
@@ -141,8 +142,7 @@ class MeshCentral:
 def mesh_central(*users: str, domains: Iterable[str] = ()) -> Iterator[MeshCentral]:
     """A server with these users, and an administrator in its first domain and each of these."""
     root = Path(tempfile.mkdtemp(prefix="pmm-"))
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        server = MeshCentral(root, int(one.getsockname()[1]))
+    server = MeshCentral(root, free_port())
     try:
         server.configure()
         for domain in ("", *domains):

@@ -10,10 +10,10 @@ import pytest
 from mesh.doubles import Desk, identity
 from mesh.fake_server import FakeServer, fake_server
 from mesh.joined import Joined, on_server
-from pommel.mesh.agent import introduction
 from pommel.mesh.backoff import REFUSED_S
 from pommel.mesh.connection import Phase
 from pommel.mesh.membership import join, load
+from pommel.mesh.mesh_agent import introduction
 from waits import until
 
 pytestmark = pytest.mark.usefixtures("impatient")

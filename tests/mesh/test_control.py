@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.mesh import control
-from pommel.mesh.control import Bye, Echo, Options, Pong, Wants, parse_control
+from pommel.mesh.control import Bye, ControlPong, Echo, ViewerOptions, Wants, parse_control
 
 RTT = '{"ctrlChannel":"102938","type":"rtt","time":1700000000000}'
 
@@ -28,13 +28,13 @@ RTT = '{"ctrlChannel":"102938","type":"rtt","time":1700000000000}'
         (RTT.replace('"102938"', "102938"), Echo(RTT.replace('"102938"', "102938"))),
         ('{"type":"rtt","time":1}', None),
         ('{"ctrlChannel":"102938","type":"ping"}', Echo('{"ctrlChannel": "102938", "type": "pong"}')),
-        ('{"ctrlChannel":"102938","type":"pong"}', Pong()),
+        ('{"ctrlChannel":"102938","type":"pong"}', ControlPong()),
         ('{"type":"pong"}', None),
         ('{"ctrlChannel":"102938","type":"close"}', Bye()),
         ('{"ctrlChannel":"102938","type":"offer"}', None),
-        ('{"type":"options","consent":8,"tsid":1}', Options(8)),
-        ('{"type":"options","consent":-1}', Options(0)),
-        ('{"type":"options"}', Options(0)),
+        ('{"type":"options","consent":8,"tsid":1}', ViewerOptions(8)),
+        ('{"type":"options","consent":-1}', ViewerOptions(0)),
+        ('{"type":"options"}', ViewerOptions(0)),
         ("[1]", None),
         ("{", None),
         ("[" * 100_000, None),

@@ -18,7 +18,7 @@ from mesh.doubles import identity
 from mesh.fake_server import cut_all, keeping, silent_server, tls_context
 from pommel.errors import UsageError
 from pommel.mesh.fetching import FetchError, fetch_msh
-from pommel.mesh.keys import Identity
+from pommel.mesh.keys import DeviceIdentity
 from pommel.mesh.network import Cable
 
 
@@ -53,13 +53,13 @@ async def server(tmp_path: Path, asked: list[str]) -> AsyncIterator[str]:
 
 
 @lru_cache(maxsize=1)
-def loopback() -> Identity:
+def loopback() -> DeviceIdentity:
     """A key with a certificate for the loopback address, which is its own authority."""
     key, name = identity(1).key, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
     made = x509.CertificateBuilder(name, name, key.public_key(), 7, datetime(2020, 1, 1), datetime(2119, 1, 1))
     der = made.add_extension(names, critical=False).sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-    return Identity(key, der)
+    return DeviceIdentity(key, der)
 
 
 @pytest.fixture

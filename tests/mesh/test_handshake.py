@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from mesh.doubles import identity
 from mesh.fake_server import server_hello
 from pommel.errors import ProtocolError
-from pommel.mesh.agent import Facts, introduction
 from pommel.mesh.handshake import Handshake, ServerRefused, held_in_silence
 from pommel.mesh.keys import fingerprint, is_signed, sha384
+from pommel.mesh.mesh_agent import DeviceFacts, introduction
 
 TLS, NONCE, SERVER_NONCE = b"the TLS certificate", b"d" * 48, b"s" * 48
 SERVER_ID = fingerprint(identity(0).key.public_key())
-WHO = introduction(Facts("mac", "macOS", "1"), bytes(48), 10005)
+WHO = introduction(DeviceFacts("mac", "macOS", "1"), bytes(48), 10005)
 
 
 def begun() -> Handshake:

@@ -88,7 +88,7 @@ async def test_power_wake_words_and_sessions(fake: FakeServer, online: Joined) -
     await until(lambda: len(online.desk.done) == 4)
     ann = Person("user//ann", "ann", "ann")
     assert online.desk.done == [Power.OFF, ("52:54:00:12:34:56",), Notice(ann, "t", "m"), Notice(ann, "T", "M", True)]
-    assert {25, 26, 18} <= {one.get("msgid") for one in fake.heard}
+    await fake.until(lambda: {25, 26, 18} <= {one.get("msgid") for one in fake.heard})
     await order(fake, "userSessions", tag="x")
     assert (await fake.hears(type="userSessions"))["tag"] == "x"
 

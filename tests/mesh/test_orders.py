@@ -90,7 +90,7 @@ def test_the_rest() -> None:
     by = {"userid": "user//ann", "username": "ann", "sessionid": "s", "rights": 24, "remoteaddr": "10.0.0.1"}
     who = (ANN, Rights(24), "s", None)
     for said, order in (
-        ({"type": "console", "value": "help"}, orders.Console(*who, "help")),
+        ({"type": "console", "value": "help"}, orders.ConsoleLine(*who, "help")),
         ({"type": "messagebox", "title": "t", "msg": "m"}, orders.Notify(*who, "t", "m", True)),
         ({"type": "getclip", "tag": 1}, orders.GetClipboard(ANN, Rights(24), "s", 1)),
         ({"type": "setclip", "data": ""}, orders.SetClipboard(*who, "")),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from playwright.async_api import Page, async_playwright
 from Xlib import X
 
+from chromium import page_ms
 from isolation import patient
 from mesh.doubles import Desk, identity
 from mesh.fake_server import cut_all, tls_context
@@ -155,7 +156,7 @@ async def test_meshcentrals_own_page_shows_the_screen_and_has_hands(
         paint.display.sync()
         async with page_of(server) as page:
             await page.goto(f"https://127.0.0.1:{server.port}/?gotonode={node}&viewmode=11")
-            await page.click("#connectbutton1", timeout=PATIENCE_S * 1000)
+            await page.click("#connectbutton1", timeout=page_ms(PATIENCE_S))
             async with asyncio.timeout(patient(PATIENCE_S)):
                 while not str(await page.evaluate(pixel)).startswith(("254,0,0", "255,0,0")):
                     await asyncio.sleep(0.05)
@@ -169,7 +170,7 @@ async def test_meshcentrals_own_page_shows_the_screen_and_has_hands(
             await until(lambda: wire.Shown(stream.pictures) in stream.said)  # the page has answered our last ping
         at = paint.root.query_pointer()
         assert (abs(at.root_x - 320) <= 2, abs(at.root_y - 240) <= 2) == (True, True)
-        keys = [paint.display.keycode_to_keysym(one, 0) for kind, one in seen if kind == X.KeyPress]
+        keys = [paint.display.get_keyboard_mapping(one, 1)[0][0] for kind, one in seen if kind == X.KeyPress]
         assert [key for key in keys if key < 0xFF00] == [ord("a"), ord("b")]
         buttons = [one for kind, one in seen if kind == X.ButtonPress]
         assert buttons == [1, 4]  # the wheel by one notch
@@ -183,7 +184,7 @@ async def page_of(server: MeshCentral) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
         page = await browser.new_page(ignore_https_errors=True)
-        page.set_default_timeout(PATIENCE_S * 1000)
+        page.set_default_timeout(page_ms(PATIENCE_S))
         await page.goto(f"https://127.0.0.1:{server.port}/")
         await page.fill("#username", ADMIN)
         await page.fill("#password", PASSWORD)

@@ -69,6 +69,18 @@ def test_nothing_that_is_there_is_switched_off(entries: list[tuple[str, bool]], 
     assert len(missing) == 2 * sum(on and name not in there for name, on in entries)
 
 
+@pytest.mark.parametrize(("shows", "policy"), [("recovery", 0x10F0203), ("macos", 0x10F0103), (None, None)])
+def test_what_the_picker_shows_is_a_scan_policy(shows: str | None, policy: int | None) -> None:
+    before = config()
+    after, changes = plist.adjust(before, Options(shows=shows))
+    found = after.get("Misc", {}).get("Security", {}).get("ScanPolicy")
+    assert found == (policy if shows else before.get("Misc", {}).get("Security", {}).get("ScanPolicy"))
+    places = [change.place for change in changes if not change.place.endswith("prev-lang:kbd")]
+    assert places == (["Misc/Security/ScanPolicy"] if shows else [])
+    languages = [change.after for change in changes if change.place.endswith("prev-lang:kbd")]
+    assert languages == ([b"en-US:0"] if shows == "recovery" else []), "what is typed there is from a US keyboard"
+
+
 def test_options_are_set_where_opencore_reads_them() -> None:
     before, rom = config(), bytes(range(6))
     smbios = Smbios("iMac19,1", "C02ABCDEFGHJ", "C02123456789ABCDE", "213FA768-A62C-4299-8598-47AA666E436F", rom)
@@ -209,9 +221,10 @@ def test_what_is_not_touched_keeps_value_type_and_place(rest: dict[str, Any]) ->
 @example(b"<?xml version='1.0'?><!DOCTYPE p [<!ENTITY e 'x'>]><plist><string>&e;</string></plist>")
 @example(plistlib.dumps([1]))
 @example(plistlib.dumps({"Label": "not OpenCore's"}))
+@example(b"version https://git-lfs")
 @settings(max_examples=100, deadline=None)
 def test_what_is_no_configuration_is_an_upstreams_error(data: bytes) -> None:
-    with pytest.raises(UpstreamError, match=r"^config\.plist is not a "):
+    with pytest.raises(UpstreamError, match=r"^config\.plist is (not a |a git-lfs pointer, not )"):
         plist.read(data, "config.plist")
 
 

@@ -20,6 +20,7 @@ from pommel.opencore.options import Options, Smbios
         {"resolution": "1920x1080\n"},
         {"boot_args": "a\nb"},
         {"add_boot_args": "ü"},
+        {"shows": "windows"},
     ],
 )
 def test_options_are_checked(values: dict[str, Any]) -> None:
@@ -53,6 +54,8 @@ def test_every_option_counts_as_a_value() -> None:
         Options(boot_args=""),
         Options(add_boot_args="-v"),
         Options(smbios=smbios),
+        Options(shows="recovery"),
+        Options(shows="macos"),
         Options(smbios=Smbios(rom=b"abcdef")),
     ]
     assert len({json.dumps(options.as_values()) for options in some}) == len(some)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from free_ports import free_port
 from pommel.overlay.pins import Pin
 
 LAYOUTS = Path(__file__).parent / "upstreams"
@@ -96,11 +97,6 @@ def daemon(folder: Path) -> Iterator[int]:
     finally:
         os.killpg(server.pid, 15)
         server.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Line:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pommel.overlay.facts import Call, facts_of
+from pommel.overlay.facts import ProgramCall, facts_of
 
 HERE = Path("/u")
 
 
 def test_effects_are_told_as_one_types_them_each_once() -> None:
-    effects = [Call("modprobe", HERE, ("vfio-pci", "ids=1:2 3")), Call("modprobe", HERE, ("vfio-pci", "ids=1:2 3"))]
-    sudo = Call("sudo", HERE, ("tee", "/sys/x"))
+    effects = [
+        ProgramCall("modprobe", HERE, ("vfio-pci", "ids=1:2 3")),
+        ProgramCall("modprobe", HERE, ("vfio-pci", "ids=1:2 3")),
+    ]
+    sudo = ProgramCall("sudo", HERE, ("tee", "/sys/x"))
     assert facts_of([], [*effects, sudo], [], "", {}).effects == ("modprobe vfio-pci 'ids=1:2 3'", "sudo tee /sys/x")
 
 
@@ -26,7 +29,7 @@ def test_only_what_qemu_reads_is_carried_and_not_what_the_script_was_given() -> 
         ("LD_PRELOAD", "/evil.so"),
         ("QEMU_X", "1"),
     )
-    call = Call("qemu-system-x86_64", HERE, (), env)
+    call = ProgramCall("qemu-system-x86_64", HERE, (), env)
     assert facts_of([call], [], [], "", {"QEMU_X": "1"}).environment == {
         "LD_LIBRARY_PATH": "/l",
         "SDL_AUDIODRIVER": "alsa",
@@ -35,13 +38,15 @@ def test_only_what_qemu_reads_is_carried_and_not_what_the_script_was_given() -> 
 
 def test_wrappers_are_told_without_the_call_that_they_wrap() -> None:
     wrappers = [
-        Call("sudo", HERE, ("-E qemu-system-x86_64 -m 4096 -name qemu-kvm",)),
-        Call("taskset", HERE, ("-c 0 /usr/libexec/qemu-kvm -S",)),
-        Call("nice", HERE, ("-n -5 kvm",)),
+        ProgramCall("sudo", HERE, ("-E qemu-system-x86_64 -m 4096 -name qemu-kvm",)),
+        ProgramCall("taskset", HERE, ("-c 0 /usr/libexec/qemu-kvm -S",)),
+        ProgramCall("nice", HERE, ("-n -5 kvm",)),
     ]
     assert facts_of([], [], wrappers, "", {}).left_out == ("sudo -E", "taskset -c 0", "nice -n -5")
 
 
 def test_locked_memory_is_told() -> None:
-    call = Call("qemu-system-x86_64", HERE, (), (), (("Max locked memory", "unlimited"), ("Max open files", "1024")))
+    call = ProgramCall(
+        "qemu-system-x86_64", HERE, (), (), (("Max locked memory", "unlimited"), ("Max open files", "1024"))
+    )
     assert facts_of([call], [], [], "", {}).left_out == ("ulimit -l unlimited",)

@@ -6,7 +6,7 @@ import pytest
 
 from pommel.errors import CommandFailed
 from pommel.overlay import pristine
-from pommel.overlay.files import Wanted
+from pommel.overlay.files import OverlayFile
 from pommel.overlay.journal import AppliedPatch
 from pommel.overlay.undo import head
 
@@ -48,7 +48,7 @@ def test_patches_and_files_go_on_the_copy_alone(checkout: Path) -> None:
     with pristine.laid_out(checkout, head(checkout)) as folder:
         assert pristine.apply(folder, AppliedPatch("p", PATCH))
         assert not pristine.apply(folder, AppliedPatch("p", PATCH))
-        pristine.put(folder, "deep/new.sh", Wanted(b"x", 0o755))
+        pristine.put(folder, "deep/new.sh", OverlayFile(b"x", 0o755))
         assert (folder / "a.txt").read_text() == "two\n"
         assert (folder / "deep" / "new.sh").stat().st_mode & 0o777 == 0o755
     assert (checkout / "a.txt").read_text() == "one\n"

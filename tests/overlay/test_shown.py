@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pommel.overlay import sandbox, shown
-from pommel.overlay.capture import Given, capture
+from pommel.overlay.capture import ScriptInput, capture
 
 Look = Callable[..., str]
 
@@ -41,7 +41,7 @@ def look(home: Path) -> Look:
         script.write_text(f"{begin}{text}\nexec qemu-system-x86_64 -S\n")
         script.chmod(0o755)
         assert sandbox.bubblewrap() is not None
-        found = capture(upstream, "boot.sh", given=Given(args, env), hidden=(home / "pommel",))
+        found = capture(upstream, "boot.sh", given=ScriptInput(args, env), hidden=(home / "pommel",))
         assert found.sandboxed
         return found.output.strip()
 

@@ -22,49 +22,45 @@ from functools import cache
 
 from aiohttp import web
 
-from pommel.recovery.chunklist import PublicKey
+from pommel.recovery.chunklist import ChunklistKey
 from pommel.recovery.origin import Origin
 
+CATALOG = "/catalogs/index.merged-1.sucatalog.gz"
 DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
 
-def _is_prime(number: int, dice: random.Random) -> bool:
-    if any(number % small == 0 for small in range(3, 2000, 2)):
-        return False
-    odd, twos = number - 1, 0
-    while odd % 2 == 0:
-        odd, twos = odd // 2, twos + 1
-    for _ in range(8):
-        x = pow(dice.randrange(2, number - 1), odd, number)
-        if x in (1, number - 1):
-            continue
-        for _ in range(twos - 1):
-            x = x * x % number
-            if x == number - 1:
-                break
-        else:
-            return False
-    return True
-
-
-def _prime(dice: random.Random) -> int:
-    while True:
-        number = dice.getrandbits(1024) | 3 << 1022 | 1
-        if number % 65537 != 1 and _is_prime(number, dice):
-            return number
+# Two primes of 1024 bits for each key: to look for them took every run of the tests a second.
+_PRIMES = {
+    1: (
+        "eab71cab529b97728b9d3f47844497a462e1faa4491b8f6edc59bb7f84fe09a34e1c2f72f9e1167a3da14a118a55fc2e5b4e"
+        "6012868befb0d3bdc69856c1294de2a1bcfd6f20ab1fdbe3ef75172059b20e8eac3e8620e74d0d7e541ae6d9c9c45b33a9c6"
+        "9782277f86e1ccc098d5a3e6faa34cd45a0322d948b70083ee09f973",
+        "dc3fc6b4df9619b6cc4f0e981b77d53b1631e144d9815a6d593d40768cc3f35f925b0cec2bac2333779f5658ea1888a420c6"
+        "b9b3bb76d3d4f834a421121acc7c46b87f72e786c6df1a0f28dd6b1a24643b909781bf3456e8c214787f36d5ff58878c6ad5"
+        "585f534e387fc1364ba6674b5c3a6281346b1a20c263ee292964b20b",
+    ),
+    2: (
+        "e251be8c2110d5893f8e2df7406da8816b0f4c495ab94f28107a6872d99a48fbd48f803b51c0d0d96144c509181cec19acec"
+        "e21a0b56fc255d2af83e717297fb824def4f99bda280feec33f232d4ec70919c7d41fc4f5695b511f1421c03821323af56cd"
+        "05cdc4ad80094c2de69c4becdb85c6778bacb3fce46447f2b048145d",
+        "d3b172cbffbd2f1ad588a68b29181094670d6b18979ddd01789293c519861388179bc2c6a7ae002099f122609ec33585ae37"
+        "aa89504c6172a451dbfabb7eabfcfe0f9a6b8f1267713a3ea23bc80c667f6a8ff2f8e8ec6db7d5e6376c97abf82aa87f7be9"
+        "0163e8eab47597990cd2c6f3c51ac10ee361c8d3c7c88a8983d1c7d1",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class TestKey:
-    """An RSA key pair, of no worth: it follows from its seed."""
+    """An RSA key pair, of no worth: it is the same in each run."""
 
     __test__ = False
     modulus: int
     secret: int
 
     @property
-    def public(self) -> PublicKey:
-        return PublicKey(self.modulus)
+    def public(self) -> ChunklistKey:
+        return ChunklistKey(self.modulus)
 
     def sign(self, data: bytes, digest_info: bytes = DIGEST_INFO) -> bytes:
         tail = b"\x00" + digest_info + hashlib.sha256(data).digest()
@@ -73,9 +69,8 @@ class TestKey:
 
 
 @cache
-def test_key(seed: int = 1) -> TestKey:
-    dice = random.Random(seed)
-    p, q = _prime(dice), _prime(dice)
+def test_key(number: int = 1) -> TestKey:
+    p, q = (int(prime, 16) for prime in _PRIMES[number])
     return TestKey(p * q, pow(65537, -1, (p - 1) * (q - 1)))
 
 
@@ -146,14 +141,12 @@ class FakeApple:
     @property
     def origin(self) -> Origin:
         here = f"127.0.0.1:{self.port}"
-        return Origin(f"http://{here}", self.hosts or frozenset({here}), test_key().public)
+        return origin_at(f"http://{here}", self.hosts or frozenset({here}), test_key().public)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FakeApple]:
         app = web.Application()
-        app.router.add_get("/", self._session)
-        app.router.add_post("/InstallationPayload/RecoveryImage", self._post)
-        app.router.add_get("/content/{path:.*}", self._asset)
+        self._serve(app.router)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -163,6 +156,11 @@ class FakeApple:
             yield self
         finally:
             await runner.cleanup()
+
+    def _serve(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/", self._session)
+        router.add_post("/InstallationPayload/RecoveryImage", self._post)
+        router.add_get("/content/{path:.*}", self._asset)
 
     async def _session(self, request: web.Request) -> web.Response:
         self.requests.append("GET /")
@@ -276,4 +274,8 @@ def driver_words(apple: FakeApple) -> list[str]:
 
 def origin_from(words: Sequence[str]) -> Origin:
     base_url, modulus = words
-    return Origin(base_url, frozenset({base_url.removeprefix("http://")}), PublicKey(int(modulus)))
+    return origin_at(base_url, frozenset({base_url.removeprefix("http://")}), ChunklistKey(int(modulus)))
+
+
+def origin_at(base_url: str, hosts: frozenset[str], key: ChunklistKey) -> Origin:
+    return Origin(base_url, hosts, key, f"{base_url}{CATALOG}", hosts, "http")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pommel.errors import RecoveryError
 from pommel.recovery import chunklist
-from pommel.recovery.chunklist import APPLE, Chunklist, ChunklistError, PublicKey, parse
+from pommel.recovery.chunklist import APPLE, Chunklist, ChunklistError, ChunklistKey, parse
 
 from .apple import DIGEST_INFO, make_chunklist, split, test_key, unsigned
 
@@ -45,7 +45,7 @@ def test_apples_key_is_2048_bits_and_not_ours() -> None:
 
 def test_a_key_of_another_length_is_none() -> None:
     with pytest.raises(ValueError, match="2048"):
-        PublicKey(APPLE.modulus >> 1)
+        ChunklistKey(APPLE.modulus >> 1)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_checks_stand_under_python_O(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from pommel.recovery.chunklist import ChunklistError, PublicKey
+from pommel.recovery.chunklist import ChunklistError, ChunklistKey
 from pommel.recovery.verify import read_chunklist, verify_file
 assert False
 for name in sys.argv[3:]:
     try:
-        read_chunklist(Path(sys.argv[1]) / name, PublicKey(int(sys.argv[2])))
+        read_chunklist(Path(sys.argv[1]) / name, ChunklistKey(int(sys.argv[2])))
         print(name, "taken")
     except ChunklistError:
         print(name, "refused")

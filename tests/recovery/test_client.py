@@ -83,8 +83,9 @@ async def test_patience_ends() -> None:
     apple = FakeApple()
     apple.session_faults.extend([(503, {})] * 50)
     async with client(apple) as (asking, waits):
-        with pytest.raises(RecoveryError, match=f"failed {TRIES} times: HTTP status 503"):
+        with pytest.raises(RecoveryError, match=f"failed {TRIES} times: HTTP status 503") as caught:
             await asking.ask(BOARD)
+    assert "kept" not in (caught.value.hint or "")  # nothing has come
     assert (len(apple.requests), len(waits)) == (TRIES, TRIES - 1)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pommel.errors import RecoveryError
-from pommel.recovery.disk_image import Part, Trailer, is_disk_image, parse_parts, parse_trailer
+from pommel.recovery.disk_image import DiskPart, Trailer, is_disk_image, parse_parts, parse_trailer
 
 from . import udif
 
@@ -93,7 +93,7 @@ def test_a_property_list_that_cannot_be(plist: bytes, said: str) -> None:
 def test_a_part_with_another_checksum_is_left_out() -> None:
     other = MISH[:64] + struct.pack(">I", 4) + MISH[68:]
     assert parse_parts(table(Data=other), len(RAW)) == ()
-    assert [type(part) for part in parse_parts(table(Data=MISH), len(RAW))] == [Part]
+    assert [type(part) for part in parse_parts(table(Data=MISH), len(RAW))] == [DiskPart]
 
 
 @settings(deadline=None, max_examples=150)

@@ -152,7 +152,9 @@ async def test_connections_that_break_are_mended(target: Path) -> None:
 
 async def test_a_connection_that_always_breaks_is_an_error(target: Path) -> None:
     apple = FakeApple(cut=Counter({0: 99}))
-    assert f"failed {TRIES} times" in (await refused(apple, target)).message
+    error = await refused(apple, target)
+    assert f"failed {TRIES} times" in error.message
+    assert error.hint and error.hint.startswith("check the network") and error.hint.endswith(" that came are kept")
 
 
 @pytest.mark.parametrize("change", [-1, 1, 16384])
@@ -259,8 +261,9 @@ async def test_cancelled_then_resumed(target: Path) -> None:
 async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     async with FakeApple().running() as apple:
-        with pytest.raises(RecoveryError, match="cannot be written"):
+        with pytest.raises(RecoveryError, match="cannot be written") as caught:
             await fetch(apple, tmp_path / "file" / "a.dmg")
+    assert "free some space" in (caught.value.hint or "") and "kept" not in (caught.value.hint or "")
 
 
 async def test_a_disk_that_fills_up_midway(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +279,7 @@ async def test_a_disk_that_fills_up_midway(target: Path, monkeypatch: pytest.Mon
         patch.setattr(os, "pwrite", full)
         error = await refused(apple, target)
     assert "No space left on device" in error.message and "free some space" in (error.hint or "")
+    assert "that came are kept" in (error.hint or "")
     apple.ranges.clear()
     async with apple.running():
         await fetch(apple, target)
@@ -287,11 +291,11 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from pommel.recovery.catalog import Board
-from pommel.recovery.chunklist import PublicKey
+from pommel.recovery.chunklist import ChunklistKey
 from pommel.recovery.origin import Origin
 from pommel.recovery.download import download
 host, key, target, board = sys.argv[1:]
-origin = Origin("http://" + host, frozenset({host}), PublicKey(int(key)))
+origin = Origin("http://" + host, frozenset({host}), ChunklistKey(int(key)))
 asyncio.run(download(Board(board), Path(target), origin=origin, connections=2))
 """
 

@@ -11,7 +11,7 @@ import pytest
 
 from pommel.errors import RecoveryError
 from pommel.recovery.chunklist import parse
-from pommel.recovery.part import Part
+from pommel.recovery.part import PartialImage
 
 from .apple import make_chunklist, split, test_key
 
@@ -22,8 +22,8 @@ LIST = parse(RAW, test_key().public)
 
 
 @contextlib.contextmanager
-def opened(target: Path) -> Iterator[Part]:
-    part = Part(target, LIST)
+def opened(target: Path) -> Iterator[PartialImage]:
+    part = PartialImage(target, LIST)
     try:
         part.recover()
         yield part
@@ -85,7 +85,7 @@ def test_the_part_of_another_image_is_not_looked_at(tmp_path: Path) -> None:
     target = tmp_path / "a.dmg"
     with opened(target) as part:
         part.write(0, PARTS[0])
-    part = Part(target, parse(make_chunklist(IMAGE[:-1], 500), test_key().public))
+    part = PartialImage(target, parse(make_chunklist(IMAGE[:-1], 500), test_key().public))
     part.recover()
     part.close()
     assert part.good == set()

@@ -23,7 +23,7 @@ from pommel.locks import hold
 from pommel.progress import Progress
 from pommel.recovery import catalog, store
 from pommel.recovery.chunklist import ChunklistError
-from pommel.recovery.store import Store
+from pommel.recovery.store import RecoveryStore
 from pommel.recovery.stored import CHUNKLIST, DMG, IMAGE, RECORD, Stored
 
 from . import udif
@@ -43,16 +43,16 @@ def apple_of(**change: object) -> FakeApple:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home" / "recovery")
+def here(tmp_path: Path) -> RecoveryStore:
+    return RecoveryStore(tmp_path / "home" / "recovery")
 
 
-async def fetch(here: Store, apple: FakeApple, told: list[Progress] | None = None, **more: bool) -> Stored:
+async def fetch(here: RecoveryStore, apple: FakeApple, told: list[Progress] | None = None, **more: bool) -> Stored:
     async with apple.running():
         return await here.fetch(SONOMA, origin=apple.origin, report=(told if told is not None else []).append, **more)
 
 
-def fetched(here: Store, **change: object) -> Stored:
+def fetched(here: RecoveryStore, **change: object) -> Stored:
     return asyncio.run(fetch(here, apple_of(**change)))
 
 
@@ -71,7 +71,7 @@ def warnings(told: list[Progress]) -> list[str]:
 # -- fetch
 
 
-async def test_fetched_converted_and_kept(here: Store) -> None:
+async def test_fetched_converted_and_kept(here: RecoveryStore) -> None:
     told: list[Progress] = []
     stored = await fetch(here, apple_of(), told)
     assert (stored.key, stored.version, stored.product, stored.source) == (KEY_14, "14.8.4", "062-58679", "apple")
@@ -87,12 +87,12 @@ async def test_fetched_converted_and_kept(here: Store) -> None:
     here.verify(stored, origin=apple_of().origin)
 
 
-async def test_what_is_here_needs_no_network(here: Store) -> None:
+async def test_what_is_here_needs_no_network(here: RecoveryStore) -> None:
     stored = await fetch(here, apple_of())
     assert await here.fetch(SONOMA) == stored
 
 
-async def test_with_force_apple_is_asked_but_bytes_that_are_here_do_not_come_again(here: Store) -> None:
+async def test_with_force_apple_is_asked_but_bytes_that_are_here_do_not_come_again(here: RecoveryStore) -> None:
     stored = await fetch(here, apple_of())
     stored.image.write_bytes(b"broken")
     assert here.find(SONOMA) is None and "BaseSystem.img has 6 bytes" in here.problems()[0].message
@@ -108,7 +108,7 @@ async def test_with_force_apple_is_asked_but_bytes_that_are_here_do_not_come_aga
     assert names(here.root) == sorted([*entry(KEY_14), "incoming"])
 
 
-async def test_another_version_is_kept_and_the_next_board_asked(here: Store) -> None:
+async def test_another_version_is_kept_and_the_next_board_asked(here: RecoveryStore) -> None:
     told: list[Progress] = []
     apple = apple_of(boards={SECOND}, others={FIRST: ("093-10615", DMG_15)})
     stored = await fetch(here, apple, told)
@@ -120,14 +120,14 @@ async def test_another_version_is_kept_and_the_next_board_asked(here: Store) -> 
     assert here.find(catalog.find("sequoia")) == here.list()[0]
 
 
-async def test_a_board_that_is_refused_is_followed_by_the_next(here: Store) -> None:
+async def test_a_board_that_is_refused_is_followed_by_the_next(here: RecoveryStore) -> None:
     told: list[Progress] = []
     assert (await fetch(here, apple_of(boards={SECOND}), told)).version == "14.8.4"
     assert warnings(told) == [f"asked Apple for Sonoma 14 as board {FIRST}, got no image; trying board {SECOND}"]
     assert names(here.root) == sorted([*entry(KEY_14), "incoming"])
 
 
-async def test_no_board_has_it(here: Store) -> None:
+async def test_no_board_has_it(here: RecoveryStore) -> None:
     with pytest.raises(RecoveryError) as caught:
         await fetch(here, apple_of(boards=set(), others={SECOND: ("093-10615", DMG_15)}))
     assert caught.value.message == (f"Apple gave no Sonoma 14: {FIRST} (latest): no image, {SECOND} (latest): 15.4.1")
@@ -138,7 +138,7 @@ async def test_no_board_has_it(here: Store) -> None:
     assert "GET dmg" not in again.requests  # what the second board gives is known
 
 
-async def test_an_image_that_says_no_version_is_taken_for_what_was_asked_for(here: Store) -> None:
+async def test_an_image_that_says_no_version_is_taken_for_what_was_asked_for(here: RecoveryStore) -> None:
     told: list[Progress] = []
     stored = await fetch(here, apple_of(image=udif.make_dmg(bytes(70_000))), told)
     assert (stored.version, stored.source) == ("14", "apple")
@@ -146,7 +146,7 @@ async def test_an_image_that_says_no_version_is_taken_for_what_was_asked_for(her
 
 
 @pytest.mark.parametrize("kind", ["forged", "method 2", "short", "bad chunk"])
-async def test_what_cannot_be_trusted_never_arrives(here: Store, kind: str) -> None:
+async def test_what_cannot_be_trusted_never_arrives(here: RecoveryStore, kind: str) -> None:
     apple = apple_of()
     if kind == "forged":
         apple.chunklist = make_chunklist(DMG_14, 32768, test_key(2))
@@ -163,13 +163,13 @@ async def test_what_cannot_be_trusted_never_arrives(here: Store, kind: str) -> N
     assert not [name for name in names(here.root) if name.startswith(("sha256", ".sha256")) or name.endswith(".dmg")]
 
 
-async def test_tokens_that_expire_midway(here: Store) -> None:
+async def test_tokens_that_expire_midway(here: RecoveryStore) -> None:
     apple = apple_of(token_uses=3)
     assert (await fetch(here, apple)).version == "14.8.4"
     assert len(apple.posts) > 3
 
 
-async def test_two_at_once_are_one(here: Store) -> None:
+async def test_two_at_once_are_one(here: RecoveryStore) -> None:
     apple = apple_of(delay_s=0.01)
     told: tuple[list[Progress], list[Progress]] = ([], [])
     async with apple.running():
@@ -183,7 +183,7 @@ async def test_two_at_once_are_one(here: Store) -> None:
 
 
 async def test_cancelled_while_it_waits_and_while_it_converts(
-    here: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: RecoveryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apple = apple_of()
     async with apple.running():
@@ -220,7 +220,7 @@ async def test_cancelled_while_it_waits_and_while_it_converts(
         assert apple.ranges == []  # the dmg was whole
 
 
-async def test_a_disk_without_links(here: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_without_links(here: RecoveryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_link(*_: object) -> None:
         raise PermissionError(1, "no")
 
@@ -253,14 +253,14 @@ if stop == "before the name":
 if stop == "after the name":
     store.shutil = types.SimpleNamespace(rmtree=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 try:
-    print(asyncio.run(store.Store(Path(root)).fetch(catalog.find("sonoma"), origin=origin_from(words), report=report)).version)
+    print(asyncio.run(store.RecoveryStore(Path(root)).fetch(catalog.find("sonoma"), origin=origin_from(words), report=report)).version)
 except PommelError as error:
     sys.exit(f"{type(error).__name__}: {error.message}")
 """
 
 
 @contextlib.contextmanager
-def driven(here: Store, apple: FakeApple) -> Iterator[object]:
+def driven(here: RecoveryStore, apple: FakeApple) -> Iterator[object]:
     with served(apple):
 
         def run(*, stop: str = "", limit: int = 0, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -279,7 +279,7 @@ def driven(here: Store, apple: FakeApple) -> Iterator[object]:
 @pytest.mark.parametrize(
     "stop", ["recovery image", "hash", "convert", "check", "version", "before the name", "after the name"]
 )
-def test_killed_anywhere_then_run_again(here: Store, stop: str) -> None:
+def test_killed_anywhere_then_run_again(here: RecoveryStore, stop: str) -> None:
     apple = apple_of()
     with driven(here, apple) as run:
         assert run(stop=stop).returncode == -signal.SIGKILL  # type: ignore[operator]
@@ -296,7 +296,7 @@ def test_killed_anywhere_then_run_again(here: Store, stop: str) -> None:
     assert left == []
 
 
-def test_what_a_killed_one_left_of_another_image_is_swept(here: Store) -> None:
+def test_what_a_killed_one_left_of_another_image_is_swept(here: RecoveryStore) -> None:
     left = here.root / f".sha256-{'0' * 64}.building.x"
     busy = here.root / f".sha256-{'1' * 64}.building.x"
     for folder in (left, busy):
@@ -307,7 +307,7 @@ def test_what_a_killed_one_left_of_another_image_is_swept(here: Store) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("-O",)], ids=["plain", "python-O"])
-def test_a_forged_signature_without_a_terminal(here: Store, flags: tuple[str, ...]) -> None:
+def test_a_forged_signature_without_a_terminal(here: RecoveryStore, flags: tuple[str, ...]) -> None:
     apple = apple_of(chunklist=make_chunklist(DMG_14, 32768, test_key(2)))
     with driven(here, apple) as run:
         done = run(flags=flags)  # type: ignore[operator]
@@ -317,7 +317,7 @@ def test_a_forged_signature_without_a_terminal(here: Store, flags: tuple[str, ..
 
 
 @pytest.mark.parametrize("flags", [(), ("-O",)], ids=["plain", "python-O"])
-def test_a_limit_met_midway_then_lifted(here: Store, flags: tuple[str, ...]) -> None:
+def test_a_limit_met_midway_then_lifted(here: RecoveryStore, flags: tuple[str, ...]) -> None:
     apple = apple_of()
     with driven(here, apple) as run:
         done = run(limit=len(DMG_14) + 4096, flags=flags)  # type: ignore[operator]
@@ -331,7 +331,7 @@ def test_a_limit_met_midway_then_lifted(here: Store, flags: tuple[str, ...]) -> 
 SMALL = 'mount -t tmpfs -o size="$1"k none "$2" && shift 2 && ! "$@" && mount -o remount,size=32m "$0" && exec "$@"'
 
 
-def on_a_small_disk(here: Store, apple: FakeApple, kib: int, stop: str) -> subprocess.CompletedProcess[str]:
+def on_a_small_disk(here: RecoveryStore, apple: FakeApple, kib: int, stop: str) -> subprocess.CompletedProcess[str]:
     """Fetch twice in a mount namespace of its own: on a disk of so many KiB, where it must fail, and on a large one."""
     here.root.mkdir(parents=True)
     with served(apple):
@@ -346,7 +346,7 @@ def on_a_small_disk(here: Store, apple: FakeApple, kib: int, stop: str) -> subpr
         )
 
 
-def test_room_for_the_disk_too_is_looked_for_before_the_first_byte(here: Store) -> None:
+def test_room_for_the_disk_too_is_looked_for_before_the_first_byte(here: RecoveryStore) -> None:
     apple = apple_of()
     done = on_a_small_disk(here, apple, len(DMG_14) * (store.RAW_FACTOR + 1) // 1024 - 64, "")
     assert done.stderr.startswith("RecoveryError: ") and "MB free" in done.stderr
@@ -355,7 +355,7 @@ def test_room_for_the_disk_too_is_looked_for_before_the_first_byte(here: Store) 
     assert apple.requests.index("GET dmg") > len(apple.requests) - 1 - apple.requests[::-1].index("POST")
 
 
-def test_a_disk_that_is_full_midway(here: Store) -> None:
+def test_a_disk_that_is_full_midway(here: RecoveryStore) -> None:
     apple = apple_of()
     done = on_a_small_disk(here, apple, len(DMG_14) // 1024 + 200, "no look at the room")
     assert "could not be converted" in done.stderr and "qemu-img" in done.stderr
@@ -373,7 +373,7 @@ def local(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_local_dmg_with_its_chunklist(here: Store, local: Path) -> None:
+def test_a_local_dmg_with_its_chunklist(here: RecoveryStore, local: Path) -> None:
     local.with_suffix(".chunklist").write_bytes(make_chunklist(DMG_14, 32768))
     told: list[Progress] = []
     stored = here.take(local, version=SONOMA, origin=apple_of().origin, report=told.append)
@@ -384,7 +384,7 @@ def test_a_local_dmg_with_its_chunklist(here: Store, local: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["another key", "other bytes"])
-def test_a_chunklist_beside_that_is_bad(here: Store, local: Path, kind: str) -> None:
+def test_a_chunklist_beside_that_is_bad(here: RecoveryStore, local: Path, kind: str) -> None:
     beside = local.with_suffix(".chunklist")
     beside.write_bytes(make_chunklist(DMG_14 if kind == "another key" else DMG_15, 32768))
     origin = None if kind == "another key" else apple_of().origin
@@ -393,7 +393,7 @@ def test_a_chunklist_beside_that_is_bad(here: Store, local: Path, kind: str) -> 
     assert names(here.root) == []
 
 
-def test_a_local_dmg_alone_is_taken_and_that_is_said(here: Store, local: Path) -> None:
+def test_a_local_dmg_alone_is_taken_and_that_is_said(here: RecoveryStore, local: Path) -> None:
     told: list[Progress] = []
     stored = here.take(local, version=None, report=told.append)
     assert (stored.source, stored.chunklist) == ("offline", None) and stored.dmg
@@ -405,7 +405,7 @@ def test_a_local_dmg_alone_is_taken_and_that_is_said(here: Store, local: Path) -
 
 
 @pytest.mark.parametrize("name", ["a.img", "a.iso", "raw.dmg"])
-def test_a_local_raw_disk(here: Store, tmp_path: Path, name: str) -> None:
+def test_a_local_raw_disk(here: RecoveryStore, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(DISK)
     stored = here.take(tmp_path / name, version=SONOMA)
     assert stored.key == "sha256-" + hashlib.sha256(DISK).hexdigest()
@@ -414,7 +414,7 @@ def test_a_local_raw_disk(here: Store, tmp_path: Path, name: str) -> None:
     here.verify(stored)
 
 
-def test_files_that_cannot_be_taken(here: Store, local: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_taken(here: RecoveryStore, local: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.img").write_bytes(b"")
     for path, said in (
         (tmp_path / "none", "there is no file"),
@@ -432,7 +432,9 @@ def test_files_that_cannot_be_taken(here: Store, local: Path, tmp_path: Path) ->
         here.take(local, version=catalog.find("sequoia"))
 
 
-def test_a_file_that_changes_while_it_is_read(here: Store, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_while_it_is_read(
+    here: RecoveryStore, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = store.copy
 
     def copy(source: Path, target: Path, report: object) -> str:
@@ -448,20 +450,20 @@ def test_a_file_that_changes_while_it_is_read(here: Store, local: Path, monkeypa
 def test_a_store_that_cannot_be_written(tmp_path: Path, local: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecoveryError, match="cannot be read or written"):
-        Store(tmp_path / "file" / "x").take(local)
+        RecoveryStore(tmp_path / "file" / "x").take(local)
     with pytest.raises(RecoveryError, match="cannot be read or written"):
-        asyncio.run(Store(tmp_path / "file" / "x").fetch(SONOMA))
+        asyncio.run(RecoveryStore(tmp_path / "file" / "x").fetch(SONOMA))
 
 
 # -- what is there
 
 
-def test_nothing_is_there(here: Store) -> None:
+def test_nothing_is_there(here: RecoveryStore) -> None:
     assert (list(here.list()), list(here.problems()), here.find(SONOMA)) == ([], [], None)
     assert not here.root.exists()
 
 
-def test_the_newest_that_apple_signed_comes_first(here: Store, tmp_path: Path) -> None:
+def test_the_newest_that_apple_signed_comes_first(here: RecoveryStore, tmp_path: Path) -> None:
     for version in ("14.10", "14.9.1"):
         (tmp_path / f"{version}.img").write_bytes(udif.macos_disk(version))
         here.take(tmp_path / f"{version}.img")
@@ -492,7 +494,7 @@ def test_the_newest_that_apple_signed_comes_first(here: Store, tmp_path: Path) -
         (lambda folder: (folder / CHUNKLIST).unlink(), "BaseSystem.chunklist is missing"),
     ],
 )
-def test_damaged_entries_are_named_not_listed(here: Store, damage: object, said: str) -> None:
+def test_damaged_entries_are_named_not_listed(here: RecoveryStore, damage: object, said: str) -> None:
     stored = fetched(here)
     damage(stored.folder)  # type: ignore[operator]
     assert here.list() == []
@@ -505,7 +507,7 @@ def edit(folder: Path, **change: object) -> None:
     (folder / RECORD).write_text(json.dumps(record | change))
 
 
-def test_verify_finds_one_changed_byte_anywhere(here: Store) -> None:
+def test_verify_finds_one_changed_byte_anywhere(here: RecoveryStore) -> None:
     stored = fetched(here)
     origin = apple_of().origin
     for name in (IMAGE, DMG, CHUNKLIST):
@@ -520,7 +522,7 @@ def test_verify_finds_one_changed_byte_anywhere(here: Store) -> None:
         here.verify(stored)  # Apple's own key, unless a test says otherwise
 
 
-def test_removed(here: Store) -> None:
+def test_removed(here: RecoveryStore) -> None:
     stored = fetched(here)
     with hold(here.root / f".{stored.key}.lock", busy=""), pytest.raises(BusyError, match="in use"):
         here.remove(stored)

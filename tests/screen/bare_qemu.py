@@ -1,7 +1,8 @@
 """A real QEMU with a guest of one boot sector: it writes what is typed on the screen and to port 0xE9, and draws.
 
 F1 shows 800×600 (32 bits a pixel, by the Bochs VBE registers), F2 1368×776 (a width that is no multiple of 16), F3 text
-again (720×400); F4 fills the upper half of the picture with noise that is new each time, F5 does so until a key is pressed. Once it
+again (720×400); F4 fills 1.9 MB of the picture with noise that is new each time (all of 800×600, the upper half of 1368×776), F5 does
+so until a key is pressed. Once it
 listens it writes `R` to port 0xE9. In `as` syntax, shortened: mov $3,%ax; int $0x10; mov $'R',%al; out %al,$0xe9;
 next: mov $0,%ah; int $0x16; cmp $0x3b00,%ax …; out %al,$0xe9; mov $0x0e,%ah; mov $7,%bx; int $0x10; jmp next.
 """
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from isolation import patient
+from pommel import sockets
 
 _BOOT = bytes.fromhex(
     "ea057c000031c08ed88ed0bc007cb80300cd10b052e6e9b400cd163d003b74263d003c74293d003d74153d003e745c3d"
@@ -107,7 +109,7 @@ def bare_qemu(*, paused: bool = False, boot: bytes = _BOOT, vga: str = "std") ->
         process = subprocess.Popen([*words, *(["-S"] if paused else [])], stdout=log, stderr=log)
     qemu = BareQemu(folder, process)
     try:
-        _wait(qemu.vnc.exists if paused else qemu.ready)
+        _wait((lambda: sockets.listens(qemu.vnc)) if paused else qemu.ready)
         yield qemu
     finally:
         qemu.kill()

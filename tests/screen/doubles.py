@@ -15,8 +15,8 @@ from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.pictures import Image, Style
 from pommel.screen.pointer import PointerPicture
-from pommel.screen.seams import Displays, Ended, Update
-from pommel.screen.video import Chunk
+from pommel.screen.seams import Displays, SourceEnded, Update
+from pommel.screen.video import EncodedFrame
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import Direction
@@ -39,7 +39,7 @@ class PaintedSource:
         self._all_displays: tuple[wire.Display, ...] = ()
         self._displays: Displays | None = None
         self.selected: list[int] = []
-        self._ended: Ended | Exception | None = None
+        self._ended: SourceEnded | Exception | None = None
         self._news = asyncio.Event()
 
     def paint(self, rect: Rect, seed: int, damage: Rect | None = None) -> None:
@@ -48,6 +48,13 @@ class PaintedSource:
         self.frame.view(rect)[:] = noise
         self._damage = [*(self._damage or []), damage or rect]
         self._news.set()
+
+    def scroll(self, area: Rect, dx: int, dy: int, seed: int) -> None:
+        """Move what `area` shows, and draw what comes in at its edge."""
+        target = Rect(area.x + max(dx, 0), area.y + max(dy, 0), area.width - abs(dx), area.height - abs(dy))
+        self.frame.copy_within(target.x - dx, target.y - dy, target)
+        self.paint(Rect(area.x, area.bottom + dy if dy < 0 else area.y, area.width, abs(dy)), seed, damage=area)
+        self.paint(Rect(area.right + dx if dx < 0 else area.x, area.y, abs(dx), area.height), seed, damage=area)
 
     def resize(self, size: Size, seed: int) -> None:
         self.frame = Frame.blank(size)
@@ -70,11 +77,11 @@ class PaintedSource:
         self._relative = relative
         self._news.set()
 
-    def end(self, how: Ended | Exception) -> None:
+    def end(self, how: SourceEnded | Exception) -> None:
         self._ended = how
         self._news.set()
 
-    async def next_update(self) -> Update | Ended:
+    async def next_update(self) -> Update | SourceEnded:
         self.asked += 1
         while all(news is None for news in (
             self._damage, self._pointer, self._picture, self._lock_keys, self._displays, self._relative,
@@ -158,11 +165,11 @@ class Reel:
         self.crf = crf
         self.seen: list[bytes] = []
 
-    def encode(self, pixels: Pixels, *, key: bool) -> Chunk:
+    def encode(self, pixels: Pixels, *, key: bool) -> EncodedFrame:
         assert pixels.shape[:2] == self.shape
         is_key = key or not self.seen
         self.seen.append(struct.pack(">II?", self.name, len(self.seen), is_key))
-        return Chunk(self.seen[-1], is_key)
+        return EncodedFrame(self.seen[-1], is_key)
 
     @staticmethod
     def read(chunk: bytes) -> tuple[int, int, bool]:
@@ -172,7 +179,9 @@ class Reel:
 class Onlooker:
     """A viewer: keeps its end of the transport, and draws what it reads on a canvas."""
 
-    def __init__(self, *, reads: bool = True, acknowledges: bool = False, prompt: bool = True) -> None:
+    def __init__(
+        self, *, reads: bool = True, acknowledges: bool = False, prompt: bool = True, moves: bool = False
+    ) -> None:
         self.reads = reads
         self.prompt = prompt  # says at once what it has drawn
         self.shown = 0
@@ -190,8 +199,8 @@ class Onlooker:
         self._inbound: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._acknowledges = acknowledges
         self.past_the_edge = False  # may a picture reach there?
-        if acknowledges:
-            self.say(wire.Abilities(wire.ACKNOWLEDGES))
+        if acknowledges or moves:
+            self.say(wire.Abilities(wire.ACKNOWLEDGES * acknowledges | wire.TAKES_MOVES * moves))
 
     # what the endpoint sees
 
@@ -274,6 +283,9 @@ class Onlooker:
                 self.canvas[area.y : area.bottom, area.x : area.right] = 0x55  # nobody is to be content with that
                 if self.prompt:
                     self.acknowledge()
+            case wire.Move(x, y, width, height, to_x, to_y):
+                assert Rect(x, y, width, height).within(Size(*self.canvas.shape[1::-1]))
+                Frame(self.canvas).copy_within(x, y, Rect(to_x, to_y, width, height))
             case wire.Picture(x, y, image):
                 self.shown += 1
                 if self.prompt:

@@ -139,9 +139,9 @@ def test_what_was_not_sent_is_put_back() -> None:
     mark(backlog, Rect(0, 0, 1920, 1080))
     serving = take(backlog, 9.0)
     assert len(serving.areas) > 2 and all(area.area <= MAX_PICTURE_PIXELS for area in serving.areas)
-    backlog.put_back(serving, 2)
+    backlog.put_back(serving, serving.areas[-2:])
     assert total_area(take(backlog, 19.0).areas) == total_area(serving.areas[-2:])
-    backlog.put_back(serving, 0)
+    backlog.put_back(serving, ())
     assert backlog.due_in(29.0) is None
 
 
@@ -151,7 +151,7 @@ def test_areas_of_another_size_are_not_put_back() -> None:
     serving = take(backlog, 9.0)
     backlog.mark(Changes.throughout(tiles.empty_map(Size(64, 64))), Size(64, 64), 0.0)
     take(backlog, 19.0)
-    backlog.put_back(serving, len(serving.areas))
+    backlog.put_back(serving, serving.areas)
     assert backlog.due_in(29.0) is None
 
 
@@ -277,7 +277,7 @@ def test_what_is_put_back_belongs_to_the_same_round() -> None:
     backlog.obey(wire.FrameRateTimer(5000))
     mark(backlog, Rect(0, 0, 640, 480))
     serving = backlog.take(1.0)
-    backlog.put_back(serving, len(serving.areas))
+    backlog.put_back(serving, serving.areas)
     assert backlog.due_in(1.0) == 0.0
 
 
@@ -300,7 +300,7 @@ def test_what_rests_is_taken_again_for_best_and_once() -> None:
     serving = backlog.take(2.0 + REST_S)
     assert serving.areas == (Rect(0, 0, 128, 128),) and serving.style.best and serving.style.quality == 50
     assert backlog.due_in(99.0) is None
-    backlog.put_back(serving, 1)
+    backlog.put_back(serving, serving.areas)
     assert backlog.take(3.0).style.best
 
 
@@ -373,7 +373,7 @@ def test_what_was_sent_before_is_not_sent_along_but_what_could_not_be_is_sent_ag
     change(backlog, Rect(1, 2, 3, 4))
     lost = backlog.take(1.0)
     change(backlog, Rect(40, 30, 20, 20))
-    backlog.put_back(lost, 1)
+    backlog.put_back(lost, lost.areas)
     again = backlog.take(2.0)
     assert all(any(area.contains(rect) for area in again.areas) for rect in (*lost.areas, Rect(40, 30, 20, 20)))
     change(backlog, Rect(5, 5, 2, 2))
@@ -422,11 +422,11 @@ def test_whatever_is_drawn_and_sent_the_viewer_ends_with_every_pixel(script) -> 
             backlog.obey(wire.Compression(1, how, 1024, 20))
         while what in ("send", "fail", "end") and not backlog.is_shown:
             serving = backlog.take(now, how if what == "send" else None)
-            lost = min(how, len(serving.areas)) if what == "fail" else 0
-            for area in serving.areas[: len(serving.areas) - lost]:
+            sent = max(len(serving.areas) - how, 0) if what == "fail" else len(serving.areas)
+            for area in serving.areas[:sent]:
                 box = np.s_[area.y : area.bottom, area.x : area.right]
                 seen[box] = screen[box]
-            backlog.put_back(serving, lost)
+            backlog.put_back(serving, serving.areas[sent:])
             now += 0.1
             if what != "end":
                 break

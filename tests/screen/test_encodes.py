@@ -5,16 +5,16 @@ import threading
 
 import pytest
 
-from pommel.screen.encodes import Encodes, Made
+from pommel.screen.encodes import EncodedPicture, Encodes
 
-MADE = Made(b"made", True)
+MADE = EncodedPicture(b"made", True)
 
 
 async def test_one_piece_of_work_for_all_who_ask_off_the_event_loop() -> None:
     encodes, where = Encodes(), []
     gate = threading.Event()
 
-    def work() -> Made:
+    def work() -> EncodedPicture:
         where.append(threading.current_thread())
         gate.wait(5)
         return MADE
@@ -30,11 +30,11 @@ async def test_one_piece_of_work_for_all_who_ask_off_the_event_loop() -> None:
 async def test_who_stops_waiting_takes_nothing_from_the_others() -> None:
     encodes, gate = Encodes(), threading.Event()
 
-    def work() -> Made:
+    def work() -> EncodedPicture:
         gate.wait(5)
         return MADE
 
-    async def ask() -> Made:
+    async def ask() -> EncodedPicture:
         return await asyncio.shield(encodes.start("key", work))
 
     async with asyncio.TaskGroup() as tasks:
@@ -50,7 +50,7 @@ async def test_who_stops_waiting_takes_nothing_from_the_others() -> None:
 async def test_a_failure_is_told_and_not_kept() -> None:
     encodes = Encodes()
 
-    def fail() -> Made:
+    def fail() -> EncodedPicture:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -64,7 +64,7 @@ async def test_results_are_kept_up_to_a_number_of_bytes_and_the_oldest_go() -> N
     encodes, made = Encodes(keep_bytes=250), []
 
     async def ask(key: int) -> None:
-        await asyncio.shield(encodes.start(key, lambda: made.append(key) or Made(bytes(100), True)))
+        await asyncio.shield(encodes.start(key, lambda: made.append(key) or EncodedPicture(bytes(100), True)))
         await asyncio.sleep(0)
 
     for key in (1, 2, 1, 3, 1, 2):
@@ -82,7 +82,7 @@ async def test_after_the_end_nothing_is_begun() -> None:
 async def test_little_work_is_done_at_once_and_shared_all_the_same() -> None:
     encodes, where = Encodes(), []
 
-    def work() -> Made:
+    def work() -> EncodedPicture:
         where.append(threading.current_thread())
         return MADE
 
@@ -90,7 +90,7 @@ async def test_little_work_is_done_at_once_and_shared_all_the_same() -> None:
     assert encodes.start("key", work).result() == MADE
     assert where == [threading.main_thread()]
 
-    def fail() -> Made:
+    def fail() -> EncodedPicture:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

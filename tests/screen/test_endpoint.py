@@ -14,7 +14,7 @@ from pommel.screen.endpoint import Endpoint
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.scaling import Scaling
-from pommel.screen.seams import Ended
+from pommel.screen.seams import SourceEnded
 from pommel.wire import messages as wire
 from pommel.wire import mouse
 from pommel.wire.looking import Looking
@@ -349,7 +349,7 @@ async def _catch(awaitable) -> Exception | None:
 async def test_when_the_source_ends_so_does_run_and_viewers_hear_why() -> None:
     async with staged() as stage:
         viewers = [await shown(stage), await shown(stage)]
-        stage.source.end(Ended("the machine has stopped"))
+        stage.source.end(SourceEnded("the machine has stopped"))
         await stage.run
         for viewer in viewers:
             await stage.serving.pop(viewer)
@@ -397,7 +397,7 @@ async def test_what_never_comes_alive_is_said_to_be_so() -> None:
             await stage.endpoint.wait_live(0.05)
         waiting = stage.tasks.create_task(_catch(stage.endpoint.wait_live(5.0)))
         await until(lambda: stage.source.watched)
-        stage.source.end(Ended("the server closed the connection"))
+        stage.source.end(SourceEnded("the server closed the connection"))
         assert isinstance(failure := await waiting, MachineError) and "closed the connection" in failure.message
 
 

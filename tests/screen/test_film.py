@@ -7,16 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pommel.screen import tiles
+from isolation import patient
+from pommel.screen import moving, tiles
 from pommel.screen.backlog import FILM_REST_S, Backlog, Round
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.frame import Pixels
 from pommel.screen.geometry import Rect, Size
 from pommel.screen.tiles import Changes
-from pommel.screen.video import Chunk, VideoError
+from pommel.screen.video import EncodedFrame, VideoError
 from pommel.screen.videos import EncoderFor
 from pommel.wire import messages as wire
 from waits import until
@@ -68,6 +70,13 @@ class Cinema:
             await until(lambda one=onlooker: np.array_equal(one.canvas, self.source.frame.pixels))
 
 
+@pytest.fixture(autouse=True)
+def pauses_of_a_busy_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this process waits for a processor, the film has pauses that are not the film's own."""
+    for name in ("PAUSE_S", "REST_S"):
+        monkeypatch.setattr(moving, name, patient(getattr(moving, name)))
+
+
 @contextlib.asynccontextmanager
 async def cinema(video: EncoderFor = Reel) -> AsyncIterator[Cinema]:
     async with asyncio.TaskGroup() as tasks:
@@ -99,6 +108,18 @@ async def test_who_takes_video_over_a_thin_link_gets_the_film_as_video_and_all_i
         await place.at_rest(takes, plain, quick)
 
 
+async def test_a_scroll_through_the_film_is_no_move_and_beside_it_is_one() -> None:
+    async with cinema() as place:
+        viewer = place.join(wire.Abilities(VIDEO.bits | wire.TAKES_MOVES))
+        await until(lambda: len(viewer.films) > 5)
+        before = len(viewer.of(wire.Move))
+        for seed in range(100, 110):
+            place.source.scroll(Rect(0, 0, *SIZE), 0, -12, seed)
+            await asyncio.sleep(0.03)
+        assert len(viewer.of(wire.Move)) == before
+        await place.at_rest(viewer)
+
+
 async def test_who_gives_video_up_gets_pictures_again() -> None:
     async with cinema() as place:
         gives_up, goes_on = place.join(VIDEO), place.join(VIDEO)
@@ -122,7 +143,7 @@ async def test_who_lost_all_begins_the_stream_anew() -> None:
 
 async def test_where_video_fails_the_film_goes_on_in_pictures() -> None:
     class Broken:
-        def encode(self, pixels: Pixels, *, key: bool) -> Chunk:
+        def encode(self, pixels: Pixels, *, key: bool) -> EncodedFrame:
             raise VideoError("no")
 
     tried: list[Broken] = []
@@ -203,10 +224,10 @@ def test_a_still_part_of_a_film_waits_for_the_whole_film_to_rest() -> None:
     backlog = Backlog(SIZE)
     backlog.obey(VIDEO)
     backlog.take(0.0)
-    moving = tiles.touched(SIZE, [Rect(64, 0, 64, 64)])
+    changing = tiles.touched(SIZE, [Rect(64, 0, 64, 64)])
     now = 1.0
     while now < 2.0:
-        backlog.mark(Changes.throughout(moving), SIZE, now)
+        backlog.mark(Changes.throughout(changing), SIZE, now)
         assert backlog.take(now, film=FILM).film == FILM
         later = backlog.take(now + 0.015)
         assert not any(_meets(area, FILM) for area in later.areas)

@@ -19,6 +19,14 @@ async def test_text_is_understood_by_the_guest(qemu: BareQemu) -> None:
     assert qemu.typed() == 'echo "Hi, {you}" > ~/x_1\r'
 
 
+async def test_text_at_a_pace_has_each_key_held_and_is_the_same_text(qemu: BareQemu) -> None:
+    began = asyncio.get_running_loop().time()
+    await hands.type_text(qemu.vnc, "sh /V L\n", pause_s=0.05)
+    took_s = asyncio.get_running_loop().time() - began
+    await until(lambda: qemu.typed().endswith("\r"))
+    assert qemu.typed() == "sh /V L\r" and took_s >= 8 * (0.05 + hands.HOLD_S)
+
+
 async def test_what_cannot_be_typed_is_said_before_anything_is(qemu: BareQemu) -> None:
     with pytest.raises(UsageError, match="cannot type 'é' '√' on a US keyboard") as caught:
         await hands.type_text(qemu.vnc, "aé√é")
@@ -43,6 +51,25 @@ async def test_clicks_are_clicks(qemu: BareQemu) -> None:
     await hands.click(qemu.vnc, 100, 50, "right", 2)
     log = [line for line in qemu.input_log() if line.startswith("btn")]
     assert log == ["btn right +", "btn right -"] * 2
+
+
+async def test_a_drag_holds_its_button_all_the_way_and_releases_it_at_the_end(qemu: BareQemu) -> None:
+    await hands.drag(qemu.vnc, (100, 50), (300, 250))
+    log = qemu.input_log()
+    down, up = log.index("btn left +"), log.index("btn left -")
+    moved = [line for line in log[down:up] if not line.startswith("btn")]
+    assert [line for line in log if line.startswith("btn")] == ["btn left +", "btn left -"]
+    assert len(moved) >= 2 * hands.DRAG_STEPS
+    assert not any(line.startswith("rel") and not line.endswith(" 0") for line in log[up:])
+    with pytest.raises(UsageError, match="not on the screen"):
+        await hands.drag(qemu.vnc, (100, 50), (9999, 50))
+
+
+async def test_the_wheel_turns_up_down_and_sideways(qemu: BareQemu) -> None:
+    await hands.scroll(qemu.vnc, 100, 50, 2)
+    await hands.scroll(qemu.vnc, 100, 50, -1)
+    wheel = [line for line in qemu.input_log() if "wheel" in line]
+    assert wheel == ["btn wheel-up +", "btn wheel-up -"] * 2 + ["btn wheel-down +", "btn wheel-down -"]
 
 
 @pytest.mark.parametrize(

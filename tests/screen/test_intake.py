@@ -11,9 +11,9 @@ from pommel.screen.actions import (
     MIDDLE,
     RIGHT,
     Action,
-    MoveBy,
     MovePointer,
     PressKey,
+    RelativeMove,
     TurnWheel,
 )
 from pommel.screen.geometry import Size
@@ -121,10 +121,10 @@ def test_back_and_forward_are_buttons_like_others_and_what_is_neither_is_nothing
 def test_a_mouse_that_says_how_far_it_moved_presses_after_it() -> None:
     both = wire.LEFT_DOWN | wire.LEFT_UP
     assert actions(wire.MoveBy(-3, 5, 0), wire.MoveBy(1, 0, both), wire.MoveBy(0, 0, wire.DOUBLE_CLICK)) == [
-        MoveBy(-3, 5, 0),
-        MoveBy(1, 0, LEFT),
-        MoveBy(0, 0, 0),
-        MoveBy(0, 0, 0),
+        RelativeMove(-3, 5, 0),
+        RelativeMove(1, 0, LEFT),
+        RelativeMove(0, 0, 0),
+        RelativeMove(0, 0, 0),
     ]
     intake = Intake(Hold())
     intake.actions(wire.MoveBy(1, 1, wire.RIGHT_DOWN), PLAIN)

@@ -18,11 +18,11 @@ from pommel.screen.rfb import (
     ExtendedButtons,
     ExtendedKeys,
     Leds,
-    Limits,
     PointerType,
     Ready,
     Resized,
     RfbClient,
+    RfbLimits,
     Updated,
 )
 
@@ -33,7 +33,7 @@ def pixels(count: int, seed: int = 0) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, count * 4, np.uint8).tobytes()
 
 
-def connected(width: int = 4, height: int = 3, limits: Limits | None = None) -> RfbClient:
+def connected(width: int = 4, height: int = 3, limits: RfbLimits | None = None) -> RfbClient:
     client = RfbClient(limits)
     client.receive_data(says.HELLO + says.server_init(width, height))
     return client
@@ -320,7 +320,7 @@ def test_any_chunking_gives_the_same_events_and_the_same_frame(parts, cuts, trai
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_are_read_or_refused_by_name(data: bytes, greeted: bool) -> None:
-    client = connected(8, 8, Limits(side=300, pixels=90_000)) if greeted else RfbClient()
+    client = connected(8, 8, RfbLimits(side=300, pixels=90_000)) if greeted else RfbClient()
     try:
         client.receive_data(data)
     except RfbError as refusal:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.errors import RfbError
-from pommel.screen.rfb_door import Door, OnlyLooking, answer, as_file
+from pommel.screen.rfb_door import OnlyLooking, RfbDoor, answer, as_file
 
 CHALLENGE = bytes(range(16))
 # Of FIPS 46-3's example: DES of "Now is t" under 0123456789abcdef, its key with the bits of each byte reversed.
@@ -32,7 +32,7 @@ def test_the_answer_is_des_and_a_password_file_is_vncpasswds() -> None:
     ],
 )
 def test_who_knows_the_password_is_in(version: bytes, chosen: bytes, asked: bytes, let_in: bytes) -> None:
-    door = Door(b"secret", CHALLENGE)
+    door = RfbDoor(b"secret", CHALLENGE)
     for byte in version + chosen + answer(b"secret", CHALLENGE):
         assert not door.is_open
         door.receive_data(bytes((byte,)))
@@ -42,16 +42,16 @@ def test_who_knows_the_password_is_in(version: bytes, chosen: bytes, asked: byte
 
 
 def test_all_at_once_with_what_follows_and_without_a_password() -> None:
-    door = Door(None, CHALLENGE)
+    door = RfbDoor(None, CHALLENGE)
     door.receive_data(b"RFB 003.008\n\x01\x01rest")
     assert door.is_open and door.rest == b"\x01rest" and door.out.endswith(b"\x01\x01" + bytes(4))
-    old = Door(None, CHALLENGE)
+    old = RfbDoor(None, CHALLENGE)
     old.receive_data(b"RFB 003.003\n")
     assert old.is_open and old.out.endswith(bytes((0, 0, 0, 1)))
 
 
 def test_a_wrong_password_is_told_and_nobody_is_in() -> None:
-    door = Door(b"secret", CHALLENGE)
+    door = RfbDoor(b"secret", CHALLENGE)
     with pytest.raises(RfbError, match="a wrong password"):
         door.receive_data(b"RFB 003.008\n\x02" + answer(b"secreT", CHALLENGE))
     assert not door.is_open and door.out.endswith(struct.pack(">II", 1, 14) + b"wrong password")
@@ -60,7 +60,7 @@ def test_a_wrong_password_is_told_and_nobody_is_in() -> None:
 @pytest.mark.parametrize("said", [b"GET / HTTP/1", b"RFB 002.008\n", b"RFB 004.000\n", b"RFB 003.008\n\x01"])
 def test_what_is_no_viewer_of_ours_is_refused(said: bytes) -> None:
     with pytest.raises(RfbError):
-        Door(b"secret", CHALLENGE).receive_data(said)
+        RfbDoor(b"secret", CHALLENGE).receive_data(said)
 
 
 LOOKS = (
@@ -83,7 +83,7 @@ def test_only_what_looks_passes_however_it_comes(messages: list[bytes], step: in
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_passed_dropped_or_refused(data: bytes) -> None:
-    for take in (OnlyLooking().receive_data, Door(b"secret", CHALLENGE).receive_data):
+    for take in (OnlyLooking().receive_data, RfbDoor(b"secret", CHALLENGE).receive_data):
         try:
             take(data)
         except RfbError as refused:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Size
-from pommel.screen.sights import Showing, Sight, Watched, look_at, parse_ppm
+from pommel.screen.sights import Showing, Sight, WatchedScreen, look_at, parse_ppm
 
 
 def ppm(frame: Frame) -> bytes:
@@ -78,9 +78,9 @@ def test_a_look_at_the_same_pixels_is_the_look_before() -> None:
     assert str(first) == "shows a picture (640×480)"
 
 
-def watched(letters: str) -> Watched:
+def watched(letters: str) -> WatchedScreen:
     """A screen that is looked at each second; a dot is blank."""
-    found = Watched()
+    found = WatchedScreen()
     for at_s, letter in enumerate(letters):
         found.see(at_s, Sight(Showing.BLANK if letter == "." else Showing.PICTURE, Size(1, 1), letter.encode()))
     return found

@@ -14,8 +14,8 @@ from pommel.screen import tiles
 from pommel.screen.engine import Engine
 from pommel.screen.frame import Frame, Pixels
 from pommel.screen.geometry import Rect, Size, whole
-from pommel.screen.video import Chunk, VideoError
-from pommel.screen.videos import KEPT_FRAMES, KEY_GAP_S, MAX_STREAMS, Seat, Videos
+from pommel.screen.video import EncodedFrame, VideoError
+from pommel.screen.videos import KEPT_FRAMES, KEY_GAP_S, MAX_STREAMS, Videos, VideoSeat
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
 
@@ -27,7 +27,7 @@ FRAME_S = 1 / 30
 
 
 class Broken:
-    def encode(self, pixels: Pixels, *, key: bool) -> Chunk:
+    def encode(self, pixels: Pixels, *, key: bool) -> EncodedFrame:
         raise VideoError("no")
 
 
@@ -54,7 +54,7 @@ class Theatre:
             self.source.pixels += 1
             self.videos.note(self.engine.update(self.source, [ALL]).tiles, SIZE, self.now)
 
-    async def show(self, seat: Seat) -> list[wire.Video] | None:
+    async def show(self, seat: VideoSeat) -> list[wire.Video] | None:
         """What a viewer is sent now; None if it gets pictures."""
         area = self.videos.area_for(seat, self.now)
         if area is None:
@@ -84,8 +84,8 @@ async def theatre(make=Reel) -> AsyncIterator[Theatre]:
     place.videos.close()
 
 
-def seated(quality: int = 50) -> Seat:
-    seat = Seat()
+def seated(quality: int = 50) -> VideoSeat:
+    seat = VideoSeat()
     seat.prefer(quality, 1, 0.0)
     return seat
 
@@ -171,7 +171,7 @@ async def test_a_new_era_of_the_backlog_begins_the_stream_anew() -> None:
 
 
 async def test_quality_goes_down_soon_and_comes_back_late() -> None:
-    seat = Seat()
+    seat = VideoSeat()
     found = []
     for quality, now_s in ((75, 0.0), (40, 0.5), (40, 1.1), (30, 1.5), (30, 2.2), (75, 6.0), (75, 7.3)):
         seat.prefer(quality, 1, now_s)
@@ -256,7 +256,7 @@ def test_every_viewer_can_decode_all_it_is_sent(script) -> None:
 async def _decodes(script) -> None:
     """A reel's chunk names its reel and its number: a decoder's state is the last it took."""
     async with theatre() as place:
-        seats, eras, qualities = [Seat() for _ in range(4)], [1] * 4, [50] * 4
+        seats, eras, qualities = [VideoSeat() for _ in range(4)], [1] * 4, [50] * 4
         states: list[tuple[int, int] | None] = [None] * 4
         for what, how in script:
             if what == "play":

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from pommel.screen.geometry import Size, whole
-from pommel.screen.seams import Ended
+from pommel.screen.seams import SourceEnded
 from pommel.wire import messages as wire
 from waits import until
 
@@ -91,7 +91,7 @@ async def test_the_frame_timer_is_kept() -> None:
 async def test_a_long_reason_is_cut_to_what_a_close_frame_holds() -> None:
     async with staged() as stage:
         viewer = await shown(stage)
-        stage.source.end(Ended("ä" * 200))
+        stage.source.end(SourceEnded("ä" * 200))
         await stage.run
         await until(lambda: viewer.closed)
         assert viewer.closed is not None and viewer.closed[1] == "ä" * 61

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from Xlib import X, display
@@ -45,6 +47,13 @@ def x_server(*options: str, screen: str = "320x240x24") -> Iterator[XServer]:
     finally:
         child.kill()
         child.wait()
+
+
+def authority(path: Path) -> Path:
+    """A file with a cookie for any display of this host, as a server's `-auth` and XAUTHORITY take it (libXau)."""
+    fields = (socket.gethostname().encode(), b"", b"MIT-MAGIC-COOKIE-1", bytes(range(16)))
+    path.write_bytes(b"\1\0" + b"".join(len(one).to_bytes(2, "big") + one for one in fields))
+    return path
 
 
 class Painter:

@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 
 from pommel.errors import NotPermitted, PommelError
 from pommel.session.admission import LINUX
-from pommel.session.agent import AgentOptions, SessionAgent
 from pommel.session.challenge import SIZE, AgentSide, binding_of
 from pommel.session.daemon import SessionDaemon, Surroundings
 from pommel.session.peer import agent_expected
 from pommel.session.peer_linux import program_of
 from pommel.session.places import Places
+from pommel.session.session_agent import AgentOptions, SessionAgent
 from pommel.session.sessions import Session
 from pommel.session.stream import SessionStream
 

@@ -26,8 +26,8 @@ from waits import until
 
 ANN, BOB = 12345, 12346
 PATIENCE_S = 30.0
-QUICK = Timing(arrive_s=PATIENCE_S, nobody_s=PATIENCE_S, poll_s=0.05, leave_s=1.0)
-HASTY = Timing(arrive_s=0.4, nobody_s=0.2, poll_s=0.05, leave_s=1.0)
+QUICK = Timing(arrive_s=PATIENCE_S, nobody_s=PATIENCE_S, patience_s=PATIENCE_S, poll_s=0.05, leave_s=1.0)
+HASTY = Timing(arrive_s=0.4, nobody_s=0.2, patience_s=0.6, poll_s=0.05, leave_s=1.0)
 
 
 class Child:

@@ -259,7 +259,7 @@ async def test_the_agent_takes_no_secret_but_the_daemons(scene: Scene, broken: s
 
 def test_the_errors_are_ones_that_a_face_can_show() -> None:
     from pommel.session.admission import AgentRefused
-    from pommel.session.agent import DaemonRefusal
+    from pommel.session.session_agent import DaemonRefusal
 
     assert issubclass(AgentRefused, PommelError)
     assert issubclass(DaemonRefusal, PommelError)

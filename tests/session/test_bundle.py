@@ -17,7 +17,7 @@ from pommel.process import run
 from pommel.session import bundle as module
 from pommel.session.bundle import make_bundle
 from pommel.session.guest_system import PREFIX, GuestSystem, Python
-from pommel.session.wheelhouse import Target
+from pommel.session.wheelhouse import WheelTarget
 
 GLIBC = (2, 40)
 OWN = Python(sys.executable, sys.version_info[:2], GLIBC)
@@ -37,7 +37,7 @@ def names(path: Path) -> dict[str, tarfile.TarInfo]:
 def test_what_is_in_it(bundle: module.Bundle) -> None:
     found = names(bundle.path)
     assert bundle.sha256 == hashlib.sha256(bundle.path.read_bytes()).hexdigest()
-    assert {"VERSION", "bin/pommel", "lib/pommel/app/kvm_agent.py", "lib/numpy/__init__.py"} <= set(found)
+    assert {"VERSION", "bin/pommel", "lib/pommel/app/session/kvm_agent.py", "lib/numpy/__init__.py"} <= set(found)
     assert not [name for name in found if name.startswith(("lib/pommel/machine", "lib/pommel/trial", "bin/uv"))]
     assert all(member.isfile() and (member.uid, member.gid, member.mtime) == (0, 0, 0) for member in found.values())
     assert {name for name, member in found.items() if member.mode & 0o111} == {"bin/pommel"}
@@ -67,15 +67,15 @@ def test_all_that_runs_in_a_guest_runs_from_it_alone(bundle: module.Bundle, tmp_
         assert "Usage: pommel kvm" in run([*program, "kvm", *words, "--help"], timeout_s=60).text
     assert run([*program, "kvm", "status", "--json"], timeout_s=60).text.startswith("{")
     assert "ExecStart=" in run([*program, "kvm", "install", "-n", "--program", "/opt/p"], timeout_s=60).text
-    told = "from pommel.app import kvm_install, kvm_daemon; kvm_install.check_libraries(kvm_daemon.places_of())"
+    told = "from pommel.app.session import kvm_install, kvm_daemon; kvm_install.check_libraries(kvm_daemon.places_of())"
     (tmp_path / "check.py").write_text(f"{bare}sys.path.insert(0, {str(tmp_path / 'lib')!r})\n{told}\n")
     run([sys.executable, "-I", "-S", "-B", str(tmp_path / "check.py")], timeout_s=60)
 
 
 def test_a_guest_without_a_python_gets_what_fetches_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Target] = []
+    asked: list[WheelTarget] = []
 
-    def download(packages: Sequence[str], target: Target, into: Path, env: object) -> None:
+    def download(packages: Sequence[str], target: WheelTarget, into: Path, env: object) -> None:
         asked.append(target)
         held = io.BytesIO()
         with zipfile.ZipFile(held, "w") as archive:
@@ -87,7 +87,7 @@ def test_a_guest_without_a_python_gets_what_fetches_one(tmp_path: Path, monkeypa
     mac = GuestSystem("macos", "arm64", "15.1", "ann", "sudo", "", (Python("/usr/local/bin/python3", (3, 9)),))
     found = names(make_bundle(mac, tmp_path, {}).path)
     assert {"bin/uv", "bin/pommel"} <= {name for name, member in found.items() if member.mode & 0o111}
-    assert set(asked) == {Target((3, 12), ("macosx_15_0_arm64",))}
+    assert set(asked) == {WheelTarget((3, 12), ("macosx_15_0_arm64",))}
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         launcher = archive.extractfile("bin/pommel")
         assert launcher is not None and launcher.readline() == b"#!/opt/pommel-session/python/this -I\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from isolation import patient
 from pommel.errors import BusyError, MissingProgram, NotPermitted
 from pommel.session import seat as seat_module
 from pommel.session.sessions import Session
-from session.scene import ANN, BOB, HASTY, Scene, Viewer
+from session.scene import ANN, BOB, HASTY, PATIENCE_S, Scene, Viewer
 from waits import until
 
 
@@ -172,8 +174,20 @@ async def test_the_agent_is_not_installed(scene: Scene) -> None:
 
 
 async def test_no_agent_comes(scene: Scene) -> None:
-    assert await told(scene) == (1013, "the session's agent did not connect within 0.4 s")
+    assert await told(scene) == (1013, "the session's agent did not connect within 0.6 s")
     assert scene.traces() == []
+
+
+async def test_an_agent_that_starts_slowly_is_waited_for_by_a_viewer_that_knows(scene: Scene) -> None:
+    """If the viewer were sent away, the signal would go, the agent would end, and the next one would be no quicker."""
+    timing = dataclasses.replace(HASTY, prepare_s=PATIENCE_S, patience_s=2 * PATIENCE_S)
+    async with scene.serving(timing) as daemon, scene.looking(daemon) as viewer:
+        await until(lambda: viewer.told, what="a word")
+        assert re.fullmatch(r"the session's agent did not connect within \d+ s; still waiting", viewer.told[-1])
+        assert "session-active" in scene.traces()
+        scene.start("agent", ANN)
+        await until(lambda: viewer.shown, what="a picture")
+        assert viewer.closed is None and len(viewer.told) == 1
 
 
 async def test_the_active_session_cannot_be_asked_for(scene: Scene) -> None:

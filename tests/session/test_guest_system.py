@@ -89,11 +89,11 @@ def test_platforms() -> None:
 
 
 def test_this_pythons_own_wheels_fit_this_system() -> None:
-    from pommel.session.wheelhouse import Target, _own
+    from pommel.session.wheelhouse import WheelTarget, _own
 
     libc = tuple(map(int, platform.libc_ver()[1].split(".")[:2]))
     mine = platforms(guest("linux", "6", platform.machine()), libc)  # type: ignore[arg-type]
-    assert _own("click", Target(sys.version_info[:2], mine)) is not None
+    assert _own("click", WheelTarget(sys.version_info[:2], mine)) is not None
 
 
 @pytest.mark.parametrize("glibc", ["2.999999999", "2." + "9" * 5000, "9" * 5000 + ".1"])

@@ -19,6 +19,7 @@ PICTURE = command(wire.Picture(0, 0, b"jpeg"))
 JUMBO = command(wire.Picture(0, 0, bytes(70_000)))
 FILM = command(wire.Video(0, 0, 8, 8, 2, 1, bytes(70_000)))
 SCREEN = command(wire.Screen(8, 8))
+MOVE = command(wire.Move(0, 4, 8, 4, 0, 0))
 
 
 class AgentEnd:
@@ -64,15 +65,16 @@ async def test_wishes_are_told_to_the_next_agent_and_counts_begin_anew(viewer: V
     viewer.say(command(wire.Refresh()))
     first = AgentEnd(seat)
     await until(lambda: first.heard[-2:] == [ability, wish] or first.heard == [ability, wish], what="the wishes")
-    await first.say(SCREEN, PICTURE, JUMBO, FILM)
-    await until(lambda: len(viewer.shown) == 4)
+    await first.say(SCREEN, PICTURE, MOVE, JUMBO, FILM)  # a move is passed on, but the viewer does not count it
+    await until(lambda: len(viewer.shown) == 5)
+    assert viewer.shown == [SCREEN, PICTURE, MOVE, JUMBO, FILM]
     viewer.say(command(wire.Shown(2)))
     await until(lambda: first.heard[-1] == command(wire.Shown(2)))
     await first.leave()
     second = AgentEnd(seat)
     await until(lambda: second.heard == [ability, wish])
     await second.say(SCREEN, PICTURE)
-    await until(lambda: len(viewer.shown) == 6)
+    await until(lambda: len(viewer.shown) == 7)
     for count in (3, 4):  # the last of the first agent's, and the second's first
         viewer.say(command(wire.Shown(count)))
     await until(lambda: len(second.heard) == 3)

@@ -15,13 +15,13 @@ from pommel.errors import CommandFailed, MissingProgram, StateError
 from pommel.process import run
 from pommel.session.libraries import FETCHER, PACKAGES
 from pommel.session.places import System
-from pommel.session.wheelhouse import LOCK, Target, gather, locked, unpack
+from pommel.session.wheelhouse import LOCK, WheelTarget, gather, locked, unpack
 
-HERE = Target(
+HERE = WheelTarget(
     sys.version_info[:2],
     tuple(f"manylinux_2_{minor}_{platform.machine()}" for minor in range(40, 16, -1)),
 )
-ELSEWHERE = Target((3, 12), ("macosx_14_0_arm64",))
+ELSEWHERE = WheelTarget((3, 12), ("macosx_14_0_arm64",))
 OURS = ("click", "numpy", "simplejpeg", "python-xlib", "six")
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_the_locks_is_refused(tmp_path: Path) -> None:
 def test_the_lock_has_all_that_an_agent_needs_on_each_python(system: System) -> None:
     platform = {"linux": "manylinux_2_28_x86_64", "macos": "macosx_14_0_arm64"}[system]
     for minor in range(11, 15):
-        target = Target((3, minor), (platform,))
+        target = WheelTarget((3, minor), (platform,))
         lines = locked(PACKAGES[system], target, LOCK.read_text())
         names = {line.partition("==")[0] for line in lines}
         assert {name.lower() for name in PACKAGES[system]} <= names and "uv" not in names

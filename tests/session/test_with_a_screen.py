@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from isolation import patient
-from pommel.screen.actions import BACK, MoveBy, MovePointer, TurnWheel
+from pommel.screen.actions import BACK, MovePointer, RelativeMove, TurnWheel
 from pommel.screen.endpoint import Endpoint
-from pommel.screen.geometry import Rect, Size
-from pommel.session.agent import AgentOptions, SessionAgent
+from pommel.screen.geometry import Rect, Size, whole
+from pommel.session.session_agent import AgentOptions, SessionAgent
 from pommel.session.sessions import Session
 from pommel.wire import messages as wire
 from pommel.wire import mouse
 from pommel.wire.codec import Decoder, encode
-from screen.doubles import MemorySink, PaintedSource
+from screen.doubles import MemorySink, PaintedSource, RawEncoder
 from session.scene import PATIENCE_S, Scene, Viewer
 from waits import until
 
@@ -79,9 +79,31 @@ async def test_a_mouse_s_wheels_sides_and_movements_reach_the_session_and_it_tel
         for said in (wire.Turn(3, 4, -60, 240), wire.SideButton(3, 4, mouse.BACK, True), wire.MoveBy(-5, 6, 0)):
             viewer.say(encode(said))
         await until(lambda: len(sink.done) >= 3, what="the hands")
-        assert sink.done == [TurnWheel(3, 4, 0, -60, 240), MovePointer(3, 4, BACK), MoveBy(-5, 6, BACK)]
+        assert sink.done == [TurnWheel(3, 4, 0, -60, 240), MovePointer(3, 4, BACK), RelativeMove(-5, 6, BACK)]
     async with asyncio.timeout(patient(PATIENCE_S)):
         await living
     assert sink.done[3:] == [MovePointer(3, 4, 0)], "what was down is let go of"
+    pumping.cancel()
+    await asyncio.wait([pumping])
+
+
+async def test_what_scrolls_in_the_session_comes_as_a_move_to_the_page_that_says_it_takes_some(scene: Scene) -> None:
+    scene.active = Session(0, "loginwindow", "login")
+    size = Size(448, 330)
+    source = PaintedSource(size)
+    source.paint(whole(size), 1)
+    endpoint = Endpoint(source, MemorySink(), encoder=RawEncoder())
+    pumping = asyncio.ensure_future(endpoint.run())
+    async with scene.serving() as daemon, scene.looking(daemon) as viewer:
+        viewer.say(encode(wire.Abilities(wire.TAKES_MOVES)))
+        await until(lambda: "session-active" in scene.traces())
+        agent = SessionAgent(scene.places, endpoint.serve, AgentOptions(pause_s=0.05))
+        living = asyncio.ensure_future(agent.run())
+        await until(lambda: any(isinstance(one, wire.Picture) for one in heard(viewer)), what="a picture")
+        await asyncio.sleep(0.5)  # all of it
+        source.scroll(whole(size), 0, -12, 2)
+        await until(lambda: wire.Move(0, 12, 448, 318, 0, 0) in heard(viewer), what="the move")
+    async with asyncio.timeout(patient(PATIENCE_S)):
+        await living
     pumping.cancel()
     await asyncio.wait([pumping])

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from free_ports import free_port
 from pommel.progress import ignore
 from pommel.ssh import SshTarget, ssh_argv
 from pommel.trial import provision, upstream
@@ -33,8 +34,7 @@ class Machine:
         (root / "machine").mkdir()
         self.made = provision.provision(root / "machine", base, name=name, disk_bytes=8 << 30, report=ignore)
         shutil.copy(self.made.disk, self.upstream / "mac_hdd_ng.img")
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            self.port = found.getsockname()[1]
+        self.port = free_port()
         self.target = SshTarget(name, self.port, provision.TRIAL_USER, self.made.private_key, self.made.known_hosts)
 
     def argv(self) -> list[str]:

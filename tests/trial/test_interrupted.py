@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from driver import cache_folder
+from isolation import patient
+from pommel import locks, process
+from pommel.paths import build_aside
 from pommel.progress import ignore
-from pommel.trial.base import build_base, is_built
+from pommel.trial.base import BaseImage, base_image, build_base, is_built
 from waits import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -63,3 +67,14 @@ def test_a_broken_off_build_leaves_nothing_to_use_and_the_next_one_works(tmp_pat
     assert is_built(tmp_path)
     assert base.root_image.is_file() and base.picker.is_file()
     assert leftovers(tmp_path) == []
+    hand_over(base)
+
+
+def hand_over(base: BaseImage) -> None:
+    """Put what was built into the tests' cache, unless there is one: the other tests need not build it again."""
+    cache = cache_folder() / "trial"
+    cache.mkdir(parents=True, exist_ok=True)
+    with locks.hold(cache / "build.lock", busy="another test builds it", wait_s=patient(200)):
+        if not is_built(cache):
+            with build_aside(base_image(cache).directory) as aside:
+                process.run(["cp", "-a", "--sparse=always", f"{base.directory}/.", aside])

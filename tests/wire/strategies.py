@@ -70,4 +70,5 @@ to_viewer = st.one_of(
     st.builds(m.MouseCursor, st.sampled_from(m.CursorShape)),
     pointer,
     st.builds(m.MouseKind, u16),
+    st.builds(m.Move, u16, u16, u16, u16, u16, u16),
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from pommel.errors import WireError
@@ -11,6 +9,8 @@ from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.looking import Looking
 from pommel.wire.messages import Direction
+
+from .streams import Said
 
 WISHES = (
     wire.Refresh(), wire.Compression(1, 50), wire.Pause(False), wire.GetDisplays(), wire.FrameRateTimer(50),
@@ -21,23 +21,6 @@ DEEDS = (
     wire.MouseWheel(1, 2, 360), wire.Turn(1, 2, 3, 4), wire.SideButton(1, 2, 0, True), wire.MoveBy(3, 4, 0),
     wire.InputLock(1), wire.Disconnect(), wire.Message("hello"), wire.Nop(), wire.Unknown(250, b"of tomorrow"),
 )  # fmt: skip
-
-
-class Said:
-    """A stream that says what it is given."""
-
-    def __init__(self, *data: bytes) -> None:
-        self.data = data
-
-    async def send(self, data: bytes) -> None: ...
-    async def send_text(self, text: str) -> None: ...
-    async def close(self, code: int, reason: str) -> None: ...
-    def unsent_bytes(self) -> int:
-        return 7
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        for one in self.data:
-            yield one
 
 
 async def passed(*data: bytes) -> list[wire.Command]:

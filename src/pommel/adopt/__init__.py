@@ -1,5 +1,5 @@
-"""What other tools keep of a Mac that is installed already, read as data. Band: core, no I/O.
+"""Parsers for the files of other tools with an installed Mac. Band: core, no I/O.
 
-One module a tool. Each is given texts and names and says what it found; none executes anything of what it reads, and
-what it cannot read it refuses by name. Files are opened, and machines made, elsewhere.
+One module for each tool. Each gets texts and names and returns what it found; none executes anything that it reads, and
+it refuses by name what it cannot parse. Other rooms open files and make machines.
 """

@@ -1,8 +1,8 @@
 """The storage folder of dockur/macos. Band: core, no I/O.
 
-Files by dockur's own scripts (dockur/macos src/install.sh and boot.sh, qemus/qemu src/disk.sh and utils.sh): the disk
-is data.img (raw) or data.qcow2; macos.id, .mac, .sn and .mlb hold one word each; macos.rom and macos.vars are the
-firmware. Older releases make the boot disk anew at each start from those words, newer ones keep it as boot.img.
+Files as in dockur's own scripts (dockur/macos src/install.sh and boot.sh, qemus/qemu src/disk.sh and utils.sh): the
+disk is data.img (raw) or data.qcow2; macos.id, .mac, .sn and .mlb contain one word each; macos.rom and macos.vars are
+the firmware. Older releases make the boot disk again at each start from those words, newer ones keep it as boot.img.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pommel.adopt.found import Found, Taken, checked_mac, checked_uuid, machine_name, no_disk
+from pommel.adopt.found import InstalledMac, TakenValue, checked_mac, checked_uuid, machine_name, no_disk
 
 KIND = "the storage folder of dockur/macos"
-MODEL = "iMacPro1,1"  # dockur's default of MODEL, which it writes down nowhere
+MODEL = "iMacPro1,1"  # dockur's default of MODEL, which it does not store
 WORDS = ("macos.id", "macos.uuid", "macos.mac", "macos.sn", "macos.mlb")
 _DISKS = (("data.qcow2", "qcow2"), ("data.img", "raw"), ("data.raw", "raw"))
 _FURTHER = re.compile(r"data[2-6]\.(img|raw|qcow2)\Z")
@@ -25,11 +25,11 @@ def is_one(names: frozenset[str]) -> bool:
     return any(disk in names for disk, _ in _DISKS) and any(name.startswith("macos.") for name in names)
 
 
-def machine(folder: str, names: frozenset[str], words: Mapping[str, str]) -> Found:
-    """What the folder says; `words` are the contents of those files of WORDS that are there.
+def machine(folder: str, names: frozenset[str], words: Mapping[str, str]) -> InstalledMac:
+    """The contents of the folder; `words` are the contents of the existing files of WORDS.
 
     Raises:
-        UsageError: a word cannot be what it should be.
+        UsageError: a word is not valid.
         StateError: there is no disk.
     """
     disk = next(((name, kind) for name, kind in _DISKS if name in names), None)
@@ -39,20 +39,20 @@ def machine(folder: str, names: frozenset[str], words: Mapping[str, str]) -> Fou
     facts = {}
     for key in ("macos.id", "macos.uuid"):
         if said.get(key):
-            facts["uuid"] = Taken(checked_uuid(said[key], key), key)
+            facts["uuid"] = TakenValue(checked_uuid(said[key], key), key)
     if said.get("macos.mac"):
         mac = checked_mac(said["macos.mac"], "macos.mac")
-        facts["mac"] = Taken(mac, "macos.mac")
-        facts["rom"] = Taken(mac.replace(":", "").upper(), "macos.mac, as dockur creates it")
+        facts["mac"] = TakenValue(mac, "macos.mac")
+        facts["rom"] = TakenValue(mac.replace(":", "").upper(), "macos.mac, as dockur creates it")
     for key, name in (("serial", "macos.sn"), ("mlb", "macos.mlb")):
         if said.get(name):
-            facts[key] = Taken(said[name].upper(), name)
+            facts[key] = TakenValue(said[name].upper(), name)
     warnings = []
     if "serial" in facts:
-        facts["model"] = Taken(MODEL, "dockur's default")
+        facts["model"] = TakenValue(MODEL, "dockur's default")
         warnings.append(f"dockur does not store its MODEL: if you set one, it is not {MODEL}")
     firmware = {match["part"]: f"{folder}/{name}" for name in sorted(names) if (match := _FIRMWARE.match(name))}
-    return Found(
+    return InstalledMac(
         KIND, machine_name("macos"), f"{folder}/{disk[0]}", disk[1],
         nvram=firmware.get("vars"), firmware=firmware.get("rom"), facts=facts,
         boot_disk=f"{folder}/boot.img" if "boot.img" in names else None,

@@ -1,7 +1,7 @@
-"""A libvirt domain, as `virsh dumpxml` prints it. Band: core, no I/O.
+"""Parses a libvirt domain, as `virsh dumpxml` prints it. Band: core, no I/O.
 
-Elements by libvirt's formatdomain. The text is a stranger's: it has a limit, and a document type, with which entities
-could be made, is refused.
+Elements as in libvirt's formatdomain. The text is not trusted: its size is limited, and a document type, which could
+define entities, is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from xml.parsers import expat
 from pommel.adopt.found import (
     BOOT,
     INSTALLER,
-    Found,
-    Taken,
+    InstalledMac,
+    TakenValue,
     checked_mac,
     checked_uuid,
     machine_name,
@@ -38,17 +38,17 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain: what was found, and the words that it hands to QEMU as they are."""
+    """A domain: the facts found, and the arguments that it passes to QEMU unchanged."""
 
-    found: Found
+    found: InstalledMac
     words: tuple[str, ...]
 
 
 def parse(text: str, where: str) -> Domain:
-    """Read a domain.
+    """Parse a domain.
 
     Raises:
-        UsageError: it is no XML, no domain, or has something that cannot be read.
+        UsageError: it is not XML, not a domain, or contains something that cannot be read.
         StateError: it names no disk.
     """
     if len(text) > TEXT_MAX:
@@ -56,7 +56,7 @@ def parse(text: str, where: str) -> Domain:
     root = _tree(text, where)
     if root.tag != "domain":
         raise UsageError(f"{where} is <{root.tag[:60]}>, no libvirt domain", hint="virsh dumpxml NAME > NAME.xml")
-    found = _with_disks(Found(KIND, machine_name(_text(root, "name") or "libvirt"), ""), root, where)
+    found = _with_disks(InstalledMac(KIND, machine_name(_text(root, "name") or "libvirt"), ""), root, where)
     loader, nvram = root.find("os/loader"), root.find("os/nvram")
     if loader is not None and loader.get("type", "pflash") == "pflash":
         found = replace(found, firmware=(loader.text or "").strip() or None)
@@ -68,6 +68,7 @@ def parse(text: str, where: str) -> Domain:
 
 
 def _tree(text: str, where: str) -> Element:
+    # expat then gives "NAMESPACE}name", which with a "{" before it is ElementTree's form of the name.
     builder, parser, depth = TreeBuilder(), expat.ParserCreate(namespace_separator="}"), 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -94,7 +95,7 @@ def _tree(text: str, where: str) -> Element:
     return builder.close()
 
 
-def _with_disks(found: Found, root: Element, where: str) -> Found:
+def _with_disks(found: InstalledMac, root: Element, where: str) -> InstalledMac:
     disks = list(_disks(root))
     boot = next((path for path, _ in disks if BOOT.match(posixpath.basename(path))), None)
     rest = [(path, kind) for path, kind in disks if path != boot and not INSTALLER.match(posixpath.basename(path))]
@@ -114,18 +115,18 @@ def _disks(root: Element) -> Iterator[tuple[str, str | None]]:
             yield path, driver.get("type") if driver is not None else None
 
 
-def _facts(root: Element, where: str) -> dict[str, Taken]:
+def _facts(root: Element, where: str) -> dict[str, TakenValue]:
     facts = {}
     if uuid := _text(root, "uuid"):
-        facts["uuid"] = Taken(checked_uuid(uuid, where), f"{where}: uuid")
+        facts["uuid"] = TakenValue(checked_uuid(uuid, where), f"{where}: uuid")
     mac = root.find("devices/interface/mac")
     if mac is not None and mac.get("address"):
-        facts["mac"] = Taken(checked_mac(mac.get("address", ""), where), f"{where}: interface")
+        facts["mac"] = TakenValue(checked_mac(mac.get("address", ""), where), f"{where}: interface")
     return facts
 
 
-def _settings(root: Element, where: str) -> dict[str, Taken]:
-    settings: dict[str, Taken] = {}
+def _settings(root: Element, where: str) -> dict[str, TakenValue]:
+    settings: dict[str, TakenValue] = {}
     memory = root.find("memory")
     if memory is not None:
         unit = _UNITS.get(memory.get("unit", "KiB"))
@@ -136,17 +137,17 @@ def _settings(root: Element, where: str) -> dict[str, Taken]:
             )
         if number * unit < 1 << 20:
             raise UsageError(f"{where}: memory is {number * unit} bytes, too little for a guest")
-        settings["memory"] = Taken(size_text(number * unit), f"{where}: memory")
+        settings["memory"] = TakenValue(size_text(number * unit), f"{where}: memory")
     if vcpus := _text(root, "vcpu"):
-        settings["threads"] = Taken(_number(vcpus, "vcpu", where), f"{where}: vcpu")
+        settings["threads"] = TakenValue(_number(vcpus, "vcpu", where), f"{where}: vcpu")
     topology = root.find("cpu/topology")
     if topology is not None:
         for key in ("sockets", "cores"):
             if topology.get(key):
-                settings[key] = Taken(_number(topology.get(key), key, where), f"{where}: topology")
+                settings[key] = TakenValue(_number(topology.get(key), key, where), f"{where}: topology")
     model = _text(root, "cpu/model")
     if model and re.fullmatch(r"[A-Za-z0-9._-]+", model):
-        settings["cpu"] = Taken(model, f"{where}: cpu model")
+        settings["cpu"] = TakenValue(model, f"{where}: cpu model")
     return settings
 
 

@@ -1,7 +1,7 @@
-"""A quickemu configuration (`macos-sonoma.conf`): shell assignments, read without a shell. Band: core, no I/O.
+"""Parses a quickemu configuration (`macos-sonoma.conf`): shell assignments, without a shell. Band: core, no I/O.
 
-The keys are those of quickemu's own script (quickemu-project/quickemu, `quickemu`, where it lists its defaults). A
-value that a shell would have to compute is refused by its line.
+The keys are those of quickemu's own script (quickemu-project/quickemu, `quickemu`, in its list of defaults). A value
+that needs a shell is refused, with its line.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from pommel.adopt.found import QEMU_MAC, Found, Taken, checked_mac, machine_name, no_disk
+from pommel.adopt.found import QEMU_MAC, InstalledMac, TakenValue, checked_mac, machine_name, no_disk
 from pommel.errors import UsageError
 
 KIND = "a quickemu machine"
-TEXT_MAX = 1 << 16  # shlex takes the square of a word's length: part of a second for one of so many characters
+# The time of shlex grows with the square of a word's length: part of a second for this many characters.
+TEXT_MAX = 1 << 16
 _ASSIGNMENT = re.compile(r"(?:export\s+|declare\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)\Z")
 _RAM = re.compile(r"([1-9][0-9]{0,8})\s*([MG])?(?:i?B)?\Z", re.IGNORECASE)
 _LOST = ("tpm", "usb_devices", "extra_args", "port_forwards", "network", "bridge", "fixed_iso", "floppy")
@@ -23,10 +24,10 @@ _QEMU = re.compile(r"(.*/)?qemu-system-x86_64\Z|(.*/)?qemu-kvm\Z")
 
 
 def parse(text: str, where: str) -> dict[str, str]:
-    """The assignments of a configuration; of a list, its words joined by blanks.
+    """The assignments of a configuration; a list's words are joined by blanks.
 
     Raises:
-        UsageError: a line is something else, or a shell would have to compute it; the message names the line.
+        UsageError: a line is something else, or needs a shell; the message names the line.
     """
     if len(text) > TEXT_MAX:
         raise UsageError(f"{where} is too large for a quickemu configuration")
@@ -46,8 +47,8 @@ def parse(text: str, where: str) -> dict[str, str]:
     return found
 
 
-def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[str]) -> Found:
-    """What the configuration `conf` of machine `name` says. `names` are the files in the folder of its disk.
+def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[str]) -> InstalledMac:
+    """The contents of the configuration `conf` of machine `name`. `names` are the files in the folder of its disk.
 
     Raises:
         UsageError: it is for another guest, or a value cannot be read.
@@ -61,18 +62,18 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
     folder = posixpath.dirname(disk)
     settings = {}
     if ram := conf.get("ram"):
-        settings["memory"] = Taken(_ram(ram, where), f"{where}: ram")
+        settings["memory"] = TakenValue(_ram(ram, where), f"{where}: ram")
     if cores := conf.get("cpu_cores"):
         if not re.fullmatch(r"[1-9][0-9]{0,3}", cores):
             raise UsageError(f"{where}: cpu_cores is {cores[:60]!r}, no number")
-        settings["threads"] = Taken(int(cores), f"{where}: cpu_cores")
-    facts = {"mac": Taken(QEMU_MAC, "QEMU's default, because quickemu sets none")}
+        settings["threads"] = TakenValue(int(cores), f"{where}: cpu_cores")
+    facts = {"mac": TakenValue(QEMU_MAC, "QEMU's default, because quickemu sets none")}
     if conf.get("macaddr") and conf.get("network"):
-        facts["mac"] = Taken(checked_mac(conf["macaddr"], where), f"{where}: macaddr")
+        facts["mac"] = TakenValue(checked_mac(conf["macaddr"], where), f"{where}: macaddr")
     if conf.get("macos_release"):
-        facts["macos"] = Taken(conf["macos_release"], f"{where}: macos_release")
+        facts["macos"] = TakenValue(conf["macos_release"], f"{where}: macos_release")
     variables = ("OVMF_VARS-1024x768.fd", "OVMF_VARS-1920x1080.fd", "OVMF_VARS.fd")
-    return Found(
+    return InstalledMac(
         KIND, machine_name(name), disk, conf.get("disk_format"),
         nvram=_first(folder, names, variables),
         firmware=_first(folder, names, ("OVMF_CODE.fd",)),
@@ -83,16 +84,18 @@ def machine(conf: Mapping[str, str], name: str, where: str, *, names: frozenset[
 
 
 def argv_of(script: str) -> list[str] | None:
-    """QEMU's arguments in the script that quickemu leaves of its last start; None: there are none in it."""
+    """QEMU's arguments in the script that quickemu leaves of its last start; None: there are none."""
     if len(script) > TEXT_MAX:
         return None
     try:
+        # A backslash at the end of a line continues the command, as in the shell.
         words = shlex.split(script.replace("\\\n", " "), comments=True)
     except ValueError:
         return None
     place = next((number for number, word in enumerate(words) if _QEMU.match(word)), None)
     if place is None:
         return None
+    # The redirection is for the script's shell, and not an argument of QEMU.
     return [word for word in words[place + 1 :] if word != "2>/dev/null"]
 
 

@@ -1,4 +1,4 @@
-"""Asking before something is done to the host that the user may not expect. Band: app."""
+"""Ask the user before a change of the host that they may not expect. Band: app."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What would be done, in words that end well with a question mark, and the lines to show before."""
+class ConsentRequest:
+    """`what` would be done, as a question without its question mark; `lines` are shown before it."""
 
     what: str
     lines: tuple[str, ...] = ()
 
 
-Consent = Callable[[Request], bool]
+Consent = Callable[[ConsentRequest], bool]

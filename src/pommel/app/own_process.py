@@ -1,6 +1,7 @@
-"""Processes of Pommel's own that go on after the command which starts them, such as consoles. Band: app.
+"""Pommel's own processes that continue after the command that started them, such as consoles. Band: app.
 
-Each of them holds a lock for as long as it lives (`locks.hold`) and is known by that; nobody trusts a pid in a file.
+Each of them holds a lock while it lives (`locks.hold`), and the lock names its process. A pid in a file is not used:
+after a crash it may belong to another process.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ LOG_MAX_BYTES = 256 << 10
 
 
 def spawn(workspace: Workspace, *words: str, log: Path, cwd: Path | None = None) -> Detached:
-    """Start `pommel WORDS` for this home, in `cwd` or the workspace's folder; what it writes is appended to `log`.
+    """Start `pommel WORDS` for this home, in `cwd` or the workspace's folder. Its output is appended to `log`.
 
-    A log that has become larger than 256 KiB begins anew. Whoever called waits for the process or lets it go
+    A log that is larger than 256 KiB is deleted first. The caller must wait for the process or release it
     (`Detached.release`).
 
     Raises:
@@ -32,7 +33,7 @@ def spawn(workspace: Workspace, *words: str, log: Path, cwd: Path | None = None)
 
 
 def log_end(log: Path) -> int:
-    """Where in `log`, in bytes, a process that is started now will begin to write; one too large begins anew."""
+    """The offset in `log`, in bytes, where a process that is started now writes first. A too large log is deleted."""
     size = log.stat().st_size if log.exists() else 0
     if size <= LOG_MAX_BYTES:
         return size
@@ -41,13 +42,13 @@ def log_end(log: Path) -> int:
 
 
 def end(lock: Path, *, within_s: float, ask: Callable[[], object] | None = None) -> bool:
-    """End the process that holds `lock`; whether there was one.
+    """End the process that holds `lock`; return whether there was one.
 
-    It is asked by `ask`, or by SIGTERM where that raises a PommelError or there is none; after `within_s` seconds it is
-    killed.
+    `ask` asks it to end. Without `ask`, or if `ask` raises a PommelError, it gets SIGTERM. After `within_s` seconds it
+    is killed.
 
     Raises:
-        NotPermitted: it is a process of another container, or of another user.
+        NotPermitted: the process belongs to another container or another user.
     """
     with pin_holder(lock) as process:
         if process is None:
@@ -65,6 +66,6 @@ def _asked(ask: Callable[[], object] | None) -> bool:
         return False
     try:
         ask()
-    except PommelError:  # it is about to start or to end, or it hangs
+    except PommelError:  # it does not answer: it is just starting, just ending, or hangs
         return False
     return True

@@ -1,4 +1,4 @@
-"""Where a call happens: which home, which pommel.toml, which environment. Band: app.
+"""The context of a call: the home, the pommel.toml, the environment. Band: app.
 
 Every app function takes a `Workspace` (default: this user's, here). It answers what is known about a machine's
 name before the machine is made: its settings with their sources, and its spec.
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 TRIAL = "trial"
 OSX_KVM = "osx-kvm"
-RECOMMENDED = "sonoma"  # what a machine of no particular name is made with: peers find it the best in a VM
-# What suits the stand-in guest better than what suits macOS. The upstream's own choice is sized for a Mac.
+RECOMMENDED = "sonoma"  # for a machine without a name: users of similar projects report it as the best in a VM
+# Defaults for the trial machine's small Linux guest. Those of the upstream are sized for macOS.
 _TRIAL_DEFAULTS: dict[str, Any] = {
     "upstream": TRIAL,
     "memory": 2 * GIB,
@@ -50,33 +50,33 @@ class Workspace:
     home: Home
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
-    origin: Origin | None = None  # whom recovery images are asked of; None: Apple. For tests, which are nobody's origin
+    origin: Origin | None = None  # the server for recovery images; None: Apple's. Only tests set another
 
     @classmethod
     def current(cls) -> Workspace:
-        """This user's home, which is seen to be theirs alone, the current folder, the process environment.
+        """This user's home, after a check that no one else owns it, the current folder and the process environment.
 
         Raises:
             NotPermitted: the home, or a machine in it, belongs to another user.
             StateError: the current folder has been deleted.
         """
         env = environment()
-        where = here()  # before a relative POMMEL_HOME asks for it
+        where = here()  # before Home.find, which needs it for a relative POMMEL_HOME
         home = Home.find(env)
         marks.guard(home)
         return cls(home, where, env)
 
     @cached_property
     def file(self) -> ConfigFile:
-        """The pommel.toml that counts here."""
+        """The pommel.toml that applies to the current folder."""
         return read_file(find_file(self.cwd, self.env))
 
     def names(self) -> list[str]:
-        """Machines that exist, machines that pommel.toml speaks of, and the embedded trial machine."""
+        """Machines that exist, machines in pommel.toml, and the embedded trial machine."""
         return sorted({*self.home.names(), *self.home.lost(), *self.file.machines, TRIAL})
 
     def default_name(self) -> str:
-        """The machine that is meant where none is named: the only one that pommel.toml has, else the recommended macOS.
+        """The machine to use if no name is given: the only one in pommel.toml, or else the recommended macOS.
 
         Raises:
             UsageError: pommel.toml has several.
@@ -90,7 +90,7 @@ class Workspace:
         """Every setting of machine `name` with its source.
 
         Raises:
-            UsageError: no machine is called so, and no macOS either.
+            UsageError: there is no machine and no macOS of that name.
             ConfigError: a key or a value in pommel.toml, the environment or a flag cannot be used.
         """
         kept = self._kept(name)
@@ -112,18 +112,18 @@ class Workspace:
         return MachineSpec.from_values(name, values)
 
     def paths(self, name: str) -> MachinePaths:
-        """The paths of machine `name`, which need not exist.
+        """The paths of machine `name`, which may not exist.
 
         Raises:
-            UsageError: it is no name for a machine.
+            UsageError: the name is not valid for a machine.
         """
         return self.home.machine(name)
 
     def mark(self) -> None:
-        """See that the home can be written to, before anything is made in it, and say that it is Pommel's.
+        """Check that the home can be written to, and mark it as Pommel's, before anything else is made in it.
 
         Raises:
-            NotPermitted: nothing can be made there.
+            NotPermitted: it cannot be written to.
             BuildError: its disk is full.
         """
         writable.must_take(self.home.root)
@@ -136,9 +136,9 @@ class Workspace:
             ) from refusal
 
     def made(self, name: str) -> MachinePaths:
-        """The paths of machine `name`, which exists.
+        """The paths of machine `name`, after a check that it exists.
 
-        Raises: UsageError: no machine is called so. StateError: it has not been created yet.
+        Raises: UsageError: there is no machine of that name. StateError: it has not been created yet.
         """
         self.settings(name)
         paths = self.paths(name)
@@ -148,9 +148,9 @@ class Workspace:
         return paths
 
     def file_of(self, name: str) -> ConfigFile:
-        """The pommel.toml that counts for machine `name`: the one here, unless that names it not and its own does."""
+        """The pommel.toml for machine `name`: the one here if it has the machine, or else the one in its record."""
         kept = None
-        with contextlib.suppress(PommelError):  # a record that cannot be read is told where it matters
+        with contextlib.suppress(PommelError):  # an unreadable record is reported by the callers that need it
             kept = self._kept(name) if name not in self.file.machines else None
         return self._file(name, kept)
 
@@ -163,19 +163,19 @@ class Workspace:
         return self.beside(spec.name, spec.upstream)
 
     def beside(self, name: str, path: str) -> Path:
-        """A path that machine `name`'s pommel.toml says, made absolute: it is relative to that file."""
+        """A path from machine `name`'s pommel.toml as an absolute path: it is relative to that file."""
         file = self.file_of(name)
         base = file.path.parent if file.path else self.cwd
         return (base / account.expand(path)).absolute()
 
     def ssh_user(self, spec: MachineSpec) -> str:
-        """Who to be in the guest: as said, else who we are here, as most people name themselves the same everywhere."""
+        """The user name in the guest: the setting, or else the user's name here, which most people use everywhere."""
         if spec.ssh_user is not None:
             return spec.ssh_user
-        return account.name() or "root"  # a uid without a name, as containers have them
+        return account.name() or "root"  # in containers, a uid may have no name
 
     def config_repo(self, file: ConfigFile) -> Path | None:
-        """The folder of a pommel.toml that says something about the upstream: a pin, patches, or files."""
+        """The folder of a pommel.toml that changes the upstream: by a pin, patches, or files. None: it does not."""
         if file.path is None:
             return None
         folder = file.path.parent
@@ -183,12 +183,12 @@ class Workspace:
         return folder if file.upstream or has_more else None
 
     def checkout(self, file: ConfigFile) -> Path:
-        """Where the upstream's clone is for this pommel.toml: one of its own for a config repo, else the shared one."""
+        """The folder of the upstream's clone for this pommel.toml: a config repo has its own, all others share one."""
         repo = self.config_repo(file)
         if repo is None:
             return self.home.upstream(OSX_KVM)
         whole, spelled = (self._checkout_of(path) for path in (Path(os.path.realpath(repo)), repo))
-        # One that was made while the spelling of its path still counted stays where it is.
+        # Earlier versions hashed the path as it was typed. A clone from that time stays at its place.
         return spelled if spelled.is_dir() and not whole.is_dir() else whole
 
     def _checkout_of(self, repo: Path) -> Path:
@@ -196,7 +196,7 @@ class Workspace:
         return self.home.upstream(f"{name[:40]}-{hashlib.sha256(os.fsencode(repo)).hexdigest()[:8]}")
 
     def pin(self, file: ConfigFile) -> Pin:
-        """The commit of the upstream that this pommel.toml stands on.
+        """The commit of the upstream that this pommel.toml uses.
 
         Raises:
             ConfigError: its [upstream] cannot be used.
@@ -209,7 +209,7 @@ class Workspace:
     def _with_recorded(
         self, name: str, found: Mapping[str, Value], kept: record.MachineRecord | None
     ) -> dict[str, Value]:
-        """The settings, with those that the machine was taken over with where nobody says otherwise."""
+        """The settings, with the record's values (of an adopted or restored machine) in place of defaults."""
         recorded = dict(kept.settings or {}) if kept else {}
         parsers = {setting.key: setting.parse for setting in SETTINGS}
         place, settled = str(self.paths(name).record), dict(found)
@@ -227,7 +227,7 @@ class Workspace:
         return settled
 
     def _macos(self, name: str, found: Mapping[str, Value], kept: record.MachineRecord | None) -> Value:
-        """The guest's version as a number: as said, else by the record, else by the machine's name; else not known."""
+        """The guest's macOS version as a number: from the settings, the record, or the machine's name; else unknown."""
         said, place = found["macos"], found["macos"].where
         if said.value is not None:
             try:
@@ -239,7 +239,7 @@ class Workspace:
             return Value(kept.macos, "record", str(self.paths(name).record))
         if (called := version_called(name)) is not None:
             return Value(called.number, "name", f"the machine is called {name}")
-        return said  # not known: nothing is chosen for a macOS that may be another
+        return said  # unknown: a choice for one version may not work for another, so none is made
 
     def _kept(self, name: str) -> record.MachineRecord | None:
         path = self.paths(name).record
@@ -261,11 +261,11 @@ class Workspace:
         )
 
 
-def version_called(name: str) -> catalog.Version | None:
-    """The macOS that a machine's name stands for, such as `sonoma`; a number or a board id is no name."""
+def version_called(name: str) -> catalog.MacVersion | None:
+    """The macOS whose name a machine has, such as `sonoma`; numbers and board ids do not count."""
     return next((version for version in catalog.VERSIONS if version.name == name), None)
 
 
 def versions() -> list[str]:
-    """The names of the macOS versions there are."""
+    """The names of all known macOS versions."""
     return [version.name for version in catalog.VERSIONS]

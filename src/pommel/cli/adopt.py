@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from pommel.app import adopt
-from pommel.app.adopt_plan import Plan
-from pommel.app.info import info
+from pommel.app.adopt import adopting as adopt
+from pommel.app.adopt.plan import AdoptPlan
+from pommel.app.machine.info import info
 from pommel.app.workspace import Workspace
 from pommel.cli.common import confirm, dry_run_option, json_option, yes_option
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answered, print_json, print_table, reporter, wants_json
 from pommel.settings import format_size
 
 
@@ -25,7 +25,7 @@ from pommel.settings import format_size
 @dry_run_option
 @yes_option
 @json_option
-def adopt_command(path: Path, name: str | None, mode: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def adopt_command(path: Path, name: str | None, mode: str, dry_run: bool, yes: bool) -> None:
     """Create a machine from a Mac that is already installed. The Mac keeps its identity and settings.
 
     PATH is a folder of OSX-KVM, macos-vm, ULTMOS or macOS-Simple-KVM, the storage folder of dockur/macos, a
@@ -39,23 +39,22 @@ def adopt_command(path: Path, name: str | None, mode: str, dry_run: bool, yes: b
     if adopt.unfinished(path, workspace) is None:
         chosen = adopt.plan(path, name=name, mode=mode, workspace=workspace)
         if dry_run:
-            _show(chosen, as_json)
+            _show(chosen)
             return
         if mode != "copy":
-            if not as_json:
-                _show(chosen, as_json)
+            if not wants_json():
+                _show(chosen)
             question = f"{mode} {chosen.items[0].source} as the disk of {chosen.name}"
             confirm(question, yes=yes, typed=f"pommel adopt {path} --{mode} --yes")
     made = adopt.adopt(path, name=name, mode=mode, workspace=workspace, report=reporter())
-    if as_json:
+    if wants_json():
         print_json(info(made.name))
         return
     click.echo(f"{made.name} is adopted. To start it: pommel up {made.name}")
 
 
-def _show(chosen: Plan, as_json: bool) -> None:
-    if as_json:
-        print_json(chosen.as_dict())
+def _show(chosen: AdoptPlan) -> None:
+    if answered(chosen.as_dict()):
         return
     click.echo(f"{chosen.source} is {chosen.kind}; it becomes the machine {chosen.name}")
     rows = [(item.what, format_size(item.size_bytes), item.how, item.source, item.target) for item in chosen.items]

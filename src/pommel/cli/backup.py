@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from pommel.app import backups, restoring
-from pommel.app.info import info
-from pommel.app.restoring import Chosen
+from pommel.app.disk import backups, restoring
+from pommel.app.disk.restoring import ChosenPoint
+from pommel.app.machine.info import info
 from pommel.app.workspace import Workspace
 from pommel.cli.common import confirm, dry_run_option, json_option, name_argument, words_given, yes_option
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answer, answered, print_json, print_table, reporter, wants_json
 from pommel.errors import UsageError
 from pommel.settings import format_size
 
@@ -30,18 +30,17 @@ folder_type = click.Path(path_type=Path)
 )
 @dry_run_option
 @json_option
-def backup_command(name: str, target: Path | None, full: bool, keep: int | None, dry_run: bool, as_json: bool) -> None:
+def backup_command(name: str, target: Path | None, full: bool, keep: int | None, dry_run: bool) -> None:
     """Back up machine NAME to the folder TARGET, for example on another drive. The machine may be running.
 
-    The first backup contains all disks, each later one only only the changes since. Without TARGET, it is written
-    where the last backup was written. All disks are saved at the same moment, in the state after a power cut. To
-    list the backups: pommel restore TARGET --list
+    The first backup contains all disks, each later one only the changes since the last. Without TARGET, the target
+    of the last backup is used. All disks are saved at the same moment, in the state after a power cut. To list the
+    backups: pommel restore TARGET --list
     """
     workspace = Workspace.current()
     if dry_run:
         planned = backups.dry_run(name, target, full=full, keep=keep, workspace=workspace)
-        if as_json:
-            print_json(planned)
+        if answered(planned):
             return
         click.echo(f"{name} would be backed up to {planned['path']}")
         for each in planned["backed_disks"]:
@@ -49,8 +48,7 @@ def backup_command(name: str, target: Path | None, full: bool, keep: int | None,
             click.echo(f"  {each['disk_file']}: {what}" + (f" ({each['why_full']})" if each["why_full"] else ""))
         return
     made = backups.backup(name, target, full=full, keep=keep, workspace=workspace, report=reporter())
-    if as_json:
-        print_json(made.as_dict())
+    if answered(made.as_dict()):
         return
     kind = "full" if made.point.full else "only the changes"
     click.echo(f"{name} is backed up: {made.path} ({kind}, {format_size(made.point.size_bytes)})")
@@ -73,7 +71,7 @@ def backup_command(name: str, target: Path | None, full: bool, keep: int | None,
 @dry_run_option
 @json_option
 def restore_command(
-    target: Path, name: str | None, *, listing: bool, check: bool, yes: bool, dry_run: bool, as_json: bool, **which: Any
+    target: Path, name: str | None, *, listing: bool, check: bool, yes: bool, dry_run: bool, **which: Any
 ) -> None:
     """Create machine NAME from a backup in the folder TARGET.
 
@@ -84,38 +82,37 @@ def restore_command(
     if listing:
         if check or dry_run or any(value is not None for value in which.values()):
             raise UsageError("--list only shows what there is", hint="leave the other options out")
-        _list(target, name, workspace, as_json)
+        _list(target, name, workspace)
         return
     chosen = restoring.choose(target, name, **which, workspace=workspace)
     if dry_run and not check:
-        _would(chosen, as_json)
+        _would(chosen)
         return
     if check:
         read = restoring.verify(chosen, report=reporter())
         told = {"point": chosen.point.id, "name": chosen.point.machine, "ok": True}
-        if as_json:
-            print_json({**told, "read_files": read.files, "read_bytes": read.bytes})
-        else:
-            click.echo(f"{chosen.point.id} is complete: {read.files} files, {format_size(read.bytes)} read")
+        answer(
+            {**told, "read_files": read.files, "read_bytes": read.bytes},
+            f"{chosen.point.id} is complete: {read.files} files, {format_size(read.bytes)} read",
+        )
         return
     if chosen.over:
         question = f"{chosen.name} exists, and everything on it will be lost. Replace it with {chosen.point.id}?"
         confirm(question, yes=yes, typed=" ".join(("pommel restore", *words_given(), "--yes")))
     made = restoring.restore(chosen, workspace=workspace, report=reporter())
-    if as_json:
+    if wants_json():
         print_json(info(made.name))
         return
     identity = "its identity is kept" if chosen.keeps_identity else "with a new identity"
     click.echo(f"{made.name} is restored from {chosen.point.id}, {identity}: pommel up {made.name}")
 
 
-def _list(target: Path, name: str | None, workspace: Workspace, as_json: bool) -> None:
+def _list(target: Path, name: str | None, workspace: Workspace) -> None:
     found = restoring.found(target, name, workspace=workspace)
     points = [point for held in found for point in sorted(held.points.values(), key=lambda each: each.number)]
     bad = [(held.path.name, point, why) for held in found for point, why in held.damaged.items()]
-    if as_json:
-        damaged = [{"name": machine, "point": point, "problem": why} for machine, point, why in bad]
-        print_json({"path": str(target), "points": [backups.told(each) for each in points], "damaged_points": damaged})
+    damaged = [{"name": machine, "point": point, "problem": why} for machine, point, why in bad]
+    if answered({"path": str(target), "points": [backups.told(each) for each in points], "damaged_points": damaged}):
         return
     rows = [
         (
@@ -133,10 +130,9 @@ def _list(target: Path, name: str | None, workspace: Workspace, as_json: bool) -
         click.echo(f"{machine}: {point} cannot be used: {why}", err=True)
 
 
-def _would(chosen: Chosen, as_json: bool) -> None:
+def _would(chosen: ChosenPoint) -> None:
     told: dict[str, Any] = {**chosen.as_dict(), "dry_run": True}
-    if as_json:
-        print_json(told)
+    if answered(told):
         return
     what = f"replace the machine {chosen.name}" if chosen.over else f"make the machine {chosen.name}"
     identity = "its old identity" if chosen.keeps_identity else "a new identity"

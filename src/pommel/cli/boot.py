@@ -1,4 +1,4 @@
-"""The options that hold for one start. Band: face."""
+"""The options for one start. Band: face."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def boot_options(command: F) -> F:
-    """What may be chosen for one start."""
+    """Add the options for one start."""
     for option in reversed(
         (
             click.option("--recovery", is_flag=True, help="Attach the installer, even if macOS is installed."),
@@ -29,8 +29,8 @@ def boot_options(command: F) -> F:
 
 
 def boot_choice(options: dict[str, Any]) -> tuple[Any, bool]:
-    """Take the choices out of a command's options: the choice, and whether macOS is said to be installed."""
-    from pommel.app.power import BootChoice
+    """Remove these options from a command's options; return the choice, and whether macOS counts as installed."""
+    from pommel.app.machine.power import BootChoice
 
     recovery, installed = options.pop("recovery"), options.pop("installed")
     if recovery and installed:

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from pommel.app import bootstrap, overlay, setup
-from pommel.app.setup import Outcome
+from pommel.app.host import setup
+from pommel.app.host.setup import StepOutcome
+from pommel.app.upstream import bootstrap, overlay
 from pommel.app.workspace import Workspace
 from pommel.cli.common import complete_name, consent_to, dry_run_option, json_option, offline_option, yes_option
-from pommel.cli.output import coloured, print_json, reporter
+from pommel.cli.output import answered, coloured, reporter, wants_json
 from pommel.cli.overlay import print_standing
 from pommel.errors import PommelError
 
@@ -27,9 +28,7 @@ _MARKS = {"done": ("✓", "green"), "todo": ("·", "yellow"), "warn": ("!", "yel
 @yes_option
 @dry_run_option
 @json_option
-def bootstrap_command(
-    no_setup: bool, update: bool, offline: Path | None, yes: bool, dry_run: bool, as_json: bool
-) -> None:
+def bootstrap_command(no_setup: bool, update: bool, offline: Path | None, yes: bool, dry_run: bool) -> None:
     """Clone the upstream at its pinned commit, apply patches/ and files/ to it, then run setup.
 
     It is safe to run it again: it prints what changed. If a patch conflicts, it stops and applies nothing. It needs
@@ -37,19 +36,18 @@ def bootstrap_command(
     """
     workspace = Workspace.current()
     if dry_run:
-        _dry_run(workspace, update, no_setup, as_json)
+        _dry_run(workspace, update, no_setup)
         return
     report = reporter()
     done = bootstrap.bootstrap(workspace, update=update, consent=consent_to(yes), report=report)
     standing = overlay.with_argv(workspace, done.standing)
-    if not as_json:
+    if not wants_json():
         print_standing(standing)
         for line in done.changes or ("nothing to change",):
             click.echo(f"  {line}", err=True)
-    outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, **_how(yes, offline)), as_json)
-    if as_json:
-        told = {**standing.as_dict(), "changes": list(done.changes)}
-        print_json({**told, "setup": [outcome.as_dict() for outcome in outcomes]})
+    outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, **_how(yes, offline)))
+    told = {**standing.as_dict(), "changes": list(done.changes)}
+    answered({**told, "setup": [outcome.as_dict() for outcome in outcomes]})
     _finish(outcomes)
 
 
@@ -62,13 +60,7 @@ def bootstrap_command(
 @dry_run_option
 @json_option
 def setup_command(
-    name: str | None,
-    skip: tuple[str, ...],
-    only: tuple[str, ...],
-    offline: Path | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
+    name: str | None, skip: tuple[str, ...], only: tuple[str, ...], offline: Path | None, yes: bool, dry_run: bool
 ) -> None:
     """Prepare this host and machine NAME in seven steps. A step that is already done is not repeated.
 
@@ -76,37 +68,35 @@ def setup_command(
     Pommel asks before it runs them.
     """
     steps = setup.setup(name, skip=skip, only=only, dry_run=dry_run, **_how(yes, offline))
-    outcomes = _run(steps, as_json)
-    if as_json:
-        print_json({"dry_run": dry_run, "steps": [outcome.as_dict() for outcome in outcomes]})
+    outcomes = _run(steps)
+    answered({"dry_run": dry_run, "steps": [outcome.as_dict() for outcome in outcomes]})
     _finish(outcomes)
 
 
-def _dry_run(workspace: Workspace, update: bool, no_setup: bool, as_json: bool) -> None:
+def _dry_run(workspace: Workspace, update: bool, no_setup: bool) -> None:
     steps = bootstrap.plan(workspace, update=update)
-    if not as_json:
+    if not wants_json():
         for what, why, needed in steps:
             click.echo(f"{'would' if needed else 'done '}  {what}\n         {why}")
-    outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, dry_run=True), as_json)
-    if as_json:
-        rows = [{"what": what, "reasons": [why], "needed": needed} for what, why, needed in steps]
-        print_json({"dry_run": True, "steps": rows, "setup": [outcome.as_dict() for outcome in outcomes]})
+    outcomes = [] if no_setup else _run(setup.setup(None, workspace=workspace, dry_run=True))
+    rows = [{"what": what, "reasons": [why], "needed": needed} for what, why, needed in steps]
+    answered({"dry_run": True, "steps": rows, "setup": [outcome.as_dict() for outcome in outcomes]})
 
 
 def _how(yes: bool, offline: Path | None) -> dict[str, Any]:
     return {"offline": offline, "consent": consent_to(yes), "report": reporter()}
 
 
-def _run(outcomes: Any, quiet: bool) -> list[Outcome]:
+def _run(outcomes: Any) -> list[StepOutcome]:
     found = []
     for outcome in outcomes:
         found.append(outcome)
-        if not quiet:
+        if not wants_json():
             _show(outcome)
     return found
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: StepOutcome) -> None:
     mark, colour = _MARKS[outcome.look.state]
     done = " (done now)" if outcome.changed and outcome.look.state == "done" else ""
     click.echo(f"{coloured(mark, fg=colour)} {outcome.number}/7 {outcome.title}: {outcome.look.text}{done}")
@@ -117,7 +107,7 @@ def _show(outcome: Outcome) -> None:
         click.echo(f"        {coloured('hint:', fg='cyan')} {outcome.look.hint}")
 
 
-def _finish(outcomes: list[Outcome]) -> None:
+def _finish(outcomes: list[StepOutcome]) -> None:
     failed = [outcome for outcome in outcomes if outcome.look.state == "fail"]
     if failed:
         raise PommelError(

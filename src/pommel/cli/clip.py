@@ -8,14 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-from pommel.app import clip, machines, service
-from pommel.app.clip_options import ClipOptions
-from pommel.app.clip_target import Guest, find_guest
+from pommel.app.clip import sync as clip
+from pommel.app.clip.options import ClipOptions
+from pommel.app.clip.target import Guest, find_guest
+from pommel.app.host import service
+from pommel.app.machine import machines
 from pommel.app.workspace import Workspace
 from pommel.cli import clip_verbs
 from pommel.cli.clip_vm import vm_clip_command
-from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json, reporter
+from pommel.cli.common import dry_run_option, json_option, name_argument
+from pommel.cli.output import answer, answered, reporter
 from pommel.cli.waiting import await_guest, no_wait_options
 from pommel.errors import UsageError
 from pommel.settings import parse_size
@@ -44,7 +46,7 @@ def guest_options(command: F) -> F:
 
 
 def copy_options(command: F) -> F:
-    """Which clipboard, and how much of it."""
+    """The options for the selection and the size limit."""
     for option in (
         click.option("--serve", metavar="OPTIONS", hidden=True),
         click.option("--limit", callback=_size, help="Do not sync copies that are larger than this.  [default: 64M]"),
@@ -64,14 +66,14 @@ def _options(options: dict[str, Any]) -> ClipOptions:
 
 
 def _meant(workspace: Workspace, name: str | None, host: str | None) -> Guest:
-    """The guest that is meant where a sync may run: without a name, the one that is synced."""
+    """The guest of the command; without a name, the one with a running sync."""
     if name is None and host is None and len(found := clip.running(workspace)) == 1:
         return found[0]
     return find_guest(workspace, name, host)
 
 
 def _await(workspace: Workspace, guest: Guest, no_wait: bool, timeout_s: float | None) -> None:
-    """Wait for a machine that is just coming up, and for its sync if one runs; one that is off is not waited for."""
+    """Wait for a machine that is starting, and for its sync if one runs; do not wait for a machine that is off."""
     if guest.machine is None or no_wait:
         return
     if guest.machine in machines.running(workspace=workspace):
@@ -110,7 +112,6 @@ def sync_command(
     serve: str | None,
     foreground: bool,
     accept_new: bool,
-    as_json: bool,
     **options: Any,
 ) -> None:
     """Sync the clipboard of NAME with this desktop's, in the background.
@@ -124,9 +125,9 @@ def sync_command(
         clip_verbs.serve(workspace, guest, _options(json.loads(serve)), quiet=True)
     elif foreground:
         clip.refuse_second(guest)
-        clip_verbs.serve(workspace, guest, _options(options), quiet=False, as_json=as_json)
+        clip_verbs.serve(workspace, guest, _options(options), quiet=False)
     else:
-        clip_verbs.sync(workspace, guest, _options(options), as_json=as_json)
+        clip_verbs.sync(workspace, guest, _options(options))
 
 
 @clip_command.command("push")
@@ -140,7 +141,6 @@ def push_command(
     accept_new: bool,
     no_wait: bool,
     wait_timeout: float | None,
-    as_json: bool,
     **options: Any,
 ) -> None:
     """Copy this desktop's clipboard to NAME, once."""
@@ -148,7 +148,7 @@ def push_command(
     guest = _meant(workspace, name, host)
     _await(workspace, guest, no_wait, wait_timeout)
     told = clip.push(workspace, guest, _options(options), report=reporter())
-    clip_verbs.moved(guest, "pushed", told, as_json=as_json)
+    clip_verbs.moved(guest, "pushed", told)
 
 
 @clip_command.command("pull")
@@ -162,7 +162,6 @@ def pull_command(
     accept_new: bool,
     no_wait: bool,
     wait_timeout: float | None,
-    as_json: bool,
     **options: Any,
 ) -> None:
     """Copy the clipboard of NAME to this desktop's clipboard, once."""
@@ -174,48 +173,46 @@ def pull_command(
         guest = _meant(workspace, name, host)
         _await(workspace, guest, no_wait, wait_timeout)
         told = clip.pull(workspace, guest, _options(options), report=reporter())
-        clip_verbs.moved(guest, "pulled", told, as_json=as_json)
+        clip_verbs.moved(guest, "pulled", told)
 
 
 @clip_command.command("stop")
 @guest_options
 @click.option("--all", "every", is_flag=True, help="End all running syncs.")
-def stop_command(name: str | None, host: str | None, accept_new: bool, every: bool, as_json: bool) -> None:
+def stop_command(name: str | None, host: str | None, accept_new: bool, every: bool) -> None:
     """End the sync of NAME. The machine keeps running."""
     if every and (name or host):
         raise UsageError("give the name of one guest, or pass --all", hint="pommel clip stop NAME")
     workspace = Workspace.current()
     guests = clip.running(workspace) if every else [_meant(workspace, name, host)]
-    clip_verbs.stop(guests, every=every, as_json=as_json)
+    clip_verbs.stop(guests, every=every)
 
 
 @clip_command.command("status")
 @guest_options
-def status_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
+def status_command(name: str | None, host: str | None, accept_new: bool) -> None:
     """Show the state of the sync of NAME; without NAME, of all syncs."""
     workspace = Workspace.current()
     if name is None and host is None:
-        clip_verbs.status_of_all(workspace, as_json=as_json)
+        clip_verbs.status_of_all(workspace)
     else:
-        clip_verbs.status(find_guest(workspace, name, host), as_json=as_json)
+        clip_verbs.status(find_guest(workspace, name, host))
 
 
 @clip_command.command("history", short_help="List copies that were replaced by a newer copy from the other side.")
 @guest_options
 @click.option("--print", "number", type=click.IntRange(1), metavar="N", help="Print the whole text of copy N.")
-def history_command(name: str | None, host: str | None, accept_new: bool, number: int | None, as_json: bool) -> None:
+def history_command(name: str | None, host: str | None, accept_new: bool, number: int | None) -> None:
     """List copies that were replaced by a newer copy from the other side, if `sync --history N` keeps some.
 
     They are kept only in the memory of the sync process, and are lost when it ends.
     """
     guest = _meant(Workspace.current(), name, host)
     if number is None:
-        clip_verbs.history(guest, as_json=as_json)
+        clip_verbs.history(guest)
         return
     text = clip.history_text(guest, number)
-    if as_json:
-        print_json({"number": number, "text": text})
-    else:
+    if not answered({"number": number, "text": text}):
         click.echo(text, nl=False)
 
 
@@ -227,39 +224,42 @@ def clip_service_command() -> None:
 @clip_service_command.command("install")
 @guest_options
 @click.option("--no-enable", is_flag=True, help="Write the unit, but do not start or enable it.")
-def install_command(name: str | None, host: str | None, accept_new: bool, no_enable: bool, as_json: bool) -> None:
+@dry_run_option
+def install_command(name: str | None, host: str | None, accept_new: bool, no_enable: bool, dry_run: bool) -> None:
     """Write a systemd user unit that syncs the clipboard of NAME, and start it with your desktop session."""
     workspace = Workspace.current()
     guest = find_guest(workspace, name, host)
+    if dry_run:
+        path, text = service.clip_unit_path(workspace, guest), service.clip_text(workspace, guest)
+        if not answered({"guest": guest.label, "unit": str(path), "text": text}):
+            click.echo(f"would write {path}:", err=True)
+            click.echo(text, nl=False)
+        return
     made = service.install_clip(workspace, guest, enable=not no_enable, report=reporter())
-    if as_json:
-        print_json({"guest": guest.label, "unit": str(made.path), "enabled": made.enabled})
-    else:
-        click.echo(made.path)
+    answer({"guest": guest.label, "unit": str(made.path), "enabled": made.enabled}, made.path)
 
 
 @clip_service_command.command("remove")
 @guest_options
-def remove_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
-    """Remove the unit of NAME."""
+@dry_run_option
+def remove_command(name: str | None, host: str | None, accept_new: bool, dry_run: bool) -> None:
+    """Remove the unit of NAME, and end the sync that it runs."""
     workspace = Workspace.current()
     guest = find_guest(workspace, name, host)
-    path = service.remove_clip(workspace, guest, report=reporter())
-    if as_json:
-        print_json({"guest": guest.label, "unit": str(path), "removed": True})
+    if dry_run:
+        done, path = "would remove", service.clip_unit_path(workspace, guest)
     else:
-        click.echo(f"removed {path}")
+        done, path = "removed", service.remove_clip(workspace, guest, report=reporter())
+    answer({"guest": guest.label, "unit": str(path), "removed": not dry_run}, f"{done} {path}")
 
 
 @clip_service_command.command("show")
 @guest_options
-def show_command(name: str | None, host: str | None, accept_new: bool, as_json: bool) -> None:
+def show_command(name: str | None, host: str | None, accept_new: bool) -> None:
     """Print the unit that `install` would write."""
     workspace = Workspace.current()
     text = service.clip_text(workspace, find_guest(workspace, name, host))
-    if as_json:
-        print_json({"text": text})
-    else:
+    if not answered({"text": text}):
         click.echo(text, nl=False)
 
 

@@ -1,4 +1,4 @@
-"""What `pommel clip` and `vm-clip` do once they know which guest is meant, and how that looks. Band: face."""
+"""The common actions of `pommel clip` and `vm-clip`, and their output. Band: face."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import click
 
 from pommel import locks
-from pommel.app import clip, clip_status
-from pommel.app.clip_options import ClipOptions
-from pommel.app.clip_status import ClipStatus
-from pommel.app.clip_target import Guest
-from pommel.app.machines import spell_duration
+from pommel.app.clip import status as clip_status
+from pommel.app.clip import sync as clip
+from pommel.app.clip.options import ClipOptions
+from pommel.app.clip.status import ClipStatus
+from pommel.app.clip.target import Guest
+from pommel.app.machine.machines import spell_duration
 from pommel.app.workspace import Workspace
-from pommel.cli.output import print_json, print_pairs, print_table, reporter
+from pommel.cli.output import answer, answered, print_pairs, print_table, reporter
 from pommel.cli.running import until_signal
 from pommel.settings import format_size
 
 
-def sync(workspace: Workspace, guest: Guest, options: ClipOptions, *, as_json: bool) -> None:
-    """Start to sync in the background, and say how that went."""
+def sync(workspace: Workspace, guest: Guest, options: ClipOptions) -> None:
+    """Start a sync in the background, and print the result."""
     status = clip.sync(workspace, guest, options, report=reporter())
-    if as_json:
-        print_json(status.as_dict())
+    if answered(status.as_dict()):
         return
     click.echo(f"{guest.label}: {sentence(status)} ({locks.whom(status.pid)})")
     if status.state == "refused":
@@ -33,17 +33,17 @@ def sync(workspace: Workspace, guest: Guest, options: ClipOptions, *, as_json: b
         click.echo(f"hint: {status.hint}; then it connects automatically", err=True)
 
 
-def serve(workspace: Workspace, guest: Guest, options: ClipOptions, *, quiet: bool, as_json: bool = False) -> None:
-    """Sync in this process; unless `quiet`, say what happens."""
-    from pommel.app.clip_running import serve as running
+def serve(workspace: Workspace, guest: Guest, options: ClipOptions, *, quiet: bool) -> None:
+    """Sync in this process; unless `quiet`, print its events."""
+    from pommel.app.clip.running import serve as running
 
     said = ""
 
     def tell(status: ClipStatus) -> None:
         nonlocal said
-        if as_json:
-            print_json(status.as_dict())
-        elif (line := sentence(status)) != said:
+        if answered(status.as_dict()):
+            return
+        if (line := sentence(status)) != said:
             said = line
             click.echo(f"{guest.label}: {line}", err=True)
 
@@ -52,20 +52,16 @@ def serve(workspace: Workspace, guest: Guest, options: ClipOptions, *, quiet: bo
         click.echo(f"{guest.label}: clipboard sync ended" + (f": {reason}" if reason else ""), err=True)
 
 
-def moved(guest: Guest, done: str, told: str, *, as_json: bool) -> None:
-    """Say that a push or a pull is done."""
-    if as_json:
-        print_json({"guest": guest.label, "done": done, "how": told})
-    else:
-        click.echo(f"{guest.label}: {done} ({told})")
+def moved(guest: Guest, done: str, told: str) -> None:
+    """Print the result of a push or a pull."""
+    answer({"guest": guest.label, "done": done, "how": told}, f"{guest.label}: {done} ({told})")
 
 
-def stop(guests: list[Guest], *, every: bool, as_json: bool) -> None:
-    """End syncs, and say which there were."""
+def stop(guests: list[Guest], *, every: bool) -> None:
+    """End syncs, and print their names."""
     ended = {guest.label: clip.stop(guest) for guest in guests}
-    if as_json:
-        rows = [{"guest": label, "stopped": was} for label, was in ended.items()]
-        print_json({"syncs": rows} if every else rows[0])
+    rows = [{"guest": label, "stopped": was} for label, was in ended.items()]
+    if answered({"syncs": rows} if every else rows[0]):
         return
     for label, was in ended.items():
         click.echo(f"{label}: clipboard sync ended" if was else f"{label}: no clipboard sync was running")
@@ -73,33 +69,31 @@ def stop(guests: list[Guest], *, every: bool, as_json: bool) -> None:
         click.echo("no clipboard is synced", err=True)
 
 
-def status(guest: Guest, *, as_json: bool) -> None:
-    """Show how one sync stands."""
+def status(guest: Guest) -> None:
+    """Print the state of one sync."""
     seen = clip_status.look(guest.paths, guest.label)
-    if as_json:
-        print_json(seen.as_dict())
-    else:
+    if not answered(seen.as_dict()):
         print_pairs(_pairs(seen))
 
 
-def status_of_all(workspace: Workspace, *, as_json: bool) -> None:
-    """Show how all syncs stand."""
+def status_of_all(workspace: Workspace) -> None:
+    """Print the states of all syncs."""
     seen = clip_status.all_of(workspace)
-    if as_json:
-        print_json({"syncs": [each.as_dict() for each in seen]})
-    elif seen:
+    if answered({"syncs": [each.as_dict() for each in seen]}):
+        return
+    if seen:
         head = ("GUEST", "STATE", "TO GUEST", "TO HOST", "LAST COPY", "PID", "WHY")
         print_table(head, [_row(each) for each in seen])
     else:
         click.echo("no clipboard is synced. To start: pommel clip sync NAME", err=True)
 
 
-def history(guest: Guest, *, as_json: bool) -> None:
-    """List the copies that lost."""
+def history(guest: Guest) -> None:
+    """List the copies that were replaced."""
     entries = clip.history(guest)
-    if as_json:
-        print_json({"guest": guest.label, "history": [entry.as_dict() for entry in entries]})
-    elif entries:
+    if answered({"guest": guest.label, "history": [entry.as_dict() for entry in entries]}):
+        return
+    if entries:
         rows = [(str(e.number), _ago(e.at or None), e.side, format_size(e.size_bytes), e.beginning) for e in entries]
         print_table(("N", "COPIED", "ON", "SIZE", "BEGINS"), rows)
     else:
@@ -122,7 +116,7 @@ def _row(seen: ClipStatus) -> tuple[str, ...]:
 
 
 def _pairs(seen: ClipStatus) -> dict[str, str]:
-    """A status as a person reads it; what does not apply is left out."""
+    """A status in words; fields that do not apply are left out."""
     found: dict[str, Any] = {
         "guest": seen.guest,
         "state": seen.state,

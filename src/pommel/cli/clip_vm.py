@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import click
 
 from pommel import account
-from pommel.app import clip
-from pommel.app.clip_options import ClipOptions
-from pommel.app.clip_target import Guest, find_guest
+from pommel.app.clip import sync as clip
+from pommel.app.clip.options import ClipOptions
+from pommel.app.clip.target import Guest, find_guest
 from pommel.app.workspace import Workspace
 from pommel.cli import clip_verbs
 from pommel.cli.common import json_option
@@ -26,7 +26,7 @@ from pommel.ssh import SshAddress
 @click.command("vm-clip", hidden=True)
 @click.argument("verb", type=click.Choice(["sync", "push", "pull", "stop", "status"]))
 @json_option
-def vm_clip_command(verb: str, as_json: bool) -> None:
+def vm_clip_command(verb: str) -> None:
     """Do as `pommel clip VERB --host USER@HOST:PORT`, with what the environment says.
 
     That is VM_CLIP_PORT (2222), VM_CLIP_USER (you) and VM_CLIP_HOST (localhost). VM_CLIP_INTERVAL is how often a Mac
@@ -36,17 +36,17 @@ def vm_clip_command(verb: str, as_json: bool) -> None:
     guest = _guest(workspace)
     match verb:
         case "sync":
-            clip_verbs.sync(workspace, guest, _options(workspace.env), as_json=as_json)
+            clip_verbs.sync(workspace, guest, _options(workspace.env))
         case "push":
             told = clip.push(workspace, guest, _options(workspace.env), report=reporter())
-            clip_verbs.moved(guest, "pushed", told, as_json=as_json)
+            clip_verbs.moved(guest, "pushed", told)
         case "pull":
             told = clip.pull(workspace, guest, _options(workspace.env), report=reporter())
-            clip_verbs.moved(guest, "pulled", told, as_json=as_json)
+            clip_verbs.moved(guest, "pulled", told)
         case "stop":
-            clip_verbs.stop([guest], every=False, as_json=as_json)
+            clip_verbs.stop([guest], every=False)
         case _:
-            clip_verbs.status(guest, as_json=as_json)
+            clip_verbs.status(guest)
 
 
 def _guest(workspace: Workspace) -> Guest:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pommel.app import clock, clock_rest
+from pommel.app.guest import clock, clock_rest
 from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json
+from pommel.cli.output import answered
 
 
 @click.command("clock")
@@ -17,7 +17,7 @@ from pommel.cli.output import print_json
     "--rested", type=click.FloatRange(0), hidden=True, help="Wait for the guest; correct at most these seconds."
 )
 @json_option
-def clock_command(name: str, sets: bool, rested: float | None, as_json: bool) -> int:
+def clock_command(name: str, sets: bool, rested: float | None) -> int:
     """Show the difference between the guest's clock of machine NAME and this host's clock, measured over SSH. Exits
     1 if the clock is wrong.
 
@@ -31,9 +31,7 @@ def clock_command(name: str, sets: bool, rested: float | None, as_json: bool) ->
         found = clock.put_right(name) if sets else clock.look(name)
     if found is None:
         return 0
-    if as_json:
-        print_json(found.as_dict())
-    else:
+    if not answered(found.as_dict()):
         was = clock.spell(found.offset_s)
         now = f"it was {was}, and is {clock.spell(found.after_s)} now" if found.after_s is not None else f"it is {was}"
         click.echo(f"{name}: {now}" + (f"; {found.why}" if found.why else ""))

@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
-from pommel.app import clock, clones, memory
-from pommel.app.info import info
+from pommel.app.guest import clock
+from pommel.app.machine import clones, memory
+from pommel.app.machine.info import info
 from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json, print_pairs, reporter
+from pommel.cli.output import answered, print_json, print_pairs, reporter, wants_json
+from pommel.cli.waiting import wait_timeout_option
+from pommel.errors import UsageError
 from pommel.settings import format_size
 
 
@@ -24,16 +27,14 @@ from pommel.settings import format_size
 @click.option("--keep-identity", is_flag=True, help="Keep UUID, MAC address and serial numbers.")
 @click.option("--model", help="The Mac model, such as iMac20,1.  [default: the model of the base]")
 @json_option
-def clone_command(
-    name: str, new: str, linked: bool | None, keep_identity: bool, model: str | None, as_json: bool
-) -> None:
+def clone_command(name: str, new: str, linked: bool | None, keep_identity: bool, model: str | None) -> None:
     """Create machine NEW as a copy of the stopped machine NAME, with a new identity.
 
     A linked clone is created at once and takes almost no disk space; NAME cannot be started or deleted while it has
     linked clones. Clones of a golden machine are linked unless you pass --full.
     """
     made = clones.clone(name, new, linked=linked, keep_identity=keep_identity, model=model, report=reporter())
-    if as_json:
+    if wants_json():
         print_json(info(new))
     else:
         click.echo(f"{new} is created from {name} (ssh on port {made.ssh_port})")
@@ -51,21 +52,41 @@ def rename_command(name: str, new: str) -> None:
 
 @click.command("golden")
 @name_argument()
-@click.option("--off", is_flag=True, help="Remove the mark.")
-def golden_command(name: str, off: bool) -> None:
+@click.option("--off", is_flag=True, help="Remove the mark, and the saved memory.")
+@click.option(
+    "--memory",
+    is_flag=True,
+    help="Boot it first, wait for its SSH, and save its memory: throw-away machines then start in seconds.",
+)
+@click.option(
+    "--wait",
+    "until",
+    type=click.Choice(["ssh", "desktop"]),
+    default="ssh",
+    show_default=True,
+    help="With --memory: what to wait for.",
+)
+@wait_timeout_option
+def golden_command(name: str, off: bool, memory: bool, until: str, wait_timeout: float | None) -> None:
     """Mark the stopped machine NAME as a base for clones. It can then be started only with --throwaway."""
-    clones.golden(name, not off)
+    if memory and off:
+        raise UsageError("--memory and --off contradict each other")
+    if memory:
+        from pommel.app.throwaway import warming
+
+        warming.save(name, until=until, wait_timeout_s=wait_timeout, report=reporter())
+    else:
+        clones.golden(name, not off)
     click.echo(f"{name} is {'a machine like any other' if off else 'golden'} now")
 
 
 @click.command("info")
 @name_argument()
 @json_option
-def info_command(name: str, as_json: bool) -> None:
+def info_command(name: str) -> None:
     """Show all details of machine NAME: identity, disks, snapshots, clones, and its origin."""
     told = info(name)
-    if as_json:
-        print_json(told)
+    if answered(told):
         return
     print_pairs({key: value for key, value in _spelled(told).items() if value})
 
@@ -113,14 +134,14 @@ def _disk(told: dict[str, Any]) -> str:
 
 
 def _clock(told: dict[str, Any]) -> str:
-    """What was measured of the guest's clock, and when."""
+    """The last measurement of the guest's clock, and its time."""
     last = told["offset_s"] if told["after_s"] is None else told["after_s"]
     why = f" ({told['why']})" if told["why"] else ""
     return f"{clock.spell(last)} at {told['time'][:16].replace('T', ' ')}Z{why}"
 
 
 def _schedule(told: dict[str, Any]) -> str:
-    """When it was saved by itself, and when it will be."""
+    """The times of the last and of the next automatic snapshot."""
     if told["failure"]:
         last = f"the last one failed: {told['failure']}"
     else:

@@ -11,13 +11,13 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from pommel.cli.output import ask, interactive
+from pommel.cli.output import ask, interactive, want_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The machines' names, for a shell's completion. Silent when pommel.toml is broken: a Tab is no place to say so."""
+    """The machines' names, for a shell's completion. If pommel.toml has an error, there is no message at a Tab."""
     from pommel.app.workspace import Workspace
     from pommel.errors import PommelError
 
@@ -28,8 +28,21 @@ def complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def complete_base(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The machines and images for throw-away machines, for a shell's completion."""
+    from pommel.app.throwaway import base
+    from pommel.app.workspace import Workspace
+    from pommel.errors import PommelError
+
+    try:
+        names = base.known(Workspace.current())
+    except PommelError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Machines' names with the colon that scp wants, and the host's own files."""
+    """Machines' names with the colon for scp, and the host's own files."""
     if ":" in incomplete:
         return []
     remote = [CompletionItem(f"{item.value}:", type="nospace") for item in complete_name(ctx, param, incomplete)]
@@ -48,7 +61,21 @@ def name_argument(*, required: bool = True) -> Callable[[F], F]:
     return click.argument("name", required=required, shell_complete=complete_name)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    expose_value=False,  # `output.answered` and `output.wants_json` have the value
+    callback=want_json,
+    help="Print one JSON object on stdout.",
+)
+connections_option = click.option(
+    "--connections",
+    type=click.IntRange(1, 4),
+    default=3,
+    show_default=True,
+    help="Number of connections at the same time.",
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")
 display_option = click.option("--display", type=click.IntRange(1), default=1, help="Which display, counted from 1.")
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
@@ -73,8 +100,8 @@ def _words_of(one: click.Parameter, value: Any) -> list[str]:
 
 
 def complete_tag(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The snapshots' tags of the machine that is named before, for a shell's completion."""
-    from pommel.app.snapshots import list_snapshots
+    """The snapshots' tags of the machine that was typed before, for a shell's completion."""
+    from pommel.app.disk.snapshots import list_snapshots
     from pommel.errors import PommelError
 
     try:
@@ -85,10 +112,10 @@ def complete_tag(ctx: click.Context, _param: click.Parameter, incomplete: str) -
 
 
 def confirm(question: str, *, yes: bool, typed: str) -> None:
-    """Have a person agree; where there is none to ask, it takes --yes.
+    """Ask for confirmation; without a terminal, --yes is needed.
 
     Raises:
-        UsageError: nobody is there to ask.
+        UsageError: there is no terminal and no --yes.
         StateError: the answer was no.
     """
     from pommel.errors import StateError, UsageError
@@ -110,7 +137,7 @@ offline_option = click.option(
 
 
 def consent_to(yes: bool) -> Any:
-    """Say who agrees to changes of the host: --yes, a person on the terminal, or (nobody to ask) root alone."""
+    """Choose how changes of the host are confirmed: by --yes, by a person on the terminal, or else only for root."""
     if yes:
         return lambda _request: True
     return _ask if interactive() else None
@@ -123,7 +150,7 @@ def _ask(request: Any) -> bool:
 
 
 def machine_options(command: F) -> F:
-    """Flags that lay over a machine's settings for this call."""
+    """Flags that override a machine's settings for this call."""
     for option in reversed(
         (
             click.option("--accel", help="Accelerator: auto, kvm or tcg."),
@@ -139,11 +166,11 @@ def machine_options(command: F) -> F:
 
 
 def tls_options(command: F) -> F:
-    """How a console page is encrypted; the command gets all that is said of it as `tls`, a TlsWish."""
+    """The options for TLS of a console page; the command gets them as `tls`, a TlsWish."""
 
     @functools.wraps(command)
     def gathered(*args: Any, tls: bool | None, tls_cert: Path | None, tls_key: Path | None, **more: Any) -> Any:
-        from pommel.app.console_tls import wish
+        from pommel.app.console.tls import wish
 
         return command(*args, tls=wish(tls, tls_cert, tls_key), **more)
 
@@ -169,7 +196,7 @@ def tls_options(command: F) -> F:
 
 
 def tell_fingerprint(fingerprint: str) -> None:
-    """Say which certificate a page is served with, if it is by TLS: a browser shows the same before it goes on."""
+    """Print the certificate's fingerprint of a page with TLS, so that a user can compare it with the browser's."""
     if fingerprint:
         click.echo(f"SHA-256 fingerprint of its certificate: {fingerprint}", err=True)
 

@@ -8,7 +8,7 @@ import click
 
 from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, machine_options, name_argument, split_flags
-from pommel.cli.output import print_json, print_table
+from pommel.cli.output import answered, print_table
 from pommel.settings import format_size
 
 _SIZES = {"memory", "disk"}
@@ -18,7 +18,7 @@ _SIZES = {"memory", "disk"}
 @name_argument()
 @machine_options
 @json_option
-def config_command(name: str, as_json: bool, **options: Any) -> None:
+def config_command(name: str, **options: Any) -> None:
     """Show the settings of machine NAME and the source of each.
 
     A setting comes from its default, from [machine.NAME] in pommel.toml (here, in a parent folder, or in your
@@ -27,14 +27,13 @@ def config_command(name: str, as_json: bool, **options: Any) -> None:
     """
     workspace = Workspace.current()
     values = workspace.settings(name, split_flags(options))
-    if as_json:
-        print_json(
-            {
-                "name": name,
-                "file": str(workspace.file.path) if workspace.file.path else None,
-                "settings": {k: {"value": v.value, "source": v.source, "where": v.where} for k, v in values.items()},
-            }
-        )
+    if answered(
+        {
+            "name": name,
+            "file": str(workspace.file.path) if workspace.file.path else None,
+            "settings": {k: {"value": v.value, "source": v.source, "where": v.where} for k, v in values.items()},
+        }
+    ):
         return
     rows = [(key, _shown(key, v.value), v.source + (f" {v.where}" if v.where else "")) for key, v in values.items()]
     print_table(("SETTING", "VALUE", "SOURCE"), rows)

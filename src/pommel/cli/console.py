@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 
-from pommel.app import console, machines
+from pommel.app.console import page as console
+from pommel.app.machine import machines
 from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument, tell_fingerprint, tls_options
 from pommel.cli.live import Live
-from pommel.cli.output import print_json, print_table
+from pommel.cli.output import answer, answered, print_json, print_table, wants_json
 from pommel.cli.running import open_browser, until_signal
 from pommel.errors import StateError, UsageError
 
@@ -47,7 +48,7 @@ from pommel.errors import StateError, UsageError
 @click.option("--serve", is_flag=True, hidden=True)
 @json_option
 def console_command(
-    name: str, *, detach: bool, no_open: bool, session: bool, serve: bool, as_json: bool, view_only: bool, **more: Any
+    name: str, *, detach: bool, no_open: bool, session: bool, serve: bool, view_only: bool, **more: Any
 ) -> None:
     """Serve the screen, keyboard and mouse of the running machine NAME on a local page.
 
@@ -57,23 +58,23 @@ def console_command(
     listen = {key: more.pop(key) for key in ("port", "host", "allow_host", "tls")}
     others = view_only or any(listen[key] for key in ("port", "host", "allow_host")) or listen["tls"].says_something
     if (instead := _instead(more, others)) is not None:
-        _INSTEAD[instead](workspace, name, session, as_json)
+        _INSTEAD[instead](workspace, name, session)
     elif serve:
-        serve_here(workspace, name, **listen, session=session, as_json=False, quiet=True)
+        serve_here(workspace, name, **listen, session=session, quiet=True)
     elif detach or not sys.stdout.isatty():
         found = console.open_detached(workspace, name, **listen, session=session)
-        show(workspace, found, as_json=as_json, browse=False, view_only=view_only)
+        show(workspace, found, browse=False, view_only=view_only)
     elif console.find_of(workspace, name, session=session) is not None:
-        found_now = console.open_detached(workspace, name, **listen, session=session)  # sees that it is as asked
-        show(workspace, found_now, as_json=as_json, browse=not no_open, view_only=view_only)
+        found_now = console.open_detached(workspace, name, **listen, session=session)  # refuses one with other options
+        show(workspace, found_now, browse=not no_open, view_only=view_only)
         click.echo(f"served by process {found_now.pid}; end it with: pommel console {name} --stop", err=True)
     else:
         where = {**listen, "session": session}
-        serve_here(workspace, name, **where, as_json=as_json, browse=not no_open, view_only=view_only)
+        serve_here(workspace, name, **where, browse=not no_open, view_only=view_only)
 
 
 def _instead(flags: Mapping[str, bool], others: bool) -> str | None:
-    """The one flag that is for something else than to open the console, if there is one."""
+    """The flag for another action than opening the console, if there is one."""
     given = [f"--{flag.replace('_', '-')}" for flag in _INSTEAD if flags[flag]]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} cannot be used together", hint="run them one after the other")
@@ -83,19 +84,16 @@ def _instead(flags: Mapping[str, bool], others: bool) -> str | None:
     return given[0][2:].replace("-", "_") if given else None
 
 
-def _stop(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
+def _stop(workspace: Workspace, name: str, session: bool) -> None:
     ended = console.stop(workspace, name, only_session=session)
-    if as_json:
-        print_json({"name": name, "stopped": ended})
-    else:
-        click.echo(f"{name}: console ended" if ended else f"{name}: no console was running")
+    answer({"name": name, "stopped": ended}, f"{name}: console ended" if ended else f"{name}: no console was running")
 
 
-def _who(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
+def _who(workspace: Workspace, name: str, session: bool) -> None:
     found = console.viewers(workspace, name, session=session)
-    if as_json:
-        print_json({"name": name, "looking": [dataclasses.asdict(one) for one in found]})
-    elif not found:
+    if answered({"name": name, "looking": [dataclasses.asdict(one) for one in found]}):
+        return
+    if not found:
         click.echo(f"{name}: no viewers")
     else:
         rows = [
@@ -105,14 +103,15 @@ def _who(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
         print_table(("#", "viewer", "from", "since", "may"), rows)
 
 
-def _new_token(workspace: Workspace, name: str, session: bool, as_json: bool) -> None:
+def _new_token(workspace: Workspace, name: str, session: bool) -> None:
     found = console.renew(workspace, name, only_session=session)
     if found is not None:
-        show(workspace, found, as_json=as_json, browse=False)
-    elif as_json:
-        print_json({"name": name, "url": None, "ws": None})
+        show(workspace, found, browse=False)
     else:
-        click.echo(f"{name}: the old links no longer work. To get the new link: pommel console {name}")
+        answer(
+            {"name": name, "url": None, "ws": None},
+            f"{name}: the old links no longer work. To get the new link: pommel console {name}",
+        )
 
 
 _INSTEAD = {"stop": _stop, "who": _who, "new_token": _new_token}
@@ -122,13 +121,11 @@ def _when(since_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since_s))
 
 
-def show(
-    workspace: Workspace, found: console.Console, *, as_json: bool, browse: bool, view_only: bool = False, **more: Any
-) -> None:
-    """Print where a console serves, or where one may look on at it; as JSON what `status` says, with that address.
+def show(workspace: Workspace, found: console.Console, *, browse: bool, view_only: bool = False, **more: Any) -> None:
+    """Print the address of a console, or its view-only address; as JSON, the object of `status` with this address.
 
     Raises:
-        StateError: nobody may just look on: the console is an earlier version's.
+        StateError: there is no view-only address, because the console is from an earlier version.
     """
     url, ws = (found.look_url, found.look_ws) if view_only else (found.url, found.ws)
     if not url:
@@ -136,7 +133,7 @@ def show(
         raise StateError(
             "the console was opened by an earlier version of Pommel, and has no view-only link", hint=again
         )
-    if as_json:
+    if wants_json():
         seen = machines.status(found.name, workspace=workspace, ask=False)  # a loop may be running here
         more |= {"view_only": True} if view_only else {}
         here = {"url": url, "ws": ws, "tls_fingerprint": found.fingerprint, "console_pid": found.pid}
@@ -152,18 +149,17 @@ def serve_here(
     workspace: Workspace,
     name: str,
     *,
-    as_json: bool,
     browse: bool = False,
     quiet: bool = False,
     view_only: bool = False,
     more: Mapping[str, Any] | None = None,
     **where: Any,
 ) -> None:
-    """Serve in the foreground with a live status line until the machine stops or Ctrl-C; `where` as console.serve's."""
+    """Serve in the foreground with a live status line until the machine stops or Ctrl-C. `where`: see `serve`."""
 
     def ready(found: console.Console) -> None:
         if not quiet:
-            show(workspace, found, as_json=as_json, browse=browse, view_only=view_only, **(more or {}))
+            show(workspace, found, browse=browse, view_only=view_only, **(more or {}))
             live.begin()
 
     live = Live(workspace, name)

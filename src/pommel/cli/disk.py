@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from pommel.app import disks
+from pommel.app.disk import disks
 from pommel.cli.common import dry_run_option, json_option, name_argument
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answer, answered, print_table, reporter
 from pommel.errors import PommelError, UsageError
 from pommel.settings import format_size, parse_size
 
@@ -23,11 +23,10 @@ def disk_command() -> None:
 @disk_command.command("list")
 @name_argument()
 @json_option
-def list_command(name: str, as_json: bool) -> None:
+def list_command(name: str) -> None:
     """List the disks of machine NAME: size, space used on the host, and space that could be freed."""
     found = disks.listed(name, ask=True)
-    if as_json:
-        print_json({"name": name, "disks": [each.as_dict() for each in found]})
+    if answered({"name": name, "disks": [each.as_dict() for each in found]}):
         return
     rows = [
         (
@@ -48,16 +47,13 @@ def list_command(name: str, as_json: bool) -> None:
 @click.argument("size")
 @disk_option
 @json_option
-def resize_command(name: str, size: str, called: str, as_json: bool) -> None:
+def resize_command(name: str, size: str, called: str) -> None:
     """Grow a disk of machine NAME to SIZE, such as 120G. A disk cannot shrink. The machine may be running.
 
     Then grow the partition in the guest; in macOS: diskutil apfs resizeContainer disk0s2 0
     """
     made = disks.resize(name, _size(size), called=called)
-    if as_json:
-        print_json(made.as_dict())
-    else:
-        click.echo(f"{name}: {called} is {format_size(made.virtual_bytes or 0)} now")
+    answer(made.as_dict(), f"{name}: {called} is {format_size(made.virtual_bytes or 0)} now")
 
 
 @disk_command.command("compact")
@@ -65,7 +61,7 @@ def resize_command(name: str, size: str, called: str, as_json: bool) -> None:
 @disk_option
 @dry_run_option
 @json_option
-def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> None:
+def compact_command(name: str, called: str, dry_run: bool) -> None:
     """Return disk space that the guest of machine NAME has freed to the host.
 
     If the machine runs, its guest trims its file systems (Linux: fstrim, which needs root in the guest); this needs
@@ -75,17 +71,14 @@ def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> Non
     told = {"name": name, "disk": called}
     if dry_run:
         how, found = disks.look_compact(name, called=called)
-        if as_json:
-            print_json({**told, "how": how, "before_bytes": found.actual_bytes, "after_bytes": None, "dry_run": True})
+        if answered({**told, "how": how, "before_bytes": found.actual_bytes, "after_bytes": None, "dry_run": True}):
             return
         would = "the guest would trim its file systems" if how == "trim" else "the disk would be rewritten"
         click.echo(f"{name}: {would}; {called} takes {format_size(found.actual_bytes)}; {found.advice}")
         return
     done = disks.compact(name, called=called, report=reporter())
-    if as_json:
-        sizes = {"before_bytes": done.before_bytes, "after_bytes": done.after_bytes}
-        print_json({**told, "how": done.how, **sizes, "dry_run": False})
-    else:
+    sizes = {"before_bytes": done.before_bytes, "after_bytes": done.after_bytes}
+    if not answered({**told, "how": done.how, **sizes, "dry_run": False}):
         before, after = format_size(done.before_bytes), format_size(done.after_bytes)
         click.echo(f"{name}: {called} used {before}, and now uses {after}")
 
@@ -95,13 +88,10 @@ def compact_command(name: str, called: str, dry_run: bool, as_json: bool) -> Non
 @click.argument("called", metavar="DISK")
 @click.argument("size")
 @json_option
-def add_command(name: str, called: str, size: str, as_json: bool) -> None:
+def add_command(name: str, called: str, size: str) -> None:
     """Add a disk called DISK to machine NAME. A running machine sees it after its next start."""
     made = disks.add(name, called, _size(size))
-    if as_json:
-        print_json(made.as_dict())
-    else:
-        click.echo(f"{name} now has the disk {called}, {format_size(made.virtual_bytes or 0)}")
+    answer(made.as_dict(), f"{name} now has the disk {called}, {format_size(made.virtual_bytes or 0)}")
 
 
 @disk_command.command("move")
@@ -110,7 +100,7 @@ def add_command(name: str, called: str, size: str, as_json: bool) -> None:
 @disk_option
 @dry_run_option
 @json_option
-def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: bool) -> None:
+def move_command(name: str, path: Path, called: str, dry_run: bool) -> None:
     """Move a disk of the stopped machine NAME to PATH, a folder or a file, for example on another drive.
 
     The machine's folder then contains a link to it. The copy is compared with the old file before the old file is
@@ -120,9 +110,8 @@ def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: boo
         place = disks.look_move(name, path, called=called)
     else:
         place = disks.move(name, path, called=called, report=reporter())
-    if as_json:
-        told = {"name": name, "disk": called, "from": str(place.old), "to": str(place.new), "copies": place.copies}
-        print_json({**told, "bytes": place.takes_bytes, "free_bytes": place.free_bytes, "dry_run": dry_run})
+    told = {"name": name, "disk": called, "from": str(place.old), "to": str(place.new), "copies": place.copies}
+    if answered({**told, "bytes": place.takes_bytes, "free_bytes": place.free_bytes, "dry_run": dry_run}):
         return
     if not dry_run:
         click.echo(f"{name}: {called} is now at {place.new}")
@@ -136,12 +125,10 @@ def move_command(name: str, path: Path, called: str, dry_run: bool, as_json: boo
 @name_argument()
 @disk_option
 @json_option
-def check_command(name: str, called: str, as_json: bool) -> None:
+def check_command(name: str, called: str) -> None:
     """Check a disk of the stopped machine NAME for damage. Changes nothing; exits 1 on damage."""
     found = disks.check(name, called=called)
-    if as_json:
-        print_json({"name": name, "disk": called, "sound": found.sound, "leaked_clusters": found.leaked})
-    else:
+    if not answered({"name": name, "disk": called, "sound": found.sound, "leaked_clusters": found.leaked}):
         wasted = f", {found.leaked} clusters are unused (compact frees them)" if found.leaked else ""
         click.echo(f"{name}: {called} is sound{wasted}" if found.sound else found.detail)
     if not found.sound:

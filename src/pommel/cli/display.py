@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from pommel.app import displays as app
+from pommel.app.machine import displays as app
 from pommel.cli.common import dry_run_option, json_option, name_argument
-from pommel.cli.output import print_json, print_pairs, reporter
+from pommel.cli.output import answered, print_pairs, reporter
 from pommel.errors import UsageError
 
 _DEFAULT = "default"
@@ -26,7 +26,7 @@ _DEFAULT = "default"
 @dry_run_option
 @json_option
 def display_command(
-    name: str, adapter: str | None, resolution: str | None, displays: int | None, dry_run: bool, as_json: bool
+    name: str, adapter: str | None, resolution: str | None, displays: int | None, dry_run: bool
 ) -> None:
     """Show the display adapter and the resolution of machine NAME, or set them for its next starts.
 
@@ -44,8 +44,7 @@ def display_command(
             "--dry-run needs a change to show", hint=f"pommel display {name} --resolution 1920x1080 --dry-run"
         )
     told = app.change(name, wanted, dry_run=dry_run, report=reporter()) if wanted else app.listed(name)
-    if as_json:
-        print_json({**told.as_dict(), **({"dry_run": True} if dry_run else {})})
+    if answered({**told.as_dict(), **({"dry_run": True} if dry_run else {})}):
         return
     if dry_run:
         for key, value in wanted.items():
@@ -58,7 +57,7 @@ def _wanted(**given: Any) -> dict[str, Any]:
     return {key: None if value == _DEFAULT else value for key, value in given.items() if value is not None}
 
 
-def _spelled(told: app.Displays) -> dict[str, str]:
+def _spelled(told: app.MachineDisplays) -> dict[str, str]:
     now = [f"display {each.number}: {each.width}x{each.height}" for each in told.screens]
     return {
         "name": told.name,

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from pommel.app import doctor, machines, support
-from pommel.app import passthrough as passthrough_app
-from pommel.app import stuck as stuck_app
-from pommel.app.doctor import Check
+from pommel.app.argv import passthrough as passthrough_app
+from pommel.app.host import doctor, support
+from pommel.app.host.doctor import Check
+from pommel.app.machine import machines
+from pommel.app.machine import stuck as stuck_app
 from pommel.cli.common import complete_name, json_option
-from pommel.cli.output import coloured, print_json, reporter
+from pommel.cli.output import answered, coloured, reporter, wants_json
 from pommel.errors import PommelError, UsageError
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
@@ -31,13 +32,7 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.option("--passthrough", is_flag=True, help="Check whether a guest can use one of this host's graphics cards.")
 @json_option
 def doctor_command(
-    name: str | None,
-    bundle: bool,
-    output: Path | None,
-    stuck: bool,
-    seconds: float,
-    passthrough: bool,
-    as_json: bool,
+    name: str | None, bundle: bool, output: Path | None, stuck: bool, seconds: float, passthrough: bool
 ) -> None:
     """Check this host and machine NAME, and print a command that fixes each problem. Changes nothing. Exits 1 if a
     check fails.
@@ -45,50 +40,45 @@ def doctor_command(
     Without NAME, the only machine in pommel.toml is used, or else sonoma.
     """
     if passthrough:
-        _passthrough(name, as_json)
+        _passthrough(name)
         return
     if stuck:
-        _stuck(name, seconds, as_json)
+        _stuck(name, seconds)
         return
     if bundle or output:
         now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         made = support.bundle(output or Path(f"pommel-support-{now}.tar.gz"), name)
-        if as_json:
-            print_json({"bundle": str(made)})
-        else:
+        if not answered({"bundle": str(made)}):
             click.echo(made)
             click.echo("read it before you send it: tar -xzOf FILE | less", err=True)
         return
     found: list[Check] = []
     for check in doctor.doctor(name):
-        if not as_json:
+        if not wants_json():
             _show(check, first=not found or found[-1].group != check.group)
         found.append(check)
     counts = {level: sum(check.level == level for check in found) for level in ("ok", "warn", "fail")}
-    if as_json:
-        print_json({"checks": [check.as_dict() for check in found], "counts": counts})
+    answered({"checks": [check.as_dict() for check in found], "counts": counts})
     if counts["fail"]:
         first = next(check for check in found if check.level == "fail")
         count = f"{counts['fail']} checks failed" if counts["fail"] > 1 else "1 check failed"
         raise PommelError(f"{count}; the first: {first.text}", hint=first.fix)
-    if not as_json:
+    if not wants_json():
         click.echo(f"{counts['ok']} checks passed" + (f", {counts['warn']} with warnings" if counts["warn"] else ""))
 
 
-def _stuck(name: str | None, seconds: float, as_json: bool) -> None:
+def _stuck(name: str | None, seconds: float) -> None:
     if name is None:
         raise UsageError("--stuck needs the name of a machine", hint="pommel doctor NAME --stuck")
     seen = machines.status(name).state
     verdict = stuck_app.look(name, seconds=seconds, installing=seen == "installing", report=reporter())
-    if as_json:
-        told = {
-            "name": name,
-            "verdict": str(verdict.kind),
-            "evidence": list(verdict.evidence),
-            "advice": verdict.advice,
-        }
-        print_json(told)
-    else:
+    told = {
+        "name": name,
+        "verdict": str(verdict.kind),
+        "evidence": list(verdict.evidence),
+        "advice": verdict.advice,
+    }
+    if not answered(told):
         click.echo(f"{name}: {verdict.kind}")
         for line in (*verdict.evidence, *([verdict.advice.replace("NAME", name)] if verdict.advice else ())):
             click.echo(f"  {line}")
@@ -105,10 +95,9 @@ def _show(check: Check, *, first: bool) -> None:
         click.echo(f"      {coloured('fix:', fg='cyan')} {check.fix}")
 
 
-def _passthrough(name: str | None, as_json: bool) -> None:
+def _passthrough(name: str | None) -> None:
     told = passthrough_app.look(name)
-    if as_json:
-        print_json(told)
+    if answered(told):
         return
     click.echo(f"host: {told['host']}")
     _findings(told["findings"])

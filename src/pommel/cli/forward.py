@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from pommel.app import forwarding, forwards
+from pommel.app.network import forwarding, forwards
 from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answered, print_table, reporter
 from pommel.errors import UsageError
 
 
@@ -38,7 +38,7 @@ def complete_forward(ctx: click.Context, _param: click.Parameter, incomplete: st
     "--once", is_flag=True, help="Only until the machine stops; what is stored for the next starts does not change."
 )
 @json_option
-def forward_command(name: str, verb: str, ways: tuple[str, ...], reverse: bool, once: bool, as_json: bool) -> None:
+def forward_command(name: str, verb: str, ways: tuple[str, ...], reverse: bool, once: bool) -> None:
     """Forward ports of this host to machine NAME, now and at each start.
 
     \b
@@ -64,8 +64,7 @@ def forward_command(name: str, verb: str, ways: tuple[str, ...], reverse: bool, 
         )
     else:
         told = forwarding.remove_reverse(name, ways) if reverse else forwarding.remove(name, ways, once=once)
-    if as_json:
-        print_json(told.as_dict())
+    if answered(told.as_dict()):
         return
     print_table(("ON THIS HOST", "", "IN THE GUEST", "NOW", "BY"), _rows(told))
 

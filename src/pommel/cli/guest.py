@@ -6,11 +6,11 @@ import dataclasses
 
 import click
 
-from pommel.app import session_guest
-from pommel.app.session_guest import GuestStatus
+from pommel.app.session import guest_install as session_guest
+from pommel.app.session.guest_install import GuestStatus
 from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json, print_pairs, reporter
+from pommel.cli.output import answer, answered, print_pairs, reporter
 from pommel.cli.waiting import await_guest, no_wait_options
 
 host_option = click.option(
@@ -20,7 +20,7 @@ host_option = click.option(
 
 @click.group("guest")
 def guest_command() -> None:
-    """Install what shows a guest's own login session, inside the guest."""
+    """Install the session viewer in a guest: it shows the guest's own login session."""
 
 
 @guest_command.command("install")
@@ -28,18 +28,14 @@ def guest_command() -> None:
 @host_option
 @no_wait_options
 @json_option
-def install_command(
-    name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
-) -> None:
+def install_command(name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None) -> None:
     """Install or update Pommel's daemon and session agent in the running machine NAME.
 
     They are installed over SSH, with everything that they need. Then type: pommel console NAME --session
     """
     _await(name, host, no_wait, wait_timeout)
     found = session_guest.install(name, host=host, report=reporter())
-    if as_json:
-        print_json(_document(found))
-    else:
+    if not answered(_document(found)):
         click.echo(f"{found.name}: installed and running")
         shown = f"pommel console {found.name} --session" if host is None else f"pommel kvm view {host}"
         click.echo(f"its session's screen: {shown}", err=True)
@@ -50,14 +46,11 @@ def install_command(
 @host_option
 @no_wait_options
 @json_option
-def status_command(
-    name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
-) -> None:
+def status_command(name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None) -> None:
     """Show whether the daemon and the agent are installed in machine NAME, and whether they run."""
     _await(name, host, no_wait, wait_timeout)
     found = session_guest.status(name, host=host)
-    if as_json:
-        print_json(_document(found))
+    if answered(_document(found)):
         return
     pairs = {
         "guest": f"{found.name} ({found.system})",
@@ -74,16 +67,14 @@ def status_command(
 @host_option
 @no_wait_options
 @json_option
-def remove_command(
-    name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None, as_json: bool
-) -> None:
+def remove_command(name: str | None, host: str | None, no_wait: bool, wait_timeout: float | None) -> None:
     """Remove the daemon, the agent and all their files from machine NAME."""
     _await(name, host, no_wait, wait_timeout)
     there_was = session_guest.remove(name, host=host, report=reporter())
-    if as_json:
-        print_json({"name": name or host, "removed": there_was})
-    else:
-        click.echo(f"{name or host}: removed" if there_was else f"{name or host}: nothing to remove")
+    answer(
+        {"name": name or host, "removed": there_was},
+        f"{name or host}: removed" if there_was else f"{name or host}: nothing to remove",
+    )
 
 
 def _await(name: str | None, host: str | None, no_wait: bool, timeout_s: float | None) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from pommel.app import identities
+from pommel.app.machine import identities
 from pommel.cli.common import confirm, dry_run_option, json_option, name_argument, yes_option
-from pommel.cli.output import print_json, print_pairs, reporter
+from pommel.cli.output import answer, answered, print_pairs, reporter
 from pommel.errors import UsageError
 
 
@@ -20,9 +20,7 @@ from pommel.errors import UsageError
 @yes_option
 @dry_run_option
 @json_option
-def identity_command(
-    name: str, show: bool, new: bool, model: str | None, yes: bool, dry_run: bool, as_json: bool
-) -> None:
+def identity_command(name: str, show: bool, new: bool, model: str | None, yes: bool, dry_run: bool) -> None:
     """Show the identity of the Mac NAME: model, serial number, board serial, ROM, UUID.
 
     A new Mac gets its own numbers before its first start and keeps them. They have the right format, but Apple has
@@ -43,15 +41,13 @@ def identity_command(
         made = identities.change(name, model=model, dry_run=dry_run, report=reporter())
         if dry_run:
             what = f"its own numbers as {made.model}" if made.model else "the numbers of its boot disk"
-            if as_json:
-                print_json({"name": name, "dry_run": True, "model": made.model})
-            else:
-                click.echo(f"{name} would get {what}, a new UUID and a new MAC address")
+            answer(
+                {"name": name, "dry_run": True, "model": made.model},
+                f"{name} would get {what}, a new UUID and a new MAC address",
+            )
             return
     told = identities.show(name)
-    if as_json:
-        print_json(told)
-    else:
+    if not answered(told):
         print_pairs({key: value for key, value in _spelled(told).items() if value})
 
 

@@ -6,16 +6,16 @@ from dataclasses import asdict
 
 import click
 
-from pommel.app import reach
+from pommel.app.network import reach
 from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json
+from pommel.cli.output import answered
 
 
 @click.command("ip")
 @name_argument()
 @json_option
-def ip_command(name: str, as_json: bool) -> None:
+def ip_command(name: str) -> None:
     """Print the address at which the guest of machine NAME answers SSH.
 
     With user-mode networking, this is 127.0.0.1 and a port of this host. With a bridge or a tap device, it is the
@@ -23,8 +23,7 @@ def ip_command(name: str, as_json: bool) -> None:
     in the leases of its DHCP servers.
     """
     found = reach.address(Workspace.current(), name)
-    if as_json:
-        print_json({"name": name, **asdict(found)})
+    if answered({"name": name, **asdict(found)}):
         return
     click.echo(found.host if found.port == 22 else f"{found.host}:{found.port}")
     click.echo(found.how, err=True)

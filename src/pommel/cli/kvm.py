@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from pommel.app import kvm
-from pommel.app.console_tls import TlsWish
+from pommel.app.console.tls import TlsWish
+from pommel.app.session import kvm
 from pommel.cli.common import json_option, tell_fingerprint, tls_options, words_given
 from pommel.cli.kvm_session import COMMANDS, msh_option, ticket_of
-from pommel.cli.output import print_json
+from pommel.cli.output import answered
 from pommel.cli.running import open_browser, until_signal
 
 
@@ -45,7 +45,6 @@ def serve_command(
     tls: TlsWish,
     msh: str | None,
     browse: bool,
-    as_json: bool,
     **who: Any,
 ) -> None:
     """Serve this session on a local page until it ends or you press Ctrl-C; the exit status is 0 in both cases.
@@ -59,10 +58,8 @@ def serve_command(
 
     def ready(served: kvm.Served) -> None:
         again.append(served.again)
-        if as_json:
-            names = ("source", "display", "url", "ws", "tls_fingerprint")
-            print_json({name: getattr(served, name) for name in names} | {"server_pid": served.pid})
-        else:
+        names = ("source", "display", "url", "ws", "tls_fingerprint")
+        if not answered({name: getattr(served, name) for name in names} | {"server_pid": served.pid}):
             click.echo(served.url)
             tell_fingerprint(served.tls_fingerprint)
             click.echo(f"serving {served.display}; Ctrl-C ends it, the session keeps running", err=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pommel.cli.common import dry_run_option, json_option, tell_fingerprint, tls_options, words_given
-from pommel.cli.output import print_json, print_pairs, print_table, reporter
+from pommel.cli.output import answer, answered, print_pairs, print_table, reporter
 from pommel.cli.running import open_browser, until_signal
 
 if TYPE_CHECKING:
-    from pommel.app.console_tls import TlsWish
-    from pommel.app.mesh_ticket import Ticket
+    from pommel.app.console.tls import TlsWish
+    from pommel.app.mesh.ticket import Ticket
 
 id_option = click.option("--id", "service_id", default="pommel", show_default=True, help="The service's name.")
 run_option = click.option("--run", type=click.Path(path_type=Path), hidden=True)
@@ -61,7 +61,6 @@ def daemon_command(
     allow_host: tuple[str, ...],
     page: bool | None,
     socket_user: str | None,
-    as_json: bool,
     **told: Any,
 ) -> None:
     """Show the active login session of this system to viewers. The system runs this daemon as root (see `install`).
@@ -69,7 +68,7 @@ def daemon_command(
     Nothing happens until a viewer connects. Then the session's own launcher starts an agent in the session, and the
     agent connects to the daemon.
     """
-    from pommel.app import kvm_daemon
+    from pommel.app.session import kvm_daemon
 
     host, port = _listen(listen)
     options = kvm_daemon.DaemonOptions(
@@ -83,10 +82,10 @@ def daemon_command(
     )
 
     def ready(serving: kvm_daemon.Serving) -> None:
-        if as_json:
-            print_json(_told(serving))
+        if answered(_told(serving)):
+            return
         # The journal is no place for a token.
-        elif sys.stdout.isatty() and serving.url:
+        if sys.stdout.isatty() and serving.url:
             click.echo(serving.url)
             tell_fingerprint(serving.tls_fingerprint)
         else:
@@ -102,7 +101,7 @@ def daemon_command(
 def agent_command(service_id: str, daemon_uid: int, run: Path | None) -> None:
     """Connect the session in which this runs to the daemon. The session's launcher starts it when a viewer
     connects."""
-    from pommel.app import kvm_agent
+    from pommel.app.session import kvm_agent
 
     settings = kvm_agent.AgentSettings(service_id, daemon_uid=daemon_uid, run=run)
     reason = asyncio.run(until_signal(kvm_agent.serve(settings, _log)))
@@ -128,13 +127,12 @@ def install_command(
     socket: Path | None,
     socket_user: str | None,
     dry_run: bool,
-    as_json: bool,
     **files: Any,
 ) -> None:
     """Install the daemon, which this system starts, and an agent, which each login session starts when a viewer
     connects."""
-    from pommel.app import kvm_install
-    from pommel.app.console_tls import check
+    from pommel.app.console.tls import check
+    from pommel.app.session import kvm_install
 
     words = [*(["--listen", listen] if listen else []), *(["--socket", str(socket)] if socket else [])]
     words += ["--socket-user", socket_user] if socket_user else []
@@ -146,45 +144,44 @@ def install_command(
     _uid_of(socket_user)
     program, ticket = files["program"], ticket_of(files["msh"])
     data = ticket.data if ticket is not None else None
-    wanted = kvm_install.Wanted(service_id, tuple(words), (str(program),) if program else (), data)
+    wanted = kvm_install.ServiceWish(service_id, tuple(words), (str(program),) if program else (), data)
     if dry_run:
-        _show_plan(kvm_install.install_plan(wanted), as_json)
+        _show_plan(kvm_install.install_plan(wanted))
         return
     steps = kvm_install.install(wanted, report=reporter())
-    if as_json:
-        print_json({"service_id": service_id, "installed": True, "actions": [str(step) for step in steps]})
-    else:
-        click.echo(f"{service_id}: installed and running. To see where: pommel kvm status")
+    answer(
+        {"service_id": service_id, "installed": True, "actions": [str(step) for step in steps]},
+        f"{service_id}: installed and running. To see where: pommel kvm status",
+    )
 
 
 @click.command("uninstall")
 @id_option
 @dry_run_option
 @json_option
-def uninstall_command(service_id: str, dry_run: bool, as_json: bool) -> None:
+def uninstall_command(service_id: str, dry_run: bool) -> None:
     """Remove the daemon, the agent and all their files from this system."""
-    from pommel.app import kvm_install
+    from pommel.app.session import kvm_install
 
     if dry_run:
-        _show_plan(kvm_install.uninstall_plan(service_id), as_json)
+        _show_plan(kvm_install.uninstall_plan(service_id))
         return
     steps = kvm_install.uninstall(service_id, report=reporter())
-    if as_json:
-        print_json({"service_id": service_id, "installed": False, "actions": [str(step) for step in steps]})
-    else:
-        click.echo(f"{service_id}: removed")
+    answer(
+        {"service_id": service_id, "installed": False, "actions": [str(step) for step in steps]},
+        f"{service_id}: removed",
+    )
 
 
 @click.command("status")
 @id_option
 @json_option
-def status_command(service_id: str, as_json: bool) -> None:
+def status_command(service_id: str) -> None:
     """Show whether the reversed socket is installed and runs, and, for root, the address of its page."""
-    from pommel.app import kvm_install
+    from pommel.app.session import kvm_install
 
     found = kvm_install.status(service_id)
-    if as_json:
-        print_json(dataclasses.asdict(found))
+    if answered(dataclasses.asdict(found)):
         return
     pairs = {
         "service": f"{found.service_id} ({found.system})",
@@ -203,17 +200,15 @@ def status_command(service_id: str, as_json: bool) -> None:
 @id_option
 @run_option
 @json_option
-def new_token_command(service_id: str, run: Path | None, as_json: bool) -> None:
+def new_token_command(service_id: str, run: Path | None) -> None:
     """Create a new link to the daemon's page; the old link stops working, and all viewers are disconnected.
 
     For a machine, type: pommel console NAME --new-token
     """
-    from pommel.app import kvm_daemon
+    from pommel.app.session import kvm_daemon
 
     serving = kvm_daemon.renew(kvm_daemon.places_of(service_id, run))
-    if as_json:
-        print_json(dataclasses.asdict(serving))
-    else:
+    if not answered(dataclasses.asdict(serving)):
         click.echo(serving.url)
         tell_fingerprint(serving.tls_fingerprint)
 
@@ -225,18 +220,16 @@ def new_token_command(service_id: str, run: Path | None, as_json: bool) -> None:
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @click.option("--view-only", is_flag=True, help="Show the session, but accept no keyboard or mouse input.")
 @json_option
-def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, view_only: bool, as_json: bool) -> None:
+def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, view_only: bool) -> None:
     """Show the session of another system on a local page until Ctrl-C. First type: pommel guest install --host
     USER@HOST
 
     For a machine, type: pommel console NAME --session
     """
-    from pommel.app import kvm_view
+    from pommel.app.session import kvm_view
 
     def ready(viewed: kvm_view.Viewed) -> None:
-        if as_json:
-            print_json(_told(viewed))
-        else:
+        if not answered(_told(viewed)):
             click.echo(f"{viewed.name}: {viewed.url}")
             tell_fingerprint(viewed.tls_fingerprint)
         if not no_open and sys.stdout.isatty():
@@ -250,14 +243,12 @@ def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, 
 
 @click.command("selftest")
 @json_option
-def selftest_command(as_json: bool) -> int:
+def selftest_command() -> int:
     """Test each part of the reversed socket on this system, and print a fix for each part that does not work."""
-    from pommel.app import kvm_selftest
+    from pommel.app.session import kvm_selftest
 
     checks = kvm_selftest.selftest(report=reporter())
-    if as_json:
-        print_json({"checks": [dataclasses.asdict(check) for check in checks]})
-    else:
+    if not answered({"checks": [dataclasses.asdict(check) for check in checks]}):
         words = {True: "ok", False: "FAILED", None: "not tried"}
         print_table(("piece", "", "what was found"), [(one.piece, words[one.ok], one.text) for one in checks])
         for one in checks:
@@ -282,7 +273,7 @@ def ticket_of(msh: str | None) -> Ticket | None:
     """Read the .msh file that is named, if one is."""
     if msh is None:
         return None
-    from pommel.app.mesh_ticket import read_ticket
+    from pommel.app.mesh.ticket import read_ticket
 
     return read_ticket(msh)
 
@@ -297,9 +288,8 @@ def _told(serving: Any) -> dict[str, Any]:
     return told | {"server_pid": told.pop("pid")}
 
 
-def _show_plan(steps: tuple[Any, ...], as_json: bool) -> None:
-    if as_json:
-        print_json({"actions": [str(step) for step in steps]})
+def _show_plan(steps: tuple[Any, ...]) -> None:
+    if answered({"actions": [str(step) for step in steps]}):
         return
     for step in steps:
         click.echo(str(step))
@@ -310,7 +300,7 @@ def _show_plan(steps: tuple[Any, ...], as_json: bool) -> None:
 
 
 def _listen(text: str | None) -> tuple[str | None, int | None]:
-    from pommel.app.kvm import parse_listen
+    from pommel.app.session.kvm import parse_listen
 
     found = parse_listen(text) if text else None
     return (found.host, found.port) if found else (None, None)

@@ -7,13 +7,14 @@ import threading
 
 import click
 
-from pommel.app import guest, machines
+from pommel.app.guest import shell as guest
+from pommel.app.machine import machines
 from pommel.app.workspace import Workspace
 from pommel.errors import PommelError
 
 
 class Live:
-    """Redraw one line about a machine until told to end. Draws nothing where stderr is no terminal."""
+    """Redraws one line about a machine until `stop`. It draws nothing if stderr is not a terminal."""
 
     def __init__(self, workspace: Workspace, name: str) -> None:
         self._workspace = workspace
@@ -47,7 +48,7 @@ class Live:
 
     def _line(self) -> str:
         seen = machines.status(self._name, workspace=self._workspace)
-        # Asked only until it has answered once: each question is a login in the guest.
+        # Asked only until the first answer, because each question is a login in the guest.
         self._ssh = self._ssh or (seen.state == "running" and guest.ssh_answers(self._workspace, self._name))
         ssh = seen.ssh if self._ssh else "no SSH yet"
         return f"{seen.name} {seen.state} for {machines.spell_duration(seen.uptime_s)} · {seen.accel} · {ssh}"

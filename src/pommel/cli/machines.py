@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from pommel.app import machines
+from pommel.app.machine import machines
 from pommel.cli.common import json_option, name_argument, yes_option
-from pommel.cli.output import interactive, print_json, print_pairs, print_table
+from pommel.cli.output import answered, interactive, print_json, print_pairs, print_table, wants_json
 from pommel.errors import StateError, UsageError
 from pommel.settings import format_size
 
@@ -14,22 +14,20 @@ from pommel.settings import format_size
 @click.command("status")
 @name_argument()
 @json_option
-def status_command(name: str, as_json: bool) -> None:
+def status_command(name: str) -> None:
     """Show the state of machine NAME."""
     seen = machines.status(name)
-    if as_json:
-        print_json(seen.as_dict())
+    if answered(seen.as_dict()):
         return
     print_pairs({key: value for key, value in _spelled(seen).items() if value})
 
 
 @click.command("list")
 @json_option
-def list_command(as_json: bool) -> None:
+def list_command() -> None:
     """List all machines: existing ones, and those defined in pommel.toml."""
     found = machines.list_machines()
-    if as_json:
-        print_json({"machines": [seen.as_dict() for seen in found]})
+    if answered({"machines": [seen.as_dict() for seen in found]}):
         return
     print_table(("NAME", "STATE", "UP", "CPU", "MEMORY", "DISK", "SSH", "CONSOLE"), [_row(seen) for seen in found])
 
@@ -39,13 +37,13 @@ def list_command(as_json: bool) -> None:
 @click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="Number of lines.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new lines.")
 @json_option
-def log_command(name: str, lines: int, follow: bool, as_json: bool) -> None:
+def log_command(name: str, lines: int, follow: bool) -> None:
     """Show the events of machine NAME, QEMU's output, and the guest's output to its serial port, with times.
 
     QEMU and the guest write no times. Their lines show the time of the event before them, or the time when they
     were read.
     """
-    if as_json:
+    if wants_json():
         for line in machines.log(name, last=lines, follow=follow):
             when = line.time.isoformat() if line.time else None
             print_json({"time": when, "source": str(line.source), "text": line.text})

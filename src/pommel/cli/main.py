@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -56,16 +57,29 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "clone": ("clone", "Copy a machine to a new machine.", "Snapshots, copies and disks"),
     "backup": ("backup", "Back up a machine to a folder; the machine may be running.", "Snapshots, copies and disks"),
     "restore": ("backup", "Create a machine from a backup.", "Snapshots, copies and disks"),
+    "image": ("image", "Save machines as images, and send them elsewhere.", "Snapshots, copies and disks"),
     "golden": ("clone", "Mark a machine as a base for clones.", "Snapshots, copies and disks"),
     "disk": ("disk", "Grow, compact, add, move or check a machine's disks.", "Snapshots, copies and disks"),
     "service": ("service", "Start a machine when you log in.", "Snapshots, copies and disks"),
+    "run": ("run", "Run a command in a throw-away clone of a machine.", "Throw-away machines"),
+    "pool": ("pool", "Keep machines started for `run`.", "Throw-away machines"),
+    "ci": ("ci", "Run jobs of CI systems in throw-away machines.", "Throw-away machines"),
     "console": ("console", "Serve a running machine's screen on a local page.", "Screen, keyboard and clipboard"),
     "vnc": ("vnc", "Open a machine's screen to ordinary VNC viewers.", "Screen, keyboard and clipboard"),
     "view": ("vnc", "Open a machine's screen in the VNC viewer of this desktop.", "Screen, keyboard and clipboard"),
     "screenshot": ("hands", "Save a machine's screen as a PNG.", "Screen, keyboard and clipboard"),
     "type": ("hands", "Type text on a machine's keyboard.", "Screen, keyboard and clipboard"),
     "key": ("hands", "Press keys, such as cmd-q or return.", "Screen, keyboard and clipboard"),
+    "wait": ("wait", "Wait until a screen is at rest, or a guest is ready.", "Screen, keyboard and clipboard"),
+    "mcp": ("mcp", "Serve machines to AI assistants (Model Context Protocol).", "Screen, keyboard and clipboard"),
     "click": ("hands", "Click a point of a machine's screen.", "Screen, keyboard and clipboard"),
+    "scroll": ("hands", "Turn the mouse wheel at a point of a screen.", "Screen, keyboard and clipboard"),
+    "drag": ("hands", "Drag from one point of a screen to another.", "Screen, keyboard and clipboard"),
+    "recipe": (
+        "recipe",
+        "Run steps with a machine: wait for its screen, press keys, type.",
+        "Screen, keyboard and clipboard",
+    ),
     "clip": ("clip", "Sync a machine's clipboard with this desktop's.", "Screen, keyboard and clipboard"),
     "ssh": ("ssh", "Open a shell in a machine, or run a command there.", "Screen, keyboard and clipboard"),
     "scp": ("ssh", "Copy files to or from a machine.", "Screen, keyboard and clipboard"),
@@ -78,7 +92,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "setup": ("bootstrap", "Prepare this host and a machine, step by step.", "macOS"),
     "overlay": ("overlay", "Show your patches and files for the upstream, and their effect.", "macOS"),
     "recovery": ("recovery", "Download and check Apple's recovery images.", "macOS"),
+    "installer": ("installer", "Download Apple's full installers of macOS.", "macOS"),
     "opencore": ("opencore", "Build OpenCore's boot disk.", "macOS"),
+    "unattended": ("unattended", "Make the disk with scripts for an installation of macOS.", "macOS"),
     "doctor": ("doctor", "Check the host and a machine, and show a fix for each problem.", "Checks and configuration"),
     "ip": ("ip", "Print the SSH address of a machine's guest.", "Checks and configuration"),
     "trust": ("trust", "Trust files that other users can write.", "Checks and configuration"),
@@ -107,7 +123,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but a word that is no command says which was meant."""
+        """Resolve a command as click does; for an unknown command, the error names the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             import difflib
 
@@ -160,7 +176,10 @@ def main(argv: list[str] | None = None) -> None:
         status = streams.tell(lost, 0)
     except SystemExit as leaving:  # click's, of a shell's completion
         status = leaving.code if isinstance(leaving.code, int) else 0
-    sys.exit(streams.finish(status))
+    status = streams.finish(status)
+    if argv is None:
+        gc.freeze()  # Python looks through all objects for cycles at its end, which took a tenth of a short command
+    sys.exit(status)
 
 
 def _run(words: list[str]) -> int:
@@ -185,7 +204,7 @@ def _called(words: list[str]) -> int:
     except OutputLost:
         raise
     except OSError as error:
-        # Not a bug of ours but the host's word: disk full, a file that may not be read.
+        # An error of the host, not a bug: a full disk, a file without permission.
         told = _from_os(error)
         print_error(told, as_json="--json" in words)
         return told.exit_code
@@ -194,7 +213,7 @@ def _called(words: list[str]) -> int:
 
 @contextlib.contextmanager
 def _told_what_was_closed() -> Iterator[None]:
-    """Say which of Pommel's folders other users could enter until now."""
+    """Report folders of Pommel that other users could enter until now."""
     try:
         yield
     finally:
@@ -216,7 +235,7 @@ def _answered(words: list[str]) -> Any:
             click.echo(f"{error.message}.", err=True)
             if not ask("Have you read it, and may it run as your user until it changes?", default=False):
                 raise
-            from pommel.trust import trust  # imported here: it is felt at every call
+            from pommel.trust import trust  # imported here, because it would slow down every call
 
             trust(error.path, error.digest)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from pommel.app import memory
+from pommel.app.machine import memory
 from pommel.cli.common import json_option, name_argument
-from pommel.cli.output import print_json, reporter
+from pommel.cli.output import answer, reporter
 from pommel.errors import UsageError
 from pommel.settings import parse_size
 
@@ -15,7 +15,7 @@ from pommel.settings import parse_size
 @name_argument()
 @click.argument("size", required=False)
 @json_option
-def memory_command(name: str, size: str | None, as_json: bool) -> int:
+def memory_command(name: str, size: str | None) -> int:
     """Show the memory use of the running machine NAME, or ask its guest to reduce it to SIZE, such as 2G.
 
     This needs balloon = true and a guest with a balloon driver (Linux has one). Freed memory returns to this host
@@ -30,8 +30,5 @@ def memory_command(name: str, size: str | None, as_json: bool) -> int:
         except ValueError as said:
             raise UsageError(f"SIZE must be {said}, not {size!r}") from None
         seen = memory.give(name, wanted, report=reporter())
-    if as_json:
-        print_json(seen.as_dict())
-    else:
-        click.echo(f"{name}: {memory.spell(seen)}")
+    answer(seen.as_dict(), f"{name}: {memory.spell(seen)}")
     return 1 if wanted is not None and seen.guest_bytes != wanted else 0

@@ -9,13 +9,14 @@ from dataclasses import replace
 import click
 from click.shell_completion import CompletionItem
 
-from pommel.app import mesh, service
-from pommel.app.machines import spell_duration
-from pommel.app.mesh_status import MeshStatus
-from pommel.app.mesh_ticket import Ticket, read_ticket
+from pommel.app.host import service
+from pommel.app.machine.machines import spell_duration
+from pommel.app.mesh import membership as mesh
+from pommel.app.mesh.status import MeshStatus
+from pommel.app.mesh.ticket import Ticket, read_ticket
 from pommel.app.workspace import Workspace
 from pommel.cli.common import dry_run_option, json_option, name_argument
-from pommel.cli.output import print_json, print_pairs, print_table, reporter
+from pommel.cli.output import answer, answered, print_pairs, print_table, reporter, wants_json
 from pommel.cli.running import until_signal
 from pommel.errors import PommelError
 
@@ -54,7 +55,7 @@ def mesh_command() -> None:
 )
 @dry_run_option
 @json_option
-def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool, as_json: bool) -> int:
+def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool) -> int:
     """Join machine NAME to a MeshCentral server. A running machine comes online at once."""
     workspace = Workspace.current()
     workspace.made(name)
@@ -62,12 +63,10 @@ def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool, as_js
         mesh.check_agent_id(agent_id)
     ticket = read_ticket(msh)
     if dry_run:
-        _show_ticket(name, ticket, as_json=as_json)
+        _show_ticket(name, ticket)
         return 0
     seen = mesh.join(name, ticket, agent_id=agent_id, workspace=workspace, report=reporter())
-    if as_json:
-        print_json(seen.as_dict())
-    else:
+    if not answered(seen.as_dict()):
         click.echo(f"{name} has joined {_place(seen)}; {sentence(seen)}")
         if seen.hint:
             click.echo(f"hint: {seen.hint}", err=True)
@@ -77,49 +76,44 @@ def join_command(name: str, msh: str, agent_id: int | None, dry_run: bool, as_js
 @mesh_command.command("leave")
 @click.argument("name", shell_complete=_complete_joined)
 @json_option
-def leave_command(name: str, as_json: bool) -> None:
+def leave_command(name: str) -> None:
     """Remove machine NAME from its server, and delete its identity there.
 
     The server shows it as offline until a user removes it there.
     """
     mesh.leave(name)
-    if as_json:
-        print_json({"name": name, "left": True})
-    else:
-        click.echo(f"{name} has left its MeshCentral server")
+    answer({"name": name, "left": True}, f"{name} has left its MeshCentral server")
 
 
 @mesh_command.command("status")
 @click.argument("name", required=False, shell_complete=_complete_joined)
 @json_option
-def status_command(name: str | None, as_json: bool) -> None:
+def status_command(name: str | None) -> None:
     """Show the state of machine NAME on its server; without NAME, of all machines that have joined a server."""
     if name is None:
-        _list(as_json=as_json)
+        _list()
         return
     seen = mesh.status(name)
-    if as_json:
-        print_json(seen.as_dict())
-    else:
+    if not answered(seen.as_dict()):
         print_pairs(_pairs(seen))
 
 
 @mesh_command.command("list")
 @json_option
-def list_command(as_json: bool) -> None:
+def list_command() -> None:
     """List the machines that have joined a server."""
-    _list(as_json=as_json)
+    _list()
 
 
 @mesh_command.command("run")
 @click.option("--serve", is_flag=True, hidden=True)
 @json_option
-def run_command(serve: bool, as_json: bool) -> None:
+def run_command(serve: bool) -> None:
     """Keep joined machines online while they run, and print what happens. Ctrl-C ends it.
 
     `up` and `start` do the same in the background, so you usually do not need this command.
     """
-    from pommel.app import mesh_running
+    from pommel.app.mesh import running as mesh_running
 
     said: dict[str, MeshStatus] = {}
 
@@ -128,15 +122,15 @@ def run_command(serve: bool, as_json: bool) -> None:
         said[status.name] = status
         if serve or (before is not None and replace(before, since=None) == replace(status, since=None)):
             return
-        if as_json:
-            print_json(status.as_dict())
-        elif before is None or sentence(before) != sentence(status):
+        if answered(status.as_dict()):
+            return
+        if before is None or sentence(before) != sentence(status):
             click.echo(f"{status.name}: {sentence(status)}", err=True)
 
     workspace = Workspace.current()
     mesh.refuse_second(workspace)
     linger_s = mesh_running.LINGER_S if serve else None
-    if not serve and not as_json:
+    if not serve and not wants_json():
         click.echo("keeping the machines online that have joined a MeshCentral server; Ctrl-C ends this", err=True)
     reason = asyncio.run(until_signal(mesh_running.serve(workspace, linger_s=linger_s, on_change=tell)))
     if reason and not serve:
@@ -152,55 +146,45 @@ def mesh_service_command() -> None:
 @click.option("--no-enable", is_flag=True, help="Write the unit, but do not start or enable it.")
 @dry_run_option
 @json_option
-def install_command(no_enable: bool, dry_run: bool, as_json: bool) -> None:
+def install_command(no_enable: bool, dry_run: bool) -> None:
     """Write a systemd user unit that keeps the machines online, and start it with your session."""
     workspace = Workspace.current()
     if dry_run:
         path, text = service.mesh_unit_path(workspace), service.mesh_text(workspace)
-        if as_json:
-            print_json({"unit": str(path), "text": text})
-        else:
+        if not answered({"unit": str(path), "text": text}):
             click.echo(f"would write {path}:", err=True)
             click.echo(text, nl=False)
         return
     made = service.install_mesh(workspace, enable=not no_enable, report=reporter())
-    if as_json:
-        print_json({"unit": str(made.path), "enabled": made.enabled})
-    else:
-        click.echo(made.path)
+    answer({"unit": str(made.path), "enabled": made.enabled}, made.path)
 
 
 @mesh_service_command.command("remove")
 @dry_run_option
 @json_option
-def remove_command(dry_run: bool, as_json: bool) -> None:
+def remove_command(dry_run: bool) -> None:
     """Stop the unit and remove it."""
     workspace = Workspace.current()
     if dry_run:
         done, path = "would remove", service.mesh_unit_path(workspace)
     else:
         done, path = "removed", service.remove_mesh(workspace, report=reporter())
-    if as_json:
-        print_json({"unit": str(path), "removed": not dry_run})
-    else:
-        click.echo(f"{done} {path}")
+    answer({"unit": str(path), "removed": not dry_run}, f"{done} {path}")
 
 
 @mesh_service_command.command("status")
 @json_option
-def service_status_command(as_json: bool) -> None:
+def service_status_command() -> None:
     """Show whether the unit is installed, and whether systemd runs it."""
     path = service.mesh_unit_path(Workspace.current())
     there = path.exists()
     active = service.active() if there else "inactive"
-    if as_json:
-        print_json({"unit": str(path), "installed": there, "active": active})
-    else:
+    if not answered({"unit": str(path), "installed": there, "active": active}):
         print_pairs({"unit": str(path), "installed": "yes" if there else "no", "systemd": active})
 
 
 def sentence(seen: MeshStatus) -> str:
-    """How a machine stands, in a line."""
+    """The state of a machine, in one line."""
     if seen.standing == "online":
         looking = "" if not seen.viewers else f", {seen.viewers} viewing"
         return f"online{looking}"
@@ -212,11 +196,11 @@ def _place(seen: MeshStatus) -> str:
     return f"{group}{seen.server}"
 
 
-def _list(*, as_json: bool) -> None:
+def _list() -> None:
     seen = mesh.list_joined()
-    if as_json:
-        print_json({"machines": [each.as_dict() for each in seen]})
-    elif seen:
+    if answered({"machines": [each.as_dict() for each in seen]}):
+        return
+    if seen:
         rows = [(one.name, one.standing, str(one.viewers), one.group or "-", one.server, one.why) for one in seen]
         print_table(("NAME", "STANDING", "VIEWERS", "GROUP", "SERVER", "WHY"), rows)
     else:
@@ -240,9 +224,7 @@ def _pairs(seen: MeshStatus) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _show_ticket(name: str, ticket: Ticket, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"name": name, "group": ticket.group, "servers": list(ticket.servers)})
-    else:
+def _show_ticket(name: str, ticket: Ticket) -> None:
+    if not answered({"name": name, "group": ticket.group, "servers": list(ticket.servers)}):
         group = f"the group {ticket.group} on " if ticket.group else ""
         click.echo(f"{name} would join {group}{', '.join(ticket.servers)}")

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from pommel.app import opencore
+from pommel.app.upstream import opencore
 from pommel.cli.common import complete_name, json_option
-from pommel.cli.output import print_json, reporter
+from pommel.cli.output import answer, reporter
 
 
 @click.group("opencore")
@@ -41,6 +41,9 @@ def opencore_command() -> None:
 @click.option("--resolution", help="Screen resolution of the picker, such as 1920x1080.")
 @click.option("--boot-args", help="The kernel's arguments, instead of those in config.plist.")
 @click.option("--add-boot-args", help="Arguments in addition to those in config.plist.")
+@click.option(
+    "--shows", type=click.Choice(["recovery", "macos"]), help="Start only Recovery (HFS+), or only macOS (APFS)."
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing file.")
 @json_option
 def build_command(
@@ -49,7 +52,6 @@ def build_command(
     efi: Path | None,
     config: Path | None,
     force: bool,
-    as_json: bool,
     **asked: Any,
 ) -> None:
     """Build a boot disk from OpenCore's EFI folder and config.plist, without mounting anything.
@@ -61,8 +63,5 @@ def build_command(
     asked["timeout_s"] = asked.pop("timeout")
     given = {key: value for key, value in asked.items() if value is not None}
     made = opencore.pack(output, efi=efi, config=config, name=name, force=force, options=given, report=reporter())
-    if as_json:
-        told = {"disabled": made.disabled, "changes": made.changes}
-        print_json({"path": str(made.path), **{key: list(map(str, found)) for key, found in told.items()}})
-    else:
-        click.echo(made.path)
+    told = {"disabled": made.disabled, "changes": made.changes}
+    answer({"path": str(made.path), **{key: list(map(str, found)) for key, found in told.items()}}, made.path)

@@ -1,6 +1,6 @@
-"""How results, errors and progress look. Band: face.
+"""The output of results, errors and progress. Band: face.
 
-Results to stdout, everything else to stderr. Colour and redrawing only on a terminal, and NO_COLOR is honoured.
+Results go to stdout, everything else to stderr. Colour and redrawing only on a terminal, and NO_COLOR is respected.
 """
 
 from __future__ import annotations
@@ -23,28 +23,58 @@ from pommel.progress import Progress, Report
 _CLEAR = "\r\x1b[2K"
 
 
+_WANTED = f"{__name__}.wants_json"
+
+
+def want_json(context: click.Context, _param: click.Parameter, given: bool) -> None:
+    """Store whether the present command has --json: the callback of `common.json_option`."""
+    context.meta[_WANTED] = given
+
+
+def wants_json() -> bool:
+    """Whether the present command has --json. Call it in the thread in which the command runs."""
+    return bool(click.get_current_context().meta.get(_WANTED, False))
+
+
+def answered(document: Any) -> bool:
+    """Print a command's result as JSON if --json was given, and return True; else False, for an answer in words."""
+    if wants_json():
+        print_json(document)
+        return True
+    return False
+
+
+def answer(document: Any, words: object) -> None:
+    """Print a command's result: `document` if --json was given, else `words`."""
+    if not answered(document):
+        click.echo(words)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on one line of stdout."""
     text = json.dumps(document, ensure_ascii=False, default=str)
     if not text.isascii() and (not is_unicode() or any("\ud800" <= char <= "\udfff" for char in text)):
-        text = json.dumps(document, default=str)  # JSON's own escapes, which any stream takes
+        text = json.dumps(document, default=str)  # JSON's own escapes, which any stream accepts
     click.echo(text)
 
 
-def print_error(error: PommelError, *, as_json: bool = False) -> None:
-    """Print an error and its hint to stderr; with --json also as an object, the last line of stdout."""
+def print_error(error: PommelError, *, as_json: bool = False, status: int | None = None) -> None:
+    """Print an error and its hint to stderr; with --json also as an object, the last line of stdout.
+
+    `status` is the exit status if it is not the error's own.
+    """
     clear_line()
     click.echo(_styled("error: ", "red") + error.message, err=True)
     if error.hint:
         click.echo(_styled("hint: ", "cyan") + error.hint, err=True)
     if not as_json:
         return
-    with contextlib.suppress(OutputLost):  # then the error is the news still
-        print_json({"error": error.message, "hint": error.hint, "exit": error.exit_code})
+    with contextlib.suppress(OutputLost):  # the first error is still more important
+        print_json({"error": error.message, "hint": error.hint, "exit": error.exit_code if status is None else status})
 
 
 def clear_line() -> None:
-    """Take away what is left of a step that was being redrawn, before something else is said."""
+    """Remove the rest of a redrawn line before other output."""
     if _redraws():
         click.echo(_CLEAR, err=True, nl=False)
 
@@ -60,7 +90,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_wide_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns of long texts: folded into the terminal's width, or as `print_table` elsewhere."""
+    """Print columns of long texts: wrapped to the terminal's width, or as `print_table` elsewhere."""
     if not sys.stdout.isatty():
         print_table(header, rows)
         return
@@ -96,7 +126,7 @@ def interactive() -> bool:
 def reporter(*, brief: bool = False) -> Report:
     """A `Report` that draws progress on stderr: one redrawn line on a terminal, sparse lines elsewhere.
 
-    `brief` is for waits: off a terminal each step has a single line, when it opens.
+    `brief` is for waits: without a terminal each step has only one line, at its beginning.
     """
     if _redraws():
         return _Redrawn()
@@ -108,10 +138,10 @@ def _redraws() -> bool:
 
 
 class _Sparse:
-    """For logs: a line when a step opens, when it closes, and every few seconds between."""
+    """For logs: a line when a step begins, when it ends, and every few seconds between."""
 
     EVERY_S = 10.0
-    WORTH_S = 1.0  # that a step is done is news when it took so long
+    WORTH_S = 1.0  # the end of a step is only printed if it took this long
 
     def __init__(self) -> None:
         self._step = self._opened = ""
@@ -139,7 +169,7 @@ class _Sparse:
 
 
 class _Brief(_Sparse):
-    """For logs, of what only takes time: a line when a step opens, and no more."""
+    """For logs of waits: only a line when a step begins."""
 
     def __call__(self, event: Progress) -> None:
         if event.step in ("note", "warning") or event.step != self._opened:
@@ -196,7 +226,7 @@ def _tail(event: Progress) -> str:
 
 
 def coloured(text: str, **style: Any) -> str:
-    """Style a text for stdout, where that is a terminal that wants it."""
+    """Style a text for stdout, if that is a terminal with colour."""
     return click.style(text, **style) if _colour(sys.stdout) else text
 
 

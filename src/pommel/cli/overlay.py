@@ -1,4 +1,4 @@
-"""`pommel init|overlay`: the config repo and what it lays over the upstream. Band: face."""
+"""`pommel init|overlay`: the config repo, and its changes of the upstream. Band: face."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from pommel.app import config_repo, overlay
+from pommel.app.upstream import config_repo, overlay
 from pommel.app.workspace import Workspace
 from pommel.cli.common import complete_name, complete_version, dry_run_option, json_option
-from pommel.cli.output import coloured, print_json, print_pairs, reporter
+from pommel.cli.output import answered, coloured, print_pairs, reporter
 from pommel.paths import here
 
 
@@ -23,14 +23,13 @@ from pommel.paths import here
 @click.option("--name", help="The name of its machine.  [default: the macOS]")
 @dry_run_option
 @json_option
-def init_command(folder: Path | None, macos: str, name: str | None, dry_run: bool, as_json: bool) -> None:
+def init_command(folder: Path | None, macos: str, name: str | None, dry_run: bool) -> None:
     """Create a config repo in DIR (default: here): pommel.toml, patches/, files/, and a git repository.
 
     Existing files are not changed.
     """
     made = config_repo.init(folder or here(), macos=macos, name=name, dry_run=dry_run, report=reporter())
-    if as_json:
-        print_json({"folder": str(made.folder), "machine": made.machine, "written": made.written, "git": made.git})
+    if answered({"folder": str(made.folder), "machine": made.machine, "written": made.written, "git": made.git}):
         return
     word = "would write" if dry_run else "wrote"
     for file in made.written:
@@ -50,27 +49,24 @@ def overlay_command() -> None:
 @overlay_command.command("status")
 @click.option("--fetch", is_flag=True, help="Fetch the upstream's newest state first.")
 @json_option
-def status_command(fetch: bool, as_json: bool) -> None:
+def status_command(fetch: bool) -> None:
     """Show the commit of the upstream's checkout, and each patch and file with its state."""
     workspace = Workspace.current()
     standing = overlay.with_argv(workspace, overlay.status(workspace, fetch=fetch))
-    if as_json:
-        print_json(standing.as_dict())
-    else:
+    if not answered(standing.as_dict()):
         print_standing(standing)
 
 
 @overlay_command.command("diff")
 @click.argument("name", required=False, shell_complete=complete_name)
 @json_option
-def diff_command(name: str | None, as_json: bool) -> None:
+def diff_command(name: str | None) -> None:
     """Show what Pommel's rules change in the upstream's QEMU command line for machine NAME, and why."""
     workspace = Workspace.current()
     name = name or workspace.default_name()
     planned, rows = overlay.argv_diff(workspace, name)
-    if as_json:
-        changes = [{"state": r.state, "before": r.before, "after": _after(r), "reason": r.reason} for r in rows]
-        print_json({"name": name, "script": planned.spec.boot_script, "changes": changes})
+    changes = [{"state": r.state, "before": r.before, "after": _after(r), "reason": r.reason} for r in rows]
+    if answered({"name": name, "script": planned.spec.boot_script, "changes": changes}):
         return
     click.echo(coloured(f"--- {planned.captured.cwd / planned.spec.boot_script}", bold=True))
     click.echo(coloured(f"+++ {name}", bold=True))
@@ -82,8 +78,8 @@ def diff_command(name: str | None, as_json: bool) -> None:
             click.echo(coloured(f"+{after}", fg="green"))
 
 
-def print_standing(standing: overlay.Standing) -> None:
-    """Print where upstream and overlay stand, as pairs and lists."""
+def print_standing(standing: overlay.OverlayStanding) -> None:
+    """Print the state of upstream and overlay, as pairs and lists."""
     seen = standing.upstream
     print_pairs({"upstream": standing.url, "checkout": str(standing.checkout), **_commits(seen)})
     for kind, names in (("modified", seen.modified), ("missing", seen.missing), ("wrong hash", seen.unverified)):
@@ -109,8 +105,8 @@ def print_standing(standing: overlay.Standing) -> None:
     _print_edits(standing)
 
 
-def _print_argv(standing: overlay.Standing, origin: str) -> None:
-    """Print what a patch or a file changes in QEMU's arguments, for each script where it changes any."""
+def _print_argv(standing: overlay.OverlayStanding, origin: str) -> None:
+    """Print the changes of a patch or a file in QEMU's arguments, for each script with changes."""
     for changes in standing.argv:
         for each in changes.of(origin):
             click.echo(f"      {changes.script}: {each}")
@@ -119,8 +115,8 @@ def _print_argv(standing: overlay.Standing, origin: str) -> None:
         click.echo("      changes nothing in QEMU's arguments")
 
 
-def _print_edits(standing: overlay.Standing) -> None:
-    """Print what changes the arguments beside patches and files, and the scripts of which that is not known."""
+def _print_edits(standing: overlay.OverlayStanding) -> None:
+    """Print other changes of the arguments than by patches and files, and the scripts for which they are unknown."""
     for changes in standing.argv:
         laid = ("patches/", "files/")
         for each in (each for each in changes.differences if not each.origin.startswith(laid)):

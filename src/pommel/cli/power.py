@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pommel import locks
-from pommel.app import machines, power
+from pommel.app.machine import machines, power
 from pommel.cli.boot import boot_choice, boot_options
 from pommel.cli.common import (
     clipboard_option,
@@ -18,7 +18,7 @@ from pommel.cli.common import (
     split_flags,
     yes_option,
 )
-from pommel.cli.output import print_json, reporter
+from pommel.cli.output import answer, answered, reporter, wants_json
 from pommel.cli.waiting import await_machine, wait_options
 from pommel.errors import MachineError, UsageError
 
@@ -44,7 +44,6 @@ def start_command(
     headless: bool,
     until: str | None,
     wait_timeout: float | None,
-    as_json: bool,
     **options: Any,
 ) -> None:
     """Start machine NAME in the background. It keeps running when this terminal closes.
@@ -57,10 +56,10 @@ def start_command(
     flags = split_flags(options)
     seen = power.start(name, flags=flags, choice=choice, installed=installed, report=report)
     if not (foreground or watch):
-        _tell(seen, until, wait_timeout, as_json=as_json)
+        _tell(seen, until, wait_timeout)
         return
     try:
-        _tell(seen, until, wait_timeout, as_json=as_json, stays=watch)
+        _tell(seen, until, wait_timeout, stays=watch)
         ended = power.stay(name, watch=watch, flags=flags, choice=choice, until=until, report=report)
     except KeyboardInterrupt:
         if not watch:
@@ -72,17 +71,15 @@ def start_command(
     click.echo(f"{name} has ended: {ended.detail}", err=True)
 
 
-def _tell(
-    seen: machines.Status, until: str | None, timeout_s: float | None, *, as_json: bool, stays: bool = True
-) -> None:
+def _tell(seen: machines.Status, until: str | None, timeout_s: float | None, *, stays: bool = True) -> None:
     """Say that a machine has been started, once it is as far as --wait says."""
     waited = await_machine(seen.name, until, timeout_s, stays=stays) if until else None
     if waited is not None:
         seen = machines.status(seen.name)
-    if as_json:
-        print_json(seen.as_dict() | ({"waited": waited.as_dict()} if waited else {}))
-    else:
-        click.echo(f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})")
+    answer(
+        seen.as_dict() | ({"waited": waited.as_dict()} if waited else {}),
+        f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})",
+    )
 
 
 @click.command("stop")
@@ -95,7 +92,7 @@ def _tell(
     "--timeout", type=float, help="How many seconds the guest may need to shut down.  [default: stop_timeout, 60]"
 )
 @json_option
-def stop_command(name: str | None, every: bool, force: bool, timeout: float | None, as_json: bool) -> None:
+def stop_command(name: str | None, every: bool, force: bool, timeout: float | None) -> None:
     """Shut machine NAME down: over SSH, then by its power button, then by QEMU's quit, then by kill. Prints which
     one worked."""
     if every == (name is not None):
@@ -104,12 +101,12 @@ def stop_command(name: str | None, every: bool, force: bool, timeout: float | No
     done = {}
     for one in machines.running() if every else [str(name)]:
         done[one] = power.stop(one, timeout_s=timeout, force=force, report=report)
-        if not as_json:
+        if not wants_json():
             click.echo(f"{one} has stopped ({done[one]})")
-    if as_json:
-        rows = [{"name": one, "state": "stopped", "how": how} for one, how in done.items()]
-        print_json({"machines": rows} if every else rows[0])
-    elif not done:
+    rows = [{"name": one, "state": "stopped", "how": how} for one, how in done.items()]
+    if answered({"machines": rows} if every else rows[0]):
+        return
+    if not done:
         click.echo("nothing runs", err=True)
 
 
@@ -122,11 +119,11 @@ def stop_command(name: str | None, every: bool, force: bool, timeout: float | No
 @wait_options
 @json_option
 def restart_command(
-    name: str, force: bool, timeout: float | None, until: str | None, wait_timeout: float | None, as_json: bool
+    name: str, force: bool, timeout: float | None, until: str | None, wait_timeout: float | None
 ) -> None:
     """Stop machine NAME, and start it again with the same options."""
     seen = power.restart(name, force=force, timeout_s=timeout, report=reporter())
-    _tell(seen, until, wait_timeout, as_json=as_json)
+    _tell(seen, until, wait_timeout)
 
 
 @click.command("suspend")
@@ -159,9 +156,7 @@ def sleep_command(name: str) -> None:
 @yes_option
 @wait_options
 @json_option
-def wake_command(
-    name: str, forget: bool, yes: bool, until: str | None, wait_timeout: float | None, as_json: bool
-) -> None:
+def wake_command(name: str, forget: bool, yes: bool, until: str | None, wait_timeout: float | None) -> None:
     """Start the sleeping machine NAME from its saved state; `start` does the same."""
     if forget:
         again = f"pommel wake {name} --forget --yes"
@@ -169,4 +164,4 @@ def wake_command(
         power.forget_sleep(name)
         click.echo(f"{name} will boot at its next start")
         return
-    _tell(power.start(name, report=reporter()), until, wait_timeout, as_json=as_json)
+    _tell(power.start(name, report=reporter()), until, wait_timeout)

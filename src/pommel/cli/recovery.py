@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from pommel.app import recovery
+from pommel.app.upstream import recovery
 from pommel.app.workspace import Workspace
-from pommel.cli.common import complete_version, json_option, offline_option
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.common import complete_version, connections_option, json_option, offline_option
+from pommel.cli.output import answer, answered, print_table, reporter
 from pommel.settings import format_size
 
 
@@ -21,11 +21,10 @@ def recovery_command() -> None:
 
 @recovery_command.command("list")
 @json_option
-def list_command(as_json: bool) -> None:
+def list_command() -> None:
     """List the macOS versions, and which of their images are here."""
     found = recovery.listed()
-    if as_json:
-        print_json({"versions": [{**_version(v), "images": [_told(i) for i in here]} for v, here in found]})
+    if answered({"versions": [{**_version(v), "images": [_told(i) for i in here]} for v, here in found]}):
         return
     rows_text = [(v.name, v.number, ", ".join(i.version for i in here) or "-", v.notes) for v, here in found]
     print_table(("NAME", "NUMBER", "HERE", ""), rows_text)
@@ -33,23 +32,17 @@ def list_command(as_json: bool) -> None:
 
 @recovery_command.command("fetch")
 @click.argument("version", shell_complete=complete_version)
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 4),
-    default=3,
-    show_default=True,
-    help="Number of connections at the same time.",
-)
+@connections_option
 @click.option("--force", is_flag=True, help="Ask Apple even if there is an image here.")
 @offline_option
 @json_option
-def fetch_command(version: str, connections: int, force: bool, offline: Path | None, as_json: bool) -> None:
+def fetch_command(version: str, connections: int, force: bool, offline: Path | None) -> None:
     """Download, verify and unpack the recovery image of macOS VERSION (a name, number or board id).
 
     It resumes an interrupted download. An image that is already here is not downloaded again.
     """
     image = recovery.fetch(version, offline=offline, connections=connections, force=force, report=reporter())
-    _show(image, as_json)
+    _show(image)
 
 
 @recovery_command.command("verify")
@@ -58,34 +51,26 @@ def fetch_command(version: str, connections: int, force: bool, offline: Path | N
     "--chunklist", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: beside FILE]"
 )
 @json_option
-def verify_command(file: Path, chunklist: Path | None, as_json: bool) -> None:
+def verify_command(file: Path, chunklist: Path | None) -> None:
     """Check FILE (a BaseSystem.dmg) against its chunklist, which must have Apple's signature."""
     said = recovery.verify(file, chunklist=chunklist, report=reporter())
-    if as_json:
-        print_json({"file": str(file), "verified": True, "detail": said})
-    else:
-        click.echo(f"{file}: {said}")
+    answer({"file": str(file), "verified": True, "detail": said}, f"{file}: {said}")
 
 
 @recovery_command.command("where")
 @click.argument("version", required=False, shell_complete=complete_version)
 @json_option
-def where_command(version: str | None, as_json: bool) -> None:
+def where_command(version: str | None) -> None:
     """Print the folder of the images, or the path of the raw image of VERSION."""
     workspace = Workspace.current()
     if version is None:
-        if as_json:
-            print_json({"folder": str(workspace.home.recovery)})
-        else:
-            click.echo(workspace.home.recovery)
+        answer({"folder": str(workspace.home.recovery)}, workspace.home.recovery)
         return
-    _show(recovery.here(version, workspace=workspace), as_json)
+    _show(recovery.here(version, workspace=workspace))
 
 
-def _show(image: Any, as_json: bool) -> None:
-    if as_json:
-        print_json(_told(image))
-    else:
+def _show(image: Any) -> None:
+    if not answered(_told(image)):
         click.echo(image.image)
         size = format_size(image.size_bytes)
         signed = "signed by Apple" if image.chunklist else "not verified: no chunklist came with it"

@@ -1,6 +1,6 @@
-"""What commands that serve until they are told to end have in common. Band: face.
+"""The common part of commands that serve until a signal. Band: face.
 
-Nothing here leans on a machine: a guest's own daemon and agent begin here too, and are to begin quickly.
+Nothing here imports code for machines: a guest's daemon and agent use this module too, and must start quickly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pommel.tasks import start_task
 
 
 def open_browser(url: str) -> None:
-    """Open the page on a desktop; where there is none, nothing happens."""
+    """Open the page in a browser; without a desktop, do nothing."""
     from pommel.config import environment
 
     env = environment()
@@ -28,7 +28,7 @@ def open_browser(url: str) -> None:
 
 async def until_signal(serving: Any) -> str:
     """Run `serving` to its end, or until SIGINT or SIGTERM; return its reason, or "" for a signal."""
-    gc.freeze()  # what is imported stays; a full collection of it would hold the loop up for 20 ms
+    gc.freeze()  # imported modules stay anyway; a full collection of them would block the loop for 20 ms
     loop = asyncio.get_running_loop()
     task = start_task(serving)
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

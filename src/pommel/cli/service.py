@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pommel.app import service, system_service
+from pommel.app.host import service, system_service
 from pommel.app.workspace import Workspace
 from pommel.cli.common import dry_run_option, json_option, name_argument
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answered, print_json, print_table, reporter, wants_json
 from pommel.errors import UsageError
 
 system_option = click.option(
@@ -28,7 +28,7 @@ def service_command() -> None:
 @user_option
 @dry_run_option
 @json_option
-def install_command(name: str, no_enable: bool, system: bool, user: str | None, dry_run: bool, as_json: bool) -> None:
+def install_command(name: str, no_enable: bool, system: bool, user: str | None, dry_run: bool) -> None:
     """Write a systemd unit for machine NAME, and start it with your session or, with --system, with the host.
 
     Only root can write a unit of the host: without root, Pommel prints the command to type. The machine runs as its
@@ -43,10 +43,8 @@ def install_command(name: str, no_enable: bool, system: bool, user: str | None, 
         made = service.Installed(service.unit_path(workspace, name), text, enabled=False)
     else:
         made = service.install(name, enable=not no_enable, report=reporter())
-    if as_json:
-        told = {"name": name, "unit": str(made.path), "enabled": made.enabled}
-        print_json({**told, "dry_run": True, "text": made.text} if dry_run else told)
-    else:
+    told = {"name": name, "unit": str(made.path), "enabled": made.enabled}
+    if not answered({**told, "dry_run": True, "text": made.text} if dry_run else told):
         click.echo(made.text if dry_run else made.path, nl=not dry_run)
 
 
@@ -70,27 +68,24 @@ service_command.add_command(uninstall_command, "remove")
 @name_argument()
 @system_option
 @json_option
-def show_command(name: str, system: bool, as_json: bool) -> None:
+def show_command(name: str, system: bool) -> None:
     """Print the unit that `install` would write; with --system and --json, the values that root needs for it."""
     workspace = Workspace.current()
-    if system and as_json:
+    if system and wants_json():
         print_json(system_service.facts(workspace, name).as_dict())
         return
     text = system_service.install(name, dry_run=True).text if system else service.text_of(workspace, name)
-    if as_json:
-        print_json({"name": name, "text": text})
-    else:
+    if not answered({"name": name, "text": text}):
         click.echo(text, nl=False)
 
 
 @service_command.command("status")
 @name_argument()
 @json_option
-def status_command(name: str, as_json: bool) -> None:
+def status_command(name: str) -> None:
     """Show the state of the units of machine NAME: the unit of your session, and the unit of the host."""
     found = system_service.status(Workspace.current(), name)
-    if as_json:
-        print_json({"name": name, "service_units": [each.as_dict() for each in found]})
+    if answered({"name": name, "service_units": [each.as_dict() for each in found]}):
         return
     rows = [
         (each.scope, "there" if each.there else "not there", each.enabled, each.active, str(each.path))

@@ -7,11 +7,13 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pommel.app import share_changes, share_mounting, sharing
-from pommel.app.share_changes import Plan
-from pommel.app.sharing import WAYS
+from pommel.app.share import changes as share_changes
+from pommel.app.share import mounting as share_mounting
+from pommel.app.share import sharing
+from pommel.app.share.changes import SharePlan
+from pommel.app.share.sharing import WAYS
 from pommel.cli.common import dry_run_option, json_option, name_argument
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answered, print_table, reporter
 from pommel.errors import UsageError
 
 
@@ -41,9 +43,7 @@ def complete_share(ctx: click.Context, _param: click.Parameter, incomplete: str)
 @click.option("--wait", is_flag=True, help="With --mount: wait until the guest is up.")
 @dry_run_option
 @json_option
-def share_command(
-    name: str, folder: str | None, mount_now: bool, wait: bool, dry_run: bool, as_json: bool, **how: Any
-) -> None:
+def share_command(name: str, folder: str | None, mount_now: bool, wait: bool, dry_run: bool, **how: Any) -> None:
     """Share FOLDER of this host with machine NAME, now and at each start. Without FOLDER: list what is shared.
 
     \b
@@ -65,7 +65,7 @@ def share_command(
         if mount_now:
             share_mounting.mount(name, wait=wait, report=reporter())
         told = sharing.listed(name)
-    _show(told, as_json)
+    _show(told)
 
 
 @click.command("unshare")
@@ -73,15 +73,15 @@ def share_command(
 @click.argument("share", shell_complete=complete_share)
 @dry_run_option
 @json_option
-def unshare_command(name: str, share: str, dry_run: bool, as_json: bool) -> None:
-    """Take back what machine NAME has as SHARE: it is gone in the guest, and the folder stays as it is."""
-    _show(share_changes.unshare(name, share, dry_run=dry_run, report=reporter()), as_json)
+def unshare_command(name: str, share: str, dry_run: bool) -> None:
+    """Stop sharing SHARE with machine NAME: the guest loses it, and the folder does not change."""
+    _show(share_changes.unshare(name, share, dry_run=dry_run, report=reporter()))
 
 
-def _show(told: sharing.Shares | Plan, as_json: bool) -> None:
-    if as_json:
-        print_json(told.as_dict())
-    elif isinstance(told, Plan):
+def _show(told: sharing.Shares | SharePlan) -> None:
+    if answered(told.as_dict()):
+        return
+    if isinstance(told, SharePlan):
         for step in told.would:
             click.echo(step)
     else:
@@ -95,7 +95,7 @@ def _show(told: sharing.Shares | Plan, as_json: bool) -> None:
         print_table(("ON THIS HOST", "IN THE GUEST", "BY", "", "NOW", "FROM"), rows)
 
 
-def _now(told: sharing.Shares, row: sharing.Row) -> str:
+def _now(told: sharing.Shares, row: sharing.ShareRow) -> str:
     if row.problem is not None:
         return row.problem
     if told.state in ("stopped", "crashed", "absent"):

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from pommel.app import snapshots
+from pommel.app.disk import snapshots
 from pommel.cli.common import complete_tag, confirm, json_option, name_argument, yes_option
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answer, answered, print_table, reporter
 from pommel.cli.snapshot_timer import due_command, prune_command, timer_command
 
 tag_argument = click.argument("tag", shell_complete=complete_tag)
@@ -33,13 +33,10 @@ for each in (due_command, prune_command, timer_command):
     help="Require the memory in the snapshot, or leave it out.  [default: with memory if possible]",
 )
 @json_option
-def save_command(name: str, tag: str, ram: bool | None, as_json: bool) -> None:
+def save_command(name: str, tag: str, ram: bool | None) -> None:
     """Save machine NAME as snapshot TAG. The machine may be running, and keeps running."""
     saved = snapshots.save(name, tag, live=ram, report=reporter())
-    if as_json:
-        print_json(_told(saved))
-    else:
-        click.echo(f"{name}: {tag} is saved" + (", with its memory" if saved.ram else ""))
+    answer(_told(saved), f"{name}: {tag} is saved" + (", with its memory" if saved.ram else ""))
 
 
 @snapshot_command.command("load")
@@ -48,7 +45,7 @@ def save_command(name: str, tag: str, ram: bool | None, as_json: bool) -> None:
 @click.option("--disk-only", is_flag=True, help="Do not load the memory: the guest boots. The machine must be stopped.")
 @yes_option
 @json_option
-def load_command(name: str, tag: str, disk_only: bool, yes: bool, as_json: bool) -> None:
+def load_command(name: str, tag: str, disk_only: bool, yes: bool) -> None:
     """Restore machine NAME to snapshot TAG. Everything that was written after the snapshot is lost, unless another
     snapshot holds it.
 
@@ -57,20 +54,16 @@ def load_command(name: str, tag: str, disk_only: bool, yes: bool, as_json: bool)
     again = f"pommel snapshot load {name} {tag} --yes"
     confirm(f"What {name} wrote after {tag} will be lost. Continue?", yes=yes, typed=again)
     loaded = snapshots.load(name, tag, ram=False if disk_only else None, report=reporter())
-    if as_json:
-        print_json(_told(loaded))
-    else:
-        click.echo(f"{name} is restored to {tag}")
+    answer(_told(loaded), f"{name} is restored to {tag}")
 
 
 @snapshot_command.command("list")
 @name_argument()
 @json_option
-def list_command(name: str, as_json: bool) -> None:
+def list_command(name: str) -> None:
     """List the snapshots of machine NAME, oldest first."""
     found = snapshots.list_snapshots(name)
-    if as_json:
-        print_json({"name": name, "snapshots": [_told(each) for each in found]})
+    if answered({"name": name, "snapshots": [_told(each) for each in found]}):
         return
     rows = [(each.tag, each.created, "yes" if each.ram else "no", each.note or "") for each in found]
     print_table(("TAG", "CREATED", "MEMORY", "NOTE"), rows)

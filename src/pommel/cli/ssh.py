@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pommel import account
-from pommel.app import guest
+from pommel.app.guest import shell as guest
 from pommel.app.workspace import Workspace
 from pommel.cli.common import complete_name, complete_remote, name_argument
 from pommel.cli.output import print_error
@@ -40,9 +40,9 @@ def ssh_command(
     options before NAME. Waits for a guest that is starting. Exits with the command's exit status, or with 255 if
     the guest cannot be reached.
     """
-    if command[:1] == ("--no-wait",):  # said after NAME, where all else is the guest's
+    if command[:1] == ("--no-wait",):  # after NAME, where all other words are the guest's
         no_wait, command = True, command[1:]
-    if command[:1] == ("--copy-id",) and not copy_id:  # said after NAME, where all else is the guest's
+    if command[:1] == ("--copy-id",) and not copy_id:  # after NAME, where all other words are the guest's
         copy_id, public, command = True, *_after_name(command[1:], public)
     if public is not None and not copy_id:
         raise UsageError("-i goes with --copy-id", hint=f"pommel ssh {name} --copy-id -i {public}")
@@ -51,12 +51,12 @@ def ssh_command(
         return _UNREACHABLE
     if copy_id:
         return _copy_id(name, public, command)
-    words = command[1:] if command[:1] == ("--",) else command  # click hands the separator on
+    words = command[1:] if command[:1] == ("--",) else command  # click passes the separator on
     return guest.ssh(workspace, name, words)
 
 
 def _answers(workspace: Workspace, name: str, no_wait: bool, timeout_s: float | None) -> bool:
-    """Wait for the guest; one that cannot be reached is told, and exits as ssh does."""
+    """Wait for the guest; if it cannot be reached, print the error, and return False for ssh's exit status."""
     try:
         await_guest(workspace, name, no_wait=no_wait, timeout_s=timeout_s)
     except (DeadlineError, MachineError) as unreachable:
@@ -70,7 +70,7 @@ def _after_name(words: tuple[str, ...], public: Path | None) -> tuple[Path | Non
 
 
 def _copy_id(name: str, public: Path | None, rest: tuple[str, ...]) -> int:
-    from pommel.app.copy_id import copy_id
+    from pommel.app.guest.copy_id import copy_id
 
     if rest:
         raise UsageError(f"--copy-id takes no command: {' '.join(rest)}", hint=f"pommel ssh {name} --copy-id")

@@ -1,4 +1,4 @@
-"""Standard input, output and error on hosts as they are: closed, full, cut off, or in a locale that is not UTF-8.
+"""Handles standard streams that are closed, full or broken, or in a locale that is not UTF-8.
 Band: face.
 
 A stream that is closed is /dev/null: nobody wants what it says. Output that cannot be written is `OutputLost`, told and
@@ -27,11 +27,11 @@ _ERRORS = "pommel"
 
 
 class OutputLost(OSError):
-    """Standard output cannot be written: its disk is full, or its reader has gone."""
+    """Standard output cannot be written: its disk is full, or its reader has ended."""
 
 
 class _Output(io.FileIO):
-    """Standard output's descriptor. It tells its own failures from those of all other files."""
+    """Standard output's descriptor, with an error type of its own."""
 
     dropped = False
 
@@ -67,12 +67,12 @@ def speak_utf8() -> None:
 
 
 def prepare() -> None:
-    """Have all three streams, open, and writing whatever text there is."""
+    """Open all three standard streams, so that they accept any text."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
-        except OSError:  # closed, and the next file that is opened would take its place
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        except OSError:  # closed: the next opened file would get its number
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
     codecs.register_error(_ERRORS, _instead)
     spoken = _of_locale() if sys.flags.utf8_mode and not os.environ.get("PYTHONIOENCODING") else None
     if sys.stdin is None:
@@ -86,12 +86,12 @@ def prepare() -> None:
 
 
 def finish(status: int) -> int:
-    """Write what is left of the output; the exit status in the end."""
+    """Write the rest of the output; return the exit status."""
     try:
         sys.stdout.flush()
     except OutputLost as lost:
         return tell(lost, status)
-    except (OSError, ValueError):  # somebody else's stream
+    except (OSError, ValueError):  # not our stream
         pass
     return status
 
@@ -101,13 +101,13 @@ def tell(lost: OutputLost, status: int) -> int:
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, _Output):
         raw.dropped = True
-    if lost.errno != errno.EPIPE:  # its reader has seen enough: pommel list | head -1
+    if lost.errno != errno.EPIPE:  # EPIPE is no error: pommel list | head -1
         click.echo(f"error: the output cannot be written: {lost.strerror}", err=True)
     return status or 1
 
 
 def is_unicode() -> bool:
-    """Whether standard output takes any text as it is."""
+    """Whether standard output accepts any text unchanged."""
     return _name(getattr(sys.stdout, "encoding", None) or "ascii").startswith("utf-")
 
 

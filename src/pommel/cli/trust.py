@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from pommel.app import trust
+from pommel.app.upstream import trust
 from pommel.cli.common import json_option
-from pommel.cli.output import print_json, print_table
+from pommel.cli.output import answered, print_table
 from pommel.errors import UsageError
 
 
@@ -17,7 +17,7 @@ from pommel.errors import UsageError
 @click.option("--list", "listing", is_flag=True, help="List what is trusted.")
 @click.option("--remove", is_flag=True, help="Stop trusting PATHS.")
 @json_option
-def trust_command(paths: tuple[Path, ...], listing: bool, remove: bool, as_json: bool) -> None:
+def trust_command(paths: tuple[Path, ...], listing: bool, remove: bool) -> None:
     """Trust PATHS although other users can write them: a pommel.toml, a folder with all its contents, or a boot
     script.
 
@@ -34,9 +34,9 @@ def trust_command(paths: tuple[Path, ...], listing: bool, remove: bool, as_json:
         found = []
     else:
         found = trust.allow(list(paths))
-    if as_json:
-        print_json({"trusted": [trust.as_dict(entry) for entry in found]})
-    elif found:
+    if answered({"trusted": [trust.as_dict(entry) for entry in found]}):
+        return
+    if found:
         print_table(("PATH", "KIND", "STATE"), [(entry.path, entry.kind, entry.state) for entry in found])
     elif not remove:
         click.echo("only files of yours and of root are trusted", err=True)

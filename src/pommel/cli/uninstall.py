@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pommel.app import uninstall
+from pommel.app.host import uninstall
 from pommel.app.workspace import Workspace
 from pommel.cli.common import dry_run_option, yes_option
 from pommel.cli.output import ask, interactive, reporter

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pommel import locks
-from pommel.app import console, machines, up
-from pommel.app.console_tls import TlsWish, check_for
+from pommel.app.console import page as console
+from pommel.app.console.tls import TlsWish, check_for
+from pommel.app.machine import machines, up
 from pommel.app.workspace import Workspace
 from pommel.cli.common import (
     clipboard_option,
@@ -25,11 +25,15 @@ from pommel.cli.common import (
     yes_option,
 )
 from pommel.cli.console import serve_here, show
-from pommel.cli.output import print_json, reporter
+from pommel.cli.output import answer, answered, reporter
+from pommel.cli.unattended_up import GroupedCommand, plan_as_dict, plan_lines, unattended_options, unattended_wish
 from pommel.cli.waiting import await_machine, wait_options
 
+if TYPE_CHECKING:
+    from pommel.app.unattended.installing import InstallWish, Plan
 
-@click.command("up")
+
+@click.command("up", cls=GroupedCommand)
 @name_argument()
 @click.option(
     "-d",
@@ -44,6 +48,7 @@ from pommel.cli.waiting import await_machine, wait_options
 @click.option("--headless", is_flag=True, help="Do not open a console page; you can open it later.")
 @clipboard_option
 @offline_option
+@unattended_options
 @machine_options
 @yes_option
 @dry_run_option
@@ -55,7 +60,6 @@ def up_command(
     no_open: bool,
     yes: bool,
     dry_run: bool,
-    as_json: bool,
     **options: Any,
 ) -> None:
     """Create machine NAME if it does not exist, start it, and serve its screen on a local page.
@@ -67,52 +71,68 @@ def up_command(
     It waits until the desktop or the installer is shown, or for the state given with --wait. If this takes too
     long, it prints a warning; with --wait, this is an error. Then it stays in the foreground and shows a short live
     status. Ctrl-C ends the console and leaves the machine running. With --detach, both run in the background.
+    With --unattended, macOS is installed first, without a person, which takes hours; no Mac has run it yet.
     """
     workspace = Workspace.current()
-    offline: Path | None = options.pop("offline")
     headless: bool = options.pop("headless")
     tls: TlsWish = options.pop("tls")
-    until, timeout_s = options.pop("until"), options.pop("wait_timeout")
-    wanted = until or "desktop"
+    wish = unattended_wish(options)
+    offline, until, timeout_s = (options.pop(key) for key in ("offline", "until", "wait_timeout"))
     flags = split_flags(options)
     if dry_run:
-        _show_plan(up.plan(name, workspace=workspace, flags=flags, until=wanted), name, as_json=as_json)
+        planned = up.plan(name, workspace=workspace, flags=flags, until=until or "desktop")
+        _show_plan(planned, name, _installation(name, wish, workspace, flags))
         return
     if not headless:
         check_for(workspace, name, tls)
-    agrees = consent_to(yes)
-    up.up(name, workspace=workspace, flags=flags, offline=offline, consent=agrees, until=None, report=reporter())
-    waited = await_machine(name, wanted, timeout_s, asked=until is not None)
-    facts: dict[str, Any] = {"waited": waited.as_dict() if waited else None}
+    given = {"workspace": workspace, "flags": flags, "offline": offline, "consent": consent_to(yes)}
+    facts = _install(name, wish, given) if wish is not None else {}
+    up.up(name, **given, until=None, report=reporter())
+    waited = await_machine(name, until or "desktop", timeout_s, asked=until is not None)
+    facts |= {"waited": waited.as_dict() if waited else None}
     if headless:
-        _say(machines.status(name, workspace=workspace), facts, as_json=as_json)
+        _say(machines.status(name, workspace=workspace), facts)
     elif detach or not sys.stdout.isatty():
         found = console.open_detached(workspace, name, port=port, tls=tls)
-        show(workspace, found, as_json=as_json, browse=False, **facts)
+        show(workspace, found, browse=False, **facts)
         click.echo(f"{name} and its console keep running. To stop it: pommel stop {name}", err=True)
     elif console.find(workspace.paths(name)) is not None:
         there = console.open_detached(workspace, name, port=port, tls=tls)  # sees that it is as asked
-        show(workspace, there, as_json=as_json, browse=not no_open, **facts)
+        show(workspace, there, browse=not no_open, **facts)
         click.echo(f"its console was already running (pid {there.pid})", err=True)
     else:
-        serve_here(workspace, name, port=port, tls=tls, as_json=as_json, browse=not no_open, more=facts)
+        serve_here(workspace, name, port=port, tls=tls, browse=not no_open, more=facts)
 
 
-def _say(seen: machines.Status, facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(seen.as_dict() | facts)
-    else:
-        click.echo(f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})")
+def _install(name: str, wish: InstallWish, given: dict[str, Any]) -> dict[str, Any]:
+    from pommel.app.unattended import installing
+
+    return {"installation": installing.install(name, wish, **given, report=reporter()).as_dict()}
 
 
-def _show_plan(plan: up.Plan, name: str, *, as_json: bool) -> None:
-    if as_json:
-        steps = [{"what": s.what, "reasons": list(s.why), "needed": s.needed} for s in plan.steps]
-        print_json({"name": name, "steps": steps, "warnings": list(plan.warnings)})
-    else:
-        for line in plan.warnings:
-            click.echo(f"warning: {line}", err=True)
-        for step in plan.steps:
-            click.echo(f"{'would' if step.needed else 'done '}  {step.what}")
-            for why in step.why:
-                click.echo(f"         {why}")
+def _say(seen: machines.Status, facts: dict[str, Any]) -> None:
+    answer(seen.as_dict() | facts, f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})")
+
+
+def _installation(name: str, wish: InstallWish | None, workspace: Workspace, flags: dict[str, Any]) -> Plan | None:
+    """What --unattended would do."""
+    if wish is None:
+        return None
+    from pommel.app.unattended import installing
+
+    return installing.plan(name, wish, workspace=workspace, flags=flags)
+
+
+def _show_plan(plan: up.UpPlan, name: str, more: Plan | None) -> None:
+    steps = [{"what": s.what, "reasons": list(s.why), "needed": s.needed} for s in plan.steps]
+    told = {"installation": plan_as_dict(more)} if more else {}
+    if answered({"name": name, "steps": steps, "warnings": list(plan.warnings), **told}):
+        return
+    for line in plan.warnings:
+        click.echo(f"warning: {line}", err=True)
+    for step in plan.steps:
+        click.echo(f"{'would' if step.needed else 'done '}  {step.what}")
+        for why in step.why:
+            click.echo(f"         {why}")
+    for line in plan_lines(more) if more else ():
+        click.echo(line)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import click
 from click.shell_completion import CompletionItem
 
-from pommel.app import usb, usb_plugging
+from pommel.app.usb import devices as usb
+from pommel.app.usb import plugging as usb_plugging
 from pommel.cli.common import confirm, dry_run_option, json_option, name_argument, yes_option
-from pommel.cli.output import print_json, print_table, reporter
+from pommel.cli.output import answered, print_table, reporter, wants_json
 
 
 def complete_device(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -57,17 +58,16 @@ def usb_command() -> None:
 @usb_command.command("list")
 @name_argument(required=False)
 @json_option
-def list_command(name: str | None, as_json: bool) -> None:
+def list_command(name: str | None) -> None:
     """List the USB devices of this host, or those of machine NAME."""
     if name is not None:
         told = usb.listed(name)
-        _show(told, as_json)
-        if not as_json:
+        _show(told)
+        if not wants_json():
             _tell((row.usb_device, row.findings) for row in told.usb if not row.in_guest)
         return
     found = usb.on_host()
-    if as_json:
-        print_json({"usb_devices": [each.as_dict() for each in found]})
+    if answered({"usb_devices": [each.as_dict() for each in found]}):
         return
     rows = [
         (each.device.path, each.device.ids, f"{each.device.speed_mbps:g} Mb/s", each.device.name, each.machine or "")
@@ -82,7 +82,7 @@ def list_command(name: str | None, as_json: bool) -> None:
 @click.argument("device", nargs=-1, required=True, shell_complete=complete_device)
 @once_option
 @json_option
-def attach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool) -> None:
+def attach_command(name: str, device: tuple[str, ...], once: bool) -> None:
     """Attach DEVICE to machine NAME, now and at each start. It is attached again after it was unplugged and plugged
     in.
 
@@ -91,7 +91,7 @@ def attach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool
     pommel usb attach sonoma 1-2.3          whatever is plugged in there
     pommel usb attach sonoma "yubikey" --once
     """
-    _show(usb_plugging.attach(name, device, once=once, report=reporter()), as_json)
+    _show(usb_plugging.attach(name, device, once=once, report=reporter()))
 
 
 @usb_command.command("detach")
@@ -99,9 +99,9 @@ def attach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool
 @click.argument("device", nargs=-1, required=True, shell_complete=complete_attached)
 @once_option
 @json_option
-def detach_command(name: str, device: tuple[str, ...], once: bool, as_json: bool) -> None:
+def detach_command(name: str, device: tuple[str, ...], once: bool) -> None:
     """Detach DEVICE from machine NAME, as if it were unplugged. Eject its disks in the guest first."""
-    _show(usb_plugging.detach(name, device, once=once), as_json)
+    _show(usb_plugging.detach(name, device, once=once))
 
 
 @usb_command.command("permit")
@@ -131,9 +131,8 @@ def permit_command(device: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     click.echo(f"{wanted.path} is written", err=True)
 
 
-def _show(told: usb.Devices, as_json: bool) -> None:
-    if as_json:
-        print_json(told.as_dict())
+def _show(told: usb.Devices) -> None:
+    if answered(told.as_dict()):
         return
     rows = [
         (row.usb_device, row.description, row.usb_path or "not plugged in", _now(told, row), row.origin)
@@ -142,13 +141,13 @@ def _show(told: usb.Devices, as_json: bool) -> None:
     print_table(("DEVICE", "NAME", "ON THIS HOST", "NOW", "BY"), rows)
 
 
-def _tell(found: Iterable[tuple[str, Sequence[usb.Finding]]]) -> None:
+def _tell(found: Iterable[tuple[str, Sequence[usb.UsbFinding]]]) -> None:
     for device, findings in found:
         for finding in findings:
             click.echo(f"{device}: {finding.text}" + (f"; {finding.fix}" if finding.fix else ""), err=True)
 
 
-def _now(told: usb.Devices, row: usb.Row) -> str:
+def _now(told: usb.Devices, row: usb.UsbRow) -> str:
     if told.state in ("stopped", "crashed", "absent"):
         return told.state
     if row.in_guest:

@@ -6,10 +6,10 @@ import asyncio
 
 import click
 
-from pommel.app import vnc
+from pommel.app.machine import vnc
 from pommel.app.workspace import Workspace
 from pommel.cli.common import display_option, json_option, name_argument
-from pommel.cli.output import print_json, print_pairs
+from pommel.cli.output import answered, print_pairs
 from pommel.cli.running import until_signal
 from pommel.errors import UsageError
 
@@ -27,7 +27,7 @@ view_only_option = click.option("--view-only", is_flag=True, help="Viewers see t
 @view_only_option
 @display_option
 @json_option
-def vnc_command(name: str, port: int | None, by_socket: bool, view_only: bool, display: int, as_json: bool) -> None:
+def vnc_command(name: str, port: int | None, by_socket: bool, view_only: bool, display: int) -> None:
     """Open the screen of the running machine NAME to ordinary VNC viewers, with a password. Ctrl-C ends this; the
     machine keeps running.
 
@@ -37,9 +37,8 @@ def vnc_command(name: str, port: int | None, by_socket: bool, view_only: bool, d
     if port and by_socket:
         raise UsageError("--port and --socket cannot be used together")
 
-    def opened(offered: vnc.Offered) -> None:
-        if as_json:
-            print_json(offered.as_dict())
+    def opened(offered: vnc.VncAddress) -> None:
+        if answered(offered.as_dict()):
             return
         click.echo(f"the screen of {name} for {'view-only ' if view_only else ''}VNC viewers, until Ctrl-C:")
         if offered.socket:
@@ -68,7 +67,7 @@ def view_command(name: str, viewer: str | None, view_only: bool, display: int) -
     workspace = Workspace.current()
     found = vnc.choose_viewer(viewer, workspace)
 
-    def opened(offered: vnc.Offered) -> None:
+    def opened(offered: vnc.VncAddress) -> None:
         asked = f"; its password is {offered.password}" if found == "remmina" else ""
         click.echo(f"{name} in {found}{asked}", err=True)
 

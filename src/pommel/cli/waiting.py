@@ -1,4 +1,4 @@
-"""Options that say what to wait for, and how a wait looks. Band: face."""
+"""Options for waits, and their output. Band: face."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pommel.app import guest
+from pommel.app.guest import shell as guest
 from pommel.app.workspace import Workspace
 from pommel.cli.output import clear_line, reporter
 
 if TYPE_CHECKING:
-    from pommel.app.waiting import Waited
+    from pommel.app.machine.waiting import Waited
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SECONDS = click.FloatRange(min=0, min_open=True)
@@ -33,7 +33,7 @@ def wait_options(command: F) -> F:
 
 
 def no_wait_options(command: F) -> F:
-    """For what goes over SSH: --no-wait, and --wait-timeout."""
+    """For commands over SSH: --no-wait, and --wait-timeout."""
     told = "Do not wait for a guest that is starting."
     return click.option("--no-wait", is_flag=True, help=told)(wait_timeout_option(command))
 
@@ -42,7 +42,7 @@ def await_machine(
     name: str, until: str, timeout_s: float | None, *, asked: bool = True, stays: bool = True
 ) -> Waited | None:
     """Wait as --wait says; None: it did not come, and nobody `asked`. After Ctrl-C a machine that `stays` is told."""
-    from pommel.app import waiting
+    from pommel.app.machine import waiting
 
     wait = waiting.wait if asked else waiting.try_wait
     try:
@@ -56,9 +56,9 @@ def await_machine(
 
 
 def await_guest(workspace: Workspace, name: str, *, no_wait: bool, timeout_s: float | None) -> None:
-    """Before a call over SSH: wait until the guest answers, unless that is not wanted."""
+    """Before a call over SSH: wait until the guest answers, unless --no-wait is given."""
     if no_wait or guest.is_connected(workspace, name):
         return
-    from pommel.app import waiting
+    from pommel.app.machine import waiting
 
     waiting.for_guest(workspace, name, timeout_s=timeout_s, report=reporter(brief=True))

@@ -1,1 +1,1 @@
-"""One clipboard for two desktops: this host's, and that of a machine reached by SSH."""
+"""Keeps the clipboard of this host and the clipboard of a machine that SSH reaches the same."""

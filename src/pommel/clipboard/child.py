@@ -1,7 +1,8 @@
-"""A program that runs beside us and talks over pipes, for as long as a block. Band: shell.
+"""A child program that communicates over pipes and lives as long as a block. Band: shell.
 
-It never outlives the block: it has a process group of its own, which is ended with all that is in it. It does not
-outlive a `kill -9` of us either: an ssh ends when its standard input does; for what would not, there is `tethered`.
+It never lives longer than the block: it has its own process group, and the whole group is ended. It also ends after a
+`kill -9` of this process: ssh ends when its standard input ends, and a program that would not is started by
+`process.tethered`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,7 +23,7 @@ _COMPLAINTS_MAX = 8 << 10
 
 
 class Child:
-    """A running program: its pipes, and what it last said on standard error."""
+    """A running program: its pipes, and the end of its standard error."""
 
     def __init__(self, process: Process, complaints: _Complaints) -> None:
         if process.stdin is None or process.stdout is None:
@@ -37,16 +37,16 @@ class Child:
         return await self._stdout.read(READ_BYTES)
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send bytes, and wait until the kernel has taken nearly all of them.
+        """Send bytes, and wait until nearly all of them are in the kernel's buffer.
 
         Raises:
-            ConnectionError: it does not read any more.
+            ConnectionError: the program no longer reads.
         """
         self._stdin.write(data)
         await self._stdin.drain()
 
     def close_input(self) -> None:
-        """Let it see the end of its input."""
+        """Close its standard input."""
         self._stdin.close()
 
     async def wait(self) -> int:
@@ -55,7 +55,7 @@ class Child:
 
     @property
     def complaints(self) -> str:
-        """What it said on standard error, the last of it. The guest may say it, through ssh: no control characters."""
+        """The end of its standard error, without control characters: through ssh, the guest may have written it."""
         self._complaints.read()
         return printable(self._complaints.said.decode(errors="replace").replace("\r\n", "\n")).strip()
 
@@ -65,18 +65,18 @@ class Child:
         return self._process.returncode is None
 
     async def end(self, grace_s: float) -> None:
-        """Close its input, and if that does not end it soon, kill it with all that it started."""
+        """Close its input; if it does not end within `grace_s`, kill its process group."""
         self._stdin.close()
         try:
             await self._finish(grace_s)
         finally:
             end_group(self.pid, signal.SIGKILL)
-            await self._finish(_GRACE_S)  # also when we are cancelled here: nobody else takes note of its end
+            await self._finish(_GRACE_S)  # also after a cancellation: the process must be waited for
         with contextlib.suppress(OSError):
             await self._stdin.wait_closed()
 
     async def _finish(self, within_s: float) -> None:
-        """Wait for its end; asyncio sees that only when all of its output has been read."""
+        """Wait for its end. All output is read, because asyncio reports the end only after that."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while await self._stdout.read(READ_BYTES):
@@ -85,7 +85,10 @@ class Child:
 
 
 class _Complaints:
-    """The reading end of a program's standard error, read as it comes so that the program never has to wait."""
+    """The reading end of a program's standard error.
+
+    It is read at once, so that the program never blocks on a full pipe.
+    """
 
     def __init__(self) -> None:
         self._fd, self.write_end = os.pipe2(os.O_CLOEXEC)
@@ -112,7 +115,7 @@ class _Complaints:
 async def running(
     argv: Sequence[str], *, env: Mapping[str, str] | None = None, grace_s: float = _GRACE_S
 ) -> AsyncIterator[Child]:
-    """Run a program for the time of the block; at its end it has `grace_s` to notice that its input has ended.
+    """Run a program during the block; after the block its input is closed, and it has `grace_s` to end.
 
     Raises:
         MissingProgram: it is not installed.
@@ -130,8 +133,3 @@ async def running(
             await child.end(grace_s)
     finally:
         complaints.close()
-
-
-def tethered(argv: Sequence[str]) -> list[str]:
-    """The command that runs `argv` and dies with us, for programs that do not notice that nobody reads them."""
-    return ["setpriv", "--pdeathsig", "TERM", "--", *argv] if shutil.which("setpriv") else list(argv)

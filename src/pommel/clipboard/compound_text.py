@@ -1,10 +1,10 @@
-"""Compound text, the X clients' text before UTF-8, made Unicode. Band: core, no I/O.
+"""Converts compound text, the text of X clients before UTF-8, to Unicode. Band: core, no I/O.
 
-X Consortium Standard, "Compound Text Encoding", version 1.1: ISO 2022 with two halves of a byte, of which each can be
-given a set of characters, extended segments in a named encoding, and directions. What is read: the sets of Latin,
-Greek, Cyrillic, Arabic, Hebrew and Thai script, those of China (GB 2312), Japan (JIS X 0201, 0208 and 0212) and Korea
-(KS C 5601), UTF-8, and segments in an encoding of `_SEGMENTS`. Directions are left out: Unicode's letters have their
-own. Anything else is refused by name. No library does it; Xlib's own asks the locale.
+X Consortium Standard, "Compound Text Encoding", version 1.1: ISO 2022, where each half of the byte values selects a
+character set, with extended segments in a named encoding, and directions. Supported: the sets of Latin, Greek,
+Cyrillic, Arabic, Hebrew and Thai script, those of China (GB 2312), Japan (JIS X 0201, 0208 and 0212) and Korea (KS C
+5601), UTF-8, and segments in an encoding of `_SEGMENTS`. Directions are left out, because Unicode's letters have their
+own. Other sets are refused with their name. No library does this; Xlib's function depends on the locale.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-# By the last byte of the escape sequence (ISO-IR registry): the encoding that has the set in its right half.
+# From the last byte of the escape sequence (ISO-IR registry) to the encoding with this set in its right half.
 _SETS_96 = {
     b"A": "iso8859-1", b"B": "iso8859-2", b"C": "iso8859-3", b"D": "iso8859-4", b"F": "iso8859-7", b"G": "iso8859-6",
     b"H": "iso8859-8", b"L": "iso8859-5", b"M": "iso8859-9", b"T": "iso8859-11", b"V": "iso8859-10",
     b"Y": "iso8859-13", b"_": "iso8859-14", b"b": "iso8859-15", b"f": "iso8859-16",
 }  # fmt: skip
-# Sets of two bytes a character, in the right half of an encoding: what comes before each character, and which it is.
+# Sets with two bytes per character, in the right half of an encoding: the prefix of each character, and the encoding.
 _SETS_94N = {b"A": (b"", "gb2312"), b"B": (b"", "euc_jp"), b"C": (b"", "euc_kr"), b"D": (b"\x8f", "euc_jp")}
 _SEGMENTS = frozenset(
     (*_SETS_96.values(), "koi8-r", "koi8-u", "big5", "gbk", "gb18030", "shift_jis", "euc-jp", "euc-kr", "utf-8")
@@ -38,7 +38,7 @@ _Reads = Callable[[bytes], str]
 
 
 class UnknownCharset(Exception):
-    """Compound text has characters of a set that is not read here; `charset` is its name."""
+    """Compound text has characters of an unsupported set; `charset` is its name."""
 
     def __init__(self, charset: str) -> None:
         super().__init__(charset)
@@ -46,10 +46,10 @@ class UnknownCharset(Exception):
 
 
 def decoded(data: bytes) -> str:
-    """The text of compound text, in time that grows as its length does. Bytes that are no character become U+FFFD.
+    """Decode compound text, in linear time. Invalid bytes become U+FFFD.
 
     Raises:
-        UnknownCharset: it has characters of a set that is not read here.
+        UnknownCharset: it has characters of an unsupported set.
     """
     left, right = _read_94(b"B"), _read_96(b"A")
     pieces: list[str] = []

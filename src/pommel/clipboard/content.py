@@ -1,7 +1,7 @@
-"""What a clipboard holds: its forms, and why some of it may not travel. Band: core, no I/O.
+"""The content of a clipboard: its forms, and the reasons why a copy may not be sent. Band: core, no I/O.
 
-A copy is a handful of *forms* of one thing, named by MIME type, each with its exact bytes. What stands here is what
-both desktops can say; how a desktop spells a form (X11 atoms, macOS types) is its own module's business.
+A copy has several *forms* of one content, each with a MIME type and its exact bytes. This module has only the forms
+that both desktops know; the name of a form on one desktop (X11 atoms, macOS types) is in that desktop's module.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ GIF = "image/gif"
 AVIF = "image/avif"
 URIS = "text/uri-list"
 FORMS = (TEXT, HTML, RTF, PNG, TIFF, JPEG, WEBP, AVIF, BMP, GIF, URIS)
-# What means the same on both sides. A list of files does only if the files are copied first.
+# Forms with the same meaning on both sides. A list of files is not: its files must be copied first.
 PORTABLE = frozenset((TEXT, HTML, RTF, PNG, TIFF))
-# Pictures that are read, for whoever makes PNG or TIFF of them, and put on no clipboard as they are.
+# Pictures that are fetched and converted to PNG or TIFF; they are not put on a clipboard in these forms.
 CONVERTED = frozenset((JPEG, WEBP, AVIF, BMP, GIF))
-# A list of files by whose they are: the same path names something else on the other side. Never on any clipboard.
+# Lists of files of one side, because the same path is another file on the other side. Never put on a clipboard.
 FILES_OF_HOST = "pommel/files-of-host"
 FILES_OF_GUEST = "pommel/files-of-guest"
 
 LIMIT_BYTES = 64 << 20
-# Of HTML that comes without its text. Programs offer both; more would hold up all else while it is read.
+# Only smaller HTML gets a plain text if it comes without one. Programs usually offer both; parsing more would block us.
 HTML_TEXT_MAX = 1 << 20
-# Of the kinds that are told of what is of no kind we carry.
+# The most names of kinds that are kept of a copy without a supported form.
 KINDS_MAX = 6
 _KIND_MAX = 60
-# Of a list of files: 20,000 of them with long paths.
+# The largest list of files: 20,000 files with long paths.
 URIS_MAX = 4 << 20
 
 
-class Held(Enum):
-    """Why a copy stays where it was made."""
+class HeldBack(Enum):
+    """The reason why a copy is not sent."""
 
     SECRET = "marked as a secret"  # noqa: S105
     TRANSIENT = "marked as not to be kept"
@@ -67,20 +67,20 @@ class Held(Enum):
 
 @dataclass(frozen=True)
 class Content:
-    """What one side has on its clipboard. No forms and nothing `held` is an emptied clipboard.
+    """The content of one side's clipboard. Without forms and without `held`, the clipboard was emptied.
 
-    `size` is in bytes, of all forms, also of forms that were too large to be fetched. `kinds` are a few names, for
-    people, of what it has that we do not carry; whoever copied chose them.
+    `size` is in bytes, of all forms, also of forms that were too large to fetch. `kinds` are a few names of unsupported
+    forms, for messages; the program that copied chose these names.
     """
 
     forms: tuple[tuple[str, bytes], ...] = ()
-    held: Held | None = None
+    held: HeldBack | None = None
     size: int = 0
     kinds: tuple[str, ...] = ()
 
     @property
     def why(self) -> str:
-        """Why it stays where it is, in words for people, and of which kinds it is; "" if it may travel."""
+        """The reason why it is not sent, and its kinds, for a message; "" if it may be sent."""
         told = self.held.value if self.held else ""
         return f"{told} ({', '.join(self.kinds)})" if told and self.kinds else told
 
@@ -113,18 +113,18 @@ class Content:
         return sums.digest()
 
     def within(self, other: Content) -> bool:
-        """Whether each form of this is in `other`, byte for byte: what a clipboard keeper makes of a copy it keeps."""
+        """Whether `other` has each form of this with the same bytes: a clipboard keeper may keep only some."""
         return bool(self.forms) and set(self.forms) <= set(other.forms)
 
     def only(self, forms: Collection[str]) -> Content:
-        """What is left of it for a side that knows but these forms."""
+        """The part of it for a side that knows only these forms."""
         if not self.forms or set(self.names) <= set(forms):
             return self
         kept = tuple((name, data) for name, data in self.forms if name in forms)
         return _sized(kept) if kept else foreign(self.names, self.size)
 
-    def kept_back(self, why: Held) -> Content:
-        """The same copy with nothing of it but its size and why it may not travel."""
+    def kept_back(self, why: HeldBack) -> Content:
+        """The same copy without its forms: only its size, and the reason why it is not sent."""
         return replace(self, forms=(), held=why)
 
 
@@ -132,11 +132,11 @@ EMPTY = Content()
 
 
 def content_of(forms: Mapping[str, bytes] | Iterable[tuple[str, bytes]], limit: int = LIMIT_BYTES) -> Content:
-    """Make a Content that obeys the rules below, held back where it cannot.
+    """Make a Content by the rules below; it is held back if it breaks one.
 
-    Text keeps its bytes. HTML is made UTF-8 that says so. HTML without plain text gets its text; a form without bytes
-    is none. More than `limit` bytes in all are refused, never cut, and so are more than URIS_MAX of a list of files.
-    More than HTML_TEXT_MAX of HTML get no text.
+    Text keeps its bytes. HTML becomes UTF-8 and declares it. HTML without plain text gets one, up to HTML_TEXT_MAX; an
+    empty form is ignored. More than `limit` bytes in all, or more than URIS_MAX for a list of files, are refused, never
+    truncated.
     """
     found = {name: data for name, data in dict(forms).items() if name in FORMS and data}
     if HTML in found:
@@ -147,7 +147,7 @@ def content_of(forms: Mapping[str, bytes] | Iterable[tuple[str, bytes]], limit: 
     content = _sized(tuple((name, found[name]) for name in FORMS if name in found))
     fault = _fault(found.get(TEXT, b""))
     if fault is None and (content.size > limit or len(found.get(URIS, b"")) > URIS_MAX):
-        fault = Held.TOO_LARGE
+        fault = HeldBack.TOO_LARGE
     return content.kept_back(fault) if fault else content
 
 
@@ -156,8 +156,8 @@ def text_of(text: str | bytes) -> Content:
     return content_of({TEXT: text.encode() if isinstance(text, str) else text})
 
 
-def foreign(kinds: Iterable[str], size: int = 0, why: Held = Held.FOREIGN) -> Content:
-    """A copy that has nothing we carry, and the names of what it has: some, printable, none of them long."""
+def foreign(kinds: Iterable[str], size: int = 0, why: HeldBack = HeldBack.FOREIGN) -> Content:
+    """A copy without any supported form, with a few short, printable names of its kinds."""
     plain = ("".join(letter if letter.isprintable() else "\ufffd" for letter in kind)[:_KIND_MAX] for kind in kinds)
     named = tuple(dict.fromkeys(kind for kind in plain if kind))
     return Content(held=why, size=size, kinds=(*named[:KINDS_MAX], *(["…"] if len(named) > KINDS_MAX else [])))
@@ -169,7 +169,7 @@ def files_of(owner: str, uris: bytes) -> Content:
 
 
 def printable(text: str) -> str:
-    """The same text as a terminal may have it: no control characters but the ends of lines."""
+    """The text without control characters except line ends, so that it is safe for a terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
@@ -177,18 +177,18 @@ def _sized(forms: tuple[tuple[str, bytes], ...]) -> Content:
     return Content(forms, size=sum(len(data) for _, data in forms))
 
 
-def _fault(text: bytes) -> Held | None:
+def _fault(text: bytes) -> HeldBack | None:
     if b"\0" in text:
-        return Held.NUL
+        return HeldBack.NUL
     try:
         text.decode()
     except UnicodeDecodeError:
-        return Held.NOT_UTF8
+        return HeldBack.NOT_UTF8
     return None
 
 
 def _declared(html: bytes) -> bytes:
-    """HTML as UTF-8 that says so: macOS takes what says nothing for Latin-1, and old Firefox offers UTF-16."""
+    """Make HTML UTF-8 with a declaration: without one macOS reads it as Latin-1, and old Firefox offers UTF-16."""
     if html[:2] in (b"\xff\xfe", b"\xfe\xff"):
         html = html.decode("utf-16", errors="replace").encode()
     if b"charset" in html[:1024].lower():

@@ -1,19 +1,20 @@
-"""Who gets which copy: the rules by which two clipboards stay one. Band: core, no I/O.
+"""The rules that decide which copy goes to which side, so that both clipboards stay equal. Band: core, no I/O.
 
-The engine is told what each side has (`observe`) and what became of its writes (`written`, `superseded`, `failed`); it
-answers with writes. It never answers an echo of its own write, so nothing can go round:
+The engine gets what each side has (`observe`) and the results of its writes (`written`, `superseded`, `failed`), and
+answers with writes. It does not react to the echo of its own write, so a copy cannot go back and forth for ever:
 
-* A copy travels to the other side at once, unless it is held back (content.Held), the direction forbids it, or the
+* A copy is sent to the other side at once, unless it is held back (content.HeldBack), the direction forbids it, or the
   other side knows none of its forms.
-* A tie, that is, a copy made on a side before it got our write, goes to the host. For the guest this holds by the order
-  of its messages: what it tells before it confirms our newest write, it had before that write, or tells again. The
-  host's side refuses a write that comes after a copy it has not told us about yet (`Write.expected`). A keeper that
-  takes over what is there, and a program's end, are no copies: the write is made again.
-* A copy of the guest's that lost to a write which then fails has not lost: it is the newest there is.
-* Both changed while the guest was away: the newer wins, and the host if the guest cannot say when. A guest that lost
-  its clipboard (it was restarted) gets the host's.
-* Emptied travels only while connected or from the host, and only if it was the shared copy that was emptied: a
-  password's removal must not take away what was copied before it. A program's end empties nothing.
+* If a side makes a copy before it gets the engine's write, the host's copy wins. For the guest, the order of its
+  messages shows this: a copy that it reports before it confirms the newest write was made before that write, or is
+  reported again. The host's side refuses a write that comes after a copy that it has not reported yet
+  (`Write.expected`). If a clipboard keeper takes over the content, or a program ends, this is not a copy: the write is
+  made again.
+* If a copy of the guest lost to a write, and that write then fails, the guest's copy is the newest one, and is sent.
+* If both sides changed while the guest was away, the newer copy wins; if the guest cannot say when it was made, the
+  host's. A guest that lost its clipboard (by a restart) gets the host's.
+* An emptied clipboard is sent only while connected or from the host, and only if the shared copy was emptied: when a
+  password is removed, the copy before it must stay. The end of a program empties nothing.
 
 The copy that lost a tie goes to `history`, which keeps nothing unless asked to.
 """
@@ -25,10 +26,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pommel.clipboard.content import EMPTY, FORMS, LIMIT_BYTES, Content, Held
+from pommel.clipboard.content import EMPTY, FORMS, LIMIT_BYTES, Content, HeldBack
 
-# How long after our write a side may tell of it as if it were new, perhaps with fewer forms, because its own clipboard
-# keeper took it over. A guest's shell does so after each write, and a guest may be slow.
+# For this long after our write, a side may report it as a new copy, perhaps with fewer forms, because its clipboard
+# keeper took it over. A guest's shell does this after each write, and a guest may be slow.
 ECHO_S = 3.0
 _REMEMBERED = 16
 
@@ -45,8 +46,8 @@ class Side(Enum):
         return Side.GUEST if self is Side.HOST else Side.HOST
 
 
-class Direction(Enum):
-    """Which way copies may travel."""
+class SyncDirection(Enum):
+    """The direction in which copies may be sent."""
 
     BOTH = "both"
     HOST_TO_GUEST = "host-to-guest"
@@ -54,14 +55,14 @@ class Direction(Enum):
 
     def allows(self, source: Side) -> bool:
         """Whether a copy made on `source` may leave it."""
-        return self is Direction.BOTH or (self is Direction.HOST_TO_GUEST) == (source is Side.HOST)
+        return self is SyncDirection.BOTH or (self is SyncDirection.HOST_TO_GUEST) == (source is Side.HOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
     """Put `content` on `side`, then answer with `token`.
 
-    `expected` is the count of other people's copies that we have heard of; a host that counts more refuses.
+    `expected` is the number of foreign copies that the engine knows of; a host that has counted more refuses the write.
     """
 
     side: Side
@@ -83,15 +84,15 @@ class Lost:
 class _Desk:
     """One side as the engine knows it."""
 
-    content: Content | None = None  # None: never heard of
+    content: Content | None = None  # None: nothing was reported yet
     sequence: int = 0
     at: float | None = None
     forms: frozenset[str] = frozenset(FORMS)
     pending: Write | None = None
     written_at: float | None = None
-    # The copy that lost to what is pending, and when it was made.
+    # The copy that lost to the pending write, and the time of that copy.
     overtaken: tuple[Content, float | None] | None = None
-    # What it held when both sides last agreed.
+    # The digest of its content when both sides were last equal.
     agreed: bytes | None = None
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
@@ -100,18 +101,20 @@ class _Desk:
         return self.content.digest if self.content else None
 
 
-class Engine:
-    """The rules and what they need to remember: the two clipboards' present contents, and nothing older."""
+class SyncEngine:
+    """The rules and their state: the present contents of both clipboards, and nothing older."""
 
-    def __init__(self, *, direction: Direction = Direction.BOTH, limit: int = LIMIT_BYTES, history: int = 0) -> None:
+    def __init__(
+        self, *, direction: SyncDirection = SyncDirection.BOTH, limit: int = LIMIT_BYTES, history: int = 0
+    ) -> None:
         self._direction = direction
         self._limit = limit
         self._desks = {Side.HOST: _Desk(), Side.GUEST: _Desk()}
         self._connected = self._reconciled = False
         self._token = 0
         self.history: deque[Lost] = deque(maxlen=history)
-        # Why the newest copy of a side has not travelled, for people.
-        self.stayed: dict[Side, Held | None] = {Side.HOST: None, Side.GUEST: None}
+        # The reason why the newest copy of a side was not sent, for messages.
+        self.stayed: dict[Side, HeldBack | None] = {Side.HOST: None, Side.GUEST: None}
 
     @property
     def settled(self) -> bool:
@@ -119,26 +122,26 @@ class Engine:
         return all(desk.pending is None for desk in self._desks.values())
 
     def knows(self, side: Side, forms: Collection[str]) -> None:
-        """Take note of the forms that `side` can be given."""
+        """Set the forms that `side` accepts."""
         self._desks[side].forms = frozenset(forms)
 
     def connect(self) -> None:
-        """The guest is there; its next observation is what it has now."""
+        """Note that the guest is connected; its next observation is its present content."""
         self._connected, self._reconciled = True, False
 
     def disconnect(self) -> None:
-        """The guest is gone; whether it got a write that is under way, nobody knows."""
+        """Note that the guest is gone; it is unknown whether it received the pending write."""
         self._connected = self._reconciled = False
         self._desks[Side.GUEST].pending = self._desks[Side.GUEST].overtaken = None
 
     def observe(self, side: Side, content: Content, sequence: int, at: float | None) -> list[Write]:
-        """Hear what `side` has now, since `at` (None: nobody knows when), and say what is to be written where.
+        """Note that `side` has had `content` since `at` (None: unknown), and return the necessary writes.
 
-        `sequence` is the side's count of the copies that others than we have made.
+        `sequence` is the side's number of copies that the engine did not make.
         """
         desk = self._desks[side]
         if content.size > self._limit and content.forms:
-            content = content.kept_back(Held.TOO_LARGE)
+            content = content.kept_back(HeldBack.TOO_LARGE)
         if side is Side.GUEST and not self._connected:
             return []
         desk.sequence = sequence
@@ -152,12 +155,13 @@ class Engine:
         if self._is_echo(desk, content, at):
             return []
         if self.history and self.history[-1].content == content:
-            self.history.pop()  # it did not lose: it was made after our write, and told of before that was confirmed
+            # it did not lose: it was made after our write, and reported before the write was confirmed
+            self.history.pop()
         before, desk.content, desk.at, desk.written_at = desk.content, content, at, None
         return self._offer(side, before) if self._reconciled else []
 
     def written(self, side: Side, token: int, at: float) -> None:
-        """`side` has our write `token` since `at`."""
+        """Note that `side` has had our write `token` since `at`."""
         desk = self._desks[side]
         if desk.pending is None or desk.pending.token != token:
             return
@@ -166,13 +170,13 @@ class Engine:
         self._agree()
 
     def superseded(self, side: Side, token: int) -> None:
-        """`side` had a newer copy already and did not take our write; it tells of that copy by itself."""
+        """Note that `side` refused our write because it has a newer copy; it will report that copy itself."""
         desk = self._desks[side]
         if desk.pending is not None and desk.pending.token == token:
             desk.pending = None
 
     def failed(self, side: Side, token: int) -> list[Write]:
-        """`side` could not take our write. It is not tried again: what was copied there meanwhile is, and the next."""
+        """Note that our write to `side` failed. It is not repeated; a copy that it overtook counts again."""
         desk = self._desks[side]
         if desk.pending is None or desk.pending.token != token:
             return []
@@ -181,16 +185,16 @@ class Engine:
         return [] if content is None else self.observe(side, content, desk.sequence, at)
 
     def offer_again(self, side: Side) -> list[Write]:
-        """Say what it takes to give the other side what `side` has, asked for by a person."""
+        """The writes that send the content of `side` to the other side, because a person asks for it."""
         content = self._desks[side].content
         return [] if content is None else self._write(side.other, content)
 
     def holds(self, side: Side) -> Content | None:
-        """What `side` has, as far as is known."""
+        """The last known content of `side`."""
         return self._desks[side].content
 
     def _loses(self, side: Side, pending: Write, content: Content, at: float | None) -> bool:
-        """Settle a tie between what was seen on `side` and our write to it; True if the observation lost."""
+        """Decide between a copy reported by `side` and our pending write to it; True if the copy lost."""
         if side is Side.HOST:
             self._desks[side].pending = None
             self._keep(side.other, pending.content, at)
@@ -205,8 +209,8 @@ class Engine:
         return desk.written_at is not None and self._is_again(desk, content, at)
 
     def _is_no_copy(self, desk: _Desk, content: Content, at: float | None) -> bool:
-        """Whether nobody copied anything: a keeper took over what was there, or the program that had it has ended."""
-        return content.held is Held.GONE or self._is_again(desk, content, at)
+        """Whether this is not a new copy: a keeper took over the content, or the program that offered it has ended."""
+        return content.held is HeldBack.GONE or self._is_again(desk, content, at)
 
     def _is_again(self, desk: _Desk, content: Content, at: float | None) -> bool:
         if desk.content is None or desk.at is None or at is None or at - desk.at > ECHO_S:
@@ -214,7 +218,7 @@ class Engine:
         return content.digest == desk.digest or content.within(desk.content)
 
     def _offer(self, source: Side, before: Content | None) -> list[Write]:
-        """A new copy on `source`: to the other side with it, if it may go."""
+        """Send the new copy of `source` to the other side, if it may be sent."""
         desk = self._desks[source]
         content = desk.content or EMPTY
         self.stayed[source] = content.held
@@ -241,7 +245,7 @@ class Engine:
             return []
         going = desk.pending if desk.pending is not None and desk.pending.content == fitting else None
         if going and (target is Side.GUEST or going.expected == desk.sequence):
-            return []  # it is on its way: a keeper tells anew of what it takes over
+            return []  # it is already on its way: a keeper that took it over reported it again
         self._token += 1
         desk.pending = Write(target, fitting, self._token, desk.sequence)
         desk.overtaken = None
@@ -249,16 +253,16 @@ class Engine:
         return [desk.pending]
 
     def _agree(self) -> None:
-        """Remember what both have, if nothing is under way: from here on, other contents are changes."""
+        """Remember both contents if no write is pending: later, a different content is a change."""
         if self.settled:
             for desk in self._desks.values():
                 desk.agreed = desk.digest
 
     def _reconcile(self, content: Content, at: float | None) -> list[Write]:
-        """The guest's first word after a connection: find out who changed while it was away."""
+        """Handle the guest's first content after a connection: find out which side changed meanwhile."""
         self._reconciled = True
         host, guest = self._desks[Side.HOST], self._desks[Side.GUEST]
-        # What is on its way to the host came from the guest: as good as there, and no change of the host's.
+        # A pending write to the host came from the guest: it counts as written, and not as a change of the host.
         on_host = host.pending.content if host.pending else host.content or EMPTY
         first = guest.agreed is None
         host_changed = host.pending is None and (first or host.digest != host.agreed)

@@ -1,20 +1,20 @@
-"""What the two ends say to each other over SSH: lines of words, some followed by bytes. Band: core, no I/O.
+"""The messages of both ends over SSH: lines of words, some followed by bytes. Band: core, no I/O.
 
-    to the guest     limit BYTES EVERY_MS              the first word: how much is too much, how often to look
-                     write TOKEN FORMS +N              N bytes follow: the forms, one after the other
+    to the guest     limit BYTES EVERY_MS              the first line: the largest copy, and how often to look
+                     write TOKEN FORMS +N              N bytes follow: the forms in this order
                      write TOKEN empty
                      ping N
-    from the guest   POMMEL-CLIPBOARD 1 KIND FORMS [KEY=VALUE]...   the greeting; what comes before it is a login
-                                                       shell's and skipped
-                     copy COUNT raw FORMS +N           a copy was made; the first one is what there was
+    from the guest   POMMEL-CLIPBOARD 1 KIND FORMS [KEY=VALUE]...   the greeting; output of a login shell before it is
+                                                       skipped
+                     copy COUNT raw FORMS +N           a copy was made; the first one is the present content
                      copy COUNT base64 FORM +N         one form as base64, from a shell, which cannot hold other bytes:
                                                        one of `_SHELL`, or old text: `string`, `compound`
-                     copy COUNT foreign +N             nothing that we carry; the names of its kinds, a line each
+                     copy COUNT foreign +N             no supported form; the names of its kinds follow, one per line
                      copy COUNT empty | copy COUNT held REASON [BYTES]
                      done TOKEN | failed TOKEN | pong N
 
-FORMS is `NAME:BYTES,...` with the names of `_SHORT`. `+N` at the end of a line, and only there, says that N bytes
-follow it. A clipboard's bytes are only ever such bytes: no word of a line comes from a clipboard.
+FORMS is `NAME:BYTES,...` with the names of `_SHORT`. `+N` is only at the end of a line, and says that N bytes follow.
+The content of a clipboard is only in such bytes: no word of a line comes from a clipboard.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pommel.clipboard.content import (
     URIS,
     WEBP,
     Content,
-    Held,
+    HeldBack,
     content_of,
     foreign,
 )
@@ -50,28 +50,28 @@ from pommel.errors import ProtocolError
 
 MAGIC = b"POMMEL-CLIPBOARD 1 "
 _LINE_MAX = 1024
-_NOISE_MAX = 256 << 10  # what a talkative login shell may print first
+_NOISE_MAX = 256 << 10  # a login shell may print this much before the greeting
 _SHORT = {"text": TEXT, "html": HTML, "rtf": RTF, "png": PNG, "tiff": TIFF, "uris": URIS}
-# What a shell tells: pictures too that are converted here. Old text is by its X11 target.
+# The forms that a shell may send, with pictures that are converted here. Old text has the name of its X11 target.
 _PICTURES = {"png": PNG, "tiff": TIFF, "jpeg": JPEG, "webp": WEBP, "avif": AVIF, "bmp": BMP, "gif": GIF}
 _SHELL = {"text": TEXT, "uris": URIS, **_PICTURES}
 _OLD_TEXT = {"string": "STRING", "compound": "COMPOUND_TEXT"}
-# Of the names of kinds, whatever the limit of a copy is.
+# The names of kinds may have this many bytes, whatever the limit of a copy is.
 _KINDS_BYTES = 4096
 _LONG = {form: name for name, form in _SHORT.items()}
 _HELD = {
-    "secret": Held.SECRET,
-    "transient": Held.TRANSIENT,
-    "large": Held.TOO_LARGE,
-    "foreign": Held.FOREIGN,
-    "unreadable": Held.UNREADABLE,
-    "late": Held.LATE,
+    "secret": HeldBack.SECRET,
+    "transient": HeldBack.TRANSIENT,
+    "large": HeldBack.TOO_LARGE,
+    "foreign": HeldBack.FOREIGN,
+    "unreadable": HeldBack.UNREADABLE,
+    "late": HeldBack.LATE,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The greeting: what answers (`mac` or `posix`), the forms it can be given, and what else it says of itself."""
+    """The greeting: the type of guest (`mac` or `posix`), the forms it accepts, and other notes."""
 
     kind: str
     forms: frozenset[str]
@@ -79,14 +79,14 @@ class Hello:
 
     @property
     def another_user(self) -> list[str]:
-        """A note for people, if somebody else sits at the Mac's screen."""
+        """A note for the user, if another user is logged in at the Mac's screen."""
         user, console = self.notes.get("user", ""), self.notes.get("console", "")
         if not (user and console) or user == console:
             return []
         return [f"{console} is logged in at the Mac's screen, not {user}: each user has a separate clipboard"]
 
     def fitting(self, content: Content) -> Content:
-        """What of a copy this guest is given: a shell's end takes the first form."""
+        """The forms of a copy that this guest gets; a guest with a shell accepts only one, the first."""
         content = content.only(self.forms & PORTABLE)
         return content if self.kind == "mac" else content.only(content.names[:1])
 
@@ -101,7 +101,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The guest took our write, or could not."""
+    """The result of our write: the guest has taken it, or failed."""
 
     token: int
     taken: bool
@@ -118,42 +118,42 @@ Message = Hello | Copied | Done | Pong
 
 
 def limit_line(limit: int, every_ms: int) -> bytes:
-    """What the guest is told first."""
+    """The first line to the guest."""
     return b"limit %d %d\n" % (limit, every_ms)
 
 
 def ping_line(number: int) -> bytes:
-    """Ask for a sign of life."""
+    """The line that asks for a pong."""
     return b"ping %d\n" % number
 
 
 def write_frame(token: int, content: Content) -> list[bytes]:
-    """Tell the guest to take `content`: the line, then each form's own bytes, uncopied."""
+    """The parts of a write: the line, then the bytes of each form, which are not copied."""
     if not content.forms:
         return [b"write %d empty\n" % token]
     forms = ",".join(f"{_LONG[name]}:{len(data)}" for name, data in content.forms)
     return [f"write {token} {forms} +{content.size}\n".encode(), *(data for _, data in content.forms)]
 
 
-class Reader:
-    """Makes messages of the guest's bytes, however they are cut."""
+class FrameReader:
+    """Makes messages from the guest's bytes, in pieces of any size."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         # Base64 is a third longer.
         self._most = limit + limit // 3 + 16
         self._buffer = bytearray()
-        self._searched = 0  # of what is there: no end of a line so far
+        self._searched = 0  # so many bytes of the buffer contain no line end: they are not searched again
         self._words: list[str] | None = None
         self._wanted = 0
         self._greeted = False
         self._noise = 0
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Take bytes and yield the messages they complete.
+        """Add bytes and yield the messages that are complete.
 
         Raises:
-            ProtocolError: they are no frames, or larger than was agreed on.
+            ProtocolError: they are not frames, or are larger than the limit.
         """
         self._buffer += data
         while True:
@@ -208,7 +208,7 @@ def _words(line: bytes) -> list[str]:
         said = line.rstrip(b"\r").decode("ascii")
     except UnicodeDecodeError:
         said = "\0"
-    # People are shown some of the words, and a terminal obeys control characters.
+    # Some words are shown in a terminal, which would obey control characters.
     if len(line) > _LINE_MAX or not said.isprintable():
         raise ProtocolError("the guest's end of the clipboard sent an invalid line")
     return said.split(" ")
@@ -251,19 +251,19 @@ def _content(words: list[str], payload: bytes, limit: int) -> Content:
         case ["empty"]:
             return EMPTY
         case ["held", reason, *size]:
-            return Content(held=_HELD.get(reason, Held.UNREADABLE), size=_number(size[0]) if size else 0)
+            return Content(held=_HELD.get(reason, HeldBack.UNREADABLE), size=_number(size[0]) if size else 0)
     raise ProtocolError(f"the guest's end of the clipboard sent a copy as {' '.join(words)[:80]!r}")
 
 
 def _old_text(name: str, data: bytes, limit: int) -> Content:
-    """Text of the time before UTF-8. As a STRING, old versions of xclip offer UTF-8 all the same."""
+    """Text from before UTF-8. Old versions of xclip offer UTF-8 as STRING too, so this is tried first."""
     try:
         if name == "string":
             with contextlib.suppress(UnicodeDecodeError):
                 return content_of({TEXT: data.rstrip(b"\0").decode().encode()}, limit)
         return content_of({TEXT: received(_OLD_TEXT[name], data)}, limit)
     except UnknownCharset as unknown:
-        return foreign([unknown.charset], len(data), Held.CHARSET)
+        return foreign([unknown.charset], len(data), HeldBack.CHARSET)
 
 
 def _cut(forms: str, payload: bytes) -> Iterator[tuple[str, bytes]]:

@@ -1,8 +1,8 @@
-"""The clipboard of a machine reached by SSH: one connection, one process there that tells of changes and takes ours.
-Band: shell.
+"""The clipboard of a machine over SSH: one connection, and one process there that reports changes and accepts
+copies. Band: shell.
 
-Nothing is installed: the programs in `remote/` go over the connection before the frames do, and live in the memory of
-`osascript` or a shell. What a guest's end says is parsed by `frames`, never by a shell.
+Nothing is installed: the programs in `remote/` are sent over the connection before the frames, and are only in the
+memory of `osascript` or a shell. `frames` parses what the guest's end sends; no shell sees it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from importlib.resources import files
 
 from pommel.clipboard.child import Child, running
 from pommel.clipboard.content import LIMIT_BYTES, Content
-from pommel.clipboard.frames import Hello, Message, Reader, limit_line, ping_line, write_frame
+from pommel.clipboard.frames import FrameReader, Hello, Message, limit_line, ping_line, write_frame
 from pommel.errors import PommelError, ProtocolError
 
-# How often a Mac looks at its change count: a scalar, read in-process.
+# How often a Mac reads its change count; that costs little, since it is one number and needs no other process.
 EVERY_MS = 25
 HELLO_S = 30.0
 PING_S = 10.0
 _CHUNK = 64 << 10
-# Reads the program's lines, as exactly as `read` does, and becomes it. One word to any login shell: no quote in it,
-# nothing that csh or fish would take for theirs.
+# Reads the program's lines and evaluates them. For any login shell it is one quoted word without a quote inside, and
+# without characters that csh or fish would expand.
 _BOOT = (
     'N=$(printf "\\n_"); N=${N%_}; p=; while IFS= read -r l; do case $l in "#END") break;; esac; p=$p$l$N; done; '
     'eval "$p"'
@@ -34,7 +34,7 @@ REMOTE_COMMAND = f"exec /bin/sh -c '{_BOOT}'"
 
 
 class Trouble(Enum):
-    """Why there is no connection, as far as it tells what to do about it."""
+    """Reasons for a missing connection, by their remedy."""
 
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
@@ -42,7 +42,7 @@ class Trouble(Enum):
 
 
 class GuestError(PommelError):
-    """The guest's clipboard cannot be had, or is lost. `trouble` says of what kind, `keys` if ours are refused."""
+    """No connection to the guest's clipboard. `trouble` is the reason; `keys` is true if the guest refuses our keys."""
 
     def __init__(self, message: str, trouble: Trouble, *, hint: str | None = None, keys: bool = False) -> None:
         super().__init__(message, hint=hint)
@@ -54,11 +54,11 @@ class GuestLink:
 
     def __init__(self, child: Child, limit: int) -> None:
         self._child = child
-        self._reader = Reader(limit)
+        self._reader = FrameReader(limit)
         self._ready: list[Message] = []
         self._sending = asyncio.Lock()
         self._pings = 0
-        # Counts bytes either way: while it moves, the guest is alive.
+        # Counts bytes in both directions: while it grows, the guest is alive.
         self.moved = 0
 
     @property
@@ -67,10 +67,10 @@ class GuestLink:
         return self._child.pid
 
     async def next_message(self) -> Message:
-        """Wait for what the guest says next.
+        """Wait for the guest's next message.
 
         Raises:
-            GuestError: the connection is over.
+            GuestError: the connection has ended.
         """
         while not self._ready:
             data = await self._child.read()
@@ -87,7 +87,7 @@ class GuestLink:
         """Wait for the greeting.
 
         Raises:
-            GuestError: no connection, nothing there that could greet, or it has no clipboard that we know.
+            GuestError: there is no connection, no greeting, or no clipboard that Pommel supports.
         """
         first = await self.next_message()
         if not isinstance(first, Hello):
@@ -101,18 +101,18 @@ class GuestLink:
         return first
 
     async def write(self, token: int, content: Content) -> None:
-        """Have the guest take `content`, which is what it can be given (Hello.fitting); it answers with Done.
+        """Send `content`, already reduced by Hello.fitting, to the guest's clipboard; it answers with Done.
 
         Raises:
-            GuestError: the connection is over.
+            GuestError: the connection has ended.
         """
         await self._send(write_frame(token, content))
 
     async def stay_alive(self, *, every_s: float = PING_S, patience: int = 3) -> None:
-        """Ask for a sign of life now and then, until there is none.
+        """Send pings until the guest no longer answers.
 
         Raises:
-            GuestError: nothing has come or gone for `patience` times `every_s`.
+            GuestError: no byte was sent or received for `patience` times `every_s`.
         """
         silent, moved = 0, -1
         while True:
@@ -130,7 +130,8 @@ class GuestLink:
                 for part in parts:
                     for at in range(0, len(part), _CHUNK):
                         await self._child.write(memoryview(part)[at : at + _CHUNK])
-                        # Our own small pings are no sign of the guest's life.
+                        # Only chunks after the first count: a small ping is accepted by the kernel even if the guest is
+                        # dead.
                         self.moved += at > 0
             except (ConnectionError, RuntimeError):
                 raise await self._farewell() from None
@@ -148,17 +149,17 @@ class GuestLink:
 async def guest_link(
     ssh: Sequence[str], *, limit: int = LIMIT_BYTES, every_ms: int = EVERY_MS, hello_s: float = HELLO_S
 ) -> AsyncIterator[tuple[GuestLink, Hello]]:
-    """Connect with `ssh` (a command line up to and with the host) and yield the link and the guest's greeting.
+    """Connect with `ssh` (a command line that ends with the host) and yield the link and the guest's greeting.
 
     Raises:
-        GuestError: it could not be connected to, or has no clipboard that we know.
+        GuestError: the connection failed, or the guest has no clipboard that Pommel supports.
         MissingProgram: there is no ssh.
     """
     async with running([*ssh, REMOTE_COMMAND]) as child:
         link = GuestLink(child, limit)
         try:
             async with asyncio.timeout(hello_s):
-                with contextlib.suppress(ConnectionError):  # what there was to say about that, `hello` finds out
+                with contextlib.suppress(ConnectionError):  # `hello` reads the reason and raises it
                     await child.write(programs() + limit_line(limit, every_ms))
                 hello = await link.hello()
         except TimeoutError:
@@ -173,7 +174,7 @@ def programs() -> bytes:
 
 
 def caches_of(hello: Hello) -> bytes | None:
-    """Where the guest's user keeps what may be thrown away, if it is said: an absolute path."""
+    """The cache folder of the guest's user, if it is known: an absolute path."""
     try:
         path = bytes.fromhex(hello.notes.get("caches", ""))
     except ValueError:
@@ -182,7 +183,7 @@ def caches_of(hello: Hello) -> bytes | None:
 
 
 def explained(status: int | None, complaints: str) -> GuestError:
-    """Say why ssh ended, from its exit status and what it wrote (OpenSSH: ssh.c, sshconnect.c, sshconnect2.c)."""
+    """Explain why ssh ended, from its exit status and its messages (OpenSSH: ssh.c, sshconnect.c, sshconnect2.c)."""
     last = next((line.strip() for line in reversed(complaints.splitlines()) if line.strip()), "")
     if re.search("Permission denied|Too many authentication failures", complaints):
         return GuestError(

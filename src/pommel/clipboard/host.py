@@ -1,4 +1,4 @@
-"""This host's clipboard, whatever desktop it belongs to: the contract, and the choice. Band: shell."""
+"""This host's clipboard on any desktop: the contract, and the choice of the implementation. Band: shell."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from typing import Protocol
 from pommel.clipboard.content import LIMIT_BYTES, PORTABLE, Content
 from pommel.errors import PommelError, StateError
 
-# How long a paste waits for files. Qt's programs give up after 5 s, GTK's after 30; the files are fetched nevertheless.
+# A paste waits this long for files. Qt's programs give up after 5 s, GTK's after 30; the files are fetched anyway.
 PASTE_S = 25.0
 
 
 @dataclass(frozen=True, slots=True)
 class HostCopy:
-    """What the host's clipboard has now; `sequence` counts the copies that others than we have made."""
+    """The host's present clipboard; `sequence` counts the copies that Pommel did not make."""
 
     content: Content
     sequence: int
 
 
 class HostGone(PommelError):
-    """The desktop has ended, or does not talk to us any more."""
+    """The desktop has ended, or has closed the connection."""
 
 
-# Called once somebody pastes; it is given what to call when there is something to paste (True), or will not be.
+# Called when a program pastes, with a function to call when the content is ready (True) or has failed (False).
 WhenAsked = Callable[[Callable[[bool], None]], None]
 
 
 class HostClipboard(Protocol):
-    """One selection of this host's desktop. `lazy` says that `write` heeds `when_asked`."""
+    """One selection of this host's desktop. If `lazy`, `write` supports `when_asked`."""
 
     name: str
     forms: frozenset[str]
     lazy: bool
-    # Called in the loop as soon as a copy is noticed, with its sequence: before it is fetched.
+    # Called in the loop with the sequence of a new copy, before the copy is fetched.
     on_copy: Callable[[int], None]
 
     async def next_change(self) -> HostCopy:
-        """Wait for somebody else's copy; the first is what was there. Of several, only the newest may be told of.
+        """Wait for a foreign copy; the first call returns the present content. Older copies may be skipped.
 
         Raises:
             HostGone: there is no desktop any more.
         """
 
     async def write(self, content: Content, expected: int, *, when_asked: WhenAsked | None = None) -> bool:
-        """Put `content` there for as long as this lives, unless others have made more than `expected` copies.
+        """Put `content` on the clipboard while this object lives, unless others have made more than `expected` copies.
 
-        False if they have; their copy is told of by `next_change`. With `when_asked`, whoever pastes is kept waiting
-        until what they are to get is ready, PASTE_S at most; who comes later asks anew.
+        False if they have; `next_change` returns their copy. With `when_asked`, a program that pastes waits until the
+        content is ready, at most PASTE_S; a later paste asks again.
 
         Raises:
             HostGone: there is no desktop any more.
@@ -61,16 +61,16 @@ class HostClipboard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Desktop:
-    """Where a desktop is: `kind` is "wayland" or "x11", `display` the socket's name or path or the X11 display."""
+    """A desktop: `kind` is "wayland" or "x11"; `display` is the socket's name or path, or the X11 display."""
 
     kind: str
     display: str
 
 
 def find_desktop(env: Mapping[str, str] | None = None) -> Desktop:
-    """Find out which desktop this session really has.
+    """Find this session's desktop.
 
-    A Wayland session also sets DISPLAY, for its X11 programs; so Wayland comes first, if its socket is there.
+    A Wayland session also sets DISPLAY, for its X11 programs; so Wayland comes first, if its socket exists.
 
     Raises:
         StateError: it has none.
@@ -95,10 +95,11 @@ async def host_clipboard(
     limit: int = LIMIT_BYTES,
     forms: frozenset[str] = PORTABLE,
 ) -> AsyncIterator[HostClipboard]:
-    """Open this host's clipboard for the time of the block.
+    """Open this host's clipboard during the block.
 
     Raises:
         StateError: there is no desktop, or it does not let programs see its clipboard.
+        NotPermitted: its X server refuses the connection.
         MissingProgram: wl-clipboard is not installed, on Wayland.
     """
     from pommel.clipboard.host_wayland import wayland_clipboard

@@ -1,9 +1,9 @@
 """A Wayland session's clipboard, by wl-clipboard's programs over the compositor's data-control. Band: shell.
 
-`wl-paste --watch` tells of copies, `wl-paste` fetches them, and a `wl-copy` that lives as long as its copy serves ours.
-What that costs: wl-copy offers one form only, so of a copy with several the host gets the plainest; it keeps what it
-serves in a file of its own below /tmp, 0700 and gone with it; and 2.1, Debian 12's, does not tell of an emptied
-clipboard.
+`wl-paste --watch` reports copies, `wl-paste` reads them, and a `wl-copy` that lives as long as its copy offers ours.
+The limits of this: wl-copy offers only one form, so of a copy with several forms the host gets the plainest; it keeps
+the content in a folder of its own below /tmp, 0700, which it removes at its end; and version 2.1, Debian 12's, does not
+report an emptied clipboard.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from pommel.clipboard.child import Child, running, tethered
-from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, Held, content_of, foreign
+from pommel.clipboard.child import Child, running
+from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, HeldBack, content_of, foreign
 from pommel.clipboard.host import HostCopy, HostGone, WhenAsked
 from pommel.clipboard.targets import CUT, SECRET_HINT, chosen, kinds, received
 from pommel.clipboard.uris import mark_cut, paths_of
 from pommel.errors import StateError
-from pommel.process import which
+from pommel.process import tethered, which
 
 _HINT = "install your distribution's package wl-clipboard"
 _FETCH_S = 5.0
 _SETTLE_S = 0.2
-# The plainest first: what most programs can paste.
+# The plainest form first, because most programs can paste it.
 _PREFERRED = (TEXT, URIS, PNG, TIFF, HTML, RTF)
-# wl-clipboard 2.2 and later say what kind of change it was; the copy itself, on standard input, is not looked at.
+# wl-clipboard 2.2 and later give the type of change in a variable; the copy itself, on standard input, is not read.
 _WATCH = ("sh", "-c", 'echo "${CLIPBOARD_STATE:-data}"')
 
 
 class WaylandClipboard:
-    """A HostClipboard over wl-clipboard. What wl-copy is to serve it must have at once: not lazy."""
+    """A HostClipboard over wl-clipboard. It is not lazy, because wl-copy needs the content at its start."""
 
     lazy = False
 
@@ -86,24 +86,24 @@ class WaylandClipboard:
             return True
 
     async def watch(self) -> None:
-        """Begin to be told of copies.
+        """Begin to watch for copies.
 
         Raises:
             StateError: the compositor does not let programs see its clipboard.
         """
-        argv = tethered(["wl-paste", "--watch", *self._primary, *_WATCH])
+        argv = tethered(["wl-paste", "--watch", *self._primary, *_WATCH], "TERM")
         self._watch = await self._watching.enter_async_context(running(argv, env=self._env, grace_s=0.0))
         await _refuse_if_ended(self._watch)
 
     async def close(self) -> None:
-        """Give up what is served and watched."""
+        """Stop offering and watching."""
         if self._served is not None and self._served.alive:
             await self._clear()
         await self._serving.aclose()
         await self._watching.aclose()
 
     async def _watch_again(self) -> None:
-        """wl-paste has ended: it was killed, or the session is gone, which the next one finds out."""
+        """Start wl-paste again after it ended. If the session is gone, the new one fails too."""
         await self._watching.aclose()
         try:
             await self.watch()
@@ -111,13 +111,13 @@ class WaylandClipboard:
             raise HostGone(f"the Wayland session has ended: {gone.message}") from gone
 
     async def _serve(self, form: str, data: bytes) -> None:
-        argv = tethered(["wl-copy", "--foreground", "--type", form, *self._primary])
+        argv = tethered(["wl-copy", "--foreground", "--type", form, *self._primary], "TERM")
         before, self._serving = self._serving, contextlib.AsyncExitStack()
         self._served = await self._serving.enter_async_context(running(argv, env=self._env))
         with contextlib.suppress(ConnectionError):
             await self._served.write(data)
         self._served.close_input()
-        # It ends by itself when the compositor tells it that there is a newer one, and removes its file only then.
+        # The old wl-copy ends by itself when the compositor reports the newer copy, and removes its file only then.
         await before.aclose()
 
     async def _clear(self) -> None:
@@ -126,19 +126,19 @@ class WaylandClipboard:
 
     async def _seen(self, state: bytes) -> Content | None:
         if state == b"sensitive":
-            return Content(held=Held.SECRET)
+            return Content(held=HeldBack.SECRET)
         if state == b"clear":
             return EMPTY
-        # "nil" is what a program's end leaves, too.
-        return Content(held=Held.GONE) if state == b"nil" else await self._fetch()
+        # "nil" also comes when the program that copied ends.
+        return Content(held=HeldBack.GONE) if state == b"nil" else await self._fetch()
 
     async def _fetch(self) -> Content | None:
-        """What there is, or None when there is nothing."""
+        """The present content, or None if the clipboard is empty."""
         try:
             async with asyncio.timeout(_FETCH_S):
                 return await self._fetched()
         except TimeoutError:
-            return Content(held=Held.LATE)
+            return Content(held=HeldBack.LATE)
 
     async def _fetched(self) -> Content | None:
         listed = await self._printed(["wl-paste", "--list-types", *self._primary])
@@ -146,25 +146,25 @@ class WaylandClipboard:
             return None
         offered = listed.decode(errors="replace").splitlines()
         if SECRET_HINT in offered and await self._typed(SECRET_HINT) == b"secret":
-            return Content(held=Held.SECRET)
+            return Content(held=HeldBack.SECRET)
         wanted = chosen(offered, self.forms)
         found = await self._forms(wanted)
         if found and URIS in found and not paths_of(found[URIS]):
-            # Links, not files: what else there is says more.
+            # Links to web pages, not files: another form is more useful.
             wanted = chosen(offered, self.forms - {URIS})
             found = await self._forms(wanted)
         elif found and URIS in found and CUT in offered and await self._typed(CUT) == b"1":
             found[URIS] = mark_cut(found[URIS])
         if found is None:
-            return Content(held=Held.TOO_LARGE, size=self._limit + 1)
+            return Content(held=HeldBack.TOO_LARGE, size=self._limit + 1)
         if not wanted:
             return foreign(kinds(offered))
         if not any(found.values()):
-            return Content(held=Held.REFUSED)
+            return Content(held=HeldBack.REFUSED)
         return content_of(found, self._limit)
 
     async def _forms(self, wanted: list[tuple[str, str]]) -> dict[str, bytes] | None:
-        """Several forms of what there is, or None when one is more than the limit."""
+        """Several forms of the present content; None if one is larger than the limit."""
         found: dict[str, bytes] = {}
         for form, name in wanted:
             data = await self._typed(name)
@@ -177,7 +177,7 @@ class WaylandClipboard:
         return await self._printed(["wl-paste", "--no-newline", "--type", name, *self._primary])
 
     async def _printed(self, argv: Sequence[str]) -> bytes | None:
-        """What a program prints, or None if that is more than the limit."""
+        """The output of a program; None if it is larger than the limit."""
         pieces, total = [], 0
         async with running(argv, env=self._env) as child:
             while piece := await child.read():
@@ -192,7 +192,7 @@ class WaylandClipboard:
 async def wayland_clipboard(
     display: str, *, selection: str, limit: int, forms: frozenset[str]
 ) -> AsyncIterator[WaylandClipboard]:
-    """Open a Wayland session's clipboard for the time of the block.
+    """Open a Wayland session's clipboard during the block.
 
     Raises:
         MissingProgram: wl-clipboard is not installed.

@@ -1,7 +1,7 @@
-"""An X11 session's clipboard: told of by XFIXES, fetched and served as selections. Band: shell.
+"""An X11 session's clipboard: XFIXES reports changes; contents are fetched and offered as selections. Band: shell.
 
 One thread owns the connection (python-xlib blocks) and sleeps until the X server, our loop or a deadline wakes it.
-What it is asked to do comes through a queue, what it finds goes back through `call_soon_threadsafe`.
+Orders reach it through a queue; its results return through `call_soon_threadsafe`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 
 from Xlib import X, Xatom
 from Xlib.display import Display
-from Xlib.error import ConnectionClosedError, DisplayError, XError
+from Xlib.error import XError
 from Xlib.ext import xfixes
 from Xlib.protocol.request import SetSelectionOwner
 
-from pommel import x11_wait
-from pommel.clipboard.content import EMPTY, URIS, Content, Held
+from pommel import x11_display
+from pommel.clipboard.content import EMPTY, URIS, Content, HeldBack
 from pommel.clipboard.host import HostCopy, HostGone, WhenAsked
 from pommel.clipboard.x11_fetch import Fetch, fetch
 from pommel.clipboard.x11_offer import Ownership
 from pommel.clipboard.x11_owner import is_roots
 from pommel.errors import StateError
 
-# How long an owner may take for each step of handing over its copy.
+# The owner of the selection may take this long for each step of sending its copy.
 _STEP_S = 5.0
 _JOIN_S = 2.0
 _CLOCK = "POMMEL_CLOCK"
@@ -39,7 +39,7 @@ _CLOCK = "POMMEL_CLOCK"
 
 @dataclass(slots=True)
 class _Order:
-    """A write that is to be done; `done` is called once with what became of it, `ask` when somebody pastes."""
+    """A write to do; `done` is called once with the result, `ask` when a program pastes."""
 
     content: Content
     expected: int
@@ -88,7 +88,7 @@ class X11Clipboard:
             self._orders.discard(result)
 
     def _asking(self, when_asked: WhenAsked) -> Callable[[], None]:
-        """What the desk's thread calls when somebody pastes; the answer comes back to it."""
+        """The function that the desk's thread calls when a program pastes; the answer returns to that thread."""
 
         def ask() -> None:
             self._post(when_asked, lambda ready: self._desk.prepared(ask, ready))
@@ -96,19 +96,19 @@ class X11Clipboard:
         return ask
 
     def noticed(self, sequence: int) -> None:
-        """Hear from the desk's thread of a copy that is still to be fetched."""
+        """Note a new copy that is not fetched yet; called by the desk's thread."""
         self._post(lambda: self.on_copy(sequence))
 
     def found(self, change: HostCopy) -> None:
-        """Take a change from the desk's thread."""
+        """Take a change; called by the desk's thread."""
         self._post(self._take, change)
 
     def lost(self, why: str) -> None:
-        """Hear from the desk's thread that it is over."""
+        """Note the end of the connection; called by the desk's thread."""
         self._post(self._end, why)
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: this process is ending
             self._loop.call_soon_threadsafe(call, *args)
 
     def _take(self, change: HostCopy) -> None:
@@ -132,10 +132,11 @@ def _settle(result: asyncio.Future[bool], taken: bool) -> None:
 async def x11_clipboard(
     display: str, *, selection: str, limit: int, forms: frozenset[str]
 ) -> AsyncIterator[X11Clipboard]:
-    """Open a selection of an X11 display for the time of the block.
+    """Open a selection of an X11 display during the block.
 
     Raises:
-        StateError: the display cannot be reached, or has no XFIXES.
+        StateError: there is no such display, or it has no XFIXES.
+        NotPermitted: it refuses the connection.
     """
     desk = await asyncio.to_thread(_Desk, display, selection, limit, forms)
     clipboard = X11Clipboard(desk, forms)
@@ -150,20 +151,19 @@ async def x11_clipboard(
         yield clipboard
     finally:
         desk.stop()
-        # A server that hangs must not hang us: the thread is a daemon.
+        # If the server hangs, the thread stays behind; as a daemon it does not prevent our exit.
         await asyncio.to_thread(thread.join, _JOIN_S)
         if not thread.is_alive():
             desk.close()
 
 
 class _Desk:
-    """The connection and all that goes over it; everything but `order` and `stop` runs in one thread."""
+    """The connection and its state; everything but `order`, `prepared` and `stop` runs in one thread."""
 
     def __init__(self, display: str, selection: str, limit: int, forms: frozenset[str]) -> None:
         self.name = f"{display} {selection}"
         self._limit, self._forms = limit, forms
         self._display = _connected(display)
-        self._display.set_error_handler(lambda *_: None)  # an asker's window may be gone at any moment
         self._atoms: dict[str, int] = {}
         self._selection = self._atom(selection)
         root = self._display.screen().root
@@ -180,7 +180,7 @@ class _Desk:
         self._fetch_deadline = 0.0
         self._orders: deque[_Order] = deque()
         self._prepared: deque[tuple[Callable[[], None], bool]] = deque()
-        self._waiting: deque[_Order] = deque()  # for the server to tell the time
+        self._waiting: deque[_Order] = deque()  # orders that wait for the server's time
         self._emptied_at: int | None = None
         self._awake, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._stopping = False
@@ -190,12 +190,12 @@ class _Desk:
     # --- from other threads
 
     def order(self, order: _Order) -> None:
-        """Have a write done."""
+        """Queue a write."""
         self._orders.append(order)
         self._rouse()
 
     def prepared(self, ask: Callable[[], None], ready: bool) -> None:
-        """Have those answered who wait for what `ask` asked for."""
+        """Answer the programs that wait for the content of `ask`."""
         self._prepared.append((ask, ready))
         self._rouse()
 
@@ -213,20 +213,21 @@ class _Desk:
     def run(
         self, noticed: Callable[[int], None], found: Callable[[HostCopy], None], lost: Callable[[str], None]
     ) -> None:
-        """Serve until `stop`; tell `noticed` and `found` of changes, and `lost` of the connection's end."""
+        """Serve until `stop`; call `noticed` and `found` at changes, and `lost` at the end of the connection."""
         self._noticed, self._found = noticed, found
         try:
             self._look_first()
             while not self._stopping:
                 self._turn()
-            self._owned.forget(math.inf)  # or they would wait for a window that is no more
-            self._display.sync()  # a connection that is closed with events unread takes what was just sent with it
-            self._display.close()
-        except Exception as end:  # a library's own surprise too: a dead thread that nobody hears of is worse
+            self._owned.forget(math.inf)  # refuse programs that still wait: our window will be gone
+            self._display.sync()  # closing a connection with unread events would discard the last requests
+        except Exception as end:  # also an unexpected error of the library: the thread must not end unnoticed
             lost(str(end) or type(end).__name__)
+        finally:
+            x11_display.close(self._display)
 
     def close(self) -> None:
-        """Give back what is left when `run` is over."""
+        """Close the remaining descriptors after `run`."""
         os.close(self._awake)
         os.close(self._wake)
 
@@ -241,21 +242,21 @@ class _Desk:
             self._handle(self._display.next_event())
         now = time.monotonic()
         if self._fetch is not None and self._fetch_deadline <= now:
-            self._tell(Content(held=Held.LATE))
+            self._tell(Content(held=HeldBack.LATE))
         self._owned.forget(now)
         deadlines = [self._fetch_deadline if self._fetch else None, self._owned.deadline]
         due = min((deadline for deadline in deadlines if deadline is not None), default=None)
         wait = None if due is None else max(0.0, due - time.monotonic())
-        if x11_wait.wait(self._display, self._awake, wait):
+        if x11_display.wait(self._display, self._awake, wait):
             self._accept()
 
     def _accept(self) -> None:
-        """Do what we were roused for. A write begins with asking the server for the time, to own from then on."""
+        """Do the queued work. A write first asks for the server's time, because ownership needs a time stamp."""
         while self._prepared:
             self._owned.prepared(*self._prepared.popleft(), time.monotonic())
         while self._orders:
             self._waiting.append(self._orders.popleft())
-            # ICCCM 2.1: not CurrentTime.
+            # ICCCM 2.1 forbids CurrentTime here.
             self._window.change_property(self._atom(_CLOCK), Xatom.STRING, 8, b"", mode=X.PropModeAppend)
 
     def _handle(self, event: Any) -> None:
@@ -264,7 +265,7 @@ class _Desk:
         elif event.type == X.SelectionRequest:
             self._owned.answer(event, time.monotonic())
         elif event.type == X.SelectionClear:
-            # One that was sent before we took it again, in the same millisecond, is not about what we have now.
+            # The event may be from before we became the owner again, in the same millisecond: so ask for the owner.
             if not self._is_owner():
                 self._owned.end()
         elif event.type == X.PropertyNotify and event.window.id != self._window.id:
@@ -280,13 +281,13 @@ class _Desk:
             return
         self._sequence += 1
         self._noticed(self._sequence)
-        self._fetch = None  # what it was fetching is not there any more
+        self._fetch = None  # the content that it was fetching is gone
         if owner:
             self._begin_fetch(event.selection_timestamp)
         elif event.sub_code == xfixes.XFixesSetSelectionOwnerNotify:
             self._found(HostCopy(EMPTY, self._sequence))
         else:
-            self._found(HostCopy(Content(held=Held.GONE), self._sequence))
+            self._found(HostCopy(Content(held=HeldBack.GONE), self._sequence))
 
     def _begin_fetch(self, stamp: int) -> None:
         self._fetch = fetch(self._window, self._selection, self._atom, stamp, limit=self._limit, forms=self._forms)
@@ -301,16 +302,16 @@ class _Desk:
         except StopIteration as end:
             self._tell(end.value)
         except XError:
-            self._tell(Content(held=Held.UNREADABLE))
+            self._tell(Content(held=HeldBack.UNREADABLE))
 
     def _tell(self, content: Content) -> None:
         self._fetch = None
         if URIS in content.names and not self._may_name_files():
-            content = Content(held=Held.NOT_HIS)
+            content = Content(held=HeldBack.NOT_HIS)
         self._found(HostCopy(content, self._sequence))
 
     def _may_name_files(self) -> bool:
-        """Whether who copied may read the files that we would read for it: root can read all, others what they may."""
+        """Whether we may read files that the owner names: as root, only for root's programs; else always."""
         return os.geteuid() != 0 or is_roots(self._display, self._selection)
 
     def _write(self, order: _Order, stamp: int) -> None:
@@ -326,7 +327,7 @@ class _Desk:
         self._window.set_selection_owner(self._selection, stamp)
         taken = self._is_owner()
         if taken:
-            self._fetch = None  # of what was there until now
+            self._fetch = None  # it was fetching the content before ours
             self._owned.begin(order.content, stamp, order.ask)
         order.done(taken)
 
@@ -341,15 +342,11 @@ class _Desk:
 
 
 def _connected(name: str) -> Display:
-    try:
-        display = Display(name)
-    except (DisplayError, ConnectionClosedError, OSError, OverflowError) as refusal:
-        raise StateError(
-            f"the X11 display {name} cannot be reached: {refusal}",
-            hint="run it in a terminal of your desktop, where DISPLAY and XAUTHORITY are set correctly",
-        ) from refusal
+    display = x11_display.opened(
+        name, hint="run it in a terminal of your desktop, where DISPLAY and XAUTHORITY are set correctly"
+    )
     if not display.has_extension("XFIXES"):
-        display.close()
+        x11_display.close(display)
         raise StateError(f"the X11 display {name} has no XFIXES, so it does not report copies")
     display.xfixes_query_version()
     return display

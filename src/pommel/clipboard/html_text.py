@@ -1,8 +1,9 @@
-"""The text of HTML: what a reader would see of it. Band: core, no I/O.
+"""The text of HTML that a reader would see. Band: core, no I/O.
 
-The HTML comes from a guest or from any program, so any bytes are some HTML: nothing here raises, and each byte is
-looked at once, so that twice as much takes twice as long (html.parser does neither). WHATWG HTML 13.2.5, as much of it
-as tells tags, comments and text apart; what has no end goes on to the end of all, as it does there.
+The HTML comes from a guest or from any program. So any bytes are accepted and nothing here raises, and each byte is
+read once, so that the time grows only linearly with the size (html.parser guarantees neither). It follows WHATWG HTML
+13.2.5 as far as needed to separate tags, comments and text. A tag or comment without an end goes to the end of the
+text, as in that standard.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ _LISTS = ("dd", "dl", "dt", "li", "ol", "ul")
 _BLOCKS = frozenset(
     (*_HEADINGS, *_LISTS, "address", "article", "blockquote", "br", "div", "hr", "p", "pre", "table", "tr")
 )
-# What is in these is no markup.
+# Elements whose content is not markup.
 _RAW = ("script", "style")
 _UNSEEN = frozenset((*_RAW, "head", "title"))
 
-# A comment, what is taken for one ("<!", "<?", "</" before no letter), or the name of a tag.
+# A comment, something that counts as a comment ("<!", "<?", "</" without a letter), or the name of a tag.
 _MARKUP = re.compile(r"<(?:(?P<comment>!--)|(?P<other>[!?]|/[^a-zA-Z])|(?P<end>/?)(?P<name>[a-zA-Z][^\t\n\f\r />]*))")
 _COMMENT_END = re.compile("--!?>")
 # Quotes are quotes only where a value begins.
 _IN_TAG = re.compile(r"=[\t\n\f\r ]*(?:(?P<quote>[\"'])|[^\t\n\f\r >]*)|>")
 _RAW_END = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECASE) for name in _RAW}
-# html.unescape makes numbers of these, and no character has so long a one.
+# html.unescape would convert these to numbers; no character has such a long number.
 _NO_CHARACTER = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 
 
 def plain_text(data: bytes) -> bytes:
-    """Take the text out of HTML in UTF-8: the plain alternative for whoever cannot take more, a line for each block."""
+    """Extract the text of HTML in UTF-8, with a line for each block: for programs that only accept plain text."""
     source, text, at = data.decode(errors="replace"), _Text(), 0
     while (found := _MARKUP.search(source, at)) is not None:
         text.add(source[at : found.start()])
@@ -48,7 +49,7 @@ def plain_text(data: bytes) -> bytes:
 
 
 def _behind(source: str, found: re.Match[str]) -> int:
-    """Where what was found in `source` has ended."""
+    """The position after the found comment or tag."""
     if found["comment"]:
         closing = _COMMENT_END.search(source, found.start() + 2)  # "<!-->" is whole
         return closing.end() if closing else len(source)

@@ -1,8 +1,8 @@
-"""Pictures from one clipboard's form to another's: macOS copies TIFF, Linux programs paste PNG, some copy JPEG, WebP or
+"""Converts pictures between forms: macOS copies TIFF, Linux programs paste PNG, and some copy JPEG, WebP or
 BMP. Band: shell.
 
-Who copied a picture is not trusted, and its decoder is a large library's: it is read in a process of its own
-(`picture`), which has so much memory, so much time and nothing to write to.
+A copied picture is not trusted, and its decoder is a large library. So it is decoded in a separate process (`picture`)
+with limits on memory and time, which can write nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Hashable
 
-from pommel.clipboard.content import CONVERTED, PNG, TIFF, Content, Held, content_of, foreign
+from pommel.clipboard.content import CONVERTED, PNG, TIFF, Content, HeldBack, content_of, foreign
 from pommel.clipboard.picture import FORMATS, PIXELS_MAX, TOO_MANY
 from pommel.errors import DeadlineError
 from pommel.process import run, this_python
@@ -22,7 +22,7 @@ _REMEMBERED = 2  # of each side; they are held in memory
 
 
 class Pictures:
-    """Converts for two sides, and knows what it made again: a side that tells of it has copied nothing."""
+    """Converts pictures for two sides, and recognises its results: a side that reports one has made no new copy."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -36,15 +36,15 @@ class Pictures:
         return made
 
     def known(self, side: Hashable, content: Content) -> Content:
-        """What `side` has, or what that was made of."""
+        """The content of `side`; if it is a result of ours, the original."""
         return next((origin for made, origin in self._made.get(side, ()) if made == content.digest), content)
 
 
 async def fitted(content: Content, forms: Collection[str], limit: int) -> Content:
-    """Give a copy whose picture is in none of `forms` the same picture as PNG or TIFF, whichever of them there is.
+    """If a copy's picture is in none of `forms`, convert it to PNG or TIFF, whichever is in `forms`.
 
-    It is as it was where there is nothing to do. A picture that cannot be converted is left out; where nothing else is
-    left, the copy is held back and says why.
+    Otherwise the copy is returned unchanged. A picture that cannot be converted is left out; if nothing else is left,
+    the copy is held back with the reason.
     """
     source = next((form for form in FORMATS if form in content.names), None)
     target = next((form for form in (PNG, TIFF) if form in forms), None)
@@ -58,20 +58,20 @@ async def fitted(content: Content, forms: Collection[str], limit: int) -> Conten
 
 
 async def with_png(content: Content, limit: int) -> Content:
-    """Give a copy that has a picture but not as PNG the same picture as PNG in its stead (see `fitted`)."""
+    """Convert a copy's picture to PNG if it is in another form (see `fitted`)."""
     return await fitted(content, (PNG,), limit)
 
 
-def converted(picture: bytes, source: str, target: str) -> bytes | Held:
-    """Convert a picture between the forms of a clipboard, or say why not: PICTURE, PIXELS, or TOO_LARGE as converted.
+def converted(picture: bytes, source: str, target: str) -> bytes | HeldBack:
+    """Convert a picture between the forms of a clipboard, or return the reason of the failure: PICTURE or PIXELS.
 
-    It takes a moment: call it in a thread.
+    It blocks for a moment: call it in a thread.
     """
     argv = this_python("-m", "pommel.clipboard.picture", source, target, str(PIXELS_MAX))
     try:
         done = run(argv, input=picture, timeout_s=_DECODE_S, check=False)
     except DeadlineError:
-        return Held.PICTURE
+        return HeldBack.PICTURE
     if done.returncode != 0 or not done.stdout:
-        return Held.PIXELS if done.returncode == TOO_MANY else Held.PICTURE
+        return HeldBack.PIXELS if done.returncode == TOO_MANY else HeldBack.PICTURE
     return done.stdout

@@ -1,8 +1,8 @@
-"""One picture from standard input, in another form to standard output: a program, for `images`. Band: shell.
+"""A program for `images`: converts one picture from standard input to standard output. Band: shell.
 
-Whoever copied the picture may have made it for its decoder. So this process opens nothing but Pillow, is given so much
-memory and processor time and no room on any disk, looks at the size that the picture claims before it decodes a pixel,
-and ends with TOO_MANY, or FAILED in all other cases.
+The picture may be made to attack its decoder. So this process loads only Pillow, has limits on memory and processor
+time, cannot write to a disk, and checks the size that the picture claims before it decodes a pixel. If the picture is
+too large, it ends with TOO_MANY; after any other failure, with FAILED.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import warnings
 
 from pommel.clipboard.content import AVIF, BMP, GIF, JPEG, PNG, TIFF, WEBP
 
-# Of pixels; a picture of four 8K screens. What claims more is no screen shot.
+# In pixels: as many as four 8K screens. A picture with more is not a screenshot.
 PIXELS_MAX = 4 * 7680 * 4320
-# The best first: what to convert from, and by which of Pillow's readers and writers.
+# Forms to convert from, the best first, with the names of Pillow's readers and writers.
 FORMATS = {PNG: "PNG", TIFF: "TIFF", WEBP: "WEBP", AVIF: "AVIF", BMP: "BMP", JPEG: "JPEG", GIF: "GIF"}
 FAILED, TOO_MANY = 3, 4
-_MEMORY_BYTES = 3 << 30  # of addresses: PIXELS_MAX of four bytes, a copy of them turned, and libraries
+_MEMORY_BYTES = 3 << 30  # of address space: PIXELS_MAX of four bytes, a rotated copy of them, and libraries
 _PROCESSOR_S = 20
 
 
@@ -29,15 +29,15 @@ class _TooManyPixels(Exception):
 
 
 def made_of(picture: bytes, source: str, target: str, pixels_max: int) -> bytes:
-    """Convert a picture. Pillow's readers raise whatever their steps do (struct.error, KeyError, EOFError ...)."""
+    """Convert a picture. Pillow's readers raise many types of errors (struct.error, KeyError, EOFError ...)."""
     from PIL import Image, ImageOps
 
-    Image.MAX_IMAGE_PIXELS = None  # ours is looked at below, and refuses
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is off: ours is checked below
     made = io.BytesIO()
     with Image.open(io.BytesIO(picture), formats=(FORMATS[source],)) as opened:
         if opened.width * opened.height > pixels_max:
             raise _TooManyPixels
-        # A camera's JPEG may be on its side and say so; PNG has no place for that which anybody looks at.
+        # A camera's JPEG may have its rotation in a tag. PNG programs ignore such a tag, so the picture is rotated.
         ImageOps.exif_transpose(opened, in_place=True)
         image: Image.Image = opened
         profile = opened.info.get("icc_profile")
@@ -49,7 +49,7 @@ def made_of(picture: bytes, source: str, target: str, pixels_max: int) -> bytes:
 
 
 def _confine() -> None:
-    """Give back what a decoder does not need; what a system does not know is left."""
+    """Set this process's limits; a limit that the system does not support is skipped."""
     limits = {
         resource.RLIMIT_AS: _MEMORY_BYTES,
         resource.RLIMIT_CPU: _PROCESSOR_S,

@@ -1,7 +1,7 @@
 """SFTP version 3 as OpenSSH speaks it: requests to bytes, bytes to replies. Band: core, no I/O.
 
-draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file where that differs (SYMLINK has its two paths the other way
-round). Only what copying a tree of files takes. Paths are bytes; nobody interprets them.
+draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file for its differences (SYMLINK has its two paths in the opposite
+order). Only the requests that are needed to copy a tree of files. Paths are bytes and are not interpreted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pommel.errors import ProtocolError
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
 SETSTAT, FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR = 9, 10, 11, 12, 13, 14, 15
-REALPATH, STAT, RENAME, READLINK, SYMLINK = 16, 17, 18, 19, 20
+STAT, RENAME, READLINK, SYMLINK = 17, 18, 19, 20
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 
 # Codes of a STATUS.
@@ -30,7 +30,7 @@ _PACKET_MAX = 256 << 10  # OpenSSH: SFTP_MAX_MSG_LENGTH
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What is known of a file; the server need not tell anything."""
+    """The attributes of a file; the server may leave out each of them."""
 
     size: int = 0
     mode: int = 0
@@ -54,14 +54,14 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class SftpStatus:
-    """The end of a request that has no other answer, or its refusal."""
+    """The answer to a request without a result, or an error."""
 
     code: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Handle:
+class SftpHandle:
     """An open file or folder."""
 
     handle: bytes
@@ -82,13 +82,13 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class SftpVersion:
     """The server's greeting."""
 
     version: int
 
 
-Reply = SftpStatus | Handle | Data | Names | Attributes | Version
+Reply = SftpStatus | SftpHandle | Data | Names | Attributes | SftpVersion
 
 
 def init() -> bytes:
@@ -103,7 +103,7 @@ def request(kind: int, number: int, *fields: bytes) -> bytes:
 
 
 def string(data: bytes | memoryview) -> bytes:
-    """A field of bytes with their number before them."""
+    """A field of bytes, preceded by their length."""
     return struct.pack(">I", len(data)) + data
 
 
@@ -128,17 +128,17 @@ def attributes(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     return word(flags) + fields
 
 
-class Reader:
-    """Makes replies of the server's bytes, however they are cut: (number of the request, reply)."""
+class ReplyReader:
+    """Parses the server's bytes, in pieces of any size, into (number of the request, reply)."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, Reply]]:
-        """Take bytes and yield the replies they complete.
+        """Add bytes and yield the replies that are complete.
 
         Raises:
-            ProtocolError: they are no SFTP. The first line of a talkative login shell is the usual reason.
+            ProtocolError: they are not SFTP. The usual reason is a login shell that prints something.
         """
         self._buffer += data
         while len(self._buffer) >= 4:
@@ -198,11 +198,11 @@ class _Cursor:
 def _reply(packet: _Cursor) -> tuple[int, Reply]:
     kind, number = packet.byte(), packet.word()
     if kind == VERSION:
-        return 0, Version(number)
+        return 0, SftpVersion(number)
     if kind == STATUS:
         return number, SftpStatus(packet.word(), packet.string().decode(errors="replace"))
     if kind == HANDLE:
-        return number, Handle(packet.string())
+        return number, SftpHandle(packet.string())
     if kind == DATA:
         return number, Data(packet.string())
     if kind == NAME:
@@ -214,5 +214,5 @@ def _reply(packet: _Cursor) -> tuple[int, Reply]:
 
 def _name(packet: _Cursor) -> tuple[bytes, Attributes]:
     name = packet.string()
-    packet.string()  # the same as `ls -l` would print it
+    packet.string()  # the line that `ls -l` would print
     return name, packet.attributes()

@@ -1,6 +1,6 @@
-"""An SFTP session over the same ssh as the clipboard: asking, and files in many pieces at once. Band: shell.
+"""An SFTP session over the same ssh as the clipboard: requests, and files in many pieces at once. Band: shell.
 
-One coroutine at a time uses a session. After an error it is not used again: answers may be under way.
+Several coroutines may use a session at once, so that small files do not wait for one another's answers.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from typing import TypeVar
 from pommel.clipboard import sftp
 from pommel.clipboard.child import Child, running
 from pommel.clipboard.content import printable
-from pommel.clipboard.sftp import Attributes, Data, Handle, Names, Reply, SftpStatus
-from pommel.clipboard.tree import DEPTH_MAX, ENTRIES_MAX, FilesError, Listed, too_many
+from pommel.clipboard.sftp import Attributes, Data, Names, Reply, SftpHandle, SftpStatus
+from pommel.clipboard.tree import DEPTH_MAX, ENTRIES_MAX, FilesError, NameCount, too_many
 from pommel.errors import ProtocolError
 
-_T = TypeVar("_T", Attributes, Handle, Names, Data, SftpStatus)
+_T = TypeVar("_T", Attributes, SftpHandle, Names, Data, SftpStatus)
+
+# A handle, and its pending requests in order: number and bytes of each.
+_Opened = tuple[bytes, deque[tuple[int, int]]]
 
 STALL_S = 20.0
 PIECE = 64 << 10
 _WINDOW = 32
 _TEXT_SHOWN = 200
-
+_GREETING = 0  # the first packet has no number; its answer gets this one
 _MAC_HINT = "on a Mac, System Settings > General > Sharing > Remote Login (i): allow full disk access for remote users"
 
 
 class SessionLost(FilesError):
-    """The session has ended; a new one may fare better."""
+    """The session has ended; a new one may work."""
 
 
 class FileRefused(FilesError):
-    """The guest's SFTP server says no."""
+    """The guest's SFTP server refused a request."""
 
     def __init__(self, status: SftpStatus, what: str) -> None:
         reasons = {
@@ -52,9 +55,11 @@ class SftpSession:
 
     def __init__(self, child: Child) -> None:
         self._child = child
-        self._reader = sftp.Reader()
-        self._ready: deque[tuple[int, Reply]] = deque()
-        self._number = 0
+        self._reader = sftp.ReplyReader()
+        self._reading = asyncio.Lock()
+        self._asked = {_GREETING}
+        self._answers: dict[int, Reply] = {}
+        self._number = _GREETING
 
     async def greet(self) -> None:
         """Agree on the version.
@@ -63,29 +68,30 @@ class SftpSession:
             SessionLost: there is no SFTP server, or no connection.
         """
         await self._send(sftp.init())
-        await self._next()
-
-    async def real_path(self, path: bytes) -> bytes:
-        """The path without links, absolute."""
-        return (await self._names(sftp.REALPATH, path, "find a folder"))[0][0]
+        await self._answer(_GREETING)
 
     async def look(self, path: bytes, *, follow: bool = False) -> Attributes:
-        """What `path` is; a link itself, unless `follow`."""
+        """The attributes of `path`; of a link itself, unless `follow`."""
         reply = await self._ask(sftp.STAT if follow else sftp.LSTAT, sftp.string(path))
         return _as(Attributes, reply, "look at a file")
 
     async def link_target(self, path: bytes) -> bytes:
-        """Where a symbolic link leads."""
-        return (await self._names(sftp.READLINK, path, "read a link"))[0][0]
+        """The target of a symbolic link."""
+        names = _as(Names, await self._ask(sftp.READLINK, sftp.string(path)), "read a link").names
+        if not names:
+            raise SessionLost("the guest's SFTP server sent no name")
+        return names[0][0]
 
-    async def folder(self, path: bytes, listed: Listed | None = None) -> list[tuple[bytes, Attributes]]:
-        """What is in a folder, but for itself and the one above; `listed` counts it, with others of the same tree.
+    async def folder(self, path: bytes, listed: NameCount | None = None) -> list[tuple[bytes, Attributes]]:
+        """The entries of a folder, without `.` and `..`; `listed` counts them together with the rest of the tree.
 
         Raises:
-            FilesError: it cannot be read, or is without end.
+            FilesError: it cannot be read, or has too many entries.
         """
-        listed = listed or Listed()
-        handle = _as(Handle, await self._ask(sftp.OPENDIR, sftp.string(path)), "open a folder").handle
+        async with self._opened(sftp.OPENDIR, "open a folder", sftp.string(path)) as (handle, _):
+            return await self._listed(handle, listed or NameCount())
+
+    async def _listed(self, handle: bytes, listed: NameCount) -> list[tuple[bytes, Attributes]]:
         found: list[tuple[bytes, Attributes]] = []
         skipped = 0
         while not isinstance(reply := await self._ask(sftp.READDIR, sftp.string(handle)), SftpStatus):
@@ -101,11 +107,10 @@ class SftpSession:
                 raise SessionLost("the guest's SFTP server named a folder's own name twice")
         if reply.code != sftp.EOF:
             raise FileRefused(reply, "read a folder")
-        await self._done(sftp.CLOSE, "close a folder", sftp.string(handle))
         return found
 
     async def make_folder(self, path: bytes, mode: int = 0o700) -> None:
-        """Make a folder that is not there yet."""
+        """Make a new folder."""
         await self._done(sftp.MKDIR, "make a folder", sftp.string(path), sftp.attributes(mode=mode))
 
     async def set_mode(self, path: bytes, mode: int) -> None:
@@ -117,133 +122,114 @@ class SftpSession:
         await self._done(sftp.SYMLINK, "make a link", sftp.string(target), sftp.string(path))
 
     async def rename(self, old: bytes, new: bytes) -> None:
-        """Give a file or folder a name that is free."""
+        """Rename a file or folder to an unused name."""
         await self._done(sftp.RENAME, "rename a folder", sftp.string(old), sftp.string(new))
 
     async def remove(self, path: bytes) -> None:
-        """Delete whatever is there, with all that is in it; links are not followed.
+        """Delete a file, a link, or a folder with its contents; links are not followed.
 
         Raises:
-            FilesError: it cannot be deleted, or is without end: no copy of ours has a quarter of that.
+            FilesError: it cannot be deleted, or has more than four times the entries of our largest copy.
         """
-        await self._remove(path, Listed(4 * ENTRIES_MAX), 0)
+        await self._remove(path, await self.look(path), NameCount(4 * ENTRIES_MAX), 0)
 
-    async def _remove(self, path: bytes, listed: Listed, depth: int) -> None:
+    async def _remove(self, path: bytes, told: Attributes, listed: NameCount, depth: int) -> None:
         if depth > 2 * DEPTH_MAX:
             raise too_many()
-        if not (await self.look(path)).is_folder:
+        if not told.is_folder:
             await self._done(sftp.REMOVE, "delete a file", sftp.string(path))
             return
-        for name, _ in await self.folder(path, listed):
-            await self._remove(path + b"/" + name, listed, depth + 1)
+        for name, inner in await self.folder(path, listed):
+            await self._remove(path + b"/" + name, inner, listed, depth + 1)
         await self._done(sftp.RMDIR, "delete a folder", sftp.string(path))
 
-    async def read_file(self, path: bytes, size: int, take: Callable[[int, bytes], None]) -> None:
-        """Hand the first `size` bytes of a file to `take`, piece by piece with their offsets (see `pieces`)."""
-        at = 0
-        async for data in self.pieces(path, size):
-            take(at, data)
-            at += len(data)
-
-    async def pieces(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:
-        """Yield the first `size` bytes of a file, piece by piece. Who takes them slowly is not run ahead of by far.
+    async def try_to_read(self, path: bytes) -> None:
+        """Open a file for reading, and close it.
 
         Raises:
-            FilesError: it cannot be read, or is shorter by now.
+            FileRefused: it cannot be read.
         """
-        opening = (sftp.string(path), sftp.word(sftp.FOR_READING), sftp.attributes())
-        handle = _as(Handle, await self._ask(sftp.OPEN, *opening), "open a file").handle
-        wanted = deque((at, min(PIECE, size - at)) for at in range(0, size, PIECE))
-        under_way: dict[int, tuple[int, int]] = {}
-        early: dict[int, bytes] = {}  # what came before its turn
-        turn = 0
-        while turn < size:
-            while wanted and len(under_way) + len(early) < _WINDOW:
-                at, length = wanted.popleft()
-                number = await self._request(sftp.READ, sftp.string(handle), sftp.long(at), sftp.word(length))
-                under_way[number] = at, length
-            number, reply = await self._next()
-            if number not in under_way:
-                raise SessionLost("the guest's SFTP server answered what it was not asked")
-            at, length = under_way.pop(number)
-            if isinstance(reply, SftpStatus) and reply.code == sftp.EOF:
-                raise FilesError("a file became shorter while it was copied", hint="copy it again")
-            data = _as(Data, reply, "read a file").data[:length]
-            if not data:
-                raise SessionLost("the guest's SFTP server sent nothing for a piece of a file")
-            early[at] = data
-            if len(data) < length:
-                wanted.appendleft((at + len(data), length - len(data)))
-            while (piece := early.pop(turn, None)) is not None:
-                turn += len(piece)
-                yield piece
-        await self._done(sftp.CLOSE, "close a file", sftp.string(handle))
+        async with self._opened(sftp.OPEN, "open a file", *_for_reading(path)):
+            pass
+
+    async def pieces(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield the first `size` bytes of a file, piece by piece. At most `_WINDOW` pieces are requested ahead.
+
+        Raises:
+            FileRefused: it cannot be read.
+            FilesError: it became shorter.
+        """
+        async with self._opened(sftp.OPEN, "open a file", *_for_reading(path)) as (handle, asked):
+            at = turn = 0
+            while turn < size:
+                while at < size and len(asked) < _WINDOW:
+                    length = min(PIECE, size - at)
+                    asked.append((await self._read(handle, at, length), length))
+                    at += length
+                number, length = asked.popleft()
+                data = _piece(await self._answer(number), length)
+                turn += len(data)
+                if (missing := length - len(data)) > 0:
+                    asked.appendleft((await self._read(handle, turn, missing), missing))
+                yield data
+
+    async def _read(self, handle: bytes, at: int, length: int) -> int:
+        return await self._request(sftp.READ, sftp.string(handle), sftp.long(at), sftp.word(length))
 
     async def write_file(
         self, path: bytes, size: int, give: Callable[[int], bytes], sent: Callable[[int], None], told: Attributes
     ) -> None:
-        """Make a new file of what `give` has from an offset on, PIECE bytes at most; tell `sent` of what has arrived.
+        """Make a new file.
 
-        Its permissions and its date are those of `told`.
+        `give` returns at most PIECE bytes from an offset on; `sent` is called with bytes that arrived. The file gets
+        the permissions and the date of `told`.
         """
-        opening = (sftp.string(path), sftp.word(sftp.FOR_A_NEW_FILE), sftp.attributes(mode=0o600))
-        handle = _as(Handle, await self._ask(sftp.OPEN, *opening), "make a file").handle
-        under_way: dict[int, int] = {}
-        try:
-            await self._write(handle, size, give, sent, under_way)
-        except FilesError:
-            for _ in range(len(under_way)):  # so that what was begun can be removed
-                await self._next()
-            raise
-        await self._done(
-            sftp.FSETSTAT, "date a file", sftp.string(handle), sftp.attributes(mode=told.mode, mtime=told.mtime)
-        )
-        await self._done(sftp.CLOSE, "close a file", sftp.string(handle))
-
-    async def _write(
-        self,
-        handle: bytes,
-        size: int,
-        give: Callable[[int], bytes],
-        sent: Callable[[int], None],
-        under_way: dict[int, int],
-    ) -> None:
-        at = 0
-        while at < size or under_way:
-            while at < size and len(under_way) < _WINDOW:
-                data = give(at)
-                if not data:
-                    raise FilesError("a file became shorter while it was copied", hint="copy it again")
-                number = await self._request(sftp.WRITE, sftp.string(handle), sftp.long(at), sftp.string(data))
-                under_way[number] = len(data)
-                at += len(data)
-            number, reply = await self._next()
-            length = under_way.pop(number, 0)
-            _done(reply, "write a file")
-            sent(length)
+        new = (sftp.string(path), sftp.word(sftp.FOR_A_NEW_FILE), sftp.attributes(mode=0o600))
+        async with self._opened(sftp.OPEN, "make a file", *new) as (handle, asked):
+            at = 0
+            while at < size or asked:
+                while at < size and len(asked) < _WINDOW:
+                    if not (data := give(at)):
+                        raise shorter()
+                    wanted = (sftp.string(handle), sftp.long(at), sftp.string(data))
+                    asked.append((await self._request(sftp.WRITE, *wanted), len(data)))
+                    at += len(data)
+                number, length = asked.popleft()
+                _done(await self._answer(number), "write a file")
+                sent(length)
+            dated = sftp.attributes(mode=told.mode, mtime=told.mtime)
+            await self._done(sftp.FSETSTAT, "date a file", sftp.string(handle), dated)
 
     # --- packets
 
-    async def _names(self, kind: int, path: bytes, what: str) -> tuple[tuple[bytes, Attributes], ...]:
-        names = _as(Names, await self._ask(kind, sftp.string(path)), what).names
-        if not names:
-            raise SessionLost("the guest's SFTP server sent no name")
-        return names
+    @contextlib.asynccontextmanager
+    async def _opened(self, kind: int, what: str, *fields: bytes) -> AsyncIterator[_Opened]:
+        """Open a handle during the block. After a refusal it is closed too, so that the session stays usable."""
+        handle = _as(SftpHandle, await self._ask(kind, *fields), what).handle
+        asked: deque[tuple[int, int]] = deque()
+        try:
+            yield handle, asked
+        except SessionLost:
+            raise
+        except FilesError:
+            for number, _ in asked:
+                await self._answer(number)
+            await self._ask(sftp.CLOSE, sftp.string(handle))
+            raise
+        await self._done(sftp.CLOSE, "close a file", sftp.string(handle))
 
     async def _done(self, kind: int, what: str, *fields: bytes) -> None:
         _done(await self._ask(kind, *fields), what)
 
     async def _ask(self, kind: int, *fields: bytes) -> Reply:
-        number = await self._request(kind, *fields)
-        answered, reply = await self._next()
-        if answered != number:
-            raise SessionLost("the guest's SFTP server answered what it was not asked")
-        return reply
+        return await self._answer(await self._request(kind, *fields))
 
     async def _request(self, kind: int, *fields: bytes) -> int:
         self._number = (self._number + 1) & 0xFFFFFFFF
-        await self._send(sftp.request(kind, self._number, *fields))
-        return self._number
+        self._asked.add(self._number)
+        number = self._number
+        await self._send(sftp.request(kind, number, *fields))
+        return number
 
     async def _send(self, packet: bytes) -> None:
         try:
@@ -254,19 +240,29 @@ class SftpSession:
         except TimeoutError:
             raise SessionLost(f"the guest accepted no files for {STALL_S:g} s") from None
 
-    async def _next(self) -> tuple[int, Reply]:
+    async def _answer(self, number: int) -> Reply:
+        """Wait for the answer to a request. One of the waiting coroutines reads for all."""
+        while number not in self._answers:
+            async with self._reading:
+                if number not in self._answers:
+                    await self._read_some()
+        return self._answers.pop(number)
+
+    async def _read_some(self) -> None:
         try:
             async with asyncio.timeout(STALL_S):
-                while not self._ready:
-                    data = await self._child.read()
-                    if not data:
-                        raise self._lost()
-                    self._ready.extend(self._reader.feed(data))
+                data = await self._child.read()
+            if not data:
+                raise self._lost()
+            for number, reply in self._reader.feed(data):
+                if number not in self._asked:
+                    raise SessionLost("the guest's SFTP server answered what it was not asked")
+                self._asked.remove(number)
+                self._answers[number] = reply
         except TimeoutError:
             raise SessionLost(f"the guest sent no files for {STALL_S:g} s") from None
         except ProtocolError as nonsense:
             raise SessionLost(nonsense.message) from nonsense
-        return self._ready.popleft()
 
     def _lost(self) -> SessionLost:
         complaints = self._child.complaints
@@ -280,16 +276,34 @@ class SftpSession:
 
 @contextlib.asynccontextmanager
 async def sftp_session(ssh: Sequence[str]) -> AsyncIterator[SftpSession]:
-    """Open a session with `ssh` (a command line up to and with the host), over its ControlPath if that has a master.
+    """Open a session with `ssh` (a command line that ends with the host), over its ControlPath if that has a master.
 
     Raises:
         SessionLost: there is no SFTP server, or no connection.
     """
-    # Never the master itself: the clipboard's connection must not end with ours.
+    # Never as the master: the clipboard's connection would end together with this one.
     async with running([ssh[0], "-o", "ControlMaster=no", "-s", *ssh[1:], "sftp"], grace_s=0.2) as child:
         session = SftpSession(child)
         await session.greet()
         yield session
+
+
+def shorter() -> FilesError:
+    """The error for a file that ends too early."""
+    return FilesError("a file became shorter while it was copied", hint="copy it again")
+
+
+def _for_reading(path: bytes) -> tuple[bytes, ...]:
+    return sftp.string(path), sftp.word(sftp.FOR_READING), sftp.attributes()
+
+
+def _piece(reply: Reply, length: int) -> bytes:
+    if isinstance(reply, SftpStatus) and reply.code == sftp.EOF:
+        raise shorter()
+    data = _as(Data, reply, "read a file").data[:length]
+    if not data:
+        raise SessionLost("the guest's SFTP server sent nothing for a piece of a file")
+    return data
 
 
 def _done(reply: Reply, what: str) -> None:

@@ -1,6 +1,6 @@
-"""Where copies of the other side's files are kept: a folder here, and one on the guest. Band: shell.
+"""The folders for copies of the other side's files: one here, and one on the guest. Band: shell.
 
-Both belong to one sync alone, are open to their user alone, and are swept of what a killed sync left half done.
+Each belongs to one sync and is private to its user. Incomplete copies of a killed sync are deleted from it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pathlib import Path
 
 from pommel import private
 from pommel.clipboard import sftp, trees
-from pommel.clipboard.copies import Copy, broken_off, copy_of, to_prune
+from pommel.clipboard.copies import CopyName, broken_off, copy_of, to_prune
 from pommel.clipboard.sftp_session import FileRefused, SessionLost, SftpSession, sftp_session
-from pommel.clipboard.tree import FilesError, Plan
+from pommel.clipboard.tree import CopyPlan, FilesError
 from pommel.locks import hold
 
 _GUEST_FOLDER = b"pommel-clipboard"
 
 
 class _Stamps:
-    """Names that no copy has had."""
+    """Makes unused names for copies."""
 
     def __init__(self) -> None:
         self._last = 0
 
-    def next(self, size: int) -> Copy:
+    def next(self, size: int) -> CopyName:
         self._last = max(self._last + 1, time.time_ns() // 1_000_000)
-        return Copy(self._last, size)
+        return CopyName(self._last, size)
 
 
 class HostShelf:
@@ -44,11 +44,11 @@ class HostShelf:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Have the folder for the time of the block, and sweep it.
+        """Lock the folder during the block, and delete incomplete copies.
 
         Raises:
-            BusyError: another sync has it.
-            FilesError: it cannot be made.
+            BusyError: another sync uses it.
+            FilesError: it cannot be created.
         """
         try:
             private.make_folder(self.folder)
@@ -60,24 +60,26 @@ class HostShelf:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
             yield
 
-    def reserve(self, plan: Plan) -> Copy:
-        """Name a copy that is to be made."""
+    def reserve(self, plan: CopyPlan) -> CopyName:
+        """Choose the name of a new copy."""
         return self._stamps.next(plan.total)
 
-    def paths(self, copy: Copy, plan: Plan) -> list[bytes]:
+    def paths(self, copy: CopyName, plan: CopyPlan) -> list[bytes]:
         """Where its files are once it is whole."""
         return [os.fsencode(self.folder / copy.name / os.fsdecode(top)) for top in plan.tops]
 
-    def has(self, copy: Copy) -> bool:
+    def has(self, copy: CopyName) -> bool:
         """Whether it is there, whole."""
         return (self.folder / copy.name).is_dir()
 
-    def owner_of(self, path: bytes) -> Copy | None:
+    def owner_of(self, path: bytes) -> CopyName | None:
         """The copy that a path of this host is in."""
         return _owner(os.fsencode(self.folder), path)
 
-    async def bring(self, session: SftpSession, plan: Plan, copy: Copy, moved: trees.Progress) -> None:
-        """Make a copy of the guest's files, whole or not at all.
+    async def bring(
+        self, session: SftpSession, plan: CopyPlan, copy: CopyName, moved: trees.Progress
+    ) -> tuple[bytes, ...]:
+        """Make a copy of the guest's files, complete or not at all; return the files that could not be read.
 
         Raises:
             FilesError: it could not be made.
@@ -86,12 +88,13 @@ class HostShelf:
         part = self.folder / copy.part
         try:
             part.mkdir(mode=0o700)
-            await trees.bring(session, plan, part, moved)
+            unread = await trees.bring(session, plan, part, moved)
             part.rename(self.folder / copy.name)
         except OSError as failure:
             raise FilesError(f"this host could not store the files: {failure.strerror}") from failure
         finally:
             await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
+        return unread
 
     def _names(self) -> list[str]:
         return [path.name for path in self.folder.iterdir()]
@@ -105,7 +108,7 @@ class GuestShelf:
     """The folder on the guest, below its user's caches."""
 
     def __init__(self, ssh: Sequence[str], caches: bytes, owner: Path, room: int) -> None:
-        # Another host may sync with the same guest.
+        # A name per host and sync: another host may sync with the same guest.
         mine = hashlib.sha256(os.fsencode(f"{os.uname().nodename}:{owner}")).hexdigest()[:12].encode()
         self._ssh, self._room = tuple(ssh), room
         self._ways = (caches, caches + b"/" + _GUEST_FOLDER, caches + b"/" + _GUEST_FOLDER + b"/" + mine)
@@ -115,17 +118,17 @@ class GuestShelf:
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[SftpSession]:
-        """Be the only one of this sync to change the folder, over a session for the time of the block."""
+        """Open a session during the block, and let no other coroutine of this sync change the folder meanwhile."""
         async with self._one_at_a_time, sftp_session(self._ssh) as session:
             yield session
 
     async def sweep(self) -> None:
-        """Throw away what a killed sync left half done."""
+        """Delete incomplete copies of a killed sync."""
         async with self.opened() as session:
             for name in broken_off(await self._names(session)):
                 await session.remove(self.folder + b"/" + name.encode())
 
-    async def has(self, session: SftpSession, copy: Copy) -> bool:
+    async def has(self, session: SftpSession, copy: CopyName) -> bool:
         """Whether it is there, whole."""
         try:
             return (await session.look(self.folder + b"/" + copy.name.encode())).is_folder
@@ -134,16 +137,20 @@ class GuestShelf:
                 return False
             raise
 
-    def paths(self, copy: Copy, plan: Plan) -> list[bytes]:
+    def paths(self, copy: CopyName, plan: CopyPlan) -> list[bytes]:
         """Where its files are once it is whole."""
         return [b"/".join((self.folder, copy.name.encode(), top)) for top in plan.tops]
 
-    def owner_of(self, path: bytes) -> Copy | None:
+    def owner_of(self, path: bytes) -> CopyName | None:
         """The copy that a path of the guest is in."""
         return _owner(self.folder, path)
 
-    async def send(self, session: SftpSession, plan: Plan, moved: trees.Progress) -> Copy:
-        """Make a copy of this host's files, whole or not at all; its part is swept later if the connection ends.
+    async def send(
+        self, session: SftpSession, plan: CopyPlan, moved: trees.Progress
+    ) -> tuple[CopyName, tuple[bytes, ...]]:
+        """Make a copy of this host's files, complete or not at all; return it and the files that could not be read.
+
+        If the connection ends, the next sync deletes the incomplete copy.
 
         Raises:
             FilesError: it could not be made.
@@ -158,18 +165,18 @@ class GuestShelf:
         part = self.folder + b"/" + copy.part.encode()
         await session.make_folder(part)
         try:
-            await trees.send(session, plan, part, moved)
+            unread = await trees.send(session, plan, part, moved)
         except FilesError as failure:
             if not isinstance(failure, SessionLost):
                 with contextlib.suppress(FilesError):
                     await session.remove(part)
             raise
         await session.rename(part, self.folder + b"/" + copy.name.encode())
-        return copy
+        return copy, unread
 
     async def _make(self, session: SftpSession) -> None:
         for way in self._ways:
-            with contextlib.suppress(FileRefused):  # it is there; if not, what comes next says so
+            with contextlib.suppress(FileRefused):  # usually it exists; if not, the next request reports the error
                 await session.make_folder(way)
         await session.set_mode(self.folder, 0o700)
 
@@ -182,7 +189,7 @@ class GuestShelf:
             raise
 
 
-def _owner(folder: bytes, path: bytes) -> Copy | None:
+def _owner(folder: bytes, path: bytes) -> CopyName | None:
     if not path.startswith(folder + b"/"):
         return None
     return copy_of(path[len(folder) + 1 :].partition(b"/")[0].decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""The newest write for one side: a newer one takes the place of one that has not begun, or is not done. Band: shell."""
+"""The newest write for one side: it replaces an older one that is waiting or not finished. Band: shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Slot:
-    """What one side is to be given. Put by whoever knows of it, taken by the one who gives it."""
+    """The next write for one side: one coroutine puts it here, another takes it and does it."""
 
     _write: Write | None = None
     _since: float = 0.0
@@ -24,12 +24,12 @@ class Slot:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, write: Write) -> None:
-        """Have this written, and nothing that came before it."""
+        """Put a write; it replaces an earlier one."""
         self._write, self._since = write, time.monotonic()
         self._news.set()
 
     async def take(self) -> tuple[Write, float]:
-        """Wait for a write; return it, and since when (monotonic) it has been there."""
+        """Wait for a write; return it and the time (monotonic) of its `put`."""
         while self._write is None:
             self._news.clear()
             await self._news.wait()
@@ -39,7 +39,7 @@ class Slot:
         return write, self._since
 
     async def unless_newer(self, work: Coroutine[object, object, _T]) -> _T | None:
-        """Do the work for what was taken; None if something newer came before it was done."""
+        """Do the work for the taken write; None if a newer write came before the work was done."""
         came, _ = (await first_of(work, self._newer())).ended
         if isinstance(came, asyncio.CancelledError):
             return None
@@ -53,5 +53,5 @@ class Slot:
             await self._news.wait()
 
     def since(self, token: int) -> float | None:
-        """Since when a write that was taken had been there, once."""
+        """The time of the `put` of a taken write; only the first call returns it."""
         return self._begun.pop(token, None)

@@ -1,8 +1,8 @@
-"""Keeping a guest's clipboard and this host's the same, for as long as somebody wants it. Band: shell.
+"""Keeps the clipboards of a guest and this host equal until it is cancelled. Band: shell.
 
-Runs the engine between a HostClipboard and a guest reached by SSH, and connects again whenever the connection ends:
-after the host slept, the guest was restarted, sshd went. What it does is told by `snapshot`; no clipboard's content is,
-but for the names of files that are being copied.
+It runs the engine between a HostClipboard and a guest that SSH reaches, and connects again whenever the connection
+ends: after a sleep of the host, a restart of the guest or of sshd. `snapshot` gives its state, without any content of a
+clipboard, except for the names of files that are being copied.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from pommel.clipboard.carrying import Carrier, Offered, Transfer
+from pommel.clipboard.carrying import Carrier, OfferedFiles, Transfer
 from pommel.clipboard.content import (
     CONVERTED,
     FILES_OF_GUEST,
@@ -25,30 +25,31 @@ from pommel.clipboard.content import (
     PORTABLE,
     URIS,
     Content,
-    Held,
+    HeldBack,
 )
-from pommel.clipboard.engine import Direction, Engine, Lost, Side, Write
+from pommel.clipboard.engine import Lost, Side, SyncDirection, SyncEngine, Write
 from pommel.clipboard.frames import Copied, Done, Hello
 from pommel.clipboard.guest import EVERY_MS, PING_S, GuestError, GuestLink, Trouble, caches_of, guest_link
 from pommel.clipboard.host import HostClipboard
 from pommel.clipboard.images import PICTURES, Pictures
 from pommel.clipboard.slot import Slot
 from pommel.clipboard.tree import FilesError
-from pommel.errors import BusyError, PommelError
+from pommel.errors import BusyError
 from pommel.locks import hold
+from pommel.tasks import together
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-# A key or a host key that was refused is refused again until somebody does something.
+# A refused key or host key is refused again until somebody changes something, so do not try again at once.
 REFUSED_S = 60.0
-# Of files that are copied to a guest as soon as they are on the host's clipboard: macOS cannot be told to wait.
+# The most bytes of files for the guest. They are copied at once, because a paste in macOS cannot wait.
 FILES_LIMIT_BYTES = 64 << 20
-# Of files that are fetched from a guest when somebody pastes them.
+# The most bytes of files from the guest. They are fetched when a program pastes them.
 PASTE_LIMIT_BYTES = 1 << 30
 _FILES = frozenset((FILES_OF_HOST, FILES_OF_GUEST))
 
 
 class SyncState(Enum):
-    """What a sync is at."""
+    """The state of a sync."""
 
     CONNECTING = "connecting"
     SYNCING = "syncing"
@@ -57,8 +58,11 @@ class SyncState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A sync at a moment. Times are seconds since 1970; `latency_s` is from a copy being told of to its being taken."""
+class SyncMoment:
+    """The state of a sync.
+
+    Times are seconds since 1970; `latency_s` is from the report of a copy to the end of its write.
+    """
 
     state: SyncState = SyncState.CONNECTING
     why: str = ""
@@ -70,8 +74,8 @@ class Snapshot:
     connections: int = 0
     last_change: float | None = None
     latency_s: float | None = None
-    stayed_on_host: Held | None = None
-    stayed_on_guest: Held | None = None
+    stayed_on_host: HeldBack | None = None
+    stayed_on_guest: HeldBack | None = None
     notes: tuple[str, ...] = ()
     transfer: Transfer | None = None
 
@@ -80,11 +84,11 @@ class Snapshot:
 class Settings:
     """How to sync.
 
-    Files are synced if there is a folder for the host's copies of the guest's, `files`, of which only one sync makes
-    use. `guest_name` is what `pommel scp` calls the guest; `key_hint` what to type when it refuses the keys.
+    Files are synced if `files` is set: the folder for copies of the guest's files, used by this sync only. `guest_name`
+    is the guest's name for `pommel scp`; `key_hint` is the command to type when the guest refuses the keys.
     """
 
-    direction: Direction = Direction.BOTH
+    direction: SyncDirection = SyncDirection.BOTH
     limit: int = LIMIT_BYTES
     history: int = 0
     every_ms: int = EVERY_MS
@@ -107,19 +111,19 @@ class Sync:
         host: HostClipboard,
         settings: Settings | None = None,
         *,
-        on_change: Callable[[Snapshot], None] = lambda _: None,
+        on_change: Callable[[SyncMoment], None] = lambda _: None,
     ) -> None:
         self._ssh, self._host, self._settings = tuple(ssh), host, settings or Settings()
         given = self._settings
-        self._engine = Engine(direction=given.direction, limit=given.limit, history=given.history)
+        self._engine = SyncEngine(direction=given.direction, limit=given.limit, history=given.history)
         self._carrier = self._carrier_in(given.files) if given.files and URIS in host.forms else None
         self._pictures = Pictures(given.limit)
         self._engine.knows(Side.HOST, self._host_forms)
         self._on_change = on_change
-        self.snapshot = Snapshot(host=host.name)
+        self.snapshot = SyncMoment(host=host.name)
         self._slots = {Side.HOST: Slot(), Side.GUEST: Slot()}
         self._notes: tuple[str, ...] = ()
-        self._pastes: asyncio.Queue[tuple[Offered, Callable[[bool], None]]] = asyncio.Queue()
+        self._pastes: asyncio.Queue[tuple[OfferedFiles, Callable[[bool], None]]] = asyncio.Queue()
         self._host_known = asyncio.Event()
         self._again = asyncio.Event()
 
@@ -135,18 +139,15 @@ class Sync:
             HostGone: this host's desktop has ended.
             MissingProgram: there is no ssh.
         """
-        try:
-            with self._shelf():
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._follow_host())
-                    tasks.create_task(self._feed_host())
-                    tasks.create_task(self._follow_guest())
-                    tasks.create_task(self._follow_pastes())
-        except* PommelError as errors:
-            raise _first(errors) from None
+        with self._shelf():
+            async with together() as tasks:
+                tasks.create_task(self._follow_host())
+                tasks.create_task(self._feed_host())
+                tasks.create_task(self._follow_guest())
+                tasks.create_task(self._follow_pastes())
 
     def connect_now(self) -> None:
-        """Try again at once, whatever the back-off says: the guest was just started, a key was just copied."""
+        """Try again at once, without the pause: the guest was just started, or a key was just copied."""
         self._again.set()
 
     def give(self, source: Side) -> None:
@@ -175,11 +176,11 @@ class Sync:
             else:
                 self._engine.superseded(Side.HOST, write.token)
 
-    async def _for_host(self, content: Content) -> Content | Offered | None:
-        """The same copy as the host may have it; None where its files cannot be had, or its picture not converted."""
+    async def _for_host(self, content: Content) -> Content | OfferedFiles | None:
+        """The copy in forms for the host; None if its files cannot be copied, or its picture cannot be converted."""
         if self._carrier and _FILES & set(content.names):
             offered = await self._carrier.to_host(content)
-            if not isinstance(offered, Offered) or self._host.lazy:
+            if not isinstance(offered, OfferedFiles) or self._host.lazy:
                 return offered
             return offered.uris if await self._carrier.fetch(offered) else None
         if PICTURES & set(content.names):
@@ -188,7 +189,7 @@ class Sync:
             return made if made.held is None else None
         return content
 
-    async def _offer(self, offered: Content | Offered, expected: int) -> bool:
+    async def _offer(self, offered: Content | OfferedFiles, expected: int) -> bool:
         if isinstance(offered, Content):
             return await self._host.write(offered, expected)
         return await self._host.write(
@@ -200,7 +201,7 @@ class Sync:
             while True:
                 tasks.create_task(self._paste(*await self._pastes.get()))
 
-    async def _paste(self, offered: Offered, answer: Callable[[bool], None]) -> None:
+    async def _paste(self, offered: OfferedFiles, answer: Callable[[bool], None]) -> None:
         ready = False
         try:
             ready = self._carrier is not None and await self._carrier.fetch(offered)
@@ -217,7 +218,7 @@ class Sync:
             try:
                 await self._connection()
             except GuestError as trouble:
-                # A connection that held for a while was a good one: begin anew.
+                # The connection lasted for a while, so it was good: reset the pauses.
                 failures = 0 if time.monotonic() - began > max(self._settings.backoff_s) else failures
                 await self._pause(trouble, failures)
                 failures += 1
@@ -226,13 +227,11 @@ class Sync:
         async with guest_link(self._ssh, limit=self._settings.limit, every_ms=self._settings.every_ms) as (link, hello):
             self._welcome(hello)
             try:
-                async with asyncio.TaskGroup() as tasks:
+                async with together() as tasks:
                     tasks.create_task(self._hear_guest(link))
                     tasks.create_task(self._feed_guest(link, hello))
                     tasks.create_task(self._sweep(hello))
                     tasks.create_task(link.stay_alive(every_s=self._settings.ping_s))
-            except* PommelError as errors:
-                raise _first(errors) from None
             finally:
                 self._engine.disconnect()
                 self._slots[Side.GUEST] = Slot()
@@ -240,7 +239,7 @@ class Sync:
     def _welcome(self, hello: Hello) -> None:
         forms = hello.forms & PORTABLE
         if PICTURES & forms:
-            forms |= PICTURES  # they are converted
+            forms |= PICTURES  # the others are converted
         if self._carrier and URIS in hello.forms and (caches := caches_of(hello)):
             self._carrier.meet(caches)
             forms |= _FILES
@@ -260,7 +259,7 @@ class Sync:
         while True:
             message = await link.next_message()
             if isinstance(message, Copied):
-                # When what was there at the beginning was copied, nobody knows.
+                # The time of the first content is unknown: it was copied before this connection.
                 at = None if first else time.time()
                 content = self._known(Side.GUEST, message.content, anew=not first)
                 first = False
@@ -282,7 +281,7 @@ class Sync:
                 await link.write(write.token, made)
 
     async def _for_guest(self, content: Content, hello: Hello) -> Content | None:
-        """The same copy as the guest may have it; None where its files cannot be had, or its picture not converted."""
+        """The copy in forms for the guest; None if its files cannot be copied, or its picture cannot be converted."""
         if self._carrier and _FILES & set(content.names):
             return await self._carrier.to_guest(content)
         if PICTURES & set(content.names):
@@ -305,7 +304,7 @@ class Sync:
         wait_s = self._settings.refused_s if refused else steps[min(failures, len(steps) - 1)]
         self._again.clear()
         with contextlib.suppress(TimeoutError):
-            # Not wait_for: before Python 3.12 it may swallow a cancellation that comes with what it waits for.
+            # Not wait_for: before Python 3.12 it may lose a cancellation that comes at the same time as the event.
             async with asyncio.timeout(wait_s):
                 await self._again.wait()
 
@@ -331,7 +330,7 @@ class Sync:
 
     @contextlib.contextmanager
     def _shelf(self) -> Iterator[None]:
-        """Have the folder for files for the time of the block, or go on without it and say so."""
+        """Use the folder for files during the block, or report that there is none and continue without it."""
         with contextlib.ExitStack() as held:
             if self._carrier is not None:
                 try:
@@ -344,11 +343,11 @@ class Sync:
             yield
 
     def _known(self, side: Side, content: Content, *, anew: bool) -> Content:
-        """The copy as the engine knows it: whose files they are, if they are any; what a picture was made of."""
+        """The copy for the engine: files are marked with their side; a converted picture becomes its original."""
         if URIS not in content.names:
             return self._pictures.known(side, content)
         if self._carrier is None:
-            return Content(held=Held.NO_FILES)
+            return Content(held=HeldBack.NO_FILES)
         return self._carrier.known(side, content, anew=anew)
 
     def _dispatch(self, writes: Sequence[Write]) -> None:
@@ -357,7 +356,7 @@ class Sync:
             self._slots[write.side].put(write)
             last_change = time.time()
         if any(_is_plain(write.content) for write in writes):
-            self._tell(transfer=None)  # what became of files before that matters no more
+            self._tell(transfer=None)  # the result of an earlier transfer is out of date
         self._tell(
             last_change=last_change,
             stayed_on_host=self._engine.stayed[Side.HOST],
@@ -378,7 +377,7 @@ class Sync:
 
 @contextlib.contextmanager
 def only_sync(lock: Path, guest: str) -> Iterator[None]:
-    """Hold the lock of a guest's sync for the time of the block: a second one is refused with the first's pid.
+    """Hold the lock of a guest's sync during the block; a second sync is refused with the pid of the first.
 
     Raises:
         BusyError: the guest is synced already.
@@ -388,10 +387,5 @@ def only_sync(lock: Path, guest: str) -> Iterator[None]:
 
 
 def _is_plain(content: Content) -> bool:
-    """Whether it can go as it is, at once."""
+    """Whether it can be sent at once, without a conversion."""
     return not (_FILES | PICTURES) & set(content.names)
-
-
-def _first(errors: BaseExceptionGroup[PommelError]) -> PommelError:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

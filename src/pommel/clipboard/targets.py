@@ -1,6 +1,6 @@
-"""How Linux desktops name the forms of a copy: X11 targets and Wayland MIME types. Band: core, no I/O.
+"""The names of a copy's forms on Linux desktops: X11 targets and Wayland MIME types. Band: core, no I/O.
 
-Both use the same names; X11 has a few older ones besides (ICCCM 2.6.2).
+Both use the same names; X11 also has a few older ones (ICCCM 2.6.2).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pommel.clipboard import compound_text
 from pommel.clipboard.content import AVIF, BMP, GIF, HTML, JPEG, PNG, RTF, TEXT, TIFF, URIS, WEBP, Content
 from pommel.clipboard.uris import from_gnome, to_gnome
 
-# KDE's, kept to by password keepers on every desktop; its value is "secret".
+# From KDE; password managers use it on every desktop. Its value is "secret".
 SECRET_HINT = "x-kde-passwordManagerHint"  # noqa: S105
 FILES = "x-special/gnome-copied-files"
-# KDE's, beside text/uri-list: "1" for files that were cut.
+# From KDE, in addition to text/uri-list: "1" for files that were cut.
 CUT = "application/x-kde-cutselection"
 
-# Form -> what it may be called, the best name first.
+# Form -> its names, the best first.
 NAMES: dict[str, tuple[str, ...]] = {
     TEXT: ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain;charset=UTF-8", "STRING", "text/plain"),
     HTML: ("text/html",),
@@ -29,26 +29,27 @@ NAMES: dict[str, tuple[str, ...]] = {
     AVIF: ("image/avif",),
     BMP: ("image/bmp", "image/x-bmp", "image/x-MS-bmp"),
     GIF: ("image/gif",),
-    # What file managers add says also whether the files were cut.
+    # The file managers' own form comes first, because it also says whether the files were cut.
     URIS: (FILES, "text/uri-list"),
 }
 _COMPOUND = "COMPOUND_TEXT"
-# What text may be asked for as, the best first: Latin-1 (STRING) may have lost what COMPOUND_TEXT has. Of TEXT, the
-# answer says what it is.
+# Names to ask for text, the best first: COMPOUND_TEXT before STRING, which is Latin-1 and may have lost characters. The
+# answer to TEXT names its own encoding.
 TEXTS = (*NAMES[TEXT][:3], _COMPOUND, *NAMES[TEXT][3:], "TEXT")
 _BY_ITS_TYPE = frozenset(("STRING", "TEXT", _COMPOUND))
 KNOWN = (*(name for names in NAMES.values() for name in names), _COMPOUND, "TEXT", CUT, SECRET_HINT)
 _PICTURES = (PNG, TIFF, WEBP, AVIF, JPEG, BMP, GIF)  # the best first
-# What every owner answers besides its copy, and what is done to a selection rather than read (ICCCM 2.6.2, 2.6.3).
+# Targets that are no forms of a copy: general ones, and commands to the owner (ICCCM 2.6.2, 2.6.3).
 _NO_KIND = frozenset(
     ("TARGETS", "TIMESTAMP", "MULTIPLE", "SAVE_TARGETS", "DELETE", "INSERT_SELECTION", "INSERT_PROPERTY")
 )
 
 
 def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, str]]:
-    """Which of the names on offer to ask for: (form, name) pairs, in the order of NAMES.
+    """The (form, name) pairs to ask for, in the order of NAMES.
 
-    A picture only where there is no text: office programs paint one of every selection. Files alone, if there are any.
+    A picture only if there is no text, because office programs offer a picture of every selection. If there are files,
+    only the files.
     """
     names_of = {**NAMES, TEXT: TEXTS}
     found = {
@@ -64,19 +65,19 @@ def chosen(offered: Collection[str], forms: Collection[str]) -> list[tuple[str, 
 
 
 def kinds(names: Iterable[str]) -> list[str]:
-    """Those of the names on offer that are kinds of a copy."""
+    """The names that are forms of a copy."""
     return [name for name in names if name not in _NO_KIND]
 
 
 def received(name: str, data: bytes, kind: str = "") -> bytes:
-    """Turn what came under `name`, typed `kind` by its owner, into the form's bytes.
+    """Convert the data of target `name`, with the owner's type `kind`, to the form's bytes.
 
     Raises:
-        UnknownCharset: it is compound text with characters of a set that is not read here.
+        UnknownCharset: it is compound text with characters of an unsupported set.
     """
     if name in _BY_ITS_TYPE:
         name = kind if kind in (*_BY_ITS_TYPE, "UTF8_STRING") and kind != "TEXT" else name
-        # Some owners end their old text with a NUL, as C does.
+        # Some owners end their old text with a NUL, like a C string.
         data = data.rstrip(b"\0")
     if name == _COMPOUND:
         return compound_text.decoded(data).encode()
@@ -91,7 +92,7 @@ Offer = Callable[[], bytes]
 
 
 def offers(content: Content) -> dict[str, Offer]:
-    """Under which names a copy can be had, and how to make its bytes when somebody asks."""
+    """The names under which a copy is offered, with functions that make the bytes on request."""
     made: dict[str, Offer] = {}
     for form, data in content.forms:
         for name in _names(form, data):

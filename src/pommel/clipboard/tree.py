@@ -1,21 +1,21 @@
-"""Files that are to be copied: which, whereto, and what of them may be. Band: core, no I/O.
+"""Plans a copy of files: sources, destinations, and the limits. Band: core, no I/O.
 
-Where a tree comes from is not trusted: a name that is a path, a link that leads out of what was copied, and what is
-neither file, folder nor link never get here as an entry. A tree without end is refused while it is being listed, before
-it takes memory without end: by the number of its entries, by their depth, and by the length of names and paths.
+The source of a tree is not trusted: names that are paths, links that lead out of the copy, and special files never
+become entries. An endless tree is refused while it is listed, before it fills the memory: by the number of its entries,
+by their depth, and by the length of names and paths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from pommel.errors import PommelError
 
 ENTRIES_MAX = 20_000
 DEPTH_MAX = 100
-# In bytes. Linux knows names of 255 bytes, macOS of 255 UTF-16 units, and both no path longer than this.
+# In bytes. Linux allows names of 255 bytes, macOS of 255 UTF-16 units, and neither allows longer paths than this.
 NAME_MAX = 1024
 PATH_MAX = 4096
 PATHS_MAX_BYTES = 32 << 20  # of all paths together
@@ -23,7 +23,7 @@ _NAMES_SHOWN = 3
 
 
 class EntryKind(Enum):
-    """What an entry is."""
+    """The type of an entry."""
 
     FOLDER = "folder"
     FILE = "file"
@@ -31,8 +31,8 @@ class EntryKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing of a tree: `source` where it is, `path` where it goes, relative to the copy's folder."""
+class TreeEntry:
+    """One file, folder or link: `source` is its path, `path` its destination relative to the copy's folder."""
 
     kind: EntryKind
     source: bytes
@@ -44,12 +44,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a copy takes: entries, each folder before what is in it; `left_out` counts what cannot be copied."""
+class CopyPlan:
+    """The plan of a copy: its entries, each folder before its contents.
+
+    `left_out` counts entries that cannot be copied. `unread` has the sources that are not readable or no longer exist.
+    """
 
     tops: tuple[bytes, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[TreeEntry, ...]
     left_out: int = 0
+    unread: tuple[bytes, ...] = ()
 
     @property
     def total(self) -> int:
@@ -61,20 +65,25 @@ class Plan:
         """How many files."""
         return sum(entry.kind is EntryKind.FILE for entry in self.entries)
 
+    def without(self, sources: Collection[bytes]) -> CopyPlan:
+        """The plan without these files, which could not be read."""
+        kept = tuple(entry for entry in self.entries if entry.source not in sources)
+        return replace(self, entries=kept, unread=(*self.unread, *sources))
+
 
 class FilesError(PommelError):
-    """Files could not be copied; the message says why, and names none of them."""
+    """Files could not be copied; the message has the reason, and no file names."""
 
 
 def too_many() -> FilesError:
-    """What is said of a tree without end."""
+    """The error for an endless tree."""
     return FilesError(f"the folder contains more than {ENTRIES_MAX} files, or too many nested folders")
 
 
 def placed(tops: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-    """Say for each path that was copied where it goes: under its own name, in a folder apart if that is taken.
+    """Choose the destination of each copied path: its own name, in a numbered folder if the name is already used.
 
-    Names that differ only in case are the same to a Mac.
+    Names that differ only in case count as equal, as on a Mac.
 
     Raises:
         FilesError: there are more than can be copied.
@@ -97,14 +106,14 @@ def placed(tops: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 def plain_name(name: bytes) -> bool:
-    """Whether `name` names something in a folder, and nothing else."""
+    """Whether `name` is a plain name of an entry: no path, no `.`, no `..`."""
     return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
 
 
 def stays_inside(depth: int, target: bytes) -> bool:
-    """Whether a link leads to something in the tree it is in; `depth` is of folders between its top and the link.
+    """Whether a link leads into its own tree; `depth` is the number of folders between the top and the link.
 
-    `..` only at the beginning: behind a name it would lead up from wherever that name leads.
+    `..` is only allowed at the beginning: after a name that is itself a link, it could lead anywhere.
     """
     if not target or target.startswith(b"/") or b"\0" in target:
         return False
@@ -113,8 +122,8 @@ def stays_inside(depth: int, target: bytes) -> bool:
     return ups <= depth and b".." not in parts[ups:]
 
 
-class Listed:
-    """How many names have been listed of one tree: `most` at most, by default as many as can be copied."""
+class NameCount:
+    """Counts the listed names of one tree, up to `most`, by default as many as can be copied."""
 
     def __init__(self, most: int | None = None) -> None:
         self._left = ENTRIES_MAX if most is None else most
@@ -133,43 +142,60 @@ class Listed:
 
 
 class Growing:
-    """A plan in the making, which does not grow without end. What is listed for it is counted by `listed`."""
+    """A plan that is being built, with limits. `listed` counts the names that were listed for it."""
 
     def __init__(self, tops: Sequence[bytes]) -> None:
         self._tops = tuple(tops)
-        self._entries: list[Entry] = []
+        self._entries: list[TreeEntry] = []
         self._left_out = 0
+        self._unread: list[bytes] = []
+        self._refusal: FilesError | None = None
         self._bytes = 0
-        self.listed = Listed()
+        self.listed = NameCount()
 
-    def add(self, entry: Entry, depth: int) -> None:
-        """Take an entry that is `depth` folders below its top.
+    def add(self, entry: TreeEntry, depth: int) -> None:
+        """Add an entry that is `depth` folders below its top.
 
         Raises:
             FilesError: there are more than can be copied, or their paths are too long.
         """
-        if max(len(entry.source), len(entry.path), len(entry.target)) > PATH_MAX:
-            raise FilesError(f"a file's path has more than {PATH_MAX} bytes")
+        if depth > DEPTH_MAX:
+            raise too_many()
         if entry.kind is EntryKind.LINK and not stays_inside(depth - 1, entry.target):
             self.leave_out()
             return
+        self._count(entry.source, entry.path, entry.target)
         self._entries.append(entry)
-        self._bytes += len(entry.source) + len(entry.path) + len(entry.target)
-        if len(self._entries) > ENTRIES_MAX or depth > DEPTH_MAX or self._bytes > PATHS_MAX_BYTES:
-            raise too_many()
 
     def leave_out(self) -> None:
-        """Count what cannot be copied."""
+        """Count an entry that cannot be copied."""
         self._left_out += 1
 
-    def plan(self) -> Plan:
-        """What it came to.
+    def refused(self, source: bytes, refusal: FilesError) -> None:
+        """Note a source that cannot be read. The rest is still copied.
+
+        Raises:
+            FilesError: its path is too long, or there are too many.
+        """
+        self._refusal = self._refusal or refusal
+        self._count(source)
+        self._unread.append(source)
+
+    def _count(self, *paths: bytes) -> None:
+        if max(map(len, paths)) > PATH_MAX:
+            raise FilesError(f"a file's path has more than {PATH_MAX} bytes")
+        self._bytes += sum(map(len, paths))
+        if len(self._entries) + len(self._unread) >= ENTRIES_MAX or self._bytes > PATHS_MAX_BYTES:
+            raise too_many()
+
+    def plan(self) -> CopyPlan:
+        """The finished plan.
 
         Raises:
             FilesError: nothing of it can be copied.
         """
         if not self._entries:
-            raise FilesError("what was copied is not a file or a folder")
+            raise self._refusal or FilesError("what was copied is not a file or a folder")
         places = {place for _, place in placed(self._tops)}
         tops = tuple(entry.path for entry in self._entries if entry.path in places)
-        return Plan(tops, tuple(self._entries), self._left_out)
+        return CopyPlan(tops, tuple(self._entries), self._left_out, tuple(self._unread))

@@ -1,7 +1,7 @@
-"""Asking an X11 selection's owner for what it has (ICCCM 2.4 to 2.7.2). Band: shell.
+"""Fetches the content of an X11 selection from its owner (ICCCM 2.4 to 2.7.2). Band: shell.
 
-A generator that is sent the events that may concern it, so that its thread stays free to serve others meanwhile.
-Large answers come in pieces (INCR); what is larger than the limit is drained, not kept, so that its owner gets done.
+It is a generator that receives events, so that its thread can serve other programs meanwhile. Large answers come in
+pieces (INCR). An answer above the limit is read to its end but not kept, because its owner waits until all is read.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from Xlib.error import XError
 from Xlib.protocol.request import GetAtomName
 
 from pommel.clipboard.compound_text import UnknownCharset
-from pommel.clipboard.content import KINDS_MAX, TEXT, URIS, Content, Held, content_of, foreign
+from pommel.clipboard.content import KINDS_MAX, TEXT, URIS, Content, HeldBack, content_of, foreign
 from pommel.clipboard.targets import CUT, KNOWN, SECRET_HINT, TEXTS, chosen, kinds, received
 from pommel.clipboard.uris import mark_cut, paths_of
 
 _SLICE_WORDS = 64 << 10  # GetProperty counts four bytes each
-# Of fetches; few, as an X server keeps every name for good.
+# Numbers of fetches. Few, because an X server never frees an atom's name.
 _SERIALS = itertools.cycle(range(32))
 Event = Any
 Fetch = Generator[None, Event, Content]
 
 
 class SelectionTooLarge(Exception):
-    """The owner has more than we may take; `size` is as much as is known."""
+    """The content is larger than the limit; `size` is its size as far as known."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -37,36 +37,36 @@ class SelectionTooLarge(Exception):
 def fetch(
     window: Any, selection: int, atom: Callable[[str], int], stamp: int, *, limit: int, forms: frozenset[str]
 ) -> Fetch:
-    """Get what the owner has; forms that it fails to hand over are left out.
+    """Fetch the owner's content; forms that the owner fails to send are left out.
 
-    Send it events: SelectionNotify and PropertyNotify of `window`. It returns (StopIteration) a Content. An owner that
-    does not say what it has (some old programs refuse TARGETS) is asked for text by each of its names.
+    Send it events: SelectionNotify and PropertyNotify of `window`. It returns (StopIteration) a Content. If the owner
+    does not list its targets (some old programs refuse TARGETS), it is asked for text under each name of text.
     """
     asking = _Asking(window, selection, atom, stamp, limit)
     listed = yield from asking.atoms("TARGETS")
     offered = {name for name in KNOWN if atom(name) in listed} if listed is not None else set(TEXTS)
     if SECRET_HINT in offered and (yield from asking.bytes_of(SECRET_HINT)) == b"secret":
-        return Content(held=Held.SECRET)
+        return Content(held=HeldBack.SECRET)
     wanted = chosen(offered, forms)
     try:
         found = yield from asking.forms(wanted, offered)
         if URIS in found and not paths_of(found[URIS]):
-            # Links, not files: what else there is says more.
+            # Links to web pages, not files: another form is more useful.
             wanted = chosen(offered, forms - {URIS})
             found = yield from asking.forms(wanted, offered)
         elif URIS in found and CUT in offered and (yield from asking.bytes_of(CUT)) == b"1":
             found[URIS] = mark_cut(found[URIS])
     except SelectionTooLarge as much:
-        return Content(held=Held.TOO_LARGE, size=much.size)
+        return Content(held=HeldBack.TOO_LARGE, size=much.size)
     if not wanted:
         return foreign(asking.kinds(listed or []))
     if not found:
-        return foreign(asking.unread, why=Held.CHARSET) if asking.unread else Content(held=Held.REFUSED)
+        return foreign(asking.unread, why=HeldBack.CHARSET) if asking.unread else Content(held=HeldBack.REFUSED)
     return content_of(found, limit)
 
 
 class _Asking:
-    """One owner being asked: each answer lands in a property of our window."""
+    """The requests to one owner; it puts each answer into a property of our window."""
 
     def __init__(self, window: Any, selection: int, atom: Callable[[str], int], stamp: int, limit: int) -> None:
         self._window, self._selection, self._atom, self._stamp = window, selection, atom, stamp
@@ -75,10 +75,10 @@ class _Asking:
         self._count = 0
         self._serial = next(_SERIALS)
         self._type = X.NONE  # of the last answer
-        self.unread: list[str] = []  # character sets that were met and are not read
+        self.unread: list[str] = []  # unsupported character sets that were found
 
     def atoms(self, target: str) -> Generator[None, Event, list[int] | None]:
-        """The answer to a target that lists atoms; None where the owner has none."""
+        """The answer to a target that lists atoms; None if the owner refuses it."""
         place = yield from self._converted(target)
         if place is None:
             return None
@@ -86,22 +86,22 @@ class _Asking:
         return list(answer.value) if answer is not None and answer.format == 32 else None
 
     def kinds(self, listed: list[int]) -> list[str]:
-        """The names of some of these atoms, without those that are no kinds of a copy."""
+        """The names of the first of these atoms, without those that are no forms of a copy."""
         return kinds(name for name in map(self._name, listed[: 4 * KINDS_MAX]) if name)
 
     def _name(self, atom: int) -> str:
         try:
             name = GetAtomName(display=self._window.display, atom=atom).name
-        except XError:  # the owner names what is no atom
+        except XError:  # the owner sent an invalid atom
             return ""
         return name if isinstance(name, str) else bytes(name).decode("latin-1")
 
     def forms(
         self, wanted: list[tuple[str, str]], offered: Collection[str]
     ) -> Generator[None, Event, dict[str, bytes]]:
-        """The answers to several targets, as the forms they are; what the owner does not have is left out.
+        """The answers to several targets, by form; forms that the owner refuses are left out.
 
-        Text that it does not hand over by one name, or in characters that are not read, is asked for by the next.
+        If text is refused under one name, or has unsupported characters, the next name is tried.
         """
         found: dict[str, bytes] = {}
         for form, name in wanted:
@@ -119,7 +119,7 @@ class _Asking:
         return found
 
     def bytes_of(self, target: str) -> Generator[None, Event, bytes | None]:
-        """The answer to a target that is bytes, or None where the owner has none."""
+        """The answer to a target with bytes; None if the owner refuses it."""
         place = yield from self._converted(target)
         if place is None:
             return None
@@ -129,16 +129,16 @@ class _Asking:
         return self._taken_in(place)
 
     def _converted(self, target: str) -> Generator[None, Event, int | None]:
-        """Ask, and wait for the answer: the property it is in, or None where the owner refuses twice.
+        """Ask, and wait for the property with the answer; None if the owner refuses twice.
 
-        A refusal names no property. One that answers what an earlier owner was asked is known by its time, unless all
-        of that happened in the same millisecond: then the owner of now is asked once more.
+        A refusal names no property. A late refusal by an earlier owner is recognised by its time, unless all happened
+        in the same millisecond. So the present owner is asked a second time.
         """
         place = yield from self._answered(target)
         return place if place is not None else (yield from self._answered(target))
 
     def _answered(self, target: str) -> Generator[None, Event, int | None]:
-        # A name of its own each time: a late answer to an earlier question is no answer to this one.
+        # A new property name for each request: a late answer to an earlier request must not count for this one.
         self._count += 1
         place = self._atom(f"POMMEL_{self._serial}_{self._count}")
         self._window.delete_property(place)
@@ -172,7 +172,7 @@ class _Asking:
             offset += _SLICE_WORDS
 
     def _pieces(self, place: int) -> Generator[None, Event, bytes]:
-        """INCR (ICCCM 2.7.2): each deletion asks for the next piece; an empty one is the end."""
+        """INCR (ICCCM 2.7.2): each deletion of the property requests the next piece; an empty piece is the end."""
         pieces: list[bytes] = []
         excess: SelectionTooLarge | None = None
         self._window.delete_property(place)

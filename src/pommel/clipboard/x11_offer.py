@@ -1,8 +1,8 @@
-"""Owning an X11 selection: answering whoever asks for it (ICCCM 2.2, 2.6.2, 2.7.2). Band: shell.
+"""Owns an X11 selection and answers requests for it (ICCCM 2.2, 2.6.2, 2.7.2). Band: shell.
 
-TARGETS, TIMESTAMP, MULTIPLE, SAVE_TARGETS and every name in `targets`. What does not fit into one request goes in
-pieces (INCR), one for each time the asker deletes the last; an asker that stops asking is forgotten after a while.
-What has to be fetched first is fetched once somebody asks for it, who is kept waiting meanwhile.
+It answers TARGETS, TIMESTAMP, MULTIPLE, SAVE_TARGETS and every name in `targets`. Larger content than one request holds
+is sent in pieces (INCR): the next one when the requestor deletes the last. A requestor that stops is dropped after
+FORGET_S. Content that must be fetched first is fetched at the first request, and the requestor waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORGET_S = 30.0
 
 @dataclass(slots=True)
 class _Transfer:
-    """Pieces on their way to one asker."""
+    """The transfer of pieces to one requestor."""
 
     window: Any
     place: int
@@ -36,9 +36,9 @@ class _Transfer:
 
 @dataclass(slots=True)
 class _Offering:
-    """What the selection is since `stamp` (server time). With `ask`, it is to be fetched when somebody asks for it.
+    """The content of the selection since `stamp` (server time). With `ask`, it is fetched at the first request.
 
-    `waiting` are those who have, with the time until which they are kept waiting.
+    `waiting` has the requests that wait for it, each with the end of its waiting time.
     """
 
     stamp: int
@@ -49,7 +49,7 @@ class _Offering:
 
 
 class Ownership:
-    """A selection that is ours: its content, and who is still being served."""
+    """Our selection: its content, and the transfers under way."""
 
     def __init__(self, display: Any, atom: Callable[[str], int]) -> None:
         self._display, self._atom = display, atom
@@ -64,21 +64,21 @@ class Ownership:
 
     @property
     def deadline(self) -> float | None:
-        """When the next asker is to be forgotten, or not to be kept waiting any more."""
+        """The time when the next transfer or waiting request expires."""
         forgotten = [transfer.deadline for transfer in self._transfers.values()]
         return min([*forgotten, *(until for one in self._fetching for _, until in one.waiting)], default=None)
 
     def begin(self, content: Content, stamp: int, ask: Callable[[], None] | None = None) -> None:
-        """The selection is ours, with this in it. `ask` is called once it is wanted; then `prepared` is to be."""
+        """Begin to offer `content`. `ask` is called at the first request; its caller must then call `prepared`."""
         named = {self._atom(name): offer for name, offer in offers(content).items()}
         self._present = _Offering(stamp, named, ask)
 
     def end(self) -> None:
-        """Somebody else has it. Transfers that have begun are carried on (ICCCM 2.2)."""
+        """Note that another program owns the selection. Transfers under way continue (ICCCM 2.2)."""
         self._present = None
 
     def prepared(self, ask: Callable[[], None], ready: bool, now: float) -> None:
-        """What was asked for by `ask` is ready, or will not be: answer those who wait for it."""
+        """Answer the requests that wait for `ask`: its content is ready, or it failed."""
         for offering in [one for one in self._fetching if one.ask is ask]:
             self._fetching.remove(offering)
             waiting, offering.waiting = offering.waiting, []
@@ -89,7 +89,7 @@ class Ownership:
                 self._reply(request, offering if ready else None, now)
 
     def answer(self, request: Any, now: float) -> None:
-        """Serve a SelectionRequest event, or keep its asker waiting."""
+        """Answer a SelectionRequest event, now or when the content was fetched."""
         offering = self._present if self._may_have(request) else None
         if offering is None or offering.ask is None or not self._wants_data(request, offering):
             self._reply(request, offering, now)
@@ -116,7 +116,7 @@ class Ownership:
         request.requestor.send_event(reply)
 
     def proceed(self, event: Any, now: float) -> None:
-        """Go on with a transfer whose asker has deleted the last piece (a PropertyNotify event)."""
+        """Continue a transfer after the requestor has deleted the last piece (a PropertyNotify event)."""
         transfer = self._transfers.get((event.window.id, event.atom))
         if transfer is None or event.state != X.PropertyDelete:
             return
@@ -128,7 +128,7 @@ class Ownership:
             self._drop(transfer)
 
     def forget(self, now: float) -> None:
-        """Drop transfers that nobody seems to wait for any more."""
+        """Drop transfers and waiting requests that have expired."""
         for transfer in [late for late in self._transfers.values() if late.deadline <= now]:
             self._drop(transfer)
         for offering in self._fetching:
@@ -138,8 +138,8 @@ class Ownership:
                 self._reply(request, None, now)
 
     def _may_have(self, request: Any) -> bool:
-        # A request from before it was ours is meant for the owner before us.
-        # The server's time is milliseconds in 32 bits and begins anew after 49 days.
+        # A request with a time before our ownership is meant for the owner before us.
+        # The server's time is milliseconds in 32 bits and starts again at 0 after 49 days.
         if self._present is None:
             return False
         return bool(request.time == X.CurrentTime or (request.time - self._present.stamp) & 0xFFFFFFFF < 1 << 31)
@@ -162,7 +162,7 @@ class Ownership:
         return True
 
     def _serve_many(self, offering: _Offering, request: Any, place: int, now: float) -> bool:
-        """MULTIPLE: the property lists (target, property) pairs; what cannot be served gets None for its property."""
+        """MULTIPLE: the property lists (target, property) pairs; an unsupported target gets None as its property."""
         asked = request.requestor.get_property(place, X.AnyPropertyType, 0, 1024)
         if asked is None or asked.format != 32:
             return False

@@ -1,24 +1,25 @@
-"""Whether an X11 selection is root's: who may name files to a root that reads them for the selection. Band: shell.
+"""Checks whether root owns an X11 selection: if we run as root, only root's programs may name files. Band: shell.
 
-The X server takes a client's process from its socket, not from what the client says of itself (X-Resource 1.2).
+The X server knows a client's process from the socket, and does not trust the client's own statement (X-Resource 1.2).
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 from pathlib import Path
 from typing import Any
 
 from Xlib.error import XError
 from Xlib.ext import res
 
+from pommel import sockets
+
 
 def is_roots(display: Any, selection: int) -> bool:
-    """Whether root's process has the selection.
+    """Whether a process of root owns the selection.
 
-    Programs that go into the background (xclip) leave the number of a process that has ended. Then it is, where the X
-    server itself and all its clients that can be found are root's.
+    For programs that go into the background (xclip), the server knows only the pid of a process that has ended. Then
+    the answer is True only if the X server itself and all its other clients run as root.
     """
     owner = display.get_selection_owner(selection)
     if not owner or not display.has_extension(res.extname):
@@ -30,7 +31,7 @@ def is_roots(display: Any, selection: int) -> bool:
 
 
 def _uids(display: Any, client: int) -> set[int]:
-    """The users of the processes that live of a client, by one of its windows, or of all (0)."""
+    """The users of a client's living processes; `client` is one of its windows, or 0 for all clients."""
     try:
         told = display.res_query_client_ids([{"client": client, "mask": res.LocalClientPIDMask}])
     except XError:
@@ -51,5 +52,4 @@ def _server_uid(display: Any) -> int | None:
     link = display.display.socket
     if link.family != socket.AF_UNIX:
         return None
-    _, uid, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(uid)
+    return sockets.peer_uid(link)

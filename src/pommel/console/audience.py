@@ -1,7 +1,7 @@
-"""Whoever has the page open: asked, told, shown a bar. Band: shell.
+"""The people who have the page open: ask them, tell them something, show them a bar. Band: shell.
 
-It speaks by control texts beside the pictures, so to a page alone that says it understands them; answers come back by
-HTTP (`audience_api`). Any open page may answer, and the first answer counts. Who asks, and why, is the caller's.
+It sends control texts beside the pictures, and only to a page that says that it understands them. Answers come back
+over HTTP (`audience_api`). Any open page may answer, and the first answer counts. The caller decides who asks, and why.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pommel.tasks import start_task
 from pommel.wire.viewer import ViewerStream
 
 _LOOK_S = 0.2
-_LATE_S = 2.0  # who asked has a clock too, and takes its question back itself: that is another end than no answer
-_GONE_S = 5.0  # in which a page that is loaded anew comes back
+_LATE_S = 2.0  # the caller has a clock too and withdraws its question itself: that result differs from no answer
+_GONE_S = 5.0  # the time in which a page that is reloaded connects again
 MOST_TEXT = 4000
 
 
@@ -47,12 +47,12 @@ class Audience:
 
     @property
     def present(self) -> int:
-        """How many pages are open."""
+        """The number of open pages."""
         return len(self._pages)
 
     @contextlib.asynccontextmanager
     async def with_page(self, page: ViewerStream) -> AsyncIterator[None]:
-        """Count a page as open for the time of the block; it is told what the others have been told."""
+        """Count a page as open during the block, and send it what the other pages have been sent."""
         self._pages.add(page)
         try:
             for question in tuple(self._questions.values()):
@@ -66,9 +66,10 @@ class Audience:
     async def ask(
         self, title: str, text: str, timeout_s: float, *, wanted: Callable[[], bool] = lambda: True
     ) -> bool | None:
-        """Ask whoever has a page open, to allow or refuse; None: nobody is there who could.
+        """Ask the people who have a page open to allow or refuse. None: no page is open, or nobody answered.
 
-        Cancelled, or once it is `wanted` no more, it is taken back; left alone, a little after `timeout_s`: None.
+        The question is withdrawn when this is cancelled or no longer `wanted`. Without an answer it ends with None, a
+        little after `timeout_s`.
         """
         if not self._pages:
             return None
@@ -86,7 +87,7 @@ class Audience:
             await self._tell({"type": "answered", "id": question.number})
 
     def answer(self, number: int, *, allowed: bool) -> bool:
-        """Take an answer from a page; False: that question is over, or has been answered."""
+        """Take an answer from a page. False: the question has ended, or was answered before."""
         question = self._questions.get(number)
         if question is None or question.allowed is not None:
             return False
@@ -94,12 +95,12 @@ class Audience:
         return True
 
     async def notify(self, title: str, text: str, *, must_close: bool) -> int:
-        """Tell whoever has a page open; with `must_close` it stays there until they close it. Return on how many."""
+        """Show a text on all open pages; with `must_close` until a person closes it. Return the number of pages."""
         said = {"title": title[:MOST_TEXT], "text": text[:MOST_TEXT], "must_close": must_close}
         return await self._tell({"type": "notice", **said})
 
     async def show_bar(self, text: str | None, for_s: float | None = None) -> None:
-        """Have all pages, later ones too, show a line over the screen; None takes it away. At most for `for_s`."""
+        """Show a line over the screen on all pages, later ones too, for at most `for_s`. None removes it."""
         if self._bar_ends is not None:
             self._bar_ends.cancel()
             self._bar_ends = None
@@ -111,7 +112,7 @@ class Audience:
             await self._tell({"type": "bar", "text": text})
 
     async def close(self) -> None:
-        """Let go of what waits for its time."""
+        """Remove the bar, and cancel its timer."""
         await self.show_bar(None)
         if self._hiding is not None:
             await asyncio.gather(self._hiding, return_exceptions=True)
@@ -121,7 +122,7 @@ class Audience:
         self._hiding = start_task(self.show_bar(None))
 
     async def _answered(self, question: _Question, wanted: Callable[[], bool]) -> bool | None:
-        """Wait for the answer; for nothing any more once nobody wants it or nobody can give it."""
+        """Wait for the answer. None: the caller does not want it any more, or no page has been open for `_GONE_S`."""
         seen_at = time.monotonic()
         while question.allowed is None:
             now = time.monotonic()

@@ -1,11 +1,11 @@
-"""What other processes of this host ask of whoever has the page open, and the page's answers, over HTTP. Band: shell.
+"""Questions of other processes of this host to the people at the page, and their answers, over HTTP. Band: shell.
 
-Behind the token like all else. Bodies are JSON objects:
+Every request needs the token. Bodies are JSON objects:
 
-    POST /api/question  {title, text, timeout_s}     -> {allowed: true | false | null}, once that is known
-    POST /api/notice    {title, text, must_close}    -> {pages: how many it was shown on}
+    POST /api/question  {title, text, timeout_s}     -> {allowed: true | false | null}, after the answer
+    POST /api/notice    {title, text, must_close}    -> {pages: number of pages that showed it}
     PUT  /api/bar       {text | null, for_s}         -> {pages}
-    POST /api/answer    {id, allowed}                -> {taken}   the page's own
+    POST /api/answer    {id, allowed}                -> {taken}   sent by the page
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _LONGEST_S = 3600.0
 
 
 class AudienceApi:
-    """Answer for one audience."""
+    """The HTTP handlers for one audience."""
 
     def __init__(self, audience: Audience) -> None:
         self._audience = audience
 
     def add_to(self, router: web.UrlDispatcher, under: str) -> None:
-        """Add the addresses below a path."""
+        """Add the routes below a path."""
         router.add_post(f"{under}/api/question", self._question)
         router.add_post(f"{under}/api/notice", self._notice)
         router.add_put(f"{under}/api/bar", self._bar)
@@ -62,10 +62,10 @@ class AudienceApi:
 
 
 async def _body(request: web.Request, **wanted: Any) -> dict[str, Any]:
-    """Read a body that has these fields of these kinds.
+    """Read a body, a JSON object with these fields of these types.
 
     Raises:
-        web.HTTPBadRequest: it has not.
+        web.HTTPBadRequest: it is not like that.
     """
     try:
         text = await request.text()
@@ -75,10 +75,10 @@ async def _body(request: web.Request, **wanted: Any) -> dict[str, Any]:
 
 
 def fields_of(text: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a JSON object that has these fields of these kinds; others are passed over.
+    """Read a JSON object with these fields of these types; other fields are ignored.
 
     Raises:
-        web.HTTPBadRequest: it has not.
+        web.HTTPBadRequest: a field is missing or has another type.
     """
     try:
         said = parse_json(text)

@@ -1,8 +1,8 @@
-"""The machine's clipboard over HTTP, and word of its changes to the pages. Band: shell.
+"""The machine's clipboard over HTTP, and messages to the pages when it changes. Band: shell.
 
-A clip travels as multipart/form-data, each form a file part of its exact bytes (browsers read and write that without
-copies in base64); of files, a part `files` has names and sizes, and each is downloaded for itself. It is never
-logged, never written to a file, and refused whole where it is too large or not right.
+A clip is sent as multipart/form-data. Each form is a file part with its exact bytes, because browsers read and write
+that without a copy in base64. For files, the part `files` has names and sizes, and each file is downloaded separately.
+A clip is never logged and never written to a file. If it is too large or malformed, all of it is refused.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _FORMS = ("text", "html", "png")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _COPIES = "Pommel-Copies"
 _CHUNK_BYTES = 1 << 18
-_CHUNK_S = 30.0  # a browser that sends nothing for as long has gone
+_CHUNK_S = 30.0  # a browser that sends nothing for this time has gone
 
 _T = TypeVar("_T")
-# What aiohttp's reader raises when it is given nonsense.
+# The exceptions of aiohttp's multipart reader for malformed bodies.
 _MALFORMED = (ValueError, RuntimeError, AssertionError, AttributeError, BadHttpMessage)
 
 log = logging.getLogger(__name__)
@@ -50,29 +50,29 @@ class ClipTooLarge(UsageError):
 
 
 class ClipboardApi:
-    """Answer GET and PUT for one machine's clipboard, and tell viewers how it is."""
+    """The HTTP handlers for one machine's clipboard, and the messages about its state to viewers."""
 
     def __init__(self, clipboard: ConsoleClipboard) -> None:
         self._clipboard = clipboard
         self._setting = asyncio.Lock()
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """Answer what the machine's clipboard has; 204 if it is empty, and only then."""
+        """Answer with the machine's clipboard; 204 only if it is empty."""
         return await _explained(request, self._get())
 
     async def put(self, request: web.Request) -> web.StreamResponse:
-        """Put what the browser sent on the machine's clipboard; the answer comes when it is there, and has its number.
+        """Put the browser's clip on the machine's clipboard; the answer comes when it is there, with its number.
 
-        With `?seen=N`, only if there have been no more copies than N: 409 else.
+        With `?seen=N`, the answer is 409 if there have been more copies than N.
         """
         return await _explained(request, self._put(request))
 
     async def get_file(self, request: web.Request) -> web.StreamResponse:
-        """Send one of the files that the machine's clipboard names, for the browser to keep."""
+        """Send one of the files on the machine's clipboard as a download."""
         return await _explained(request, self._get_file(request))
 
     async def tell(self, viewer: ViewerStream) -> None:
-        """Tell a viewer how the clipboard is, now and at each change, until cancelled or it has left."""
+        """Send a viewer the state of the clipboard, now and at each change, until it leaves or this is cancelled."""
         with contextlib.suppress(ConnectionError):
             try:
                 async with contextlib.aclosing(self._clipboard.changes()) as changes:
@@ -108,16 +108,17 @@ class ClipboardApi:
     async def _put(self, request: web.Request) -> web.StreamResponse:
         seen = request.query.get("seen")
         if seen is not None and not (seen.isascii() and seen.isdigit() and len(seen) < 16):
-            raise UsageError("seen is a number of copies")
+            raise UsageError("seen must be a number of copies")
         clip = await clip_of(request)
-        async with self._setting:  # two pages that paste at once: one after the other
+        async with self._setting:  # if two pages paste at once, their clips must not be mixed
             copies = await self._clipboard.set(clip, None if seen is None else int(seen))
         return web.Response(status=204, headers={_COPIES: str(copies)})
 
     async def _get_file(self, request: web.Request) -> web.StreamResponse:
         copies, index = (int(request.match_info[name]) for name in ("copies", "index"))
         async with self._clipboard.open_file(copies, index) as (file, pieces):
-            # Never shown in the page's place, whatever it is: what the machine made must not act in the page's name.
+            # Always a download: if the browser showed a file of the guest, its scripts would run with the
+            # page's rights.
             headers = {"Content-Type": "application/octet-stream", "Content-Security-Policy": "sandbox"}
             answer = web.StreamResponse(headers=headers)
             name = quote(file.name, safe="")
@@ -129,7 +130,8 @@ class ClipboardApi:
                 async for piece in pieces:
                     await answer.write(piece)
                     left -= len(piece)
-            # It has begun, so no words can be said any more; a browser tells of what is shorter than was announced.
+            # The answer has begun, so no error text can follow. The browser reports a body that is
+            # shorter than announced.
             if left and request.transport is not None:
                 request.transport.abort()
         return answer
@@ -139,11 +141,11 @@ async def clip_of(request: web.Request) -> Clip:
     """Read a clip from a request's body, in memory.
 
     Raises:
-        TooLarge: it has more bytes than are copied.
-        UsageError: it is no clip.
+        ClipTooLarge: it is over the limit.
+        UsageError: it is not a clip.
     """
     if request.content_type != "multipart/form-data":
-        raise UsageError("a clip comes as multipart/form-data")
+        raise UsageError("a clip must be multipart/form-data")
     try:
         forms = await _forms_of(request)
     except _MALFORMED as malformed:
@@ -156,7 +158,8 @@ async def clip_of(request: web.Request) -> Clip:
 
 
 async def _forms_of(request: web.Request) -> dict[str, bytes]:
-    # aiohttp warns of a header that it cannot read in the sender's words: they fill the log, and Python keeps each.
+    # aiohttp's warnings about bad headers quote the sender's text. So a client could fill the log, and Python stores
+    # each different warning for ever.
     for warning in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.filterwarnings("ignore", category=warning)
     forms: dict[str, bytes] = {}
@@ -192,7 +195,7 @@ def _text(forms: dict[str, bytes], name: str) -> str | None:
 
 
 async def _explained(request: web.Request, answering: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
-    """Turn what can fail into an answer with words."""
+    """Turn each error into an answer with a text."""
     if not guard.is_our_site(request.headers.get("Sec-Fetch-Site")):
         answering.close()
         return _refusal(403, UsageError("another site's page asked for the clipboard; only the console's own may"))
@@ -209,7 +212,7 @@ async def _explained(request: web.Request, answering: Coroutine[Any, Any, web.St
     except TimeoutError:
         return _refusal(408, UsageError(f"no data of the clip arrived for {_CHUNK_S:g} s"))
     except ConnectionError:
-        return web.Response(status=400)  # the browser has left; nobody hears it
+        return web.Response(status=400)  # the browser has left, so nobody gets this answer
     except Exception as bug:
         _log_without_words(bug)
         return _refusal(500, PommelError("the clipboard failed; for details, see the console's log"))
@@ -228,6 +231,6 @@ def _words(failure: PommelError) -> str:
 
 
 def _log_without_words(bug: Exception) -> None:
-    # A bug's own words, and its causes', may quote the clip.
+    # Only the places in the code: the message of an exception, and of its causes, may quote the clip.
     where = "".join(traceback.format_tb(bug.__traceback__))
     log.error("the clipboard failed: %s\n%s", type(bug).__name__, where)

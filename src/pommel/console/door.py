@@ -1,6 +1,6 @@
-"""The door of a console: who may come in, by a link's token or by a pass, and what for. Band: shell.
+"""Who may use a console, by a link's token or by a pass, and for what. Band: shell.
 
-The rules themselves are functions of strings (`guard`, `passes`, `looking`); here they meet requests.
+The rules are functions of strings (`guard`, `passes`, `looking`). This module applies them to requests.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What lets people in, and who hears of it.
+class Admission:
+    """The secrets that admit people, and the callables that are told about visitors.
 
-    With `view_only` nobody does more than look, whichever link they came by. `keep` is given `Secrets.document()` to
-    write down where the next console finds it, in a thread; `watched` is told whenever somebody comes or goes.
+    With `view_only`, all viewers may only look, whichever link they used. `keep` stores `Secrets.document()` for the
+    next console (it is called in a thread); `watched` is called when a viewer comes or leaves.
     """
 
     secrets: Secrets = field(default_factory=Secrets)
@@ -36,10 +36,10 @@ class Entry:
     watched: Callable[[Sequence[Visitor]], None] = lambda _: None
 
 
-class Door:
-    """Decide on requests to the console `name`. `port` is the server's once known; `tls`, whether it has that."""
+class ConsoleDoor:
+    """Decides on requests to the console `name`. `port` is set when the server listens; `tls`: whether it uses TLS."""
 
-    def __init__(self, entry: Entry, name: str, telling: Telling, allowed_hosts: Iterable[str]) -> None:
+    def __init__(self, entry: Admission, name: str, telling: Telling, allowed_hosts: Iterable[str]) -> None:
         self.secrets = entry.secrets
         self.port = 0
         self.tls = False
@@ -48,7 +48,7 @@ class Door:
         self._keeping = asyncio.Lock()
 
     def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """How a stranger is sent away; None: it is none. It awaits nothing, and no bytes make it fail."""
+        """The answer that refuses a request; None: it is admitted. It never waits, and no input makes it fail."""
         if self.tls and not request.secure:
             return notice(400, pages.needs_tls())
         hosts = request.headers.getall("Host", [])
@@ -68,7 +68,7 @@ class Door:
         return None
 
     def views_only(self, request: web.BaseRequest) -> bool | None:
-        """Whether who asks may only look; None: they may nothing."""
+        """Whether the sender of this request may only look. None: it may do nothing."""
         if given := request.query.get("token"):
             view_only = self.secrets.by_token(given)
         else:
@@ -80,22 +80,22 @@ class Door:
         return next(filter(None, (self.secrets.by_pass(one, time.time()) for one in given)), None)
 
     async def note_use(self, request: web.BaseRequest) -> None:
-        """Have the pass that a request came with last on."""
+        """Note the use of the pass of a request, so that it does not expire."""
         if (found := self._pass(request)) is not None and self.secrets.use(found, time.time()):
             await self.write_down()
 
     async def let_in(self, request: web.Request) -> web.Response:
-        """Trade the token in the address for a pass, and clean the address.
+        """Exchange the token in the address for a pass, and remove the token from the address.
 
-        In two steps: to a place of its own, and there, where the browser knows the whole path, to the cookie. All
-        addresses are relative, since a reverse proxy may have a prefix before them.
+        There are two redirects: the first to a new secret path, the second there, with the cookie: the browser limits
+        the cookie to the path that it knows. All addresses are relative, because a reverse proxy may add a prefix.
         """
         place = request.match_info.get("place", "")
         if not is_place(place):
             away = "../../" if place else ""
             return _send_on(request, f"{away}{PLACE[1:].format(place=new_place())}/?{request.query_string}")
         view_only = self.secrets.by_token(request.query.get("token"))
-        if view_only is None:  # it was made anew in this moment
+        if view_only is None:  # the token was renewed while this request was handled
             return notice(403, self._no_token)
         secret, _ = self.secrets.issue(view_only=view_only, now_s=time.time(), place=place)
         await self.write_down()
@@ -104,9 +104,9 @@ class Door:
         return response
 
     def keep_in(self, request: web.Request, response: web.Response) -> None:
-        """Have the browser keep the pass that it came with for as long as the pass is good.
+        """Set the browser's cookie again, so that it lasts as long as its pass.
 
-        An installed page is opened by that alone, after its browser has ended too.
+        An installed page has only this cookie, also after a restart of the browser.
         """
         for secret in guard.cookies_named(self._cookie, request.headers.getall("Cookie", [])):
             if self.secrets.by_pass(secret, time.time()) is not None:
@@ -120,10 +120,10 @@ class Door:
         )
 
     async def renew(self) -> None:
-        """Make tokens anew: the links and passes there are are over.
+        """Make new tokens; all present links and passes end.
 
         Raises:
-            OSError: they cannot be written down; then all is as it was.
+            OSError: they cannot be written to the file; then nothing has changed.
         """
         async with self._keeping:
             before, self.secrets = self.secrets, Secrets()
@@ -134,7 +134,7 @@ class Door:
                 raise
 
     async def write_down(self) -> None:
-        """Have written down what the next console and other processes are to know; a full disk is a warning."""
+        """Store the secrets for the next console. An error, such as a full disk, is only a warning."""
         try:
             async with self._keeping:
                 await self._keep()
@@ -148,7 +148,8 @@ class Door:
 
     @property
     def _cookie(self) -> str:
-        # Cookies know no ports: two consoles on one address must not overwrite each other's.
+        # Cookies do not distinguish ports, so the name has the port: two consoles must not overwrite each other's
+        # cookie.
         return f"pommel_{self.port}"
 
 
@@ -159,7 +160,7 @@ def _send_on(request: web.Request, address: str) -> web.Response:
 
 
 def notice(status: int, html: str) -> web.Response:
-    """Answer with one of `pages`; one who is refused is parted from too."""
+    """Answer with one of `pages`; after a refusal the connection is closed."""
     headers = {**pages.HEADERS, "Content-Security-Policy": pages.REFUSAL_CSP}
     answer = web.Response(status=status, text=html, content_type="text/html", headers=headers)
     if status >= 400:

@@ -1,4 +1,4 @@
-"""The files of the page, as the console serves them. Band: shell."""
+"""The static files of the page. Band: shell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPES = {
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """Read them all: by name, the bytes and the Content-Type."""
+    """All files: by name, the bytes and the Content-Type."""
     folder = resources.files("pommel.console") / "static"
     return {
         file.name: (file.read_bytes(), _TYPES[suffix])

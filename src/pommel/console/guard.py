@@ -1,8 +1,8 @@
 """Who may talk to a console: the rules on Host, Origin and token, as functions of strings. Band: core, no I/O.
 
-Three doors, each for another attacker. Host: a page elsewhere that points its own name at 127.0.0.1 (DNS
-rebinding) still has to send that name. Origin: a page elsewhere that simply addresses us has its own there.
-Token: everybody else on this machine. Only the last lets anyone in; the first two keep people out.
+Three checks, each against another attacker. Host: a foreign page that points its own name at 127.0.0.1 (DNS rebinding)
+still sends that name. Origin: a foreign page that sends requests to our address sends its own origin. Token: all other
+users of this computer. Host and Origin only refuse; only the token admits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _TOKEN_BYTES = 32
-# urlsplit reads more than one thing as a host: it passes over what stands between a bracket and a colon.
+# urlsplit accepts too much as a host: it ignores text between a closing bracket and a colon.
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/@?#\\\s\x00-\x1f\x7f]+)(?::[0-9]{0,5})?")
 
 
@@ -25,26 +25,26 @@ def new_token() -> str:
 
 
 def is_token(given: str | None, token: str) -> bool:
-    """Compare what somebody gave with the token, in a time that does not tell how much of it was right."""
+    """Compare a text with the token, in a time that does not depend on how many of its characters are right."""
     return given is not None and hmac.compare_digest(_bytes(given), _bytes(token))
 
 
 def cookies_named(name: str, headers: Iterable[str]) -> list[str]:
-    """Find the values that Cookie headers give a name: other servers of this host may have set more of that name."""
+    """All values of a cookie in Cookie headers: other servers on this host may have set cookies of the same name."""
     pairs = (part.strip().partition("=") for header in headers for part in header.split(";"))
     return [value for key, _, value in pairs if key == name]
 
 
 def is_host(host: str) -> bool:
-    """Tell whether a Host header can be one at all: a name or an address and a port (RFC 9110, 7.2), in ASCII."""
+    """Whether a Host header is valid: a name or an address, and a port (RFC 9110, 7.2), in ASCII."""
     return host.isascii() and _host_and_port(host) is not None
 
 
 def is_our_host(host: str | None, port: int, allowed: Iterable[str] = (), *, usual_port: int = 80) -> bool:
-    """Tell whether a Host header names us: localhost or an address, with our port; or a name that is allowed.
+    """Whether a Host header is for this server: localhost or an address, with our port; or an allowed name.
 
-    Any IP address will do, because it was not looked up in anybody's DNS. An allowed name may carry a port, and
-    then only that one counts. A header without a port means the `usual_port` of its scheme.
+    Every IP address is accepted, because an attacker's DNS cannot have produced it. An allowed name may have a port;
+    then only that port is accepted. A header without a port means the `usual_port` of its scheme.
     """
     parts = _host_and_port(host, usual_port)
     if parts is None:
@@ -56,7 +56,7 @@ def is_our_host(host: str | None, port: int, allowed: Iterable[str] = (), *, usu
 
 
 def is_our_origin(origin: str | None, host: str | None) -> bool:
-    """Tell whether an Origin header is absent (no browser) or the page's own: the same name and port as Host."""
+    """Whether an Origin header is absent (no browser) or the page's own: the same name and port as Host."""
     if origin is None:
         return True
     scheme, _, rest = origin.partition("://")
@@ -64,15 +64,16 @@ def is_our_origin(origin: str | None, host: str | None) -> bool:
 
 
 def is_our_site(fetch_site: str | None) -> bool:
-    """Tell whether a Sec-Fetch-Site header is absent (no browser), the page's own or a person's.
+    """Whether a Sec-Fetch-Site header is absent (no browser), the page's own, or of an address that a person typed.
 
-    It knows what Origin does not: a page of another port of this host may GET without one, cookie and all.
+    It is needed besides Origin: a page from another port of this host can send a GET with the cookie and without
+    Origin.
     """
     return fetch_site in (None, "same-origin", "none")
 
 
 def is_address(name: str) -> bool:
-    """Tell whether `name` is an IPv4 or IPv6 address, the latter without brackets."""
+    """Whether `name` is an IPv4 address, or an IPv6 address without brackets."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -88,7 +89,7 @@ def authority(host: str, port: int) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    # What is no UTF-8 in a request comes as lone surrogates.
+    # Bytes of a request that are not UTF-8 arrive here as lone surrogates.
     return text.encode(errors="surrogatepass")
 
 

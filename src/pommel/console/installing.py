@@ -1,9 +1,9 @@
 """The page as an app of a phone or a desk: its manifest (W3C Web App Manifest). Band: core, no I/O.
 
-There is no service worker: nothing is kept that could be older than the console. All addresses are relative to the
-manifest's own, which lies beside the page, so that a reverse proxy may have a prefix before it; the page's is that of a
-pass, without a token. So whoever installs the page has the pass in the cookie of that path, which must outlive the
-browser (`Door`).
+There is no service worker, so the browser stores nothing that could be older than the console. All addresses are
+relative to the manifest's own address, which is beside the page, because a reverse proxy may add a prefix. The page's
+address is that of a pass, without a token. So an installed page gets in by the cookie of that path, and that cookie
+must last longer than the browser's session (`ConsoleDoor`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _ICONS = (("icon-192.png", 192, "any"), ("icon-512.png", 512, "any"), ("icon-who
 
 
 def manifest(name: str, title: str) -> dict[str, object]:
-    """Give the manifest of the page that shows `name`, which people know as `title`."""
+    """The manifest of the page for `name`, with the title `title`."""
     return {
         "name": f"{title or name} · Pommel",
         "short_name": title or name,

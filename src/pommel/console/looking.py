@@ -1,7 +1,7 @@
-"""Which requests one may make who came by the view-only link: the one place that says so. Band: shell.
+"""The one place that says which requests a viewer with the view-only link may make. Band: shell.
 
-What is not named here is refused, so that what will be added one day is refused too until somebody names it. What such
-a viewer may say on the WebSocket is `wire.looking`'s.
+Every request that is not listed here is refused. So a request that is added later is refused too, until it is listed.
+`wire.looking` decides what such a viewer may send on the WebSocket.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ _PATHS = re.compile(r"(?:/at/[^/]+)?/(?:static/[^/]*|manifest\.webmanifest|kvm|a
 
 
 def may_look(method: str, path: str) -> bool:
-    """Whether this request changes nothing and shows the screen alone, not the clipboard. `path` is as it came."""
+    """Whether this request only shows the screen: it changes nothing, and is not for the clipboard. `path` is raw."""
     return method in ("GET", "HEAD") and _PATHS.fullmatch(path) is not None

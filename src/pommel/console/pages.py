@@ -1,4 +1,4 @@
-"""What the console's web server says besides the page: headers, and the pages that refuse. Band: core, no I/O."""
+"""The headers of the console's web server, and the pages that refuse a request. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STYLE = (
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 _SHUT = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-# The refusals below carry their own style and nothing else.
+# The refusal pages below contain their own style and nothing else.
 REFUSAL_CSP = f"{_SHUT}; img-src data:; style-src 'sha256-{_STYLE_HASH}'"
 
 HEADERS = {
@@ -36,21 +36,21 @@ HEADERS = {
 
 
 def page_csp(host: str) -> str:
-    """Give the page's Content-Security-Policy. `host` is the Host header, checked before."""
+    """The page's Content-Security-Policy. `host` is the Host header, which must be checked before."""
     return (
         f"{_SHUT}; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; manifest-src 'self'; "
-        # not every browser takes 'self' to mean the WebSocket too
+        # in some browsers, 'self' does not include the WebSocket
         f"connect-src 'self' ws://{host} wss://{host}"
     )
 
 
 def filled(html: str, words: Mapping[str, str]) -> str:
-    """Put each of `words` where `html` has its name in double braces; what is put in is not looked through again."""
+    """Replace each name in double braces in `html` by its value in `words`, escaped. Values are not searched again."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: escape(words[place[1]]), html)
 
 
 def no_token(name: str, advice: Advice) -> str:
-    """Say what to type when the token is missing or wrong. To a stranger: `advice` has nothing that is not for all."""
+    """The page for a missing or wrong token. Strangers may see it, so `advice` must have nothing private."""
     before, command, after = map(escape, advice)
     return _page(
         "This console needs its access token",
@@ -60,7 +60,7 @@ def no_token(name: str, advice: Advice) -> str:
 
 
 def needs_tls() -> str:
-    """Say that the address begins with https; which one it is, who asks knows."""
+    """The page for plain HTTP on a TLS port. It does not repeat the address, which may have the token."""
     return _page(
         "This console uses https",
         "<p>Begin the address with <code>https://</code>. The rest of the address does not change.</p>",
@@ -68,7 +68,7 @@ def needs_tls() -> str:
 
 
 def wrong_host(host: str, port: int, scheme: str = "http") -> str:
-    """Say under which names the console answers."""
+    """The page for a wrong host name: it shows the right address."""
     return _page(
         "This console does not accept this host name",
         f"<p>You used the name <code>{escape(host[:100])}</code>. Open it as "
@@ -78,29 +78,29 @@ def wrong_host(host: str, port: int, scheme: str = "http") -> str:
 
 
 def no_host() -> str:
-    """Say that the Host header is none."""
+    """The page for a request without a valid Host header."""
     return _page("Refused", "<p>The request has no Host header, which HTTP requires.</p>")
 
 
 def full() -> str:
-    """Say that too many look on."""
+    """The page for too many viewers."""
     return _page("This console has too many viewers", "<p>Close the page of another viewer, then reload this page.</p>")
 
 
 def wrong_origin() -> str:
-    """Say that another site's page asked."""
+    """The page for a request from another site's page."""
     return _page("Refused", "<p>Another site's page asked for this console. Only its own page may.</p>")
 
 
 def view_only() -> str:
-    """Say that one who may only look wanted more."""
+    """The page for a request that a view-only link does not allow."""
     return _page("Refused", "<p>This is a view-only link.</p>")
 
 
 def onward(path: str) -> str:
-    """Send the browser on to the clean address.
+    """A page that sends the browser to the address without the token.
 
-    By a page: a Strict cookie is not sent along a redirect that began on another site.
+    A redirect does not work here: browsers do not send a Strict cookie in a redirect that began on another site.
     """
     refresh = f'<meta http-equiv="refresh" content="0;url={escape(path)}">'
     return _page("Opening…", f'<p><a href="{escape(path)}">Open the console</a></p>', refresh)
@@ -109,7 +109,8 @@ def onward(path: str) -> str:
 def _page(title: str, body: str, head: str = "") -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'  # else it is asked for
+        # without this, browsers request /favicon.ico
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
         f"{head}<style>{_STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )

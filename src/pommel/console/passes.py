@@ -1,11 +1,11 @@
-"""What lets people in: the tokens of two links, and the passes of those who came by them. Band: core, no I/O.
+"""The tokens of a console's two links, and the passes of the browsers that came by them. Band: core, no I/O.
 
-A link's token is for the address alone. Whoever comes by it gets a pass, which is what the browser keeps: a secret of
-its own in a cookie (RFC 6265bis) that only the addresses below a path of its own are sent. Cookies know no ports, so
-that one for all paths would go to every server of this address; nobody else knows this path. The cookie names no path:
-the browser takes the one that it asked for, which a reverse proxy may have put below another. Passes are kept as
-hashes: what is read in a file lets nobody in. A pass that nobody uses for a day is over, and all are once the tokens
-are made anew.
+A link's token is only in the address. A browser that opens the link gets a pass: another secret, in a cookie (RFC
+6265bis) that the browser sends only to addresses below one path. Cookies do not distinguish ports, so a cookie for all
+paths would go to every server of this address; but nobody else knows this path. The cookie names no path: the browser
+uses the path that it asked for, because a reverse proxy may add a prefix. Passes are stored as hashes, so a person who
+reads the file cannot get in with it. A pass expires when it is not used for a day, and all passes end when the tokens
+are renewed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 from pommel.console.guard import is_token, new_token
 
 UNUSED_S = 24 * 3600.0
-NOTED_S = 600.0  # the use of a pass is noted as often
-MOST = 256  # those that were used last stay
-PLACE = "/at/{place}"  # all addresses are to be had below each place, too
+NOTED_S = 600.0  # the use of a pass is stored at most this often
+MOST = 256  # if there are more, the least recently used are dropped
+PLACE = "/at/{place}"  # all routes also exist below each place
 _PLACE_BYTES = 16
 _PLACE = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(slots=True)
 class Pass:
-    """One pass: the hash of its secret, the place in the path that its cookie is for, what it is good for."""
+    """One pass: the hash of its secret, the secret path of its cookie, and whether it is view-only."""
 
     hash: str
     place: str
@@ -38,7 +38,7 @@ class Pass:
 
 
 class Secrets:
-    """The tokens and passes of one console. What is missing is made anew."""
+    """The tokens and passes of one console. A missing token is created."""
 
     def __init__(self, token: str | None = None, look_token: str | None = None) -> None:
         self.token = token or new_token()
@@ -47,7 +47,7 @@ class Secrets:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Secrets:
-        """Read what `document` gave. What cannot be read as such counts as missing."""
+        """Read the result of `document`. Invalid parts count as missing."""
         kept = cls(*(_text(document.get(key)) for key in ("token", "look-token")))
         listed = document.get("passes")
         for one in listed if isinstance(listed, list) else []:
@@ -56,28 +56,28 @@ class Secrets:
         return kept
 
     def document(self) -> dict[str, Any]:
-        """Give all of it as what JSON has words for."""
+        """All of it as a JSON object."""
         passes = [asdict(one) for one in self._passes.values()]
         return {"token": self.token, "look-token": self.look_token, "passes": passes}
 
     def by_token(self, given: str | None) -> bool | None:
-        """Tell which link's token this is: False the one for everything, True the one to look by; None: neither's."""
+        """The link of a token: False: the full link, True: the view-only link, None: neither."""
         return False if is_token(given, self.token) else True if is_token(given, self.look_token) else None
 
     def by_pass(self, given: str | None, now_s: float) -> Pass | None:
-        """Find the pass that a cookie's secret is of, if it is not over."""
+        """The pass for a cookie's secret, if it has not expired."""
         found = self._passes.get(_hash(given)) if given else None
         return found if found is not None and now_s - found.used_s < UNUSED_S else None
 
     def use(self, one: Pass, now_s: float) -> bool:
-        """Note that a pass is used; True if that is to be kept."""
+        """Note the use of a pass; return whether it must be stored."""
         if now_s - one.used_s < NOTED_S:
             return False
         one.used_s = now_s
         return True
 
     def issue(self, *, view_only: bool, now_s: float, place: str | None = None) -> tuple[str, Pass]:
-        """Make a pass, for a place that is there already or a new one; return its secret, which is not kept."""
+        """Make a pass for the path `place`, or a new one; return its secret, which is not stored, and the pass."""
         secret = new_token()
         made = Pass(_hash(secret), place or new_place(), view_only, now_s)
         live = [one for one in self._passes.values() if now_s - one.used_s < UNUSED_S]
@@ -87,17 +87,17 @@ class Secrets:
 
 
 def new_place() -> str:
-    """Make a part of a path that nobody can guess."""
+    """A new secret part of a path, which nobody can guess."""
     return secrets.token_urlsafe(_PLACE_BYTES)
 
 
 def is_place(text: str) -> bool:
-    """Tell whether `text` is what `new_place` makes."""
+    """Whether `text` has the form of `new_place`."""
     return _PLACE.fullmatch(text) is not None
 
 
 def _hash(secret: str) -> str:
-    # Of 32 random bytes: nobody can try them all, so there is no need of a slow hash.
+    # The secret has 32 random bytes, too many to try them all, so a fast hash is enough.
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """A log that strangers cannot fill. Band: core, no I/O.
 
-What is said in one place of the code is let through a few times a minute; the next that is let through says how many
-were left out. A peer that does not speak HTTP is no news: it was answered, and nothing of ours is wrong.
+Each place in the code may log a few records in a minute; the next record after that says how many were left out. A peer
+that does not speak HTTP is not logged: it got its answer, and it shows no fault of Pommel.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ _MINUTE_S = 60.0
 
 
 class Quiet(logging.Filter):
-    """Let few records of each place through. Time is what the records say."""
+    """Passes a few records of each place. The time is that of the records."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[tuple[str, int, str], tuple[float, int]] = {}  # since when, how many came
+        # the begin of the minute, the number of records in it
+        self._places: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged."""
+        """Whether the record is logged."""
         failure = record.exc_info[1] if record.exc_info else None
         if isinstance(failure, HttpProcessingError):
             return False

@@ -1,7 +1,7 @@
 """The certificate that Pommel makes for its own consoles: signed by itself, one for a home. Band: shell.
 
-Key and certificate are one file, 0600, so that they are of one piece whenever one is killed. It is made anew, with a
-new key, a month before it ends and when a console is reached by a name that it does not have.
+Key and certificate are in one file (0600), so that they always belong together, even if Pommel is killed. Pommel makes
+a new one, with a new key, a month before it expires, and when a console is reached by a name that it does not contain.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pommel.console.tls import Certificate, read
 from pommel.errors import UsageError
 from pommel.files import write_atomic
 
-LIVES = timedelta(days=397)  # Apple's systems refuse more than 825 days; this is what public ones may have
+LIVES = timedelta(days=397)  # Apple's systems refuse more than 825 days; public certificates may have this many
 RENEWED_BEFORE = timedelta(days=30)
-_BEGINS_BEFORE = timedelta(days=1)  # a browser's clock may be behind ours
+_BEGINS_BEFORE = timedelta(days=1)  # a browser's clock may be behind this host's
 _MOST_NAMES = 32
 _LONGEST_CN = 64  # RFC 5280, appendix A.1: ub-common-name
 _WAIT_S = 10.0
@@ -36,10 +36,10 @@ _ALWAYS = ("localhost", "127.0.0.1", "::1")
 
 
 def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = None) -> Certificate:
-    """The certificate in `folder`, made if there is none that will do for these names and addresses.
+    """The certificate in `folder`. A new one is made if there is none for these names and addresses.
 
     Raises:
-        BusyError: another process makes it, for longer than ten seconds.
+        BusyError: another process has been making it for more than ten seconds.
         OSError: it cannot be written.
     """
     now = now or datetime.now(UTC)
@@ -48,14 +48,14 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
         there = _there(folder / "console.pem", now)
         if there is not None and set(wanted) <= set(there.names) and there.ends - now > RENEWED_BEFORE:
             return there
-        # A name that some other console of this home is reached by stays in it.
+        # The old names are kept, because another console of this home may be reached by them.
         every = dict.fromkeys((*wanted, *(there.names if there is not None else ())))
         write_atomic(folder / "console.pem", _made(tuple(every)[:_MOST_NAMES], now))
         return read(folder / "console.pem", folder / "console.pem", now)
 
 
 def names_of(host: str | None, allowed: Iterable[str]) -> tuple[str, ...]:
-    """By which names and addresses a console is reached that listens on `host` and answers to the `allowed` names."""
+    """The names and addresses of a console that listens on `host` and accepts the names `allowed`."""
     named = [re.sub(r":\d+\Z", "", name) for name in allowed]
     mine = socket.gethostname()
     if host is None or host == "localhost":
@@ -66,7 +66,10 @@ def names_of(host: str | None, allowed: Iterable[str]) -> tuple[str, ...]:
 
 
 def _own_addresses() -> list[str]:
-    """This host's addresses as others see it: that of the way out, of each family. Nothing is sent."""
+    """This host's addresses for others: the source address of the default route, for IPv4 and IPv6.
+
+    A UDP socket is connected to a documentation address, which sends nothing.
+    """
     found = []
     for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # RFC 5737 and RFC 3849
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -76,7 +79,7 @@ def _own_addresses() -> list[str]:
 
 
 def _there(path: Path, now: datetime) -> Certificate | None:
-    """The one of before; one that is damaged or has ended counts as none."""
+    """The existing certificate; None: there is none, or it is damaged or expired."""
     try:
         return read(path, path, now)
     except UsageError:
@@ -84,7 +87,7 @@ def _there(path: Path, now: datetime) -> Certificate | None:
 
 
 def _spelled(name: str) -> str:
-    name = name.strip("[]").partition("%")[0].lower()  # an address's zone is this host's alone
+    name = name.strip("[]").partition("%")[0].lower()  # the zone of an IPv6 address is only valid on this host
     return str(ip_address(name)) if is_address(name) else name
 
 
@@ -120,6 +123,6 @@ _USAGES = (
 def _general(name: str) -> x509.GeneralName | None:
     if is_address(name):
         return x509.IPAddress(ip_address(name))
-    with contextlib.suppress(ValueError):  # a name that is no ASCII has no place in a certificate as it is
+    with contextlib.suppress(ValueError):  # a name that is not ASCII cannot be in a certificate without an encoding
         return x509.DNSName(name)
     return None

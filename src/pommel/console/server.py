@@ -1,8 +1,8 @@
 """The web server of one console: the page, its files, status, clipboard, audience and the KVM WebSocket. Band: shell.
 
-Who may come in is the business of `guard` and `passes`, what one who may only look can do that of `looking`, what a
-viewer is served the caller's (`serve_viewer`). The server binds the loopback address unless told otherwise, and
-everything it answers needs the token, or a pass that was got by it.
+`guard` and `passes` decide who is admitted, `looking` what a view-only viewer can do, and the caller what a viewer gets
+(`serve_viewer`). The server listens on the loopback address unless it is given another, and every answer needs the
+token or a pass.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pommel.console.audience import Audience
 from pommel.console.audience_api import AudienceApi
 from pommel.console.clipboard import ConsoleClipboard
 from pommel.console.clipboard_api import ClipboardApi
-from pommel.console.door import Door, Entry, notice
+from pommel.console.door import Admission, ConsoleDoor, notice
 from pommel.console.files import static_files
 from pommel.console.guard import new_token
 from pommel.console.passes import PLACE, Secrets
 from pommel.console.quiet import Quiet
-from pommel.console.standing import Standing
+from pommel.console.standing import StandingWatcher
 from pommel.console.stream import ENDED, WebSocketStream
 from pommel.console.telling import Telling, of_machine
 from pommel.console.turnstile import Turnstile
@@ -41,9 +41,10 @@ from pommel.wire.looking import Looking
 from pommel.wire.viewer import ViewerStream
 
 if TYPE_CHECKING:
-    from pommel.console.tls import Tls  # which leans on cryptography: only a console with TLS loads that
+    # only for types: it imports cryptography, which a console without TLS never needs
+    from pommel.console.tls import Tls
 
-__all__ = ["ConsoleInfo", "ConsoleServer", "Entry", "Secrets", "ViewerStream", "Visitor", "new_token"]
+__all__ = ["Admission", "ConsoleInfo", "ConsoleServer", "Secrets", "ViewerStream", "Visitor", "new_token"]
 
 DEFAULT_PORT = 8600
 _PORTS_TRIED = 100
@@ -57,13 +58,13 @@ NORMAL, PROTOCOL_ERROR, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1002, 1008, 101
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
-_web_log = logging.getLogger(f"{__name__}.web")  # what aiohttp has to say
+_web_log = logging.getLogger(f"{__name__}.web")  # aiohttp's messages
 _LOGS = (log, _web_log, *map(logging.getLogger, (door.__name__, turnstile.__name__)))
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleInfo:
-    """What the page says it shows: a name to be known by, a title for people, and its words (a machine's, if none)."""
+    """The page's texts: a name, a title for people, and the texts about its state (default: those of a machine)."""
 
     name: str
     title: str = ""
@@ -71,21 +72,21 @@ class ConsoleInfo:
 
     @property
     def telling(self) -> Telling:
-        """Which words the page has for what it shows."""
+        """The texts about its state."""
         return self.told or of_machine(self.name)
 
 
 class ConsoleServer:
-    """Serve one console until `stop`. `port` and all addresses hold after `start`; `audience` has the page open.
+    """One console's server, from `start` to `stop`. `port` and all addresses are valid after `start`.
 
-    `token` is that of the link for everything, or all about who may come in.
+    `token` is the token of the full link, or an `Admission`. `audience` are the people who have the page open.
     """
 
     def __init__(
         self,
         *,
         info: ConsoleInfo,
-        token: str | Entry,
+        token: str | Admission,
         serve_viewer: Callable[[ViewerStream], Awaitable[None]],
         status: Callable[[], Awaitable[Mapping[str, object]]],
         host: str = "127.0.0.1",
@@ -94,8 +95,8 @@ class ConsoleServer:
         clipboard: ConsoleClipboard | None = None,
     ) -> None:
         self._info = info
-        entry = Entry(Secrets(token)) if isinstance(token, str) else token
-        self._door = Door(
+        entry = Admission(Secrets(token)) if isinstance(token, str) else token
+        self._door = ConsoleDoor(
             entry, info.name, info.telling, (*allowed_hosts, *(() if guard.is_address(host) else (host,)))
         )
         self._watched = entry.watched
@@ -106,7 +107,7 @@ class ConsoleServer:
         self._wanted_port = DEFAULT_PORT if port is None else port
         self._clipboard = ClipboardApi(clipboard) if clipboard is not None else None
         self.audience = Audience()
-        self._standing = Standing(status)
+        self._standing = StandingWatcher(status)
         self._files = static_files()
         self._viewers: dict[WebSocketStream, Visitor] = {}
         self._runner: web.AppRunner | None = None
@@ -116,47 +117,47 @@ class ConsoleServer:
         self._refreshing: asyncio.Task[None] | None = None
 
     def use_tls(self, tls: Tls | None) -> None:
-        """Serve by TLS, and by nothing else, if there is any. To be said before `start`."""
+        """Serve only over TLS, if a certificate is given. Call this before `start`."""
         self._tls, self._door.tls = tls, tls is not None
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the certificate that it serves with; empty without TLS."""
+        """SHA-256 of its certificate; empty without TLS."""
         return self._tls.certificate.fingerprint if self._tls is not None else ""
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self._door.port
 
     @property
     def secrets(self) -> Secrets:
-        """What lets people in now."""
+        """The present tokens and passes."""
         return self._door.secrets
 
     @property
     def token(self) -> str:
-        """The token of the link for everything."""
+        """The token of the full link."""
         return self.secrets.token
 
     @property
     def url(self) -> str:
-        """The page's address, token included."""
+        """The page's address with the token."""
         return self._address("http", "/", self.secrets.token)
 
     @property
     def ws(self) -> str:
-        """The WebSocket's address, token included, for any viewer."""
+        """The WebSocket's address with the token, for any viewer."""
         return self._address("ws", "/kvm", self.secrets.token)
 
     @property
     def look_url(self) -> str:
-        """The page's address for one who may only look."""
+        """The view-only address of the page."""
         return self._address("http", "/", self.secrets.look_token)
 
     @property
     def look_ws(self) -> str:
-        """The WebSocket's address for one who may only look."""
+        """The view-only address of the WebSocket."""
         return self._address("ws", "/kvm", self.secrets.look_token)
 
     def _address(self, scheme: str, path: str, token: str) -> str:
@@ -164,7 +165,7 @@ class ConsoleServer:
         return f"{scheme}{secure}://{guard.authority(self._host, self.port)}{path}?token={token}"
 
     async def start(self) -> None:
-        """Bind and serve. A wanted port that is busy makes way for the next free one; 0 takes any.
+        """Bind and serve. If the wanted port is busy, the next free one is used; 0 means any port.
 
         Raises:
             BusyError: a hundred ports from there on are all in use.
@@ -182,12 +183,13 @@ class ConsoleServer:
             handle_signals=False,
             shutdown_timeout=_GOODBYE_S,
             logger=_web_log,
-            lingering_time=0,  # the body of a request that was refused is not waited for
+            lingering_time=0,  # do not wait for the body of a refused request
         )
         await runner.setup()
         if runner.server is None:
             raise RuntimeError("aiohttp has made no server")
-        # Before aiohttp's routes and its own answers to strange headers: strangers meet nothing but the refusals here.
+        # It runs before aiohttp's routes and aiohttp's own answers to malformed headers, so that a stranger gets only
+        # this module's refusals.
         runner.server.request_handler = self._behind_the_door(runner.server.request_handler)
         turnstile = Turnstile(runner.server, tls=self._tls.context if self._tls is not None else None)
         try:
@@ -200,7 +202,7 @@ class ConsoleServer:
             self._refreshing = start_task(self._keep_fresh(self._tls))
 
     async def _keep_fresh(self, tls: Tls) -> None:
-        """See each hour which certificate there is: a console may serve for longer than one is valid."""
+        """Load a renewed certificate, checked each hour: a console may run longer than its certificate is valid."""
         while True:
             await asyncio.sleep(CERTIFICATE_LOOKED_AT_S)
             try:
@@ -227,7 +229,7 @@ class ConsoleServer:
             router.add_get(file, self._clipboard.get_file, allow_head=False)
 
     async def stop(self, reason: str = "the console has been closed") -> None:
-        """Tell every viewer why this is the end, and end. Safe to call twice."""
+        """Send the reason to all viewers, and stop. It can be called twice."""
         runner, self._runner = self._runner, None
         if runner is None or self._turnstile is None:
             return
@@ -275,7 +277,7 @@ class ConsoleServer:
         if response.status == 101:
             return
         response.headers.update(pages.HEADERS)
-        # A notice brought a policy of its own; whatever else is answered had its Host checked.
+        # A refusal has its own policy. For all other answers the Host header was checked, so it can be used here.
         if "Content-Security-Policy" not in response.headers:
             response.headers["Content-Security-Policy"] = pages.page_csp(request.headers["Host"])
 
@@ -294,7 +296,7 @@ class ConsoleServer:
         return web.json_response(made, content_type=installing.TYPE)
 
     async def _renew(self, request: web.Request) -> web.Response:
-        """Make the links anew for who has the present one, not just a pass; viewers are cut off."""
+        """Make new links, for a client that has the present token and not only a pass. All viewers are disconnected."""
         if self.secrets.by_token(request.query.get("token")) is not False:
             return notice(403, pages.no_token(self._info.name, self._info.telling.door))
         try:
@@ -328,11 +330,11 @@ class ConsoleServer:
         below = self._turnstile.below(request.transport) if self._turnstile is not None else None
         viewer = WebSocketStream(socket, request, goodbye_s=_GOODBYE_S, below=below)
         view_only = self._door.views_only(request)
-        if view_only is None:  # the link was made anew in this moment
+        if view_only is None:  # the link was renewed between the check of the request and this line
             await viewer.close(POLICY_VIOLATION, _OVER)
             return socket
         with self._visiting(viewer, request, view_only=view_only):
-            # Our own page asks for it; other viewers get what MeshCentral's know and nothing else.
+            # Only Pommel's page asks for it. Other viewers get only what MeshCentral's viewers know.
             async with (
                 self._standing.with_page(viewer) if "audience" in request.query else contextlib.nullcontext(),
                 self._attending(viewer, wanted="audience" in request.query and not view_only),
@@ -344,7 +346,7 @@ class ConsoleServer:
 
     @contextlib.contextmanager
     def _visiting(self, viewer: WebSocketStream, request: web.Request, *, view_only: bool) -> Iterator[None]:
-        """Count the viewer meanwhile among those who look on."""
+        """List the viewer among the present viewers during the block."""
         name, address = name_of(request.headers.get("User-Agent")), request.remote or ""
         self._viewers[viewer] = Visitor(next(self._numbers), name, address, time.time(), view_only)
         self._watched(tuple(self._viewers.values()))
@@ -356,7 +358,7 @@ class ConsoleServer:
 
     @contextlib.asynccontextmanager
     async def _telling(self, viewer: WebSocketStream, *, wanted: bool) -> AsyncIterator[None]:
-        """Tell the viewer of the clipboard meanwhile."""
+        """Send the viewer the state of the clipboard during the block."""
         if self._clipboard is None or not wanted:
             yield
             return
@@ -367,7 +369,7 @@ class ConsoleServer:
 
     @contextlib.asynccontextmanager
     async def _attending(self, viewer: WebSocketStream, *, wanted: bool) -> AsyncIterator[None]:
-        """Count the viewer meanwhile among those who can be asked."""
+        """Add the viewer to the audience, which can be asked questions, during the block."""
         if not wanted:
             yield
             return
@@ -375,7 +377,7 @@ class ConsoleServer:
             yield
 
     async def _serve(self, viewer: ViewerStream) -> tuple[int, str]:
-        """Serve one viewer to its end; return how to say goodbye."""
+        """Serve one viewer until it ends; return the close code and reason."""
         try:
             await self._serve_viewer(viewer)
         except ConnectionError:

@@ -1,7 +1,7 @@
-"""Tells the open pages when what they show stands still, and when it goes on. Band: shell.
+"""Tells the open pages when the machine is paused, and when it continues. Band: shell.
 
-A machine that is paused shows its last picture for ever and answers nothing, but its console does: so nothing of the
-connection tells it. It is asked for while somebody looks on; what the words mean, and what to type, `telling` has.
+A paused machine shows its last picture and answers nothing, but its console still answers, so the page cannot see the
+pause in its connection. While a page is open, this module asks for the state. `telling` has the texts for it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LOOK_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Standing:
-    """Looks each second by `status`, which is what the page's own question gets, and tells pages of changes."""
+class StandingWatcher:
+    """Calls `status` each second (it also answers the page's requests), and sends pages each change."""
 
     def __init__(self, status: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
         self._status = status
@@ -33,7 +33,7 @@ class Standing:
 
     @contextlib.asynccontextmanager
     async def with_page(self, page: ViewerStream) -> AsyncIterator[None]:
-        """Tell a page for the time of the block; one that comes later is told at once."""
+        """Send a page the changes during the block, and first the present state if the machine is paused."""
         self._pages.add(page)
         try:
             if self._told is not None:
@@ -55,7 +55,7 @@ class Standing:
         while True:
             try:
                 found = await self._found()
-            except (PommelError, OSError) as failure:  # no news of it; what was told stands
+            except (PommelError, OSError) as failure:  # the state is unknown for now, so the pages keep the last one
                 log.debug("its state is unknown: %s", failure)
             else:
                 if found != self._told:

@@ -1,7 +1,7 @@
 """One viewer's WebSocket as a stream of KVM commands. Band: shell.
 
-It knows neither what the commands mean nor who serves them. Of the JSON texts that MeshCentral's viewers send
-beside them it answers the two that ask for an echo; the rest is of no concern here.
+It knows neither what the commands mean nor who serves them. MeshCentral's viewers also send JSON texts: this module
+answers the two that ask for an echo, and ignores the others.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from aiohttp import WSMsgType, web
 from pommel.wire.control import control, read_control
 from pommel.wire.viewer import ViewerStream
 
-# The kernel knows no event for "the other side's machine has it": bytes that have left it are asked for this often.
+# The kernel has no event for "the peer has received it", so the number of bytes that have left is asked for this often.
 _POLL_S = 0.004
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes not sent yet, where SIOCOUTQ has those not acknowledged too
-ENDED = (
-    4001  # a WebSocket close code of ours (RFC 6455, 7.4.2): what was shown has ended, and is not tried again at once
-)
+# Pommel's own WebSocket close code (RFC 6455, 7.4.2): the session has ended, so the page does not reconnect at once.
+ENDED = 4001
 TELL_S = 2.0
 _CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
 
@@ -42,13 +41,14 @@ class WebSocketStream:
         below: asyncio.Transport | None = None,
     ) -> None:
         self._socket = socket
-        self._below = below if below is not request.transport else None  # what TLS writes to, if there is TLS
+        self._below = below if below is not request.transport else None  # with TLS, the transport that TLS writes to
         self._goodbye_s = goodbye_s
-        self._parting = False  # `close` is at work, and sees to the transport
+        self._parting = False  # `close` is running, and will close the transport
         self._transport = request.transport
         self._drained: Callable[[], None] | None = None
         self._ended = False
-        self._spare: int | None = None  # a second descriptor of the socket: the transport keeps the first to itself
+        # a duplicate of the socket's descriptor: asyncio allows no writer on a transport's own
+        self._spare: int | None = None
 
     async def send(self, data: bytes) -> None:
         """Send one KVM command."""
@@ -59,7 +59,7 @@ class WebSocketStream:
         await self._socket.send_str(text)
 
     def unsent_bytes(self) -> int:
-        """Count the transports' buffers and what the kernel holds (SIOCOUTQ, tcp(7), where it can be had)."""
+        """The bytes in the transports' buffers and in the kernel (SIOCOUTQ, tcp(7), if the system has it)."""
         if self._transport is None or self._transport.is_closing():
             return 0
         waiting = self._transport.get_write_buffer_size()
@@ -70,7 +70,7 @@ class WebSocketStream:
         return waiting
 
     def call_when_drained(self, below: int, call: Callable[[], None]) -> None:
-        """Call once, soon after fewer than `below` bytes wait in the kernel unsent; a newer call replaces it."""
+        """Call `call` once, soon after fewer than `below` unsent bytes are in the kernel. A newer call replaces it."""
         loop, waits_for_room = asyncio.get_running_loop(), self._drained is not None
         self._drained = call
         if waits_for_room:
@@ -81,12 +81,13 @@ class WebSocketStream:
             loop.add_writer(spare, self._tell_drained)
 
     def _watch(self, below: int) -> int | None:
-        """Return a descriptor that is writable once fewer than `below` bytes are unsent; None if it is already."""
+        """A descriptor that becomes writable when fewer than `below` bytes are unsent; None: already so, or unknown."""
         if self._transport is None or self._ended:
             return None
         connection = self._transport.get_extra_info("socket")
         try:
-            # The kernel says "writable" when twice what is unsent is below this mark (tcp(7), tcp_stream_memory_free).
+            # A socket is writable when twice its unsent bytes are below this mark (tcp(7); kernel:
+            # tcp_stream_memory_free).
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * below)
             self._spare = self._spare if self._spare is not None else os.dup(connection.fileno())
             unsent = struct.unpack("i", fcntl.ioctl(self._spare, _SIOCOUTQNSD, bytes(4)))[0]
@@ -117,7 +118,7 @@ class WebSocketStream:
                 self._drop()
 
     async def close(self, code: int, reason: str) -> None:
-        """Say goodbye; a peer that does not read it is cut off."""
+        """Close with a code and a reason; a peer that does not read them is disconnected."""
         self._parting = True
         try:
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -131,8 +132,8 @@ class WebSocketStream:
         try:
             await self._socket.close(code=code, message=_clipped(reason), drain=False)
         except asyncio.CancelledError:
-            # If it is not we who are cancelled, it was a `send` that waited for room: aiohttp (3.14, BaseProtocol)
-            # has everybody wait on one future, which was cancelled with the first of them.
+            # If this task was not cancelled, the cancellation is from a `send` that waited for buffer space: in aiohttp
+            # (3.14, BaseProtocol) all of them wait on one future, which is cancelled with the first of them.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
@@ -151,8 +152,8 @@ class WebSocketStream:
             self._spare = None
 
     def _drop(self) -> None:
-        # A transport that was closed with bytes unsent would wait for a dead peer to take them, and whoever
-        # waits in `send` with it.
+        # A transport that is closed with unsent bytes would wait for a dead peer to read them, and so would
+        # everyone who waits in `send`.
         below = self._below or self._transport
         if self._transport is None or below is None:
             return
@@ -161,7 +162,7 @@ class WebSocketStream:
 
 
 async def tell(viewer: ViewerStream, said: Mapping[str, object]) -> bool:
-    """Send a control text; say whether it was sent. A viewer that does not read holds up nobody."""
+    """Send a control text; return whether it was sent. The wait is at most `TELL_S`, if a viewer does not read."""
     try:
         async with asyncio.timeout(TELL_S):
             await viewer.send_text(control(said))
@@ -171,7 +172,7 @@ async def tell(viewer: ViewerStream, said: Mapping[str, object]) -> bool:
 
 
 def control_reply(text: str) -> str | None:
-    """Answer a JSON control text: `rtt` is echoed as it is, `ping` gets a `pong`, others nothing."""
+    """The answer to a JSON control text: the same text for `rtt`, a `pong` for `ping`, None for others."""
     said = read_control(text)
     if said is not None and said.get("type") == "rtt":
         return text

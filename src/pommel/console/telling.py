@@ -1,8 +1,8 @@
-"""What a console's page says of what it shows, and which command to type then. Band: core, no I/O.
+"""The texts of a console's page about what it shows, and the command to type in each state. Band: core, no I/O.
 
-The one table of it: the page knows neither what is behind it nor any command. Each function `of_…` is one kind of
-console; its caller knows names and arguments. The page gets the texts of all its states when it is opened, since it
-needs some of them when nobody answers any more.
+All these texts are here; the page itself knows neither what it shows nor any command. Each function `of_…` is one kind
+of console; its caller knows names and arguments. The page gets the texts of all states when it is opened, because it
+needs some of them when the server no longer answers.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Guest = Literal["mac", "linux", "windows", ""]
-"""Whose shortcuts the Keys menu begins with; "" where that is not known."""
+"""The system whose shortcuts are first in the Keys menu; "": unknown."""
 
 Noun = Literal["machine", "session"]
-"""What a console shows, for sentences, here, on the page and in what is told of its clipboard."""
+"""The word for the shown thing in sentences: here, on the page, and in messages about its clipboard."""
 
 MACHINE: Noun = "machine"
 SESSION: Noun = "session"
 
 Advice = tuple[str, str, str]
-"""What stands before a command, the command to type, and what stands after it. Each may be empty."""
+"""The text before a command, the command to type, and the text after it. Each may be empty."""
 
 STANDING = frozenset({"paused", "no-room", "stuck"})
-"""States of what is shown in which its picture stands still and it hears nothing; all others are the connection's."""
+"""States in which the picture does not change and input has no effect. All other states concern the connection."""
 
 _PRINTED = "and open the address that it prints."
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the page says in one state: a sentence, and what to type."""
+    """The page's texts in one state: a sentence, and what to type."""
 
     text: str
     advice: tuple[Advice, ...] = ()
@@ -41,12 +41,12 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """How one console speaks.
+    """The texts of one console.
 
-    `noun` is what it shows, for sentences such as "Copy from the …". `link` leads to a new link to the page and
-    `look_link` to one for who may only look; `door` is what a stranger is told, so it has nothing that is not for all.
-    `again` is what to type once the console has ended, `states` what to say of the states that the status tells,
-    `files` how a file gets there that somebody tried to drop on the page.
+    `noun` is for sentences such as "Copy from the …". `link` says how to get a new link, and `look_link` a new
+    view-only link. `door` is shown to strangers, so it must have nothing private. `again` is what to type after the
+    console has ended. `states` are the texts for the states in the status. `files` says how to copy a file that a
+    user dropped on the page.
     """
 
     noun: Noun
@@ -59,7 +59,10 @@ class Telling:
     files: tuple[Advice, ...] = ()
 
     def words(self, *, view_only: bool) -> dict[str, Words]:
-        """The texts by state of the page. One who may only look cannot type the commands of who gave them the link."""
+        """The texts by state of the page.
+
+        A view-only viewer cannot type the commands, but can ask the link's sender.
+        """
         before, command, after = self.look_link if view_only else self.link
         asked = "Ask the person who sent you the link for a new one. To get it, they type" if view_only else before
         anew: Advice = (asked, command, after)
@@ -81,7 +84,7 @@ class Telling:
         return said | states
 
     def for_page(self, *, view_only: bool) -> dict[str, str]:
-        """What the page is filled with."""
+        """The values for the page's placeholders."""
         words = {state: asdict(one) for state, one in self.words(view_only=view_only).items()}
         return {"noun": self.noun, "guest": self.guest, "words": json.dumps(words)}
 
@@ -120,17 +123,17 @@ def of_machine(name: str, *, guest: Guest = "mac", session: bool = False) -> Tel
 
 
 def of_display(arguments: Sequence[str], *, guest: Guest = "linux") -> Telling:
-    """A session that `pommel kvm serve` serves with these arguments."""
+    """The texts for `pommel kvm serve` with these arguments."""
     return _of_command(("pommel", "kvm", "serve"), arguments, guest)
 
 
 def of_host(arguments: Sequence[str]) -> Telling:
-    """Another system's session that `pommel kvm view` shows with these arguments."""
+    """The texts for `pommel kvm view` with these arguments."""
     return _of_command(("pommel", "kvm", "view"), arguments, "")
 
 
 def _of_command(command: Sequence[str], arguments: Sequence[str], guest: Guest) -> Telling:
-    """What a command shows for as long as it runs. Its arguments may name files and hosts, so they are not for all."""
+    """The texts for a page of a running command. Its arguments may have file and host names, so they are private."""
     bare, typed = shlex.join(command), shlex.join([*command, *arguments])
     return Telling(
         SESSION,
@@ -147,7 +150,7 @@ def _of_command(command: Sequence[str], arguments: Sequence[str], guest: Guest) 
 
 
 def of_installed(service_id: str, *, guest: Guest) -> Telling:
-    """The session that an installed daemon shows."""
+    """The texts for the page of an installed daemon."""
     status = _typed("kvm", "status", *([] if service_id == "pommel" else ["--id", service_id]), root=True)
     opened = "and open the address that it prints."
     return Telling(

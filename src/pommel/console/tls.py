@@ -1,7 +1,7 @@
-"""TLS of a console's own: a certificate and its key, checked before anything starts, then kept fresh. Band: shell.
+"""TLS of a console: a certificate and its key, checked before the start, and read again later. Band: shell.
 
-Files of the user's are read and never written. They may change while a console serves, as they do where something
-renews them, and a self-signed one is made anew before it ends (`self_signed`): both are looked at each hour.
+The user's files are read and never written. They can change while a console serves, when a program renews them, and a
+self-signed certificate is replaced before it expires (`self_signed`). So they are checked each hour.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ENCRYPTED = ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")  # RFC 74
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate that a console can serve with: its files (one, where the key is in it too), and what it says."""
+    """A usable certificate: its files (the same file if it has the key too), and its facts."""
 
     cert: Path
     key: Path
     fingerprint: str  # SHA-256 of the certificate, as browsers write it: AB:CD:…
     begins: datetime
     ends: datetime
-    names: tuple[str, ...]  # the names and addresses that it is for
+    names: tuple[str, ...]  # the names and addresses for which it is valid
 
     @property
     def digest(self) -> bytes:
@@ -40,11 +40,11 @@ class Certificate:
 
 
 def read(cert: Path, key: Path, now: datetime | None = None) -> Certificate:
-    """Read a certificate (PEM, those that it leans on after it) and its key, and see that they can serve.
+    """Read a certificate (PEM, followed by its intermediate certificates) and its key, and check that they can be used.
 
     Raises:
-        UsageError: a file cannot be read or is no such, the key is encrypted or another's, the certificate has ended or
-            has not begun.
+        UsageError: a file cannot be read or has another form, the key is encrypted or belongs to another certificate,
+            the certificate has expired or is not valid yet.
     """
     _text(cert, "certificate")
     if any(mark in _text(key, "key") for mark in _ENCRYPTED):
@@ -74,7 +74,7 @@ def read(cert: Path, key: Path, now: datetime | None = None) -> Certificate:
 
 
 def server_context() -> ssl.SSLContext:
-    """Make what a console's connections are encrypted by: TLS 1.2 or newer, HTTP/1.1, no client's certificate."""
+    """The TLS settings of a console: TLS 1.2 or newer, HTTP/1.1, no client certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -83,7 +83,7 @@ def server_context() -> ssl.SSLContext:
 
 
 class Tls:
-    """A console's TLS while it serves. `find` gives the certificate of the moment, and raises as `read` does."""
+    """A console's TLS while it runs. `find` returns the present certificate, and raises as `read`."""
 
     def __init__(self, find: Callable[[], Certificate]) -> None:
         self._find = find
@@ -92,10 +92,10 @@ class Tls:
         _load(self.context, self.certificate.cert, self.certificate.key)
 
     def refresh(self) -> bool:
-        """Serve new connections with the certificate that there is now; say whether it is another. May block.
+        """Use the present certificate for new connections; return whether it is a new one. It may block.
 
         Raises:
-            UsageError: there is none that can serve; the one before goes on.
+            UsageError: it cannot be used; the old one stays in use.
         """
         found = self._find()
         if found.fingerprint == self.certificate.fingerprint:
@@ -107,7 +107,7 @@ class Tls:
 
 def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     try:
-        context.load_cert_chain(cert, key, password=lambda: "")  # else OpenSSL would ask on the terminal
+        context.load_cert_chain(cert, key, password=lambda: "")  # without this, OpenSSL would ask on the terminal
     except ssl.SSLError as failure:
         if failure.reason == "KEY_VALUES_MISMATCH":
             text = f"the key in {key} does not belong to the certificate in {cert}"
@@ -136,6 +136,6 @@ def _described(leaf: x509.Certificate, cert: Path, key: Path) -> Certificate:
         said = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [*said.get_values_for_type(x509.DNSName), *map(str, said.get_values_for_type(x509.IPAddress))]
     except (x509.ExtensionNotFound, ValueError):
-        pass  # an old one, without names: a browser will say so
+        pass  # an old certificate without names: browsers refuse it with their own message
     fingerprint = ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
     return Certificate(cert, key, fingerprint, leaf.not_valid_before_utc, leaf.not_valid_after_utc, tuple(names))

@@ -1,16 +1,18 @@
-"""Who may hold a connection to a console's server, and for how long. Band: shell.
+"""Limits on the connections to a console's server: their number and their time. Band: shell.
 
-Anybody on this host can connect, a guest too (its 10.0.2.2 is our loopback). So a connection is a stranger's until
-a request of it was admitted (`guard`). Strangers are few and stay for a moment: the oldest goes when one more comes,
-and each goes at its deadline, whatever it has sent till then. Those who were admitted have places of their own, which
-no stranger takes. One who has asked already when it is accepted, as viewers have, is not thrown out before it is
-answered: that takes a few turns of the loop, and while enough of them wait nobody else is accepted.
+Every user of this host can connect, and a guest too (its 10.0.2.2 is this host's loopback). So a connection is a
+stranger's until one of its requests was admitted (`guard`). There are few places for strangers, for a short time: when
+one more comes, the oldest is disconnected, and each is disconnected at its deadline, whatever it has sent. Admitted
+connections have separate places, which strangers cannot take. A connection that has already sent its request when it is
+accepted, as viewers do, is not disconnected before it is answered: that takes a few turns of the loop, and while enough
+of these wait, no other connection is accepted.
 
-It accepts by itself, since asyncio's own way of it (3.11, `_accept_connection`) logs a traceback for each of a hundred
-tries when the process is out of descriptors. Here nothing is accepted for a second then, and strangers are let go.
+It accepts connections itself, because asyncio (3.11, `_accept_connection`) logs a traceback for each of a hundred tries
+when the process has no free file descriptor. Here, nothing is accepted for a second then, and strangers are
+disconnected.
 
-With TLS one is a stranger through the handshake too, and has the same time for all. Who speaks plain HTTP to it is let
-through to be told so: TLS begins with a byte that no request begins with.
+With TLS, a connection is a stranger's during the handshake too, and the same deadline covers both. A client that sends
+plain HTTP is let through, to tell it that the port uses TLS: the first byte of TLS is one that no request begins with.
 """
 
 from __future__ import annotations
@@ -27,32 +29,32 @@ from dataclasses import dataclass
 
 from pommel.tasks import start_task
 
-STRANGER_S = 10.0  # from its connection on, in which a request of it has to be admitted
-IDLE_S = 75.0  # for which one that was admitted may ask for nothing, or send half a request
+STRANGER_S = 10.0  # the time after the connection in which a request must be admitted
+IDLE_S = 75.0  # an admitted connection may be idle, or in the middle of a request, for this time
 BACKLOG = 1024
 _PAUSE_S = 1.0
-_AT_ONCE = 32  # in one turn of the loop: pictures go out in between
-_ASKING_S = 0.5  # for which one who has asked is waited for
+_AT_ONCE = 32  # accepted connections in one turn of the loop, so that pictures are sent in between
+_ASKING_S = 0.5  # a connection that has sent its request may wait this long for its answer in `_asking`
 _HEADERS_END, _MOST_HEADERS = b"\r\n\r\n", 1 << 14
 _TLS_HANDSHAKE = b"\x16"  # a TLS record's first byte (RFC 8446, 5.1)
-_TLS_GOODBYE_S = 2.0  # for which a peer may not answer that TLS ends
-_TLS_BUFFER = 1 << 16  # as much as a plain transport holds back before its writer waits
+_TLS_GOODBYE_S = 2.0  # how long to wait for a peer's answer to the end of TLS
+_TLS_BUFFER = 1 << 16  # the same limit as a plain transport's, above which a writer waits
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How many connections there may be at the same time."""
+class ConnectionLimits:
+    """The number of connections at the same time, by kind."""
 
     strangers: int = 256
     admitted: int = 256
     asking: int = 64
 
     @classmethod
-    def of_this_process(cls) -> Limits:
-        """As many as there are descriptors for: a viewer may take two, and the console needs some itself."""
+    def of_this_process(cls) -> ConnectionLimits:
+        """The limits for this process's file descriptors: a viewer may use two, and the console needs some itself."""
         most = cls()
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
@@ -66,9 +68,9 @@ class _Guest:
     socket: socket.socket
     since_s: float
     transport: asyncio.Transport | None = None  # the socket's own, below TLS
-    silent: bool = False  # its first byte is waited for, before it is known whether that is TLS
+    silent: bool = False  # it has sent nothing yet, so it is unknown whether it uses TLS
     first: asyncio.Future[None] | None = None
-    requests: int = 0  # of those admitted, how many are served now
+    requests: int = 0  # the number of its admitted requests that are served now
     unwanted: bool = False
 
     @property
@@ -76,14 +78,14 @@ class _Guest:
         return self.socket.fileno() < 0
 
     def has_asked(self) -> bool:
-        """Whether the headers of a request lie in the socket. They stay there."""
+        """Whether the headers of a request have arrived. They stay in the socket's buffer."""
         with contextlib.suppress(OSError):
-            # Empty lines before a request are none of it (RFC 9112, 2.2).
+            # Empty lines before a request do not belong to it (RFC 9112, 2.2).
             return _HEADERS_END in self.socket.recv(_MOST_HEADERS, socket.MSG_PEEK).lstrip(b"\r\n")
         return False
 
     def throw_out(self) -> None:
-        """End the connection at once: what the peer has not read is not waited for."""
+        """End the connection at once, without waiting until the peer has read everything."""
         self.unwanted = True
         if self.first is not None:
             self.first.cancel()
@@ -92,7 +94,7 @@ class _Guest:
 
 
 class _Early(asyncio.Protocol):
-    """Keep what a peer says with the end of its handshake: asyncio hands that on before `start_tls` returns."""
+    """Keep what a peer sends with the end of its handshake: asyncio delivers it before `start_tls` returns."""
 
     def __init__(self) -> None:
         self.said: list[bytes] = []
@@ -102,31 +104,31 @@ class _Early(asyncio.Protocol):
 
 
 class Turnstile:
-    """Accept connections for `factory`'s protocols; guests are known by their descriptor, theirs while they last."""
+    """Accepts connections for the protocols of `factory`. Connections are found by their file descriptor."""
 
     def __init__(
         self,
         factory: Callable[[], asyncio.Protocol],
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._factory = factory
         self._tls = tls
-        self._limits = limits or Limits.of_this_process()
+        self._limits = limits or ConnectionLimits.of_this_process()
         self._listeners: list[socket.socket] = []
         self._strangers: dict[int, _Guest] = {}  # the oldest first
-        self._asking: dict[int, _Guest] = {}  # strangers that are answered in a moment
-        self._admitted: dict[int, _Guest] = {}  # the one that has not asked for the longest time first
+        self._asking: dict[int, _Guest] = {}  # strangers that have sent a request, and get its answer soon
+        self._admitted: dict[int, _Guest] = {}  # the least recently used first
         self._arriving: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # --- the listening sockets ---
 
     async def bind(self, host: str, port: int) -> int:
-        """Listen on all addresses of `host`, with the same port (0: one that is free); return the port.
+        """Listen on all addresses of `host`, with the same port (0: a free port); return the port.
 
         Raises:
-            OSError: that cannot be; nothing is bound then.
+            OSError: an address cannot be bound; then nothing is bound.
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -145,7 +147,7 @@ class Turnstile:
         return port
 
     def close(self) -> None:
-        """Accept nobody any more, and part from strangers; those admitted stay."""
+        """Accept no more connections, and disconnect strangers; admitted connections stay."""
         for timer in self._timers.values():
             timer.cancel()
         for listener in self._listeners:
@@ -176,7 +178,7 @@ class Turnstile:
             self._let_near(connection)
 
     def _pause(self, failure: OSError) -> None:
-        """Accept nobody for a while: the listening socket would wake us all the time, and for nothing."""
+        """Accept nothing for `_PAUSE_S`; otherwise the listening socket would wake the loop without end."""
         log.warning("the console accepts no connections for %g s: %s", _PAUSE_S, failure.strerror)
         for listener in self._listeners:
             asyncio.get_running_loop().remove_reader(listener)
@@ -191,7 +193,7 @@ class Turnstile:
         connection.setblocking(False)
         number = connection.fileno()
         for guests in (self._admitted, self._strangers, self._asking):
-            guests.pop(number, None)  # who had this descriptor before has gone
+            guests.pop(number, None)  # the earlier connection with this descriptor has been closed
         guest = _Guest(connection, asyncio.get_running_loop().time(), silent=self._tls is not None)
         if self._tls is None and guest.has_asked():
             self._asking[number] = guest
@@ -204,7 +206,7 @@ class Turnstile:
         self._watch_clock()
 
     def _see_who_waits(self) -> None:
-        """Count those who have asked, and were not let in within the time for it, among the others."""
+        """Move connections whose request was not admitted within `_ASKING_S` back to the strangers."""
         now = asyncio.get_running_loop().time()
         for number, guest in tuple(self._asking.items()):
             late = now - guest.since_s >= _ASKING_S
@@ -240,10 +242,10 @@ class Turnstile:
         return guest.transport
 
     async def _begins_tls(self, guest: _Guest) -> bool:
-        """Wait for the first byte, and leave it where it is."""
+        """Wait for the first byte, and leave it in the socket; return whether it begins TLS."""
         loop, number = asyncio.get_running_loop(), guest.socket.fileno()
         guest.first = loop.create_future()
-        if guest.unwanted:  # before it came here
+        if guest.unwanted:  # it was thrown out before this line
             guest.first.cancel()
         loop.add_reader(number, _wake, guest.first)
         try:
@@ -254,7 +256,7 @@ class Turnstile:
         return guest.socket.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
 
     async def _encrypt(self, guest: _Guest, tls: ssl.SSLContext) -> None:
-        """Shake hands, and begin to serve. Our clock ends it at the stranger's deadline."""
+        """Do the TLS handshake, and begin to serve. `_look_at_clock` ends it at the stranger's deadline."""
         below, early = await self._connect(guest, asyncio.Protocol), _Early()
         above = await asyncio.get_running_loop().start_tls(
             below, early, tls, server_side=True, ssl_shutdown_timeout=_TLS_GOODBYE_S
@@ -268,7 +270,7 @@ class Turnstile:
             protocol.data_received(data)
 
     def _evict(self) -> None:
-        """Part from a stranger: from the first of those who have said nothing, if there are such."""
+        """Disconnect one stranger: if possible, the first one that has sent nothing."""
         silent = (at for at, guest in self._strangers.items() if guest.silent)
         guest = self._strangers.pop(next(silent, next(iter(self._strangers))))
         if not guest.gone:
@@ -280,10 +282,10 @@ class Turnstile:
     def admitting(self, transport: asyncio.BaseTransport | None) -> Iterator[bool]:
         """Count this connection as admitted from now on, and its request as served during the block.
 
-        Yields False if there is no place: as many as may be are served already.
+        Yields False if the limit of admitted connections is reached, and none of them is idle.
         """
         guest = self._find(transport)
-        if guest is None:  # it has gone meanwhile
+        if guest is None:  # the connection has been closed meanwhile
             yield True
             return
         number = guest.socket.fileno()
@@ -299,12 +301,12 @@ class Turnstile:
         finally:
             guest.requests -= 1
             guest.since_s = asyncio.get_running_loop().time()
-            if self._admitted.get(number) is guest:  # to the end: it was heard of last
+            if self._admitted.get(number) is guest:  # move it to the end: it is the most recently used
                 self._admitted[number] = self._admitted.pop(number)
             self._watch_clock()
 
     def below(self, transport: asyncio.BaseTransport | None) -> asyncio.Transport | None:
-        """The transport that a connection's bytes go through last: with TLS another than the one that is written to."""
+        """The transport that writes to the socket; with TLS, it is not the one that the server writes to."""
         guest = self._find(transport)
         return guest.transport if guest is not None else None
 

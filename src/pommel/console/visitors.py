@@ -1,6 +1,6 @@
-"""Who looks on at a console, in words for people. Band: core, no I/O.
+"""The viewers of a console, in words for people. Band: core, no I/O.
 
-A name is what the visitor's program says of itself: it tells people apart, and proves nothing.
+A name is what the viewer's program says about itself. It helps to distinguish viewers, and proves nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# The first that is found counts: Edge says Chrome too, Chrome says Safari too, an iPhone says Mac OS too.
+# The first match counts: Edge's text also contains Chrome, Chrome's also Safari, an iPhone's also Mac OS.
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("FxiOS/", "Firefox"), ("CriOS/", "Chrome"),
              ("Chrome/", "Chrome"), ("Safari/", "Safari"))  # fmt: skip
 _SYSTEMS = (("iPhone", "an iPhone"), ("iPad", "an iPad"), ("Android", "Android"), ("CrOS", "ChromeOS"),
@@ -18,7 +18,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """One who looks on: a number that no other of this console has, a name, where from, since when, what it may."""
+    """A viewer: a number that is unique in this console, a name, an address, the time of arrival, its rights."""
 
     id: int
     name: str
@@ -28,7 +28,7 @@ class Visitor:
 
 
 def name_of(user_agent: str | None) -> str:
-    """Name a visitor by its User-Agent header (RFC 9110, 10.1.5), whatever that may be."""
+    """A name for a viewer from its User-Agent header (RFC 9110, 10.1.5), which may be any text."""
     said = user_agent or ""
     browser = next((name for mark, name in _BROWSERS if mark in said), None)
     system = next((name for mark, name in _SYSTEMS if mark in said), None)

@@ -1,9 +1,9 @@
-"""Does KVM really run guests here? Band: shell.
+"""Tests whether KVM really runs guests on this host. Band: shell.
 
-Asks by running one (see `kvm_probe`). A "yes" is remembered while the host runs with the same modules and QEMU, and
-`kvm_state` looks each time whether KVM still begins a machine. A "no" is asked again: VirtualBox, a missing module or a
-busy host may be in the way for a minute. One "no" is kept for an hour, since it takes seconds to find out and only a
-restart changes it: a host that is a guest itself, and whose KVM only emulates.
+The test is a real guest (see `kvm_probe`). A "yes" is stored as long as the host runs with the same modules and QEMU,
+and `kvm_state` checks each time whether KVM still creates a VM. A "no" is tested again: VirtualBox, a missing module or
+a busy host may be the reason for a minute only. One kind of "no" is stored for an hour, because the test takes seconds
+and only a restart changes the result: a host that is a guest itself, and whose KVM is emulated.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def probe_kvm(
     modules: Path = kvm_state.MODULES,
     host_is_guest: bool | None = None,
 ) -> KvmAnswer:
-    """Find out whether KVM executes guest code, by executing some; what lasts is remembered in `cache`.
+    """Test whether KVM executes guest code, by running some; a lasting result is stored in `cache`.
 
-    `cpu` is QEMU's -cpu value; `fresh` asks again. `host_is_guest` says whether this host is a virtual machine; None
-    looks. Every "no" is an answer, not an error.
+    `cpu` is QEMU's -cpu value; `fresh` tests again. `host_is_guest` says whether this host is a virtual machine; with
+    None it is determined here. Every "no" is an answer, not an error.
 
     Raises:
-        MissingProgram: there is no such QEMU.
+        MissingProgram: that QEMU is not installed.
     """
     qemu = process.which(qemu)
     if refusal := kvm_state.refusal(device, modules):
@@ -68,18 +68,18 @@ def probe_kvm(
     if host_is_guest is None:
         host_is_guest = "hypervisor" in read_cpu().flags
     if answer.works or (lasting and host_is_guest):
-        with contextlib.suppress(OSError):  # an answer that cannot be kept is asked again, no more
+        with contextlib.suppress(OSError):  # an answer that cannot be stored is only tested again
             json_file.write(store, {"key": key, "works": answer.works, "reason": answer.reason})
     return answer
 
 
 def run_probe(qemu: str, accel: str, cpu: str, limit_s: float) -> tuple[bool, str] | None:
-    """Run the test guest under `accel`: (worked, reason), or None when it was not done after `limit_s` seconds."""
+    """Run the test guest under `accel`: (worked, reason), or None if it was not done after `limit_s` seconds."""
     with tempfile.TemporaryDirectory(prefix="pommel-kvm-") as folder:
         sector, log = Path(folder, "sector.img"), Path(folder, "log")
         sector.write_bytes(BOOT_SECTOR)
-        # Its folder is the working directory: a QEMU that aborts may drop a core file.
-        child = process.spawn_detached(probe_argv(qemu, accel, sector, cpu), log, cwd=Path(folder))
+        # Its folder is the working directory, because a QEMU that aborts may write a core file.
+        child = process.spawn_detached(probe_argv(qemu, accel, sector, cpu), log, cwd=Path(folder), ends_with_us=True)
         try:
             return _outcome(child, log, time.monotonic() + limit_s)
         finally:
@@ -93,7 +93,7 @@ def _outcome(child: process.Detached, log: Path, deadline: float) -> tuple[bool,
         said = log.read_text(errors="replace")
         if status is not None:
             return read_end(status, said)
-        if why := fatal_line(said):  # QEMU lives on with its guest stopped; waiting would not help
+        if why := fatal_line(said):  # QEMU continues with its guest stopped, so waiting would not help
             return False, why
         if late:
             return None
@@ -101,10 +101,10 @@ def _outcome(child: process.Detached, log: Path, deadline: float) -> tuple[bool,
 
 
 def _ask(qemu: str, cpu: str, limit_s: float) -> tuple[KvmAnswer, bool]:
-    """The answer, and whether it is a "no" that holds until the host restarts, if the host is a guest."""
+    """The answer, and whether it is a "no" that lasts until the host restarts, if the host is a guest."""
     try:
         told = run_probe(qemu, "kvm", cpu, limit_s)
-        # Late: is the host just busy? Then the emulator, which needs a tenth of a second, is late as well.
+        # Late: if the host is only busy, the emulator, which needs a tenth of a second, is late as well.
         emulated = run_probe(qemu, "tcg", cpu, limit_s) if told is None else None
     except OSError as failure:
         return KvmAnswer(False, f"KVM could not be tested: {failure}"), False

@@ -1,7 +1,7 @@
-"""Small commands in ~/.local/bin, so that `pommel` is there in every folder. Band: shell.
+"""Small commands in ~/.local/bin, so that `pommel` works in every folder. Band: shell.
 
-Each is a launcher of a few lines for the Pommel in use, wherever that lies. Writes only what is its own by `ours`:
-another program of that name stays, and so does a launcher that somebody edited.
+Each is a launcher of a few lines for the present Pommel, at its path. This module only writes files that are Pommel's
+by `ours`: another program with that name stays, and so does a launcher that somebody has edited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pommel.paths import write_atomic
 
 State = ours.State | Literal["on-path"]
 
-_READ_MAX = 64 << 10  # bytes of a program that are looked at
+_READ_MAX = 64 << 10  # the maximum size of a program that is read
 _PIP_EXEC = ("'''exec' ", ' "$0" "$@"')
 _TEXT = """\
 #!/bin/sh
@@ -37,11 +37,11 @@ exec {words} "$@"
 
 
 @dataclass(frozen=True, slots=True)
-class Helper:
-    """One command: its file, what is to be in it, and how what is there stands to that.
+class Launcher:
+    """One command: its file, its wanted text, and the state of the present file.
 
-    `on-path` is a command that needs no launcher, since PATH finds this very Pommel under that name.
-    `shadowed_by` is another program of that name which PATH finds first.
+    `on-path`: no launcher is needed, because PATH finds this Pommel under that name.
+    `shadowed_by` is another program with that name that PATH finds first.
     """
 
     path: Path
@@ -50,8 +50,8 @@ class Helper:
     shadowed_by: Path | None = None
 
 
-def plan(home: Path, env_path: str, names: Mapping[str, Sequence[str]]) -> list[Helper]:
-    """Look at the commands `names`, each with the words that it is to start; `env_path` is the user's PATH.
+def plan(home: Path, env_path: str, names: Mapping[str, Sequence[str]]) -> list[Launcher]:
+    """Inspect the commands `names`, each with the words that it starts; `env_path` is the user's PATH.
 
     The first word of each is the absolute path of a program.
     """
@@ -59,40 +59,40 @@ def plan(home: Path, env_path: str, names: Mapping[str, Sequence[str]]) -> list[
 
 
 def folder(home: Path) -> Path:
-    """Where a user's own commands lie (XDG Base Directory Specification)."""
+    """The folder of a user's own commands (XDG Base Directory Specification)."""
     return home / ".local" / "bin"
 
 
-def apply(helper: Helper) -> bool:
+def apply(launcher: Launcher) -> bool:
     """Write a launcher that is missing or outdated; return whether there was anything to write.
 
     Raises:
-        StateError: another program, or an edited launcher, stands there.
+        StateError: there is another program, or an edited launcher.
         BuildError: it cannot be written.
     """
-    if helper.state == "on-path":
+    if launcher.state == "on-path":
         return False
-    if ours.refuse_others(helper.path, helper.text) == "placed":  # time has passed since the plan
+    if ours.refuse_others(launcher.path, launcher.text) == "placed":  # the file may have changed since the plan
         return False
     try:
-        write_atomic(helper.path, os.fsencode(helper.text), mode=0o755)
+        write_atomic(launcher.path, os.fsencode(launcher.text), mode=0o755)
     except OSError as failure:
-        raise BuildError(f"{helper.path} cannot be written: {failure}") from failure
+        raise BuildError(f"{launcher.path} cannot be written: {failure}") from failure
     return True
 
 
-def remove(helper: Helper) -> bool:
-    """Remove a launcher, of whatever Pommel, unless somebody edited it; return whether it is gone now by our doing."""
-    if ours.look(helper.path, helper.text) not in ("placed", "outdated"):
+def remove(launcher: Launcher) -> bool:
+    """Remove a launcher, of any Pommel, unless somebody has edited it; return whether this call removed it."""
+    if ours.look(launcher.path, launcher.text) not in ("placed", "outdated"):
         return False
     with contextlib.suppress(FileNotFoundError):
-        helper.path.unlink()
+        launcher.path.unlink()
         return True
     return False
 
 
 def advice(home: Path, env_path: str, shell: str = "") -> tuple[str, str] | None:
-    """What is wrong with PATH and what to type (`shell` is the user's), or None when it has the folder."""
+    """What is wrong with PATH, and a command (`shell` is the user's); None if PATH has the folder."""
     where = folder(home)
     if any(Path(part) == where or _same(Path(part), where) for part in env_path.split(":") if part):
         return None
@@ -103,7 +103,7 @@ def advice(home: Path, env_path: str, shell: str = "") -> tuple[str, str] | None
     return f"{where} is not on PATH", f"echo '{line}' >> {profile}; {line}"
 
 
-def _look(path: Path, argv: Sequence[str], env_path: str) -> Helper:
+def _look(path: Path, argv: Sequence[str], env_path: str) -> Launcher:
     program = shlex.quote(argv[0])
     text = ours.sign(
         _TEXT.format(
@@ -118,15 +118,15 @@ def _look(path: Path, argv: Sequence[str], env_path: str) -> Helper:
     found = shutil.which(path.name, path=env_path)
     first = Path(found) if found else None
     if first is not None and not _same(first, path) and _starts(first, argv):
-        return Helper(path, text, "on-path")
+        return Launcher(path, text, "on-path")
     if state == "foreign" and _starts(path, argv):
-        return Helper(path, text, "on-path")
+        return Launcher(path, text, "on-path")
     shadow = first if first is not None and not _same(first, path) and _on_path(path.parent, env_path) else None
-    return Helper(path, text, state, shadow)
+    return Launcher(path, text, state, shadow)
 
 
 def _place(program: str) -> str:
-    """For the comment: one line, whatever the folder is called."""
+    """The folder for the comment, in one line whatever its name is."""
     return " ".join(str(Path(program).parent).split())
 
 
@@ -138,18 +138,18 @@ def _starts(found: Path, argv: Sequence[str]) -> bool:
     lines = _lines(found)
     if f'exec {" ".join(map(shlex.quote, argv))} "$@"' in lines:
         return True
-    # pip has a second form for a path that is too long, or has blanks, for a line with #!.
+    # pip has a second form for a path that is too long for a line with #!, or has blanks.
     first, second = (*lines, "", "")[:2]
     interpreter = first.removeprefix("#!")
     if second.startswith(_PIP_EXEC[0]) and second.endswith(_PIP_EXEC[1]):
         interpreter = second.removeprefix(_PIP_EXEC[0]).removesuffix(_PIP_EXEC[1])
     other = Path(interpreter.strip('"'))
-    # One environment has its Python under several names; two environments may be links to the same Python.
+    # One environment has its Python under several names, and two environments may have links to the same Python.
     return list(argv[1:]) == ["-P", "-m", found.name] and other.parent == program.parent and _same(other, program)
 
 
 def _lines(program: Path) -> list[str]:
-    if not program.is_file():  # to open a pipe is to wait for who writes to it
+    if not program.is_file():  # opening a pipe would wait for its writer
         return []
     try:
         with program.open("rb") as file:

@@ -1,6 +1,6 @@
-"""Read what the host's processor is. Band: shell.
+"""Reads the facts about the host's processor. Band: shell.
 
-Judges nothing; whether KVM works is `accel`'s to find out, and what a macOS wants of a processor is not known here.
+It does not judge them: `accel` tests whether KVM works, and macOS's requirements are not known here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["Cpu", "read_cpu"]
 
 
 def read_cpu(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Cpu:
-    """Read the facts from /proc and /sys. What is not there or may not be read is left out."""
+    """Read the facts from /proc and /sys. What does not exist or cannot be read is left out."""
     devices = sys / "devices"
     return describe(
         _text(proc / "cpuinfo"),

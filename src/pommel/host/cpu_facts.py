@@ -1,7 +1,7 @@
-"""What /proc/cpuinfo and its neighbours say of the host's processor. Band: core, no I/O.
+"""Parses /proc/cpuinfo and similar files for the facts about the host's processor. Band: core, no I/O.
 
-Parses text; `cpu` reads it. Knows nothing of macOS. Never fails: what a file does not say is 0, "" or None, since a
-container, a hypervisor or another architecture may leave anything out.
+`cpu` reads the files. It knows nothing of macOS. It never fails: a missing value is 0, "" or None, because
+a container, a hypervisor or another architecture may leave out any value.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _VENDORS: Mapping[str, Vendor] = {"GenuineIntel": "intel", "AuthenticAMD": "amd"
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The host's processor. `cores` are physical, of all sockets; `threads` logical, those this process may use."""
+    """The host's processor. `cores` are physical, of all sockets; `threads` logical, those for this process."""
 
     vendor: Vendor
     model_name: str
     family: int
     model: int
-    flags: frozenset[str]  # what every logical processor has
+    flags: frozenset[str]  # those that every logical processor has
     sockets: int
     cores: int
     threads: int
@@ -38,7 +38,7 @@ def describe(cpuinfo: str, status: str, *, core_types: Sequence[str] = (), clock
     Args:
         cpuinfo: /proc/cpuinfo.
         status: /proc/self/status, for the processors that this process may use.
-        core_types: the kinds of cores that the kernel counts events of: cpu_core and cpu_atom on an Intel hybrid.
+        core_types: the kinds of cores for which the kernel counts events: cpu_core and cpu_atom on an Intel hybrid.
         clocksource: current_clocksource.
     """
     processors = parse_cpuinfo(cpuinfo)
@@ -61,7 +61,7 @@ def describe(cpuinfo: str, status: str, *, core_types: Sequence[str] = (), clock
 
 
 def parse_cpuinfo(text: str) -> list[dict[str, str]]:
-    """Take /proc/cpuinfo apart, one table a logical processor. Other paragraphs (Arm's last one) are none."""
+    """Parse /proc/cpuinfo, one table per logical processor. Other paragraphs (Arm's last one) are left out."""
     found = []
     for paragraph in re.split(r"\n[ \t]*\n", text):
         pairs = (line.partition(":") for line in paragraph.splitlines() if ":" in line)
@@ -72,7 +72,7 @@ def parse_cpuinfo(text: str) -> list[dict[str, str]]:
 
 
 def allowed(status: str) -> int:
-    """How many processors proc(5)'s `status` allows, as "0-3,8"; 0 when it does not say."""
+    """The number of processors that proc(5)'s `status` allows, as "0-3,8"; 0 if it is missing."""
     said = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", status, re.MULTILINE)
     ranges = re.findall(r"(\d{1,9})(?:-(\d{1,9}))?", said[1]) if said else []
     return sum(int(last or first) - int(first) + 1 for first, last in ranges)
@@ -85,7 +85,7 @@ def _flags(processor: Mapping[str, str]) -> frozenset[str]:
 
 def _sockets_and_cores(processors: Sequence[Mapping[str, str]]) -> tuple[int, int]:
     cores_of = {table.get("physical id", ""): _number(table.get("cpu cores", "")) for table in processors}
-    # A processor that does not say (Arm, some hypervisors) counts as a core.
+    # A processor without these values (Arm, some hypervisors) counts as one core.
     return max(1, len(cores_of)), sum(cores_of.values()) or max(1, len(processors))
 
 

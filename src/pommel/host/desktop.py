@@ -1,7 +1,7 @@
-"""A machine in the desktop's menu: its entry and Pommel's icon, in the user's XDG data directory. Band: shell.
+"""A machine's entry in the desktop's menu, with Pommel's icon, in the user's XDG data directory. Band: shell.
 
-Step 7 of setup. Writes only what is its own by `ours`; what somebody edited stays as they have it. How an entry is
-written down is `desktop_entry`'s.
+Step 7 of setup. It only writes files that are Pommel's by `ours`; a file that somebody has edited stays.
+`desktop_entry` makes the text of an entry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pommel.progress import Report, ignore, warn
 _PREFIX = "pommel-"
 _ICON_NAME = "pommel"
 _ICON = Path(__file__).parent / "data" / "pommel.svg"
-# A terminal that closes at once would take the error with it.
+# A terminal that closes at once would hide the error.
 _HELD = '"$@" || { printf "\\nPress Return to close this window. " >&2; read -r _; }'
 # id, title, the words for `pommel` before the machine's name
 _ACTIONS = (("Console", "Open the Console", ("console",)), ("Stop", "Stop", ("stop",)))
@@ -31,8 +31,8 @@ _TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry and its icon: where they go, and what is in them."""
+class DesktopEntry:
+    """An entry and its icon: their paths and their texts."""
 
     path: Path
     text: str
@@ -41,30 +41,30 @@ class Entry:
 
     @property
     def state(self) -> ours.State:
-        """How the entry on disk stands to this one."""
+        """The state of the entry on disk, compared with this one."""
         return ours.look(self.path, self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Files that were removed, and those that were kept: edited by somebody, or never ours."""
+    """The removed files, and the kept ones: edited by somebody, or never ours."""
 
     removed: tuple[Path, ...]
     kept: tuple[Path, ...]
 
 
-def plan(name: str, *, command: Sequence[str], title: str, data_home: Path, folder: Path | None = None) -> Entry:
+def plan(name: str, *, command: Sequence[str], title: str, data_home: Path, folder: Path | None = None) -> DesktopEntry:
     """Plan the entry of machine `name`; nothing is written.
 
-    `command` is how to call Pommel, by absolute path; `folder` is where it is to be called, which is where it looks for
+    `command` is the call of Pommel, with an absolute path; `folder` is its working directory, in which it looks for
     pommel.toml.
 
     Raises:
-        UsageError: no machine is called so, or the format cannot hold the command or the folder.
+        UsageError: the name is not valid for a machine, or the format cannot express the command or the folder.
     """
     check_name(name)
     if folder is not None:
-        exec_line([".", str(folder)])  # for its refusals
+        exec_line([".", str(folder)])  # for its errors
     main = {
         "Type": "Application",
         "Version": "1.1",
@@ -84,13 +84,13 @@ def plan(name: str, *, command: Sequence[str], title: str, data_home: Path, fold
     }
     icon = ours.sign(_ICON.read_text(encoding="utf-8"))
     text = ours.sign(render({"Desktop Entry": main, **actions}))
-    return Entry(_entries(data_home) / f"{_PREFIX}{name}.desktop", text, _icon_path(data_home), icon)
+    return DesktopEntry(_entries(data_home) / f"{_PREFIX}{name}.desktop", text, _icon_path(data_home), icon)
 
 
 def for_all(command: Sequence[str]) -> tuple[str, str, str]:
-    """What a package brings for every user of a host: the entry's text, the icon's text, and the icon's name.
+    """The files of a package for every user of a host: the entry's text, the icon's text, and the icon's name.
 
-    The entry opens the screen that looks after all machines. It carries no mark, since the package looks after it.
+    The entry opens the menu for all machines. It has no mark, because the package manages it.
     """
     main = {
         "Type": "Application",
@@ -106,17 +106,17 @@ def for_all(command: Sequence[str]) -> tuple[str, str, str]:
     return render({"Desktop Entry": main}), _ICON.read_text(encoding="utf-8"), _ICON_NAME
 
 
-def is_done(entry: Entry) -> bool:
-    """Whether there is nothing to do: entry and icon are there as planned, or as somebody has edited them."""
+def is_done(entry: DesktopEntry) -> bool:
+    """Whether there is nothing to do: entry and icon exist as planned, or as somebody has edited them."""
     icon = ours.look(entry.icon_path, entry.icon)
     return entry.state in ("placed", "edited") and icon not in ("missing", "outdated")
 
 
-def apply(entry: Entry, *, report: Report = ignore) -> list[Path]:
-    """Write what is missing or outdated, and return that.
+def apply(entry: DesktopEntry, *, report: Report = ignore) -> list[Path]:
+    """Write the missing or outdated files, and return them.
 
     Raises:
-        StateError: the entry is edited, or another program's; nothing was changed.
+        StateError: the entry is edited, or belongs to another program; nothing was changed.
         BuildError: the entry is not valid, or cannot be written.
     """
     state = ours.refuse_others(entry.path, entry.text)
@@ -139,7 +139,7 @@ def apply(entry: Entry, *, report: Report = ignore) -> list[Path]:
 
 
 def validate(text: str) -> list[str]:
-    """What desktop-file-validate has against an entry; nothing where that program is not installed."""
+    """The complaints of desktop-file-validate about an entry; empty if that program is not installed."""
     with tempfile.TemporaryDirectory(prefix="pommel-entry.") as folder:
         path = Path(folder) / "entry.desktop"
         path.write_text(text, encoding="utf-8")
@@ -151,13 +151,13 @@ def validate(text: str) -> list[str]:
 
 
 def remove(name: str, *, data_home: Path) -> Removal:
-    """Remove the entry of machine `name` if it is ours, and the icon with the last entry of ours."""
+    """Remove the entry of machine `name` if it is ours, and the icon with our last entry."""
     check_name(name)
     return _remove([_entries(data_home) / f"{_PREFIX}{name}.desktop"], data_home)
 
 
 def remove_all(data_home: Path) -> Removal:
-    """Remove every entry that is ours, and the icon."""
+    """Remove all our entries, and the icon."""
     return _remove(sorted(_entries(data_home).glob(f"{_PREFIX}*.desktop")), data_home)
 
 
@@ -173,7 +173,7 @@ def _remove(paths: list[Path], data_home: Path) -> Removal:
 
 
 def _remove_one(path: Path, removed: list[Path], kept: list[Path]) -> None:
-    """Whatever Pommel wrote is `outdated` to a plan of nothing."""
+    """Remove a file if Pommel wrote it: compared with an empty text, it is `outdated`."""
     state = ours.look(path, "")
     if state == "outdated":
         with contextlib.suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""Desktop entries as text, after the Desktop Entry Specification 1.5. Band: core, no I/O.
+"""Desktop entries as text, by the Desktop Entry Specification 1.5. Band: core, no I/O.
 
-Quotes what goes into them and checks what comes out; which entry Pommel has, and where, is `desktop`'s.
+It quotes the values and checks the result; `desktop` decides which entries Pommel has, and where.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MAIN = "Desktop Entry"
 
 
 def exec_line(argv: Sequence[str]) -> str:
-    """The value of an Exec key, before escaping, that runs `argv` to the letter.
+    """The value of an Exec key, before escaping, that runs exactly `argv`.
 
     Raises:
-        UsageError: the format cannot hold it: no program, a `=` in the program's path, a control character.
+        UsageError: the format cannot express it: no program, a `=` in the program's path, a control character.
     """
     if not argv or not argv[0] or "=" in argv[0]:
         raise UsageError(f"a desktop entry cannot start {argv[0] if argv else 'nothing'!r}: its path has a =")
@@ -50,13 +50,13 @@ def render(groups: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def escape(value: str) -> str:
-    """A value of type string or localestring as the file has it."""
+    """A value of type string or localestring in the form of the file."""
     text = "".join(_ESCAPES.get(letter, letter) for letter in value)
     return "\\s" + text[1:] if text.startswith(" ") else text
 
 
 def complaints(text: str) -> list[str]:
-    """What is wrong with an entry's text, in words; a subset of what desktop-file-validate finds."""
+    """What is wrong with an entry's text, in words; a part of what desktop-file-validate finds."""
     groups, found = _parse(text)
     main = groups.get(_MAIN, {})
     if next(iter(groups), None) != _MAIN:

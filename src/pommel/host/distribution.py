@@ -1,7 +1,7 @@
-"""Which distribution this is, from os-release(5), and how it is given packages. Band: core, no I/O.
+"""The distribution, from os-release(5), and its way to install packages. Band: core, no I/O.
 
-It knows package managers and no packages. By ID, else by the first ID_LIKE that is known: a distribution made from
-another takes that one's packages. Some are not to be installed into; then `instead` is what its owner has to do.
+It knows package managers but no packages. It uses ID, else the first known ID_LIKE: a distribution that is based on
+another uses that one's packages. Into some nothing can be installed; then `instead` is the advice for the owner.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-_VALUE_MAX = 4096  # shlex takes the square of it
-# Whose package names count. RHEL and what is built from it has dnf too, and one QEMU, called qemu-kvm.
+_VALUE_MAX = 4096  # the time of shlex grows with the square of the length
+# The source of the package names. RHEL and its rebuilds have dnf too, but a single QEMU, called qemu-kvm.
 Family = Literal["apt", "dnf", "rhel", "pacman", "zypper", "apk", "xbps", "emerge", "nix"]
 
 _FAMILIES: Mapping[str, Family] = {
@@ -45,7 +45,7 @@ _TRANSACTIONAL = "sudo transactional-update pkg install {packages}, then restart
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A distribution: what it is called, whose packages it takes, and what to do where Pommel installs none itself.
+    """A distribution: its name, its package family, and the advice if Pommel installs nothing itself.
 
     `instead` is for people; `{packages}` in it stands for the packages' names.
     """
@@ -56,7 +56,7 @@ class System:
 
 
 def parse_os_release(text: str) -> dict[str, str]:
-    """Parse os-release(5): shell-like assignments. A line that is none is passed over, as the shell's readers do."""
+    """Parse os-release(5): shell-like assignments. Other lines are skipped, as readers in a shell do."""
     found = {}
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")
@@ -64,14 +64,14 @@ def parse_os_release(text: str) -> dict[str, str]:
             continue
         try:
             words = shlex.split(value)
-        except ValueError:  # a quote that never closes
+        except ValueError:  # an unclosed quote
             continue
         found[key] = words[0] if words else ""
     return found
 
 
 def family_of(fields: Mapping[str, str]) -> Family | None:
-    """The package manager's family by ID, else by the first ID_LIKE we know; None for neither."""
+    """The package manager's family by ID, else by the first known ID_LIKE; None for neither."""
     for name in _ids(fields):
         known = _FAMILIES.get(name) or _FAMILIES.get(name.split("-", 1)[0])
         if known:
@@ -80,10 +80,10 @@ def family_of(fields: Mapping[str, str]) -> Family | None:
 
 
 def system_of(fields: Mapping[str, str], *, ostree: bool = False, transactional: bool = False) -> System:
-    """The distribution that os-release's `fields` speak of.
+    """The distribution for os-release's `fields`.
 
-    `ostree` says that it was booted from an OSTree commit (/run/ostree-booted), `transactional` that it is changed by
-    transactional-update(8). Both have their files read-only, and a new package takes a restart.
+    `ostree`: it was booted from an OSTree commit (/run/ostree-booted). `transactional`: it is changed by
+    transactional-update(8). Both have read-only system files, and a new package needs a restart.
     """
     family = family_of(fields)
     name = fields.get("PRETTY_NAME") or fields.get("NAME") or fields.get("ID") or "this system"

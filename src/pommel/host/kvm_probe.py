@@ -1,9 +1,9 @@
-"""The guest that tells whether KVM works, and what its end means. Band: core, no I/O.
+"""The guest that tests KVM, and the meaning of its end. Band: core, no I/O.
 
-A `/dev/kvm` that opens proves nothing: a host may refuse to run the guest's first instructions, or run them a
-hundred times slower than an emulator. So the probe is a real guest with real work: a boot sector that counts to
-fifty million and then says so through isa-debug-exit. TCG is done with it in 0.2 s, firmware included, and hardware
-is faster; a KVM that only emulates (seen on a host that is a guest itself) was not done after 20 s.
+A `/dev/kvm` that opens proves nothing: a host may refuse to run the guest's first instructions, or run them a hundred
+times slower than an emulator. So the test is a real guest with real work: a boot sector that counts to fifty million
+and then reports it through isa-debug-exit. TCG needs 0.2 s for it, firmware included, and hardware is faster; a KVM
+that is emulated (seen on a host that is a guest itself) was not done after 20 s.
 
 This module starts nothing; `accel` does.
 """
@@ -19,7 +19,7 @@ from pommel.errors import MachineError, NotPermitted
 
 _PORT = 0xF4
 _SAID = 0x2A
-# hw/misc/debugexit.c: QEMU exits with (value << 1) | 1, which is no status that it ends with by itself.
+# hw/misc/debugexit.c: QEMU exits with (value << 1) | 1, which is not a status of its own.
 EXIT_YES = _SAID << 1 | 1
 
 BOOT_SECTOR = (
@@ -37,8 +37,8 @@ BOOT_SECTOR = (
     + b"\x55\xaa"  # 7dfe        what makes it a boot sector
 )
 
-# What must work is what will run: a named Intel model with the flags that macOS argument lists carry, which make KVM
-# set up the TSC and the frequency leaf. Not `host`: it fails on MSRs that no macOS machine of ours asks for.
+# The test uses the model that will run: a named Intel model with the flags of macOS command lines, which make KVM
+# set up the TSC and the frequency leaf. Not `host`: it fails on MSRs that none of our macOS machines needs.
 PROBE_CPU = "Haswell-noTSX,vendor=GenuineIntel,+invtsc,vmware-cpuid-freq=on"
 
 _FATAL = (
@@ -50,7 +50,7 @@ _FATAL = (
 
 @dataclass(frozen=True, slots=True)
 class KvmAnswer:
-    """Whether KVM runs guests here, and why. `denied` is a matter of permission, which `hint` cures."""
+    """Whether KVM runs guests here, and why. `denied`: a permission is missing; `hint` says how to get it."""
 
     works: bool
     reason: str
@@ -61,7 +61,7 @@ class KvmAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Accel:
-    """How guest code will run (`kvm` or `tcg`), and why."""
+    """How guest code will run (`kvm` or `tcg`), and the reason."""
 
     kind: str
     reason: str
@@ -71,7 +71,7 @@ class Accel:
 def probe_argv(qemu: str, accel: str, sector: Path, cpu: str = PROBE_CPU) -> list[str]:
     """Build the QEMU command line that boots the sector under `accel` and shows nothing.
 
-    The machine is `pc`: its firmware reaches a bare sector sooner than q35's, and KVM does not know the difference.
+    The machine is `pc`: its firmware boots a bare sector faster than q35's, and for KVM there is no difference.
     """
     return [
         qemu,
@@ -83,7 +83,7 @@ def probe_argv(qemu: str, accel: str, sector: Path, cpu: str = PROBE_CPU) -> lis
 
 
 def fatal_line(log: str) -> str | None:
-    """Find in QEMU's output why KVM will never run this guest, even while QEMU itself lives on."""
+    """The reason in QEMU's output why KVM will never run this guest, even if QEMU itself continues."""
     for pattern, says in _FATAL:
         if found := pattern.search(log):
             return says.format(found[0].strip())
@@ -91,7 +91,7 @@ def fatal_line(log: str) -> str | None:
 
 
 def read_end(exit_status: int, log: str) -> tuple[bool, str]:
-    """Judge a probe that has ended, from its exit status (negative: a signal) and its output."""
+    """The result of a test that has ended, from its exit status (negative: a signal) and its output."""
     if exit_status == EXIT_YES:
         return True, "KVM runs guest code"
     if why := fatal_line(log):
@@ -102,11 +102,11 @@ def read_end(exit_status: int, log: str) -> tuple[bool, str]:
 
 
 def choose(wanted: str, ask: Callable[[], KvmAnswer]) -> Accel:
-    """Choose the accelerator for `wanted` (auto, kvm or tcg); `ask` is called only when the answer matters.
+    """Choose the accelerator for `wanted` (auto, kvm or tcg); `ask` is called only if the answer matters.
 
     Raises:
-        NotPermitted: kvm is wanted, and this user may not use it.
-        MachineError: kvm is wanted, and it does not run guests here.
+        NotPermitted: kvm is wanted, but this user has no permission.
+        MachineError: kvm is wanted, but it does not run guests here.
     """
     if wanted == "tcg":
         return Accel("tcg", "as configured")
@@ -123,7 +123,7 @@ def choose(wanted: str, ask: Callable[[], KvmAnswer]) -> Accel:
 
 
 def group_hint(user: str, group: str, members: Sequence[str]) -> str:
-    """Say what to type so that `user` may open a /dev/kvm that belongs to `group`."""
+    """The command with which `user` may open a /dev/kvm that belongs to `group`."""
     if group == "root":
         return f"sudo setfacl -m u:{user}:rw /dev/kvm"
     if user in members:

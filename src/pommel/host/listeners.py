@@ -1,6 +1,6 @@
-"""Who listens on a port of this host, as far as this user may see: program, pid, user. Band: shell.
+"""The process that listens on a port of this host, as far as this user can see it. Band: shell.
 
-From /proc/net and /proc/PID/fd (proc(5)): of another user's process only the user is seen.
+From /proc/net and /proc/PID/fd (proc(5)): of another user's process only the user is visible.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_LISTENS = {"tcp": "0A", "udp": "07"}  # TCP_LISTEN; of UDP, one that is not connected (net/tcp_states.h)
+_LISTENS = {"tcp": "0A", "udp": "07"}  # TCP_LISTEN; for UDP, an unconnected socket (net/tcp_states.h)
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who listens: `pid` and `program` are None where it is another user's process."""
+    """A listening process: `pid` and `program` are None if it belongs to another user."""
 
     user: str
     pid: int | None = None
@@ -26,7 +26,7 @@ class Listener:
 
 
 def on_port(port: int, protocol: str = "tcp", *, root: Path = Path("/")) -> Listener | None:
-    """Who listens on `port`; None: nobody, or it cannot be seen."""
+    """The process that listens on `port`; None: there is none, or it is not visible."""
     for uid, inode in _sockets(port, protocol, root):
         pid = _owner(inode, root)
         return Listener(_user(uid), pid, _program(pid, root) if pid else None)
@@ -51,7 +51,7 @@ def _owner(inode: str, root: Path) -> int | None:
         try:
             if any(str(entry.readlink()) == wanted for entry in (process / "fd").iterdir()):
                 return int(process.name)
-        except OSError:  # another user's, or it has ended
+        except OSError:  # another user's process, or it has ended
             continue
     return None
 

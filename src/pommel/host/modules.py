@@ -1,8 +1,8 @@
-"""The kernel's KVM modules: what is set, and setting what macOS wants, in a way that can be taken back. Band: shell.
+"""The kernel's KVM modules: reads their options, and sets those that macOS needs, reversibly. Band: shell.
 
-Two places: /etc/modprobe.d/pommel.conf for every loading to come, and /sys/module/kvm/parameters for a module that is
-loaded. A file of that name that is not as we wrote it is moved aside, never lost; every step is one rename or one
-write beside, so whoever is killed leaves a state that the next `look`, `apply` or `restore` goes on from.
+Two places: /etc/modprobe.d/pommel.conf for every later load, and /sys/module/kvm/parameters for a loaded module.
+A file with that name that Pommel did not write is moved aside, never lost; every step is one rename or one write of
+a new file, so that after a kill the next `look`, `apply` or `restore` can continue.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pommel.progress import Report, ignore, note, warn
 
 __all__ = ["Conflict", "ModulesState", "RunAsRoot", "apply", "look", "restore", "to_restore"]
 
-# modprobe.d(5); of two files with one name, the one in the folder that comes first counts.
+# modprobe.d(5); of two files with the same name, the one in the first folder counts.
 _FOLDERS = ("etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d")
 
 RunAsRoot = Callable[[Sequence[str]], None]
@@ -44,33 +44,33 @@ RunAsRoot = Callable[[Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class ModulesState:
-    """What was found. `live` holds "Y" or "N", or None where the running kernel has no such parameter to see."""
+    """The result of a look. `live` has "Y" or "N", or None if the running kernel does not show such a parameter."""
 
     root: Path
-    conf: str | None  # our file as it is now; None: there is none
+    conf: str | None  # our file as it is now; None: it does not exist
     wanted: str  # our file as it should be
     live: dict[str, str | None]
     live_wanted: dict[str, str]
     loaded: bool
     built_in: bool  # KVM is a part of the kernel, and reads its options from the kernel's command line
-    missing: tuple[str, ...]  # "kvm.ignore_msrs=1": what nothing that the kernel reads sets
+    missing: tuple[str, ...]  # "kvm.ignore_msrs=1": the options that are set nowhere
     conflicts: tuple[Conflict, ...]
     unreadable: tuple[str, ...]
     has_vendor_options: bool
 
     @property
     def path(self) -> Path:
-        """Where our file belongs."""
+        """The path of our file."""
         return _conf(self.root)
 
     @property
     def is_done(self) -> bool:
-        """Whether all is set, now and for later; who has set it does not matter."""
+        """Whether everything is set, now and for later, by anybody."""
         return not self.missing and not self.to_set
 
     @property
     def to_set(self) -> dict[str, str]:
-        """The parameters of the loaded module to change, and to what."""
+        """The parameters of the loaded module to change, with their new values."""
         return {
             name: self.live_wanted[name]
             for name, value in self.live.items()
@@ -79,12 +79,12 @@ class ModulesState:
 
     @property
     def to_write(self) -> bool:
-        """Whether our file has to be written."""
+        """Whether our file must be written."""
         return bool(self.missing) and self.conf != self.wanted
 
     @property
     def diff(self) -> str:
-        """What writing our file changes in it, as a unified diff; empty when nothing."""
+        """The change of our file as a unified diff; empty if there is none."""
         before = (self.conf or "").splitlines(keepends=True)
         name = str(self.path) if self.conf is not None else "/dev/null"
         after = self.wanted.splitlines(keepends=True)
@@ -95,7 +95,7 @@ class ModulesState:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What to type to do by hand what `apply` does."""
+        """The commands to do by hand what `apply` does."""
         lines = []
         if self.to_write:
             if os.path.lexists(self.path) and not _is_as_written(self.conf):
@@ -106,7 +106,7 @@ class ModulesState:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the user should know besides, a line each."""
+        """Further information for the user, one line each."""
         lines = [f"{path} cannot be read, so its settings are unknown" for path in self.unreadable]
         if self.built_in and self.missing:
             lines.append(
@@ -126,11 +126,11 @@ class ModulesState:
 
 
 def look(vendor: str, *, root: Path = Path("/"), nested: bool = False) -> ModulesState:
-    """See what is set, for a host with a processor of `vendor` (intel, amd or other)."""
+    """Read the present options, for a host with a processor of `vendor` (intel, amd or other)."""
     options = wanted_options(vendor, nested=nested)
     files, unreadable = _read(root)
     module = root / "sys/module/kvm"
-    # Only a module that was loaded has this file; of a built-in one there are just the parameters.
+    # Only a loaded module has this file; a built-in one has just the parameters.
     built_in = module.is_dir() and not (module / "initstate").exists()
     told = parse_cmdline(_text(root / "proc/cmdline") or "")
     set_by = {**({} if built_in else effective(files)), **dict(told)}
@@ -150,13 +150,13 @@ def look(vendor: str, *, root: Path = Path("/"), nested: bool = False) -> Module
 
 
 def apply(state: ModulesState, *, run_as_root: RunAsRoot | None = None, report: Report = ignore) -> None:
-    """Write our file and set the loaded module, as far as either is needed; then say what is left to the user.
+    """Write our file and set the loaded module, if needed; then report what the user must do.
 
-    A parameter that the running kernel does not let us set (as in a container) is a warning.
+    A parameter that the running kernel does not allow to set (as in a container) is a warning.
 
     Raises:
-        NotPermitted: we are not root, and `run_as_root` is None; the hint is what to type.
-        StateError: our file is no longer as it was when `state` was taken.
+        NotPermitted: we are not root, and `run_as_root` is None; the hint has the commands.
+        StateError: our file has changed since `state` was read.
     """
     if state.to_write or state.to_set:
         hand = _hand(run_as_root, "setting the KVM module's options", "\n".join(state.commands))
@@ -170,18 +170,18 @@ def apply(state: ModulesState, *, run_as_root: RunAsRoot | None = None, report: 
 
 
 def to_restore(root: Path = Path("/")) -> bool:
-    """Whether `restore` would change a file, for which it takes root."""
+    """Whether `restore` would change a file, which needs root."""
     path = _conf(root)
     return _comes_back(path) or bool(_leftovers(path))
 
 
 def restore(root: Path = Path("/"), *, run_as_root: RunAsRoot | None = None, report: Report = ignore) -> None:
-    """Remove our file if it is as we wrote it, and bring back what stood there before us.
+    """Remove our file if it is unchanged, and restore the file that was there before.
 
-    The loaded module keeps what is set.
+    The loaded module keeps its options.
 
     Raises:
-        NotPermitted: we are not root, and `run_as_root` is None; the hint is what to type.
+        NotPermitted: we are not root, and `run_as_root` is None; the hint has the commands.
     """
     path = _conf(root)
     if to_restore(root):
@@ -198,7 +198,7 @@ def restore(root: Path = Path("/"), *, run_as_root: RunAsRoot | None = None, rep
 
 
 def _comes_back(path: Path) -> bool:
-    """Whether `path` is ours to take away, or (somebody was killed in between) empty, with what was there kept."""
+    """Whether `path` is ours to remove, or is missing after an interruption, with the old file still saved."""
     return _is_as_written(_text(path)) or (not os.path.lexists(path) and bool(_saved(path)))
 
 
@@ -247,7 +247,7 @@ def _set_live(hand: _Hand, root: Path, name: str, value: str, report: Report) ->
 
 
 class _Hand(Protocol):
-    """Changes files as root. `write` is whole or not at all."""
+    """Changes files as root. `write` works completely or not at all."""
 
     def move(self, old: Path, new: Path) -> None: ...
     def write(self, path: Path, text: str) -> None: ...
@@ -256,25 +256,25 @@ class _Hand(Protocol):
 
 
 class _OwnHand:
-    """For whoever is root."""
+    """For a process that runs as root."""
 
     def move(self, old: Path, new: Path) -> None:
         old.rename(new)
 
     def write(self, path: Path, text: str) -> None:
-        write_atomic(path, text, mode=0o644)  # depmod(8) and initramfs tools may not be root
+        write_atomic(path, text, mode=0o644)  # depmod(8) and initramfs tools may not run as root
 
     def remove(self, path: Path) -> None:
         path.unlink()
 
     def set_live(self, path: Path, value: str) -> None:
-        # Not write_atomic: this is the kernel's ear, no file. r+ makes none where there is none.
+        # Not write_atomic: this is a parameter of the kernel, not a file. r+ does not create a missing one.
         with path.open("r+") as parameter:
             parameter.write(value)
 
 
 class _BorrowedHand:
-    """For whoever may run commands as root."""
+    """For a user who may run commands as root."""
 
     def __init__(self, run: RunAsRoot) -> None:
         self._run = run
@@ -312,7 +312,7 @@ def _sweep(path: Path, hand: _Hand) -> None:
 
 
 def _leftovers(path: Path) -> list[Path]:
-    """What a killed write left beside our file; modprobe reads none of these names."""
+    """Files that a killed write left beside ours; modprobe reads none of these names."""
     return sorted(path.parent.glob(f".{NAME}.*"))
 
 
@@ -329,7 +329,7 @@ def _is_as_written(text: str | None) -> bool:
 
 
 def _saved(path: Path) -> list[Path]:
-    """What was moved aside, oldest first."""
+    """The files that were moved aside, oldest first."""
     numbers = (int(p.suffix[1:]) for p in path.parent.glob(f"{path.name}{SAVED}.*") if p.suffix[1:].isdecimal())
     first = path.with_name(path.name + SAVED)
     rest = [first.with_name(f"{first.name}.{number}") for number in sorted(numbers)]
@@ -346,7 +346,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _read(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The files that modprobe reads, and those that we may not read."""
+    """The files that modprobe reads, and those that cannot be read."""
     paths: dict[str, Path] = {}
     for folder in _FOLDERS:
         for path in sorted((root / folder).glob("*.conf")):
@@ -363,7 +363,7 @@ def _read(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _text(path: Path) -> str | None:
-    """The file's text; None when there is none, or it is a link to nothing."""
+    """The file's text; None if there is none, or it is a dangling link."""
     try:
         return path.read_text(errors="replace")
     except FileNotFoundError:

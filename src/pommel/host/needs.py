@@ -1,7 +1,7 @@
-"""What Pommel needs from the host's packages, why, and the commands that bring it. Band: core, no I/O.
+"""The programs and files that Pommel needs from the host, and commands to install them. Band: core, no I/O.
 
-A `Need` is met by a program or a file, not by a package name: who built QEMU by hand has what we need. The tables
-are data; whether a need is met is for `packages` to see.
+A `Need` is met by a program or a file, not by a package name: a QEMU that was built by hand counts too. The tables
+are data; `packages` checks whether a need is met.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pommel.host.distribution import Family, System
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing that must be there. Any one of `any_of` will do: a program's name, or an absolute path with * and ?."""
+    """One need. Any of `any_of` meets it: a program's name, or an absolute path with * and ?."""
 
     any_of: tuple[str, ...]
     packages: Mapping[Family, tuple[str, ...]]
@@ -31,7 +31,7 @@ class Need:
 
 
 def _everywhere(package: str, gentoo: str) -> dict[Family, tuple[str, ...]]:
-    """A package that is called the same in every family; Gentoo puts a category before it."""
+    """A package with the same name in every family; Gentoo puts a category before it."""
     named: dict[Family, tuple[str, ...]] = dict.fromkeys(get_args(Family), (package,))
     return {**named, "emerge": (f"{gentoo}/{package}",)}
 
@@ -97,13 +97,13 @@ RUN_NEEDS: tuple[Need, ...] = (
     ),
     BWRAP,
 )
-# What it takes to share folders with a guest.
+# Needed to share folders with a guest.
 SHARE_NEEDS: tuple[Need, ...] = (
     Need(
         ("smbd",),
         {
             **_everywhere("samba", "net-fs"),
-            "apt": ("samba", "samba-vfs-modules"),  # the second has what keeps a Mac's second forks
+            "apt": ("samba", "samba-vfs-modules"),  # the second one keeps a Mac's resource forks
             "apk": ("samba-server",),
         },
         "shares folders of this host with a guest",
@@ -111,7 +111,7 @@ SHARE_NEEDS: tuple[Need, ...] = (
     replace(BWRAP, why="limits smbd to those folders of this host", optional=False),
 )
 
-# What asks the desktop's keyring for the passphrase of an encrypted machine.
+# Reads the passphrase of an encrypted machine from the desktop's keyring.
 SECRET_TOOL = Need(
     ("secret-tool",),
     {
@@ -122,7 +122,7 @@ SECRET_TOOL = Need(
     "asks the desktop's keyring for the passphrase of an encrypted machine",
 )
 
-# What it takes to get an upstream and macOS for it, on top of what a machine runs with.
+# Needed to get an upstream and macOS for it, in addition to the needs of a running machine.
 GIT = Need(("git",), _everywhere("git", "dev-vcs"), "clones the upstream")
 MACOS_NEEDS: tuple[Need, ...] = (
     GIT,
@@ -145,8 +145,8 @@ MACOS_NEEDS: tuple[Need, ...] = (
     ),
 )
 
-# {refresh}: fetch the package lists. {install}: what Pommel runs, asking nothing and waiting for another
-# package manager to finish. {typed}: the same, as a person would type it.
+# {refresh}: update the package lists. {install}: Pommel's own command, without questions, waiting for another
+# package manager to finish. {typed}: the same for a person.
 _INSTALL: Mapping[Family, tuple[str, ...]] = {
     "apt": (
         *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"),
@@ -166,7 +166,7 @@ _TYPED: Mapping[Family, tuple[str, ...]] = {
     "apk": ("apk", "add"),
     "xbps": ("xbps-install",),
 }
-# dnf and zypper refresh what is old by themselves.
+# dnf and zypper refresh old lists themselves.
 _REFRESH: Mapping[Family, tuple[str, ...]] = {
     "apt": ("apt-get", "update"),
     "pacman": ("pacman", "-Sy"),
@@ -177,18 +177,18 @@ _REFRESH: Mapping[Family, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class InstallPlan:
-    """What would be installed, by which commands, and why. Nothing has happened yet."""
+    """The packages to install, the commands, and the reasons. Nothing is done yet."""
 
     family: Family
     needs: tuple[Need, ...]
     packages: tuple[str, ...]
     refresh: tuple[str, ...]  # empty: the package lists are fresh
     command: tuple[str, ...]
-    needs_root: bool  # we are not root, so sudo it must be
+    needs_root: bool  # we are not root, so sudo is needed
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Packages and what they are for, each once: `qemu-utils makes and reads its disks, and writes its log`."""
+        """Packages and their purposes, each once: `qemu-utils makes and reads its disks, and writes its log`."""
         uses: dict[str, list[str]] = {}
         for need in self.needs:
             uses.setdefault(" ".join(need.packages[self.family]), []).append(need.why)
@@ -196,7 +196,7 @@ class InstallPlan:
 
     @property
     def as_text(self) -> str:
-        """The exact command to type, sudo included when it takes one."""
+        """The exact command to type, with sudo if needed."""
         return self.typed(sudo=self.needs_root)
 
     def typed(self, *, sudo: bool) -> str:
@@ -206,11 +206,11 @@ class InstallPlan:
 
 
 def plan_install(missing: Sequence[Need], system: System, *, stale: bool, is_root: bool) -> InstallPlan:
-    """Plan how to install what is missing; `stale` says that the package lists are too old to be trusted.
+    """Plan the installation of the missing needs; `stale`: the package lists are too old.
 
     Raises:
-        MissingProgram: this distribution, or a need's package in it, is not one we know, or not for us to install; the
-            hint is what to do instead.
+        MissingProgram: this distribution, or a need's package in it, is unknown, or Pommel must not install there; the
+            hint is the alternative.
     """
     family = system.family
     unknown = [need for need in missing if family is None or not need.packages.get(family)]

@@ -1,7 +1,7 @@
-"""Which address a guest has, by its card's: from the host's neighbours and the leases of its DHCP servers. Band: shell.
+"""The addresses of a guest, by its card's: from the host's neighbours and the leases of its DHCP servers. Band: shell.
 
-The readers of files are pure. What they read may be written by anybody on the network, so nothing of it is trusted
-but an address.
+The readers of files are pure. Anybody on the network can influence these files, so only an address is taken from
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pommel.process import run
 
 _ASK_S = 3.0
 _FILE_MAX = 4 << 20  # bytes of a lease file
-# dnsmasq's own, libvirt's, NetworkManager's; ISC's dhcpd; the databases of LXD and Incus are not files to read.
+# dnsmasq's own, libvirt's, NetworkManager's; ISC's dhcpd; LXD and Incus have databases that are not readable files.
 _LEASES = (
     "var/lib/misc/dnsmasq*.leases",
     "var/lib/dnsmasq/*.leases",
@@ -34,7 +34,7 @@ _ISC_CARD = re.compile(r"hardware\s+ethernet\s+([0-9A-Fa-f:]{17})\s*;")
 
 
 def addresses(mac: str, *, root: Path = Path("/")) -> list[tuple[str, str]]:
-    """The addresses that the card `mac` is known by, each with where that is known from; the surest first."""
+    """The known addresses of the card `mac`, each with its source; the most reliable first."""
     found = [(address, "the host's neighbours") for address in _neighbours(mac, root)]
     for pattern in _LEASES:
         for path in sorted(root.glob(pattern)):
@@ -43,13 +43,13 @@ def addresses(mac: str, *, root: Path = Path("/")) -> list[tuple[str, str]]:
 
 
 def leases(text: str, mac: str) -> list[str]:
-    """The addresses that a lease file gives the card `mac`, the newest first."""
+    """The addresses of the card `mac` in a lease file, the newest first."""
     found = _libvirt(text, mac) if text.lstrip().startswith(("[", "{")) else [*_dnsmasq(text, mac), *_isc(text, mac)]
     return list(dict.fromkeys(reversed([address for address in found if _is_address(address)])))
 
 
 def neighbours(text: str, mac: str) -> list[str]:
-    """The addresses that `ip -j neigh` gives the card `mac`: those that answered first, IPv4 before IPv6."""
+    """The addresses of the card `mac` in the output of `ip -j neigh`: reachable ones first, IPv4 before IPv6."""
     try:
         table = parse_json(text)
     except ValueError:
@@ -65,7 +65,7 @@ def neighbours(text: str, mac: str) -> list[str]:
             continue
         if not ipaddress.ip_address(address).is_link_local:
             found.append(address)
-        elif _LINK.fullmatch(link):  # it means something on its link alone
+        elif _LINK.fullmatch(link):  # such an address is only valid on its link
             found.append(f"{address}%{link}")
     return found
 
@@ -76,7 +76,7 @@ def _states(entry: dict[str, Any]) -> list[Any]:
 
 
 def arp_table(text: str, mac: str) -> list[str]:
-    """The addresses that /proc/net/arp (proc(5)) gives the card `mac`; a flag of 0 is an entry without an answer."""
+    """The addresses of the card `mac` in /proc/net/arp (proc(5)); a flag of 0 is an entry without an answer."""
     rows = (line.split() for line in text.splitlines()[1:])
     same = (row for row in rows if len(row) >= 4 and row[3].lower() == mac.lower() and row[2] != "0x0")
     return [row[0] for row in same if _is_address(row[0])]
@@ -111,8 +111,8 @@ def _libvirt(text: str, mac: str) -> list[str]:
 
 
 def _isc(text: str, mac: str) -> Iterator[str]:
-    """`lease ADDRESS { … hardware ethernet MAC; … }` (dhcpd.leases(5)); a later one counts more."""
-    for part in text.split("}"):  # each on its own, or what is never closed would be gone through again and again
+    """`lease ADDRESS { … hardware ethernet MAC; … }` (dhcpd.leases(5)); a later one has priority."""
+    for part in text.split("}"):  # part by part, or else unclosed blocks would be searched again and again
         found = _ISC.search(part)
         card = _ISC_CARD.search(part, found.end()) if found else None
         if found is not None and card is not None and card[1].lower() == mac.lower():
@@ -120,7 +120,7 @@ def _isc(text: str, mac: str) -> Iterator[str]:
 
 
 def _is_address(text: str) -> bool:
-    """Whether it is an address without a zone: what Python takes for a zone's name may be any text."""
+    """Whether it is an address without a zone: Python accepts any text as a zone's name."""
     try:
         return "%" not in text and not ipaddress.ip_address(text).is_unspecified
     except ValueError:

@@ -1,7 +1,7 @@
-"""Which of a user's files are Pommel's: those that carry its mark, a hash of their own text. Band: shell.
+"""Recognizes Pommel's own files of a user, by a mark with a hash of their text. Band: shell.
 
-The mark tells three things apart that look alike on disk: a file of an older Pommel, which may be replaced; one that
-somebody has edited since; and one that was never ours. Looks at files and writes none.
+The mark distinguishes three kinds of files: one of an older Pommel, which may be replaced; one that somebody has
+edited since; and one that was never ours. It reads files and writes none.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pommel.errors import StateError
 State = Literal["placed", "missing", "outdated", "edited", "foreign"]
 
 MARK = "X-Pommel-Hash"
-# 64 zeros where the hash goes: the text to be signed has them, and they stand for it when the hash is taken.
+# 64 zeros in the place of the hash: the text to be signed has them, and the hash is made with them.
 BLANK = "0" * 64
-_READ_MAX = 64 << 10  # bytes of a file that are looked at; ours have a tenth of that
+_READ_MAX = 64 << 10  # the maximum of a file that is read; our files have a tenth of that
 _MARKED = re.compile(rf"{MARK}[=:] ?([0-9a-f]{{64}})(?![0-9a-f])")
 
 
 def sign(text: str) -> str:
-    """Put the text's hash where it has `MARK: ` (or `MARK=`) and `BLANK`, once.
+    """Insert the text's hash at its one `MARK: ` (or `MARK=`) with `BLANK`.
 
     Raises:
         ValueError: it has no such place, or more than one.
@@ -36,7 +36,7 @@ def sign(text: str) -> str:
 
 
 def state(found: str | None, wanted: str) -> State:
-    """Say what the text of a file is to the one that should be there; None is no file."""
+    """The state of a file's text, compared with the wanted one; None means no file."""
     if found is None:
         return "missing"
     if found == wanted:
@@ -49,7 +49,7 @@ def state(found: str | None, wanted: str) -> State:
 
 
 def look(path: Path, wanted: str) -> State:
-    """Say what the file `path` is to the text that should be there. What is no plain file is foreign; so is a link."""
+    """The state of the file `path`, compared with the wanted text. A link, or anything but a plain file, is foreign."""
     if not os.path.lexists(path):
         return "missing"
     if path.is_symlink() or not path.is_file():
@@ -62,7 +62,7 @@ def look(path: Path, wanted: str) -> State:
 
 
 def refuse_others(path: Path, wanted: str) -> State:
-    """As `look`, for who is about to write.
+    """As `look`, before a write.
 
     Raises:
         StateError: the file is edited, or not ours.

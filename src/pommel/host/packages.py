@@ -1,7 +1,7 @@
-"""See which packages are missing, and install them. Band: shell.
+"""Finds missing packages, and installs them. Band: shell.
 
-Never asks: whether the user agrees is settled before `install` is called. Ends with the needs met, or with an error
-that holds the command to type.
+It never asks: the user has agreed before `install` is called. It ends with the needs met, or with an error whose hint
+is the command to type.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _MANAGERS: tuple[tuple[str, Family], ...] = (
 
 
 def missing(needs: Iterable[Need]) -> list[Need]:
-    """The needs that nothing on this host meets, in their order. Programs count in sbin folders too."""
+    """The needs that nothing on this host meets, in their order. Programs in sbin folders count too."""
     return [need for need in needs if not any(map(_is_there, need.any_of))]
 
 
 def read_system(root: Path = Path("/")) -> System:
-    """This host's distribution, by os-release(5), else by which package manager is on PATH."""
+    """This host's distribution, by os-release(5), else by the package manager on PATH."""
     fields: dict[str, str] = {}
     for path in (root / "etc/os-release", root / "usr/lib/os-release"):
         with contextlib.suppress(OSError):
@@ -60,31 +60,31 @@ def read_system(root: Path = Path("/")) -> System:
 
 
 def install_plan(needs: Sequence[Need]) -> InstallPlan:
-    """Plan how to install `needs` on this host.
+    """Plan the installation of `needs` on this host.
 
     Raises:
-        MissingProgram: we know no package for one of them here.
+        MissingProgram: no package is known for one of them here.
     """
     system = read_system()
     return plan_install(needs, system, stale=_is_stale(system.family), is_root=os.geteuid() == 0)
 
 
 def install(plan: InstallPlan, *, report: Report = ignore) -> None:
-    """Do what `plan` says: as root, else by sudo without a password, else by sudo on our terminal.
+    """Run `plan`: as root, else by sudo without a password, else by sudo on our terminal.
 
-    The first Ctrl-C waits until the package manager is done, since half-installed packages break the next run.
+    The first Ctrl-C waits until the package manager is done, because half-installed packages break the next run.
 
     Raises:
-        NotPermitted: neither root nor sudo is to be had; the hint is the command to type.
+        NotPermitted: neither root nor sudo is available; the hint is the command to type.
         CommandFailed: the package manager failed.
-        MissingProgram: it succeeded, and something is missing all the same.
+        MissingProgram: it succeeded, but something is still missing.
     """
     run = _runner(plan, report)
     with _finishing_first(report):
         if plan.refresh:
             try:
                 run(plan.refresh)
-            except CommandFailed as failure:  # one dead mirror must not stop what the others have
+            except CommandFailed as failure:  # one unreachable mirror must not prevent the installation from the others
                 warn(report, f"the package lists could not be refreshed: {failure.message}")
         run(plan.command)
     report(Progress("packages", f"installed {', '.join(plan.packages)}", finished=True))
@@ -95,7 +95,7 @@ def install(plan: InstallPlan, *, report: Report = ignore) -> None:
 
 
 class _Runner:
-    """Runs one command of the plan; `prefix` makes it root's, `attached` gives it our terminal."""
+    """Runs one command of the plan; `prefix` runs it as root, `attached` gives it our terminal."""
 
     def __init__(self, plan: InstallPlan, report: Report, prefix: tuple[str, ...], attached: bool) -> None:
         self._plan, self._report, self._prefix, self._attached = plan, report, prefix, attached
@@ -109,7 +109,7 @@ class _Runner:
             process.stream([*self._prefix, *command], self._line, hint=f"by hand: {self._plan.as_text}")
 
     def _on_terminal(self, command: Sequence[str]) -> None:
-        # Standard output is for results, and no package manager's chatter is one.
+        # Standard output is only for results, and a package manager's messages are not results.
         status = process.attach([*self._prefix, "sh", "-c", 'exec "$@" >&2', "sh", *command])
         if status != 0:
             raise CommandFailed([*self._prefix, *command], status, "see above", hint=f"by hand: {self._plan.as_text}")
@@ -137,7 +137,7 @@ def _runner(plan: InstallPlan, report: Report) -> _Runner:
 
 @contextlib.contextmanager
 def _finishing_first(report: Report) -> Iterator[None]:
-    """Hold the first Ctrl-C back until the block is done; a second one gets through."""
+    """Delay the first Ctrl-C until the block is done; a second one interrupts it."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield
@@ -171,7 +171,7 @@ def _is_there(what: str) -> bool:
 
 
 def _is_stale(family: Family | None, root: Path = Path("/")) -> bool:
-    """Whether the package lists are absent, or (apt) a day old: old lists name files that mirrors no longer have."""
+    """Whether the package lists are missing, or (apt) a day old: old lists name files that mirrors no longer have."""
     if family == "pacman":
         return not any(root.glob("var/lib/pacman/sync/*.db"))
     if family != "apt":
@@ -179,6 +179,6 @@ def _is_stale(family: Family | None, root: Path = Path("/")) -> bool:
     lists = root / "var/lib/apt/lists"
     if not any(lists.glob("*_Packages*")):
         return True
-    # A list's own time is the mirror's; the folders are touched by every update.
+    # A list's own time is the mirror's; every update changes the time of the folders.
     touched = max(path.stat().st_mtime for path in (lists, lists / "partial") if path.exists())
     return time.time() - touched > _STALE_S

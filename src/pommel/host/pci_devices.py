@@ -1,4 +1,4 @@
-"""The host's PCI devices as the kernel shows them in sysfs. Band: shell. Looks only, and reads no ROM."""
+"""The host's PCI devices from sysfs. Band: shell. It only reads, and no ROM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pommel.host.cpu import read_cpu
-from pommel.host.passthrough import Device, Host
+from pommel.host.passthrough import Host, PciDevice
 
 _IDS = (Path("usr/share/misc/pci.ids"), Path("usr/share/hwdata/pci.ids"), Path("var/lib/pciutils/pci.ids"))
 _TEXT_MAX = 4096
@@ -19,7 +19,7 @@ _IDS_MAX = 8 << 20
 
 
 def read_host(root: Path = Path("/")) -> Host:
-    """Look at the host below `root`, which holds sys, proc, dev and usr; what is not there is not there."""
+    """Read the facts of the host below `root`, with sys, proc, dev and usr; missing files are left out."""
     folder = root / "sys/bus/pci/devices"
     found = {device.address: device for device in _devices(folder)}
     named = _names(root, found)
@@ -39,15 +39,15 @@ def read_host(root: Path = Path("/")) -> Host:
     )
 
 
-def _devices(folder: Path) -> Iterator[Device]:
+def _devices(folder: Path) -> Iterator[PciDevice]:
     for name in sorted(_listed(folder)):
         place = folder / name
         numbers = [_number(place / part) for part in ("vendor", "device", "class")]
         if None in numbers:
-            continue  # gone since, or nothing that we understand
+            continue  # removed meanwhile, or an unknown format
         vendor, device, kind = (number or 0 for number in numbers)
         group = _link(place / "iommu_group")
-        yield Device(
+        yield PciDevice(
             address=name,
             vendor=vendor,
             device=device,
@@ -68,8 +68,8 @@ def _no_reset(place: Path) -> tuple[str, ...] | None:
     return () if told else None
 
 
-def _names(root: Path, devices: dict[str, Device]) -> dict[tuple[int, int], str]:
-    """What pci.ids calls these devices; nothing where there is no such file."""
+def _names(root: Path, devices: dict[str, PciDevice]) -> dict[tuple[int, int], str]:
+    """The names of these devices in pci.ids; empty if there is no such file."""
     wanted = {(device.vendor, device.device) for device in devices.values()}
     for path in _IDS:
         with contextlib.suppress(OSError), (root / path).open(encoding="utf-8", errors="replace") as file:
@@ -86,7 +86,7 @@ def _matching(text: str, wanted: set[tuple[int, int]]) -> Iterator[tuple[tuple[i
             yield key, f"{called} {found[2]}"
 
 
-def _named(device: Device, names: dict[tuple[int, int], str]) -> Device:
+def _named(device: PciDevice, names: dict[tuple[int, int], str]) -> PciDevice:
     return replace(device, name=names.get((device.vendor, device.device), ""))
 
 

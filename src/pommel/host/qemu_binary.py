@@ -1,6 +1,6 @@
-"""Which QEMU is started: the one asked for, else the one that the boot script names, else the host's. Band: shell.
+"""Chooses the QEMU to start: the setting's, else the boot script's, else the host's. Band: shell.
 
-Distributions do not agree where it is: RHEL and its kin have it in /usr/libexec alone (`rpm -ql qemu-kvm-core`).
+Distributions have it in different places: RHEL and its rebuilds only in /usr/libexec (`rpm -ql qemu-kvm-core`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _USUAL = (QEMU, "qemu-kvm", "/usr/libexec/qemu-kvm", "kvm")
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """The program to start as it is to be called, where it is, why it is that one, and what to warn of."""
+    """The program to start in the form in which it is called, its path, the reason for it, and a warning."""
 
     program: str
     path: Path
@@ -31,7 +31,7 @@ def choose(named: str, folder: Path, asked: str | None = None) -> Binary:
     """Choose for a boot script that calls `named` in `folder`; `asked` is the setting `qemu`.
 
     Raises:
-        MissingProgram: there is no such QEMU, or none at all.
+        MissingProgram: that QEMU does not exist, or there is none at all.
     """
     if asked is not None:
         place = _where(asked, folder)
@@ -51,7 +51,7 @@ def choose(named: str, folder: Path, asked: str | None = None) -> Binary:
 
 
 def host_qemu(asked: str | None = None) -> Path | None:
-    """The QEMU that answers a script's questions: the one asked for, else the host's; None: there is none."""
+    """The QEMU that answers a script's questions: the setting's, else the host's; None: there is none."""
     try:
         return installed(asked)
     except MissingProgram:
@@ -59,7 +59,7 @@ def host_qemu(asked: str | None = None) -> Path | None:
 
 
 def installed(asked: str | None = None) -> Path:
-    """The QEMU to ask about what it can do, before any boot script has named one.
+    """The QEMU whose features are queried before a boot script has named one.
 
     Raises:
         MissingProgram: there is none.

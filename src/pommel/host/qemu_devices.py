@@ -1,7 +1,7 @@
-"""Which devices the installed QEMU can give a guest. Band: shell.
+"""The devices that the installed QEMU has. Band: shell.
 
-Builds differ: RHEL's and its kin's leave out `isa-applesmc`, without which macOS does not start, and distributions put
-some devices into packages of their own (QEMU's modules). So the very QEMU is asked (`-device help`).
+Builds differ: RHEL and its rebuilds leave out `isa-applesmc`, without which macOS does not start, and distributions
+have separate packages for some devices (QEMU's modules). So the QEMU that will run is queried (`-device help`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NAME = re.compile(r'(?:^name|, alias) "([^"]+)"', re.MULTILINE)
 
 
 def lacking(qemu: Path, wanted: Collection[str], cache: Path) -> list[str]:
-    """Those of `wanted` devices that the program `qemu` does not have; none where it does not say what it has.
+    """Those of the `wanted` devices that the program `qemu` lacks; empty if it does not list its devices.
 
-    What it has is remembered for each binary. What it lacks is asked for each time: a package may bring it meanwhile.
+    The existing devices are cached for each binary. Missing ones are queried each time: a package may have added them.
     """
     store = cache / "qemu-devices.json"
     if all(one in _kept(store, qemu) for one in wanted):
@@ -37,7 +37,7 @@ def lacking(qemu: Path, wanted: Collection[str], cache: Path) -> list[str]:
 
 
 def names_in(told: str) -> frozenset[str]:
-    """The names and other names in what `-device help` prints."""
+    """The names and aliases in the output of `-device help`."""
     return frozenset(_NAME.findall(told))
 
 

@@ -1,6 +1,6 @@
-"""Which version the installed QEMU is. Band: shell.
+"""The version of the installed QEMU. Band: shell.
 
-Asked once for each binary and remembered: QEMU takes a thirtieth of a second to say it, at every start.
+It is queried once for each binary and cached: the query takes a thirtieth of a second, at every start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ASK_S = 10.0
 
 
 def qemu_version(qemu: str, cache: Path) -> tuple[int, ...]:
-    """The version of the program `qemu`, such as (7, 2, 22); empty when it says none.
+    """The version of the program `qemu`, such as (7, 2, 22); empty if it prints none.
 
     Raises:
         DeadlineError, CommandFailed: it does not start.
@@ -36,6 +36,6 @@ def qemu_version(qemu: str, cache: Path) -> tuple[int, ...]:
 
 
 def _key(qemu: str) -> list[str | int]:
-    """What tells one binary from another: a new version is a new file."""
+    """The identity of a binary: a new version is a new file."""
     binary = Path(qemu).stat()
     return [os.path.realpath(qemu), binary.st_ino, binary.st_mtime_ns, binary.st_size]

@@ -1,6 +1,6 @@
-"""Samba's smbd on this host: where it is, which version, and whether it has what Macs want of it. Band: shell.
+"""Samba's smbd on this host: its path, its version, and its modules for Macs. Band: shell.
 
-It is not the host's own file server: of that nothing is used, and nothing is changed.
+It is independent of the host's own file server: nothing of that is used or changed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _ASK_S = 10.0
 _MODULES = re.compile(r"^\s*MODULESDIR: (/.+)$", re.MULTILINE)
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
 _FOR_MACS = ("fruit.so", "catia.so", "streams_xattr.so")
-# Where programs and what they load lie: with these shown, nothing else of the host is needed.
+# The folders of programs and their libraries: nothing else of the host is needed in the sandbox.
 _ROOTS = ("/usr", "/nix/store", "/gnu/store")
 _SHORT = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-# Ubuntu from 23.10 on lets no program without a profile of its own make user namespaces (apparmor_userns).
+# Ubuntu since 23.10 allows user namespaces only to programs with an own profile (apparmor_userns).
 _USERNS = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
 @dataclass(frozen=True, slots=True)
 class Smbd:
-    """An smbd, and the sandbox for it: `for_macs` if it has the modules that keep a Mac's forks and names."""
+    """An smbd, and the sandbox for it: `for_macs` if it has the modules for a Mac's resource forks and names."""
 
     path: str
     version: str
@@ -38,16 +38,16 @@ class Smbd:
 
 
 def is_there() -> bool:
-    """Whether what sharing takes is installed. Nothing is started."""
+    """Whether the programs for sharing are installed. Nothing is started."""
     return not packages.missing(SHARE_NEEDS)
 
 
 def find() -> Smbd:
-    """The smbd of this host, asked for its version and modules, and a bubblewrap that works.
+    """The smbd of this host, with its version and modules, and a bubblewrap that works.
 
     Raises:
-        MissingProgram: one of them is not installed; the hint is what installs them.
-        CommandFailed, DeadlineError: smbd cannot be asked.
+        MissingProgram: one of them is not installed; the hint is how to install it.
+        CommandFailed, DeadlineError: smbd cannot be queried.
     """
     if lacking := packages.missing(SHARE_NEEDS):
         what = " and ".join(need.name for need in lacking)
@@ -78,7 +78,7 @@ def _bwrap() -> str:
 
 
 def how_to_install() -> str:
-    """What to type for the programs that are not here."""
+    """The command that installs the missing programs."""
     try:
         plan = packages.install_plan(packages.missing(SHARE_NEEDS))
     except MissingProgram as unknown:
@@ -88,7 +88,7 @@ def how_to_install() -> str:
 
 
 def roots() -> list[str]:
-    """The options of bwrap(1) that show the programs of this host, and nothing that anybody works with."""
+    """The options of bwrap(1) that show the programs of this host, and no data of any user."""
     words = [word for folder in _ROOTS if Path(folder).is_dir() for word in ("--ro-bind", folder, folder)]
     for folder in _SHORT:
         if Path(folder).is_symlink():

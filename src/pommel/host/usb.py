@@ -1,6 +1,6 @@
-"""USB devices of this host: what keeps one from a guest, and the udev rule for it. Band: core, no I/O.
+"""USB devices of this host: the obstacles to passing one to a guest, and the udev rule for it. Band: core, no I/O.
 
-The facts are read by `usb_devices` from sysfs. Sources: the kernel's Documentation/ABI/stable/sysfs-bus-usb, udev(7),
+`usb_devices` reads the facts from sysfs. Sources: the kernel's Documentation/ABI/stable/sysfs-bus-usb, udev(7),
 libirecovery's list of modes (include/libirecovery.h), usbmuxd's udev rules (39-usbmuxd.rules).
 """
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warn", "fail"]
-RULES = "etc/udev/rules.d/70-pommel-usb.rules"  # before 73-seat-late.rules, which reads what earlier ones say
+RULES = "etc/udev/rules.d/70-pommel-usb.rules"  # before 73-seat-late.rules, which uses the results of earlier ones
 HEADER = "# Written by `pommel usb permit`: USB devices that a user may attach to machines.\n"
 APPLE = 0x05AC
-# An iPhone or iPad has another product number in each mode: 1290 to 12af as it runs, 1280 to 1283 in recovery, 1222 and
-# 1227 in DFU. Restoring one goes through all of them, and each change looks like a replug.
+# An iPhone or iPad has another product number in each mode: 1290 to 12af in normal mode, 1280 to 1283 in recovery,
+# 1222 and 1227 in DFU. A restore goes through all of them, and each change looks like a replug.
 _RUNNING, _OTHER = range(0x1290, 0x12B0), (0x1280, 0x1281, 0x1282, 0x1283, 0x1222, 0x1227)
 _MOBILE_GLOB = "12[289a][0-9a-f]"
 _HID = "usbhid"
@@ -30,11 +30,11 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """One USB device, no hub. `path` is the kernel's name of its place, such as 1-2.3; `speed_mbps` in Mb/s.
+class UsbDevice:
+    """One USB device, not a hub. `path` is the kernel's name of its place, such as 1-2.3; `speed_mbps` is in Mb/s.
 
-    `drivers` are the kernel's for its interfaces, `node` its file in /dev, and `may_open` whether this user may.
-    `mounted` are where its disks are mounted, `holders` the programs of this user that have it open.
+    `drivers` are the kernel's for its interfaces, `node` is its file in /dev, and `may_open` whether this user may open
+    it. `mounted` are the mount points of its disks, `holders` the programs of this user that have it open.
     """
 
     path: str
@@ -58,7 +58,7 @@ class Device:
 
     @property
     def is_mobile(self) -> bool:
-        """Whether it is an iPhone, an iPad or an iPod touch, in whichever mode."""
+        """Whether it is an iPhone, an iPad or an iPod touch, in any mode."""
         return is_mobile(self.vendor, self.product)
 
     def __str__(self) -> str:
@@ -66,8 +66,8 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One fact of a device, with what to type where something is to be done."""
+class UsbFinding:
+    """One fact of a device, with a command if something must be done."""
 
     name: str
     level: Level
@@ -76,12 +76,12 @@ class Finding:
 
 
 def is_mobile(vendor: int, product: int) -> bool:
-    """Whether the ids are an iPhone's, an iPad's or an iPod touch's, in whichever mode."""
+    """Whether the ids are an iPhone's, an iPad's or an iPod touch's, in any mode."""
     return vendor == APPLE and (product in _RUNNING or product in _OTHER)
 
 
-def found(devices: Iterable[Device], vendor: int, product: int, bus: int, port: str) -> tuple[Device, ...]:
-    """The devices that these say, where 0 and "" are any."""
+def found(devices: Iterable[UsbDevice], vendor: int, product: int, bus: int, port: str) -> tuple[UsbDevice, ...]:
+    """The devices that match; 0 and "" match any."""
     return tuple(
         each
         for each in devices
@@ -92,10 +92,10 @@ def found(devices: Iterable[Device], vendor: int, product: int, bus: int, port: 
     )
 
 
-def followed(devices: Iterable[Device], vendor: int, product: int) -> Device | None:
-    """The one iPhone or iPad that is plugged in, in whichever mode, where `vendor` and `product` ask for such a one.
+def followed(devices: Iterable[UsbDevice], vendor: int, product: int) -> UsbDevice | None:
+    """The only connected iPhone or iPad, in any mode, if `vendor` and `product` are an iPhone's or iPad's.
 
-    None too where it cannot be told which is meant. Where it is plugged in it keeps its place through all modes.
+    None also if several could be meant. Its place stays the same through all modes.
     """
     if not is_mobile(vendor, product):
         return None
@@ -106,45 +106,45 @@ def followed(devices: Iterable[Device], vendor: int, product: int) -> Device | N
     return wanted[0] if len(wanted) == 1 else None
 
 
-def named(devices: Iterable[Device], text: str) -> tuple[Device, ...]:
-    """The devices whose name has `text` in it, in small or capital letters, or whose serial number it is."""
+def named(devices: Iterable[UsbDevice], text: str) -> tuple[UsbDevice, ...]:
+    """The devices whose name contains `text`, in any case, or whose serial number it is."""
     small = text.casefold().strip()
     return tuple(
         each for each in devices if small and (small in each.name.casefold() or small == each.serial.casefold())
     )
 
 
-def findings(device: Device, muxers: Sequence[str] = (), *, ours: int | None = None) -> Iterator[Finding]:
-    """What stands in the way. `muxers` are running programs that take iPhones; `ours` is a QEMU that may have it."""
+def findings(device: UsbDevice, muxers: Sequence[str] = (), *, ours: int | None = None) -> Iterator[UsbFinding]:
+    """The obstacles. `muxers` are running programs that use iPhones; `ours` is a QEMU that may have it."""
     for place in device.mounted:
-        yield Finding("disk", "fail", f"this host has its disk mounted at {place}", f"umount {_quoted(place)}")
+        yield UsbFinding("disk", "fail", f"this host has its disk mounted at {place}", f"umount {_quoted(place)}")
     if not device.may_open:
         text = f"you have no permission to open {device.node}"
-        yield Finding("rights", "fail", text, f"pommel usb permit {device.ids}")
+        yield UsbFinding("rights", "fail", text, f"pommel usb permit {device.ids}")
     if device.is_mobile and "usbmuxd" in muxers:
         text = (
             "usbmuxd runs on this host and uses every iPhone; this iPhone can be used by usbmuxd or by the "
             "guest, not by both"
         )
         fix = "sudo systemctl mask --now usbmuxd   (to undo: sudo systemctl unmask usbmuxd); then attach it again"
-        yield Finding("usbmuxd", "warn", text, fix)
+        yield UsbFinding("usbmuxd", "warn", text, fix)
     if device.is_mobile and "usbfluxd" in muxers:
         text = "usbfluxd runs on this host: it shares iPhones over the network, and does not see those of a guest"
-        yield Finding(
+        yield UsbFinding(
             "usbfluxd", "warn", text, "sudo pkill usbfluxd; or use the iPhone with usbfluxd, and detach it here"
         )
     for holder in device.holders:
         if holder.pid != ours:
             text = f"{holder.program} (pid {holder.pid}) has it open"
-            yield Finding("program", "warn", text, "end that program, or detach the device from that machine")
+            yield UsbFinding("program", "warn", text, "end that program, or detach the device from that machine")
     if _HID in device.drivers:
-        yield Finding(
+        yield UsbFinding(
             "input", "warn", "a keyboard or mouse of this host: only the guest can use it while it is attached"
         )
 
 
 def rule(vendor: int, product: int, bus: int, port: str, uid: int) -> str:
-    """The udev rule that lets the user `uid` open what these say; of an iPhone in every mode."""
+    """The udev rule that lets the user `uid` open the matching devices; an iPhone in every mode."""
     if port:
         which = f'KERNEL=="{bus}-{port}"'
     else:
@@ -154,7 +154,7 @@ def rule(vendor: int, product: int, bus: int, port: str, uid: int) -> str:
 
 
 def with_rules(before: str, rules: Iterable[str]) -> str:
-    """The file with these rules in it; what is there stays."""
+    """The file's text with these rules added; existing lines stay."""
     lines = before.splitlines() or [HEADER.rstrip("\n")]
     lines += [each for each in dict.fromkeys(rules) if each not in lines]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The host's USB devices as sysfs shows them, and who has them. Band: shell. Looks only, and opens none."""
+"""The host's USB devices from sysfs, and the programs that use them. Band: shell. It opens no device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pommel.host.usb import Device, Holder
+from pommel.host.usb import Holder, UsbDevice
 
 _DEVICE = re.compile(r"(\d{1,3})-([\d.]+)\Z")  # no root hub (usb1), no interface (1-2:1.0)
 _HUB = "09"
@@ -17,8 +17,8 @@ _MUXERS = ("usbmuxd", "usbfluxd")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def read_devices(root: Path = Path("/")) -> tuple[Device, ...]:
-    """The devices below `root`, which holds sys, dev and proc, by their places; hubs are left out."""
+def read_devices(root: Path = Path("/")) -> tuple[UsbDevice, ...]:
+    """The devices below `root`, with sys, dev and proc, by their places; hubs are left out."""
     folder = root / "sys/bus/usb/devices"
     mounts, opened = _mounts(root), _opened(root)
     found = (_device(root, folder / name, mounts, opened) for name in _listed(folder) if _DEVICE.match(name))
@@ -27,25 +27,25 @@ def read_devices(root: Path = Path("/")) -> tuple[Device, ...]:
 
 
 def muxers(root: Path = Path("/")) -> tuple[str, ...]:
-    """Those of usbmuxd and usbfluxd that run."""
+    """Those of usbmuxd and usbfluxd that are running."""
     running = {_text(root / "proc" / pid / "comm") for pid in _listed(root / "proc") if pid.isdigit()}
     return tuple(each for each in _MUXERS if each in running)
 
 
 def _device(
     root: Path, place: Path, mounts: dict[str, list[str]], opened: dict[str, tuple[Holder, ...]]
-) -> Device | None:
+) -> UsbDevice | None:
     numbers = [_number(place / part, 16) for part in ("idVendor", "idProduct")]
     numbers += [_number(place / part, 10) for part in ("busnum", "devnum")]
     if None in numbers or _text(place / "bDeviceClass") == _HUB:
-        return None  # gone since, or a hub
+        return None  # removed meanwhile, or a hub
     vendor, product, bus, number = (each or 0 for each in numbers)
     interfaces = [place / name for name in sorted(_listed(place)) if name.startswith(f"{place.name}:")]
     node = f"/dev/bus/usb/{bus:03d}/{number:03d}"
     words = [_text(place / part) for part in ("manufacturer", "product")]
     if words[0] and words[1].casefold().startswith(words[0].casefold()):
         words = words[1:]
-    return Device(
+    return UsbDevice(
         path=place.name,
         vendor=vendor,
         product=product,
@@ -63,7 +63,7 @@ def _device(
 
 
 def _disks(interfaces: list[Path]) -> Iterator[str]:
-    """What the interfaces have of disks, partitions and volumes on these, below /dev, such as sdb1 or mapper/backup."""
+    """The disks of the interfaces, with partitions and volumes on them, below /dev, such as sdb1 or mapper/backup."""
     for interface in interfaces:
         for block in interface.glob("host*/target*/*/block/*"):
             for part in (block, *(block / name for name in _listed(block) if (block / name / "partition").exists())):
@@ -73,7 +73,7 @@ def _disks(interfaces: list[Path]) -> Iterator[str]:
 
 
 def _mounts(root: Path) -> dict[str, list[str]]:
-    """Where each block device is mounted, by its name (proc(5), mounts: blanks are written as \\040)."""
+    """The mount points of each block device, by its name (proc(5), mounts: blanks are written as \\040)."""
     found: dict[str, list[str]] = {}
     for line in _whole(root / "proc/self/mounts").splitlines():
         words = line.split(" ")
@@ -84,7 +84,7 @@ def _mounts(root: Path) -> dict[str, list[str]]:
 
 
 def _opened(root: Path) -> dict[str, tuple[Holder, ...]]:
-    """Which of the programs that this user may look into have a USB device open, by the device's file."""
+    """The programs, as far as this user can see them, that have a USB device open, by the device's file."""
     found: dict[str, tuple[Holder, ...]] = {}
     folder = os.path.realpath(root / "dev/bus/usb") + "/"
     for pid in filter(str.isdigit, _listed(root / "proc")):
@@ -125,7 +125,7 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """One line; what a device says of itself may be anything, and is shown on terminals."""
+    """One line of text; a device can report any characters, and they are shown on terminals."""
     text = _whole(path)[:_TEXT_MAX].strip()
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 

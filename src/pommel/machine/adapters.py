@@ -1,7 +1,7 @@
-"""Display adapters of QEMU: what each can, and how it is told a picture's size. Band: core, no I/O.
+"""Display adapters of QEMU: the abilities of each, and how it gets a picture's size. Band: core, no I/O.
 
-A guest without a driver for its adapter shows the firmware's picture, whose size the firmware and OpenCore choose. The
-firmware (EDK2, OvmfPkg) has a fixed list of sizes, to which it adds the one that the adapter's EDID names.
+A guest without a driver for its adapter shows the firmware's picture; the firmware and OpenCore choose its size. The
+firmware (EDK2, OvmfPkg) has a fixed list of sizes, and adds the size in the adapter's EDID to it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pommel.machine.keyed import Keyed
 
 MOST_OUTPUTS = 16  # VIRTIO_GPU_MAX_SCANOUTS
 _SIZE = re.compile(r"([1-9]\d{2,4})x([1-9]\d{2,4})\Z")
-_LEAST, _MOST = (640, 480), (8192, 4320)  # the firmware shows no picture on less, and has none that is larger
+_LEAST, _MOST = (640, 480), (8192, 4320)  # the firmware shows no picture on a smaller size, and has no larger one
 _PIXEL_BYTES = 4
 _MIB = 1 << 20
-# hw/display/vmware_vga.c, SVGA_MAX_WIDTH and SVGA_MAX_HEIGHT: what its own registers tell a driver.
+# hw/display/vmware_vga.c, SVGA_MAX_WIDTH and SVGA_MAX_HEIGHT: the maximum that its registers report to a driver.
 VMWARE_MOST = (2368, 1770)
-# What QEMU 7.2's VNC server shows of a picture (ui/vnc.h, VNC_MAX_WIDTH and VNC_MAX_HEIGHT).
+# The largest picture that QEMU 7.2's VNC server shows (ui/vnc.h, VNC_MAX_WIDTH and VNC_MAX_HEIGHT).
 VNC_MOST = (2560, 2048)
-# OvmfPkg/QemuVideoDxe/Initialize.c, QemuVideoBochsModes, without 1366x768, of which QEMU makes 1360 wide.
+# OvmfPkg/QemuVideoDxe/Initialize.c, QemuVideoBochsModes, without 1366x768, because QEMU makes it 1360 wide.
 FIRMWARE_SIZES = frozenset({
     (640, 480), (800, 480), (800, 600), (832, 624), (960, 640), (1024, 600), (1024, 768), (1152, 864), (1152, 870),
     (1280, 720), (1280, 760), (1280, 768), (1280, 800), (1280, 960), (1280, 1024), (1360, 768),
@@ -37,9 +37,9 @@ FIRMWARE_SIZES = frozenset({
 class Adapter:
     """One of QEMU's display devices.
 
-    `memory` is the property with the room for a picture, in MiB (`vgamem_mb`) or bytes (`vgamem`); "" where the guest's
-    own memory holds it. `sized`: it takes `xres` and `yres`, which it tells the guest's driver. `any_size`: the
-    firmware heeds that as well. `step`: QEMU cuts its width to a multiple of it (hw/display/vga.c, vbe_fixup_regs).
+    `memory` is the property for the picture's memory, in MiB (`vgamem_mb`) or bytes (`vgamem`); "" if the picture is in
+    the guest's own memory. `sized`: it has `xres` and `yres`, which it reports to the guest's driver. `any_size`: the
+    firmware uses them too. `step`: QEMU cuts the width to a multiple of it (hw/display/vga.c, vbe_fixup_regs).
     """
 
     driver: str
@@ -70,7 +70,7 @@ ADAPTERS: dict[str, Adapter] = {
         ),
     )
 }
-# What the setting `display` calls them.
+# Their names in the setting `display`.
 CHOICES = {
     "vmware": "vmware-svga",
     "vga": "VGA",
@@ -78,15 +78,15 @@ CHOICES = {
     "qxl": "qxl-vga",
     "bochs": "bochs-display",
 }
-# Beside which QEMU adds no adapter of its own (softmmu/vl.c, default_list).
+# With one of these, QEMU adds no adapter of its own (softmmu/vl.c, default_list).
 _FIRST = {"VGA", "cirrus-vga", "vmware-svga", "qxl-vga", "virtio-vga", "virtio-vga-gl", "ati-vga"}
-# What -vga calls them (softmmu/vl.c, vga_interfaces).
+# Their names in -vga (softmmu/vl.c, vga_interfaces).
 _VGA = {"std": "VGA", "cirrus": "cirrus-vga", "vmware": "vmware-svga", "qxl": "qxl-vga", "virtio": "virtio-vga"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An adapter on a command line: by a `-device`, by `-vga`, or QEMU's own where neither is there."""
+class FoundAdapter:
+    """An adapter on a command line: from a `-device`, from `-vga`, or QEMU's default if both are missing."""
 
     adapter: Adapter
     device: Argument | None = None
@@ -94,12 +94,12 @@ class Found:
 
     @property
     def keyed(self) -> Keyed:
-        """The device taken apart."""
+        """The parsed device option."""
         return Keyed.parse("device", (self.device.value if self.device else None) or "")
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read `WIDTHxHEIGHT`.
+    """Parse `WIDTHxHEIGHT`.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -113,36 +113,38 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_resolution(raw: Any) -> str:
-    """The setting: a size, as a text."""
+    """The setting `resolution`: a size, as a text."""
     if not isinstance(raw, str):
         raise ValueError("a size in quotes, such as 1920x1080")
     return "x".join(map(str, parse_size(raw.strip())))
 
 
 def parse_outputs(raw: Any) -> int:
-    """The setting `displays`: how many there are to be."""
+    """The setting `displays`: the number of displays."""
     number = int(raw) if isinstance(raw, str) and raw.isascii() and raw.isdigit() else raw
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST_OUTPUTS:
         raise ValueError(f"a number from 1 to {MOST_OUTPUTS}")
     return number
 
 
-def on_line(line: CommandLine) -> tuple[Found, ...]:
-    """The display adapters of a command line, in order, with the one that QEMU adds where it finds no first one."""
+def on_line(line: CommandLine) -> tuple[FoundAdapter, ...]:
+    """The display adapters of a command line, in order, with the one that QEMU adds if there is no first adapter."""
     devices = [(Keyed.parse("device", argument.value or ""), argument) for argument in line.find("device")]
-    found = [Found(ADAPTERS[name], argument) for each, argument in devices if (name := each.get("driver")) in ADAPTERS]
+    found = [
+        FoundAdapter(ADAPTERS[name], argument) for each, argument in devices if (name := each.get("driver")) in ADAPTERS
+    ]
     words = line.find("vga")
     word = words[-1].value if words else None
     if words:
         named = _VGA.get((word or "").partition(",")[0])
-        return (*([Found(ADAPTERS[named], vga=words[-1])] if named else []), *found)
+        return (*([FoundAdapter(ADAPTERS[named], vga=words[-1])] if named else []), *found)
     if line.find("nodefaults") or any(each.adapter.driver in _FIRST for each in found):
         return tuple(found)
-    return (Found(ADAPTERS["VGA"]), *found)
+    return (FoundAdapter(ADAPTERS["VGA"]), *found)
 
 
 def room_mib(size: tuple[int, int]) -> int:
-    """How many MiB an adapter has to have for a picture of this size: a power of two, as QEMU makes of it anyway."""
+    """The MiB of picture memory that an adapter needs for this size: a power of two, as QEMU rounds it up anyway."""
     bytes_needed = size[0] * size[1] * _PIXEL_BYTES
     mib = 1
     while mib * _MIB < bytes_needed:
@@ -151,7 +153,7 @@ def room_mib(size: tuple[int, int]) -> int:
 
 
 def firmware_size(adapter: Adapter | None, size: tuple[int, int]) -> tuple[int, int]:
-    """The size that the firmware can show in the place of `size`: told one that it has not, it shows 800x600."""
+    """The size that the firmware shows for `size`; for a size that it does not have, it would show 800x600."""
     width, height = size
     if adapter is not None and adapter.any_size:
         return width - width % adapter.step, height
@@ -163,12 +165,12 @@ def _apart(one: tuple[int, int], other: tuple[int, int]) -> int:
 
 
 def spelled(size: tuple[int, int]) -> str:
-    """A size as it is written."""
+    """A size as text: WIDTHxHEIGHT."""
     return f"{size[0]}x{size[1]}"
 
 
 def notes(adapter: Adapter, size: tuple[int, int]) -> Iterator[str]:
-    """What of a picture's size this adapter does not do, a line each."""
+    """The limits of this adapter for a picture's size, one line each."""
     wanted = f"resolution {spelled(size)}"
     if (shown := firmware_size(adapter, size)) != size:
         yield (

@@ -1,7 +1,7 @@
-"""forwards.json: the ways in and out that were added by command and are kept over restarts. Band: shell.
+"""forwards.json: the forwards and reverse forwards that a command added; they are kept over restarts. Band: shell.
 
-Beside pommel.toml, which Pommel never writes. And reverse.json: where each port of the guest leads now, which
-`reverse_end` reads at each connection. Both are the machine's own: a clone gets neither.
+It is beside pommel.toml, which Pommel never writes. And reverse.json: the present target of each port of the guest,
+which `reverse_end` reads at each connection. Both belong to this machine only: a clone gets neither.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ PROGRAM = Path(__file__).with_name("reverse_end.py")
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What was added to a machine, in the order in which it was."""
+    """The additions to a machine, in their order."""
 
     forwards: tuple[Forward, ...] = ()
     reverse: tuple[Reverse, ...] = ()
 
 
 def load(paths: MachinePaths) -> Added:
-    """What was added to the machine; nothing where there is no file.
+    """The additions to the machine; empty if there is no file.
 
     Raises:
         MachineError: the file cannot be used.
@@ -41,7 +41,7 @@ def load(paths: MachinePaths) -> Added:
 
 
 def save(paths: MachinePaths, added: Added) -> None:
-    """Keep what was added, whole or not at all.
+    """Store the additions, completely or not at all.
 
     Raises:
         MachineError: the disk is full, or may not be written to.
@@ -51,7 +51,7 @@ def save(paths: MachinePaths, added: Added) -> None:
 
 
 def lead(paths: MachinePaths, reverse: Iterable[Reverse]) -> None:
-    """Say where the guest's connections lead from now on. Nothing is written where none did and none is to.
+    """Write the targets of the guest's connections. If there were none and are none, no file is written.
 
     Raises:
         MachineError: the disk is full, or may not be written to.
@@ -62,7 +62,7 @@ def lead(paths: MachinePaths, reverse: Iterable[Reverse]) -> None:
 
 
 def leads(paths: MachinePaths) -> tuple[Reverse, ...]:
-    """Where the guest's connections lead now; nowhere, where that cannot be read."""
+    """The present targets of the guest's connections; empty if the file cannot be read."""
     return json_file.read_or(
         paths.directory / LEADS,
         lambda found: tuple(Reverse(int(port), str(host), int(target)) for port, (host, target) in found.items()),

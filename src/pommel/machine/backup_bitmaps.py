@@ -1,10 +1,10 @@
-"""The bitmaps in a machine's disks that know what has changed since a backup. Band: shell.
+"""The dirty bitmaps in a machine's disks, which record the changes since a backup. Band: shell.
 
-A persistent bitmap is kept in the qcow2 file and loaded by every QEMU and qemu-img that writes to it; one whose QEMU
-was killed is inconsistent, and says so. QEMU refuses to go back to an internal snapshot while a disk has one ("Device
-has active dirty bitmaps", block/snapshot.c), since it would not know of that change. So a load drops them, and the next
-backup is a full one; but where the disk is what the snapshot holds, as when a sleeping machine wakes up, they are laid
-aside in QEMU's memory meanwhile.
+A persistent bitmap is stored in the qcow2 file and loaded by every QEMU and qemu-img that writes to it; after a QEMU
+was killed, its bitmaps are marked as inconsistent. QEMU refuses to load an internal snapshot while a disk has a bitmap
+("Device has active dirty bitmaps", block/snapshot.c), because the bitmap would not record this change. So loading a
+snapshot removes the bitmaps, and the next backup is a full one. But if the disk has the same contents as the snapshot,
+as when a sleeping machine wakes up, QEMU keeps the bitmaps in its memory meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Bitmap:
-    """One bitmap of a disk: how many bytes of it have changed, and whether it can be relied on."""
+    """One bitmap of a disk: the number of changed bytes, and whether it is valid."""
 
     name: str
     dirty_bytes: int
@@ -38,7 +38,7 @@ class Bitmap:
 
 
 async def of(monitor: Qmp, node: str) -> dict[str, Bitmap]:
-    """The bitmaps of backups that the drive `node` has, by name."""
+    """The bitmaps of backups of the drive `node`, by name."""
     found = {}
     for each in await monitor.execute("query-named-block-nodes", {"flat": True}):
         if each["node-name"] != node:
@@ -51,7 +51,7 @@ async def of(monitor: Qmp, node: str) -> dict[str, Bitmap]:
 
 
 async def can_remember(monitor: Qmp, node: str) -> bool:
-    """Whether the drive `node` can keep a bitmap: it is a qcow2 image of version 3."""
+    """Whether the drive `node` can store a bitmap: it is a qcow2 image of version 3."""
     for each in await monitor.execute("query-named-block-nodes", {"flat": True}):
         if each["node-name"] == node and each["drv"] == "qcow2" and not each["ro"]:
             about = each.get("image", {}).get("format-specific", {}).get("data", {})
@@ -66,33 +66,33 @@ async def remove(monitor: Qmp, node: str, names: Sequence[str]) -> None:
 
 
 async def end_jobs(monitor: Qmp) -> None:
-    """Call off what a backup that was killed left at work in this QEMU: its jobs, and the files that it wrote."""
+    """Remove what a killed backup left in this QEMU: its jobs, and the drives of the files that it wrote."""
     while ours := [job for job in await monitor.execute("query-jobs") if str(job["id"]).startswith(_JOB)]:
         for job in ours:
             if job["status"] == "concluded":
                 await monitor.execute("job-dismiss", {"id": job["id"]})
             else:
-                with contextlib.suppress(MachineError):  # it has just ended by itself
+                with contextlib.suppress(MachineError):  # the job has just ended by itself
                     await monitor.execute("job-cancel", {"id": job["id"]})
         await asyncio.sleep(_POLL_S)
-    for _ in range(2):  # one may be in use by another that comes later
+    for _ in range(2):  # two passes, because a later node in the list may still use an earlier one
         for each in await monitor.execute("query-named-block-nodes", {"flat": True}):
             if str(each["node-name"]).startswith(_JOB):
-                with contextlib.suppress(MachineError):  # the file below a format goes with it
+                with contextlib.suppress(MachineError):  # the file node below a format node is deleted with it
                     await monitor.execute("blockdev-del", {"node-name": each["node-name"]})
 
 
 async def drop(monitor: Qmp, nodes: Sequence[str]) -> None:
-    """Have the drives forget all that they know of backups, so that they can go back to a snapshot."""
+    """Remove all bitmaps of backups from the drives, so that they can load a snapshot."""
     for node in nodes:
         await remove(monitor, node, list(await of(monitor, node)))
 
 
 @contextlib.asynccontextmanager
 async def laid_aside(monitor: Qmp, nodes: Sequence[str]) -> AsyncIterator[None]:
-    """Keep the bitmaps of the drives out of them for the block, in which what is on the drives stays the same.
+    """Remove the drives' bitmaps for the block and restore them after it; the drives' contents must not change.
 
-    What goes wrong here makes the next backup a full one, and nothing else.
+    An error here only makes the next backup a full one.
     """
     kept: list[tuple[str, str, str]] = []
     for number, node in enumerate(nodes):
@@ -134,7 +134,7 @@ async def _lay(monitor: Qmp, node: str, aside: str, names: Sequence[str]) -> lis
 
 
 def drop_cold(path: Path) -> None:
-    """Have the disk `path` of a stopped machine forget all that it knows of backups.
+    """Remove all bitmaps of backups from the disk `path` of a stopped machine.
 
     Raises:
         BuildError: qemu-img fails.

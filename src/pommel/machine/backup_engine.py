@@ -1,7 +1,7 @@
-"""A QEMU without a guest, which has the disks of a stopped machine open for a backup. Band: shell.
+"""A QEMU without a guest, which opens the disks of a stopped machine for a backup. Band: shell.
 
-The same QEMU and the same commands as for a running machine, so that there is one way to make a backup, and the disks
-remember what changes after it. It ends with us, however we end.
+It uses the same QEMU and the same commands as for a running machine, so that there is one way to make a backup, and
+the disks record the changes after it. It ends with our process, even if our process is killed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel import process
+from pommel import process, sockets
 from pommel.errors import DeadlineError, MachineError, PommelError
 from pommel.machine import qmp
 from pommel.machine.qmp import Qmp
@@ -26,8 +26,8 @@ _POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A disk to be opened: its file, its format, whether nothing may be written to it, bitmaps neither."""
+class OpenedDisk:
+    """A disk to open: its file, its format, and whether it is read-only; then bitmaps cannot be written either."""
 
     path: Path
     format: str
@@ -35,16 +35,17 @@ class Opened:
 
 
 @contextlib.contextmanager
-def engine(paths: MachinePaths, qemu: str, disks: Sequence[Opened]) -> Iterator[Path]:
-    """Start it; yields its monitor's socket. The disks' drives are called as `node` says. Hold the machine's lock.
+def engine(paths: MachinePaths, qemu: str, disks: Sequence[OpenedDisk]) -> Iterator[Path]:
+    """Start it; yields its monitor's socket. `node` gives the names of the disks' drives. Hold the machine's lock.
 
     Raises:
-        MachineError: it does not start, or a disk cannot be opened: another program has it, say.
+        MachineError: it does not start, or a disk cannot be opened, for example because another program uses it.
     """
     paths.make_runtime()
     for left in (*paths.runtime.glob("b[0-9]*.sock"), *paths.runtime.glob("b[0-9]*.log")):
         left.unlink(missing_ok=True)
-    # Of this process alone: the QEMU of one that was killed as it began may be about to make its own.
+    # The names contain our process id: a QEMU of a process that was killed at its start may still create its own
+    # socket.
     socket, log = paths.runtime / f"b{os.getpid()}.sock", paths.runtime / f"b{os.getpid()}.log"
     words = [qemu, "-machine", "none", "-nodefaults", "-display", "none", "-S"]
     child = process.spawn_detached([*words, "-qmp", f"unix:{socket},server=on,wait=off"], log, ends_with_us=True)
@@ -54,7 +55,7 @@ def engine(paths: MachinePaths, qemu: str, disks: Sequence[Opened]) -> Iterator[
         try:
             yield socket
         finally:
-            _end(child, socket)  # of a failure too: the disks' bitmaps are written as it ends
+            _end(child, socket)  # after an error too: QEMU writes the disks' bitmaps when it ends
     finally:
         if child.exit_status() is None:
             child.kill()
@@ -63,11 +64,11 @@ def engine(paths: MachinePaths, qemu: str, disks: Sequence[Opened]) -> Iterator[
 
 
 def node(number: int) -> str:
-    """What the drive of the disk `number` is called."""
+    """The name of the drive of the disk `number`."""
     return f"pommel-disk-{number}"
 
 
-async def _open(monitor: Qmp, disks: Sequence[Opened]) -> None:
+async def _open(monitor: Qmp, disks: Sequence[OpenedDisk]) -> None:
     for number, each in enumerate(disks):
         file = {"driver": "host_device" if each.path.is_block_device() else "file", "filename": str(each.path)}
         told = {"driver": each.format, "node-name": node(number), "read-only": each.read_only, "file": file}
@@ -91,7 +92,7 @@ def _end(child: process.Detached, socket: Path) -> None:
 
 def _await(child: process.Detached, socket: Path, log: Path) -> None:
     deadline = time.monotonic() + _START_S
-    while not socket.exists():
+    while not sockets.listens(socket):
         if child.exit_status() is not None:
             said = log.read_text(errors="replace").strip() if log.exists() else ""
             raise MachineError(f"QEMU for the backup did not start: {said or 'it printed nothing'}")

@@ -1,8 +1,8 @@
-"""What stands in a backup's manifest, and what follows from several: chains, and which may go. Band: core, no I/O.
+"""A backup's manifest, and conclusions from several: chains, and which points may be removed. Band: core, no I/O.
 
-A point is what a machine was at one moment: a folder with its disks and small files, and this manifest, which is
-written last. A disk of a point is whole, or holds what changed since its `parent`, the same disk of an earlier point.
-What is read here may have been written by anybody who can write to the folder, so each name is checked.
+A point is the state of a machine at one moment: a folder with its disks and small files, and this manifest, which is
+written last. A disk of a point is full, or has the changes since its `parent`, the same disk of an earlier point.
+Anybody who can write to the folder may have written what is read here, so each name is checked.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ FORMAT = 1
 NAME = "backup.json"
 _ID = re.compile(r"\d{4,9}-\d{8}T\d{6}Z\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-# The names that a machine's disks have in its folder, and its small files.
+# The names of a machine's disks in its folder.
 _SLOT = re.compile(r"(mac_hdd_ng\.img|disk-[a-z0-9][a-z0-9_-]{0,31}\.qcow2)\Z")
-# What of a machine's folder is backed up beside its disks; nothing else is ever taken from a backup.
+# The files of a machine's folder that are backed up beside its disks; nothing else is ever read from a backup.
 FILES = (
     *("machine.json", "nvram.fd", "firmware.fd", "OpenCore.qcow2", "forwards.json", "usb.json"),
     "shares.json",
@@ -42,9 +42,9 @@ class BackedFile:
 
 @dataclass(frozen=True, slots=True)
 class BackedDisk:
-    """One disk, by its name in the machine's folder. `parent` is the point that it lies over; None: it is whole.
+    """One disk, by its name in the machine's folder. `parent` is the point of its backing file; None: it is full.
 
-    `why_full` says why it is whole where the point has a predecessor, in words.
+    `why_full` is the reason, in words, why it is full although the point has a predecessor.
     """
 
     slot: str
@@ -56,8 +56,8 @@ class BackedDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One moment of a machine. `state` is how it was then, `notes` say what is not in here."""
+class BackupPoint:
+    """One moment of a machine. `state` is the machine's state then; `notes` say what the point does not contain."""
 
     id: str
     number: int
@@ -77,22 +77,22 @@ class Point:
 
     @property
     def parents(self) -> set[str]:
-        """The points that its disks lie over."""
+        """The points of its disks' backing files."""
         return {disk.parent for disk in self.disks if disk.parent is not None}
 
     @property
     def size_bytes(self) -> int:
-        """What it takes."""
+        """The size of its files."""
         return sum(each.size_bytes for each in self.disks) + sum(each.size_bytes for each in self.files)
 
     def disk(self, slot: str) -> BackedDisk | None:
-        """Its disk called `slot`."""
+        """The disk with the name `slot`."""
         return next((each for each in self.disks if each.slot == slot), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Whose backups a folder holds; `id` is the folder's own, which the bitmaps in the disks are named after."""
+    """The owner of a folder's backups. `id` is the folder's own; the names of the bitmaps in the disks contain it."""
 
     id: str
     machine: str
@@ -100,22 +100,22 @@ class Folder:
 
 
 def point_id(number: int, stamp: str) -> str:
-    """The name of a point: its number, and when it was, as 20260131T120000Z."""
+    """The name of a point: its number and its time, as 20260131T120000Z."""
     return f"{number:04d}-{stamp}"
 
 
 def is_point_id(name: str) -> bool:
-    """Whether a folder may be a point."""
+    """Whether this is the name of a point."""
     return _ID.match(name) is not None
 
 
 def bitmap_name(target: str, point: str) -> str:
-    """The bitmap that knows what has changed in a disk since `point` in the folder with the id `target`."""
+    """The bitmap with the changes of a disk since `point` in the folder with the id `target`."""
     return f"{_PREFIX}-{target}-{point}"
 
 
 def bitmap_parts(name: str) -> tuple[str, str] | None:
-    """Folder and point that a bitmap is of; None: it is none of ours."""
+    """The folder and the point of a bitmap; None: the bitmap is not ours."""
     target, point = name.removeprefix(f"{_PREFIX}-")[:16], name.removeprefix(f"{_PREFIX}-")[17:]
     if name == bitmap_name(target, point) and _TARGET.match(target) and _ID.match(point):
         return target, point
@@ -123,15 +123,15 @@ def bitmap_parts(name: str) -> tuple[str, str] | None:
 
 
 def is_bitmap(name: str) -> bool:
-    """Whether a bitmap is of a backup, whichever."""
+    """Whether a bitmap belongs to any backup."""
     return name.startswith(f"{_PREFIX}-")
 
 
-def chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
-    """The points whose disk `slot` is needed for that of `point`, the whole one first.
+def chain(points: Mapping[str, BackupPoint], point: str, slot: str) -> list[str]:
+    """The points whose disk `slot` is needed for the one of `point`; the full one is first.
 
     Raises:
-        ValueError: one is missing, or they go in a circle; the text is for the user.
+        ValueError: one is missing, or a point depends on itself; the text is for the user.
     """
     found: list[str] = []
     at: str | None = point
@@ -146,13 +146,13 @@ def chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
     return found[::-1]
 
 
-def depth(points: Mapping[str, Point], point: str) -> int:
-    """How many points have to be read for `point`, itself included, at most."""
+def depth(points: Mapping[str, BackupPoint], point: str) -> int:
+    """The largest number of points to read for a disk of `point`, itself included."""
     return max((len(chain(points, point, disk.slot)) for disk in points[point].disks), default=1)
 
 
-def needed(points: Mapping[str, Point], wanted: Iterable[str]) -> set[str]:
-    """The points `wanted` and all that they lie over."""
+def needed(points: Mapping[str, BackupPoint], wanted: Iterable[str]) -> set[str]:
+    """The points `wanted` and all points that they depend on."""
     found: set[str] = set()
     rest = list(wanted)
     while rest:
@@ -162,20 +162,20 @@ def needed(points: Mapping[str, Point], wanted: Iterable[str]) -> set[str]:
     return found
 
 
-def may_go(points: Sequence[Point], keep: int) -> list[str]:
-    """The points that are not among the newest `keep`, and that none of these needs; the newest of them first."""
+def may_go(points: Sequence[BackupPoint], keep: int) -> list[str]:
+    """The points that are not among the newest `keep` and that none of these needs, newest first."""
     by_id = {point.id: point for point in points}
     ordered = sorted(points, key=lambda point: point.number, reverse=True)
     kept = needed(by_id, [point.id for point in ordered[:keep]])
     return [point.id for point in ordered if point.id not in kept]
 
 
-def render(point: Point) -> str:
+def render(point: BackupPoint) -> str:
     """The manifest as JSON text."""
     return json.dumps({"format": FORMAT, **asdict(point)}, indent=2, ensure_ascii=False) + "\n"
 
 
-def parse(text: str) -> Point:
+def parse(text: str) -> BackupPoint:
     """Parse a manifest.
 
     Raises:
@@ -183,7 +183,7 @@ def parse(text: str) -> Point:
     """
     told = _object(text)
     try:
-        made = Point(
+        made = BackupPoint(
             id=_text(told["id"]),
             number=_count(told["number"]),
             machine=_text(told["machine"]),
@@ -206,12 +206,12 @@ def parse(text: str) -> Point:
 
 
 def render_folder(folder: Folder) -> str:
-    """What says whose backups a folder holds, as JSON text."""
+    """The description of a folder as JSON text."""
     return json.dumps({"format": FORMAT, **asdict(folder)}, indent=2) + "\n"
 
 
 def parse_folder(text: str) -> Folder:
-    """Parse that.
+    """Parse the description of a folder.
 
     Raises:
         ValueError: it cannot be used; the text says why.
@@ -266,7 +266,7 @@ def _sum(told: Any) -> str:
 
 
 def _text(told: Any) -> str:
-    if not isinstance(told, str) or len(told) > _LONGEST or not told.isprintable():  # it may be shown on a terminal
+    if not isinstance(told, str) or len(told) > _LONGEST or not told.isprintable():  # it may be printed on a terminal
         raise TypeError("a text")
     return told
 

@@ -1,7 +1,7 @@
-"""Read a point back: that each file is what its manifest says, and its disks as one. Band: shell.
+"""Reads a point: checks each file against the manifest, and opens a disk with its chain. Band: shell.
 
-A drive with backups may have been in other hands. So an image's own words on which file it lies over are compared and
-never followed: QEMU is told each file of a chain by itself.
+Somebody else may have used a drive with backups. So the backing file that an image names is compared with the manifest
+and never followed: QEMU gets each file of a chain explicitly.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 from pommel import texts
 from pommel.errors import BuildError
 from pommel.machine import backup_manifest, backup_store, disk
-from pommel.machine.backup_manifest import BackedDisk, BackedFile, Point
+from pommel.machine.backup_manifest import BackedDisk, BackedFile, BackupPoint
 from pommel.progress import Progress, Report, ignore
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was read of a point: how many files, its own and those that it lies over, and how many bytes."""
+    """The files that were read for a point, its own and those of its chain: their number, and their size in bytes."""
 
     files: int
     bytes: int
 
 
-def verify(folder: Path, points: Mapping[str, Point], wanted: str, *, report: Report = ignore) -> Verified:
-    """Read all that the point `wanted` needs, and compare it with the manifests.
+def verify(folder: Path, points: Mapping[str, BackupPoint], wanted: str, *, report: Report = ignore) -> Verified:
+    """Read all files that the point `wanted` needs, and compare them with the manifests.
 
     Raises:
-        BuildError: a file is missing or another than it was; the message names it.
+        BuildError: a file is missing or has changed; the message names it.
     """
     files = [(wanted, each.name, each.size_bytes, each.sha256) for each in points[wanted].files]
     for slot in (each.slot for each in points[wanted].disks):
@@ -58,8 +58,8 @@ def verify(folder: Path, points: Mapping[str, Point], wanted: str, *, report: Re
     return Verified(len(files), total)
 
 
-def image(folder: Path, points: Mapping[str, Point], point: str, slot: str) -> str:
-    """The disk `slot` of a point, with all that it lies over, as QEMU takes it for one image."""
+def image(folder: Path, points: Mapping[str, BackupPoint], point: str, slot: str) -> str:
+    """The disk `slot` of a point with its whole chain, as QEMU's `json:` name of one image."""
     told: dict[str, Any] | None = None
     for link in _chain(points, point, slot):
         file = {"driver": "file", "filename": str(folder / link / slot)}
@@ -68,10 +68,10 @@ def image(folder: Path, points: Mapping[str, Point], point: str, slot: str) -> s
 
 
 def small(folder: Path, point: str, backed: BackedFile) -> bytes:
-    """One small file of a point, as it was written.
+    """One small file of a point, unchanged.
 
     Raises:
-        BuildError: it is another by now.
+        BuildError: it has changed.
     """
     path = folder / point / backed.name
     data = texts.read_bytes(path, error=BuildError, most=max(backed.size_bytes, 1))
@@ -80,8 +80,8 @@ def small(folder: Path, point: str, backed: BackedFile) -> bytes:
     return data
 
 
-def takes_bytes(folder: Path, points: Mapping[str, Point], point: str, slot: str) -> int:
-    """How much the disk takes once it is written as one."""
+def takes_bytes(folder: Path, points: Mapping[str, BackupPoint], point: str, slot: str) -> int:
+    """An upper limit for the size of the disk once it is written as one file."""
     return min(
         sum(_disk(points, link, slot).size_bytes for link in _chain(points, point, slot)),
         _disk(points, point, slot).virtual_bytes + (64 << 20),
@@ -101,7 +101,7 @@ def _must_lie_right(folder: Path, point: str, backed: BackedDisk) -> None:
         raise _wrong(folder, point, backed.slot, "is not the image that its manifest describes")
 
 
-def _chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
+def _chain(points: Mapping[str, BackupPoint], point: str, slot: str) -> list[str]:
     try:
         return backup_manifest.chain(points, point, slot)
     except ValueError as broken:
@@ -110,7 +110,7 @@ def _chain(points: Mapping[str, Point], point: str, slot: str) -> list[str]:
         ) from broken
 
 
-def _disk(points: Mapping[str, Point], point: str, slot: str) -> BackedDisk:
+def _disk(points: Mapping[str, BackupPoint], point: str, slot: str) -> BackedDisk:
     backed = points[point].disk(slot)
     if backed is None:
         raise BuildError(f"the backup {point} has no disk {slot}")

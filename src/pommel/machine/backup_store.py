@@ -1,14 +1,14 @@
-"""The folder that a machine's backups are in: its points, one in the making, what was cut off, hashes. Band: shell.
+"""The folder of a machine's backups: complete points, an incomplete one, remains, hashes. Band: shell.
 
     TARGET/NAME/
-      backups.json          whose they are, and the folder's own id
-      0001-20260131T120000Z/    a point: disks, small files, and backup.json, which says their sizes and hashes
-      .0002-….part/         one in the making, or cut off; it gets its name when all in it is written and synced
-      .0001-….gone/         one that is being removed
-      .lock                 held by whoever writes here
+      backups.json          the owner of the backups, and the folder's own id
+      0001-20260131T120000Z/    a point: disks, small files, and backup.json with their sizes and hashes
+      .0002-….part/         an incomplete point; it gets its name when all its files are written and synced
+      .0001-….gone/         a point that is being removed
+      .lock                 held by the process that writes here
 
-A point that has its name is whole. It may lie on a drive that others can write to too, so nothing in it is believed
-before its hash fits, and no path in it is followed.
+A point with its final name is complete. Others may be able to write to the drive too, so no file is trusted before its
+hash is checked, and no path in it is followed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from pommel import account, locks, private, process, texts, writable
 from pommel.errors import BuildError, NotPermitted, StateError
 from pommel.machine import backup_manifest, disk
-from pommel.machine.backup_manifest import Folder, Point
+from pommel.machine.backup_manifest import BackupPoint, Folder
 from pommel.paths import put_in_place, write_atomic
 
 FOLDER = "backups.json"
@@ -36,21 +36,21 @@ _WAIT_S = 2.0
 _PIECE = 4 << 20
 _MANIFEST_MAX = 1 << 20
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-_FAT = ("msdos", "vfat", "fat")  # as stat -f calls it
+_FAT = ("msdos", "vfat", "fat")  # the names that stat -f prints
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a folder holds: whose it is (None: nothing yet), its points by id, and why others cannot be used."""
+class BackupContents:
+    """The contents of a folder: its owner (None: still empty), its points by id, and why other points are unusable."""
 
     path: Path
     folder: Folder | None
-    points: Mapping[str, Point] = field(default_factory=dict)
+    points: Mapping[str, BackupPoint] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def newest(self) -> Point | None:
-        """The point that was made last."""
+    def newest(self) -> BackupPoint | None:
+        """The latest point."""
         return max(self.points.values(), key=lambda point: point.number, default=None)
 
 
@@ -58,7 +58,7 @@ def target_folder(target: Path, home: Path, *, write: bool = True) -> Path:
     """The folder `target`, made absolute, links followed.
 
     Raises:
-        StateError: there is none, or it is in Pommel's own folder, or on a file system that holds no large files.
+        StateError: it does not exist, is in Pommel's own folder, or is on a file system without large files.
         NotPermitted: it cannot be written to.
     """
     path = Path(os.path.realpath(account.expand(target).absolute()))
@@ -79,15 +79,15 @@ def target_folder(target: Path, home: Path, *, write: bool = True) -> Path:
     return path
 
 
-def look(path: Path) -> Held:
-    """Read what the folder `path` of one machine's backups holds; nothing, where it is not there.
+def look(path: Path) -> BackupContents:
+    """Read the contents of `path`, the folder of one machine's backups; empty if it does not exist.
 
     Raises:
-        StateError: it is a folder of something else.
+        StateError: it contains other files.
         BuildError: it cannot be read.
     """
     if not path.is_dir():
-        return Held(path, None)
+        return BackupContents(path, None)
     try:
         names = sorted(each.name for each in path.iterdir())
     except OSError as failure:
@@ -95,7 +95,7 @@ def look(path: Path) -> Held:
     if FOLDER not in names:
         if any(not name.startswith(".") for name in names):
             raise StateError(f"{path} contains other files than backups", hint="choose another folder")
-        return Held(path, None)
+        return BackupContents(path, None)
     try:
         folder = backup_manifest.parse_folder(_read(path / FOLDER))
     except ValueError as wrong:
@@ -109,11 +109,11 @@ def look(path: Path) -> Held:
             points[name] = point
         except (ValueError, BuildError) as wrong:
             damaged[name] = str(wrong)
-    return Held(path, folder, points, damaged)
+    return BackupContents(path, folder, points, damaged)
 
 
-def all_held(target: Path) -> list[Held]:
-    """The machines whose backups are in `target`, or the one if it is that machine's folder itself."""
+def all_held(target: Path) -> list[BackupContents]:
+    """The contents of the folders of all machines in `target`, or of `target` itself if it is such a folder."""
     if (target / FOLDER).is_file():
         return [look(target)]
     try:
@@ -123,11 +123,11 @@ def all_held(target: Path) -> list[Held]:
     return [look(each) for each in found]
 
 
-def begin(path: Path, machine: str, uuid: str) -> Held:
-    """Make the folder of a machine's backups, if need be, and say what it holds. Call it inside `locked`.
+def begin(path: Path, machine: str, uuid: str) -> BackupContents:
+    """Make the folder of a machine's backups if it is missing, and return its contents. Call it inside `locked`.
 
     Raises:
-        StateError: it holds another machine's, or something else.
+        StateError: it contains another machine's backups, or other files.
         BuildError: it cannot be written.
     """
     held = look(path)
@@ -135,7 +135,7 @@ def begin(path: Path, machine: str, uuid: str) -> Held:
         folder = Folder(secrets.token_hex(8), machine, uuid)
         with _told(path):
             write_atomic(path / FOLDER, backup_manifest.render_folder(folder))
-        return Held(path, folder)
+        return BackupContents(path, folder)
     if held.folder.uuid != uuid:
         raise StateError(
             f"{path} contains the backups of another machine called {held.folder.machine}",
@@ -146,10 +146,10 @@ def begin(path: Path, machine: str, uuid: str) -> Held:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the folder for the block, against other computers too where its file system has locks.
+    """Hold the folder's lock for the block; it works between computers too if the file system has locks.
 
     Raises:
-        BusyError: somebody else is at work in it.
+        BusyError: another process works in it.
         BuildError: it cannot be made.
     """
     with _told(path):
@@ -165,10 +165,10 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def making(path: Path, point: str) -> Iterator[Path]:
-    """A folder for a point in the making; it is the point once the block ends well, and gone if it does not.
+    """A folder for an incomplete point; it gets its name if the block succeeds, and is removed if it fails.
 
     Raises:
-        BuildError: it cannot be written: no room, a drive that went away.
+        BuildError: it cannot be written: no space, or a drive that was disconnected.
     """
     aside = path / f".{point}{_PART}"
     with _told(path):
@@ -179,20 +179,20 @@ def making(path: Path, point: str) -> Iterator[Path]:
             for each in (*aside.rglob("*"), aside):
                 _sync(each)
             put_in_place(aside, path / point)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # for Ctrl-C too
         shutil.rmtree(aside, ignore_errors=True)
         raise
 
 
 def write(aside: Path, name: str, data: bytes) -> backup_manifest.BackedFile:
-    """Put a small file into a point in the making."""
+    """Write a small file into an incomplete point."""
     with _told(aside):
         write_atomic(aside / name, data)
     return backup_manifest.BackedFile(name, len(data), hashlib.sha256(data).hexdigest())
 
 
 def sweep(path: Path) -> list[str]:
-    """Remove what was cut off: points half made, half removed. Says which were half made. Call it inside `locked`."""
+    """Remove points that are half made or half removed. Returns those that were half made. Call it inside `locked`."""
     half = []
     for left in sorted(path.glob(".*")):
         name = left.name[1:].removesuffix(_PART).removesuffix(_GONE)
@@ -204,7 +204,7 @@ def sweep(path: Path) -> list[str]:
 
 
 def remove(path: Path, point: str) -> None:
-    """Remove a point: out of sight in one step, then its files."""
+    """Remove a point: it loses its name in one step, and then its files are deleted."""
     doomed = path / f".{point}{_GONE}"
     with _told(path):
         (path / point).rename(doomed)
@@ -212,10 +212,10 @@ def remove(path: Path, point: str) -> None:
 
 
 def digest(path: Path, tell: Callable[[int], None] = lambda _: None) -> str:
-    """The SHA-256 of a file; `tell` hears how much has been read.
+    """The SHA-256 of a file; `tell` gets the size of each piece that was read.
 
     Raises:
-        BuildError: it cannot be read, is a link or no file.
+        BuildError: it cannot be read, or is a link or not a file.
     """
     summed = hashlib.sha256()
     try:
@@ -232,10 +232,10 @@ def digest(path: Path, tell: Callable[[int], None] = lambda _: None) -> str:
 
 
 def check_room(folder: Path, room_bytes: int) -> None:
-    """See that a backup of so many bytes has room.
+    """Check that there is space for a backup of this size.
 
     Raises:
-        BuildError: it has not.
+        BuildError: there is not.
     """
     if (free := disk.free_bytes(folder)) < room_bytes:
         raise BuildError(
@@ -245,13 +245,13 @@ def check_room(folder: Path, room_bytes: int) -> None:
 
 
 def reserve(path: Path, room_bytes: int) -> bool:
-    """Have the file system set `room_bytes` aside for the file, whose length stays; False: it cannot do that.
+    """Reserve `room_bytes` for the file without a change of its length; False: the file system does not support it.
 
-    So a drive that fills up refuses the backup, and never a write of the guest, which has to wait for the copy of what
-    it overwrites.
+    So on a full drive the backup is refused at its start, and no write of the guest fails later: such a write waits for
+    the copy of the old data.
 
     Raises:
-        BuildError: there is no room.
+        BuildError: there is not enough space.
     """
     if shutil.which("fallocate") is None:
         return False
@@ -263,7 +263,7 @@ def reserve(path: Path, room_bytes: int) -> bool:
 
 
 def release(path: Path) -> None:
-    """Give back what was reserved and not used, and have the rest last."""
+    """Release the part of the reservation that was not used, and sync the file."""
     with _told(path.parent):
         os.truncate(path, path.stat().st_size)
         _sync(path)

@@ -1,12 +1,12 @@
-"""Copy the disks of one moment out of a QEMU, which goes on with its guest. Band: shell.
+"""Copies the disks of one moment out of a QEMU whose guest continues to run. Band: shell.
 
-One transaction begins the copies of all disks and a new bitmap in each, so that all are of one moment and what changes
-from then on is known. The bitmap of the earlier point is only read, and goes once the new point is whole: whatever is
-cut off before, it still tells the truth. Until a cluster has been copied, a write of the guest to it waits for that.
+One transaction begins the copies of all disks and a new bitmap in each, so that all are of one moment and the changes
+after it are recorded. The bitmap of the earlier point is only read, and is removed once the new point is complete: if
+the backup is interrupted before, that bitmap is still correct. A guest's write to a cluster waits for its copy.
 
-QEMU 7.2 would fail the guest's write where that copy cannot be made (block/copy-before-write.c), for the fault of a
-drive that was unplugged. So a copy is made to a quorum of the target and of nothing, which is content with one of them:
-the guest never hears of the target. Whether all has come there is seen afterwards, in the image itself.
+QEMU 7.2 would fail the guest's write if that copy cannot be made (block/copy-before-write.c), for example because the
+target's drive was unplugged. So the target of a copy is a quorum of the file and of a null device, with a threshold of
+one: the guest gets no error of the target. Afterwards the image itself is checked for completeness.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from pommel.machine.qmp import Qmp
 from pommel.progress import Progress, Report
 
 _QMP_S = 120.0
-_POLL_S = 0.2
+_POLL_S, _SOON_S = 0.2, 0.01
+_LATER = 1 / 8  # of the time waited so far: a small disk is copied in less than _POLL_S
 _TRIES = 3
 _MIB = 1 << 20
 _SLACK_BYTES = 16 * _MIB
-_PER_TABLE = 512 * _MIB  # what one table of a qcow2 image with clusters of 64 KiB speaks for
-_JOB = "pommel-backup-"  # `backup_bitmaps.end_jobs` knows it
+_PER_TABLE = 512 * _MIB  # the size that one table of a qcow2 image with clusters of 64 KiB covers
+_JOB = "pommel-backup-"  # `backup_bitmaps.end_jobs` looks for it
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A disk to be copied: its name in the machine's folder, its file, its drive in QEMU, and its bitmaps.
+class DiskSource:
+    """A disk to copy: its name in the machine's folder, its file, its drive in QEMU, and its bitmaps.
 
-    `remembers` is whether it can keep a bitmap for the next backup; `alone`, whether it is a qcow2 image that lies over
-    no other, so that what it has no cluster for is zero, and need not be written.
+    `remembers`: it can store a bitmap for the next backup. `alone`: it is a qcow2 image without a backing file, so
+    missing clusters are zero and need not be written.
     """
 
     slot: str
@@ -53,16 +54,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """What is made of a disk: the whole (`bitmap` None), or what `bitmap` says has changed since the point `parent`."""
+class DiskCopy:
+    """The copy of a disk: full (`bitmap` is None), or the changes in `bitmap` since the point `parent`."""
 
-    source: Source
+    source: DiskSource
     parent: str | None = None
     bitmap: str | None = None
     why_full: str = ""
 
     def room_bytes(self) -> int:
-        """The most that the copy takes."""
+        """The maximum size of the copy."""
         tables = (self.source.virtual_bytes // _PER_TABLE + 2) * GRANULARITY
         if self.bitmap is not None:
             changed = self.source.bitmaps[self.bitmap].dirty_bytes
@@ -72,16 +73,16 @@ class Copy:
         return int(told["required"]) + tables + _SLACK_BYTES
 
 
-def sources(socket: Path, disks: Sequence[tuple[str, Path, str, str, bool]]) -> list[Source]:
-    """What QEMU says of disks: each is a slot, a file, a format, a drive, and whether it may be given a bitmap.
+def sources(socket: Path, disks: Sequence[tuple[str, Path, str, str, bool]]) -> list[DiskSource]:
+    """QEMU's information about disks: each is a slot, a file, a format, a drive, and whether it may get a bitmap.
 
-    Call it after `snapshot_live.monitor_of`, which ends what a killed backup left at work there.
+    Call it after `snapshot_live.monitor_of`, which ends the jobs that a killed backup left.
 
     Raises:
-        StateError: a disk is encrypted: QEMU would write it to the target as its guest sees it.
+        StateError: a disk is encrypted: QEMU would write it to the target decrypted.
     """
 
-    async def work(monitor: Qmp) -> list[Source]:
+    async def work(monitor: Qmp) -> list[DiskSource]:
         found = []
         for slot, path, form, node, may in disks:
             nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
@@ -94,7 +95,7 @@ def sources(socket: Path, disks: Sequence[tuple[str, Path, str, str, bool]]) -> 
             size, alone = int(told["image"]["virtual-size"]), told["drv"] == "qcow2" and not told["backing_file_depth"]
             remembers = may and await backup_bitmaps.can_remember(monitor, node)
             bitmaps = await backup_bitmaps.of(monitor, node)
-            found.append(Source(slot, path, form, node, size, remembers, bitmaps, alone))
+            found.append(DiskSource(slot, path, form, node, size, remembers, bitmaps, alone))
         return found
 
     return qmp.run(qmp.within(socket, _QMP_S, work))
@@ -102,7 +103,7 @@ def sources(socket: Path, disks: Sequence[tuple[str, Path, str, str, bool]]) -> 
 
 def take(
     socket: Path,
-    copies: Sequence[Copy],
+    copies: Sequence[DiskCopy],
     into: Path,
     bitmap: str,
     nvram: Callable[[], bytes | None],
@@ -110,28 +111,28 @@ def take(
 ) -> bytes | None:
     """Copy the disks into the folder `into` as they are at one moment; return the NVRAM of that moment.
 
-    The disks that can remember have the bitmap `bitmap` from that moment on.
+    The disks that can store it have the bitmap `bitmap` from that moment on.
 
     Raises:
-        BuildError: there is no room.
-        MachineError: QEMU refuses, cannot read or write, or ends meanwhile. What was begun is taken back.
+        BuildError: there is not enough space.
+        MachineError: QEMU refuses, cannot read or write, or ends meanwhile. Everything begun is undone.
     """
     for copy in copies:
         _make_target(copy, into)
     ran = qmp.run(qmp.within(socket, _QMP_S, Qmp.status)) == "running"
-    # A backup that was killed within this second had a point of the same name, which is gone; its bitmaps may be there.
+    # A killed backup of the same second had the same point name; the point is removed, but its bitmaps may still exist.
     qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _take_back(monitor, copies, bitmap)))
     try:
         for _ in range(_TRIES):
             before = nvram()
             qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _begin(monitor, copies, into, bitmap)))
-            if nvram() == before:  # then it was so at the very moment, too
+            if nvram() == before:  # unchanged before and after, so it was the same at the moment of the copy
                 break
             qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _take_back(monitor, copies, bitmap)))
         else:
             raise MachineError("the guest keeps changing the firmware's variables; try again in a moment")
         totals = _follow(socket, report)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # for Ctrl-C too
         with contextlib.suppress(PommelError):
             qmp.run(qmp.within(socket, _QMP_S, lambda monitor: _take_back(monitor, copies, bitmap, go_on=ran)))
         raise
@@ -141,8 +142,8 @@ def take(
     return before
 
 
-def settle(socket: Path, copies: Sequence[Copy], kept: Sequence[str]) -> None:
-    """Have the disks forget all bitmaps of backups but `kept`."""
+def settle(socket: Path, copies: Sequence[DiskCopy], kept: Sequence[str]) -> None:
+    """Remove all bitmaps of backups from the disks except `kept`."""
 
     async def work(monitor: Qmp) -> None:
         for copy in copies:
@@ -152,19 +153,19 @@ def settle(socket: Path, copies: Sequence[Copy], kept: Sequence[str]) -> None:
     qmp.run(qmp.within(socket, _QMP_S, work))
 
 
-def _make_target(copy: Copy, into: Path) -> None:
+def _make_target(copy: DiskCopy, into: Path) -> None:
     target, words = into / copy.source.slot, []
     if copy.parent is not None:
         words = ["-b", f"../{copy.parent}/{copy.source.slot}", "-F", "qcow2"]
     room = copy.room_bytes()
     words = [*words, "-o", f"cluster_size={GRANULARITY}", str(target), str(copy.source.virtual_bytes)]
-    # -u: what it will lie over need not be opened, and has the name then that it has from the point's final place.
+    # -u: do not open the backing file; its relative name is correct only in the point's final folder.
     disk.qemu_img("create", "-q", "-u", "-f", "qcow2", *words)
     target.chmod(0o600)
     backup_store.reserve(target, room)
 
 
-async def _begin(monitor: Qmp, copies: Sequence[Copy], into: Path, bitmap: str) -> None:
+async def _begin(monitor: Qmp, copies: Sequence[DiskCopy], into: Path, bitmap: str) -> None:
     actions: list[dict[str, Any]] = []
     for number, copy in enumerate(copies):
         job, node = f"{_JOB}{number}", copy.source.node
@@ -175,7 +176,8 @@ async def _begin(monitor: Qmp, copies: Sequence[Copy], into: Path, bitmap: str) 
         if copy.source.remembers:
             told = {"node": node, "name": bitmap, "persistent": True, "granularity": GRANULARITY}
             actions.append({"type": "block-dirty-bitmap-add", "data": told})
-        how: dict[str, Any] = {"sync": "top" if copy.source.alone else "full"}  # else an hour of zeros for a large disk
+        # "full" would write zeros for an hour for a large disk.
+        how: dict[str, Any] = {"sync": "top" if copy.source.alone else "full"}
         if copy.bitmap is not None:
             how = {"sync": "bitmap", "bitmap": copy.bitmap, "bitmap-mode": "never"}
         told = {"job-id": job, "device": node, "target": target, "auto-dismiss": False, **how}
@@ -184,29 +186,29 @@ async def _begin(monitor: Qmp, copies: Sequence[Copy], into: Path, bitmap: str) 
 
 
 async def _shielded(monitor: Qmp, node: str, size: int) -> str:
-    """Lay over the drive `node` what hides its errors from the guest; the drive itself where QEMU has none."""
+    """Make a quorum over the drive `node` that hides its errors from the guest; return `node` if QEMU has no quorum."""
     nothing = {"driver": "null-co", "node-name": f"{node}-nothing", "size": size}
     both = {"driver": "quorum", "node-name": f"{node}-both", "vote-threshold": 1, "children": [node, f"{node}-nothing"]}
     try:
         await monitor.execute("blockdev-add", dict(nothing))
         await monitor.execute("blockdev-add", dict(both))
-    except MachineError:  # RHEL's QEMU is built without it
+    except MachineError:  # RHEL's QEMU is built without quorum
         return node
     return f"{node}-both"
 
 
-def _must_be_complete(copy: Copy, into: Path, total: int) -> None:
-    """See that the image holds each cluster that was to be copied, `total` bytes of them.
+def _must_be_complete(copy: DiskCopy, into: Path, total: int) -> None:
+    """Check that the image has each cluster that had to be copied, `total` bytes in all.
 
     Raises:
-        BuildError: some could not be written.
+        BuildError: some clusters could not be written.
     """
     file = {"driver": "file", "filename": str(into / copy.source.slot)}
     image = json.dumps({"driver": "qcow2", "backing": None, "file": file})
     told = json.loads(disk.qemu_img("map", "--output=json", f"json:{image}", timeout_s=3600.0))
     there = sum(int(each["length"]) for each in told if each["present"])
     wanted = copy.source.virtual_bytes if copy.bitmap is None and not copy.source.alone else total
-    # The last cluster may be counted whole, and be cut short by the disk's end.
+    # `total` may count the last cluster as a whole one, though the disk ends inside it.
     if there + -copy.source.virtual_bytes % GRANULARITY < wanted:
         raise BuildError(
             f"not all of {copy.source.slot} could be written to {into.parent}",
@@ -215,11 +217,12 @@ def _must_be_complete(copy: Copy, into: Path, total: int) -> None:
 
 
 def _follow(socket: Path, report: Report) -> dict[str, int]:
-    """Wait for the copies to end, by a short call again and again: others want the monitor too. How much each was."""
+    """Wait for the copies to end; return their sizes. It polls with short calls: others need the monitor too."""
 
     async def jobs(monitor: Qmp) -> list[dict[str, Any]]:
         return [job for job in await monitor.execute("query-jobs") if str(job["id"]).startswith(_JOB)]
 
+    began_s = time.monotonic()
     while True:
         found = qmp.run(qmp.within(socket, _QMP_S, jobs))
         if not found:
@@ -233,13 +236,13 @@ def _follow(socket: Path, report: Report) -> dict[str, int]:
             qmp.run(qmp.within(socket, _QMP_S, backup_bitmaps.end_jobs))
             report(Progress("copy", "the disks are copied", finished=True))
             return {str(job["id"]): int(job["total-progress"]) for job in found}
-        time.sleep(_POLL_S)
+        time.sleep(min(_POLL_S, max(_SOON_S, (time.monotonic() - began_s) * _LATER)))
 
 
-async def _take_back(monitor: Qmp, copies: Sequence[Copy], bitmap: str, *, go_on: bool = False) -> None:
+async def _take_back(monitor: Qmp, copies: Sequence[DiskCopy], bitmap: str, *, go_on: bool = False) -> None:
     await backup_bitmaps.end_jobs(monitor)
     for copy in copies:
         if bitmap in await backup_bitmaps.of(monitor, copy.source.node):
             await backup_bitmaps.remove(monitor, copy.source.node, [bitmap])
-    if go_on and await monitor.status() == "io-error":  # the guest's write waited for a copy that could not be made
+    if go_on and await monitor.status() == "io-error":  # the guest's write waited for a copy that failed
         await monitor.execute("cont")

@@ -1,7 +1,7 @@
-"""What a running guest has of its memory, and how it is asked to do with less, over QMP. Band: shell.
+"""Reads a running guest's memory use and asks it to use less, over QMP. Band: shell.
 
-A balloon only asks: a guest without a driver for it answers nothing, and one that needs its memory gives less. So what
-counts is what QEMU says afterwards, and whether the guest has ever told its own numbers.
+A balloon is only a request: a guest without a driver does not react, and a guest that needs its memory gives less. So
+the results are what QEMU reports afterwards, and whether the guest has ever reported its statistics.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 from pommel.errors import MachineError
 from pommel.machine.qmp import Qmp
 
-_TELL_S = 1  # how often a guest is to tell its numbers, while it is asked
+_TELL_S = 1  # seconds between the guest's reports, while they are needed
 _POLL_S = 0.25
-_STILL_S = 8.0  # a guest that has given nothing for so long has given what it will
+_STILL_S = 8.0  # a guest that has given no memory for this time gives no more
 _PLACES = ("/machine/peripheral", "/machine/peripheral-anon")
 
 
 @dataclass(frozen=True, slots=True)
 class Balloon:
-    """`guest_bytes` is what the guest may use now of `size_bytes`; None: there is no balloon.
+    """`guest_bytes` is the part of `size_bytes` that the guest may use now; None: there is no balloon.
 
-    `unused_bytes` is what it says is free; None: it has said nothing, as one without a driver. `reports`: free pages
-    are given back without being asked for.
+    `unused_bytes` is the guest's free memory; None: it has reported nothing, for example without a driver. `reports`:
+    free pages are given back without a request.
     """
 
     size_bytes: int
@@ -36,7 +36,7 @@ class Balloon:
 
 
 async def look(monitor: Qmp, *, patience_s: float = 0.0) -> Balloon:
-    """How it stands; with patience, a guest that has a driver tells its numbers meanwhile."""
+    """The present state; with `patience_s`, it waits for the statistics of a guest with a driver."""
     sizes = await monitor.execute("query-memory-size-summary")
     total = int(sizes["base-memory"]) + int(sizes.get("plugged-memory", 0))
     device = await _device(monitor)
@@ -48,7 +48,7 @@ async def look(monitor: Qmp, *, patience_s: float = 0.0) -> Balloon:
 
 
 async def ask_for(monitor: Qmp, size_bytes: int, on_step: Callable[[int], None], *, timeout_s: float) -> int:
-    """Ask the guest to do with `size_bytes`; return what it has when it is there, or gives no more."""
+    """Ask the guest to use only `size_bytes`; return its size when it is reached, or when the guest gives no more."""
     await monitor.execute("balloon", {"value": size_bytes})
     now = begun = last = time.monotonic()
     before = -1
@@ -72,7 +72,7 @@ async def _device(monitor: Qmp) -> str | None:
 
 
 async def _unused(monitor: Qmp, device: str, patience_s: float) -> int | None:
-    """What the guest says is free, told since now."""
+    """The guest's free memory, from a report made after this call."""
     began = int((await _get(monitor, device, "guest-stats") or {}).get("last-update", 0))
     await _set(monitor, device, _TELL_S)
     try:
@@ -83,7 +83,7 @@ async def _unused(monitor: Qmp, device: str, patience_s: float) -> int | None:
             if int(told.get("last-update", 0)) > began:
                 free = int(told.get("stats", {}).get("stat-available-memory", -1))
                 free = free if 0 <= free < 1 << 60 else int(told["stats"].get("stat-free-memory", -1))
-                return free if 0 <= free < 1 << 60 else None  # what a guest does not know it tells as -1
+                return free if 0 <= free < 1 << 60 else None  # the guest reports -1 for a value that it does not know
     finally:
         await _set(monitor, device, 0)
     return None
@@ -92,7 +92,7 @@ async def _unused(monitor: Qmp, device: str, patience_s: float) -> int | None:
 async def _get(monitor: Qmp, device: str, key: str) -> Any:
     try:
         found = await monitor.execute("qom-get", {"path": device, "property": key})
-    except MachineError:  # an older QEMU's has it not
+    except MachineError:  # an older QEMU does not have the property
         return None
     return found
 

@@ -1,6 +1,6 @@
-"""What a person may choose for one start, and whether the installer is attached. Band: core, no I/O.
+"""The choices for one start, and whether the installer is attached. Band: core, no I/O.
 
-Choices are no settings: they last for one run. What is known of the disk is an argument; `installation` looks.
+Choices are not settings: they last for one run. The facts about the disk are an argument; `installation` finds them.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from pommel.errors import StateError
 from pommel.settings import format_size
 
 _GIB = 1 << 30
-# Before an installation a disk holds an empty volume, well under 1 GiB. Recovery then streams 12 to 18 GB onto it, and
-# a Sequoia, once installed, has been seen to take 32.8 GiB. So from here up there is a system or most of one.
+# Before an installation a disk has an empty volume, well under 1 GiB. Recovery then downloads 12 to 18 GB onto it, and
+# an installed Sequoia has been seen to use 32.8 GiB. So from this size on there is a system, or most of one.
 INSTALLED_BYTES = 12 * _GIB
 
 
 @dataclass(frozen=True, slots=True)
 class BootChoice:
-    """One start: whether the installer is attached, whether all writes are discarded, whether the guest tells more."""
+    """One start: whether the installer is attached, all writes are discarded, and the guest prints more messages.
+
+    `shows`: a boot disk that starts only Recovery, or only an installed macOS, without waiting for a key.
+    """
 
     installer: Literal["auto", "yes", "no"] = "auto"
     throwaway: bool = False
-    verbose: bool = False  # what it takes is in OpenCore's configuration, not in QEMU's arguments
+    verbose: bool = False  # it is set in OpenCore's configuration, not in QEMU's arguments
+    shows: Literal["recovery", "macos"] | None = None  # set there too
 
 
 ORDINARY = BootChoice()
 
 
 def judge_installed(word: bool | None, grown_bytes: int) -> tuple[bool, str]:
-    """Whether macOS is on the disk, and how that is known: by the user's `word`, else by what the disk has grown to."""
+    """Whether macOS is installed, and the reason: the user's `word`, or else the size to which the disk has grown."""
     if word is not None:
         return word, "it is marked as installed" if word else "it is marked as not installed"
     grown, limit = format_size(grown_bytes), format_size(INSTALLED_BYTES)
@@ -42,10 +46,10 @@ def judge_installed(word: bool | None, grown_bytes: int) -> tuple[bool, str]:
 
 
 def choose_installer(choice: BootChoice, image: str | None, installed: tuple[bool, str]) -> tuple[str | None, str]:
-    """The installer to attach (None: none), and why. `image` is the one there is.
+    """The installer to attach (None: none), and the reason. `image` is the existing one.
 
     Raises:
-        StateError: it is asked for, and there is none.
+        StateError: the installer is requested, but does not exist.
     """
     if choice.installer == "yes" and image is None:
         raise StateError(

@@ -1,10 +1,10 @@
-"""Clones of a machine's disks, and who lies over whom. Band: shell.
+"""Clones a machine's disks, and finds linked clones. Band: shell.
 
-A linked clone's disk lies over the base's and holds only what differs; it is made at once and takes no room. From then
-on nobody may write to the base's disk: a single changed block would be a hole in every clone. Nothing is written down
-about it: the links are in the clones' own disks, and `linked_clones` reads them there. A disk may be a link to
-a file on another drive, and is known by the file itself, whichever name a clone has for it. Snapshots are not taken
-along, and identity, record and keys are the caller's.
+A linked clone's disk has the base's disk as its backing file and stores only the differences; it is made at once and
+needs no space. From then on nobody may write to the base's disk: a single changed block would damage every clone. There
+is no separate record: the links are in the clones' own disks, and `linked_clones` reads them there. A disk may be
+a symbolic link to a file on another drive; it is identified by the file itself, whichever name a clone has for it.
+Snapshots are not copied. The caller handles identity, record and keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pommel.errors import BuildError, StateError
-from pommel.machine import copying, disk
+from pommel.machine import copying, disk, lease
 from pommel.machine.own_disks import all_disks
 from pommel.machine.permission import CLONED, CLONED_LINKED, must_allow, working_on
 from pommel.paths import MachinePaths
@@ -27,7 +27,7 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class ClonedDisks:
-    """What was made: the files, whether they are linked, and whether a full copy shares blocks (a reflink)."""
+    """The result: the files, whether they are linked, and whether a full copy shares blocks (a reflink)."""
 
     files: tuple[Path, ...]
     linked: bool
@@ -46,16 +46,16 @@ def clone_disks(
 ) -> ClonedDisks:
     """Clone the disks (default: all of them) and the NVRAM of the stopped machine `source` into the folder `target`.
 
-    `target` is a folder beside `source.directory`, perhaps still in the making: a linked disk names its base by a
-    relative path. `form` is the format of the machine's own disk, where it is no qcow2. Full copies are `encrypted`, if
-    that is said or the source is. Hold the lock of `source` until `target` has its final name, lest the base be deleted
-    meanwhile.
+    `target` is a folder beside `source.directory`, perhaps still incomplete: a linked disk names its base by a relative
+    path. `form` is the format of the machine's own disk if it is not qcow2. Full copies are encrypted if `encrypted` is
+    set or the source is encrypted. Hold the lock of `source` until `target` has its final name, or else the base may be
+    deleted meanwhile.
 
     Raises:
-        StateError: the machine runs, sleeps or has no disk, or `target` has such files already; or a linked one is to
+        StateError: the machine runs, sleeps or has no disk, or `target` already has such files; or a linked clone is to
             be encrypted.
-        BusyError: somebody else is at work on it.
-        BuildError: there is too little room, or qemu-img fails.
+        BusyError: another process works on it.
+        BuildError: there is not enough space, or qemu-img fails.
     """
     refuse_encrypted(source, target.name, linked=linked, encrypted=encrypted)
     with working_on(source, CLONED_LINKED if linked else CLONED, report=report):
@@ -67,10 +67,10 @@ def clone_disks(
 
 
 def refuse_encrypted(source: MachinePaths, name: str, *, linked: bool, encrypted: bool = False) -> None:
-    """See that no linked clone `name` of an encrypted machine is wanted, and none that is to be `encrypted` itself.
+    """Check that `name` is not a linked clone of an encrypted machine, nor one that is to be `encrypted` itself.
 
     Raises:
-        StateError: one is.
+        StateError: it is.
     """
     if linked and encrypted:
         raise StateError(
@@ -81,9 +81,9 @@ def refuse_encrypted(source: MachinePaths, name: str, *, linked: bool, encrypted
 
 
 def linked_clones(machines: Path, name: str) -> list[str]:
-    """The machines in the folder `machines` whose disks lie over one of machine `name`'s, in order.
+    """The machines in the folder `machines` that are linked clones of machine `name`, in order.
 
-    Reads one header a disk and starts no program. A disk that cannot be read lies over nothing.
+    It reads one header for each disk and starts no program. A disk that cannot be read counts as not linked.
     """
     base = machines / name
     others = (folder for folder in sorted(machines.iterdir()) if folder.name != name) if machines.is_dir() else ()
@@ -92,22 +92,24 @@ def linked_clones(machines: Path, name: str) -> list[str]:
 
 
 def refuse_if_base(machines: Path, name: str, done: str) -> None:
-    """See that machine `name` has no linked clones, before it is `done` ("started", "deleted", "renamed").
+    """Check that machine `name` has no linked clones, before it is `done` ("started", "deleted", "renamed").
 
     Raises:
-        StateError: it has; the message names them.
+        StateError: it has linked clones; the message names them.
     """
     if not (clones := linked_clones(machines, name)):
         return
     named = ", ".join(clones[:_MOST_NAMED]) + (f" and {len(clones) - _MOST_NAMED} more" if clones[_MOST_NAMED:] else "")
+    pooled = any((told := lease.read_in(machines / clone)) and told.purpose == lease.POOL for clone in clones)
+    hint = f"use a clone (pommel clone {name} NEW), or delete those clones first"
     raise StateError(
         f"{name} cannot be {done}: the disks of its linked clones depend on its own disks ({named})",
-        hint=f"use a clone (pommel clone {name} NEW), or delete those clones first",
+        hint="those of the pool are listed and ended with: pommel pool" if pooled else hint,
     )
 
 
 def backing_of(path: Path) -> Path | None:
-    """The file that the qcow2 disk `path` lies over, links resolved; None: none, or none that can be read."""
+    """The backing file of the qcow2 disk `path`, links resolved; None: there is none, or the disk cannot be read."""
     try:
         backing = disk.header(path).backing
     except (OSError, ValueError):
@@ -134,13 +136,13 @@ def _copy_nvram(source: Path, target: Path) -> None:
 
 
 def _lies_over(folder: Path, home: Path, files: set[tuple[int, int]]) -> bool:
-    """Whether a disk of `folder` lies over one in the folder `home`, or over one of these files wherever it is."""
+    """Whether a disk of `folder` has a backing file in the folder `home`, or one of these files at any path."""
     backings = (backing for backing in map(backing_of, _images(folder)) if backing is not None)
     return any(backing.parent == home or _key(backing) in files for backing in backings)
 
 
 def _key(path: Path) -> tuple[int, int] | None:
-    """What a file is known by, whatever it is called and however one comes to it; None: it is not there."""
+    """The identity of a file, independent of its name and path; None: it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -149,7 +151,7 @@ def _key(path: Path) -> tuple[int, int] | None:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """The files that may be disks, whatever they are called; sockets, folders and our own small files are not."""
+    """The files that may be disks, by their suffix; sockets, folders and our own small files are left out."""
     try:
         yield from (path for path in folder.iterdir() if path.suffix in (".img", ".qcow2") and path.is_file())
     except OSError:

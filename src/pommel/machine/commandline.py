@@ -1,8 +1,8 @@
-"""QEMU's command line as a value. What this is not: a judge of what the options mean. Band: core, no I/O.
+"""QEMU's command line as a value. It does not judge what the options mean. Band: core, no I/O.
 
-A line is a program and an ordered tuple of arguments; taking one apart and putting it together again gives the same
-words. Each argument knows where it was born (the upstream's script, or a rule) and which rules changed it since.
-Arguments are found and replaced by identity, since a line may hold two that read alike.
+A line is a program and an ordered tuple of arguments; parsing it and joining it again gives the same words. Each
+argument knows its origin (the upstream's script, or a rule) and which rules changed it since. Arguments are found and
+replaced by identity, because a line may have two arguments with the same text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UPSTREAM = "upstream"
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A rule that touched an argument, and why."""
+    """A rule that changed an argument, and the reason."""
 
     rule: str
     reason: str
@@ -27,15 +27,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Argument:
-    """One option with its value. `option` is as written ("-device"), and "" for a word that is no option."""
+    """One option with its value. `option` is as written ("-device"), and "" for a word that is not an option."""
 
     option: str
     value: str | None = None
     born: str = UPSTREAM
     notes: tuple[Note, ...] = ()
     was: str | None = None  # its text before the first change, if there was one
-    written: str = ""  # what of the user's own text wrote it, such as a patch; empty for the pristine upstream's
-    name: str = field(init=False)  # the option's one name: `machine` for `-M`
+    # The part of the user's own text that wrote it, such as a patch; empty for the unchanged upstream's.
+    written: str = ""
+    name: str = field(init=False)  # the option's canonical name: `machine` for `-M`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", name_of(self.option))
@@ -48,12 +49,12 @@ class Argument:
 
     @property
     def text(self) -> str:
-        """The argument as a person writes it, unquoted."""
+        """The argument as text, without quotes."""
         return " ".join(self.words)
 
     @property
     def sub(self) -> SubOptions:
-        """The value taken apart."""
+        """The parsed value."""
         return SubOptions.parse(self.value or "")
 
     @property
@@ -65,7 +66,7 @@ class Argument:
 
     @property
     def reason(self) -> str:
-        """Why it is as it is; empty for an argument that is the upstream's own."""
+        """The reason for its present form; empty for an unchanged argument of the upstream."""
         return "; ".join(dict.fromkeys(note.reason for note in self.notes))
 
 
@@ -78,10 +79,10 @@ class CommandLine:
 
     @classmethod
     def parse(cls, program: str, words: Sequence[str], *, born: str = UPSTREAM) -> CommandLine:
-        """Take a list of words apart the way QEMU does.
+        """Parse a list of words as QEMU does.
 
         Raises:
-            UpstreamError: the last option lacks the value that QEMU wants for it.
+            UpstreamError: the last option lacks the value that QEMU requires.
         """
         return cls(program, tuple(parse_words(words, born=born)))
 
@@ -101,26 +102,26 @@ class CommandLine:
         return tuple(found) if where is None else tuple(filter(where, found))
 
     def replace(self, old: Argument, *new: Argument) -> CommandLine:
-        """Put `new` (none, one or more) where `old` stands."""
+        """Replace `old` by `new` (none, one or more)."""
         out: list[Argument] = []
         for argument in self.arguments:
             out += new if argument is old else (argument,)
         return replace(self, arguments=tuple(out))
 
     def remove(self, old: Argument) -> CommandLine:
-        """Take an argument out."""
+        """Remove an argument."""
         return self.replace(old)
 
     def append(self, *new: Argument) -> CommandLine:
-        """Put arguments at the end."""
+        """Add arguments at the end."""
         return replace(self, arguments=(*self.arguments, *new))
 
 
 def parse_words(words: Iterable[str], *, born: str = UPSTREAM) -> list[Argument]:
-    """Take words apart into arguments; `born` says whose they are.
+    """Parse words into arguments; `born` is their origin.
 
     Raises:
-        UpstreamError: the last option lacks the value that QEMU wants for it.
+        UpstreamError: the last option lacks the value that QEMU requires.
     """
     rest = list(words)
     out: list[Argument] = []

@@ -1,8 +1,8 @@
-"""Write a disk anew, whole: for a full clone, and to give back room. Band: shell.
+"""Rewrites a whole disk: for a full clone, and to release unused space. Band: shell.
 
-The copy is made beside its place and renamed into it once `qemu-img compare` has found it equal, so there is never half
-a one. A disk that is a link to a file on another drive stays a link: the copy is made beside that file. The caller
-holds the lock of the machine whose disk it is; the machine is stopped.
+The copy is made beside the disk and renamed over it once `qemu-img compare` has found it equal, so there is never
+a partial one. A disk that is a link to a file on another drive stays a link: the copy is made beside that file. The
+caller holds the lock of the disk's machine; the machine is stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,13 @@ _POLL_S = 0.2
 _LONG_S = 24 * 3600.0
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _SLACK_BYTES = 16 << 20
-# What a file system that cannot share extents answers (ioctl_ficlone(2)).
+# The errors of a file system that cannot share extents (ioctl_ficlone(2)).
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What an image took on the host before and after; `how`: it was written anew ("rewrite"), or trimmed ("trim")."""
+    """The size of an image on the host before and after; `how`: it was rewritten ("rewrite"), or trimmed ("trim")."""
 
     before_bytes: int
     after_bytes: int
@@ -42,13 +41,13 @@ class Compacted:
 
 
 def compact(path: Path, *, report: Report = ignore) -> Compacted:
-    """Write the qcow2 disk `path` of a stopped machine anew without the room that nothing uses any more.
+    """Rewrite the qcow2 disk `path` of a stopped machine without its unused space.
 
-    What it lies over stays what it lies over. Takes as much room, meanwhile, as the disk takes now.
+    Its backing file stays the same. Meanwhile this needs as much additional space as the disk uses now.
 
     Raises:
-        StateError: there is none, it is no qcow2, or it holds snapshots, which a new copy would lose.
-        BuildError: there is too little room, a QEMU has it open, or the copy is not equal.
+        StateError: it does not exist, is not qcow2, or has snapshots, which a new copy would lose.
+        BuildError: there is not enough space, a QEMU has it open, or the copy is not equal.
     """
     path = path.absolute()
     before = disk.info(path)
@@ -63,7 +62,8 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
     with _made_beside(place, before.actual_bytes) as aside:
         _convert(words, path, aside, before.actual_bytes, "compact", report)
         _compare(path, aside, report)
-        if header.backing is not None and under != header.backing:  # the words that stood there, as the link needs them
+        # Restore the original words, which are relative to the link.
+        if header.backing is not None and under != header.backing:
             words = ["-b", header.backing, "-F", header.backing_format or "raw"]
             disk.qemu_img("rebase", "-q", "-u", "-f", "qcow2", *words, disk.image(aside))
         aside.chmod(place.stat().st_mode & 0o777)
@@ -73,7 +73,7 @@ def compact(path: Path, *, report: Report = ignore) -> Compacted:
 
 
 def must_fit(path: Path) -> None:
-    """See that `compact` may begin. Raises as it does."""
+    """Check that `compact` may begin. It raises the same errors."""
     found = disk.info(path.absolute())
     _may_be_compacted(found)
     disk.check_room(Path(os.path.realpath(path)).parent, found.actual_bytes + _SLACK_BYTES)
@@ -82,23 +82,23 @@ def must_fit(path: Path) -> None:
 def copy_whole(
     source: Path, target: Path, *, form: str | None = None, encrypted: bool = False, report: Report = ignore
 ) -> bool:
-    """Make the qcow2 disk `target` from all that `source` and what it lies over hold; return whether it was a reflink.
+    """Make the qcow2 disk `target` from `source` and its backing files; return whether it was a reflink.
 
-    `form` is the source's format where it is known; a guest may have written anything at the start of a raw disk.
-    A reflink takes no time and no room until one of the two changes; where the file system has none, or the source
-    holds snapshots or lies over another file, all is copied. The copy of an encrypted disk is one, and opens by the
-    same key; with `encrypted`, that of any disk is.
+    `form` is the source's format if it is known: it is not probed, because a guest can write any header to a raw disk.
+    A reflink takes no time, and no space until one of the two disks changes. All data is copied if the file system has
+    no reflinks, or the source has snapshots or a backing file. The copy of an encrypted disk is encrypted with the same
+    key; with `encrypted`, every copy is encrypted.
 
     Raises:
-        StateError: there is no source, or a target already.
-        BuildError: there is too little room, a QEMU writes to the source, or the copy is not equal.
+        StateError: the source does not exist, or the target already exists.
+        BuildError: there is not enough space, a QEMU writes to the source, or the copy is not equal.
     """
     source, target = source.absolute(), target.absolute()
     if target.exists():
         raise StateError(f"{target} already exists")
     found = disk.info(source, form)
     declared = ["-f", form] if form else []
-    disk.qemu_img("info", *declared, str(source))  # without --force-share: it says no while a QEMU writes to it
+    disk.qemu_img("info", *declared, str(source))  # without --force-share, so that it fails while a QEMU writes to it
     private.make_folder(target.parent)
     was_encrypted = found.format == "qcow2" and disk.is_encrypted(source)
     if _is_plain(found) and encrypted <= was_encrypted and clone_blocks(source, target):
@@ -114,7 +114,7 @@ def copy_whole(
 
 
 def write_whole(image: str, target: Path, takes_bytes: int, *, report: Report = ignore) -> None:
-    """Make the qcow2 disk `target` of all that `image`, one of QEMU's `json:` descriptions, holds; as `copy_whole`."""
+    """Make the qcow2 disk `target` with the data of `image`, a `json:` description of QEMU; as `copy_whole`."""
     with _made_beside(target, takes_bytes) as aside:
         _watched(
             ["convert", "-O", "qcow2", image, str(aside)], aside, takes_bytes, "copy", f"writing {target.name}", report
@@ -132,7 +132,7 @@ def _plain(path: Path) -> str:
 
 
 def _seen_from(path: Path, folder: Path, backing: str | None) -> str | None:
-    """How an image in `folder` names what `path` lies over: a relative name counts from the image's folder."""
+    """The backing file of `path` as named from `folder`: a relative name counts from the image's folder."""
     if backing is None or path.parent == folder or ":" in backing.partition("/")[0]:
         return backing
     return os.path.realpath(path.parent / backing)
@@ -149,7 +149,7 @@ def _may_be_compacted(found: disk.DiskInfo) -> None:
 
 
 def _bitmap_words(path: Path, report: Report) -> list[str]:
-    """What has qemu-img take the disk's dirty bitmaps along: they stay true, as the guest sees the same data after."""
+    """The options to copy the disk's dirty bitmaps: they stay correct, as the guest's data does not change."""
     found = disk.bitmaps(path)
     if broken := [name for name, sound in found.items() if not sound]:
         lost = ", ".join(broken)
@@ -166,7 +166,7 @@ def _is_plain(found: disk.DiskInfo) -> bool:
 
 
 def _chain(top: disk.DiskInfo) -> Iterator[disk.DiskInfo]:
-    """The image and those that it lies over."""
+    """The image and its backing files."""
     part: disk.DiskInfo | None = top
     while part is not None:
         yield part
@@ -175,8 +175,8 @@ def _chain(top: disk.DiskInfo) -> Iterator[disk.DiskInfo]:
 
 @contextlib.contextmanager
 def _made_beside(path: Path, takes_bytes: int) -> Iterator[Path]:
-    """An empty file beside `path` that takes its place, synced, when the block ends well."""
-    for left in path.parent.glob(f".{path.name}.aside.*"):  # of a kill -9; whoever made it held our lock
+    """An empty file beside `path`; it is synced and replaces `path` if the block succeeds."""
+    for left in path.parent.glob(f".{path.name}.aside.*"):  # left by a kill -9; its maker held our lock
         left.unlink(missing_ok=True)
     try:
         disk.check_room(path.parent, takes_bytes + _SLACK_BYTES)
@@ -215,7 +215,7 @@ def _compare(one: Path, other: Path, report: Report, form: str = "qcow2") -> Non
 
 
 def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str, report: Report) -> None:
-    """Run qemu-img while telling how much of `total` the file `grows` holds; ended with us, whatever ends us."""
+    """Run qemu-img and report how much of `total` the file `grows` has; it ends with our process."""
     told, secret = disk.with_secret(words)
     for _ in range(luks.TRIES):
         status, said = _watched_once(told, secret, grows, total, step, text, report)
@@ -230,15 +230,15 @@ def _watched(words: Sequence[str], grows: Path, total: int, step: str, text: str
 def _watched_once(
     told: Sequence[str], secret: bytes | None, grows: Path, total: int, step: str, text: str, report: Report
 ) -> tuple[int, str]:
-    """The same once: its exit status, and what it said."""
+    """One try: the exit status, and the output."""
     log = grows.with_name(grows.name + ".log")
     child = process.spawn_detached(["qemu-img", *told], log, ends_with_us=True, input=secret)
     try:
         try:
-            while (status := child.exit_status()) is None:
+            report(Progress(step, text, 0, total, "B"))
+            while (status := child.exit_status(_POLL_S)) is None:
                 report(Progress(step, text, min(total, _takes(grows)), total, "B"))
-                time.sleep(_POLL_S)
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # for Ctrl-C too
             child.kill()
             raise
         return status, log.read_text(errors="replace") if status != 0 else ""
@@ -247,7 +247,7 @@ def _watched_once(
 
 
 def _takes(path: Path) -> int:
-    """What a file takes on the host; one that qemu-img has removed, since it could not make it, takes nothing."""
+    """The size of a file on the host; 0 if it does not exist: qemu-img removes a file that it could not make."""
     try:
         return path.stat().st_blocks * 512
     except FileNotFoundError:
@@ -255,7 +255,7 @@ def _takes(path: Path) -> int:
 
 
 def clone_blocks(source: Path, target: Path) -> bool:
-    """Make `target` share all blocks of `source`; False where the file system cannot."""
+    """Make `target` share all blocks of `source`; False if the file system cannot."""
     fd, aside = tempfile.mkstemp(prefix=f".{target.name}.aside.", dir=target.parent)
     try:
         with source.open("rb") as old:

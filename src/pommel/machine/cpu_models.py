@@ -1,7 +1,7 @@
-"""Which of QEMU's CPU models a macOS boots with on a host, and which of its features to leave out. Band: core, no I/O.
+"""Chooses a QEMU CPU model that macOS boots with on a host, and the features to leave out. Band: core, no I/O.
 
-What is known here is what people run: upstream's own choices and its peers', by host and by macOS. A named model and
-never `host`: macOS reads family and model, and refuses or mistrusts those that no Mac had.
+The choices are those that people use: upstream's own and other tools', by host and by macOS. It is a named model and
+never `host`: macOS reads family and model, and refuses or distrusts values that no Mac had.
 The features of a model are QEMU's (target/i386/cpu.c, builtin_x86_defs); a test compares them with the real QEMU.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from pommel.errors import ConfigError
 
-AVX2_SINCE = (13,)  # Ventura: the dyld cache of a processor without AVX2 is gone
+AVX2_SINCE = (13,)  # Ventura has no dyld cache for a processor without AVX2
 SKYLAKE_ON_AMD_SINCE = (14,)
 PENRYN_ENDS = (14,)  # Darwin 23: the patch of the CPU family that a Penryn needs ends before it
 
 
 @dataclass(frozen=True, slots=True)
 class HostProcessor:
-    """What the choice needs to know of the host. `flags` are /proc/cpuinfo's, `cores` counts all sockets."""
+    """The facts of the host that the choice needs. `flags` are /proc/cpuinfo's, `cores` counts all sockets."""
 
     vendor: str  # intel | amd | other
     flags: frozenset[str]
@@ -28,11 +28,11 @@ class HostProcessor:
     sockets: int
     hybrid: bool
     memory_bytes: int
-    clocksource: str | None = None  # None: not known
+    clocksource: str | None = None  # None: unknown
 
     @property
     def name(self) -> str:
-        """What to call it in a line for the user."""
+        """The host's name in a line for the user."""
         vendor = {"intel": "Intel", "amd": "AMD"}.get(self.vendor)
         if vendor is None:
             return "this host"
@@ -40,8 +40,8 @@ class HostProcessor:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A model's name, the flags that leave out or add what has to be, and why this one."""
+class CpuModel:
+    """A model's name, the flags that remove or add features, and the reasons."""
 
     name: str
     flags: tuple[str, ...]
@@ -49,9 +49,9 @@ class Model:
     flags_reason: str
 
 
-# QEMU's name of each feature that is not on every x86-64 processor -> the flag in /proc/cpuinfo. Not among them is what
-# KVM gives a guest whatever the host has: x2apic, arat, hypervisor (target/i386/kvm/kvm.c,
-# kvm_arch_get_supported_cpuid). tsc-deadline is among them, though KVM can emulate it: peers leave it out on AMD.
+# QEMU's name of each feature that not every x86-64 processor has -> the flag in /proc/cpuinfo. Features that KVM gives
+# a guest on every host are not here: x2apic, arat, hypervisor (target/i386/kvm/kvm.c,
+# kvm_arch_get_supported_cpuid). tsc-deadline is here, though KVM can emulate it: other tools leave it out on AMD.
 FEATURES: Mapping[str, str] = {
     "ssse3": "ssse3",
     "sse4.1": "sse4_1",
@@ -85,10 +85,10 @@ FEATURES: Mapping[str, str] = {
     "pcid": "pcid",
     "invpcid": "invpcid",
     "tsc-deadline": "tsc_deadline_timer",
-    "spec-ctrl": "ibrs",  # Linux hides the bit itself and shows what follows from it
+    "spec-ctrl": "ibrs",  # Linux hides the bit itself and shows the flags that it implies
     "invtsc": "nonstop_tsc",
 }
-# What upstream adds to any model, by +flag.
+# The features that upstream adds to any model, by +flag.
 UPSTREAM_ADDS = ("ssse3", "sse4.2", "popcnt", "avx", "aes", "xsave", "xsaveopt")
 _PENRYN = ("cx16", "lahf-lm", "sse4.1", "ssse3")
 _HASWELL = (
@@ -100,11 +100,11 @@ _SKYLAKE = (*_HASWELL, "3dnowprefetch", "adx", "rdseed", "smap", "xgetbv1", "xsa
 MODELS: Mapping[str, tuple[str, ...]] = {
     "Penryn": _PENRYN,
     "Haswell-noTSX": _HASWELL,
-    "Skylake-Client": _SKYLAKE,  # and hle, rtm, which no macOS is given
+    "Skylake-Client": _SKYLAKE,  # and hle, rtm, which are always left out for macOS
     "Skylake-Client-noTSX-IBRS": (*_SKYLAKE, "spec-ctrl"),
 }
 _NO_TSX = {"Skylake-Client": ("-hle", "-rtm")}
-# Measured on QEMU 7.2: what its translator does not have of the above, and of what only hardware has.
+# Measured on QEMU 7.2: the features above, and those that only hardware has, that its translator lacks.
 _TCG_LACKS = frozenset(
     ("3dnowprefetch", "invpcid", "pcid", "rdseed", "spec-ctrl", "tsc-deadline", "x2apic", "xsavec"),
 )
@@ -112,10 +112,10 @@ _IN_X2APIC = ("Haswell-noTSX", "Skylake-Client", "Skylake-Client-noTSX-IBRS")
 
 
 def parse_macos(text: str) -> tuple[int, ...]:
-    """Take a macOS version number such as "10.15" or "14" apart, to compare.
+    """Parse a macOS version number such as "10.15" or "14", for comparison.
 
     Raises:
-        ConfigError: it is no number.
+        ConfigError: it is not a number.
     """
     parts = text.split(".")
     if not all(part.isascii() and part.isdigit() for part in parts):
@@ -124,21 +124,22 @@ def parse_macos(text: str) -> tuple[int, ...]:
 
 
 def needs_avx2(macos: str) -> bool:
-    """Whether this macOS starts only on a processor with AVX2."""
+    """Whether this macOS needs a processor with AVX2."""
     return parse_macos(macos) >= AVX2_SINCE
 
 
 def check_model(model: str, macos: str | None) -> str | None:
-    """A line of warning for a model that `macos` does not start with, else None; None for `macos` checks nothing."""
+    """A warning for a model that `macos` does not start with, else None; with None for `macos` nothing is checked."""
     if macos is None or not model.startswith("Penryn") or parse_macos(macos) < PENRYN_ENDS:
         return None
     return f"cpu = {model}: macOS 14 and later do not start with it; leave cpu out, or set Skylake-Client"
 
 
-def choose_model(host: HostProcessor, macos: str, accel: str) -> Model:
-    """Choose the model for `macos` on `host`, and the flags that fit it to what runs it.
+def choose_model(host: HostProcessor, macos: str, accel: str) -> CpuModel:
+    """Choose the model for `macos` on `host`, and the flags that fit it to the accelerator.
 
-    Under KVM a feature that the host lacks is left out by name: QEMU would drop it anyway, with a warning a feature.
+    Under KVM a feature that the host lacks is left out by name: QEMU would drop it anyway, with a warning for each
+    feature.
     """
     if accel == "tcg":
         name, reason = _for_tcg(macos)
@@ -148,7 +149,7 @@ def choose_model(host: HostProcessor, macos: str, accel: str) -> Model:
         lacks, who = frozenset(feature for feature, flag in FEATURES.items() if flag not in host.flags), "this host"
     flags = _flags(name, lacks, tcg=accel == "tcg")
     without = "TSX and " if name in _NO_TSX else ""
-    return Model(name, flags, reason, f"{name} without {without}what {who} lacks")
+    return CpuModel(name, flags, reason, f"{name} without {without}what {who} lacks")
 
 
 def _for_tcg(macos: str) -> tuple[str, str]:
@@ -177,7 +178,7 @@ def _for_kvm(host: HostProcessor, macos: str) -> tuple[str, str]:
         )
     if host.sockets > 1:
         return "Skylake-Client-noTSX-IBRS", f"{where}: Skylake-Client-noTSX-IBRS, which other tools use on Xeons"
-    if not {"xsavec", "xgetbv1"} <= host.flags:  # what Skylake brought
+    if not {"xsavec", "xgetbv1"} <= host.flags:  # new in Skylake
         return "Haswell-noTSX", f"{where}: Haswell-noTSX, because this processor is older than Skylake"
     if host.hybrid:
         return "Skylake-Client", f"{where}: Skylake-Client hides that the cores differ, which macOS would not accept"
@@ -186,7 +187,7 @@ def _for_kvm(host: HostProcessor, macos: str) -> tuple[str, str]:
 
 def _flags(name: str, lacks: frozenset[str], *, tcg: bool) -> tuple[str, ...]:
     has = MODELS[name]
-    # Under TCG the rules leave invtsc out by themselves; a model's x2apic is named here only where it has to go.
+    # Under TCG the rules leave invtsc out themselves; a model's x2apic is named here only if it must be left out.
     everything = dict.fromkeys((*has, *UPSTREAM_ADDS, *(("x2apic",) if tcg and name in _IN_X2APIC else ("invtsc",))))
     without = [f"-{feature}" for feature in everything if feature in lacks]
     added = [f"+{feature}" for feature in UPSTREAM_ADDS if feature not in has and feature not in lacks]

@@ -1,9 +1,9 @@
-"""Make disks and look at them, by qemu-img. Band: shell.
+"""Makes and inspects disks, with qemu-img. Band: shell.
 
-A disk is made aside and renamed into place, so there is never half a one. Nothing here knows what is on it. What a
-running QEMU has to be asked for is elsewhere (`resizing`, `snapshots`); making one smaller too (`copying`).
+A disk is made under another name and then renamed, so there is never a partial one. This module knows nothing of the
+disk's contents. Operations by a running QEMU are in `resizing` and `snapshots`; making a disk smaller is in `copying`.
 
-Whoever has qemu-img open a machine's disk names it by `image`: then an encrypted one is opened by its key.
+A caller whose qemu-img opens a machine's disk names it by `image`: then an encrypted disk is opened with its key.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pommel.paths import put_in_place
 
 _HINT = "install qemu-img (Debian: qemu-utils)"
 _TIMEOUT_S = 60.0
-_LONG_S = 3600.0  # for what reads or writes a whole disk
+_LONG_S = 3600.0  # for operations that read or write a whole disk
 _MIB = 1 << 20
-_CREATE_BYTES = 16 * _MIB  # more than the metadata of any new qcow2 takes
+_CREATE_BYTES = 16 * _MIB  # more than the metadata of any new qcow2
 _CHECK_WORDS = {2: "it has errors", 3: "it has lost clusters, which only waste disk space"}  # qemu-img's exit statuses
 
 
 @dataclass(frozen=True, slots=True)
 class DiskInfo:
-    """What an image is. `actual_bytes` is what it takes on the host; `backing` is the file it lies over."""
+    """The facts of an image. `actual_bytes` is its size on the host; `backing` is its backing file."""
 
     path: Path
     format: str
@@ -43,8 +43,8 @@ class DiskInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What `qemu-img check` found: `sound` is false when data may be wrong; `leaked` clusters only waste room."""
+class DiskCheck:
+    """The result of `qemu-img check`: `sound` is false if data may be wrong; `leaked` clusters only waste space."""
 
     sound: bool
     leaked: int
@@ -61,16 +61,16 @@ def create(
     room_bytes: int = 0,
     encrypted: bool = False,
 ) -> DiskInfo:
-    """Make the qcow2 disk `path`: empty of `size_bytes`, or over `backing` (then the size may be left out).
+    """Make the qcow2 disk `path`: empty with `size_bytes`, or over `backing` (then the size may be omitted).
 
-    `room_bytes` is what will be written to it for certain: the host must have that much left. With `relative` the
-    backing file is named relative to the disk's folder. The caller holds the lock of the machine whose disk it is. An
-    `encrypted` one is opened by the key that `passphrase.with_key` gives, from the first.
+    `room_bytes` is the data that will certainly be written to it: the host must have that much space. With `relative`
+    the backing file is named relative to the disk's folder. The caller holds the lock of the disk's machine. An
+    `encrypted` disk is encrypted from the beginning, with the key that `passphrase.with_key` gives.
 
     Raises:
-        StateError: there is a disk already.
-        BuildError: the host has too little room, or qemu-img fails.
-        MissingProgram: there is no qemu-img.
+        StateError: the disk already exists.
+        BuildError: the host has not enough space, or qemu-img fails.
+        MissingProgram: qemu-img is not installed.
     """
     path = path.absolute()
     if path.exists():
@@ -88,12 +88,12 @@ def create(
 
 
 def info(path: Path, image_format: str | None = None) -> DiskInfo:
-    """Look at the image `path`, which a running QEMU may be writing to; its format is probed, if it is not given.
+    """Inspect the image `path`, which a running QEMU may write to; its format is probed if it is not given.
 
     Raises:
-        StateError: it is not there.
+        StateError: it does not exist.
         BuildError: qemu-img cannot read it.
-        MissingProgram: there is no qemu-img.
+        MissingProgram: qemu-img is not installed.
     """
     told = _told(path.absolute(), image_format)
     backing = told.get("full-backing-filename") or told.get("backing-filename")
@@ -108,11 +108,11 @@ def info(path: Path, image_format: str | None = None) -> DiskInfo:
 
 
 def header(path: Path) -> qcow2.Header:
-    """Read the qcow2 header of `path`, without a program: quick, and harmless while QEMU writes.
+    """Read the qcow2 header of `path`, without a program: this is quick, and safe while QEMU writes.
 
     Raises:
-        OSError: it is not there, or may not be read.
-        ValueError: it is no qcow2 image.
+        OSError: it does not exist, or may not be read.
+        ValueError: it is not a qcow2 image.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -122,7 +122,7 @@ def header(path: Path) -> qcow2.Header:
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether `path` is an encrypted qcow2 image; one that is not there or cannot be read is none."""
+    """Whether `path` is an encrypted qcow2 image; False if it does not exist or cannot be read."""
     try:
         return header(path).crypt != 0
     except (OSError, ValueError):
@@ -130,28 +130,34 @@ def is_encrypted(path: Path) -> bool:
 
 
 def image(path: Path, form: str = "qcow2") -> str:
-    """What qemu-img is to be called with to open the disk `path`, by its key where it is encrypted.
+    """The name with which qemu-img opens the disk `path`, with its key if it is encrypted.
 
-    Where `form` is another format, it is not: what looks like a header there is what the guest has written.
+    If `form` is another format, the header is ignored: the guest could have written it.
     """
     path = path.absolute()
     return luks.described(str(path)) if form == "qcow2" and is_encrypted(path) else str(path)
 
 
 def creation_words(encrypted: bool) -> list[str]:
-    """What makes qemu-img's `create` or `convert` write an encrypted qcow2 disk; nothing for another.
+    """The options with which qemu-img's `create` or `convert` writes an encrypted qcow2 disk; empty if not `encrypted`.
 
     Raises:
         StateError, MissingProgram: as `passphrase.key`.
     """
-    return ["-o", luks.creation(passphrase.key().stretch_ms)] if encrypted else []
+    return ["-o", luks.creation(_stretch_ms(passphrase.key()))] if encrypted else []
+
+
+def _stretch_ms(key: passphrase.Passphrase) -> int | None:
+    if key.stretch_ms is not None or key.opens is None or not is_encrypted(key.opens):
+        return key.stretch_ms
+    return luks.stretch_of(_told(key.opens.absolute(), "qcow2"))
 
 
 def must_open(path: Path) -> None:
-    """See that the key at hand opens the disk `path`; one that is not encrypted needs none. Writes nothing.
+    """Check that the present key opens the disk `path`; a disk that is not encrypted needs none. Writes nothing.
 
     Raises:
-        StateError: it does not; or there is none.
+        StateError: it does not; or there is no key.
         BuildError, MissingProgram: as `info`.
     """
     if is_encrypted(path):
@@ -159,7 +165,7 @@ def must_open(path: Path) -> None:
 
 
 def snapshot_tags(path: Path) -> dict[str, int]:
-    """The internal snapshots that `path` holds: each one's tag, and the bytes of RAM and devices in it (0: none).
+    """The internal snapshots of `path`: each one's tag, and the size in bytes of its RAM and devices (0: none).
 
     Raises:
         StateError, BuildError, MissingProgram: as `info` does.
@@ -168,7 +174,7 @@ def snapshot_tags(path: Path) -> dict[str, int]:
 
 
 def bitmaps(path: Path) -> dict[str, bool]:
-    """The dirty bitmaps that the qcow2 `path` keeps: each one's name, and whether it was closed well.
+    """The dirty bitmaps in the qcow2 `path`: each one's name, and whether it was closed correctly.
 
     Raises:
         StateError, BuildError, MissingProgram: as `info` does.
@@ -177,12 +183,12 @@ def bitmaps(path: Path) -> dict[str, bool]:
     return {each["name"]: "in-use" not in each["flags"] for each in kept}
 
 
-def check(path: Path) -> Checked:
-    """Look for damage in the image `path` of a stopped machine; changes nothing.
+def check(path: Path) -> DiskCheck:
+    """Look for damage in the image `path` of a stopped machine; this changes nothing.
 
     Raises:
-        StateError: it is not there.
-        BuildError: qemu-img cannot look: a QEMU has it open, or it is no qcow2 image.
+        StateError: it does not exist.
+        BuildError: qemu-img cannot check it: a QEMU has it open, or it is not a qcow2 image.
     """
     if not path.exists():
         raise StateError(f"there is no disk {path}")
@@ -191,18 +197,19 @@ def check(path: Path) -> Checked:
         raise BuildError(f"{path.name} cannot be checked: {CommandFailed(done.argv, done.returncode, done.output)}")
     told: Any = json.loads(done.text)
     sound = done.returncode != 2 and not told.get("corruptions") and not told.get("check-errors")
-    return Checked(sound, told.get("leaks", 0), _CHECK_WORDS.get(done.returncode, ""))
+    return DiskCheck(sound, told.get("leaks", 0), _CHECK_WORDS.get(done.returncode, ""))
 
 
 def repair(path: Path) -> bool:
-    """Put right what a qemu-img or a QEMU that was killed left undone in the qcow2 `path`; say whether there was any.
+    """Repair what a killed qemu-img or QEMU left incomplete in the qcow2 `path`; return whether anything was repaired.
 
-    A snapshot that is made, loaded or deleted counts clusters first and marks them then (docs/interop/qcow2.txt,
-    OFLAG_COPIED). Cut off in between, no data are lost, but the counts are wrong. Of a stopped machine only.
+    When a snapshot is made, loaded or deleted, QEMU first updates the clusters' refcounts and then their flags
+    (docs/interop/qcow2.txt, OFLAG_COPIED). If this is interrupted, no data is lost, but the refcounts are wrong. Only
+    for a stopped machine.
 
     Raises:
-        StateError: it is not there.
-        BuildError: a QEMU has it open; or it is damaged beyond that.
+        StateError: it does not exist.
+        BuildError: a QEMU has it open; or it has other damage.
     """
     found = check(path)
     if found.sound and not found.leaked:
@@ -214,12 +221,12 @@ def repair(path: Path) -> bool:
 
 
 def free_bytes(folder: Path) -> int:
-    """How much room this user has on the file system of `folder`."""
+    """The free space for this user on the file system of `folder`."""
     return shutil.disk_usage(folder).free
 
 
 def check_room(folder: Path, room_bytes: int) -> None:
-    """See that `folder` has `room_bytes` left.
+    """Check that `folder` has `room_bytes` of free space.
 
     Raises:
         BuildError: it has less.
@@ -233,12 +240,12 @@ def check_room(folder: Path, room_bytes: int) -> None:
 
 
 def qemu_img(*words: str, timeout_s: float = _TIMEOUT_S) -> str:
-    """Run qemu-img and return what it prints; where `words` speak of an encrypted disk, it gets the key.
+    """Run qemu-img and return its output; if `words` name an encrypted disk, it gets the key.
 
     Raises:
         BuildError: it fails.
-        StateError: the disk is encrypted, and there is no key, or another.
-        MissingProgram: there is none.
+        StateError: the disk is encrypted, and there is no key, or a wrong one.
+        MissingProgram: qemu-img is not installed.
     """
     try:
         return _run(*words, timeout_s=timeout_s).text
@@ -247,7 +254,7 @@ def qemu_img(*words: str, timeout_s: float = _TIMEOUT_S) -> str:
 
 
 def with_secret(words: Sequence[str]) -> tuple[list[str], bytes | None]:
-    """The arguments of qemu-img, and what it is to read; None: nothing, as they speak of no encrypted disk.
+    """The arguments of qemu-img, and its input; None: no input, because they name no encrypted disk.
 
     Raises:
         StateError, MissingProgram: as `passphrase.key`.
@@ -258,7 +265,7 @@ def with_secret(words: Sequence[str]) -> tuple[list[str], bytes | None]:
 
 
 def refuse_wrong_key(words: Sequence[str], said: str) -> None:
-    """See that it was not for a wrong passphrase that qemu-img failed, which said `said`.
+    """Check that a wrong passphrase was not the reason of qemu-img's failure; `said` is its output.
 
     Raises:
         StateError: it was.
@@ -303,7 +310,7 @@ def _make(path: Path, size_bytes: int | None, words: list[str]) -> None:
     try:
         size = [str(size_bytes)] if size_bytes is not None else []
         qemu_img("create", "-q", "-f", "qcow2", *words, aside, *size)
-        Path(aside).chmod(private.FILE)  # qemu-img has made the file anew, if it took it more than one try
+        Path(aside).chmod(private.FILE)  # qemu-img has made the file again if it needed more than one try
         put_in_place(Path(aside), path)
     finally:
         Path(aside).unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""What `disk_file` and `upstream_drives` say. Band: core, no I/O.
+"""The values of `disk_file` and `upstream_drives`. Band: core, no I/O.
 
-own            a new disk of the machine's, in place of the boot script's
-upstream       the disk that the boot script names, where it lies
-own:NAME       the same two, where several drives could be the machine's: the one with this id or file
+own            a new disk of the machine, instead of the boot script's
+upstream       the disk that the boot script names, at its path
+own:NAME       the same two, if several drives could be the machine's: the one with this id or file
 upstream:NAME
-any other      a path: that disk, where it lies
+any other      a path: that disk, at its path
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class WantedDisk:
-    """The user's word on the machine's disk. `drive` names the boot script's drive whose place it takes."""
+    """The user's choice of the machine's disk. `drive` names the drive of the boot script that it replaces."""
 
     kind: Literal["unsaid", "own", "upstream", "none", "path"]
     drive: str | None = None
@@ -23,7 +23,7 @@ class WantedDisk:
 
 
 def wanted_disk(said: str | None) -> WantedDisk:
-    """Read `disk_file`."""
+    """Parse `disk_file`."""
     if said is None:
         return WantedDisk("unsaid")
     if said == "none":

@@ -1,7 +1,7 @@
-"""A look into a drive's file: is anything on it, does it boot Macs, is it a Mac's own disk? Band: shell.
+"""Inspects a drive's file: does it hold data, does it boot Macs, is it a Mac's own disk? Band: shell.
 
-Only reads, a few MiB at most, and starts no program for the two usual formats. An image may be hostile: everything is
-bounded, and what cannot be read is said to hold data, since an unread disk must not be taken for an empty one.
+It only reads, a few MiB at most, and starts no program for the two usual formats. An image may be hostile, so all reads
+are bounded. A file that cannot be read counts as one with data, because it must not be mistaken for an empty disk.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pommel.machine.partitions import look
 from pommel.machine.qcow2_data import Qcow2Data
 from pommel.partition_table import Read
 
-_SAMPLE_BYTES = 16 << 20  # of what an image has room for, until it is believed to hold zeros only
+_SAMPLE_BYTES = 16 << 20  # this much of an image's data is read before it counts as all zeros
 _STEP = 256 << 10
-_OFFSETS_END = 1 << 62  # no file reaches there, and pread(2) takes no more than 63 bits; an image may say anything
+_OFFSETS_END = 1 << 62  # no file is this long, and pread(2) takes at most 63 bits; an image may contain any number
 _CHUNK = 64 << 10
 _CHUNKS_MAX = 256
-# By their first bytes (the probe functions of QEMU's block drivers); anything else is raw.
+# Formats by their first bytes (the probe functions of QEMU's block drivers); any other file is raw.
 _MAGICS = (
     (qcow2.MAGIC, 0, "qcow2"),
     (b"KDMV", 0, "vmdk"),
@@ -41,8 +41,8 @@ _LFS = b"version https://git-lfs"
 
 
 def facts_of(path: str, declared: str | None = None) -> DiskFacts:
-    """Look into the file `path`; `declared` is the format that the command line names for it. Never raises."""
-    if not path.startswith("/"):  # nbd://…, and whatever else QEMU reaches without a path
+    """Inspect the file `path`; `declared` is its format on the command line. Never raises."""
+    if not path.startswith("/"):  # nbd://… and other names that are not paths
         return DiskFacts("network", declared, holds_data=True, problem="it is not a file of this host")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -59,7 +59,7 @@ def facts_of(path: str, declared: str | None = None) -> DiskFacts:
 
 def _unread(path: str, declared: str | None, failure: OSError) -> DiskFacts:
     if failure.errno in (errno.ENOENT, errno.ENOTDIR) and not _is_device(path):
-        # A device that is not plugged in now is one all the same.
+        # A device that is not plugged in now still counts as a device.
         return DiskFacts("device" if path.startswith("/dev/") else "missing", declared, problem="it does not exist")
     kind: Literal["file", "device"] = "device" if _is_device(path) else "file"
     return DiskFacts(kind, declared, holds_data=True, problem=f"it cannot be read: {failure.strerror}")
@@ -106,7 +106,7 @@ def format_of(start: bytes) -> str:
 
 
 def _opened(fd: int, path: str, form: str, read_at: Read) -> tuple[int, Read, Iterator[tuple[int, int]]]:
-    """How long the guest's disk is, how to read it, and the extents that may hold data."""
+    """The size of the guest's disk, a function that reads it, and the extents that may hold data."""
     if form == "qcow2":
         image = Qcow2Data(read_at)
         cluster = qcow2.read_header(read_at).cluster_bytes
@@ -139,7 +139,7 @@ def _any_data(read: Read, extents: Iterator[tuple[int, int]]) -> bool:
 
 
 def _has_more(form: str, read_at: Read) -> bool:
-    """Whether a qcow2 holds snapshots, or lies over another file."""
+    """Whether a qcow2 has snapshots or a backing file; other formats than raw count as such."""
     if form != "qcow2":
         return form != "raw"  # another program's image: it is surely used
     header = qcow2.read_header(read_at)
@@ -153,7 +153,7 @@ def _data_in(fd: int) -> Iterator[tuple[int, int]]:
             start = os.lseek(fd, at, os.SEEK_DATA)
             at = os.lseek(fd, start, os.SEEK_HOLE)
         except OSError as failure:
-            if failure.errno != errno.ENXIO:  # no data from here on
+            if failure.errno != errno.ENXIO:  # ENXIO: no data after this offset
                 yield at, end - at
             return
         yield start, at - start

@@ -1,4 +1,4 @@
-"""What was seen in the file of a drive. What this is not: a look, which `disk_contents` takes. Band: core, no I/O."""
+"""The result of an inspection of a drive's file; `disk_contents` makes it. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 MIB = 1 << 20
-_BOOT_ONLY_MAX = 4096 * MIB  # a disk that holds nothing but a boot loader is smaller, and no macOS fits into it
+_BOOT_ONLY_MAX = 4096 * MIB  # a disk with only a boot loader is smaller, and macOS does not fit into it
 
 
 @dataclass(frozen=True, slots=True)
 class DiskFacts:
     """One drive's file.
 
-    `kind` says where its bytes are; `holds_data` is true for whatever is not surely empty. `loader` is the boot loader
-    on its EFI system partition: OpenCore, Clover, or EFI for any other. `apple` is true for a disk with a partition of
-    macOS on it. `problem` says why nothing more is known.
+    `kind` is the place of its data; `holds_data` is true unless it is surely empty. `loader` is the boot loader on its
+    EFI system partition: OpenCore, Clover, or EFI for any other. `apple` is true for a disk with a partition of macOS.
+    `problem` is the reason why no more is known.
     """
 
     kind: Literal["missing", "file", "device", "network"]
@@ -34,7 +34,7 @@ class DiskFacts:
 
     @property
     def only_boots(self) -> bool:
-        """Whether it is too small for a system and has some boot loader."""
+        """Whether it is too small for a system and has a boot loader."""
         return self.loader is not None and not self.apple and self.virtual_bytes <= _BOOT_ONLY_MAX
 
 

@@ -1,6 +1,6 @@
-"""Another file, or other habits, for a drive: the new values of its arguments. Band: core, no I/O.
+"""Changes a drive's file or its options: the new values of its arguments. Band: core, no I/O.
 
-A -blockdev keeps its place among its nodes: what devices, filters and the machine call it stays what it is called.
+A -blockdev keeps its place among its nodes: the names that devices, filters and the machine use for it stay the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pommel.machine.drives import FORMATS, Drive, Node
 from pommel.machine.keyed import Keyed
 from pommel.machine.suboptions import Pair, SubOptions
 
-# What every node may say; the rest belongs to its driver, and goes with it.
+# The options of every node; the others belong to the driver, and are removed with it.
 _OF_ANY_NODE = ("node-name", "read-only", "auto-read-only", "discard", "detect-zeroes", "cache", "force-share")
 _OF_FILES = (*_OF_ANY_NODE, "driver", "filename", "aio", "locking", "pr-manager", "x-check-cache-dropped")
 _UNMAPS = ("unmap", "on")
@@ -20,40 +20,40 @@ Edits = dict[Argument, Keyed]
 
 
 def placed(drive: Drive, path: str, form: str) -> Edits:
-    """Let the drive be the file `path` of the format `form`."""
+    """Make the drive use the file `path` of the format `form`."""
     if drive.argument.name == "drive":
         return {drive.argument: Keyed(None, _in_drive(drive, path, form))}
     return _in_nodes(drive, path, form)
 
 
 def opened_by_key(drive: Drive) -> Edits:
-    """Let QEMU open the drive, an encrypted qcow2 disk, by the secret of `luks.OBJECT`."""
+    """Make QEMU open the drive, an encrypted qcow2 disk, with the secret of `luks.OBJECT`."""
     level = drive.nodes[-2] if len(drive.nodes) > 1 else drive.nodes[-1]
     value = level.keyed.with_value(level.prefix + luks.FORMAT, "luks")
     return {level.argument: value.with_value(level.prefix + luks.KEY, luks.NAME)}
 
 
 def kept_well(drive: Drive, edits: Edits) -> Edits:
-    """Let a disk that is the machine's own be quick, safe and no larger than need be, where nothing else is said.
+    """Make the machine's own disk fast, safe and small, in the options that are not set.
 
-    Threads and the page cache work on every file system (O_DIRECT does not, io_uring may be forbidden), and flushes
+    Threads and the page cache work on every file system (O_DIRECT does not, and io_uring may be forbidden), and flushes
     still reach the disk, so a crash of the host loses no more than on real hardware.
     """
     top = edits.get(drive.argument, drive.nodes[0].keyed)
     if drive.argument.name == "drive":
         top = top.with_default("cache", "writeback").with_default("aio", "threads")
     top = top.with_default("discard", "unmap")
-    if top.get("discard") in _UNMAPS:  # QEMU refuses the one without the other
+    if top.get("discard") in _UNMAPS:  # QEMU refuses detect-zeroes=unmap without discard=unmap
         top = top.with_default("detect-zeroes", "unmap")
     lowest = drive.nodes[-1]
     more = {drive.argument: top}
-    if lowest.argument is not drive.argument and not lowest.prefix:  # a node of its own asks by itself
+    if lowest.argument is not drive.argument and not lowest.prefix:  # a separate node has its own option
         more[lowest.argument] = edits.get(lowest.argument, lowest.keyed).with_default("discard", "unmap")
     return {**edits, **more}
 
 
 def readonly_where_it_was(before: SubOptions, after: SubOptions) -> SubOptions:
-    """Spell `readonly=on` in full, in its old place: QEMU deprecates the bare word."""
+    """Write `readonly=on` in full, in its old place: QEMU deprecates the bare word."""
     keys = [key for key, _ in before.pairs]
     place = next((i for i, key in enumerate(keys) if key in ("readonly", "read-only")), None)
     after = after.without("readonly", "read-only")
@@ -73,13 +73,13 @@ def _in_drive(drive: Drive, path: str, form: str) -> SubOptions:
 
 
 def _with_file_first_named(value: SubOptions) -> SubOptions:
-    """The same with an empty `file=` where the file is first spoken of."""
+    """The same value with an empty `file=` at the place of its first file option."""
     place = next(i for i, (key, _) in enumerate(value.pairs) if key.startswith("file.") or key == "filename")
     return value.with_pairs([*value.pairs[:place], ("file", ""), *value.pairs[place:]]).without("filename")
 
 
 def _of_file(pairs: tuple[Pair, ...]) -> list[Pair]:
-    """Without what only another protocol, or an image over another one, has."""
+    """Remove the options of other protocols, and those of a backing file."""
     keep = tuple(f"file.{key}" for key in _OF_FILES if key not in ("driver", "filename", "node-name"))
 
     def stays(key: str) -> bool:
@@ -100,14 +100,15 @@ def _in_nodes(drive: Drive, path: str, form: str) -> Edits:
         low = _only(lowest, edits, _OF_FILES).with_value(f"{lowest.prefix}driver", "file")
         edits[lowest.argument] = low.with_value(f"{lowest.prefix}filename", path)
         return edits
-    # No format was said, so the bytes were the disk's: the format's node takes the name, the file goes below it.
+    # No format was given, so the file's bytes were the disk: the format's node gets the name, and the file goes below
+    # it.
     low = _only(lowest, edits, _OF_ANY_NODE).with_value(f"{lowest.prefix}driver", form)
     low = low.with_value(f"{lowest.prefix}file.driver", "file").with_value(f"{lowest.prefix}file.filename", path)
     return {lowest.argument: low}
 
 
 def _only(node: Node, edits: Edits, keep: tuple[str, ...] | None) -> Keyed:
-    """The node's argument with only these keys at its level; with None, with all but what it lies over."""
+    """The node's argument with only these keys at its level; with None, all but the backing file."""
     keyed = edits.get(node.argument, node.keyed)
     for key, _ in list(keyed.pairs()):
         if not key.startswith(node.prefix):

@@ -1,8 +1,8 @@
-"""The drives of a command line, in every spelling that QEMU has for them. Band: core, no I/O.
+"""The drives of a command line, in all of QEMU's spellings. Band: core, no I/O.
 
-A drive is what a device plugs into: a -drive, or the topmost of the -blockdev nodes that lie over one file. -hda and
-its kin are written as -drive first (`spelled_out`), as QEMU itself does (system/vl.c). What this is not: a judge of
-which drive is whose; that is `upstream_files`.
+A drive is what a device is connected to: a -drive, or the topmost of the -blockdev nodes over one file. -hda and
+similar options are first written as -drive (`spelled_out`), as QEMU itself does (system/vl.c). This module does not
+decide which drive belongs to whom; `upstream_files` does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.keyed import Keyed
 from pommel.machine.suboptions import Pair, SubOptions
 
-# What QEMU makes of each (`drive_add`): the pairs after the file.
+# QEMU's translation of each (`drive_add`): the pairs after the file.
 _SHORT: dict[str, tuple[Pair, ...]] = {
     "hda": (("index", "0"), ("media", "disk")),
     "hdb": (("index", "1"), ("media", "disk")),
@@ -28,7 +28,7 @@ _SHORT: dict[str, tuple[Pair, ...]] = {
     "sd": (("if", "sd"),),
 }
 _CHAIN_MAX = 16
-_PAIRS_MAX = 2000  # of a drive with all that it is made of
+_PAIRS_MAX = 2000  # the options of a drive with all its nodes
 _LOCAL = (None, "file", "host_device", "host_cdrom", "raw")
 _NOTHING = ("null-co", "null-aio")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -37,9 +37,9 @@ _UNIT = re.compile(r"pflash(\d)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One level of a drive: the argument that it stands in, and what its keys begin with there (`file.`).
+    """One level of a drive: its argument, and the prefix of its keys there (`file.`).
 
-    `keyed` is the argument's value taken apart.
+    `keyed` is the argument's parsed value.
     """
 
     argument: Argument
@@ -56,36 +56,36 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """One drive. `nodes` are its levels from the top to the file; `flash` is its unit where it holds the firmware."""
+    """One drive. `nodes` are its levels from the top to the file; `flash` is its unit if it holds the firmware."""
 
     nodes: tuple[Node, ...]
-    file: str  # as written; `nbd:` and the like for what is reached without a path
+    file: str  # as written; `nbd:` and the like for files without a path
     plugs: tuple[Argument, ...]
     flash: int | None = None
 
     @property
     def argument(self) -> Argument:
-        """What the device names."""
+        """The argument that the device names."""
         return self.nodes[0].argument
 
     @property
     def name(self) -> str | None:
-        """What the device calls it."""
+        """The name that the device uses."""
         return self._get("node-name" if self.argument.name == "blockdev" else "id")
 
     @property
     def text(self) -> str:
-        """The drive as a person finds it in the script."""
+        """The drive as it is written in the script."""
         return self.argument.text
 
     @property
     def interface(self) -> str | None:
-        """How QEMU plugs it in by itself; None: as the kind of machine does."""
+        """The interface to which QEMU connects it by itself; None: the machine type's default."""
         return "none" if self.argument.name == "blockdev" else self._get("if")
 
     @property
     def format(self) -> str | None:
-        """The image's format, where it is said."""
+        """The image's format, if it is given."""
         if self.argument.name == "drive":
             said = self._get("format") or self._get("driver")
             return None if said in _LOCAL and said != "raw" else said
@@ -94,12 +94,12 @@ class Drive:
 
     @property
     def is_readonly(self) -> bool:
-        """Whether nobody can write to it."""
+        """Whether it is read-only."""
         return self.argument_is_on("readonly", "read-only")
 
     @property
     def discards(self) -> bool:
-        """Whether what is written to it is thrown away."""
+        """Whether writes to it are discarded."""
         return self.argument_is_on("snapshot")
 
     @property
@@ -119,17 +119,17 @@ class Drive:
 
     @property
     def is_on_usb(self) -> bool:
-        """Whether it is a stick: nobody installs to it."""
+        """Whether it is a USB stick: nobody installs to it."""
         return any(Keyed.parse("device", p.value or "").get("driver") == "usb-storage" for p in self.plugs)
 
     @property
     def boot_index(self) -> int | None:
-        """Its place in the firmware's order."""
+        """Its place in the firmware's boot order."""
         found = [Keyed.parse("device", plug.value or "").get("bootindex") for plug in self.plugs]
         return next((int(text) for text in found if text and text.isdigit()), None)
 
     def argument_is_on(self, *keys: str) -> bool:
-        """Whether any of these switches is on at the top."""
+        """Whether one of these switches is on at the top level."""
         return self.nodes[0].keyed.is_on(*keys)
 
     def _get(self, key: str) -> str | None:
@@ -140,7 +140,7 @@ FORMATS = ("raw", "qcow2", "qcow", "qed", "vmdk", "vdi", "vpc", "vhdx", "paralle
 
 
 def spelled_out(argument: Argument) -> tuple[str, SubOptions] | None:
-    """-hda and its kin as the -drive that they stand for: option and value; None for any other argument."""
+    """The -drive for -hda and similar options: option and value; None for any other argument."""
     if argument.name not in _SHORT:
         return None
     return "-drive", SubOptions(None, (("file", argument.value or ""), *_SHORT[argument.name]))
@@ -155,7 +155,7 @@ def with_drives_spelled_out(line: CommandLine) -> CommandLine:
 
 
 def drives_in(line: CommandLine) -> list[Drive]:
-    """The drives that have a file or something like one, in the line's order."""
+    """The drives that have a file or another source, in the line's order."""
     named = _named(line)
     referenced = {ref for a in line.find("blockdev") for ref in _references(a) if ref in named}
     roots = line.find("drive", "blockdev", where=lambda a: _keyed(a).get("node-name") not in referenced)
@@ -176,7 +176,7 @@ def drives_in(line: CommandLine) -> list[Drive]:
 
 
 def _plugs(line: CommandLine) -> dict[str | None, list[Argument]]:
-    """The devices by the drive that each is plugged into."""
+    """The devices by the drive that each is connected to."""
     found: dict[str | None, list[Argument]] = {}
     for device in line.find("device"):
         if (name := _keyed(device).get("drive")) is not None:
@@ -185,25 +185,25 @@ def _plugs(line: CommandLine) -> dict[str | None, list[Argument]]:
 
 
 def without_drive(line: CommandLine) -> tuple[Argument, ...]:
-    """The devices that want a drive which nothing on the line makes."""
+    """The devices whose drive is not on the line."""
     made = {_keyed(a).get("node-name" if a.name == "blockdev" else "id") for a in line.find("drive", "blockdev")}
     return line.find("device", where=lambda a: (name := _keyed(a).get("drive")) is not None and name not in made)
 
 
 def children_of(line: CommandLine, drive: Drive) -> tuple[Argument, ...]:
-    """The further -blockdev arguments that a drive is made of."""
+    """The further -blockdev arguments of a drive."""
     named = _named(line)
     found = [drive.argument] if drive.argument.name == "blockdev" else []
-    for argument in found:  # grows meanwhile
+    for argument in found:  # the list grows in the loop
         found += [child for ref in _references(argument) if (child := named.get(ref)) and child not in found]
     return tuple(found[1:])
 
 
 def inlined(line: CommandLine, drive: Drive) -> SubOptions:
-    """A -blockdev drive as the value of one -drive, its further nodes written inside: only that discards writes.
+    """A -blockdev drive as the value of one -drive that includes its further nodes: only a -drive can discard writes.
 
     Raises:
-        UpstreamError: its nodes name one another over and over.
+        UpstreamError: its nodes refer to each other in a loop.
     """
     named = _named(line)
     name: list[Pair] = [("id", drive.name)] if drive.name else []
@@ -253,7 +253,7 @@ def _levels(argument: Argument, named: dict[str, Argument]) -> Iterator[Node]:
 
 
 def _file(nodes: tuple[Node, ...]) -> str | None:
-    """What the lowest level names, "" where the script leaves it empty; None where nothing is read or written."""
+    """The file that the lowest level names; "" if the script leaves it empty; None if nothing is read or written."""
     last = nodes[-1]
     driver = last.get("driver")
     if driver in _NOTHING:
@@ -265,7 +265,7 @@ def _file(nodes: tuple[Node, ...]) -> str | None:
 
 
 def _flash_units(line: CommandLine) -> dict[str, int]:
-    """The drives that the kind of machine takes its firmware from, by name: `-machine pflash0=NAME`."""
+    """The drives with the machine type's firmware, by name: `-machine pflash0=NAME`."""
     found: dict[str, int] = {}
     for machine in line.find("machine"):
         for key, value in machine.sub.pairs:

@@ -1,7 +1,7 @@
-"""What happened to a machine, written down as it happens: events.log. Band: shell.
+"""A machine's log of events: events.log. Band: shell.
 
-One event a line, appended by one write, so that any number of processes may note at once. Nothing depends on it but
-what a person is told and whether a watcher starts a machine again: a full disk costs the event, never the work.
+One event per line, appended by one write, so that any number of processes can write at once. Only messages for people
+and a watcher's decision to start a machine again depend on it: on a full disk the event is lost, but the work goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 def note_event(paths: MachinePaths, word: str, text: str = "") -> None:
-    """Note that something happened, a `Word` or another, at this moment. Never raises: a full disk loses the event."""
+    """Note an event, a `Word` or another, with the present time. Never raises: on a full disk the event is lost."""
     now = datetime.datetime.now(datetime.UTC)
     lengths = tailing.size(paths.log), tailing.size(paths.serial_log)
     line = journal.render(Event(now, str(word), text, *lengths)).encode()
@@ -31,7 +31,7 @@ def note_event(paths: MachinePaths, word: str, text: str = "") -> None:
         fd = os.open(paths.events_log, _FLAGS, private.FILE)
         try:
             length = os.fstat(fd).st_size
-            if length and os.pread(fd, 1, length - 1) != b"\n":  # a write that a full disk cut off
+            if length and os.pread(fd, 1, length - 1) != b"\n":  # a line that a full disk cut off
                 line = b"\n" + line
             os.write(fd, line)
         finally:
@@ -39,7 +39,7 @@ def note_event(paths: MachinePaths, word: str, text: str = "") -> None:
 
 
 def read(paths: MachinePaths) -> list[Event]:
-    """All events that are still there, in the order they were noted."""
+    """All events that are still stored, in their order."""
     files = [tailing.older(paths.events_log), paths.events_log]
     lines = [line for path in files for _, line in tailing.read_end(path, BOUND_BYTES).lines]
     found = (journal.parse(line.decode(errors="replace")) for line in lines)
@@ -47,14 +47,14 @@ def read(paths: MachinePaths) -> list[Event]:
 
 
 def bound(paths: MachinePaths) -> None:
-    """Put a log that has grown aside; the one before that goes. Never raises."""
+    """Rotate a log that is too long; the previous older one is removed. Never raises."""
     if tailing.size(paths.events_log) <= BOUND_BYTES:
         return
     with contextlib.suppress(OSError):
         fd = os.open(paths.events_log, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), paths.events_log.stat()):  # else another has just done it
+            if os.path.samestat(os.fstat(fd), paths.events_log.stat()):  # else another process has just done it
                 paths.events_log.replace(tailing.older(paths.events_log))
         finally:
             os.close(fd)

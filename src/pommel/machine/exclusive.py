@@ -1,6 +1,6 @@
-"""One at a time on a machine, and a clean place to begin. Band: shell.
+"""The machine's lock, and the removal of what an ended QEMU left. Band: shell.
 
-Starts and ends nothing: `lifecycle` and `stopping` do.
+It starts and ends nothing: `lifecycle` and `stopping` do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pommel.paths import MachinePaths
 
 @contextlib.contextmanager
 def serialised(paths: MachinePaths, *, wait_s: float = 2.0) -> Iterator[None]:
-    """Hold the machine's lock for the block, unless the caller does so already.
+    """Hold the machine's lock for the block, unless the caller already holds it.
 
     Raises:
         BusyError: another process holds it, or another thread of this one.
@@ -28,9 +28,9 @@ def serialised(paths: MachinePaths, *, wait_s: float = 2.0) -> Iterator[None]:
 
 
 def sweep(paths: MachinePaths) -> None:
-    """Remove what a QEMU that is gone left behind. Call it with the machine's lock held."""
+    """Remove the files that an ended QEMU left. Call it with the machine's lock held."""
     if locks.holder(paths.pidfile) is None:
-        # The last are QEMU's temporary files, nameless but for the instant in which it makes them (block.c).
+        # The last are QEMU's temporary files; they have a name only at the moment when it makes them (block.c).
         sockets = (paths.qmp, paths.qmp_watch, paths.vnc, *paths.more_displays)
         for left in (*sockets, paths.pidfile, *paths.directory.glob("vl.??????")):
             left.unlink(missing_ok=True)

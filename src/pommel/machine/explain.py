@@ -1,4 +1,4 @@
-"""The command line told to a person: where each argument comes from, and why. Band: core, no I/O."""
+"""Explains the command line: the origin of each argument, and the reason. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TAKEN_OUT = "your own text removes this argument of the pristine upstream"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One argument. `state` is kept, added, changed or removed; `before` is what the upstream had, where it differs."""
+class ArgumentRow:
+    """One argument. `state` is kept, added, changed or removed; `before` is the upstream's text if it differs."""
 
     argument: str
     origin: str
@@ -26,10 +26,10 @@ class Row:
     before: str | None = None
 
 
-def explain(overlaid: Overlaid, differences: Sequence[Difference] = ()) -> tuple[Row, ...]:
-    """Tell every argument of the finished line in its order, then those that were removed.
+def explain(overlaid: Overlaid, differences: Sequence[Difference] = ()) -> tuple[ArgumentRow, ...]:
+    """Every argument of the finished line in its order, then the removed ones.
 
-    `differences` are the user's own to the pristine upstream: what these took out is told among the removed.
+    `differences` are the user's own changes to the pristine upstream: what they removed is among the removed ones.
     """
     rows = []
     for argument in overlaid.command_line.arguments:
@@ -37,20 +37,20 @@ def explain(overlaid: Overlaid, differences: Sequence[Difference] = ()) -> tuple
         state = ("changed" if argument.was else "kept") if born_upstream else "added"
         before = argument.was if born_upstream else None
         as_it_is = f"from {argument.written}" if born_upstream and argument.written else _AS_IT_IS
-        rows.append(Row(argument.text, argument.origin, argument.reason or as_it_is, state, before))
+        rows.append(ArgumentRow(argument.text, argument.origin, argument.reason or as_it_is, state, before))
     out = ((each.origin, each.before) for each in differences if each.before is not None and each.after is None)
-    rows += [Row(before, origin, _TAKEN_OUT, "removed", before) for origin, before in out]
+    rows += [ArgumentRow(before, origin, _TAKEN_OUT, "removed", before) for origin, before in out]
     gone = (change for change in overlaid.changes if change.kind == "removed")
-    rows += [Row(change.before or "", change.rule, change.reason, "removed", change.before) for change in gone]
+    rows += [ArgumentRow(change.before or "", change.rule, change.reason, "removed", change.before) for change in gone]
     return tuple(rows)
 
 
-def as_json(rows: tuple[Row, ...]) -> list[dict[str, Any]]:
+def as_json(rows: tuple[ArgumentRow, ...]) -> list[dict[str, Any]]:
     """The rows as plain values for `--json`."""
     return [asdict(row) for row in rows]
 
 
 def as_shell(line: CommandLine) -> str:
-    """The command as a shell takes it, one argument a line, ready to copy and paste."""
+    """The command for a shell, one argument per line, ready to copy and paste."""
     arguments = [shlex.join(argument.words) for argument in line.arguments]
     return " \\\n  ".join([shlex.quote(line.program), *arguments])

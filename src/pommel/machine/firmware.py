@@ -2,9 +2,9 @@
 
 Band: shell; the choice itself (`choose_pair`, `matches`) is pure.
 
-OVMF comes as a flash device cut in two. Code and variables only work together when they were cut the same way: a
-4 MiB build's code finds no variable store in a 2 MiB build's file, runs all the same, and forgets everything. The
-sizes tell: both parts fill the flash device, which is a power of two (OvmfPkgDefines.fdf.inc in EDK2's OvmfPkg).
+OVMF is a flash device in two files. Code and variables only work together if they come from the same layout: a 4 MiB
+build's code finds no variable store in a 2 MiB build's file; it runs anyway, but stores nothing. The sizes show
+the layout: together both parts fill the flash device, a power of two (OvmfPkgDefines.fdf.inc in EDK2's OvmfPkg).
 
     flash    code         variables
     1 MiB      917 504    131 072      FD_SIZE_1MB
@@ -26,35 +26,35 @@ from pommel.machine import varstore
 from pommel.paths import write_atomic
 
 _FLASH_SIZES = tuple(1 << exponent for exponent in range(20, 25))  # 1 to 16 MiB
-# Where the distributions describe their firmware (QEMU, docs/interop/firmware.json), the administrator's word first.
+# Folders in which distributions describe their firmware (QEMU, docs/interop/firmware.json), the administrator's first.
 _DESCRIPTIONS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
-# A firmware that checks signatures starts neither OpenCore nor the trial's boot picker.
+# Firmware that checks signatures starts neither OpenCore nor the trial's boot picker.
 _UNWANTED = {"secure-boot", "enrolled-keys", "requires-smm"}
 
 SizeOf = Callable[[Path], int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A firmware's code, and the variables that it starts from."""
+class FirmwarePair:
+    """A firmware's code, and its initial variables."""
 
     code: Path
     variables: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The pair to use. `reason` is empty when it is the upstream's own."""
+class FirmwareChoice:
+    """The pair to use. `reason` is empty if it is the upstream's own."""
 
-    pair: Pair
+    pair: FirmwarePair
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Unpaired:
-    """Firmware that comes in one piece, or none that is named; `reason` says which.
+    """Firmware in one file, or no firmware; `reason` says which.
 
-    `whole` is a flash image with code and variables, of which the machine writes a copy of its own.
+    `whole` is a flash image with code and variables; the machine writes to its own copy of it.
     """
 
     reason: str
@@ -62,49 +62,51 @@ class Unpaired:
 
 
 def matches(code_size: int, variables_size: int) -> bool:
-    """Say whether code and variables of these sizes (bytes) are cut from one flash device."""
+    """Whether code and variables of these sizes (bytes) are parts of one flash device."""
     return 0 < variables_size < code_size and code_size + variables_size in _FLASH_SIZES
 
 
-def choose_pair(upstream: Pair, candidates: Sequence[Pair], size_of: SizeOf) -> Choice:
-    """Choose a pair whose parts match: the upstream's, else its code with fitting variables, else a whole other pair.
+def choose_pair(upstream: FirmwarePair, candidates: Sequence[FirmwarePair], size_of: SizeOf) -> FirmwareChoice:
+    """Choose a matching pair: the upstream's, else its code with other variables, else another pair.
 
-    `candidates` are in order of preference; `size_of` says a file's size, or None when it is not there.
+    `candidates` are in order of preference; `size_of` returns a file's size, or None if it does not exist.
 
     Raises:
         FirmwareError: nothing matches.
     """
     problem = _problem(upstream, size_of)
     if not problem:
-        return Choice(upstream)
+        return FirmwareChoice(upstream)
     code_size = size_of(upstream.code)
     whole = [pair for pair in candidates if not _problem(pair, size_of)]
     for pair in candidates if code_size else ():
         if matches(code_size or 0, size_of(pair.variables) or 0):
-            return Choice(Pair(upstream.code, pair.variables), f"{problem}; starting from {pair.variables} instead")
+            return FirmwareChoice(
+                FirmwarePair(upstream.code, pair.variables), f"{problem}; starting from {pair.variables} instead"
+            )
     if whole:
-        return Choice(whole[0], f"{problem}; using {whole[0].code} and its variables instead")
+        return FirmwareChoice(whole[0], f"{problem}; using {whole[0].code} and its variables instead")
     raise FirmwareError(f"{problem}, and this host has no matching pair", hint=ovmf.INSTALL)
 
 
 def find_pair(
     code: Path, variables: Path, *, descriptions: Sequence[Path] = _DESCRIPTIONS, root: Path = Path("/")
-) -> Choice:
+) -> FirmwareChoice:
     """Choose the firmware pair for a machine whose upstream names `code` and `variables`.
 
     Raises:
-        FirmwareError: they do not match, and neither does anything else in their folder or on the host.
+        FirmwareError: they do not match, and neither does any other pair in their folder or on the host.
     """
-    upstream = Pair(code, variables)
+    upstream = FirmwarePair(code, variables)
     found = [*_pairs_in(code.parent), *_described(descriptions), *_well_known(root)]
     return choose_pair(upstream, found, _size_of)
 
 
-def choose(code: str | None, variables: str | None, bios: str | None = None) -> Choice | Unpaired:
-    """Choose the firmware of a machine by what its upstream names: flash drives with code and variables, or -bios.
+def choose(code: str | None, variables: str | None, bios: str | None = None) -> FirmwareChoice | Unpaired:
+    """Choose a machine's firmware from what its upstream names: flash drives with code and variables, or -bios.
 
     Raises:
-        FirmwareError: a pair does not match, and neither does anything else; or the one flash image is not there.
+        FirmwareError: no pair matches; or the one flash image does not exist.
     """
     if code is not None and variables is not None:
         return find_pair(Path(code), Path(variables))
@@ -120,16 +122,16 @@ def choose(code: str | None, variables: str | None, bios: str | None = None) -> 
     return Unpaired("the boot script names no firmware, so QEMU starts its own (SeaBIOS), which cannot boot macOS")
 
 
-def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
-    """Make the machine's own copy of the variables, once; return a line for the user when an old one is set aside.
+def prepare_nvram(choice: FirmwareChoice | Unpaired, nvram: Path) -> str | None:
+    """Make the machine's own copy of the variables, once; return a line for the user if an old one is set aside.
 
-    A copy that the machine already has is kept, as long as it fits the code. One that does not (the code is of
-    another build now, or the file is cut short) is renamed, never deleted: it holds the machine's boot entries.
+    An existing copy is kept if it matches the code. If it does not (the code is of another build now, or the file is
+    truncated), it is renamed and never deleted: it has the machine's boot entries.
 
     Raises:
         FirmwareError: a file cannot be read or written.
     """
-    source = choice.pair.variables if isinstance(choice, Choice) else choice.whole
+    source = choice.pair.variables if isinstance(choice, FirmwareChoice) else choice.whole
     if source is None:
         return None
     try:
@@ -143,7 +145,7 @@ def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
         ) from failure
     if aside is None:
         return None
-    fitted = choice.pair.code if isinstance(choice, Choice) else source
+    fitted = choice.pair.code if isinstance(choice, FirmwareChoice) else source
     return (
         f"{nvram.name} did not match {fitted.name} and was renamed to {aside.name}; the machine starts with "
         "new variables"
@@ -151,7 +153,7 @@ def prepare_nvram(choice: Choice | Unpaired, nvram: Path) -> str | None:
 
 
 def tell_size(nvram: Path, size: tuple[int, int]) -> str | None:
-    """Have the firmware begin with a picture of this size; return a line for the user where it cannot be told.
+    """Set the firmware's initial picture size; return a line for the user if this is not possible.
 
     Raises:
         FirmwareError: the variables cannot be read or written.
@@ -170,14 +172,14 @@ def tell_size(nvram: Path, size: tuple[int, int]) -> str | None:
     return None
 
 
-def _fits(choice: Choice | Unpaired, size: int) -> bool:
-    if isinstance(choice, Choice):
+def _fits(choice: FirmwareChoice | Unpaired, size: int) -> bool:
+    if isinstance(choice, FirmwareChoice):
         return matches(choice.pair.code.stat().st_size, size)
     return choice.whole is not None and choice.whole.stat().st_size == size
 
 
-def _problem(pair: Pair, size_of: SizeOf) -> str:
-    """What is wrong with a pair, or nothing."""
+def _problem(pair: FirmwarePair, size_of: SizeOf) -> str:
+    """What is wrong with a pair, or ""."""
     code, variables = size_of(pair.code), size_of(pair.variables)
     for path, size in ((pair.code, code), (pair.variables, variables)):
         if size is None:
@@ -190,37 +192,37 @@ def _problem(pair: Pair, size_of: SizeOf) -> str:
     return ""
 
 
-def _pairs_in(folder: Path) -> Iterator[Pair]:
-    """Every code file of a folder with every variables file of it; whether they match is asked later."""
+def _pairs_in(folder: Path) -> Iterator[FirmwarePair]:
+    """Every code file of a folder with every variables file of it; whether they match is checked later."""
     variables = sorted(folder.glob("OVMF_VARS*.fd"))
     for code in sorted(folder.glob("OVMF_CODE*.fd")):
         if not _checks_signatures(code):
-            yield from (Pair(code, other) for other in variables if not _checks_signatures(other))
+            yield from (FirmwarePair(code, other) for other in variables if not _checks_signatures(other))
 
 
 def _checks_signatures(path: Path) -> bool:
     return any(word in path.name.lower() for word in ("secboot", ".ms.", "snakeoil", "secure"))
 
 
-def _well_known(root: Path) -> Iterator[Pair]:
+def _well_known(root: Path) -> Iterator[FirmwarePair]:
     for folder, code, variables in ovmf.PAIRS:
         here = root / folder.lstrip("/")
-        yield Pair(here / code, here / variables)
+        yield FirmwarePair(here / code, here / variables)
 
 
-def _described(folders: Iterable[Path]) -> Iterator[Pair]:
+def _described(folders: Iterable[Path]) -> Iterator[FirmwarePair]:
     for folder in folders:
         for path in sorted(folder.glob("*.json")):
             try:
                 pair = _pair_of(json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue  # another's file, of a kind that we do not know
+                continue  # a description of an unknown kind
             if pair is not None:
                 yield pair
 
 
-def _pair_of(description: dict[str, Any]) -> Pair | None:
-    """The pair that a description stands for, if it is a plain UEFI for q35 in raw flash files."""
+def _pair_of(description: dict[str, Any]) -> FirmwarePair | None:
+    """The pair that a description names, if it is a plain UEFI for q35 in raw flash files."""
     mapping = description["mapping"]
     parts = mapping.get("executable"), mapping.get("nvram-template")
     targets = [t for t in description["targets"] if t["architecture"] == "x86_64"]
@@ -230,7 +232,7 @@ def _pair_of(description: dict[str, Any]) -> Pair | None:
         return None
     if "uefi" not in description["interface-types"] or _UNWANTED & set(description["features"]):
         return None
-    return Pair(Path(parts[0]["filename"]), Path(parts[1]["filename"]))
+    return FirmwarePair(Path(parts[0]["filename"]), Path(parts[1]["filename"]))
 
 
 def _set_aside(nvram: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Ports of this host that lead into a guest, and services of this host that a guest is led to. Band: core, no I/O.
+"""Forwards of host ports into a guest, and reverse forwards of guest ports to services. Band: core, no I/O.
 
-How a person writes them (`8080:80`, `127.0.0.1:5432:5432/tcp`, `[::1]:8080:80/udp`), how QEMU does (`hostfwd=`), and
-what QEMU says of those it has (`info usernet`). Whether they can be had is `app.forwards`' to say.
+The syntax for people (`8080:80`, `127.0.0.1:5432:5432/tcp`, `[::1]:8080:80/udp`), the syntax of QEMU (`hostfwd=`), and
+QEMU's list of its forwards (`info usernet`). `app.forwards` decides whether a forward is possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ANY = (EVERY, "::")
 _FORWARD = re.compile(r"(?:(?P<host>\[[^\]]*\]|\*|[0-9.]+):)?(?P<port>\d{1,5}):(?P<to>\d{1,5})(?:/(?P<proto>\w+))?\Z")
 _ALONE = re.compile(r"(?P<port>\d{1,5})(?:/(?P<proto>\w+))?\Z")
 _REVERSE = re.compile(r"(?P<to>\d{1,5})(?::(?P<host>\[[^\]]*\]|[A-Za-z0-9][A-Za-z0-9.-]*))?:(?P<port>\d{1,5})\Z")
-_SOCKET = re.compile(r"(?P<to>\d{1,5}):(?P<path>/[^\0]{1,106})\Z")  # a path of a Unix socket fits 107 bytes
+_SOCKET = re.compile(r"(?P<to>\d{1,5}):(?P<path>/[^\0]{1,106})\Z")  # sun_path of a Unix socket has room for 107 bytes
 _HOSTFWD = re.compile(r"(?P<proto>tcp|udp|):(?P<host>[^:]*|\[.*\]):(?P<port>\d+)-(?P<guest>.*):(?P<to>\d+)\Z")
 _ROW = re.compile(r"\s*(TCP|UDP)\[HOST_FORWARD\]\s+-?\d+\s+(\S+)\s+(\d+)\s+(\S+)\s+(\d+)\s")
 _STACK = re.compile(r"(?:Hub\s+-?\d+\s+)?\(?(?P<id>[^()\s]+?)\)?:\s*\Z")
@@ -26,20 +26,20 @@ _STACK = re.compile(r"(?:Hub\s+-?\d+\s+)?\(?(?P<id>[^()\s]+?)\)?:\s*\Z")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Forward:
-    """One way in: who connects to `host`:`port` of this host reaches port `guest_port` of the guest."""
+    """A forward: a connection to `host`:`port` of this host reaches port `guest_port` of the guest."""
 
     protocol: str  # tcp | udp
     host: str  # an address in its shortest spelling
     port: int
     guest_port: int
-    guest: str = ""  # the guest's address; empty: the one that QEMU gives it first
+    guest: str = ""  # the guest's address; empty: the first one that QEMU gives
 
     def __str__(self) -> str:
         return f"{spell(self.host)}:{self.port}:{self.guest_port}/{self.protocol}"
 
     @property
     def hostfwd(self) -> str:
-        """What stands after `hostfwd=`."""
+        """The value after `hostfwd=`."""
         return f"{self.source}-{self.guest}:{self.guest_port}"
 
     @property
@@ -49,18 +49,18 @@ class Forward:
 
     @property
     def here(self) -> tuple[str, str, int]:
-        """What no two forwards can both have."""
+        """The key that only one forward can have."""
         return self.protocol, self.host, self.port
 
     def meets(self, other: Forward) -> bool:
-        """Whether both want one port of this host."""
+        """Whether both need the same port of this host."""
         any_ = self.host in _ANY or other.host in _ANY
         return (self.protocol, self.port) == (other.protocol, other.port) and (self.host == other.host or any_)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reverse:
-    """One way out: who connects to `guest_port` of the host's address in the guest reaches a service of this host.
+    """A reverse forward: a connection in the guest to `guest_port` of the host's address reaches a service here.
 
     `host` is a name or an address and `port` its TCP port; or `host` is the path of a Unix socket and `port` is 0.
     """
@@ -79,17 +79,17 @@ class Reverse:
 
     @property
     def on_loopback(self) -> bool:
-        """Whether it listens on this host's 127.0.0.1, which a user-mode network leads to by itself."""
+        """Whether it listens on this host's 127.0.0.1, which a user-mode network reaches by itself."""
         return self.host in (LOOPBACK, "localhost")
 
 
 def spell(host: str) -> str:
-    """An address as it stands before a port."""
+    """An address as it is written before a port."""
     return f"[{host}]" if ":" in host else host
 
 
 def parse_forward(text: str) -> Forward:
-    """Read a forward as a person writes it: `[ADDRESS:]PORT:GUEST_PORT[/tcp|/udp]`, or `PORT` for the same on both.
+    """Parse a forward: `[ADDRESS:]PORT:GUEST_PORT[/tcp|/udp]`, or `PORT` for the same port on both sides.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -106,7 +106,7 @@ def parse_forward(text: str) -> Forward:
 
 
 def parse_reverse(text: str) -> Reverse:
-    """Read a reverse forward: `GUEST_PORT:[HOST:]PORT`, `GUEST_PORT:/path/of/a.socket`, or `PORT` for both.
+    """Parse a reverse forward: `GUEST_PORT:[HOST:]PORT`, `GUEST_PORT:/path/of/a.socket`, or `PORT` for both sides.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -128,17 +128,17 @@ def parse_reverse(text: str) -> Reverse:
 
 
 def parse_forwards(raw: Any) -> tuple[str, ...]:
-    """A setting's list of forwards; from the environment or a flag, words with blanks between."""
+    """A setting's list of forwards; in the environment or a flag, words separated by blanks."""
     return tuple(str(each) for each in _listed(raw, parse_forward, '["8080:80", "127.0.0.1:5432:5432/tcp"]'))
 
 
 def parse_reverses(raw: Any) -> tuple[str, ...]:
-    """A setting's list of reverse forwards; from the environment or a flag, words with blanks between."""
+    """A setting's list of reverse forwards; in the environment or a flag, words separated by blanks."""
     return tuple(str(each) for each in _listed(raw, parse_reverse, '["5432:127.0.0.1:5432"]'))
 
 
 def parse_hostfwd(text: str) -> Forward | None:
-    """Read what stands after `hostfwd=`; None: it is none that this knows."""
+    """Parse the value after `hostfwd=`; None: an unknown form."""
     match = _HOSTFWD.match(text)
     if match is None:
         return None
@@ -147,7 +147,7 @@ def parse_hostfwd(text: str) -> Forward | None:
 
 
 def parse_usernet(text: str) -> dict[str, tuple[Forward, ...]]:
-    """The forwards of each user-mode network by its id, from what QEMU says to `info usernet` (net/slirp.c)."""
+    """The forwards of each user-mode network by its id, from QEMU's answer to `info usernet` (net/slirp.c)."""
     found: dict[str, list[Forward]] = {}
     stack = ""
     for line in text.splitlines():
@@ -161,7 +161,7 @@ def parse_usernet(text: str) -> dict[str, tuple[Forward, ...]]:
 
 
 def double(forwards: Sequence[Forward]) -> tuple[Forward, Forward] | None:
-    """Two that want one port of this host."""
+    """Two forwards that need the same port of this host."""
     for number, each in enumerate(forwards):
         for other in forwards[:number]:
             if each.meets(other) and each != other:

@@ -1,6 +1,6 @@
-"""One glance at a running machine by QMP: its state, its picture, and whether its guest reads the pointer. Band: shell.
+"""One look at a running machine by QMP: its state, its picture, and whether its guest uses the pointer. Band: shell.
 
-Not by VNC: a viewer that leaves makes QEMU release the keys that others hold (ui/vnc.c).
+It does not use VNC: a VNC client that disconnects makes QEMU release the keys that others hold (ui/vnc.c).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _serial = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What was seen. `status` is QEMU's word (qapi/run-state.json); `picture` a PPM file, None without a display.
+    """The result. `status` is QEMU's word (qapi/run-state.json); `picture` is a PPM file, None without a display.
 
-    `driven`: whether a system in the guest reads the USB pointer; None: there is none. QEMU makes a pointer the current
-    one when its guest first asks it for news (hw/input/hid.c, hid_pointer_activate). Firmware and boot pickers do not.
+    `driven`: whether a system in the guest reads the USB pointer; None: there is no pointer. QEMU makes a pointer the
+    current one when its guest first reads it (hw/input/hid.c, hid_pointer_activate). Firmware and boot pickers do not.
     """
 
     status: str
@@ -38,7 +38,7 @@ async def glance(paths: MachinePaths, *, timeout_s: float = 10.0) -> Glance:
     """Look once.
 
     Raises:
-        StateError, MachineError, DeadlineError: QEMU cannot be asked, or goes away.
+        StateError, MachineError, DeadlineError: QEMU cannot be asked, or ends.
     """
 
     async def look(monitor: Qmp) -> Glance:
@@ -49,7 +49,7 @@ async def glance(paths: MachinePaths, *, timeout_s: float = 10.0) -> Glance:
 
 
 async def picture(monitor: Qmp, paths: MachinePaths) -> bytes | None:
-    """What the screen shows, as a PPM file; None: QEMU has no display to show, or no room to write it."""
+    """The screen's picture as a PPM file; None: QEMU has no display, or there is no space for the file."""
     file = _file(paths)
     try:
         await monitor.execute("screendump", {"filename": str(file)})

@@ -1,4 +1,4 @@
-"""What makes one machine not another: its UUID and its MAC address. Band: core, no I/O.
+"""A machine's identity: its UUID and its MAC address. Band: core, no I/O.
 
 Randomness is an argument, so that the same bytes give the same machine.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-RANDOM_BYTES = 19  # how many `new_identity` takes
+RANDOM_BYTES = 19  # the number of bytes that `new_identity` needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Whether macOS is installed on a machine. Band: shell.
+"""Determines whether macOS is installed on a machine. Band: shell.
 
-Looks at the room its disk takes, not at what is in it: that can be told in an instant, and while QEMU writes.
+It checks the size of the disk on the host, not its contents: this is fast, and possible while QEMU writes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _CHAIN_MAX = 16
 
 
 def installed(paths: MachinePaths, record: MachineRecord) -> tuple[bool, str]:
-    """Whether macOS is on the machine's disk, and how that is known: the user's word, else the disk's growth."""
-    if record.upstream == _TRIAL:
+    """Whether macOS is on the machine's disk, and the reason: the user's mark, else the disk's growth."""
+    if record.upstream == _TRIAL and record.base is not None:
         return True, "a trial machine is created with its system installed"
     if record.installed is None and not paths.disk.exists():
         return False, "it has no disk yet, so nothing is installed"
@@ -27,7 +27,7 @@ def installed(paths: MachinePaths, record: MachineRecord) -> tuple[bool, str]:
 
 
 def grown_bytes(paths: MachinePaths) -> int:
-    """What the machine's disk and those that it lies over take on the host, less the RAM that its snapshots hold."""
+    """The size on the host of the machine's disk and its backing files, less the RAM in its snapshots."""
     total, path = 0, paths.disk
     for _ in range(_CHAIN_MAX):
         use = disk_use(path)
@@ -41,5 +41,5 @@ def grown_bytes(paths: MachinePaths) -> int:
 def _ram_bytes(paths: MachinePaths) -> int:
     try:
         return sum(snapshot_store.read(paths, tag).ram_bytes for tag in snapshot_store.tags(paths))
-    except PommelError:  # damaged, or deleted just now: what it held is not known
+    except PommelError:  # a snapshot is damaged, or was deleted just now: its size is unknown
         return 0

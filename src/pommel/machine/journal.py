@@ -1,8 +1,8 @@
-"""What was said about a machine, as lines with a time: Pommel's events, QEMU's words, the guest's. Band: core, no I/O.
+"""Merges a machine's messages into lines with a time: from Pommel's events, QEMU and the guest. Band: core, no I/O.
 
-QEMU and the guest write without a clock. But every event notes how long their logs were when it happened, so a line
-is known to be no older than the last event that its log had already outgrown. That bound is never wrong, only coarse.
-Reads and writes nothing itself; `events` and `logs` do.
+QEMU and the guest write no time. But every event notes how long their logs were at its moment. So a line is at least
+as new as the last event at which the log ended before it. This bound is always correct, but coarse.
+This module does no I/O; `events` and `logs` do.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-# CSI, then OSC and the other strings, then the short ones (ECMA-48, 5.3 to 5.6); unfinished ones as well.
+# CSI, then OSC and the other strings, then the short sequences (ECMA-48, 5.3 to 5.6); incomplete ones too.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
-# What is left of the control characters, but for the tab; and those that turn the direction of writing about.
+# The remaining control characters except the tab; and those that change the direction of text.
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# Boot loaders draw frames and clear screens by long runs of one character; in a log they only push words out of sight.
+# Boot loaders draw frames and clear screens with long runs of one character; in a log these only move words out of
+# view.
 _DRAWN_FROM = 40
 _DRAWN = re.compile(rf"([ \ufffd─━═_=*-])\1{{{_DRAWN_FROM - 1},}}")
 _HEADLINE = re.compile(r"=== ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})Z (.*)")
@@ -30,13 +31,13 @@ _SAME = datetime.timedelta(seconds=5)
 
 
 class Word(StrEnum):
-    """What happens to a machine."""
+    """The kinds of events."""
 
     START = "start"
     RUNNING = "running"
     START_FAILED = "start failed"
-    STOP = "stop"  # it was asked for
-    STOP_OFF = "stop called off"
+    STOP = "stop"  # a stop was requested
+    STOP_OFF = "stop called off"  # a stop was cancelled
     KILL = "kill"  # SIGKILL is about to be sent
     STOPPED = "stopped"
     CRASHED = "crashed"
@@ -44,15 +45,16 @@ class Word(StrEnum):
     RESUMED = "resumed"
     SNAPSHOT_SAVED = "snapshot saved"
     SNAPSHOT_LOADED = "snapshot loaded"
-    SNAPSHOT_FAILED = "snapshot failed"  # one that the timer asked for
+    SNAPSHOT_FAILED = "snapshot failed"  # for a snapshot of the timer
     CONSOLE_OPENED = "console opened"
     CONSOLE_CLOSED = "console closed"
-    RESTART = "restart"  # by whoever watches
-    GIVEN_UP = "given up"  # by the same
+    RESTART = "restart"  # by a watcher
+    GIVEN_UP = "given up"  # by a watcher
+    MCP = "mcp"  # an action of a client of `pommel mcp`
 
 
-class Source(StrEnum):
-    """Who said a line."""
+class LogSource(StrEnum):
+    """The origin of a line."""
 
     POMMEL = "pommel"
     QEMU = "qemu"
@@ -61,7 +63,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: when (UTC), a `Word` or another, more about it, and how long the logs were then."""
+    """An event: its time (UTC), a `Word` or another, a text, and the lengths of the logs at that time."""
 
     time: datetime.datetime
     word: str
@@ -71,24 +73,24 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line, fit to be printed. `time` is exact for Pommel's own, for others the line is no older; None: unknown."""
+class LogLine:
+    """One printable line. `time` is exact for Pommel's own lines; others are not older than it; None: unknown."""
 
     time: datetime.datetime | None
-    source: Source
+    source: LogSource
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The end of a log: where in the file each line began, its bytes, and how long the file is."""
+    """The end of a log: the lines with their offsets in the file, and the length of the file."""
 
     lines: tuple[tuple[int, bytes], ...] = ()
     size: int = 0
 
 
 def render(event: Event) -> str:
-    """The event as one line of JSON, with its end."""
+    """The event as one line of JSON, with a newline."""
     document = {
         "time": event.time.astimezone(datetime.UTC).isoformat(timespec="milliseconds"),
         "event": event.word,
@@ -100,7 +102,7 @@ def render(event: Event) -> str:
 
 
 def parse(line: str) -> Event | None:
-    """Read what `render` wrote; None: it is damaged, or no event."""
+    """Parse what `render` wrote; None: it is damaged, or not an event."""
     try:
         found: Any = json.loads(line)
         time = datetime.datetime.fromisoformat(found["time"])
@@ -115,27 +117,27 @@ def parse(line: str) -> Event | None:
 
 
 def clean(text: str | bytes) -> str:
-    """Make a line fit for a terminal: without what would move its cursor, ask it things or fool who reads."""
+    """Make a line safe for a terminal: remove escape sequences and characters that could mislead the reader."""
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
     plain = text.rstrip("\r\n").replace("\r", " ")
-    if not plain.isprintable():  # then there may be something to take out; most lines have nothing
+    if not plain.isprintable():  # only then is there something to remove; most lines have nothing
         plain = _CONTROLS.sub("", _ESCAPES.sub("", plain))
     return plain if len(plain) < _DRAWN_FROM else _DRAWN.sub(lambda run: run[0][:3] + "…", plain)
 
 
 def merge(
     events: Sequence[Event], qemu: Sequence[Written], serial: Sequence[Written], last: int | None = None
-) -> list[Line]:
-    """One stream of events and lines, in order, or the `last` lines of it.
+) -> list[LogLine]:
+    """One stream of events and lines, in order, or its last `last` lines.
 
-    `qemu` and `serial` are the files of a log, the oldest first. Of lines between the same two events, QEMU's come
-    first: which of the two was really first, nobody knows.
+    `qemu` and `serial` are the files of a log, the oldest first. Between the same two events, QEMU's lines come first,
+    because their real order is unknown.
     """
-    keyed = [(i, 0, Line(event.time, Source.POMMEL, spell(event))) for i, event in enumerate(events)]
+    keyed = [(i, 0, LogLine(event.time, LogSource.POMMEL, spell(event))) for i, event in enumerate(events)]
     for rank, source, files, sizes in (
-        (1, Source.QEMU, qemu, [event.qemu_log for event in events]),
-        (2, Source.SERIAL, serial, [event.serial_log for event in events]),
+        (1, LogSource.QEMU, qemu, [event.qemu_log for event in events]),
+        (2, LogSource.SERIAL, serial, [event.serial_log for event in events]),
     ):
         keyed += [(i, rank, _line(source, data, events, i)) for i, data in _placed(files, sizes)]
     starts = [event.time for event in events if event.word == Word.START]
@@ -146,12 +148,12 @@ def merge(
 
 
 def spell(event: Event) -> str:
-    """An event as a person reads it."""
+    """An event as text for people."""
     return clean(f"{event.word}: {event.text}" if event.text else event.word)
 
 
 def telling(lines: Iterable[str], count: int = 2) -> str:
-    """The last words of a QEMU that broke down, out of the last lines of its log; "" when it said nothing."""
+    """The last words of a QEMU that failed, from the last lines of its log; "" if it printed nothing."""
     said: list[str] = []
     for text in lines:
         text = clean(text).strip()
@@ -160,10 +162,11 @@ def telling(lines: Iterable[str], count: int = 2) -> str:
 
 
 def _placed(files: Sequence[Written], sizes: Sequence[int]) -> list[tuple[int, bytes]]:
-    """Each line with the index of the last event before it; -1: none is known to be.
+    """Each line with the index of the last event before it; -1: no such event is known.
 
-    Sizes that shrink from one event to the next tell that a file was begun anew in between: so from the newest file
-    backwards, each takes the events up to the last shrinking. A line of one is younger than all events before these.
+    If the size shrinks from one event to the next, a new file was begun between them. So, from the newest file
+    backwards, each file gets the events back to the last shrinking. A line of this file is newer than all events before
+    these.
     """
     placed: list[tuple[int, bytes]] = []
     end = len(sizes)
@@ -178,23 +181,23 @@ def _placed(files: Sequence[Written], sizes: Sequence[int]) -> list[tuple[int, b
     return placed
 
 
-def _line(source: Source, data: bytes, events: Sequence[Event], index: int) -> Line:
+def _line(source: LogSource, data: bytes, events: Sequence[Event], index: int) -> LogLine:
     text = clean(data)
-    # Pommel writes such lines into QEMU's log only: in the guest's own they are words of the guest's.
-    headline = _HEADLINE.fullmatch(text) if source is Source.QEMU else None
+    # Pommel writes such lines only into QEMU's log: in the serial log they are the guest's own text.
+    headline = _HEADLINE.fullmatch(text) if source is LogSource.QEMU else None
     if headline is not None and (time := _moment(headline[1])) is not None:
-        return Line(time, Source.POMMEL, headline[2])
-    return Line(events[index].time if index >= 0 else None, source, text)
+        return LogLine(time, LogSource.POMMEL, headline[2])
+    return LogLine(events[index].time if index >= 0 else None, source, text)
 
 
 def _moment(text: str) -> datetime.datetime | None:
     try:
         return datetime.datetime.fromisoformat(text + "+00:00")
-    except ValueError:  # there is no such day, or hour
+    except ValueError:  # there is no such date or time
         return None
 
 
-def _is_told(line: Line, starts: Sequence[datetime.datetime]) -> bool:
-    """Whether it is the line in QEMU's log that a start begins with, and an event tells of that start as well."""
+def _is_told(line: LogLine, starts: Sequence[datetime.datetime]) -> bool:
+    """Whether this is the line in QEMU's log at the beginning of a run, and an event reports the same start."""
     time = line.time
-    return line.source is Source.POMMEL and time is not None and any(abs(time - start) < _SAME for start in starts)
+    return line.source is LogSource.POMMEL and time is not None and any(abs(time - start) < _SAME for start in starts)

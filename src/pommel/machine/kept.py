@@ -1,4 +1,4 @@
-"""A JSON file of the machine's own that commands write: read with what is wrong named, written whole. Band: shell."""
+"""Reads and writes a JSON file of the machine; errors are named, and writes are atomic. Band: shell."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FORMAT = 1
 
 
 def load(path: Path, parse: Callable[[Any], T], absent: T, *, hint: str) -> T:
-    """What `parse` makes of the file's object; `absent` where there is no file.
+    """The result of `parse` for the file's object; `absent` if there is no file.
 
     Raises:
-        MachineError: the file cannot be used; `hint` says what to do then.
+        MachineError: the file cannot be used; `hint` is the advice for this case.
     """
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -32,12 +32,12 @@ def load(path: Path, parse: Callable[[Any], T], absent: T, *, hint: str) -> T:
 
 
 def save(path: Path, document: Mapping[str, Any]) -> None:
-    """Write what `load` reads, whole or not at all. Raises as `write`."""
+    """Write a file for `load`, completely or not at all. Raises as `write`."""
     write(path, {"format": _FORMAT, **document})
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a file that others read, whole or not at all.
+    """Write a file that other processes read, completely or not at all.
 
     Raises:
         MachineError: the disk is full, or may not be written to.

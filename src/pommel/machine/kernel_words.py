@@ -1,10 +1,10 @@
-"""What a guest's kernel says on its serial port when it cannot go on. Band: core, no I/O.
+"""Finds the messages of a guest's kernel on its serial port when it cannot continue. Band: core, no I/O.
 
-Linux names a panic ("Kernel panic - not syncing: …", kernel/panic.c) and a CPU that runs in the kernel and lets nothing
-else run ("BUG: soft lockup - CPU#1 stuck for 22s!", kernel/watchdog.c, told again each 22 s or so). macOS names a panic
-where its serial port is on ("panic(cpu 0 caller 0x…): …", osfmk/kern/debug.c).
+Linux reports a panic ("Kernel panic - not syncing: …", kernel/panic.c), and a CPU that stays in the kernel and blocks
+all other work ("BUG: soft lockup - CPU#1 stuck for 22s!", kernel/watchdog.c, repeated about every 22 s). macOS reports
+a panic if its serial port is on ("panic(cpu 0 caller 0x…): …", osfmk/kern/debug.c).
 
-A guest may write there what it likes: what is found is told to a person, and ends a wait, no more.
+A guest can write any text there: a found message is shown to a person and ends a wait, but nothing else.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from collections.abc import Iterable
 
 _PANIC = re.compile(r"Kernel panic - not syncing: .{0,200}|panic\(cpu \d+ caller [^)]{0,40}\): .{0,200}")
 _STUCK = re.compile(r"BUG: soft lockup - CPU#(\d+) stuck for \d{1,6}s!")
-_BEGINS = re.compile(r"\] Linux version |^Darwin Kernel Version ")  # a kernel that boots: what was before is over
-_TIMES = 3  # a CPU is stuck once where the host slept or was very busy, and goes on
+# A kernel that boots: earlier messages are no longer valid.
+_BEGINS = re.compile(r"\] Linux version |^Darwin Kernel Version ")
+_TIMES = 3  # one soft lockup may come from a sleeping or very busy host, and the CPU continues
 
 
 class KernelWords:
-    """Listens to a serial port, line by line."""
+    """Reads the lines of a serial port."""
 
     def __init__(self) -> None:
         self._panic = ""
         self._stuck: Counter[str] = Counter()
 
     def hear(self, lines: Iterable[str]) -> None:
-        """Take the next lines of the run."""
+        """Read the next lines of the run."""
         for line in lines:
             if _BEGINS.search(line):
                 self._panic = ""
@@ -38,12 +39,12 @@ class KernelWords:
                 self._stuck[found[1]] += 1
 
     def hear_of_before(self, lines: Iterable[str]) -> None:
-        """Take lines of which nobody knows how old they are: of those, a CPU that was stuck says nothing."""
+        """Read lines of unknown age: in these, a stuck CPU is ignored."""
         self.hear(lines)
         self._stuck.clear()
 
     @property
     def end(self) -> str:
-        """What it said that ended it; "" while it said nothing of the kind."""
+        """The message of the kernel's end; "" if there was none."""
         stuck = (cpu for cpu, times in self._stuck.items() if times >= _TIMES)
         return self._panic or next((f"soft lockup - CPU#{cpu} is stuck" for cpu in stuck), "")

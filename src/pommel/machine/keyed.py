@@ -1,7 +1,7 @@
-"""The inside of a value that QEMU also takes as JSON: -blockdev, -device, -netdev, -object. Band: core, no I/O.
+"""Parses values that QEMU also takes as JSON: -blockdev, -device, -netdev, -object. Band: core, no I/O.
 
-`driver=qcow2,file.driver=file` and `{"driver":"qcow2","file":{"driver":"file"}}` say the same; a key is written with
-dots either way. An edit leaves every other key as it stands, in its spelling and its place.
+`driver=qcow2,file.driver=file` and `{"driver":"qcow2","file":{"driver":"file"}}` mean the same; a key is written with
+dots in both cases. An edit leaves every other key unchanged, with its spelling and its place.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _SWITCH = {True: "on", False: "off"}
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Options by key. `implied` is the key of the first item where that is written without one."""
+    """Options by key. `implied` is the key of the first item if that is written without a key."""
 
     implied: str | None
     plain: SubOptions | None
     tree: dict[str, Any] | None = None
-    _last: dict[str, str | None] = field(init=False, repr=False, compare=False)  # by key, the value that counts
+    _last: dict[str, str | None] = field(init=False, repr=False, compare=False)  # by key, the effective value
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_last", dict(self.pairs()))
 
     @classmethod
     def parse(cls, name: str, text: str) -> Keyed:
-        """Take the value of option `name` apart. JSON that is damaged is a value without any key."""
+        """Parse the value of option `name`. Damaged JSON is a value without keys."""
         return _parsed(name, text)
 
     def pairs(self) -> Iterator[tuple[str, str | None]]:
@@ -50,11 +50,11 @@ class Keyed:
         return self._last.get(key)
 
     def has(self, *keys: str) -> bool:
-        """Whether any of `keys` is there."""
+        """Whether one of `keys` exists."""
         return any(key in self._last for key in keys)
 
     def has_under(self, key: str) -> bool:
-        """Whether anything is said below `key`: `file.driver` is below `file`."""
+        """Whether there is a key below `key`: `file.driver` is below `file`."""
         return any(name.startswith(f"{key}.") for name in self._last)
 
     def is_on(self, *keys: str) -> bool:
@@ -62,23 +62,23 @@ class Keyed:
         return any(name in keys and value in (None, "on", "yes", "true", "y") for name, value in self.pairs())
 
     def with_value(self, key: str, value: str | int) -> Keyed:
-        """Set `key`, where it stands or at the end. In JSON, `on` and `off` are written as QEMU wants them there."""
+        """Set `key`, at its place or at the end. In JSON, `on` and `off` become true and false, as QEMU requires."""
         if self.plain is None:
             out = Keyed(self.implied, None, _set(self.tree or {}, key.split("."), value))
             if sum(name == key for name, _ in out.pairs()) == 1:
                 return out
-            # It is said in another spelling as well: {"file.driver": "file"} beside {"file": {"driver": "file"}}.
+            # The key also exists in another spelling: {"file.driver": "file"} beside {"file": {"driver": "file"}}.
             return Keyed(self.implied, None, _set(self.without(key).tree or {}, key.split("."), value))
         if key == self.implied and self.plain.head is not None:
             return Keyed(self.implied, self.plain.with_head(str(value)))
         return Keyed(self.implied, self.plain.with_value(key, str(value)))
 
     def with_default(self, key: str, value: str | int) -> Keyed:
-        """Set `key` only where nothing is said about it."""
+        """Set `key` only if it is missing."""
         return self if self.has(key) else self.with_value(key, value)
 
     def without(self, *keys: str) -> Keyed:
-        """Drop `keys`, and all that is said below them."""
+        """Remove `keys`, and all keys below them."""
 
         def gone(name: str) -> bool:
             return any(name == key or name.startswith(f"{key}.") for key in keys)
@@ -89,18 +89,18 @@ class Keyed:
         return Keyed(self.implied, SubOptions(head, tuple(pair for pair in self.plain.pairs if not gone(pair[0]))))
 
     def render(self) -> str:
-        """Put the value together again, in the spelling that it had."""
+        """Join the value again, in its original spelling."""
         if self.plain is not None:
             return self.plain.render()
         return json.dumps(self.tree, separators=(",", ":"), ensure_ascii=False)
 
 
-@lru_cache(maxsize=512)  # as SubOptions; nobody changes a tree, each edit makes another
+@lru_cache(maxsize=512)  # as SubOptions; a tree is never changed, each edit makes a new one
 def _parsed(name: str, text: str) -> Keyed:
     if name not in IMPLIED or not text.startswith("{"):
         return Keyed(IMPLIED.get(name), SubOptions.parse(text))
     try:
-        tree = json.loads(text)  # not foreign.parse_json: a path in it may be no UTF-8, and stays as it is
+        tree = json.loads(text)  # not foreign.parse_json: a path in it may not be UTF-8, and must stay unchanged
         check_depth(tree)
     except (ValueError, RecursionError):
         tree = {}
@@ -129,7 +129,7 @@ def _set(tree: dict[str, Any], keys: list[str], value: str | int) -> dict[str, A
 
 
 def _kept(tree: dict[str, Any], prefix: str, gone: Callable[[str], bool]) -> dict[str, Any]:
-    """What is left of `tree`, by the names that `_flat` gives: a key may have dots of its own."""
+    """The rest of `tree`, by the names that `_flat` gives: a key may contain dots."""
     out: dict[str, Any] = {}
     for key, inner in tree.items():
         name = f"{prefix}.{key}" if prefix else key

@@ -1,9 +1,9 @@
-"""Take away what a killed command left in a machine's folder, or beside it. Band: shell.
+"""Removes the files that a killed command left in a machine's folder, or beside it. Band: shell.
 
-Files that are written aside and renamed into place have names of their own until then, and so has a machine in the
-making or one that is being deleted. Who writes them holds the machine's lock; with the lock held, those that are there
-are nobody's. A kill -9 of a clone may leave as much as a disk, so the next command of any machine takes it away, and
-not only one that happens to make the same file again.
+Files that are renamed into place when they are complete have special names before that, and so has an incomplete
+machine, or one that is being deleted. Their writer holds the machine's lock; so with the lock held, such files belong
+to nobody. A kill -9 of a clone may leave a file as large as a disk, so the next command of any machine removes it, and
+not only a command that makes the same file again.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from pommel.machine import folder
 from pommel.machine.own_disks import all_disks
 from pommel.paths import MachinePaths, is_aside, sweep_aside
 
-# What mkstemp adds to a name (tempfile: eight of these), and what `copying` and `taking` put in between and behind.
+# The suffix that mkstemp adds to a name (tempfile: eight of these), and what `copying` and `taking` add to it.
 _ASIDE = r"\.(aside\.)?[a-z0-9_]{8}(\.log)?\Z"
-# Written with the lock held, by `write_atomic` or as disks. What the console or the mesh writes is theirs.
+# Written with the lock held, by `write_atomic` or as disks. The files of the console and the mesh are not here.
 _OURS = re.compile(
     r"\.(machine\.json|moved\.json|run\.json|started\.json|adopt\.json|backups\.json|nvram\.fd|known_hosts|\.loading\.json|snapshot\.json"
     rf"|mac_hdd_ng\.img|OpenCore\.qcow2|disk-[a-z0-9_-]+\.qcow2){_ASIDE}"
 )
-DELETED = ".building.deleted"  # of a machine's folder that is being removed
+DELETED = ".building.deleted"  # the suffix of a machine's folder that is being removed
 _FOLDERS = ("", "ssh", "snapshots")
 
 
 def sweep_machine(paths: MachinePaths) -> None:
-    """Remove what killed commands left in the machine's folder, and beside a disk of its that is elsewhere.
+    """Remove the files that killed commands left in the machine's folder, and beside a disk that is elsewhere.
 
-    Call it with the machine's lock held, and not amid work that has such a file itself.
+    Call it with the machine's lock held, and not during work that itself has such a file.
     """
     for left in _left(paths):
-        with contextlib.suppress(OSError):  # a folder that may not be written to: whoever writes there is told
+        with contextlib.suppress(OSError):  # a folder without write permission: the next writer gets the error
             left.unlink()
-    if locks.holder(paths.pidfile) is None:  # how its run ended stays to be told
+    if locks.holder(paths.pidfile) is None:  # the pidfile stays, because it shows how the run ended
         for socket in (paths.qmp, paths.qmp_watch, paths.vnc, *paths.more_displays):
             with contextlib.suppress(OSError):
                 socket.unlink()
 
 
 def sweep_unfinished(machines: Path) -> None:
-    """Remove machines that were being made or deleted by a command that was killed.
+    """Remove machines whose making or deletion was killed.
 
-    One whose lock is held, by whomever, is still at work, or in the hands of who holds it.
+    If the lock of one is held, by any process, somebody still works on it.
     """
     for name in sorted({found.group(1) for found in map(_BUILDING.match, _names(machines)) if found}):
         lock = machines / f".{name}.lock"
@@ -59,6 +59,8 @@ def sweep_unfinished(machines: Path) -> None:
             if os.path.lexists(doomed):
                 folder.finish_taking(doomed)
             sweep_aside(machines / name)
+            if not os.path.lexists(machines / name):
+                lock.unlink(missing_ok=True)  # as a whole deletion does: a throw-away machine's name never comes again
 
 
 _BUILDING = re.compile(r"\.(.+)\.building\.[a-z0-9_]+(\.old)?\Z")

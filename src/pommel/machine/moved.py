@@ -1,7 +1,7 @@
-"""Which disks of a machine Pommel has moved elsewhere, and a move that is under way: `moved.json`. Band: shell.
+"""The disks of a machine that Pommel has moved elsewhere, and an unfinished move: `moved.json`. Band: shell.
 
-A disk that was moved is a link in the machine's folder. Its file was made by Pommel and belongs to the machine: it is
-deleted with it, which no other file is that a link leads to.
+A moved disk is a link in the machine's folder. Pommel made its file, and the file belongs to the machine: it is
+deleted with it. No other target of a link is deleted.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ NAME = "moved.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Moving:
+class DiskMove:
     """A move that has begun: of the disk `slot`, a name in the machine's folder, from the file `old` to `new`.
 
-    The two files are known by device and number; the new one has none before it is whole.
+    Both files are identified by device and inode; the new one has none before it is complete.
     """
 
     slot: str
@@ -34,18 +34,18 @@ class Moving:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """What stands in the file: where each moved disk lies, by its link; and a move under way."""
+class MovedDisks:
+    """The contents of the file: the path of each moved disk, by the name of its link; and an unfinished move."""
 
     disks: dict[str, str] = field(default_factory=dict)
-    moving: Moving | None = None
+    moving: DiskMove | None = None
 
 
-def read(directory: Path) -> Moved:
-    """What has been moved of the machine in the folder `directory`; nothing, where nothing is written down.
+def read(directory: Path) -> MovedDisks:
+    """The moved disks of the machine in the folder `directory`; empty if there is no file.
 
     Raises:
-        MachineError: the note cannot be read.
+        MachineError: the file cannot be read.
     """
     path = directory / NAME
     try:
@@ -53,26 +53,26 @@ def read(directory: Path) -> Moved:
         moving = told.get("moving")
         if moving is not None:
             inodes = [tuple(each) if (each := moving[key]) else None for key in ("old_inode", "new_inode")]
-            moving = Moving(moving["slot"], moving["old"], moving["new"], *inodes)
-        return Moved({str(slot): str(place) for slot, place in told["disks"].items()}, moving)
+            moving = DiskMove(moving["slot"], moving["old"], moving["new"], *inodes)
+        return MovedDisks({str(slot): str(place) for slot, place in told["disks"].items()}, moving)
     except FileNotFoundError:
-        return Moved()
+        return MovedDisks()
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as wrong:
         raise MachineError(
             f"{path} cannot be used: {wrong}", hint=f"check that file; the disks are in {directory}"
         ) from wrong
 
 
-def write(directory: Path, moved: Moved) -> None:
-    """Write it down, whole or not at all."""
-    if moved == Moved():
+def write(directory: Path, moved: MovedDisks) -> None:
+    """Write the file, completely or not at all."""
+    if moved == MovedDisks():
         (directory / NAME).unlink(missing_ok=True)
         return
     json_file.write(directory / NAME, asdict(moved), indent=2)
 
 
 def own_files(directory: Path) -> list[Path]:
-    """The files elsewhere that belong to the machine in `directory`: moved there, and what its links still lead to."""
+    """The machine's files outside of `directory`: moved there, and still the targets of its links."""
     with contextlib.suppress(MachineError):
         disks = read(directory).disks
         return [Path(place) for slot, place in disks.items() if leads_to(directory / slot, Path(place))]
@@ -80,7 +80,7 @@ def own_files(directory: Path) -> list[Path]:
 
 
 def inode_of(path: Path) -> tuple[int, int] | None:
-    """What a file is known by, whatever it is called; None: it is not there."""
+    """The device and inode of a file, which do not depend on its name; None: it does not exist."""
     try:
         found = path.stat()
     except OSError:

@@ -1,9 +1,9 @@
-"""Move a machine's disk to another place, another drive for one, and back. Band: shell.
+"""Moves a machine's disk to another place, for example another drive, and back. Band: shell.
 
-The copy is made beside its new place, synced and read again; then a link to it takes the place of the disk in the
-machine's folder in one step. So at every moment the machine has a disk that is whole, and a kill -9 leaves at most
-a file that `recover` knows of. On one file system nothing is copied: the file gets its new name beside the old one.
-The file goes as it is, with its snapshots and the memory of a machine that sleeps.
+The copy is made beside its new place, synced and read again; then a link to it replaces the disk in the machine's
+folder in one step. So at every moment the machine has a complete disk, and a kill -9 leaves at most a file that
+`recover` knows. On one file system nothing is copied: the file gets its new name in addition to the old one. The file
+is not changed; it keeps its snapshots and the memory of a sleeping machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from pommel import account, private, writable
 from pommel.errors import BuildError, NotPermitted, StateError
 from pommel.machine import cloning, disk, moved, taking
-from pommel.machine.moved import Moved, Moving
+from pommel.machine.moved import DiskMove, MovedDisks
 from pommel.machine.permission import DISK_MOVED, working_on
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore
@@ -28,7 +28,7 @@ _SLACK_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class PlannedMove:
-    """What a move would do: from file to file; `copies` whether across file systems; how much it takes, and is free."""
+    """The plan of a move: its files; `copies`: it goes to another file system; the needed and the free space."""
 
     slot: Path
     old: Path
@@ -39,17 +39,17 @@ class PlannedMove:
 
     @property
     def back(self) -> bool:
-        """Whether the disk comes back into the machine's folder."""
+        """Whether the disk returns into the machine's folder."""
         return self.new == self.slot
 
 
 def look(paths: MachinePaths, slot: Path, path: Path) -> PlannedMove:
-    """Say what moving the disk `slot` to `path`, a folder or a file, would do.
+    """What moving the disk `slot` to `path`, a folder or a file, would do.
 
     Raises:
-        StateError: it lies there, something else does, or there is no such folder; or a linked clone would lose it.
+        StateError: it is already there, another file is, or there is no such folder; or a linked clone would lose it.
         NotPermitted: the folder cannot be written to.
-        BuildError: there is too little room.
+        BuildError: there is not enough space.
     """
     old = Path(os.path.realpath(slot))
     if not old.is_file():
@@ -80,7 +80,7 @@ def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore
 
     Raises:
         StateError, NotPermitted, BuildError: as `look` does; or the machine runs, or the disk is in use.
-        BusyError: somebody else is at work on the machine.
+        BusyError: another process works on the machine.
     """
     with working_on(paths, DISK_MOVED, report=report):
         place = look(paths, slot, path)
@@ -92,7 +92,7 @@ def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore
         except OSError as failure:
             recover(paths)
             raise BuildError(f"the disk cannot be moved to {place.new}: {failure}") from failure
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # for Ctrl-C too
             recover(paths)
             raise
     report(Progress("move", f"{slot.name} is now at {place.new}", finished=True))
@@ -100,13 +100,13 @@ def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore
 
 
 def recover(paths: MachinePaths) -> None:
-    """Put right what a killed move left: end it where the disk has its new place, else take the copy away.
+    """Repair an interrupted move: finish it if the disk is at its new place, else remove the copy.
 
     Call it with the machine's lock held.
 
     Raises:
-        MachineError: what was being done cannot be read.
-        BuildError: the file that is to go cannot be removed.
+        MachineError: the record of the move cannot be read.
+        BuildError: the remaining file cannot be removed.
     """
     try:
         _end(paths)
@@ -132,7 +132,7 @@ def _target(paths: MachinePaths, slot: Path, path: Path) -> Path:
 
 
 def _refuse_if_lost_to_clones(paths: MachinePaths, slot: Path, old: Path) -> None:
-    """Linked clones find the disk by its name in the machine's folder, and still do; others would not."""
+    """Refuse a move after which a linked clone would lose its base: it must name the disk in the machine's folder."""
     for name in cloning.linked_clones(paths.directory.parent, paths.name):
         folder = paths.directory.with_name(name)
         for image in (each for each in folder.iterdir() if each.suffix in (".img", ".qcow2")):
@@ -147,7 +147,7 @@ def _refuse_if_lost_to_clones(paths: MachinePaths, slot: Path, old: Path) -> Non
 
 
 def _backing_name(image: Path) -> Path | None:
-    """What an image lies over, as it is named there, from the folder that a QEMU would look from."""
+    """The backing file of an image, by its name there, from the folder that QEMU would use."""
     with contextlib.suppress(OSError, ValueError):
         backing = disk.header(image).backing
         if backing is not None and not backing.startswith("json:"):
@@ -156,10 +156,10 @@ def _backing_name(image: Path) -> Path | None:
 
 
 def _name_base_whole(place: PlannedMove) -> None:
-    """What the disk lies over is named by its whole path: a relative one counts from where the disk lies."""
+    """Make the backing file's name absolute, because a relative one depends on the disk's folder."""
     try:
         header = disk.header(place.old)
-    except (OSError, ValueError):  # no qcow2: it lies over nothing
+    except (OSError, ValueError):  # not qcow2: it has no backing file
         return
     backing = header.backing
     if backing is None or backing.startswith("/") or ":" in backing.partition("/")[0]:
@@ -173,14 +173,14 @@ def _name_base_whole(place: PlannedMove) -> None:
 
 def _move(paths: MachinePaths, place: PlannedMove, report: Report) -> None:
     told = moved.read(paths.directory)
-    moving = Moving(place.slot.name, str(place.old), str(place.new), moved.inode_of(place.old))
+    moving = DiskMove(place.slot.name, str(place.old), str(place.new), moved.inode_of(place.old))
 
     def ready(found: os.stat_result) -> None:
         if not place.back and os.path.lexists(place.new):
             raise StateError(f"the file {place.new} exists now, and was not changed")
-        moved.write(paths.directory, Moved(told.disks, replace(moving, new_inode=(found.st_dev, found.st_ino))))
+        moved.write(paths.directory, MovedDisks(told.disks, replace(moving, new_inode=(found.st_dev, found.st_ino))))
 
-    moved.write(paths.directory, Moved(told.disks, moving))
+    moved.write(paths.directory, MovedDisks(told.disks, moving))
     if place.back:
         _come_back(place, ready, report)
     else:
@@ -190,13 +190,13 @@ def _move(paths: MachinePaths, place: PlannedMove, report: Report) -> None:
 
 
 def private_mode(path: Path) -> None:
-    """Have a disk be this user's alone, where the file system knows modes."""
+    """Make a disk readable by this user only, if the file system has modes."""
     with contextlib.suppress(OSError):
         path.chmod(private.FILE)
 
 
 def _bring(old: Path, new: Path, ready: taking.Ready, report: Report) -> None:
-    """Have the file `old` be at `new` too: by another name, or by a copy."""
+    """Make the file `old` exist at `new` too: by a hard link, or by a copy."""
     try:
         ready(old.stat())
         os.link(old, new)
@@ -208,7 +208,7 @@ def _bring(old: Path, new: Path, ready: taking.Ready, report: Report) -> None:
 
 
 def _come_back(place: PlannedMove, ready: taking.Ready, report: Report) -> None:
-    """The file takes the place of the link to it."""
+    """The file replaces the link to it."""
     try:
         ready(place.old.stat())
         aside = Path(_free_name(place.slot))
@@ -228,7 +228,7 @@ def _switch(slot: Path, new: Path) -> None:
 
 
 def _free_name(slot: Path) -> str:
-    """A name beside `slot` that nobody has, and that `leftovers` knows."""
+    """An unused name beside `slot`, in a form that `leftovers` recognizes."""
     fd, name = tempfile.mkstemp(prefix=f".{slot.name}.", dir=slot.parent)
     os.close(fd)
     Path(name).unlink()
@@ -236,7 +236,7 @@ def _free_name(slot: Path) -> str:
 
 
 def _end(paths: MachinePaths) -> None:
-    """Take away the file that is not the machine's disk any more, or never came to be, and write down what is."""
+    """Remove the file that is not the machine's disk any more, or never was, and write the result."""
     told = moved.read(paths.directory)
     if (moving := told.moving) is None:
         return
@@ -247,13 +247,13 @@ def _end(paths: MachinePaths) -> None:
             old.unlink()
         if new != slot:
             disks[moving.slot] = moving.new
-    else:  # the disk is where it was
+    else:  # the disk is at its old place
         if new != slot:
             _drop_asides(new)
             if moving.new_inode is not None and moved.inode_of(new) == moving.new_inode:
                 new.unlink()
         disks = told.disks
-    moved.write(paths.directory, Moved(disks))
+    moved.write(paths.directory, MovedDisks(disks))
     taking.sync_folder(paths.directory)
 
 

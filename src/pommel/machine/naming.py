@@ -1,7 +1,7 @@
-"""The name of a machine in its own files: in its record, and before its guest's host keys. Band: shell.
+"""Writes a machine's name into its own files: into its record, and before its guest's host keys. Band: shell.
 
-A machine is found by its folder's name. What stands in its files follows: a rename writes it before the folder has the
-new name, so that one that is cut off leaves a machine that works, and the next command writes it once more.
+A machine is found by its folder's name, and its files follow it: a rename writes them before it renames the folder. So
+an interrupted rename leaves a machine that works, and the next command writes the files again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def write(paths: MachinePaths, name: str) -> None:
 
 
 def put_right(paths: MachinePaths) -> None:
-    """Write the name that the machine's folder has, where a rename was cut off. A record that is damaged stays so."""
+    """Write the folder's name into the files after an interrupted rename. A damaged record stays as it is."""
     with contextlib.suppress(MachineError):
         if paths.record.exists() and record.load(paths.record).name != paths.name:
             write(paths, paths.name)
 
 
 def write_keys(known_hosts: Path, name: str) -> None:
-    """Have the guest's host keys stand under `name`."""
+    """Write `name` before the guest's host keys."""
     if known_hosts.exists():
         lines = [line.partition(" ") for line in known_hosts.read_text().splitlines() if line.strip()]
         write_atomic(known_hosts, "".join(f"{name} {rest}\n" for _, _, rest in lines), mode=0o600)

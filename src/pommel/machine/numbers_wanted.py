@@ -1,10 +1,10 @@
-"""`identity` in pommel.toml: whose numbers a Mac is told, and what follows for its record. Band: core, no I/O.
+"""`identity` in pommel.toml: the Mac's numbers, and the result for its record. Band: core, no I/O.
 
-    identity = "own"                                        numbers of the machine's own, made when it is made
-    identity = "upstream"                                   those that stand on the boot disk
-    identity = { model = "iMac20,1", serial = "…", … }      these; what is left out is made
+    identity = "own"                                        the machine's own numbers, made when it is made
+    identity = "upstream"                                   the numbers on the boot disk
+    identity = { model = "iMac20,1", serial = "…", … }      these numbers; missing ones are made
 
-Numbers that a person writes are checked for shape, date and checksum as macserial checks them, and never changed.
+The user's numbers are checked for form, date and checksum as macserial checks them, and never changed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pommel.machine.smbios import AppleIdentity
 
 KEYS = ("model", "serial", "mlb", "rom", "uuid")
 _MODEL = re.compile(r"[A-Za-z]+\d+,\d+\Z")
-# "own", "upstream", or the numbers that were written, by KEYS' names and in the spelling of the record.
+# "own", "upstream", or the user's numbers, by KEYS' names and in the spelling of the record.
 Wanted = str | Mapping[str, str]
 _WANTED = f'"own", "upstream", or a table of {", ".join(KEYS)}'
 
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """What one machine is told of itself: its UUID, its network card's address, and a Mac's numbers; None: no own."""
+    """A machine's identity: its UUID, its network card's address, and a Mac's numbers; None: no own numbers."""
 
     uuid: str
     mac: str
@@ -35,10 +35,10 @@ class Born:
 
 
 def parse(raw: Any) -> Wanted:
-    """Read the setting.
+    """Parse the setting.
 
     Raises:
-        ValueError: with what it must be, or what is wrong with a number.
+        ValueError: with the allowed form, or with what is wrong with a number.
     """
     if raw in ("own", "upstream"):
         return str(raw)
@@ -63,10 +63,10 @@ def parse(raw: Any) -> Wanted:
 
 
 def give(wanted: Wanted, *, model: str, uuid: str, mac: str, random: bytes) -> Born:
-    """The numbers that are wanted for a machine with this UUID and MAC address; `model` is the Mac if none is written.
+    """The numbers of a machine with this UUID and MAC address; `model` is the Mac's model if the user gives none.
 
-    `random` is `smbios.RANDOM_BYTES` bytes. With `rom` written, the network card gets that address, since Apple's
-    services take the two for one; unless it is an address of a group of cards, which no card may have.
+    `random` is `smbios.RANDOM_BYTES` bytes. If the user gives `rom`, the network card gets that address, because
+    Apple's services expect both to be equal; but not a multicast address, which no card may have.
     """
     if wanted == "upstream":
         return Born(uuid, mac, None)
@@ -75,7 +75,7 @@ def give(wanted: Wanted, *, model: str, uuid: str, mac: str, random: bytes) -> B
     if "rom" in given and not int(given["rom"][:2], 16) & 1:
         mac = bytes.fromhex(given["rom"]).hex(":")
     chosen = given.get("model", model)
-    base = chosen if chosen in smbios.MODELS else model  # of one without tables, serial and mlb are written
+    base = chosen if chosen in smbios.MODELS else model  # for a model without tables, the user has given serial and mlb
     made = smbios.new_apple_identity(base, random, uuid=uuid, mac=mac)
     apple = replace(
         made,
@@ -88,9 +88,9 @@ def give(wanted: Wanted, *, model: str, uuid: str, mac: str, random: bytes) -> B
 
 
 def differs(apple: AppleIdentity | None, wanted: Wanted | None) -> str | None:
-    """How the numbers that a machine was made with differ from those that are wanted; None: not at all.
+    """The difference of a machine's numbers from the setting; None: there is none.
 
-    Without a wish they never do: a machine that was made keeps what it has.
+    Without the setting there is none either: an existing machine keeps its numbers.
     """
     if wanted is None:
         return None
@@ -109,7 +109,7 @@ def _written(wanted: Wanted) -> Mapping[str, str]:
 
 
 def _as_kept(key: str, value: str) -> str:
-    """The spelling that the record has."""
+    """The value in the spelling of the record."""
     if key == "rom":
         return value.replace(":", "").upper()
     return value.lower() if key == "uuid" else value

@@ -1,8 +1,8 @@
-"""Who wrote each argument of the upstream's command line. Band: core, no I/O.
+"""Determines who wrote each argument of the upstream's command line. Band: core, no I/O.
 
-A boot script is run more than once: as the pristine upstream has it, then with each of the user's patches and files on
-it, and last as the tree lies. Each of these is a stage. An argument belongs to the first stage that has it and all
-stages after it; what differs between two stages is what the later one changed.
+A boot script is run several times: as in the pristine upstream, then with each of the user's patches and files added,
+and last with the tree as it is. Each run is a stage. An argument belongs to the first stage that has it and from which
+on all later stages have it too; a difference between two stages is a change by the later one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from difflib import SequenceMatcher
 from pommel.errors import UpstreamError
 from pommel.machine.commandline import Argument, CommandLine, parse_words
 
-PRISTINE = ""  # the origin of what nobody but the upstream wrote
+PRISTINE = ""  # the origin of arguments that only the upstream wrote
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What QEMU was called with when `origin` was the last thing laid over the upstream."""
+class OriginStage:
+    """QEMU's arguments when `origin` was the last change of the upstream."""
 
     origin: str
     words: tuple[str, ...]
@@ -27,7 +27,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One argument that `origin` changed: `before` is None for what it added, `after` for what it took out."""
+    """One argument that `origin` changed: `before` is None for an added one, `after` for a removed one."""
 
     origin: str
     before: str | None
@@ -41,19 +41,19 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """The last stage's command line, where each argument knows who wrote it, and all differences in order."""
+    """The last stage's command line, in which each argument has its origin, and all differences in order."""
 
     line: CommandLine
     differences: tuple[Difference, ...] = ()
 
 
-def trace(program: str, stages: Sequence[Stage]) -> Traced:
-    """Follow the arguments through the stages; the last one is the command line that counts.
+def trace(program: str, stages: Sequence[OriginStage]) -> Traced:
+    """Follow the arguments through the stages; the last stage is the effective command line.
 
-    A stage before the last that QEMU could not read is passed over: what it did belongs to the next one then.
+    A stage before the last that QEMU could not parse is skipped: its changes are attributed to the next one.
 
     Raises:
-        UpstreamError: the last stage's command line ends where QEMU wants a value.
+        UpstreamError: the last stage's command line ends where QEMU requires a value.
     """
     arguments: list[Argument] = []
     differences: list[Difference] = []
@@ -86,7 +86,7 @@ def _step(old: list[Argument], new: list[Argument], origin: str) -> tuple[list[A
 
 
 def _pairs(gone: list[Argument], come: list[Argument], origin: str) -> Iterator[Difference]:
-    """Tell a changed argument as one difference: those of one option belong together, in their order."""
+    """A changed argument is one difference: arguments of the same option are paired, in their order."""
     left = list(come)
     for argument in gone:
         instead = next((other for other in left if other.name == argument.name), None)

@@ -1,4 +1,4 @@
-"""Which files are a machine's disks, and what they are called. Band: shell."""
+"""The files of a machine's disks, and their names. Band: shell."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def data_disks(paths: MachinePaths) -> dict[str, Path]:
 
 
 def data_path(paths: MachinePaths, name: str) -> Path:
-    """Where the machine keeps its further disk `name`.
+    """The path of the machine's further disk `name`.
 
     Raises:
-        UsageError: a disk cannot be called so.
+        UsageError: the name is not valid.
     """
     if not _NAME.match(name):
         raise UsageError(
@@ -38,13 +38,13 @@ def data_path(paths: MachinePaths, name: str) -> Path:
 
 
 def add(paths: MachinePaths, name: str, size_bytes: int, *, encrypted: bool = False) -> disk.DiskInfo:
-    """Make another disk for the machine, empty. The caller holds its lock; a running machine sees it when next started.
+    """Make another, empty disk for the machine. The caller holds its lock; a running machine gets it at its next start.
 
-    An `encrypted` one opens by the same passphrase as the machine's own: a machine has one.
+    An `encrypted` disk has the same passphrase as the machine's own disk: a machine has only one.
 
     Raises:
-        UsageError: a disk cannot be called so.
-        StateError: there is one called so already; or the passphrase at hand does not open the machine's own disk.
+        UsageError: the name is not valid.
+        StateError: the disk already exists; or the present passphrase does not open the machine's own disk.
         BuildError, MissingProgram: as `disk.create` does.
     """
     path = data_path(paths, name)

@@ -1,7 +1,7 @@
-"""What a disk's partition table and the boot loader on it say: is it a boot disk, is it a Mac's? Band: core, no I/O.
+"""Inspects a disk's partition table and boot loader: is it a boot disk, is it a Mac's? Band: core, no I/O.
 
-Reads by `read(offset, count)`, with a limit on everything: an image may be hostile. FAT: Microsoft's fatgen103.
-What it is not: a file system driver; it looks for a handful of names.
+It reads by `read(offset, count)`, and all reads are bounded: an image may be hostile. FAT: Microsoft's fatgen103. It is
+not a file system driver; it only looks for a few names.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ Loader = Literal["OpenCore", "Clover", "EFI"]
 _ESP = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 _APPLE = "-0000-11aa-aa11-00306543ecac"  # APFS, HFS+, CoreStorage, Apple Boot, RAID
 _MBR_FAT, _MBR_APPLE = (0xEF, 0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E), (0xAF, 0xAB)  # 0xEF: an EFI system partition
-_CLUSTERS_MAX, _CLUSTER_BYTES_MAX = 64, 64 << 10  # of one folder
+_CLUSTERS_MAX, _CLUSTER_BYTES_MAX = 64, 64 << 10  # limits for one folder
 _LONG_NAME, _LABEL, _FOLDER = 0x0F, 0x08, 0x10
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Whether there is a partition table or a file system, the loader on an EFI system partition, and a Mac's part."""
+class DiskContents:
+    """Whether there is a partition table or file system, the EFI system partition's loader, and a Mac's partition."""
 
     partitioned: bool
     loader: Loader | None
     apple: bool
 
 
-def look(read: Read, size_bytes: int) -> Seen:
-    """Look at a disk.
+def look(read: Read, size_bytes: int) -> DiskContents:
+    """Inspect a disk.
 
     Raises:
-        ValueError: `read` does, or a table is damaged beyond reading.
+        ValueError: `read` raises it, or a table is too damaged to read.
     """
     boot = read(0, 512)
     loaders, apple, partitioned = [], _is_bare_mac(read), False
@@ -50,7 +50,7 @@ def look(read: Read, size_bytes: int) -> Seen:
         loaders.append(_loader_on(read, 0))
     known = [loader for loader in ("OpenCore", "Clover", "EFI") if loader in loaders]
     is_table = partitioned or boot[510:512] == b"\x55\xaa"
-    return Seen(is_table or apple, known[0] if known else None, apple)
+    return DiskContents(is_table or apple, known[0] if known else None, apple)
 
 
 def _kind(read: Read, found: Partition) -> Literal["fat", "apple", "other"]:
@@ -62,12 +62,12 @@ def _kind(read: Read, found: Partition) -> Literal["fat", "apple", "other"]:
 
 
 def _is_bare_mac(read: Read) -> bool:
-    """A volume without a partition table: APFS (NXSB), HFS+ (H+, HX)."""
+    """Whether it is a volume without a partition table: APFS (NXSB), HFS+ (H+, HX)."""
     return read(32, 4) == b"NXSB" or read(1024, 2) in (b"H+", b"HX")
 
 
 def _loader_on(read: Read, start: int) -> Loader | None:
-    """The boot loader of the FAT file system at `start`; None: none, or no file system that can be read."""
+    """The boot loader of the FAT file system at `start`; None: there is none, or no readable file system."""
     fat = _Fat.at(read, start)
     efi = fat.folder(fat.root(), "EFI") if fat else None
     if fat is None or efi is None:
@@ -114,6 +114,7 @@ class _Fat:
         root = reserved + fats * per_fat
         data = root + -(-entries * 32 // sector)
         clusters = ((small or large) - data) // per_cluster
+        # The number of clusters alone determines the type of FAT (fatgen103, "FAT Type Determination").
         bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
         if sector * per_cluster > _CLUSTER_BYTES_MAX:
             return None
@@ -140,6 +141,7 @@ class _Fat:
             for at in range(0, len(block) - 31, 32):
                 entry = block[at : at + 32]
                 if entry[0] == 0:
+                    # A first byte of 0 ends the folder; 0xE5 is a deleted entry.
                     return
                 kind = entry[11]
                 if entry[0] == 0xE5 or kind & _LONG_NAME == _LONG_NAME or kind & _LABEL:

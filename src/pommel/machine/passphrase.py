@@ -1,8 +1,8 @@
-"""The passphrase of a machine's encrypted disks: where it is kept, and who may have it now. Band: shell.
+"""The passphrase of a machine's encrypted disks: where it is stored, and who may use it now. Band: shell.
 
-It is in a file of the user's, or in the desktop's keyring (the Secret Service, asked by libsecret's `secret-tool`). It
-is asked for when the first encrypted disk is opened, within `with_key`; outside of that none is opened. It goes to
-other programs by a pipe alone, and Pommel never prints, logs or writes it.
+It is in the user's file, or in the desktop's keyring (the Secret Service, read by libsecret's `secret-tool`). It is
+requested when the first encrypted disk is opened, inside `with_key`; outside of it no encrypted disk is opened. Other
+programs get it only through a pipe, and Pommel never prints, logs or writes it.
 """
 
 from __future__ import annotations
@@ -19,31 +19,36 @@ from pathlib import Path
 
 from pommel import process
 from pommel.errors import DeadlineError, StateError
+from pommel.machine import luks
 
 _MOST_BYTES = 1024
-_KEYRING_S = 120.0  # a locked keyring asks its user on the desktop
+_KEYRING_S = 120.0  # for a locked keyring, which asks its user on the desktop
 _RANDOM_BYTES = 32
-_RANDOM_STRETCH_MS = 10  # nobody guesses 256 random bits, however quick each try is
-_ask: ContextVar[Callable[[], Key] | None] = ContextVar("_ask", default=None)
+_ask: ContextVar[Callable[[], Passphrase] | None] = ContextVar("_ask", default=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A passphrase, and where it is from, in the user's words. `stretch_ms` is for disks that are made with it."""
+class Passphrase:
+    """A passphrase, and its origin in words for the user.
+
+    New disks take `stretch_ms` to open; if it is None, they take as long as the disk `opens`, which has this
+    passphrase.
+    """
 
     phrase: bytes = field(repr=False)
     where: str
     hint: str
     stretch_ms: int | None = None
+    opens: Path | None = None
 
     def wrong(self) -> StateError:
-        """What to say where it opens no disk."""
+        """The error if it does not open a disk."""
         return StateError(f"the passphrase from {self.where} does not open the disk", hint=self.hint)
 
 
 @contextlib.contextmanager
-def with_key(ask: Callable[[], Key]) -> Iterator[None]:
-    """Open encrypted disks by the key that `ask` gives, for the time of the block; it is asked at most once."""
+def with_key(ask: Callable[[], Passphrase]) -> Iterator[None]:
+    """Open encrypted disks with the key that `ask` returns, during the block; `ask` is called at most once."""
     held = _ask.set(functools.cache(ask))
     try:
         yield
@@ -51,11 +56,11 @@ def with_key(ask: Callable[[], Key]) -> Iterator[None]:
         _ask.reset(held)
 
 
-def key() -> Key:
-    """The key of the block that we are in.
+def key() -> Passphrase:
+    """The key of the present `with_key` block.
 
     Raises:
-        StateError: we are in none; or the passphrase cannot be had.
+        StateError: there is no such block; or the passphrase is not available.
         MissingProgram: it is in the keyring, and secret-tool is not installed.
     """
     ask = _ask.get()
@@ -65,10 +70,11 @@ def key() -> Key:
 
 
 def from_file(path: Path) -> bytes:
-    """The passphrase in `path`: its one line, without the line feed at its end, if there is one.
+    """The passphrase in `path`: its one line, without a line feed at the end.
 
     Raises:
-        StateError: it is not there, no file, not this user's alone, empty, or more than one line of text.
+        StateError: it does not exist, is not a file, is open to other users, is empty, or has more than one line of
+        text.
     """
     shown = shlex.quote(str(path))
     try:
@@ -86,7 +92,7 @@ def from_file(path: Path) -> bytes:
             raise StateError(f"the passphrase file {path} is another user's", hint=f"sudo chown {os.geteuid()} {shown}")
         if found.st_mode & 0o077:
             raise StateError(f"other users may read or write the passphrase file {path}", hint=f"chmod 600 {shown}")
-        phrase = os.read(fd, _MOST_BYTES + 2)  # of a regular file that is all, up to as much
+        phrase = os.read(fd, _MOST_BYTES + 2)  # one read returns up to this much of a regular file
     finally:
         os.close(fd)
     return checked(phrase.removesuffix(b"\n"), f"the passphrase file {path}", making_hint(path))
@@ -98,10 +104,10 @@ def making_hint(path: Path) -> str:
 
 
 def checked(phrase: bytes, where: str, hint: str) -> bytes:
-    """The passphrase, where it is one that QEMU takes: 1 to 1024 bytes of UTF-8 in one line.
+    """The passphrase, if QEMU accepts it: 1 to 1024 bytes of UTF-8 in one line.
 
     Raises:
-        StateError: it is none.
+        StateError: QEMU would not accept it.
     """
     wrong = None
     if not phrase:
@@ -121,10 +127,10 @@ def checked(phrase: bytes, where: str, hint: str) -> bytes:
 
 
 def new_random() -> tuple[bytes, int]:
-    """A passphrase that nobody can guess, and how long an opening by it needs to compute, in milliseconds."""
-    import secrets  # with hashlib and more, which only the making of a machine needs
+    """A passphrase that cannot be guessed, and the time that each opening with it computes, in milliseconds."""
+    import secrets  # here, because it imports hashlib and more, and only the making of a machine needs it
 
-    return secrets.token_urlsafe(_RANDOM_BYTES).encode(), _RANDOM_STRETCH_MS
+    return secrets.token_urlsafe(_RANDOM_BYTES).encode(), luks.QUICK_MS
 
 
 def shown_lookup(uuid: str) -> str:
@@ -138,7 +144,7 @@ def shown_store(uuid: str, name: str) -> str:
 
 
 def from_keyring(uuid: str) -> bytes | None:
-    """The passphrase that the keyring has for the machine of this UUID; None: it has none, or stays locked.
+    """The keyring's passphrase for the machine with this UUID; None: it has none, or stays locked.
 
     Raises:
         MissingProgram: secret-tool is not installed.
@@ -153,11 +159,11 @@ def from_keyring(uuid: str) -> bytes | None:
 
 
 def to_keyring(uuid: str, name: str, phrase: bytes) -> None:
-    """Keep the passphrase of machine `name` in the keyring, and see that it is there.
+    """Store the passphrase of machine `name` in the keyring, and check that it is there.
 
     Raises:
         MissingProgram: secret-tool is not installed.
-        StateError: there is no keyring in this session, or it does not take it.
+        StateError: there is no keyring in this session, or it does not store it.
     """
     done = _secret_tool("store", f"--label={_label(name)}", *_attributes(uuid), phrase=phrase)
     if done.returncode != 0 or from_keyring(uuid) != phrase:
@@ -165,7 +171,7 @@ def to_keyring(uuid: str, name: str, phrase: bytes) -> None:
 
 
 def forget_in_keyring(uuid: str) -> None:
-    """Take a passphrase that nothing needs out of the keyring again. Raises as `from_keyring`."""
+    """Remove an unneeded passphrase from the keyring. Raises as `from_keyring`."""
     _secret_tool("clear", *_attributes(uuid))
 
 

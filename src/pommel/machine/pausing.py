@@ -1,6 +1,6 @@
-"""Hold a running machine's vCPUs, and let them go on. Band: shell.
+"""Pauses a running machine's vCPUs, and lets them continue. Band: shell.
 
-Its memory stays where it is and QEMU lives; to sleep without a QEMU is `savestate`'s.
+Its memory stays in the running QEMU; `savestate` puts a machine to sleep without a QEMU.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pommel.machine.state import is_disk_full
 from pommel.paths import MachinePaths
 
 _QMP_S = 5.0
-_AGAIN_S = 0.3  # in which a guest that went on tries its write again
+_AGAIN_S = 0.3  # in this time a continued guest tries its write again
 
 
 def pause(paths: MachinePaths) -> None:
     """Stop the vCPUs of the running machine.
 
     Raises:
-        StateError: it does not run, or stands already.
+        StateError: it does not run, or is already paused.
         DeadlineError, MachineError: QEMU does not answer, or refuses.
     """
     _must_live(paths)
@@ -42,17 +42,17 @@ def pause(paths: MachinePaths) -> None:
 
 
 def resume(paths: MachinePaths) -> None:
-    """Let the vCPUs of a machine that stands go on: one that was paused, one that sleeps, one whose disk was full.
+    """Let the vCPUs of a paused machine continue, also of one that sleeps, or whose disk was full.
 
     Raises:
-        StateError: it is not there, it runs, its guest is past going on, or there is still no room for its disk; or
-            falling asleep or waking up was cut off.
+        StateError: it does not exist, it runs, its guest cannot continue, or there is still no space for its disk; or
+            falling asleep or waking up was interrupted.
         DeadlineError, MachineError: QEMU does not answer, or refuses.
     """
     _must_live(paths)
     must_not_sleep(paths)
     if snapshot_store.loading(paths) is not None:
-        from pommel.machine import snapshot_loading  # for the rare machine that needs it
+        from pommel.machine import snapshot_loading  # here, because few machines need it
 
         snapshot_loading.let_it_end(paths)
         if qmp.run(qmp.within(paths.qmp, _QMP_S, lambda monitor: monitor.status())) == "running":

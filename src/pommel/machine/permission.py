@@ -1,8 +1,8 @@
-"""What may be done to a machine as it is now, asked with its lock held. Band: shell.
+"""Checks whether a work on a machine is allowed in its present state, with its lock held. Band: shell.
 
-Whoever writes a machine's disks, NVRAM or record does it inside `working_on`. It takes the lock, puts right what a
-killed load, save or rename left, takes away what any killed command left, and looks then; what was seen before the lock
-was had may have changed meanwhile. Which states forbid which work stands in the table below, and nowhere else.
+A writer of a machine's disks, NVRAM or record works inside `working_on`. It takes the lock, repairs an interrupted
+load, save or rename, removes what killed commands left, and then checks the state: anything that was seen before the
+lock was held may have changed. The table below is the only place that says which states forbid which work.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _CLONE_IT = "pommel clone {name} NEW; or type first: pommel golden {name} --off"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something that is done to a machine, as in "cannot be `done`", and the states that forbid it.
+    """A work on a machine, as in "cannot be `done`", and the states that forbid it.
 
-    `asleep`: the memory on its disk would wake up over what has changed. `golden` and `base`: its disks are to stay as
-    its clones found them, or linked clones lie over them. `encrypted`: why it cannot be done to a machine whose disks
-    are encrypted, and what to type instead; None: it can.
+    `asleep`: the memory on its disk would continue over changed data. `golden` and `base`: its disks must stay as its
+    clones found them, or linked clones have them as backing files. `encrypted`: why it is not possible for a machine
+    with encrypted disks, and the command to use instead; None: it is possible.
     """
 
     done: str
@@ -41,7 +41,7 @@ class Work:
     golden: bool = False
     base: bool = False
     golden_hint: str = _CLONE_IT
-    takes_room: bool = True  # else it may be what a full disk needs
+    takes_room: bool = True  # False for work that may help on a full disk
     encrypted: tuple[str, str] | None = None
 
 
@@ -52,7 +52,7 @@ STARTED = Work(
     base=True,
     golden_hint="pommel clone {name} NEW; or start it with --throwaway; or pommel golden {name} --off",
 )
-STARTED_THROWAWAY = Work(  # nothing of it is kept
+STARTED_THROWAWAY = Work(  # its writes are discarded
     "started",
     running=True,
     encrypted=(
@@ -64,16 +64,27 @@ LOADED = Work("restored from a snapshot", asleep=True, golden=True, base=True)
 SAVED = Work("saved as a snapshot")
 SNAPSHOT_DELETED = Work("changed by deleting a snapshot", takes_room=False)
 RESIZED = Work("resized", asleep=True, golden=True, base=True)
-COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True, takes_room=False)  # looks itself
+# It checks the space itself.
+COMPACTED = Work("compacted", running=True, asleep=True, golden=True, base=True, takes_room=False)
 CHECKED = Work("checked", running=True)
 DISK_ADDED = Work("given another disk", asleep=True)
-DISK_MOVED = Work("changed by moving its disk", running=True)  # memory that sleeps is in the disk, and goes along
+DISK_MOVED = Work("changed by moving its disk", running=True)  # saved memory is in the disk, and is moved with it
 CLONED = Work("cloned", running=True, asleep=True)
 CLONED_LINKED = Work(
     "cloned",
     running=True,
     asleep=True,
     encrypted=("a linked clone of an encrypted disk is not supported", "pommel clone {name} NEW --full"),
+)
+IMAGED = Work(
+    "saved as an image",
+    running=True,
+    asleep=True,
+    takes_room=False,  # the image is elsewhere
+    encrypted=(
+        "an image would hold its data in plain text",
+        "make a copy in plain text on purpose, with encrypt = false for the copy, and save that",
+    ),
 )
 SLEPT = Work(
     "put to sleep",
@@ -86,7 +97,7 @@ GILDED = Work("made golden", running=True, asleep=True)
 UNGILDED = Work("made a normal machine")
 RENUMBERED = Work("given new serial numbers", running=True, asleep=True, golden=True)
 DISPLAY_SET = Work("given other display settings", asleep=True, golden=True)
-RENAMED = Work("renamed", running=True, base=True)  # memory that sleeps knows no name and no path
+RENAMED = Work("renamed", running=True, base=True)  # saved memory contains no name and no path
 DELETED = Work("deleted", running=True, base=True)
 BACKED_UP = Work(
     "backed up",
@@ -108,13 +119,13 @@ RESTORED_OVER = Work(
 
 @contextlib.contextmanager
 def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, report: Report = ignore) -> Iterator[None]:
-    """Hold the machine's lock for the block, in which `work` is done to it.
+    """Hold the machine's lock for the block, which does `work`.
 
     Raises:
-        BusyError: somebody else is at work on it, for longer than `wait_s`.
-        StateError: it is gone by now, or a state that it is in forbids the work; the hint says what ends that state.
+        BusyError: another process works on it, for longer than `wait_s`.
+        StateError: it does not exist any more, or its state forbids the work; the hint says how to end that state.
         NotPermitted, BuildError: its folder cannot be written to, or the disk is full.
-        BuildError, MachineError: what a killed load or save left cannot be put right; or its record cannot be read.
+        BuildError, MachineError: an interrupted load or save cannot be repaired; or its record cannot be read.
     """
     room_bytes, mend = writable.LEAST_BYTES if work.takes_room else 0, writable.take_it(paths.directory)
     writable.must_take(paths.directory, room_bytes=room_bytes, hint=mend)
@@ -123,12 +134,12 @@ def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, repor
         if not paths.directory.is_dir():
             raise StateError(f"the machine {paths.name} no longer exists", hint="to list the machines: pommel list")
         if snapshot_store.folder(paths).is_dir():
-            from pommel.machine import snapshot_loading  # not for a machine that never had a snapshot
+            from pommel.machine import snapshot_loading  # here, because most machines never have a snapshot
 
             snapshot_loading.recover(paths, report=report)
-        if not nested:  # else what is there may be in use
+        if not nested:  # a nested call could remove files that the outer one uses
             if (paths.directory / moved.NAME).exists():
-                from pommel.machine import moving  # not for a machine whose disks lie in its folder
+                from pommel.machine import moving  # here, because most machines have their disks in their folder
 
                 moving.recover(paths)
             naming.put_right(paths)
@@ -143,13 +154,13 @@ def working_on(paths: MachinePaths, work: Work, *, wait_s: float = WAIT_S, repor
 
 
 def must_allow(paths: MachinePaths, work: Work) -> None:
-    """See that no state of the machine forbids `work`. Call it with the lock held.
+    """Check that no state of the machine forbids `work`. Call it with the lock held.
 
     Raises:
         StateError: one does.
         MachineError: its record cannot be read.
     """
-    from pommel.machine import cloning  # which clones inside `working_on`
+    from pommel.machine import cloning  # here, because `cloning` imports this module
 
     pid = locks.holder(paths.pidfile)
     if work.running and pid is not None:
@@ -172,15 +183,15 @@ def must_allow(paths: MachinePaths, work: Work) -> None:
 
 
 def sleeps(paths: MachinePaths) -> bool:
-    """Whether the machine has memory on its disk that it would wake up to. Its guest must not run while it has."""
+    """Whether the machine has saved memory on its disk. While it has, its guest must not run."""
     return SLEEP_TAG in snapshot_store.tags(paths)
 
 
 def must_not_sleep(paths: MachinePaths) -> None:
-    """See that a QEMU that lives may let its guest go on.
+    """Check that a running QEMU may let its guest continue.
 
     Raises:
-        StateError: falling asleep or waking up was cut off, and the guest's memory is on disk still.
+        StateError: falling asleep or waking up was interrupted, and the guest's memory is still on disk.
     """
     if sleeps(paths):
         raise StateError(

@@ -1,6 +1,6 @@
-"""The process that holds a lock, on a handle: a reused pid is never mistaken for it. Band: shell.
+"""A handle on the process that holds a lock: a reused pid is never mistaken for it. Band: shell.
 
-Starts nothing (`pommel.process` does) and knows no QEMU: only who holds a lock.
+It starts nothing (`pommel.process` does) and knows nothing of QEMU, only the holder of a lock.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ from pathlib import Path
 
 from pommel import locks
 from pommel.errors import NotPermitted
-from pommel.handles import Handle, open_handle
+from pommel.handles import ProcessHandle, open_handle
 
 
 @contextlib.contextmanager
-def pin_holder(lock: Path) -> Iterator[Handle | None]:
-    """A handle on the process that holds the lock file `lock`; None when nobody does.
+def pin_holder(lock: Path) -> Iterator[ProcessHandle | None]:
+    """A handle on the process that holds the lock file `lock`; None if nobody does.
 
     Raises:
-        NotPermitted: its holder lives in another container, out of reach.
+        NotPermitted: its holder is in another container, out of reach.
     """
     while (pid := locks.holder(lock)) is not None:
         if pid <= 0:
             raise NotPermitted(f"{lock} is locked by a process of another container", hint="stop it in that container")
         try:
             handle = open_handle(pid)
-        except ProcessLookupError:  # it died just now; who holds it next?
+        except ProcessLookupError:  # it died just now: look for the next holder
             continue
         with handle:
-            # Seen as the holder before and after: the handle is the holder's, not that of a stranger with its pid.
+            # The holder is the same before and after: so the handle is for the holder, not for another process with its
+            # pid.
             if locks.holder(lock) != pid:
                 continue
             yield handle

@@ -1,7 +1,8 @@
-"""Find a host port for a machine, and let no other machine have it. Band: shell.
+"""Allots host ports to machines, each to one machine only. Band: shell.
 
-By itself only loopback ports: nothing of a machine is offered to the network unless the user writes an address. A port
-is a machine's once its record says so, whether it runs or not; finding and recording are one step under a lock.
+By default only on loopback: nothing of a machine is open to the network unless the user writes an address. A port
+belongs to a machine once its record names it, whether it runs or not; the search and the record are one step under
+a lock.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ def allot_port(
 ) -> int:
     """Allot machine `name` the port `wanted` (None: 2222) or else the next free one, and call `keep` with it.
 
-    `claimed` are further ports of other machines, each with its machine. `keep` writes it to the machine's record. It
-    runs under the lock, so that two processes never allot one port.
+    `claimed` are further ports of other machines, each with its machine. `keep` writes the port to the machine's
+    record. It runs under the lock, so that two processes never allot the same port.
 
     Raises:
-        NotPermitted: `wanted` is a port that only root may use.
+        NotPermitted: `wanted` is a port for root only.
         MachineError: no port is free.
-        BusyError: the lock cannot be had.
+        BusyError: the lock is not free.
     """
     first = wanted if wanted is not None else FIRST_SSH_PORT
     with locks.hold(home.root / "ports.lock", busy="another pommel is choosing ports", wait_s=_LOCK_WAIT_S):
@@ -57,10 +58,10 @@ def allot_port(
 
 
 def next_free(first: int, taken: Collection[int] = ()) -> int:
-    """The first port from `first` up that is not `taken` and can be listened on; then those below `first`.
+    """The first port from `first` up that is not `taken` and can be listened on; then one below `first`.
 
     Raises:
-        NotPermitted: `first` is a port that only root may use.
+        NotPermitted: `first` is a port for root only.
         MachineError: no port is free.
     """
     for port in _candidates(first):
@@ -70,11 +71,11 @@ def next_free(first: int, taken: Collection[int] = ()) -> int:
 
 
 def is_free(port: int, host: str = "127.0.0.1", protocol: str = "tcp") -> bool:
-    """Whether `host`:`port` can be listened on, found out by listening the way QEMU will.
+    """Whether `host`:`port` can be listened on; it is tested by listening as QEMU will.
 
     Raises:
         NotPermitted: only root may listen on it, or this host has no 127.0.0.1.
-        UsageError: `host` is no address of this host.
+        UsageError: `host` is not an address of this host.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -83,7 +84,7 @@ def is_free(port: int, host: str = "127.0.0.1", protocol: str = "tcp") -> bool:
         raise loopback.missing(refusal, host) or refusal from refusal
     with contextlib.closing(trial):
         if protocol == "tcp":
-            # As QEMU's user network does, so that what a closed connection leaves (TIME_WAIT) is no obstacle.
+            # As QEMU's user network does, so that the rest of a closed connection (TIME_WAIT) does not count as in use.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))
@@ -104,7 +105,7 @@ def _candidates(first: int) -> Iterator[int]:
 
 
 def _recorded(home: Home, *, but: str) -> dict[int, str]:
-    """The ports of the other machines, by port. A record that cannot be read claims none."""
+    """The ports of the other machines, by port. A record that cannot be read has none."""
     ports = {}
     for name in home.names():
         if name != but and (port := _port_of(home.machine(name).record)) is not None:

@@ -1,7 +1,7 @@
 """The header of a qcow2 image: size, backing file, number of snapshots. Band: core, no I/O.
 
-Read without QEMU, since a list of fifty machines starts no fifty programs. Layout: QEMU, docs/interop/qcow2.txt. What
-it is not: a way to the data.
+It is read without QEMU, so that a list of fifty machines starts no fifty programs. Layout: QEMU,
+docs/interop/qcow2.txt. It does not read the data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ReadAt = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says. `backing` is as written there: relative to the image's folder, or a protocol's."""
+    """The values of a header. `backing` is as written there: relative to the image's folder, or with a protocol."""
 
     virtual_bytes: int
     cluster_bytes: int
@@ -33,14 +33,14 @@ class Header:
     backing: str | None
     backing_format: str | None
     crypt: int = 0  # 0: not encrypted, 1: AES, 2: LUKS
-    external_data: bool = False  # its data are in another file, which it names
+    external_data: bool = False  # the data is in another file, which the header names
 
 
 def read_header(read_at: ReadAt) -> Header:
-    """Read a header by `read_at(offset, count)`, which gives fewer bytes only at the end of the image.
+    """Read a header by `read_at(offset, count)`, which returns fewer bytes only at the end of the image.
 
     Raises:
-        ValueError: it is no qcow2 image, or its header is damaged; the text is for the user.
+        ValueError: it is not a qcow2 image, or its header is damaged; the text is for the user.
     """
     fixed = read_at(0, _V2.size)
     if len(fixed) < _V2.size or not fixed.startswith(MAGIC):
@@ -71,7 +71,7 @@ def _backing_format(read_at: ReadAt, version: int, end: int) -> bytes | None:
             return None
         if kind == _BACKING_FORMAT:
             return _exactly(read_at, at + _EXTENSION.size, count)
-        at += _EXTENSION.size + -(-count // 8) * 8
+        at += _EXTENSION.size + -(-count // 8) * 8  # extensions are padded to a multiple of 8 bytes
     return None
 
 

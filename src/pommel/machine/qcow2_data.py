@@ -1,7 +1,7 @@
 """The guest's data inside a qcow2 image, read without QEMU. Band: core, no I/O.
 
-Enough to look at a partition table and a boot loader: no backing file, no encryption, no snapshots; of the two ways to
-compress a cluster, deflate. Any bytes are read or refused. Layout: QEMU, docs/interop/qcow2.txt.
+Enough to inspect a partition table and a boot loader: no backing file, no encryption, no snapshots; of the two
+compressions of a cluster, only deflate. Any input is either read or refused. Layout: QEMU, docs/interop/qcow2.txt.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _OFFSET_BITS = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED, _ZERO = 1 << 62, 1
 _EXTERNAL_DATA, _COMPRESSION, _WIDE_ENTRIES = 1 << 2, 1 << 3, 1 << 4
 _L1_MAX = 4 << 20  # entries: 2 PiB in clusters of 64 KiB
-_ENTRIES_MAX = 8 << 20  # that are gone through to find data: 512 GiB in clusters of 64 KiB, holes left out
+_ENTRIES_MAX = 8 << 20  # the limit of a search for data: 512 GiB in clusters of 64 KiB, without holes
 _SECTOR = 512
 
 
 class Qcow2Data:
-    """An image's data by guest offset, over `read_at(offset, count)` of its file."""
+    """An image's data by the guest's offsets, over `read_at(offset, count)` of its file."""
 
     def __init__(self, read_at: ReadAt) -> None:
         """Read the header.
 
         Raises:
-            ValueError: it is no qcow2 image, is damaged, or has features that are not read here.
+            ValueError: it is not a qcow2 image, is damaged, or has features that this class cannot read.
         """
         header = read_header(read_at)
         self._read, self._cluster = read_at, header.cluster_bytes
@@ -47,7 +47,7 @@ class Qcow2Data:
             raise ValueError("its table of clusters is too large")
 
     def read(self, offset: int, count: int) -> bytes:
-        """The guest's bytes; zeros where the image holds none.
+        """The guest's bytes; zeros where the image has no data.
 
         Raises:
             ValueError: the image is damaged there.
@@ -61,10 +61,10 @@ class Qcow2Data:
         return bytes(out)
 
     def allocated(self, most: int) -> Iterator[int]:
-        """The guest offsets of the first `most` clusters that the image holds data for.
+        """The guest's offsets of the first `most` clusters with data.
 
         Raises:
-            ValueError: the image is damaged, or has more tables than anybody wants to wait for.
+            ValueError: the image is damaged, or has too many tables.
         """
         per_table = self._cluster // 8
         found, left = 0, _ENTRIES_MAX

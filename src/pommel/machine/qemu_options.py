@@ -1,8 +1,8 @@
-"""Which of QEMU's options take a value. What this is not: a check of values. Band: core, no I/O.
+"""The list of QEMU's options that take a value; values are not checked. Band: core, no I/O.
 
-QEMU decides by its own table (`HAS_ARG` in qemu-options.def): an option of that kind takes the next word whatever
-it looks like, the others take none. This is that table for x86_64 targets, 4.2 to 9.x, options that are gone
-included, because upstreams live long. A test compares it with the help text of the QEMU that is installed.
+QEMU decides by its own table (`HAS_ARG` in qemu-options.def): an option of that kind takes the next word in any case,
+the others take none. This is that table for x86_64 targets, 4.2 to 9.x, with options that were removed, because
+upstreams are used for years. A test compares it with the help text of the installed QEMU.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ ALIASES = {"M": "machine"}
 
 
 def name_of(option: str) -> str:
-    """The option's one name: `-M` and `--machine` are `machine`. Empty for a word that is no option."""
+    """The option's canonical name: `-M` and `--machine` are `machine`. Empty for a word that is not an option."""
     bare = option[2:] if option.startswith("--") else option[1:]
     return ALIASES.get(bare, bare)
 
 
 def takes_value(option: str, following: str | None) -> bool:
-    """Whether `option` takes the word after it.
+    """Whether `option` takes the next word as its value.
 
-    An option that QEMU's table does not have is judged by that word: one that begins with "-" is the next option.
+    For an option that is not in QEMU's table, the next word decides: if it begins with "-", it is the next option.
     """
     name = name_of(option)
     if name in NO_VALUE:

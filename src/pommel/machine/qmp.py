@@ -1,8 +1,8 @@
-"""QMP, the way into a running QEMU: short commands and events. Band: shell.
+"""QMP, the connection to a running QEMU: short commands and events. Band: shell.
 
-Thin over the `qemu.qmp` library, whose errors become ours. It is imported when the first connection is made: most
-of what Pommel does, such as `status`, has no need of it. A QEMU serves one client a socket, so whoever connects
-here does so briefly; a second one waits its turn, up to its deadline.
+A thin layer over the `qemu.qmp` library, whose errors are converted. The library is imported at the first connection,
+because most commands, such as `status`, do not need it. A QEMU serves one client per socket, so connections are short;
+a second client waits for its turn, until its deadline.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _RETRY_S = 0.02
-_GONE_S = 0.25  # how soon a listener notices that QEMU went without a word
-# A full queue at the socket: connect(2) says EAGAIN, which asyncio takes for "in progress" and then trips over.
+_GONE_S = 0.25  # the time after which a listener checks whether QEMU ended without an event
+# If the socket's queue is full, connect(2) returns EAGAIN; asyncio treats it as "in progress" and fails later.
+_MISREAD_MOST = 3
 _QUEUE_FULL = (errno.EAGAIN, errno.ENOTCONN, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class QmpEvent:
     """One QMP event, such as SHUTDOWN, RESET, STOP, RESUME, POWERDOWN."""
 
     name: str
@@ -45,11 +46,11 @@ class Qmp:
         self._timeout_s = timeout_s
 
     async def execute(self, command: str, arguments: dict[str, object] | None = None) -> Any:
-        """Execute a QMP command and return what QEMU returns.
+        """Execute a QMP command and return QEMU's answer.
 
         Raises:
             MachineError: QEMU refuses it, or ends.
-            DeadlineError: QEMU is silent.
+            DeadlineError: QEMU does not answer.
         """
         from qemu.qmp import ExecuteError, QMPError
 
@@ -64,20 +65,20 @@ class Qmp:
             raise MachineError(f"QEMU ended during {command}") from failure
 
     async def status(self) -> str:
-        """QEMU's word for how the guest is (qapi/run-state.json, RunState)."""
+        """QEMU's word for the guest's state (qapi/run-state.json, RunState)."""
         return str((await self.execute("query-status"))["status"])
 
     @contextlib.contextmanager
-    def listening(self, *names: str) -> Iterator[AsyncIterator[Event]]:
-        """Listen for the named events from here on; the iterator ends when QEMU does."""
+    def listening(self, *names: str) -> Iterator[AsyncIterator[QmpEvent]]:
+        """Listen for the named events from now on; the iterator ends when QEMU does."""
         with self._client.listener(names) as listener:
             yield self._events(listener)
 
-    async def _events(self, listener: EventListener) -> AsyncIterator[Event]:
+    async def _events(self, listener: EventListener) -> AsyncIterator[QmpEvent]:
         from qemu.qmp import Runstate
 
         while True:
-            gone = self._client.runstate != Runstate.RUNNING  # looked at first: what came before is still told
+            gone = self._client.runstate != Runstate.RUNNING  # checked first, so that earlier events are still returned
             try:
                 async with asyncio.timeout(0 if gone and listener.empty() else _GONE_S):
                     message = await listener.get()
@@ -86,18 +87,18 @@ class Qmp:
                     return
             else:
                 data = message.get("data")
-                yield Event(str(message["event"]), dict(data) if isinstance(data, dict) else {})
+                yield QmpEvent(str(message["event"]), dict(data) if isinstance(data, dict) else {})
 
 
 @contextlib.asynccontextmanager
 async def connect(path: Path, *, timeout_s: float = 2.0) -> AsyncIterator[Qmp]:
-    """Connect to the QMP socket `path`; waits for its turn, at most `timeout_s`, which also bounds each command.
+    """Connect to the QMP socket `path`; it waits for its turn, at most `timeout_s`, which also limits each command.
 
     Raises:
-        StateError: nobody listens there.
-        NotPermitted: this user may not.
-        DeadlineError: it is busy, or QEMU is silent.
-        MachineError: what listens there is no QMP, or QEMU ended.
+        StateError: no process listens there.
+        NotPermitted: this user has no permission.
+        DeadlineError: the socket is busy, or QEMU does not answer.
+        MachineError: the listener does not speak QMP, or QEMU ended.
     """
     client = await _connected(path, timeout_s)
     try:
@@ -107,13 +108,13 @@ async def connect(path: Path, *, timeout_s: float = 2.0) -> AsyncIterator[Qmp]:
 
 
 async def within(path: Path, timeout_s: float, work: Callable[[Qmp], Awaitable[T]]) -> T:
-    """Connect, do `work`, leave. Raises as `connect` does."""
+    """Connect, do `work`, disconnect. Raises as `connect` does."""
     async with connect(path, timeout_s=timeout_s) as monitor:
         return await work(monitor)
 
 
 async def query_status(path: Path, *, timeout_s: float) -> str:
-    """Connect, ask `query-status`, leave. Raises as `connect` and `Qmp.execute` do, in `timeout_s` all told."""
+    """Connect, query the status, disconnect. Raises as `connect` and `Qmp.execute` do, within `timeout_s` in all."""
     try:
         async with asyncio.timeout(timeout_s):
             return await within(path, timeout_s, Qmp.status)
@@ -128,12 +129,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _connected(path: Path, timeout_s: float) -> QMPClient:
     from qemu.qmp import ConnectError, QMPClient
+    from qemu.qmp.qmp_client import NegotiationError
 
-    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # it logs what it also raises
-    until = time.monotonic() + timeout_s
+    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # it logs the errors that it also raises
+    until, misread = time.monotonic() + timeout_s, 0
     while True:
         client = QMPClient()
-        client.events.event_filter = lambda _: False  # else it keeps every event for ever
+        client.events.event_filter = lambda _: False  # else it stores every event forever
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await client.connect(str(path))
@@ -144,7 +146,10 @@ async def _connected(path: Path, timeout_s: float) -> QMPClient:
             ) from late
         except ConnectError as failure:
             cause = failure.exc
-            if not isinstance(cause, OSError) or cause.errno not in _QUEUE_FULL:
+            # QEMU 7.2 sometimes begins with an event, or with nothing, just after another connection was closed.
+            misread += isinstance(cause, NegotiationError)
+            again = isinstance(cause, NegotiationError) and misread <= _MISREAD_MOST
+            if not again and not (isinstance(cause, OSError) and cause.errno in _QUEUE_FULL):
                 raise _refused(path, cause) from failure
         await asyncio.sleep(_RETRY_S)
 
@@ -160,7 +165,7 @@ def _refused(path: Path, cause: Exception) -> Exception:
 
 
 async def _leave(client: QMPClient) -> None:
-    # A QEMU that went away, or that no longer reads, must not turn a command that worked into a failure.
+    # A QEMU that ended, or that no longer reads, must not turn a successful command into a failure.
     with contextlib.suppress(Exception):
         async with asyncio.timeout(1.0):
             await client.disconnect()

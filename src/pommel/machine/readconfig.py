@@ -1,4 +1,4 @@
-"""QEMU's configuration file (-readconfig) as arguments, so that every rule sees what is in it. Band: core, no I/O.
+"""QEMU's configuration file (-readconfig) as arguments, so that every rule sees its contents. Band: core, no I/O.
 
 Its groups are the options of the command line under their own names (util/qemu-config.c): `[drive "disk"]` with
 `file = "x.img"` is `-drive id=disk,file=x.img`. The caller reads the file.
@@ -16,7 +16,7 @@ from pommel.machine.suboptions import Pair, SubOptions
 
 _GROUP = re.compile(r'\[\s*(?P<name>[A-Za-z0-9_-]+)(?:\s+"(?P<id>[^"]*)")?\s*\]\s*')
 _PAIR = re.compile(r'(?P<key>[^\s="]+)\s*=\s*"(?P<value>[^"]*)"\s*')
-# The option of each group, and the key that the command line leaves out.
+# The option of each group, and the key that is implied on the command line.
 _OPTIONS: dict[str, tuple[str, str | None]] = {
     "accel": ("accel", "accel"),
     "action": ("action", None),
@@ -50,10 +50,10 @@ _OPTIONS: dict[str, tuple[str, str | None]] = {
 
 
 def expanded(line: CommandLine, read: Callable[[str], str]) -> CommandLine:
-    """Put what the files of -readconfig say where they are named. `read` gives the text of a file.
+    """Replace each -readconfig by the contents of its file. `read` returns the text of a file.
 
     Raises:
-        UpstreamError: a file cannot be read, or says what we do not know.
+        UpstreamError: a file cannot be read, or has unknown contents.
     """
     for argument in line.find("readconfig"):
         name = argument.value or ""
@@ -63,10 +63,10 @@ def expanded(line: CommandLine, read: Callable[[str], str]) -> CommandLine:
 
 
 def arguments_in(text: str, name: str) -> list[Argument]:
-    """The arguments that the configuration file `name` with this text stands for.
+    """The arguments of the configuration file `name` with this text.
 
     Raises:
-        UpstreamError: it has a line or a group that we do not know; the message names it.
+        UpstreamError: it has an unknown line or group; the message names it.
     """
     groups: list[tuple[str, str | None, list[Pair]]] = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,7 +1,7 @@
-"""machine.json: what was chosen when a machine was made, and must stay. Band: shell.
+"""machine.json: the choices at a machine's creation, which must stay. Band: shell.
 
-Not its settings, which the user may change at any time in pommel.toml. Read strictly: a record of a newer Pommel, or a
-damaged one, is an error and never half understood. Written whole or not at all.
+It does not contain the settings, which the user may change at any time in pommel.toml. It is read strictly: a record of
+a newer Pommel, or a damaged one, is an error and never read in part. It is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
 @dataclass(frozen=True, slots=True)
 class MachineRecord:
-    """One machine as it was made.
+    """One machine as it was created.
 
     `created` is ISO 8601 in UTC; `base` is the trial base image's key; `recovery` the recovery image's; `macos` the
-    version's number; `config` the pommel.toml that it was made under. `model` to `rom` are what the Mac is told of
-    itself: all of them or none. `clone_of` names the machine that it was cloned from, `golden` one that is only cloned
-    and never written to; `installed` is the user's word on whether macOS is, None when nothing was said.
-    `adopted` is the folder or file of another tool that it was taken over from, `disk_format` what its disk is if not
-    qcow2, and `settings` hold where neither pommel.toml, environment nor flag say otherwise. `encrypted` says that its
-    disks are, and is the UUID that the keyring has their passphrase under, whatever becomes of the machine's own; None:
-    they are not.
+    version's number; `config` the pommel.toml with which it was made. `model` to `rom` are the Mac's numbers: all of
+    them or none. `clone_of` names the machine that it was cloned from. `golden` marks a machine that is only cloned and
+    never written to. `installed` is the user's mark whether macOS is installed, None without a mark. `adopted` is the
+    folder or file of another tool from which it was adopted, `disk_format` the format of its disk if not qcow2, and
+    `settings` are the values that pommel.toml, environment and flags can override. `encrypted`: its disks are
+    encrypted, and this is the UUID under which the keyring has their passphrase, even if the machine's own UUID
+    changes; None: they are not encrypted.
     """
 
     name: str
@@ -66,7 +66,7 @@ class MachineRecord:
 
     @property
     def apple(self) -> AppleIdentity | None:
-        """What the Mac is told of itself; None: the boot disk's own numbers stand."""
+        """The Mac's numbers; None: the boot disk's own numbers are used."""
         if self.model is None or self.serial is None or self.mlb is None or self.rom is None:
             return None
         return AppleIdentity(self.model, self.serial, self.mlb, self.uuid.upper(), self.rom)
@@ -76,7 +76,7 @@ def load(path: Path) -> MachineRecord:
     """Read the record `path`.
 
     Raises:
-        StateError: there is none.
+        StateError: it does not exist.
         MachineError: it cannot be used.
     """
     try:
@@ -92,7 +92,7 @@ def load(path: Path) -> MachineRecord:
 
 
 def save(path: Path, record: MachineRecord) -> None:
-    """Write the record `path`, whole or not at all.
+    """Write the record `path`, completely or not at all.
 
     Raises:
         MachineError: the disk is full, or may not be written to.
@@ -112,7 +112,7 @@ def parse(text: str) -> MachineRecord:
     """Parse a record.
 
     Raises:
-        ValueError: with what is wrong, for the user.
+        ValueError: with the error, for the user.
     """
     try:
         document: Any = json.loads(text)
@@ -163,7 +163,7 @@ def _check_text(key: str, value: Any) -> None:
 
 
 def _wrong(key: str, value: str) -> str | None:
-    """What is wrong with a Mac's number or with a machine's name."""
+    """The error in a Mac's number or in a machine's name."""
     if key == "serial":
         return check_serial(value)
     if key == "mlb":

@@ -1,7 +1,7 @@
-"""Make a disk larger, whether its machine runs or not. Band: shell.
+"""Makes a disk larger, whether its machine runs or not. Band: shell.
 
-Never smaller: what the guest keeps at the end would be cut off, and no program of the host knows whether that is
-something. The guest sees a longer disk, and has to make its own partition larger.
+Never smaller: the guest's data at the end would be lost, and no program of the host knows whether it is used. The
+guest sees a longer disk, and must enlarge its own partition.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _QMP_S = 10.0
 
 
 def resize(paths: MachinePaths, path: Path, size_bytes: int) -> disk.DiskInfo:
-    """Make the disk `path` of machine `paths.name` `size_bytes` long, as the guest sees it.
+    """Make the disk `path` of machine `paths.name` `size_bytes` long for the guest.
 
     Raises:
-        UsageError: it would become shorter, or the size is no multiple of 512 bytes.
-        StateError: there is no such disk, or the machine runs without it; or sleeps, is golden, or a base of clones.
-        BusyError: somebody else is at work on the machine.
+        UsageError: it would become shorter, or the size is not a multiple of 512 bytes.
+        StateError: there is no such disk, the machine runs without it, sleeps, is golden, or has linked clones.
+        BusyError: another process works on the machine.
         BuildError, MachineError: qemu-img or QEMU refuses.
     """
     with working_on(paths, RESIZED):
@@ -56,7 +56,7 @@ def _may_become(before: disk.DiskInfo, size_bytes: int) -> None:
 
 
 async def _resize_live(monitor: Qmp, path: Path, size_bytes: int) -> None:
-    await backup_bitmaps.end_jobs(monitor)  # of one that was killed: its filter is in the way
+    await backup_bitmaps.end_jobs(monitor)  # a killed backup's job leaves a filter that prevents the resize
     node = await node_of(monitor, path)
     if node is None:
         raise StateError(f"the machine runs, and {path.name} is not among its disks")

@@ -1,6 +1,6 @@
-"""Whether a machine whose run has ended is started again, and when. Band: core, no I/O.
+"""Decides whether and when a machine is started again after its run has ended. Band: core, no I/O.
 
-Times are seconds of a clock that does not jump; they are arguments. `watching` waits and starts.
+Times are arguments, in seconds of a monotonic clock. `watching` waits and starts.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pommel.machine.runstate import Ended, How
+from pommel.machine.runstate import How, RunEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """At most `restarts` within `within_s`; the waits before them grow from `first_s` twofold up to `longest_s`."""
+class RestartLimits:
+    """At most `restarts` within `within_s`; the waits before them double from `first_s` up to `longest_s`."""
 
     restarts: int = 5
     within_s: float = 600.0
@@ -22,11 +22,11 @@ class Limits:
     longest_s: float = 60.0
 
 
-USUAL = Limits()
+USUAL = RestartLimits()
 
 
-class Choice(StrEnum):
-    """What to do about a run that has ended."""
+class RestartChoice(StrEnum):
+    """The decision about an ended run."""
 
     AGAIN = "again"
     LEAVE = "leave"
@@ -35,28 +35,30 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RestartVerdict:
-    """What to do, why, and after how long."""
+    """The decision, its reason, and the time to wait."""
 
-    choice: Choice
+    choice: RestartChoice
     text: str
     wait_s: float = 0.0
 
 
-def judge(ended: Ended, restarts: Sequence[float], now_s: float, limits: Limits) -> RestartVerdict:
-    """Decide about a run that has ended now, when there were restarts at these times before."""
+def judge(ended: RunEnd, restarts: Sequence[float], now_s: float, limits: RestartLimits) -> RestartVerdict:
+    """Decide about a run that has ended now; `restarts` are the times of earlier restarts."""
     if ended.how is not How.CRASHED:
-        return RestartVerdict(Choice.LEAVE, ended.detail)
+        return RestartVerdict(RestartChoice.LEAVE, ended.detail)
     recent = sum(now_s - at_s < limits.within_s for at_s in restarts)
     if recent >= limits.restarts:
         span = f"{limits.within_s / 60:g} min"
-        return RestartVerdict(Choice.GIVE_UP, f"it crashed again after {recent} restarts within {span}: {ended.detail}")
-    # A bound to the power, lest many restarts make a number too large for a float.
+        return RestartVerdict(
+            RestartChoice.GIVE_UP, f"it crashed again after {recent} restarts within {span}: {ended.detail}"
+        )
+    # The exponent is bounded, because many restarts would overflow a float.
     wait_s = min(limits.longest_s, limits.first_s * 2 ** min(recent, 32))
     return RestartVerdict(
-        Choice.AGAIN, f"in {wait_s:g} s, number {recent + 1} of {limits.restarts}: {ended.detail}", wait_s
+        RestartChoice.AGAIN, f"in {wait_s:g} s, number {recent + 1} of {limits.restarts}: {ended.detail}", wait_s
     )
 
 
-def recent_only(restarts: Sequence[float], now_s: float, limits: Limits) -> tuple[float, ...]:
-    """The restarts that still count."""
+def recent_only(restarts: Sequence[float], now_s: float, limits: RestartLimits) -> tuple[float, ...]:
+    """The restarts that are still within the period."""
     return tuple(at_s for at_s in restarts if now_s - at_s < limits.within_s)

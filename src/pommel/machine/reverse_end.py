@@ -1,8 +1,8 @@
-"""Lead one connection of a guest to a service of this host. Band: shell. Run by QEMU, never imported.
+"""Forwards one connection of a guest to a service of this host. Band: shell. Run by QEMU, never imported.
 
-`python -I -S reverse_end.py FILE GUEST_PORT`: QEMU starts it for each connection and gives it that as its standard
-input and output. FILE says where the port leads; it is read at each connection, so that what a person takes out is
-closed at once. Nothing of Pommel is imported: it is to begin in an instant, and to go on while Pommel is updated.
+`python -I -S reverse_end.py FILE GUEST_PORT`: QEMU starts it for each connection, which is its standard input and
+output. FILE has the target of the port; it is read at each connection, so that a removed forward is closed at once.
+Nothing of Pommel is imported: it must start quickly, and continue to run while Pommel is updated.
 """
 
 import json
@@ -17,9 +17,9 @@ _CHUNK = 64 << 10
 
 
 def main(file: str, port: str) -> int:
-    """Carry bytes both ways until both have ended. Exit 1: the port leads nowhere, or nobody answers there."""
+    """Carry bytes both ways until both sides have ended. Exit 1: the port has no target, or no service answers."""
     quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 2)  # which is the guest's connection too
+    os.dup2(quiet, 2)  # QEMU has connected it to the guest too
     try:
         host, target = json.loads(Path(file).read_text(encoding="utf-8"))[port]
         service = _connected(host, target)
@@ -27,7 +27,7 @@ def main(file: str, port: str) -> int:
         return 1
     guest = socket.socket(fileno=os.dup(0))
     for each in (0, 1):
-        os.dup2(quiet, each)  # else the connection would stay open in these
+        os.dup2(quiet, each)  # else these descriptors would keep the connection open
     _carry(guest, service)
     return 0
 
@@ -44,7 +44,7 @@ def _connected(host: str, port: int) -> socket.socket:
 
 
 def _carry(one: socket.socket, other: socket.socket) -> None:
-    """Copy from each to the other; an end of one is told to the other, which may go on."""
+    """Copy from each to the other; the end of one side is passed on, and the other side may continue."""
     to = {one: other, other: one}
     while to:
         for source in select.select(list(to), [], [])[0]:
@@ -54,7 +54,7 @@ def _carry(one: socket.socket, other: socket.socket) -> None:
                     to[source].sendall(data)
                     continue
                 to.pop(source).shutdown(socket.SHUT_WR)
-            except OSError:  # one of them is gone, and with it the connection
+            except OSError:  # one side is gone, so the connection is too
                 return
 
 

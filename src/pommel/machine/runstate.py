@@ -1,6 +1,6 @@
-"""The states a machine can be seen in, and what QEMU's own words for them mean. Band: core, no I/O.
+"""The states of a machine, and the meaning of QEMU's own words for them. Band: core, no I/O.
 
-Says nothing about how they are found out; `state` looks.
+It does not determine them; `state` does.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from enum import StrEnum
 from typing import Literal
 
 
-class State(StrEnum):
-    """How a machine is."""
+class MachineState(StrEnum):
+    """The state of a machine."""
 
     STOPPED = "stopped"
     STARTING = "starting"
     RUNNING = "running"
     PAUSED = "paused"
-    CRASHED = "crashed"  # QEMU is gone without having ended itself
+    CRASHED = "crashed"  # QEMU ended without an orderly end
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One look at a machine. `detail` says more where there is more to say; `since` is in UTC."""
+    """One look at a machine. `detail` has more information, if there is any; `since` is in UTC."""
 
     name: str
-    state: State
+    state: MachineState
     pid: int | None = None
     since: datetime.datetime | None = None
     uptime_s: float | None = None
@@ -35,8 +35,8 @@ class Observed:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a QEMU: whether its disk is in use."""
-        return self.state in (State.STARTING, State.RUNNING, State.PAUSED)
+        """Whether QEMU runs, and so the disk is in use."""
+        return self.state in (MachineState.STARTING, MachineState.RUNNING, MachineState.PAUSED)
 
 
 class How(StrEnum):
@@ -44,19 +44,19 @@ class How(StrEnum):
 
     GUEST = "guest"  # it powered itself down
     STOPPED = "stopped"  # by Pommel's stop
-    SIGNAL = "signal"  # somebody ended QEMU by a signal that it obeys: a host that goes down does
+    SIGNAL = "signal"  # a signal that QEMU obeys; a host that shuts down sends one
     CRASHED = "crashed"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended, and more about it for a person."""
+class RunEnd:
+    """How a run ended, and a description for a person."""
 
     how: How
     detail: str
 
 
-# qapi/run-state.json, RunState. Those that are not here are passing states of a machine that goes on by itself.
+# qapi/run-state.json, RunState. The others are temporary states of a machine that continues by itself.
 _PAUSED = {
     "paused": "",
     "prelaunch": "it waits for a command to begin",
@@ -73,22 +73,22 @@ FULL = "the host's disk is full (df -h {folder}): free some space, then: pommel 
 _BEYOND_ACPI = frozenset({"io-error", "internal-error", "guest-panicked", "shutdown"})
 
 
-def read_status(status: str) -> tuple[State, str]:
-    """Translate the `status` of QMP's query-status to a state and what there is to say about it."""
+def read_status(status: str) -> tuple[MachineState, str]:
+    """Translate the `status` of QMP's query-status to a state and a description."""
     if status in _PAUSED:
-        return State.PAUSED, _PAUSED[status]
-    return State.RUNNING, "" if status == "running" else f"QEMU says: {status}"
+        return MachineState.PAUSED, _PAUSED[status]
+    return MachineState.RUNNING, "" if status == "running" else f"QEMU says: {status}"
 
 
 def can_power_down(status: str) -> bool:
-    """Whether a guest in QMP's `status` could obey the power button, once it is let go on."""
+    """Whether a guest in QMP's `status` could react to the power button once its vCPUs continue."""
     return status not in _BEYOND_ACPI
 
 
 def standing(status: str) -> Literal["paused", "no-room", "stuck"] | None:
-    """How a guest stands in QMP's `status`: it can be let go on, its disk has no room, or nothing but a stop helps.
+    """What a guest in QMP's `status` needs: to be continued, space for its disk, or a stop.
 
-    None: it runs, or goes on by itself; one that sleeps is woken up by a key.
+    None: it runs, or continues by itself; one that sleeps is woken up by a key.
     """
     if status == NO_ROOM:
         return "no-room"
@@ -98,7 +98,7 @@ def standing(status: str) -> Literal["paused", "no-room", "stuck"] | None:
 
 
 def let_go_command(status: str) -> str | None:
-    """The QMP command that lets a guest in `status` run on, so that it sees the power button; None: it runs."""
+    """The QMP command that continues a guest in `status`, so that it sees the power button; None: it runs."""
     if status == "suspended":
         return "system_wakeup"
     return "cont" if status in _PAUSED else None

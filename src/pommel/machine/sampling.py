@@ -1,6 +1,6 @@
-"""Look at a running machine every so often: where its vCPUs are, what it writes, what it shows. Band: shell.
+"""Samples a running machine at intervals: its vCPUs' registers, its writes, its picture. Band: shell.
 
-Changes nothing in the guest. The monitor is left alone between two looks, so that others get their turn. What it all
+It changes nothing in the guest. Between two samples the monitor is free for others. `stuck` interprets the samples.
 means, `stuck` says.
 """
 
@@ -15,7 +15,7 @@ from pommel import locks
 from pommel.errors import StateError
 from pommel.machine import qmp
 from pommel.machine.qmp import Qmp
-from pommel.machine.stuck import FEWEST, Sample, parse_registers
+from pommel.machine.stuck import FEWEST, MachineSample, parse_registers
 from pommel.machine.usage import thread_cpu_s
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore
@@ -30,8 +30,8 @@ def sample(
     every_s: float = 1.0,
     screen: Callable[[], str | None] | None = None,
     report: Report = ignore,
-) -> list[Sample]:
-    """Look at the machine for `seconds`; `screen` gives a hash of the picture that it shows now, or None.
+) -> list[MachineSample]:
+    """Sample the machine for `seconds`; `screen` returns a hash of its present picture, or None.
 
     Raises:
         StateError: it does not run.
@@ -40,7 +40,7 @@ def sample(
     if (pid := locks.holder(paths.pidfile)) is None:
         raise StateError(f"{paths.name} is not running", hint=f"pommel start {paths.name}")
     began = time.monotonic()
-    found: list[Sample] = []
+    found: list[MachineSample] = []
     while len(found) < FEWEST or time.monotonic() - began < seconds:
         report(Progress("sample", f"watching {paths.name}", time.monotonic() - began, seconds, "s"))
         shown = screen() if screen is not None else None
@@ -50,11 +50,11 @@ def sample(
     return found
 
 
-async def _look(monitor: Qmp, *, pid: int, screen: str | None) -> Sample:
+async def _look(monitor: Qmp, *, pid: int, screen: str | None) -> MachineSample:
     threads = [int(cpu["thread-id"]) for cpu in await monitor.execute("query-cpus-fast")]
     registers = await monitor.execute("human-monitor-command", {"command-line": "info registers -a"})
     stats = await monitor.execute("query-blockstats")
-    return Sample(
+    return MachineSample(
         at_s=time.monotonic(),
         status=await monitor.status(),
         vcpus=parse_registers(str(registers)),

@@ -1,10 +1,11 @@
-"""Put a running machine to sleep on disk, and wake it up. Band: shell.
+"""Puts a running machine to sleep on disk, and wakes it up. Band: shell.
 
-Done by a snapshot with RAM under a tag of its own, not by migrating to a file: a file knows nothing of the disk, so a
-start without it would leave a RAM that no longer fits the disk it would be woken over. Here both are kept together, and
-what forbids the one forbids the other (`+invtsc` without `tsc-frequency`: QEMU says so, and so do we).
+It uses a snapshot with RAM under its own tag, and not a migration to a file: a file is independent of the disk, so that
+a start without it would leave RAM that no longer fits the disk. Here both are stored together. Whatever prevents such a
+snapshot prevents sleep too (`+invtsc` without `tsc-frequency`: QEMU reports it, and so do we).
 
-To wake: with the machine's lock held, start QEMU with `START_ARGS` added, then `wake`. To start without: `forget`.
+To wake it: with the machine's lock held, start QEMU with `START_ARGS` added, then call `wake`. To start without the
+memory: `forget`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _QMP_S = 10.0
 
 
 def sleep(paths: MachinePaths, *, report: Report = ignore) -> Snapshot:
-    """Save the running machine with its RAM, and end its QEMU before the guest does anything more.
+    """Save the running machine with its RAM, and end its QEMU before the guest continues.
 
     Raises:
-        StateError: it does not run, or sleeps already; or its disks are encrypted.
-        MachineError: its RAM cannot be saved, and the message says why; it goes on.
+        StateError: it does not run, or already sleeps; or its disks are encrypted.
+        MachineError: its RAM cannot be saved, and the message says why; it continues to run.
     """
     with serialised(paths), pin_holder(paths.pidfile) as qemu:
         if qemu is None:
@@ -39,8 +40,8 @@ def sleep(paths: MachinePaths, *, report: Report = ignore) -> Snapshot:
         ran = qmp.run(qmp.within(paths.qmp, _QMP_S, _hold))
         try:
             saved = snapshots.save_as(paths, SLEEP_TAG, live=True, note=_NOTE, report=report)
-        except BaseException:  # Ctrl-C too
-            if sleeps(paths):  # saved all the same: the guest must not run before that is gone
+        except BaseException:  # for Ctrl-C too
+            if sleeps(paths):  # it was saved anyway: the guest must not run before this is removed
                 snapshots.delete(paths, SLEEP_TAG)
             if ran:
                 qmp.run(qmp.within(paths.qmp, _QMP_S, _go_on))
@@ -54,7 +55,7 @@ def sleep(paths: MachinePaths, *, report: Report = ignore) -> Snapshot:
 
 
 def asleep(paths: MachinePaths) -> Snapshot | None:
-    """What the machine would wake up to; None: it does not sleep.
+    """The saved state of a sleeping machine; None: it does not sleep.
 
     Raises:
         MachineError: the record cannot be used.
@@ -63,10 +64,10 @@ def asleep(paths: MachinePaths) -> Snapshot | None:
 
 
 def wake(paths: MachinePaths, *, report: Report = ignore) -> None:
-    """Let the guest go on, in a QEMU that was started with `START_ARGS`; what it woke up to is then gone.
+    """Let the guest continue, in a QEMU that was started with `START_ARGS`; the saved state is then removed.
 
     Raises:
-        StateError: the machine does not sleep, or QEMU is not there.
+        StateError: the machine does not sleep, or QEMU does not run.
         MachineError: QEMU cannot load it: the machine has other memory or devices now. It still sleeps; stop QEMU.
     """
     if asleep(paths) is None:
@@ -75,7 +76,7 @@ def wake(paths: MachinePaths, *, report: Report = ignore) -> None:
 
 
 def forget(paths: MachinePaths) -> None:
-    """Let the sleeping machine's RAM go: its guest will find its disk as after a power cut.
+    """Remove the sleeping machine's RAM: its guest will find its disk as after a power failure.
 
     Raises:
         StateError: the machine does not sleep.

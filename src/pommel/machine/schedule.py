@@ -1,10 +1,10 @@
-"""`snapshots` in pommel.toml: how often a machine is saved by itself, how many of those are kept. Band: core, no I/O.
+"""`snapshots` in pommel.toml: how often snapshots are saved automatically, and how many are kept. Band: core, no I/O.
 
     snapshots = { every = "1d", keep = 7 }                    each night at 3, disks and NVRAM
     snapshots = { every = "6h", keep = 12, memory = true }    four times a day, a running machine with its memory
 
-Times of day are the host's wall clock, so a slot is a `datetime` without a zone; making it an instant is the caller's.
-What the timer made is known by the form of its tag and by its note, and nothing else is ever deleted by `keep`.
+Times of day are the host's local time, so a slot is a `datetime` without a zone; the caller converts it.
+A snapshot of the timer is recognized by the form of its tag and by its note; `keep` never deletes any other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pommel.machine.snapshot_record import TIMED_NOTE, TIMED_TAG, Snapshot
 _EVERY = re.compile(r"([1-9][0-9]{0,2})([hdw])\Z")
 _AT = re.compile(r"([01][0-9]|2[0-3]):00\Z")
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
-_MOST = 500  # a qcow2 takes 65535; long before that its table of snapshots is slow to write
+_MOST = 500  # a qcow2 allows 65535, but its table of snapshots is slow to write long before that
 _FORM = "auto-%Y%m%d-%H%M%S"
 _NIGHT = "03:00"
 _WANTED = 'a table such as { every = "1d", keep = 7 }'
@@ -28,7 +28,7 @@ _WANTED = 'a table such as { every = "1d", keep = 7 }'
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How often, and how many are kept. `at_hour` counts where `every` is days or weeks; `memory`: of a running one."""
+    """The interval, and the number kept. `at_hour` is for days and weeks; `memory`: with a running machine's memory."""
 
     every: str
     every_hours: int
@@ -38,26 +38,26 @@ class Schedule:
 
     @classmethod
     def of(cls, parsed: Mapping[str, Any]) -> Schedule:
-        """The schedule that a parsed setting spells."""
+        """The schedule of a parsed setting."""
         count, unit = _EVERY.match(parsed["every"]).groups()  # type: ignore[union-attr]
         hour = 0 if unit == "h" else int(parsed["at"][:2])
         return cls(parsed["every"], int(count) * _HOURS[unit], parsed["keep"], hour, parsed["memory"])
 
     def slot(self, wall: datetime.datetime) -> datetime.datetime:
-        """The last moment, up to `wall`, for which a snapshot is wanted. The grid is fixed: weeks begin on Mondays."""
+        """The last planned time up to `wall`. The grid is fixed: weeks begin on Mondays."""
         hours = (wall.toordinal() - 1) * 24 + wall.hour - self.at_hour
         return _at(hours - hours % self.every_hours + self.at_hour)
 
     def next(self, wall: datetime.datetime) -> datetime.datetime:
-        """The first such moment after `wall`."""
+        """The first planned time after `wall`."""
         return self.slot(wall) + datetime.timedelta(hours=self.every_hours)
 
 
 def parse(raw: Any) -> dict[str, Any]:
-    """Read the setting; from the environment words such as `every=1d keep=7`. What is left out gets its default.
+    """Parse the setting; in the environment it is words such as `every=1d keep=7`. Missing keys get their default.
 
     Raises:
-        ValueError: with what it must be.
+        ValueError: with the allowed form.
     """
     if isinstance(raw, str):
         raw = {key: _typed(key, said) for key, _, said in (word.partition("=") for word in raw.split())}
@@ -80,12 +80,12 @@ def parse(raw: Any) -> dict[str, Any]:
 
 
 def tag_at(wall: datetime.datetime) -> str:
-    """The tag of a snapshot that the timer makes at `wall`."""
+    """The tag of a snapshot that the timer makes at local time `wall`."""
     return wall.strftime(_FORM)
 
 
 def made_at(tag: str) -> datetime.datetime | None:
-    """What the clock on the wall showed when the timer made the snapshot `tag`; None: no time can be so."""
+    """The local time at which the timer made the snapshot `tag`; None: the tag has no such time."""
     try:
         return datetime.datetime.strptime(tag, _FORM)
     except ValueError:
@@ -93,13 +93,13 @@ def made_at(tag: str) -> datetime.datetime | None:
 
 
 def timed(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-    """Those that the timer made, oldest first. One of the user's that is called so is not among them."""
+    """The timer's snapshots, oldest first. A user's snapshot with a similar name is not among them."""
     made = (each for each in snapshots if TIMED_TAG.match(each.tag) and each.note.startswith(TIMED_NOTE))
     return sorted(made, key=lambda each: (each.created, each.tag))
 
 
 def surplus(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:
-    """Those of the timer's that are more than the newest `keep`, oldest first."""
+    """The timer's snapshots except the newest `keep`, oldest first."""
     return timed(snapshots)[:-keep]
 
 

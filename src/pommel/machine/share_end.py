@@ -1,8 +1,8 @@
-"""Give one connection of a guest an smbd of its own, in a sandbox. Band: shell. Run by QEMU, never imported.
+"""Gives one connection of a guest its own smbd, in a sandbox. Band: shell. Run by QEMU, never imported.
 
-`python -I -S share_end.py FILE`: QEMU starts it for each connection and gives it that as its standard input and
-output. FILE says what is shared; it is read at each connection, so that what a person takes out is closed to the next.
-Nothing of Pommel is imported: it is to begin in an instant, and to go on while Pommel is updated. It becomes the
+`python -I -S share_end.py FILE`: QEMU starts it for each connection, which is its standard input and output. FILE has
+the shares; it is read at each connection, so that a removed share is closed to the next connection.
+Nothing of Pommel is imported: it must start quickly, and continue to run while Pommel is updated. It becomes the
 sandbox: no process of its own stays.
 """
 
@@ -13,17 +13,17 @@ import socket
 import sys
 from pathlib import Path
 
-MARK = "SHARES_OF"  # in the environment of all that is started here, with FILE: so it is found, and ended
-_MOST = 32  # connections at a time: a guest shall not have this host start processes without end
+MARK = "SHARES_OF"  # in the environment of all processes started here, with FILE: so they can be found and ended
+_MOST = 32  # connections at a time: a guest must not be able to start an unlimited number of processes on this host
 _LOG_BYTES = 64 << 10
 
 
 def main(file: str) -> int:
-    """Become the smbd of this connection. Exit 1: nothing is shared, or it cannot be; the log beside FILE says why."""
+    """Become the smbd of this connection. Exit 1: nothing is shared, or it fails; the log beside FILE says why."""
     log = os.open(Path(file).with_name("shares.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     if os.fstat(log).st_size > _LOG_BYTES:
         os.ftruncate(log, 0)
-    os.dup2(log, 2)  # which is the guest's connection too
+    os.dup2(log, 2)  # QEMU has connected it to the guest too
     try:
         plan = json.loads(Path(file).read_text(encoding="utf-8"))
         if not plan["shares"]:
@@ -41,7 +41,7 @@ def main(file: str) -> int:
 
 
 def _is_ours(connection: socket.socket) -> bool:
-    """Whether this user has the other end. QEMU makes both by way of a port of 127.0.0.1, which is open that long."""
+    """Whether this user has the other end. QEMU makes both through a port on 127.0.0.1, which is open for that time."""
     if connection.family != socket.AF_INET:
         return True
     here, there = (f"{_hex(host)}:{port:04X}" for host, port in (connection.getsockname(), connection.getpeername()))
@@ -53,25 +53,25 @@ def _is_ours(connection: socket.socket) -> bool:
 
 
 def _hex(host: str) -> str:
-    """An address as /proc/net/tcp writes it: a number in the processor's own order."""
+    """An address as in /proc/net/tcp: a number in the processor's byte order."""
     return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
 
 
 def _others(file: str) -> int:
-    """How many sandboxes there are: of each one process is outside of it, where this one is."""
+    """The number of sandboxes: one process of each is outside of it, in our own PID namespace."""
     mark, here = f"{MARK}={file}".encode(), Path("/proc/self/ns/pid").readlink()
     found = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (process / "environ").read_bytes().split(b"\0"):
                 found += (process / "ns/pid").readlink() == here
-        except OSError:  # gone, or another user's
+        except OSError:  # it ended, or belongs to another user
             continue
     return found
 
 
 def _files(files: dict[str, str]) -> list[str]:
-    """Words for files that are nowhere on this host's disk."""
+    """The options for files that are on no disk of this host."""
     words = []
     for path, text in files.items():
         fd = os.memfd_create("share")
@@ -83,7 +83,7 @@ def _files(files: dict[str, str]) -> list[str]:
 
 
 def _folders(shares: list[list[str]]) -> list[str]:
-    """Words for the folders. One that is gone, or a link by now, is not shared; the others are."""
+    """The options for the folders. A folder that is gone, or is a link by now, is left out; the others are shared."""
     words = []
     for how, folder, seen in shares:
         if Path(folder).is_dir() and os.path.realpath(folder) == folder:

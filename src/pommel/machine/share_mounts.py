@@ -1,7 +1,7 @@
-"""The scripts that have a guest mount the folders that are shared with it, and its answers. Band: core, no I/O.
+"""The scripts with which a guest mounts its shared folders, and the parser of its answers. Band: core, no I/O.
 
-They are run by the guest's own sh, over SSH, and bring the guest to what is shared now: what is new is mounted and
-comes back after the guest's own restart, what is shared no more goes. Nothing is installed: the guest's kernel mounts.
+The guest's own sh runs them, over SSH, and they bring the guest to the present shares: new ones are mounted and
+return after the guest's restart, removed ones are unmounted. Nothing is installed: the guest's kernel mounts them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ exit 0
 """
 LINUX, MACOS = "Linux", "Darwin"
 LABEL = "org.pommel.shares"
-# Its client shows the Finder a full disk, takes root to mount, and can hang as it shuts down.
+# macOS's 9p client reports a full disk to the Finder, needs root to mount, and can hang at shutdown.
 _NOT_BY_MACS = "a Mac mounts nothing by 9p of itself, and the Finder copies nothing into it; by hand: sudo mount_9p"
 _ANSWER = re.compile(r"pommel-share (?P<name>[A-Za-z0-9_.-]+) (?P<word>mounted|refused|gone)(?: (?P<why>.*))?")
 
-# A folder is mounted when somebody looks into it, so that a start need not wait for the network, and one whose server
-# was away comes back by itself. Each mount has a connection of its own (nosharesock): what is shared later is seen.
-# One that a snapshot's load or a sleep has cut is noticed in 20 seconds (echo_interval), and made anew.
-# By 9p the kernel judges by the numbers of owners as they are here: a user of another number could not write. One that
-# nobody is at work in is unmounted after a minute, since QEMU saves no memory while it is mounted.
+# A folder is mounted at its first access, so that a boot need not wait for the network, and a server that was away
+# works again by itself. Each mount has its own connection (nosharesock), so that later shares are seen. A connection
+# that a loaded snapshot or a sleep has cut is noticed within 20 seconds (echo_interval), and made again.
+# By 9p the kernel checks the host's numeric owners: a user with another number could not write. An unused mount is
+# unmounted after a minute, because QEMU cannot save memory while it is mounted.
 _FOR_LINUX = """\
 set -u
 units=/etc/systemd/system wants=/etc/systemd/system/multi-user.target.wants
@@ -113,8 +113,8 @@ bring() {
 }
 """
 
-# As the user who has the desktop: the Finder's own way puts it under /Volumes, where only root could make a folder.
-# Where nobody is logged in at the screen that is refused, and the LaunchAgent does it when somebody is.
+# As the user with the desktop: the Finder's method mounts under /Volumes, where only root could make a folder. It is
+# refused if nobody is logged in at the screen; then the LaunchAgent does it at the next login.
 _FOR_MACOS = f"""\
 set -u
 say() {{ echo "pommel-share $*"; }}
@@ -168,8 +168,8 @@ place() {{
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
-    """What answered: its kernel, who we are there, and how that user becomes root ("self", "sudo", "" if neither)."""
+class MountGuest:
+    """The guest that answered: its kernel, our user there, and how it becomes root ("self", "sudo", "" if neither)."""
 
     kernel: str
     user: str
@@ -178,25 +178,27 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """What became of one share in the guest: mounted, refused (`why`: in the guest's words) or gone."""
+    """The result for one share in the guest: mounted, refused (`why`: the guest's text) or gone."""
 
     name: str
     word: str
     why: str = ""
 
 
-def read_guest(answer: str) -> Guest | None:
-    """What a guest says to QUESTION; None: it is no answer. It is the guest's word."""
+def read_guest(answer: str) -> MountGuest | None:
+    """Parse a guest's answer to QUESTION; None: it is not an answer. The guest's values are not trusted."""
     told = dict(line.partition("=")[::2] for line in answer.splitlines())
     if not re.fullmatch(r"\w+", told.get("kernel", "")) or not re.fullmatch(r"[\w.@+-]{1,64}", told.get("user", "")):
         return None
-    return Guest(told["kernel"], told["user"], told.get("root", "") if told.get("root") in ("self", "sudo") else "")
+    return MountGuest(
+        told["kernel"], told["user"], told.get("root", "") if told.get("root") in ("self", "sudo") else ""
+    )
 
 
-def script(guest: Guest, server: str, shares: Sequence[Share], host_uid: int) -> str:
-    """What brings this guest to have these shares and no others of Pommel's. All words in it are checked ones.
+def script(guest: MountGuest, server: str, shares: Sequence[Share], host_uid: int) -> str:
+    """The script that gives this guest exactly these shares. All words in it have been checked.
 
-    `host_uid` is whose the folders are here, as a guest sees it by 9p.
+    `host_uid` is the owner of the folders on the host, as the guest sees it by 9p.
     """
     if guest.kernel == MACOS:
         nine, shares = ([each for each in shares if (each.by == NINE_P) is is_nine] for is_nine in (True, False))
@@ -209,12 +211,12 @@ def script(guest: Guest, server: str, shares: Sequence[Share], host_uid: int) ->
     return f"{_head(guest, server, shares)}host_uid={host_uid}\n{_FOR_LINUX}{places}bring\n"
 
 
-def _head(guest: Guest, server: str, shares: Sequence[Share]) -> str:
+def _head(guest: MountGuest, server: str, shares: Sequence[Share]) -> str:
     return f"server={server}\nowner={guest.user}\nwanted='{' '.join(each.name for each in shares)}'\n"
 
 
 def read_answer(output: str) -> tuple[Mounted, ...]:
-    """What became of each share. It is the guest's word: no more than a line each, without control characters."""
+    """The result for each share. The text is the guest's: at most a line each, without control characters."""
     found = []
     for line in output.splitlines():
         if (match := _ANSWER.fullmatch(line)) is not None:

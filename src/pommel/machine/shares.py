@@ -1,13 +1,13 @@
-"""Folders of this host that a guest sees: how a person writes them, and how smbd is told. Band: core, no I/O.
+"""Folders of this host for a guest: the syntax of the setting, and smbd's configuration. Band: core, no I/O.
 
-    shares = ["~/work"]                                                 by the name of its last part
+    shares = ["~/work"]                                                 its last part is the name
     shares = [{ folder = "~/work", name = "code", read_only = true }]
-    shares = ["~/work as code read-only"]                               the same in one text
-    shares = [{ folder = "~/work", by = "9p" }]                         or "~/work by 9p"; else by SMB
+    shares = ["~/work as code read-only"]                               the same as one text
+    shares = [{ folder = "~/work", by = "9p" }]                         or "~/work by 9p"; the default is SMB
 
-By SMB the guest finds them at an address of its own user-mode network. QEMU starts an smbd for each of its connections,
-so no port of this host listens. By 9p QEMU itself serves them, as a device that the guest finds by its tag, the share's
-name; it has that from its start on. Which folders may be shared is `share_folder`'s to say.
+By SMB the guest finds them at an address of its own user-mode network. QEMU starts an smbd for each connection, so no
+port of this host listens. By 9p QEMU itself serves them, as a device that the guest finds by its tag, the share's name;
+the guest has it from its start on. `share_folder` decides which folders may be shared.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ _TEXT = re.compile(
     r"(?P<folder>.+?)(?: as (?P<name>\S+))?(?: by (?P<by>smb|9p))?(?P<read_only> read-only)?\Z", re.DOTALL
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}\Z")
-_NO_NAMES = ("global", "homes", "printers", "ipc", "admin", "print")  # smb.conf(5) and SMB itself mean others by them
+# They have a special meaning in smb.conf(5) and SMB.
+_NO_NAMES = ("global", "homes", "printers", "ipc", "admin", "print")
 _KEYS = ("folder", "name", "by", "read_only")
 _WANTED = 'a list of folders, such as ["~/work", { folder = "~/music", name = "songs", read_only = true, by = "9p" }]'
 _NAMES = "called by 1 to 40 letters without accents, digits, . _ and -, beginning with a letter or digit"
-# In the sandbox this is whoever runs Pommel, by another number (bwrap(1), --uid): so the guest's files are theirs.
+# In the sandbox this number stands for the user of Pommel (bwrap(1), --uid): so the guest's files belong to that user.
 USER, UID = "pommel", 1000
 STATE, FOLDERS, CONF = "/state", "/shares", "/etc/samba/smb.conf"
 PASSWD = f"{USER}:x:{UID}:{UID}::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
@@ -85,8 +86,8 @@ acl allow execute always = yes
 veto files = /pommel.toml/
 max open files = 4096
 """
-# A Mac's second forks and Finder information become extended attributes in place of ._ files. The first connection
-# decides for all of a server's shares (vfs_fruit(8)), so that they are on all of them.
+# A Mac's resource forks and Finder information become extended attributes instead of ._ files. The first connection
+# decides for all of a server's shares (vfs_fruit(8)), so all of them have these options.
 _FOR_MACS = """\
 vfs objects = catia fruit streams_xattr
 fruit:metadata = stream
@@ -101,7 +102,7 @@ fruit:delete_empty_adfiles = yes
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One folder: `folder` as it was written, `name` as the guest sees it, `by` one of WAYS."""
+    """One folder: `folder` as the user wrote it, `name` for the guest, `by` one of WAYS."""
 
     folder: str
     name: str
@@ -114,12 +115,12 @@ class Share:
 
     @property
     def key(self) -> str:
-        """What no two shares can both have: SMB takes one case for the other."""
+        """The key that must be unique among shares: SMB ignores the case of names."""
         return self.name.casefold()
 
 
 def new_share(folder: str, name: str | None = None, *, read_only: bool = False, by: str = SMB) -> Share:
-    """A share of `folder`, by default called as its last part is.
+    """A share of `folder`; its default name is the last part of the path.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -135,7 +136,7 @@ def new_share(folder: str, name: str | None = None, *, read_only: bool = False, 
 
 
 def check_name(name: str) -> str:
-    """Return `name` if a share may be called so.
+    """Return `name` if it is valid for a share.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -148,7 +149,7 @@ def check_name(name: str) -> str:
 
 
 def parse_share(text: str) -> Share:
-    """Read `FOLDER[ as NAME][ by smb|9p][ read-only]`.
+    """Parse `FOLDER[ as NAME][ by smb|9p][ read-only]`.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -160,7 +161,7 @@ def parse_share(text: str) -> Share:
 
 
 def parse_shares(raw: Any) -> tuple[str, ...]:
-    """A setting's list; from the environment or a flag, texts with semicolons between."""
+    """A setting's list; in the environment or a flag, texts separated by semicolons."""
     words = [word for word in raw.split(";") if word.strip()] if isinstance(raw, str) else raw
     if not isinstance(words, list | tuple):
         raise ValueError(_WANTED)
@@ -172,7 +173,7 @@ def parse_shares(raw: Any) -> tuple[str, ...]:
 
 
 def smb_conf(shares: Sequence[Share], *, for_macs: bool) -> str:
-    """The configuration for an smbd that serves these shares to whoever is connected to it."""
+    """The configuration of an smbd that serves these shares to its one connection."""
     parts = [_GLOBAL + (_FOR_MACS if for_macs else "")]
     for each in shares:
         parts.append(
@@ -183,7 +184,7 @@ def smb_conf(shares: Sequence[Share], *, for_macs: bool) -> str:
 
 
 def sandbox(bwrap: str, roots: Sequence[str]) -> list[str]:
-    """The words that put smbd where nothing is but itself and the shares, which are added behind; `roots` has it."""
+    """The command for a sandbox that contains only smbd and the shares, which are appended; smbd is in `roots`."""
     return [
         *(bwrap, "--unshare-all", "--unshare-user", "--uid", str(UID), "--gid", str(UID)),
         *("--die-with-parent", "--new-session"),
@@ -194,7 +195,7 @@ def sandbox(bwrap: str, roots: Sequence[str]) -> list[str]:
 
 
 def bound(share: Share, folder: str) -> list[str]:
-    """The words that show `folder` of this host in the sandbox, as `smb_conf` names it."""
+    """The options that show `folder` of this host in the sandbox, at the path in `smb_conf`."""
     return ["--ro-bind" if share.read_only else "--bind", folder, f"{FOLDERS}/{share.name}"]
 
 

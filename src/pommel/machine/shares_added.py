@@ -1,7 +1,7 @@
-"""shares.json: the folders that were shared by command and are kept over restarts. Band: shell.
+"""shares.json: the folders that a command has shared; they are kept over restarts. Band: shell.
 
-Beside pommel.toml, which Pommel never writes. And shared.json: what the guest's next connection gets, which `share_end`
-reads. Both are the machine's own: a clone gets neither.
+It is beside pommel.toml, which Pommel never writes. And shared.json: the shares for the guest's next connection, which
+`share_end` reads. Both belong to this machine only: a clone gets neither.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROGRAM = Path(__file__).with_name("share_end.py")
 
 
 def load(paths: MachinePaths) -> tuple[Share, ...]:
-    """What was shared with the machine by command, in that order; nothing where there is no file.
+    """The folders that a command has shared with the machine, in order; empty if there is no file.
 
     Raises:
         MachineError: the file cannot be used.
@@ -30,7 +30,7 @@ def load(paths: MachinePaths) -> tuple[Share, ...]:
 
 
 def save(paths: MachinePaths, shares: Sequence[Share]) -> None:
-    """Keep what was shared, whole or not at all.
+    """Store the shares, completely or not at all.
 
     Raises:
         MachineError: the disk is full, or may not be written to.
@@ -46,9 +46,9 @@ def serve(
     smbd: Sequence[str] = (),
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """Say what the guest's next connection gets: each share with its folder's real path. Open ones stay as they are.
+    """Write the shares for the guest's next connection, each with its folder's real path. Open ones do not change.
 
-    Nothing is written where nothing was shared and nothing is to be.
+    If there were no shares and are none, no file is written.
 
     Raises:
         MachineError: the disk is full, or may not be written to.
@@ -63,7 +63,7 @@ def serve(
 
 
 def served(paths: MachinePaths) -> dict[Share, str]:
-    """What the guest's next connection gets, each with its folder's real path; nothing, where that cannot be read."""
+    """The shares for the guest's next connection, each with its real path; empty if the file cannot be read."""
     return json_file.read_or(
         paths.directory / LIVE, lambda found: {parse_share(text): str(folder) for text, folder in found["names"]}, {}
     )

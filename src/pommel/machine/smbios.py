@@ -1,7 +1,7 @@
-"""What a Mac is told of itself: model, serial number, board serial (MLB), ROM, system UUID. Band: core, no I/O.
+"""A Mac's numbers: model, serial number, board serial (MLB), ROM, system UUID. Band: core, no I/O.
 
-The numbers have the shape, the dates and the checksum that the guest's software looks for, and no more: none of them
-is known to be one that Apple ever gave to a machine, and two machines that share one trouble each other. Facts from
+The numbers have the form, the dates and the checksum that the guest's software checks, and no more: none of them is
+known to belong to a real Mac, and two machines with the same numbers disturb each other. Facts from
 acidanthera/OpenCorePkg, Utilities/macserial (FORMAT.md and its tables). Randomness is an argument.
 
     serial (12)   LLL Y W SSS PPPP           place, half-year, week, production line, product
@@ -14,22 +14,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-RANDOM_BYTES = 16  # how many `new_apple_identity` takes
+RANDOM_BYTES = 16  # the number of bytes that `new_apple_identity` needs
 
 _BASE34 = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # neither I nor O
 _HALF_YEARS = "CDFGHJKLMNPQRSTVWXYZ"  # two a year, from 2010 and again from 2020
 _WEEKS = "123456789CDFGHJKLMNPQRTVWX"  # of the half-year; week 53 is Y
 _WEEK_53 = "Y"
 _LINES = 3400
-_TWO_DIGIT_LINES = 1155  # the largest line that the last two digits can spell alone: 34 × 33 + 33
+_TWO_DIGIT_LINES = 1155  # the largest line that the last two digits can express alone: 34 × 33 + 33
 _INFIXES = ("GU", "4N", "J9", "QX", "CD")
 _SERIAL = re.compile(rf"[{_BASE34}]{{12}}\Z")
 _MLB = re.compile(rf"[{_BASE34}]{{3}}(?P<year>\d)(?P<week>\d\d)\d{{3}}[{_BASE34}]{{8}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """What numbers of one model hold: place of making, product code, board code, years of making."""
+class SmbiosModel:
+    """The parts of one model's numbers: place of manufacture, product code, board code, years of manufacture."""
 
     place: str
     product: str
@@ -37,24 +37,24 @@ class Model:
     years: tuple[int, ...]
 
 
-# A board code of 0000 is macserial's word for one that nobody has written down.
+# A board code of 0000 is macserial's value for an unknown one.
 MODELS = {
-    "MacBookPro15,1": Model("C02", "KGYG", "JP4F", (2018, 2019)),
-    "MacBookPro16,1": Model("C02", "MD6N", "N9PR", (2019, 2020, 2021)),
-    "MacBookPro16,2": Model("C02", "ML7H", "P8PG", (2020, 2021)),
-    "MacBookPro16,4": Model("C02", "MD6T", "0000", (2020, 2021)),
-    "MacPro7,1": Model("F5K", "P7QM", "K3F7", (2019, 2020, 2021, 2022, 2023)),
-    "Macmini8,1": Model("C07", "JYVX", "KXPG", (2018, 2019, 2020, 2021, 2022, 2023)),
-    "iMac18,3": Model("C02", "J1GJ", "J0PG", (2017, 2018, 2019)),
-    "iMac19,1": Model("C02", "JV3Q", "LNV9", (2019, 2020)),
-    "iMac20,1": Model("C02", "PN5T", "PHC1", (2020, 2021, 2022)),
-    "iMac20,2": Model("C02", "046M", "0000", (2020, 2021, 2022)),
-    "iMacPro1,1": Model("C02", "HX87", "JG36", (2017, 2018, 2019, 2020, 2021)),
+    "MacBookPro15,1": SmbiosModel("C02", "KGYG", "JP4F", (2018, 2019)),
+    "MacBookPro16,1": SmbiosModel("C02", "MD6N", "N9PR", (2019, 2020, 2021)),
+    "MacBookPro16,2": SmbiosModel("C02", "ML7H", "P8PG", (2020, 2021)),
+    "MacBookPro16,4": SmbiosModel("C02", "MD6T", "0000", (2020, 2021)),
+    "MacPro7,1": SmbiosModel("F5K", "P7QM", "K3F7", (2019, 2020, 2021, 2022, 2023)),
+    "Macmini8,1": SmbiosModel("C07", "JYVX", "KXPG", (2018, 2019, 2020, 2021, 2022, 2023)),
+    "iMac18,3": SmbiosModel("C02", "J1GJ", "J0PG", (2017, 2018, 2019)),
+    "iMac19,1": SmbiosModel("C02", "JV3Q", "LNV9", (2019, 2020)),
+    "iMac20,1": SmbiosModel("C02", "PN5T", "PHC1", (2020, 2021, 2022)),
+    "iMac20,2": SmbiosModel("C02", "046M", "0000", (2020, 2021, 2022)),
+    "iMacPro1,1": SmbiosModel("C02", "HX87", "JG36", (2017, 2018, 2019, 2020, 2021)),
 }
 
 
-# The first and the last macOS, by major number, that Apple offers to a model: its pages "macOS … is compatible with
-# these computers" (support.apple.com, each version's) and, for the first, the system that the model was sold with.
+# The first and the last macOS, by major number, that Apple offers for a model: its pages "macOS … is compatible with
+# these computers" (support.apple.com, for each version) and, for the first, the system that the model was sold with.
 _OFFERED: dict[str, tuple[float, int]] = {
     "MacBookPro15,1": (10.13, 15),
     "MacBookPro16,1": (10.15, 26),
@@ -68,9 +68,9 @@ _OFFERED: dict[str, tuple[float, int]] = {
     "iMac20,2": (10.15, 26),
     "iMacPro1,1": (10.13, 15),
 }
-_USUAL = ("iMacPro1,1", "iMac20,1")  # the first that is offered a macOS is chosen for it
+_USUAL = ("iMacPro1,1", "iMac20,1")  # the first of these that supports a macOS is chosen for it
 
-# Numbers that are printed in public projects, so that many machines share them; Apple's services refuse or mix them up.
+# Numbers in public projects: many machines share them, and Apple's services refuse them or confuse the machines.
 PUBLIC_SERIALS = {
     "C02FPBZPHX87": "kholia/OSX-KVM's configuration of October 2025",
     "C02TM2ZBHX87": "kholia/OSX-KVM's configuration of before, and sickcodes/Docker-OSX's",
@@ -79,7 +79,7 @@ PUBLIC_SERIALS = {
 
 @dataclass(frozen=True, slots=True)
 class AppleIdentity:
-    """One Mac's own numbers. `uuid` in upper case; `rom` is 12 hexadecimal digits, the network card's address."""
+    """One Mac's own numbers. `uuid` is in upper case; `rom` is 12 hexadecimal digits, the network card's address."""
 
     model: str
     serial: str
@@ -113,7 +113,7 @@ def new_apple_identity(model: str, random: bytes, *, uuid: str, mac: str) -> App
 
 
 def check_serial(serial: str, model: str | None = None) -> str | None:
-    """Say what is wrong with a serial number, as one that we make for `model` if given; None: its shape is right."""
+    """What is wrong with a serial number, compared with those we make for `model` if given; None: its form is right."""
     if not _SERIAL.match(serial):
         return "it is not 12 of 0-9 A-Z without I and O"
     if serial[3] not in _HALF_YEARS:
@@ -131,7 +131,7 @@ def check_serial(serial: str, model: str | None = None) -> str | None:
 
 
 def check_mlb(mlb: str) -> str | None:
-    """Say what is wrong with a board serial of 17 characters; None: shape and checksum are right."""
+    """What is wrong with a board serial of 17 characters; None: form and checksum are right."""
     found = _MLB.match(mlb)
     if not found:
         return "it is not 17 characters: place, year and week, three digits, then 0-9 A-Z without I and O"
@@ -141,7 +141,7 @@ def check_mlb(mlb: str) -> str | None:
 
 
 def why_public(numbers: Mapping[str, str]) -> str | None:
-    """Say why these numbers are nobody's own (`serial` and `uuid` of a boot disk); None: they may be somebody's."""
+    """Why these numbers (`serial` and `uuid` of a boot disk) are not unique; None: they may be."""
     serial = numbers.get("serial", "")
     if not serial:
         return "there is no serial number"
@@ -153,7 +153,7 @@ def why_public(numbers: Mapping[str, str]) -> str | None:
 
 
 def offered(model: str, macos: str) -> bool | None:
-    """Whether Apple offers that macOS (a number such as 14 or 10.15) to the model; None: not known."""
+    """Whether Apple offers that macOS (a number such as 14 or 10.15) for the model; None: unknown."""
     if model not in _OFFERED or (number := _major(macos)) is None:
         return None
     first, last = _OFFERED[model]
@@ -161,7 +161,7 @@ def offered(model: str, macos: str) -> bool | None:
 
 
 def model_for(macos: str | None, wanted: str | None = None) -> str:
-    """The Mac for a machine with that macOS: `wanted`, if numbers can be made for it and it is offered that macOS."""
+    """The Mac for a machine with that macOS: `wanted`, if numbers can be made for it and it supports that macOS."""
     if wanted in MODELS and (macos is None or offered(wanted, macos) is not False):
         return wanted
     return next((model for model in _USUAL if macos is None or offered(model, macos)), _USUAL[0])
@@ -173,7 +173,7 @@ def _major(macos: str) -> float | None:
 
 
 class _Draw:
-    """Numbers out of given bytes, each of which counts."""
+    """Takes numbers from given bytes; every byte has an influence."""
 
     def __init__(self, random: bytes) -> None:
         self._pool = int.from_bytes(random, "big")
@@ -183,20 +183,20 @@ class _Draw:
         return drawn
 
 
-def _serial(made: Model, year: int, week: int, line: int) -> str:
+def _serial(made: SmbiosModel, year: int, week: int, line: int) -> str:
     half = week > len(_WEEKS)
     when = _HALF_YEARS[year % 10 * 2 + half] + _WEEKS[(week - 1) % len(_WEEKS)]
     return made.place + when + _spell_line(line) + made.product
 
 
 def _spell_line(line: int) -> str:
-    """The production line in its first spelling: 68 × first + 34 × second + third, the first as low as can be."""
+    """The production line in its first form: 68 × first + 34 × second + third, with the smallest possible first."""
     first = max(0, -(-(line - _TWO_DIGIT_LINES) // 68))
     return "".join(_BASE34[digit] for digit in (first, *divmod(line - first * 68, 34)))
 
 
-def _mlb(made: Model, year: int, week: int, draw: _Draw) -> str:
-    year, week = (year, week - 1) if week > 1 else (year - 1, 52)  # the board is made a little before the Mac
+def _mlb(made: SmbiosModel, year: int, week: int, draw: _Draw) -> str:
+    year, week = (year, week - 1) if week > 1 else (year - 1, 52)  # a board is made shortly before the Mac
     item = f"{100 + draw.below(900)}"
     infix = _INFIXES[draw.below(len(_INFIXES))]
     body = f"{made.place}{year % 10}{week:02d}{item}{infix}{made.board}{_BASE34[draw.below(34)]}"
@@ -204,5 +204,5 @@ def _mlb(made: Model, year: int, week: int, draw: _Draw) -> str:
 
 
 def _checksum(mlb: str) -> int:
-    """What the board serial's characters add up to modulo 34, those at odd places threefold; 0 is right."""
+    """The sum of the board serial's characters modulo 34; those at odd places count three times; 0 is right."""
     return sum((3 if place % 2 else 1) * _BASE34.index(char) for place, char in enumerate(mlb)) % 34

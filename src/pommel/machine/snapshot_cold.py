@@ -1,6 +1,6 @@
-"""Snapshots in the disks of a stopped machine, by qemu-img. Band: shell.
+"""Snapshots in the disks of a stopped machine, with qemu-img. Band: shell.
 
-Each of these ends with all disks changed or none, as long as this process lives; `snapshots` sees to the rest.
+Each of these changes all disks or none, as long as this process lives; `snapshots` handles the other cases.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def save(disks: Sequence[Path], tag: str) -> None:
     """Make the internal snapshot `tag` in every disk.
 
     Raises:
-        StateError: a disk is not there, is no qcow2, or holds a `tag` already.
+        StateError: a disk does not exist, is not qcow2, or already has a `tag`.
         BuildError: qemu-img fails.
     """
     for path in disks:
@@ -27,17 +27,17 @@ def save(disks: Sequence[Path], tag: str) -> None:
     try:
         for path in disks:
             disk.qemu_img("snapshot", "-c", tag, disk.image(path), timeout_s=_LONG_S)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # for Ctrl-C too
         with contextlib.suppress(PommelError):
             delete(disks, tag)
         raise
 
 
 def apply(disks: Sequence[Path], tag: str) -> None:
-    """Put every disk back to its internal snapshot `tag`.
+    """Restore every disk from its internal snapshot `tag`.
 
     Raises:
-        BuildError: qemu-img fails; some disks may be put back and some not.
+        BuildError: qemu-img fails; some disks may be restored and others not.
     """
     for path in disks:
         backup_bitmaps.drop_cold(path)
@@ -45,7 +45,7 @@ def apply(disks: Sequence[Path], tag: str) -> None:
 
 
 def delete(disks: Sequence[Path], tag: str) -> None:
-    """Delete the internal snapshot `tag` from every disk that holds it.
+    """Delete the internal snapshot `tag` from every disk that has it.
 
     Raises:
         BuildError: qemu-img fails.
@@ -56,10 +56,10 @@ def delete(disks: Sequence[Path], tag: str) -> None:
 
 
 def mend(disks: Sequence[Path]) -> None:
-    """Repair what a killed qemu-img or QEMU left half done in those of the disks that can hold snapshots.
+    """Repair what a killed qemu-img or QEMU left incomplete in the disks that can have snapshots.
 
     Raises:
-        BuildError: one is damaged beyond that, or in use.
+        BuildError: one has other damage, or is in use.
     """
     for path in disks:
         if _is_qcow2(path):
@@ -67,15 +67,15 @@ def mend(disks: Sequence[Path]) -> None:
 
 
 def lacking(disks: Sequence[Path], tag: str) -> list[str]:
-    """The names of those disks that do not hold `tag`, or that are not there."""
+    """The names of those disks that do not have `tag`, or that do not exist."""
     return [path.name for path in disks if not path.exists() or tag not in disk.snapshot_tags(path)]
 
 
 def refuse(path: Path, tag: str) -> None:
-    """See that the disk can hold snapshots and has none called `tag`.
+    """Check that the disk can have snapshots and has none with the name `tag`.
 
     Raises:
-        StateError: it cannot, or has one that is not ours.
+        StateError: it cannot, or it has one that is not ours.
     """
     found = disk.info(path)
     if found.format != "qcow2":

@@ -1,4 +1,4 @@
-"""Keep a snapshot, drop one: the steps that saving and loading have in common. Band: shell.
+"""Saves and deletes a snapshot: the common steps of other modules. Band: shell.
 
 Called with the machine's lock held, after `snapshot_loading.recover`.
 """
@@ -15,13 +15,13 @@ from pommel.errors import BuildError, PommelError, StateError
 from pommel.machine import qmp, snapshot_cold, snapshot_live, snapshot_store
 from pommel.machine.own_disks import all_disks
 from pommel.machine.snapshot_record import Snapshot
-from pommel.machine.snapshot_saving import Wanted, save_cold, save_live
+from pommel.machine.snapshot_saving import SnapshotWish, save_cold, save_live
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report
 
 
-def keep(paths: MachinePaths, tag: str, wanted: Wanted, report: Report) -> Snapshot:
-    """Save the machine as `tag`, whole or not at all.
+def keep(paths: MachinePaths, tag: str, wanted: SnapshotWish, report: Report) -> Snapshot:
+    """Save the machine as `tag`, completely or not at all.
 
     Raises:
         StateError, BuildError, MachineError: as `snapshots.save` says.
@@ -36,9 +36,9 @@ def keep(paths: MachinePaths, tag: str, wanted: Wanted, report: Report) -> Snaps
         with snapshot_store.making(paths, tag) as aside:
             try:
                 saved = (save_live if runs(paths) else save_cold)(paths, tag, wanted, aside, report)
-            except StateError:  # nothing was begun, and a snapshot called so is somebody else's
+            except StateError:  # nothing was begun, and an existing snapshot of this name is not ours
                 raise
-            except BaseException:  # its qemu-img or QEMU was killed, perhaps
+            except BaseException:  # perhaps its qemu-img or QEMU was killed
                 if not runs(paths):
                     with contextlib.suppress(
                         PommelError
@@ -49,7 +49,7 @@ def keep(paths: MachinePaths, tag: str, wanted: Wanted, report: Report) -> Snaps
             done = saved.record(tag, now)
             try:
                 snapshot_store.write_record(aside, done)
-            except BaseException:  # Ctrl-C too; a kill -9 leaves the folder, which tells `recover`
+            except BaseException:  # for Ctrl-C too; after a kill -9 the folder stays, and `recover` finds it
                 remover(paths)(tag)
                 raise
     except OSError as failure:
@@ -59,7 +59,7 @@ def keep(paths: MachinePaths, tag: str, wanted: Wanted, report: Report) -> Snaps
 
 
 def drop(paths: MachinePaths, tag: str) -> None:
-    """Delete snapshot `tag`: out of sight first, then out of the disks."""
+    """Delete snapshot `tag`: first its name, then its data in the disks."""
     remove = remover(paths)
     snapshot_store.condemn(paths, tag)
     remove(tag)
@@ -67,7 +67,7 @@ def drop(paths: MachinePaths, tag: str) -> None:
 
 
 def remover(paths: MachinePaths) -> Callable[[str], None]:
-    """What deletes a tag from all the machine's disks, by QEMU from those that it has open."""
+    """A function that deletes a tag from all the machine's disks; QEMU does it for the disks that it has open."""
     files = all_disks(paths)
     if not runs(paths):
         return lambda tag: snapshot_cold.delete(files, tag)
@@ -84,12 +84,12 @@ def remover(paths: MachinePaths) -> Callable[[str], None]:
 
 
 def files_of(paths: MachinePaths, snapshot: Snapshot) -> list[Path]:
-    """The disks that the snapshot is of."""
+    """The disks of the snapshot."""
     return [paths.directory / Path(name).name for name in snapshot.disks]
 
 
 def own_files(paths: MachinePaths) -> list[Path]:
-    """The machine's disks; of a running one, without those that were added since it was started."""
+    """The machine's disks; of a running one, without those that were added since its start."""
     files = all_disks(paths)
     if not runs(paths):
         return files
@@ -103,5 +103,5 @@ def own_files(paths: MachinePaths) -> list[Path]:
 
 
 def runs(paths: MachinePaths) -> bool:
-    """Whether a QEMU has the machine's disks."""
+    """Whether a QEMU uses the machine's disks."""
     return locks.holder(paths.pidfile) is not None

@@ -1,10 +1,10 @@
 """Snapshots by a running QEMU, over QMP. Band: shell.
 
-With RAM: the jobs snapshot-save, -load and -delete (QEMU 6.0 on), told which drives to take. Left to itself, or by
-`-loadvm`, QEMU takes all that can be written to and stops at the NVRAM, which is raw. It need not be taken: its flash
-device keeps it in memory, so it is in the RAM's part, and is written out to its file when the loaded guest goes on.
-Without RAM: all disks at one instant by a transaction, as after a power cut. Drives that discard what is written
-(`snapshot=on`) go with the QEMU that has them.
+With RAM: the jobs snapshot-save, -load and -delete (since QEMU 6.0), with an explicit list of drives. By default, and
+with `-loadvm`, QEMU takes all writable drives and fails at the NVRAM, which is raw. The NVRAM is not needed: its flash
+device has it in memory, so it is part of the RAM, and is written to its file when the loaded guest continues.
+Without RAM: all disks at one instant by a transaction, as after a power failure. Drives that discard writes
+(`snapshot=on`) end with their QEMU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore, warn
 
 _HELLO_S = 2.0
-_LONG_S = 900.0  # QEMU answers nobody while it writes RAM out
+_LONG_S = 900.0  # QEMU does not answer while it writes RAM
 _POLL_S = 0.05
 _JOB = "pommel-snapshot"
 _NINE_P = re.compile(
@@ -34,8 +34,8 @@ _NINE_P = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Drive:
-    """A drive that the guest can write to: QEMU's name for it, its file, the internal snapshots in it."""
+class WritableDrive:
+    """A drive that the guest can write to: QEMU's name for it, its file, and its internal snapshots."""
 
     node: str
     label: str
@@ -46,11 +46,11 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Drives:
-    """A running machine's drives: its disks in the order asked for, and what else the guest can write to and keeps."""
+    """A running machine's drives: its disks in the requested order, and other writable ones, kept or discarding."""
 
-    disks: tuple[Drive, ...]
-    others: tuple[Drive, ...]
-    discarding: tuple[Drive, ...]
+    disks: tuple[WritableDrive, ...]
+    others: tuple[WritableDrive, ...]
+    discarding: tuple[WritableDrive, ...]
 
     @property
     def nodes(self) -> list[str]:
@@ -60,10 +60,10 @@ class Drives:
 
 @contextlib.asynccontextmanager
 async def monitor_of(paths: MachinePaths) -> AsyncIterator[Qmp]:
-    """Connect for long work: quick to say that the monitor is taken, patient once it answers.
+    """Connect for long work: the first answer must come soon, later ones may take long.
 
-    The machine's lock is held, so what a backup has at work here was left by one that was killed, and is called off: it
-    has a filter between a disk and its drive.
+    The machine's lock is held, so a backup's jobs here are left from a killed one, and are cancelled: such a job has
+    a filter between a disk and its drive.
     """
     await qmp.query_status(paths.qmp, timeout_s=_HELLO_S)
     async with qmp.connect(paths.qmp, timeout_s=_LONG_S) as monitor:
@@ -75,7 +75,7 @@ async def drives(monitor: Qmp, disks: Sequence[Path], nvram: Path) -> Drives:
     """Find `disks` among the running machine's drives.
 
     Raises:
-        StateError: one is not there, or what is written to it is discarded.
+        StateError: one is missing, or its writes are discarded.
     """
     found = [drive async for drive in _writable(monitor)]
     own = {file: next((d for d in found if _is(d.file, file) and not d.discards), None) for file in disks}
@@ -99,12 +99,12 @@ async def node_of(monitor: Qmp, file: Path) -> str | None:
 
 
 async def attached(monitor: Qmp, files: Sequence[Path]) -> list[Path]:
-    """Those of `files` that the running machine writes to."""
+    """The `files` that the running machine writes to."""
     return [file for file in files if await node_of(monitor, file) is not None]
 
 
 async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
-    """Why RAM cannot be saved, in QEMU's words where they are QEMU's; empty: nothing is known to forbid it."""
+    """The reasons why RAM cannot be saved, some in QEMU's words; empty: no reason is known."""
     told = (await monitor.execute("query-migrate")).get("blocked-reasons", [])
     others = [f"the drive {drive.label} is writable and is not one of the machine's disks" for drive in found.others]
     # QEMU 7.2 aborts when it writes RAM into an encrypted qcow2 image, and the guest's unsaved work is gone.
@@ -113,7 +113,8 @@ async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
         for d in found.disks
         if d.file and disk.is_encrypted(d.file)
     ]
-    # It would not be as it was: unplugged for the guest, and a QEMU without it cannot load what has it.
+    # The device would not be in its saved state: the guest sees an unplug, and a QEMU without it cannot load the
+    # snapshot.
     plugged = [
         f"it has the USB device {each.match} of this host (pommel usb detach)" for each in await usb_plug.held(monitor)
     ]
@@ -121,7 +122,7 @@ async def ram_blockers(monitor: Qmp, found: Drives) -> list[str]:
 
 
 def said(blocker: str) -> str:
-    """What forbids memory to be saved, in our words where we know what to do."""
+    """The reason why memory cannot be saved, in our words if we know a remedy."""
     if (found := _NINE_P.search(blocker)) is None:
         return blocker
     return (
@@ -131,13 +132,13 @@ def said(blocker: str) -> str:
 
 
 async def ram_bytes(monitor: Qmp) -> int:
-    """How much RAM the guest has."""
+    """The size of the guest's RAM."""
     told = await monitor.execute("query-memory-size-summary")
     return int(told["base-memory"]) + int(told.get("plugged-memory", 0))
 
 
 async def save_with_ram(monitor: Qmp, tag: str, found: Drives) -> None:
-    """Save disks, RAM and devices as `tag`; the guest stands still meanwhile and goes on afterwards.
+    """Save disks, RAM and devices as `tag`; the guest is paused meanwhile and continues afterwards.
 
     Raises:
         MachineError: QEMU refuses or fails, and says why.
@@ -157,13 +158,13 @@ async def save_disks(monitor: Qmp, tag: str, found: Drives) -> None:
 
 
 async def load_with_ram(monitor: Qmp, tag: str, found: Drives, *, same: bool = False, report: Report = ignore) -> None:
-    """Put disks, RAM and devices back to `tag`; a guest that ran goes on from there.
+    """Restore disks, RAM and devices from `tag`; a guest that ran continues from there.
 
-    The disks forget what has changed since a backup, unless they are the `same` as the snapshot's. Drives that wrote
-    through and no longer do are told of.
+    The disks' records of changes since a backup are removed, unless the disks are the `same` as the snapshot's. A
+    warning names the drives that no longer write through.
 
     Raises:
-        MachineError: QEMU refuses, or failed half-way: then the guest is beyond use and stands still.
+        MachineError: QEMU refuses, or failed half-way: then the guest is unusable and paused.
     """
     through = await _writing_through(monitor)
     if same:
@@ -172,8 +173,8 @@ async def load_with_ram(monitor: Qmp, tag: str, found: Drives, *, same: bool = F
     else:
         await backup_bitmaps.drop(monitor, found.nodes)
         await _load(monitor, tag, found)
-    # QEMU's IDE disks (AHCI's are such) then take for on the write cache that they tell their guest of (ide_identify,
-    # ide_drive_post_load: hw/ide/core.c), and QEMU lets nobody turn it off while they are in use.
+    # After a load, QEMU's IDE disks (and so AHCI's) use the write cache that they report to their guest (ide_identify,
+    # ide_drive_post_load: hw/ide/core.c), and QEMU does not allow turning it off while they are in use.
     if lost := sorted(through - await _writing_through(monitor)):
         warn(
             report,
@@ -183,7 +184,7 @@ async def load_with_ram(monitor: Qmp, tag: str, found: Drives, *, same: bool = F
 
 
 async def _writing_through(monitor: Qmp) -> set[str]:
-    """The drives that write each piece to the host's disk before they say that it is written (cache=writethrough)."""
+    """The drives that report a write as done only when it is on the host's disk (cache=writethrough)."""
     told = await monitor.execute("query-block")
     blocks = [block for block in told if block.get("inserted")]
     return {
@@ -198,7 +199,7 @@ async def _load(monitor: Qmp, tag: str, found: Drives) -> None:
 
 
 async def delete(monitor: Qmp, tag: str, found: Drives) -> None:
-    """Delete `tag` from the disks; one that does not hold it is fine.
+    """Delete `tag` from the disks; a disk without it is no error.
 
     Raises:
         MachineError: QEMU refuses.
@@ -207,7 +208,7 @@ async def delete(monitor: Qmp, tag: str, found: Drives) -> None:
 
 
 async def settle(monitor: Qmp) -> tuple[str, str] | None:
-    """Wait for the job of a Pommel that was killed, and dismiss it: its kind and its error ("": none). None: no job."""
+    """Wait for the job of a killed Pommel, and dismiss it: its kind and its error ("": none). None: no job."""
     while (job := await _find(monitor)) is not None:
         if job["status"] == "concluded":
             await monitor.execute("job-dismiss", {"id": _JOB})
@@ -229,7 +230,7 @@ async def _find(monitor: Qmp) -> dict[str, Any] | None:
     return next((job for job in jobs if job["id"] == _JOB), None)
 
 
-async def _writable(monitor: Qmp) -> AsyncIterator[Drive]:
+async def _writable(monitor: Qmp) -> AsyncIterator[WritableDrive]:
     for block in await monitor.execute("query-block"):
         inserted = block.get("inserted")
         if not inserted or inserted["ro"] or "node-name" not in inserted:
@@ -238,11 +239,11 @@ async def _writable(monitor: Qmp) -> AsyncIterator[Drive]:
         tags = tuple(str(kept["name"]) for kept in inserted.get("image", {}).get("snapshots", []))
         label = block.get("device") or block.get("qdev") or inserted["node-name"]
         # QEMU removes the name of a discarding drive's file as soon as it has it open (block.c, BDRV_O_TEMPORARY).
-        yield Drive(inserted["node-name"], str(label), file, tags, file is not None and not file.exists())
+        yield WritableDrive(inserted["node-name"], str(label), file, tags, file is not None and not file.exists())
 
 
 def _file(told: str) -> Path | None:
-    """The file of a drive, which QEMU names plainly or, when it is opened with more options, inside a JSON text."""
+    """The file of a drive. QEMU names it directly or, if it was opened with more options, inside a JSON text."""
     if not told.startswith("json:"):
         return Path(told) if told.startswith("/") else None
     part: Any = json.loads(told.removeprefix("json:"))

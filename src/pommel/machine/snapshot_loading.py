@@ -1,7 +1,7 @@
-"""Go back to a snapshot, or, when that fails or is cut off, back from there. Band: shell.
+"""Loads a snapshot and, if the load fails or is interrupted, returns to the state before. Band: shell.
 
-Before a load, what is there is kept as a snapshot too, and a note is written that the load begins; once it has ended,
-both go. A note that is still there tells `recover` what to put right.
+Before a load, the present state is saved as a snapshot too, and a note is written that the load begins; at the end
+both are removed. A remaining note tells `recover` what to repair.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from pommel.machine.own_disks import all_disks
 from pommel.machine.permission import LOADED, working_on
 from pommel.machine.snapshot_keeping import drop, files_of, keep, remover, runs
 from pommel.machine.snapshot_record import Snapshot, automatic_tag
-from pommel.machine.snapshot_saving import Wanted
+from pommel.machine.snapshot_saving import SnapshotWish
 from pommel.machine.snapshot_store import Loading
 from pommel.paths import MachinePaths, write_atomic
 from pommel.progress import Progress, Report, ignore, warn
 
-_BROKEN = "restore-vm"  # QEMU's word for a guest whose loading failed half-way
+_BROKEN = "restore-vm"  # QEMU's word for a guest whose load failed half-way
 _RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A snapshot that was loaded. With `start_args`, QEMU has to be started with them, and `resume` called."""
+class LoadedSnapshot:
+    """A loaded snapshot. With `start_args`, QEMU must be started with them, and `resume` called."""
 
     snapshot: Snapshot
     start_args: tuple[str, ...] = ()
 
 
-def load(paths: MachinePaths, tag: str, *, ram: bool | None = None, report: Report = ignore) -> Loaded:
-    """Put the machine back to snapshot `tag`; what is there now is lost, unless the load fails.
+def load(paths: MachinePaths, tag: str, *, ram: bool | None = None, report: Report = ignore) -> LoadedSnapshot:
+    """Restore the machine from snapshot `tag`; its present state is lost, unless the load fails.
 
-    A running machine goes on from the snapshot at once, if that holds RAM. With `ram` False a stopped machine's RAM
-    is left out of it: the guest will find its disk as after a power cut.
+    A running machine continues from the snapshot at once, if it contains RAM. With `ram` False the RAM is not loaded
+    into a stopped machine: the guest will find its disk as after a power failure.
 
     Raises:
-        StateError: there is no such snapshot, its disks lack it, or the machine runs and it holds no RAM; or the
-            machine sleeps, is golden, or linked clones lie over it.
-        BusyError: somebody else is at work on the machine.
-        BuildError, MachineError: it cannot be loaded; the machine is as it was.
+        StateError: there is no such snapshot, its disks lack it, or the machine runs and it has no RAM; or the
+            machine sleeps, is golden, or has linked clones.
+        BusyError: another process works on the machine.
+        BuildError, MachineError: it cannot be loaded; the machine is unchanged.
     """
     with working_on(paths, LOADED, report=report):
         snapshot = snapshot_store.read(paths, tag)
@@ -54,13 +54,13 @@ def load(paths: MachinePaths, tag: str, *, ram: bool | None = None, report: Repo
 
 
 def resume(paths: MachinePaths, tag: str, *, once: bool = False, report: Report = ignore) -> None:
-    """Let the guest of a QEMU that was started with `Loaded.start_args` go on from the RAM in snapshot `tag`.
+    """Let the guest of a QEMU started with `LoadedSnapshot.start_args` continue from the RAM in snapshot `tag`.
 
-    With `once` the snapshot is deleted before the guest does anything.
+    With `once` the snapshot is deleted before the guest continues.
 
     Raises:
-        MachineError: QEMU cannot load it: it was saved with other memory or devices, say.
-        StateError, DeadlineError: QEMU is not there, or does not answer.
+        MachineError: QEMU cannot load it, for example because it was saved with other memory or devices.
+        StateError, DeadlineError: QEMU does not run, or does not answer.
     """
     files = files_of(paths, snapshot_store.read(paths, tag))
     pending = snapshot_store.loading(paths)
@@ -69,7 +69,7 @@ def resume(paths: MachinePaths, tag: str, *, once: bool = False, report: Report 
         async with snapshot_live.monitor_of(paths) as monitor:
             found = await snapshot_live.drives(monitor, files, paths.nvram)
             await snapshot_live.load_with_ram(monitor, tag, found, same=once, report=report)
-            # Before the guest does anything that going back would undo.
+            # Before the guest can do anything that a repair would undo.
             snapshot_store.end_load(paths)
             if once:
                 snapshot_store.condemn(paths, tag)
@@ -80,18 +80,18 @@ def resume(paths: MachinePaths, tag: str, *, once: bool = False, report: Report 
         if pending is not None:
             drop(paths, pending.safety)
         if once:
-            recover(paths, report=report)  # which takes the condemned one out of the disks
+            recover(paths, report=report)  # it removes the condemned snapshot from the disks
     report(Progress("load", f"{paths.name} continues from {tag}", finished=True))
 
 
 def recover(paths: MachinePaths, *, report: Report = ignore) -> None:
-    """Put right what a killed process left: a load that has not ended, a snapshot that is half made or half deleted.
+    """Repair what a killed process left: a load that has not ended, a snapshot that is half made or half deleted.
 
-    A stopped machine gets back what it had before the load. Costs next to nothing when there is nothing to do.
+    A stopped machine returns to the state before the load. It is cheap if there is nothing to do.
 
     Raises:
-        BusyError: somebody else is at work on the machine.
-        BuildError, MachineError: it cannot be put right.
+        BusyError: another process works on the machine.
+        BuildError, MachineError: the repair is not possible.
     """
     if not snapshot_store.folder(paths).is_dir():
         return
@@ -120,21 +120,21 @@ def _may_be_loaded(paths: MachinePaths, snapshot: Snapshot, ram: bool | None) ->
         )
 
 
-def _load_cold(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> Loaded:
+def _load_cold(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> LoadedSnapshot:
     pending = _begin(paths, snapshot, live=False, report=report)
     try:
         _put_back(paths, snapshot)
-    except BaseException:  # Ctrl-C too; should this fail as well, `recover` tries again
+    except BaseException:  # for Ctrl-C too; if this fails as well, `recover` tries again
         _end(paths, pending, report)
         raise
     if snapshot.ram and ram is not False:
-        return Loaded(snapshot, ("-S",))
+        return LoadedSnapshot(snapshot, ("-S",))
     snapshot_store.end_load(paths)
     drop(paths, pending.safety)
-    return Loaded(snapshot)
+    return LoadedSnapshot(snapshot)
 
 
-def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> Loaded:
+def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report: Report) -> LoadedSnapshot:
     pending = _begin(paths, snapshot, live=True, report=report)
     try:
         qmp.run(_goto(paths, snapshot.tag, report=report))
@@ -153,14 +153,14 @@ def _load_live(paths: MachinePaths, snapshot: Snapshot, ram: bool | None, report
     if pending.ran:
         qmp.run(_go_on(paths))
     drop(paths, pending.safety)
-    return Loaded(snapshot)
+    return LoadedSnapshot(snapshot)
 
 
 def _begin(paths: MachinePaths, snapshot: Snapshot, *, live: bool, report: Report) -> Loading:
-    """Save what is there under a tag of ours, have the guest stand still, and note that a load begins."""
+    """Save the present state under a tag of ours, pause the guest, and note that a load begins."""
     safety = automatic_tag(set(snapshot_store.tags(paths)))
     note = f"the state before {snapshot.tag} was loaded"
-    keep(paths, safety, Wanted(tuple(files_of(paths, snapshot)), live, note), report)
+    keep(paths, safety, SnapshotWish(tuple(files_of(paths, snapshot)), live, note), report)
     ran = qmp.run(_stand_still(paths)) if live else None
     pending = Loading(snapshot.tag, safety, live, ran)
     try:
@@ -174,7 +174,7 @@ def _begin(paths: MachinePaths, snapshot: Snapshot, *, live: bool, report: Repor
 
 
 async def _stand_still(paths: MachinePaths) -> bool:
-    """Stop the guest's vCPUs; say whether they ran."""
+    """Stop the guest's vCPUs; return whether they ran."""
     async with snapshot_live.monitor_of(paths) as monitor:
         if await monitor.status() != _RUNNING:
             return False
@@ -198,7 +198,7 @@ async def _goto(paths: MachinePaths, tag: str, *, go_on: bool = False, report: R
 
 
 def _end(paths: MachinePaths, pending: Loading, report: Report) -> None:
-    """End a load that was cut off or failed: as if it had not been, wherever that can be told."""
+    """End an interrupted or failed load, with the state before it wherever that is certain."""
     if pending.live == runs(paths):
         if pending.live:
             _undo_live(paths, pending)
@@ -212,25 +212,25 @@ def _end(paths: MachinePaths, pending: Loading, report: Report) -> None:
         return
     told = f"a load of {pending.tag} was interrupted; the state before is saved as snapshot {pending.safety}"
     if pending.ran is not None and not runs(paths):
-        # QEMU died while it went from disk to disk, or after that: the guest stood still, so nothing is lost by going
-        # back, and disks of two moments would be.
+        # QEMU died during the load or after it. The guest was paused, so nothing is lost by the return to the state
+        # before; without the return, the disks could be of two different moments.
         snapshot_cold.mend(all_disks(paths))
         _put_back(paths, snapshot_store.read(paths, pending.safety))
         told += ", and its disks are as they were then"
-    # Else the guest may have worked since: nothing is put back over that.
+    # Else the guest may have worked since: its data is not overwritten.
     snapshot_store.end_load(paths)
     warn(report, told)
 
 
 def let_it_end(paths: MachinePaths, *, report: Report = ignore) -> None:
-    """End a load that was cut off, before the guest that stands still for it goes on. Raises as `recover`."""
+    """End an interrupted load, before the guest that is paused for it continues. Raises as `recover`."""
     if snapshot_store.loading(paths) is not None:
         recover(paths, report=report)
 
 
 def _undo_live(paths: MachinePaths, pending: Loading) -> None:
     if not qmp.run(_is_broken(paths)):
-        return  # it was done, or never begun
+        return  # the load was complete, or never begun
     try:
         qmp.run(_goto(paths, pending.safety, go_on=pending.ran is None))
     except MachineError as failure:
@@ -248,7 +248,7 @@ async def _is_broken(paths: MachinePaths) -> bool:
 
 
 def _put_back(paths: MachinePaths, snapshot: Snapshot) -> None:
-    """Put disks and NVRAM of a stopped machine back; may be done again after it was cut off."""
+    """Restore disks and NVRAM of a stopped machine; it can be repeated after an interruption."""
     snapshot_cold.apply(files_of(paths, snapshot), snapshot.tag)
     try:
         if snapshot.nvram:

@@ -1,6 +1,6 @@
-"""What is kept of a snapshot beside the snapshot itself, and what it may be called. Band: core, no I/O.
+"""The record of a snapshot beside the snapshot itself, and its valid names. Band: core, no I/O.
 
-The data is inside the qcow2 disks, under the same tag; this is what those cannot hold: why, when, of which disks.
+The data is inside the qcow2 disks, under the same tag; the record has what they cannot store: reason, time and disks.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from pommel.errors import UsageError
 
 FORMAT = 1
-# qemu-img takes a tag of digits for one of qcow2's own ids, and one that begins with "-" for an option.
+# qemu-img reads a tag of digits as one of qcow2's own ids, and one that begins with "-" as an option.
 _TAG = re.compile(r"(?!\d+\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-SLEEP_TAG = "asleep"  # of a machine that was put to sleep on disk (`savestate`)
+SLEEP_TAG = "asleep"  # for a machine that was put to sleep on disk (`savestate`)
 _AUTOMATIC = "before-load"
-TIMED_TAG = re.compile(r"auto-[0-9]{8}-[0-9]{6}\Z")  # of those that the timer makes (`schedule`)
+TIMED_TAG = re.compile(r"auto-[0-9]{8}-[0-9]{6}\Z")  # for the snapshots of the timer (`schedule`)
 TIMED_NOTE = "made by the timer"
 
 
@@ -25,9 +25,9 @@ TIMED_NOTE = "made by the timer"
 class Snapshot:
     """One snapshot. `disks` are file names in the machine's folder; `created` is ISO 8601 in UTC.
 
-    `ram` is whether it holds the running guest as well. `note` says why not, where one would expect it, or why
-    the snapshot is there when nobody asked for it; `left_out` names drives that the guest could write to and that it
-    does not hold.
+    `ram`: it contains the running guest's RAM. `note` is the reason why it does not, if that is unexpected, or why an
+    automatic snapshot was made. `left_out` names writable drives of the guest that it does not
+    contain.
     """
 
     tag: str
@@ -35,16 +35,16 @@ class Snapshot:
     disks: tuple[str, ...]
     ram: bool
     nvram: bool
-    ram_bytes: int = 0  # what RAM and devices take inside the first disk
+    ram_bytes: int = 0  # the size of RAM and devices inside the first disk
     note: str = ""
     left_out: tuple[str, ...] = ()
 
 
 def check_tag(tag: str) -> str:
-    """Return `tag` if a snapshot may be called so.
+    """Return `tag` if it is a valid name for a snapshot.
 
     Raises:
-        UsageError: it may not.
+        UsageError: it is not.
     """
     if not _TAG.match(tag):
         raise UsageError(
@@ -57,7 +57,7 @@ def check_tag(tag: str) -> str:
 
 
 def automatic_tag(taken: set[str]) -> str:
-    """A tag for the snapshot that a load makes of what is there, unlike all that are `taken`."""
+    """A tag for the snapshot of the state before a load, different from all in `taken`."""
     number = 1
     while (tag := f"{_AUTOMATIC}-{number}") in taken:
         number += 1

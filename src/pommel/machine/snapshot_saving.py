@@ -1,7 +1,7 @@
-"""How a snapshot comes into the disks, of a machine that runs and of one that does not. Band: shell.
+"""Saves a snapshot into the disks, of a running machine or a stopped one. Band: shell.
 
-Called by `snapshots` with the machine's lock held, and with a folder in the making for the copy of the NVRAM. What a
-failure or Ctrl-C leaves in the disks is taken out again; what a kill -9 leaves, `snapshots.recover` finds.
+`snapshots` calls it with the machine's lock held, and with an incomplete folder for the copy of the NVRAM. After
+a failure or Ctrl-C it removes its snapshots from the disks; `snapshots.recover` finds those that a kill -9 leaves.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pommel.machine.snapshot_live import Drives
 from pommel.machine.snapshot_record import SLEEP_TAG, Snapshot
 from pommel.paths import MachinePaths, write_atomic
 from pommel.progress import Progress, Report
+from pommel.tasks import together
 
 _TICK_S = 0.5
 _TRIES = 3
@@ -29,8 +30,8 @@ _FALLS_BACK = "without RAM, in the state after a power cut: "
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to save: which disks, whether RAM (None: where nothing forbids it), and why, if nobody asked."""
+class SnapshotWish:
+    """A snapshot to save: its disks, whether with RAM (None: if possible), and the reason of an automatic one."""
 
     disks: tuple[Path, ...]
     live: bool | None
@@ -38,8 +39,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What was saved."""
+class SavedSnapshot:
+    """The saved snapshot."""
 
     disks: tuple[Path, ...]
     ram: bool
@@ -49,16 +50,16 @@ class Saved:
     left_out: tuple[str, ...] = ()
 
     def record(self, tag: str, created: str) -> Snapshot:
-        """The record of it."""
+        """Its record."""
         names = tuple(path.name for path in self.disks)
         return Snapshot(tag, created, names, self.ram, self.nvram, self.ram_bytes, self.note, self.left_out)
 
 
-def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:
+def save_cold(paths: MachinePaths, tag: str, wanted: SnapshotWish, aside: Path, report: Report) -> SavedSnapshot:
     """Save a stopped machine.
 
     Raises:
-        StateError: RAM is wanted; or a disk cannot hold snapshots, or holds this one.
+        StateError: RAM is requested; or a disk cannot have snapshots, or already has this one.
         BuildError: qemu-img fails.
     """
     if wanted.live:
@@ -70,27 +71,27 @@ def save_cold(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report
     snapshot_cold.save(wanted.disks, tag)
     slept = _FALLS_BACK + "the machine sleeps, and its memory is already saved"
     note = _both(wanted.note, slept if SLEEP_TAG in snapshot_store.tags(paths) else "")
-    return Saved(wanted.disks, ram=False, nvram=nvram, note=note)
+    return SavedSnapshot(wanted.disks, ram=False, nvram=nvram, note=note)
 
 
-def save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:
+def save_live(paths: MachinePaths, tag: str, wanted: SnapshotWish, aside: Path, report: Report) -> SavedSnapshot:
     """Save a running machine.
 
     Raises:
-        StateError: a disk is not among its drives, or holds this snapshot.
-        MachineError: QEMU refuses; or RAM is wanted and cannot be had, and the message says why.
+        StateError: a disk is not among its drives, or already has this snapshot.
+        MachineError: QEMU refuses; or RAM is requested and cannot be saved, and the message says why.
     """
     for path in wanted.disks:
         snapshot_cold.refuse(path, tag)
     try:
         return qmp.run(_save_live(paths, tag, wanted, aside, report))
-    except BaseException:  # Ctrl-C too: QEMU goes on with what it was told, so the tag may yet come to be
+    except BaseException:  # for Ctrl-C too: QEMU continues its job, so the tag may still be made
         with contextlib.suppress(PommelError):
             qmp.run(_take_out(paths, tag, wanted))
         raise
 
 
-async def _save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path, report: Report) -> Saved:
+async def _save_live(paths: MachinePaths, tag: str, wanted: SnapshotWish, aside: Path, report: Report) -> SavedSnapshot:
     async with snapshot_live.monitor_of(paths) as monitor:
         await snapshot_live.settle(monitor)
         found = await snapshot_live.drives(monitor, wanted.disks, paths.nvram)
@@ -106,7 +107,7 @@ async def _save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path,
                 with_ram = not why
             if not with_ram:
                 await snapshot_live.save_disks(monitor, tag, found)
-            if _nvram(paths) == before:  # then it was so at the very moment, too
+            if _nvram(paths) == before:  # unchanged before and after, so it was the same at the moment of the snapshot
                 break
             await snapshot_live.delete(monitor, tag, found)
         else:
@@ -115,11 +116,11 @@ async def _save_live(paths: MachinePaths, tag: str, wanted: Wanted, aside: Path,
     size = disk.snapshot_tags(wanted.disks[0]).get(tag, 0)
     left_out = tuple(drive.label for drive in (*found.others, *found.discarding))
     note = _both(wanted.note, _FALLS_BACK + why if why else "")
-    return Saved(wanted.disks, with_ram, nvram, size, note, left_out)
+    return SavedSnapshot(wanted.disks, with_ram, nvram, size, note, left_out)
 
 
 def _both(why_there: str, why_without: str) -> str:
-    """A snapshot's note: why it is there, if nobody asked for it, and why it has no RAM, if one would expect it."""
+    """A snapshot's note: the reason of an automatic one, and why it has no RAM, if that is unexpected."""
     return "; ".join(filter(None, (why_there, why_without)))
 
 
@@ -135,8 +136,8 @@ async def _why_without_ram(monitor: Qmp, found: Drives, paths: MachinePaths) -> 
     return ""
 
 
-async def _try_ram(monitor: Qmp, tag: str, found: Drives, wanted: Wanted, report: Report) -> str:
-    """Save with RAM; why it could not be done, where that is no failure."""
+async def _try_ram(monitor: Qmp, tag: str, found: Drives, wanted: SnapshotWish, report: Report) -> str:
+    """Save with RAM; return the reason why this was not possible, if that is not an error."""
     total = await snapshot_live.ram_bytes(monitor)
     try:
         await _told(snapshot_live.save_with_ram(monitor, tag, found), wanted.disks[0], total, report)
@@ -148,21 +149,18 @@ async def _try_ram(monitor: Qmp, tag: str, found: Drives, wanted: Wanted, report
 
 
 async def _told(work: Coroutine[Any, Any, None], grows: Path, most: int, report: Report) -> None:
-    """Do `work` while telling by how much the file `grows` does."""
+    """Do `work` and report the growth of the file `grows` meanwhile."""
     begun = _blocks(grows)
-    try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(work)
-            while not task.done():
-                written = max(0, _blocks(grows) - begun) * 512
-                report(Progress("snapshot", "writing the guest's RAM", min(written, most), most, "B"))
-                await asyncio.wait({task}, timeout=_TICK_S)
-    except* PommelError as failures:
-        raise failures.exceptions[0] from None
+    async with together() as tasks:
+        task = tasks.create_task(work)
+        while not task.done():
+            written = max(0, _blocks(grows) - begun) * 512
+            report(Progress("snapshot", "writing the guest's RAM", min(written, most), most, "B"))
+            await asyncio.wait({task}, timeout=_TICK_S)
 
 
 def _folder_of(path: Path) -> Path:
-    """Where a disk lies that may be a link to another drive."""
+    """The folder of a disk's file; the disk may be a link to another drive."""
     return Path(os.path.realpath(path)).parent
 
 
@@ -170,7 +168,7 @@ def _blocks(path: Path) -> int:
     return path.stat().st_blocks
 
 
-async def _take_out(paths: MachinePaths, tag: str, wanted: Wanted) -> None:
+async def _take_out(paths: MachinePaths, tag: str, wanted: SnapshotWish) -> None:
     async with snapshot_live.monitor_of(paths) as monitor:
         await snapshot_live.settle(monitor)
         await snapshot_live.delete(monitor, tag, await snapshot_live.drives(monitor, wanted.disks, paths.nvram))

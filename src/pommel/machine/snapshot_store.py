@@ -1,10 +1,10 @@
-"""The folder of a machine's snapshots: records, NVRAM copies, and a note of a load under way. Band: shell.
+"""The folder of a machine's snapshots: records, NVRAM copies, and the note of an unfinished load. Band: shell.
 
-    snapshots/TAG/snapshot.json, nvram.fd    a snapshot that is whole
-    snapshots/.TAG.building.*                one in the making, or being deleted; a killed process's is swept
+    snapshots/TAG/snapshot.json, nvram.fd    a complete snapshot
+    snapshots/.TAG.building.*                an incomplete one, or one being deleted; after a kill it is removed
     snapshots/.loading.json                  a load that has begun and not ended
 
-A snapshot is there once its folder has its name, whatever the disks hold.
+A snapshot exists once its folder has its name, whatever the disks contain.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MARK = ".building."
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """A load of `tag` under way; `safety` holds what was there before. `live`: by a running QEMU.
+    """An unfinished load of `tag`; `safety` is the snapshot of the state before. `live`: by a running QEMU.
 
-    `ran` says of a live one whether the guest ran before: it stands still from before this note until after it, so that
-    nothing can have been written meanwhile. None: it did not stand still, by an earlier version's doing.
+    `ran`: whether the guest of a live one ran before. The guest is paused from before this note until after it, so that
+    it cannot have written anything meanwhile. None: it was not paused (a note of an earlier version).
     """
 
     tag: str
@@ -40,12 +40,12 @@ class Loading:
 
 
 def folder(paths: MachinePaths) -> Path:
-    """Where the machine's snapshots are kept."""
+    """The folder of the machine's snapshots."""
     return paths.directory / "snapshots"
 
 
 def tags(paths: MachinePaths) -> list[str]:
-    """The tags of the snapshots that are whole, in order."""
+    """The tags of the complete snapshots, in order."""
     return sorted(path.parent.name for path in folder(paths).glob(f"[!.]*/{_RECORD}"))
 
 
@@ -53,7 +53,7 @@ def read(paths: MachinePaths, tag: str) -> Snapshot:
     """Read the record of snapshot `tag`.
 
     Raises:
-        StateError: there is none.
+        StateError: it does not exist.
         MachineError: it cannot be used.
     """
     path = folder(paths) / tag / _RECORD
@@ -68,37 +68,37 @@ def read(paths: MachinePaths, tag: str) -> Snapshot:
 
 
 def nvram_of(paths: MachinePaths, tag: str) -> Path:
-    """Where snapshot `tag` keeps the firmware's variables."""
+    """The path of the firmware's variables of snapshot `tag`."""
     return folder(paths) / tag / paths.nvram.name
 
 
 @contextlib.contextmanager
 def making(paths: MachinePaths, tag: str) -> Iterator[Path]:
-    """An empty folder that becomes the one of snapshot `tag` when the block ends well; put the record there."""
+    """An empty folder that becomes the one of snapshot `tag` if the block succeeds; write the record into it."""
     with build_aside(folder(paths) / tag) as aside:
         yield aside
 
 
 def write_record(into: Path, snapshot: Snapshot) -> None:
-    """Write the record into the folder of a snapshot in the making."""
+    """Write the record into the folder of an incomplete snapshot."""
     write_atomic(into / _RECORD, render(snapshot))
 
 
 def condemn(paths: MachinePaths, tag: str) -> None:
-    """Take snapshot `tag` out of sight in one step; `half_made` tells of it until `forget`."""
+    """Remove the name of snapshot `tag` in one step; `half_made` lists it until `forget`."""
     doomed = folder(paths) / f".{tag}{_MARK}deleted"
     shutil.rmtree(doomed, ignore_errors=True)
     (folder(paths) / tag).rename(doomed)
 
 
 def half_made(paths: MachinePaths) -> set[str]:
-    """The tags of which the disks may hold something, and which are no snapshots: killed while made or deleted."""
+    """The tags that the disks may contain without a complete snapshot: their making or deletion was interrupted."""
     found = {path.name[1:].rpartition(_MARK)[0] for path in folder(paths).glob(f".*{_MARK}*")}
     return found - set(tags(paths))
 
 
 def forget(paths: MachinePaths) -> None:
-    """Remove what `half_made` tells of, once the disks are free of it."""
+    """Remove the folders of the tags in `half_made`, once the disks do not contain these tags."""
     for left in folder(paths).glob(f".*{_MARK}*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -123,7 +123,7 @@ def loading(paths: MachinePaths) -> Loading | None:
 
 
 def end_load(paths: MachinePaths) -> None:
-    """Note that the load has ended, one way or the other."""
+    """Note that the load has ended, with or without success."""
     _journal(paths).unlink(missing_ok=True)
 
 

@@ -1,12 +1,12 @@
-"""Snapshots of a machine: save, load, list, delete; all or nothing over a kill -9. Band: shell.
+"""Snapshots of a machine: save, load, list, delete; each completely or not at all, even after a kill -9. Band: shell.
 
-A snapshot is an internal snapshot in each of the machine's disks, a copy of the NVRAM, and a record that says which.
-Of a running machine it holds the guest's RAM as well, where nothing forbids that. Whatever a killed process left is
-put right by `recover`, which every call here begins with, and which a start must begin with too.
+A snapshot is an internal snapshot in each of the machine's disks, a copy of the NVRAM, and a record of the disks.
+Of a running machine it contains the guest's RAM as well, if possible. `recover` repairs what a killed process left;
+every call here begins with it, and a start must begin with it too.
 
 To load a snapshot with RAM into a stopped machine, with its lock held throughout: `load`, start QEMU with
-`Loaded.start_args` added, `resume`. Should any of that fail, or never happen: stop QEMU, and `recover` puts back what
-was there before.
+`LoadedSnapshot.start_args` added, `resume`. If any of this fails, or never happens: stop QEMU, and `recover` restores
+the state before.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pommel.errors import StateError
 from pommel.machine import snapshot_store
 from pommel.machine.permission import SAVED, SNAPSHOT_DELETED, working_on
 from pommel.machine.snapshot_keeping import drop, keep, own_files
-from pommel.machine.snapshot_loading import Loaded, load, recover, resume
+from pommel.machine.snapshot_loading import LoadedSnapshot, load, recover, resume
 from pommel.machine.snapshot_record import Snapshot, check_tag
-from pommel.machine.snapshot_saving import Wanted
+from pommel.machine.snapshot_saving import SnapshotWish
 from pommel.paths import MachinePaths
 from pommel.progress import Progress, Report, ignore
 
-__all__ = ["Loaded", "Snapshot", "delete", "list_snapshots", "load", "recover", "resume", "save", "save_as"]
+__all__ = ["LoadedSnapshot", "Snapshot", "delete", "list_snapshots", "load", "recover", "resume", "save", "save_as"]
 
 
 def save(
@@ -35,16 +35,16 @@ def save(
     live: bool | None = None,
     report: Report = ignore,
 ) -> Snapshot:
-    """Save `disks` (default: all that the machine has) and NVRAM as `tag`; of a running machine, RAM too.
+    """Save `disks` (default: all disks of the machine) and NVRAM as `tag`; of a running machine, RAM too.
 
-    `live` says whether RAM must be in it (True), must not (False), or is where nothing forbids it (None; the record's
-    `note` then says what did). Without RAM the disks of a running machine are saved as a power cut would leave them.
+    `live`: RAM must be in it (True), must not (False), or is in it if possible (None; the record's `note` is then the
+    reason why it is not). Without RAM the disks of a running machine are saved as a power failure would leave them.
 
     Raises:
-        UsageError: it cannot be called so.
-        StateError: there is one called so; a disk cannot hold snapshots; RAM is asked of a stopped machine.
-        BusyError: somebody else is at work on the machine.
-        BuildError, MachineError: there is too little room, or qemu-img or QEMU refuses.
+        UsageError: the name is not valid.
+        StateError: the snapshot already exists; a disk cannot have snapshots; RAM of a stopped machine is requested.
+        BusyError: another process works on the machine.
+        BuildError, MachineError: there is not enough space, or qemu-img or QEMU refuses.
     """
     return save_as(paths, check_tag(tag), disks=disks, live=live, report=report)
 
@@ -58,9 +58,9 @@ def save_as(
     note: str = "",
     report: Report = ignore,
 ) -> Snapshot:
-    """Save as `save` does, under any tag, those that Pommel keeps for itself among them; `note` says what for."""
+    """Save as `save` does, under any tag, also one that Pommel reserves; `note` is the reason."""
     with working_on(paths, SAVED, report=report):
-        return keep(paths, tag, Wanted(tuple(disks or own_files(paths)), live, note), report)
+        return keep(paths, tag, SnapshotWish(tuple(disks or own_files(paths)), live, note), report)
 
 
 def list_snapshots(paths: MachinePaths) -> list[Snapshot]:
@@ -78,7 +78,7 @@ def delete(paths: MachinePaths, tag: str, *, report: Report = ignore) -> None:
 
     Raises:
         StateError: there is no such snapshot.
-        BusyError: somebody else is at work on the machine.
+        BusyError: another process works on the machine.
         BuildError, MachineError: qemu-img or QEMU refuses.
     """
     with working_on(paths, SNAPSHOT_DELETED, report=report):

@@ -1,7 +1,7 @@
-"""What a person may say about a machine, and what follows from it. Band: core, no I/O.
+"""The settings of a machine. Band: core, no I/O.
 
-`SETTINGS` is the table of keys that a `[machine.NAME]` section may hold; `MachineSpec` is the frozen result.
-Where a value is None, the upstream's own choice stands.
+`SETTINGS` is the table of keys in a `[machine.NAME]` section; `MachineSpec` is the frozen result.
+If a value is None, the upstream's own value is used.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _NETWORK = re.compile(r"(user|upstream|passt|none|(bridge|tap):[^/:\s,=]{1,15})\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
 _VFIO = re.compile(r"([0-9a-f]{4}:)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?:,romfile=(/[^\0\n]+))?\Z", re.IGNORECASE)
-KEPT = ("gdb", "monitor", "qmp", "vnc", "spice", "serial")  # what `keep` may name
+KEPT = ("gdb", "monitor", "qmp", "vnc", "spice", "serial")  # the possible names in `keep`
 
 
 def _parse_model(raw: Any) -> str:
-    """A CPU model's name. A comma would smuggle flags past `cpu_flags`, where each has a sign and is checked."""
+    """A CPU model's name. A comma could add flags past `cpu_flags`, where each has a sign and is checked."""
     if not isinstance(raw, str) or not _MODEL.match(raw):
         raise ValueError("a CPU model's name without flags, such as Haswell-noTSX (flags go in cpu_flags)")
     return raw
 
 
 def _parse_network(raw: Any) -> str:
-    """A way to the network: one of five words, or `bridge:` or `tap:` with the name of a device of the host."""
+    """A network: one of five words, or `bridge:` or `tap:` with the name of a device of the host."""
     if not isinstance(raw, str) or not _NETWORK.match(raw):
         raise ValueError('"user", "upstream", "bridge:NAME", "tap:NAME", "passt" or "none"')
     return raw
 
 
 def _parse_vfio(raw: Any) -> tuple[str, ...]:
-    """PCI devices of the host: addresses with their domain, in lower case, each perhaps with a ROM's absolute path."""
+    """The host's PCI devices: addresses with domain, in lower case, each with or without a ROM's absolute path."""
     words = raw.split() if isinstance(raw, str) else raw
     wanted = 'a list of PCI addresses, such as ["01:00.0", "01:00.1"] or ["01:00.0,romfile=/path/to/card.rom"]'
     if not isinstance(words, list | tuple):
@@ -74,7 +74,7 @@ def _parse_vfio(raw: Any) -> tuple[str, ...]:
 
 
 def _parse_mac(raw: Any) -> str:
-    """A network card's address: six bytes, and of one card (the lowest bit of the first is for groups)."""
+    """A network card's address: six bytes, and not a multicast one (the lowest bit of the first byte)."""
     if not isinstance(raw, str) or not _MAC.match(raw) or int(raw[:2], 16) & 1:
         raise ValueError("a MAC address of one card, such as 52:54:00:12:34:56")
     return raw.lower()
@@ -82,62 +82,63 @@ def _parse_mac(raw: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """One machine as wanted. Sizes in bytes, times in seconds."""
+    """The settings of one machine. Sizes in bytes, times in seconds."""
 
     name: str
     upstream: str
     boot_script: str
     accel: str  # auto | kvm | tcg
     cpu: str | None  # QEMU CPU model, without flags
-    cpu_flags: tuple[str, ...]  # "+avx2" or "-hle", laid over the upstream's
+    cpu_flags: tuple[str, ...]  # "+avx2" or "-hle", added to the upstream's
     memory_bytes: int | None
     sockets: int | None
     cores: int | None  # per socket
-    threads: int | None  # vCPUs in all, as upstream's CPU_THREADS
+    threads: int | None  # vCPUs in total, as upstream's CPU_THREADS
     disk_bytes: int
-    ssh_port: int | None  # wanted host port; None takes any free one
-    ssh_user: str | None  # None: what the upstream's guest is known to have
+    ssh_port: int | None  # preferred host port; None takes any free one
+    ssh_user: str | None  # None: the user that the upstream's guest is known to have
     console_port: int | None
     stop_timeout_s: float
-    qemu_args: tuple[str, ...]  # appended as they are
-    macos: str | None = None  # the guest's version: a name or number of the catalogue; None: no macOS, or not known
+    qemu_args: tuple[str, ...]  # appended unchanged
+    macos: str | None = None  # the guest's version: a name or number of the catalogue; None: not macOS, or unknown
     boot_disk: str | None = None  # a boot disk to use in place of the upstream's
     topology: str = "checked"  # checked | as-asked
-    clipboard: bool = False  # synced with this host's for as long as the machine runs
-    qemu: str | None = None  # the program to start; None: the one that the boot script starts
-    boot_args: tuple[str, ...] = ()  # what the boot script is called with
+    clipboard: bool = False  # synced with this host's while the machine runs
+    qemu: str | None = None  # the program to start; None: the one in the boot script
+    boot_args: tuple[str, ...] = ()  # arguments of the boot script
     boot_env: Mapping[str, str] = field(default_factory=dict)  # variables for the boot script
     boot_input: tuple[str, ...] = ()  # lines that answer the boot script's questions
-    boot_timeout_s: float = 10.0  # how long the boot script may take until it starts QEMU
-    disk_file: str | None = None  # own | upstream | a path; None: own, unless the upstream's disk is in use already
+    boot_timeout_s: float = 10.0  # the boot script's time limit until it starts QEMU
+    disk_file: str | None = None  # own | upstream | a path; None: own, unless the upstream's disk is already in use
     upstream_drives: str = "copy"  # copy | upstream | none: the upstream's further drives
     network: str | None = None  # user | upstream | bridge:NAME | tap:NAME | passt | none; None: user
     mac: str | None = None  # the network card's address; None: the record's
-    forwards: tuple[str, ...] = ()  # ports of this host that lead into the guest, as `machine.forwards` spells them
-    reverse: tuple[str, ...] = ()  # services of this host for the guest, likewise
-    ssh_host: str | None = None  # where the guest answers SSH, if not by a forward on 127.0.0.1
-    console_tls: bool | None = None  # whether the console page is served by TLS; None: if there is a certificate
+    # Ports of this host that are forwarded into the guest, in the syntax of `machine.forwards`.
+    forwards: tuple[str, ...] = ()
+    reverse: tuple[str, ...] = ()  # services of this host for the guest, in the syntax of `machine.forwards`
+    ssh_host: str | None = None  # the guest's address for SSH, if not a forward on 127.0.0.1
+    console_tls: bool | None = None  # whether the console page is served over TLS; None: if there is a certificate
     console_tls_cert: str | None = None  # a PEM file; None: one that Pommel makes
-    console_tls_key: str | None = None  # its key's file; None: it is in the same
-    keep: tuple[str, ...] = ()  # which of the upstream's open ports stay, by KEPT's names
-    identity: numbers_wanted.Wanted | None = None  # None: its own, unless its boot disk has somebody's
+    console_tls_key: str | None = None  # its key's file; None: it is in the same file
+    keep: tuple[str, ...] = ()  # the upstream's open ports to keep, by the names in KEPT
+    identity: numbers_wanted.Wanted | None = None  # None: its own, unless its boot disk has unique numbers
     apple_services: bool = False  # hide from macOS that it is a virtual machine
-    vfio: tuple[str, ...] = ()  # the host's PCI devices for the guest: DDDD:BB:DD.F, perhaps with ,romfile=PATH
-    usb: tuple[str, ...] = ()  # the host's USB devices for the guest, as `machine.usb` spells them
-    balloon: bool = False  # a device by which the guest gives memory back
-    set_clock: bool = True  # its guest's clock, after a rest
-    snapshots: Mapping[str, Any] | None = None  # when it is saved by itself, as `machine.schedule` parses it
-    shares: tuple[str, ...] = ()  # the host's folders for the guest, as `machine.shares` spells them
+    vfio: tuple[str, ...] = ()  # the host's PCI devices for the guest: DDDD:BB:DD.F, optionally with ,romfile=PATH
+    usb: tuple[str, ...] = ()  # the host's USB devices for the guest, in the syntax of `machine.usb`
+    balloon: bool = False  # a device by which the guest returns memory
+    set_clock: bool = True  # set the guest's clock after a pause
+    snapshots: Mapping[str, Any] | None = None  # automatic snapshots, as parsed by `machine.schedule`
+    shares: tuple[str, ...] = ()  # the host's folders for the guest, in the syntax of `machine.shares`
     display: str | None = None  # the adapter, by adapters.CHOICES; None: the boot script's
-    resolution: str | None = None  # of the firmware's picture, OpenCore's and what the adapter tells: WIDTHxHEIGHT
+    resolution: str | None = None  # for the firmware's picture, OpenCore's and the adapter's: WIDTHxHEIGHT
     displays: int = 1
-    encrypt: bool | None = None  # whether its disks are encrypted; None: as it was made, and a new one is not
+    encrypt: bool | None = None  # whether its disks are encrypted; None: as it was made, and a new one is not encrypted
     passphrase_file: str | None = None  # None: the passphrase is in the keyring
-    reasons: Mapping[str, str] = field(default_factory=dict)  # key -> why, where it is Pommel that chose the value
+    reasons: Mapping[str, str] = field(default_factory=dict)  # key -> reason, if Pommel chose the value
 
     @classmethod
     def from_values(cls, name: str, values: Mapping[str, Any]) -> MachineSpec:
-        """Build the spec from one plain value a key."""
+        """Build the spec from one plain value for each key."""
         renamed = {"memory": "memory_bytes", "disk": "disk_bytes", "stop_timeout": "stop_timeout_s"}
         renamed |= {"boot_timeout": "boot_timeout_s"}
         return cls(name=name, **{renamed.get(key, key): value for key, value in values.items()})

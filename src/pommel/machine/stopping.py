@@ -1,9 +1,9 @@
-"""The ladder that stops a machine: a word to its guest, ACPI, QMP quit, SIGTERM, SIGKILL. Band: shell.
+"""The steps that stop a machine: a request to its guest, ACPI, QMP quit, SIGTERM, SIGKILL. Band: shell.
 
-Each rung is tried only when the one before did not end QEMU. All but the last let QEMU write its disk out. A guest that
-could not be asked, neither from inside nor by QMP, is left running unless it is to be forced: it is at work, perhaps.
-The process is pinned, so no rung ever meets a stranger. The machine's lock is held for the tidying alone: a second
-`stop --force` can overtake a patient one.
+Each step is tried only if the one before did not end QEMU. All but the last let QEMU write its disk. A guest that could
+not be asked, neither from inside nor by QMP, stays running unless `force` is given: it may be in the middle of work.
+The process is pinned, so no step can reach another process. The machine's lock is held for the cleanup only, so that
+a second `stop --force` can overtake a waiting one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pommel import locks
 from pommel.errors import BusyError, MachineError, PommelError
-from pommel.handles import Handle
+from pommel.handles import ProcessHandle
 from pommel.machine.ending import note_crash
 from pommel.machine.events import Word, note_event
 from pommel.machine.exclusive import serialised, sweep
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 AskGuest = Callable[[], bool]
 _TICK_S = 0.5
 _ENDING_S = 0.25  # a QEMU that closes its monitor is about to end
-_AGAIN_S = 0.3  # in which a guest that was let go on tries its write again
+_AGAIN_S = 0.3  # in this time a continued guest tries its write again
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long each rung may take. `quit` is long: QEMU may have much of its disk's cache to write out."""
+    """The time limits of the steps. `quit` is long: QEMU may have much of its disk's cache to write."""
 
     qmp_s: float = 2.0
     quit_s: float = 20.0
@@ -47,15 +47,15 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """How the machine came to stop: `guest`, `acpi`, `quit`, `term`, `kill` or `already stopped`; and in what time."""
+class StopResult:
+    """How the machine stopped: `guest`, `acpi`, `quit`, `term`, `kill` or `already stopped`; and the time it took."""
 
     how: str
     took_s: float
 
     @property
     def text(self) -> str:
-        """The same for a person."""
+        """The same as text for people."""
         return _SAID[self.how]
 
 
@@ -67,27 +67,28 @@ def stop(
     report: Report = ignore,
     patience: Patience = Patience(),
     ask_guest: AskGuest | None = None,
-) -> Stopped:
+) -> StopResult:
     """Stop the machine; the guest has `timeout_s` to power itself down, or none with `force`.
 
-    `ask_guest` tells the guest from inside to shut down and returns whether it was heard; it must not take long. Then
-    the first half of the time is the guest's own, and the power button is pressed in the second.
-    Ctrl-C while it waits leaves the machine as it is, and says so. What a crashed one left behind is tidied up.
+    `ask_guest` asks the guest from inside to shut down and returns whether the request arrived; it must be quick. Then
+    the first half of the time is for this request, and the power button is pressed in the second.
+    Ctrl-C during the wait leaves the machine as it is, with a message. The remains of a crash are removed.
 
     Raises:
-        BusyError: it is not running, and somebody else is at work on it.
+        BusyError: it is not running, and another process works on it.
         NotPermitted: its QEMU belongs to another user or container.
-        MachineError: its guest cannot be asked, and it is not to be forced; or not even SIGKILL ends it.
+        MachineError: its guest cannot be asked, and `force` is not given; or even SIGKILL does not end it.
     """
     began = time.monotonic()
     with pin_holder(paths.pidfile) as qemu:
         how = "already stopped"
         if qemu is not None:
             ladder = _Ladder(paths, qemu, report, patience, ask_guest)
-            # The guest of one that was cut off as it fell asleep or woke up must not run: it would wake up once more.
+            # A guest that was interrupted as it fell asleep or woke up must not run: it would wake up a second time.
             force = force or sleeps(paths)
             how = _climbed(paths, ladder, 0.0 if force else timeout_s, force)
-            note_event(paths, Word.STOPPED, _SAID[how])  # before the sweep: whoever watches then knows what it sees
+            # Before the sweep, so that a watcher knows the reason of what it sees.
+            note_event(paths, Word.STOPPED, _SAID[how])
     try:
         with serialised(paths):
             if how == "already stopped" and paths.pidfile.exists() and locks.holder(paths.pidfile) is None:
@@ -95,11 +96,11 @@ def stop(
                 note_event(paths, Word.STOPPED, "the files that the crash left behind are removed")
             sweep(paths)
     except BusyError:
-        if how == "already stopped":  # perhaps it is just being started
+        if how == "already stopped":  # another process may be starting it
             raise
     took = time.monotonic() - began
     report(Progress("stop", f"{paths.name}: {_SAID[how]}", done=took, unit="s", finished=True))
-    return Stopped(how, took)
+    return StopResult(how, took)
 
 
 _SAID = {
@@ -124,16 +125,16 @@ def _climbed(paths: MachinePaths, ladder: _Ladder, timeout_s: float, force: bool
 
 class _Ladder:
     def __init__(
-        self, paths: MachinePaths, qemu: Handle, report: Report, patience: Patience, ask_guest: AskGuest | None
+        self, paths: MachinePaths, qemu: ProcessHandle, report: Report, patience: Patience, ask_guest: AskGuest | None
     ) -> None:
         self._paths, self._qemu, self.report, self._patience = paths, qemu, report, patience
         self._ask_guest = ask_guest
-        self._heard = True  # until QMP is silent: then no rung waits for it again
-        self._asked = ""  # who has been asked to end it
+        self._heard = True  # until QMP does not answer: then no step waits for it again
+        self._asked = ""  # who has been asked to end
         self._pressed = False
 
     def climb(self, timeout_s: float, force: bool) -> str:
-        """Try rung after rung, the guest's own only if it gets time; return the name of the one that did it."""
+        """Try the steps in order, the guest's own only if it has time; return the name of the one that ended QEMU."""
         if timeout_s > 0 and (how := self._guests_own(timeout_s)):
             return how
         quits = self._ask(_quit)
@@ -145,7 +146,7 @@ class _Ladder:
         self._qemu.send(signal.SIGTERM)
         if self._wait("waiting for QEMU to end", self._patience.term_s):
             return "term"
-        note_event(self._paths, Word.KILL)  # so that nobody takes it for a crash
+        note_event(self._paths, Word.KILL)  # so that it is not taken for a crash
         self._qemu.send(signal.SIGKILL)
         if self._wait("waiting for QEMU to die", self._patience.kill_s):
             return "kill"
@@ -166,7 +167,7 @@ class _Ladder:
             )
 
     def standing(self) -> str:
-        """How the machine is when nobody waits any longer."""
+        """The state of the machine when the wait ends."""
         if self._qemu.ended():
             return "has ended"
         return "still runs" + (f"; its {self._asked} was asked to end, and may still do so" if self._asked else "")
@@ -175,7 +176,7 @@ class _Ladder:
         used = 0.0
         if self._ask_guest is not None:
             used = timeout_s / 2 if self._inside(self._ask_guest) else 0.0
-            # It was told, and no button can be pressed: then all the time is its own.
+            # The request arrived, and the button cannot be pressed: then the guest gets all the time.
             used = timeout_s if used and not self._heard else used
             if self._wait("waiting for the guest to shut down", used, 0.0, timeout_s):
                 return "guest"
@@ -184,8 +185,8 @@ class _Ladder:
         return "guest" if self._ask_guest is not None and not self._pressed else "acpi"
 
     def _inside(self, ask_guest: AskGuest) -> bool:
-        """Tell the guest from inside; whether it heard."""
-        self._ask(_let_go)  # one whose vCPUs stand hears nothing
+        """Ask the guest from inside; return whether the request arrived."""
+        self._ask(_let_go)  # a guest with stopped vCPUs would not get the request
         self.report(Progress("stop", f"asking the guest of {self._paths.name} to shut down"))
         try:
             heard = ask_guest()
@@ -196,7 +197,7 @@ class _Ladder:
         return heard
 
     def _acpi(self, used_s: float, timeout_s: float) -> bool:
-        """Press the power button, and again half-way: a guest that was still booting missed the first time."""
+        """Press the power button, and again after half the time: a booting guest missed the first press."""
         half = (timeout_s - used_s) / 2
         for before in (used_s, used_s + half):
             if not self._ask(_press):
@@ -209,7 +210,7 @@ class _Ladder:
         return self._qemu.ended()
 
     def _ask(self, what: Callable[[Qmp], Awaitable[bool]]) -> bool:
-        """Do `what` over QMP, on the watcher's socket when the first is taken. False: in vain, or nobody answers."""
+        """Do `what` over QMP, on the watcher's socket if the first is taken. False: no success, or no answer."""
         from pommel.machine import qmp
 
         for path in (self._paths.qmp, self._paths.qmp_watch) if self._heard else ():
@@ -223,7 +224,7 @@ class _Ladder:
         return False
 
     def _wait(self, text: str, seconds: float, before_s: float = 0.0, total_s: float | None = None) -> bool:
-        """Wait for QEMU's end, telling every half second how long it has been."""
+        """Wait for QEMU's end, and report the elapsed time every half second."""
         began = time.monotonic()
         while (waited := time.monotonic() - began) < seconds:
             self.report(Progress("stop", text, before_s + waited, total_s or seconds, "s"))
@@ -233,20 +234,20 @@ class _Ladder:
 
 
 async def _let_go(monitor: Qmp) -> bool:
-    """Let a guest that stands go on; False when it is past obeying."""
+    """Let a paused guest continue; False if it cannot react any more."""
     status = await monitor.status()
     if command := let_go_command(status):
         if not can_power_down(status) and status != NO_ROOM:
             return False
         await monitor.execute(command)
-    if status == NO_ROOM:  # perhaps there is room by now
+    if status == NO_ROOM:  # perhaps there is space by now
         await asyncio.sleep(_AGAIN_S)
         return await monitor.status() != NO_ROOM
     return True
 
 
 async def _press(monitor: Qmp) -> bool:
-    """Press the power button of a guest that runs, or can be let go on; False when it is past obeying."""
+    """Press the power button of a guest that runs, or can be continued; False if it cannot react any more."""
     if not await _let_go(monitor):
         return False
     await monitor.execute("system_powerdown")

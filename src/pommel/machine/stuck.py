@@ -1,10 +1,10 @@
-"""Whether a machine works, idles or hangs, judged from a run of samples. Band: core, no I/O.
+"""Determines whether a machine works, idles or hangs, from a series of samples. Band: core, no I/O.
 
-Looks at nothing itself; `sampling` does. Nobody can know for certain: a guest that computes in one short loop looks the
-same as one that waits in it for ever. So the verdict comes with what was seen, in numbers.
+`sampling` takes the samples. Certainty is not possible: a guest that computes in one short loop looks the same as one
+that waits in it forever. So the verdict includes the observed numbers.
 
-On record for macOS: an installation that goes on writes about 500 MiB a minute, one that hangs about 16 KB; in one that
-hung for hours all vCPUs were busy at addresses that never changed.
+Reported for macOS: an installation that progresses writes about 500 MiB a minute, one that hangs about 16 KB; in one
+that hung for hours all vCPUs were busy at addresses that never changed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from enum import StrEnum
 from itertools import pairwise
 
 _MIB = 1 << 20
-WORKING_WRITES = 1 * _MIB  # bytes a minute; from here up somebody is at work
-_SHOWS_LIFE = 64 * 1024  # bytes a minute; below it there is only what a clock and a log write
+WORKING_WRITES = 1 * _MIB  # bytes a minute; from this value on the guest works
+_SHOWS_LIFE = 64 * 1024  # bytes a minute; below it there are only the writes of a clock and a log
 _BUSY = 0.8  # of one core
 _AT_REST = 0.3
-_HALTED = 0.5  # of all looks at a vCPU
+_HALTED = 0.5  # of all samples of a vCPU
 _SAME_PLACES = 0.9
 _GRAIN = 8  # bits: addresses within 256 bytes count as one place
-FEWEST = 4  # samples that a verdict takes
+FEWEST = 4  # the minimum number of samples for a verdict
 
 _CPU = re.compile(r"^CPU#(\d+)", re.MULTILINE)
 _POINTER = re.compile(r"\b[RE]?IP=([0-9a-f]+)")
@@ -42,7 +42,7 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vcpu:
-    """One look at a vCPU: which, the address that it is at, and whether it has halted."""
+    """One sample of a vCPU: its index, its address, and whether it has halted."""
 
     index: int
     address: int
@@ -50,8 +50,8 @@ class Vcpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One look at a machine. `cpu_s` is what all vCPUs have used; `screen` a picture's hash; None: not looked at."""
+class MachineSample:
+    """One sample of a machine. `cpu_s` is the CPU time of all vCPUs; `screen` a picture's hash; None: not sampled."""
 
     at_s: float
     status: str  # QMP's word, as "running"
@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class StuckVerdict:
-    """What it does, what was seen, and what usually helps ("": nothing is wrong)."""
+    """The activity, the observed numbers, and the usual remedy ("": nothing is wrong)."""
 
     kind: Activity
     evidence: tuple[str, ...]
@@ -72,7 +72,7 @@ class StuckVerdict:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The samples in numbers. Rates by minute; shares from 0 to 1; cores: how many were busy, None: not known."""
+    """The samples in numbers. Rates per minute; shares from 0 to 1; `cores`: the number of busy ones, None: unknown."""
 
     seconds: float
     writes: float
@@ -84,7 +84,7 @@ class _Seen:
 
 
 def parse_registers(text: str) -> tuple[Vcpu, ...]:
-    """Read what the monitor's `info registers -a` says of an x86 machine; vCPUs without an address are left out."""
+    """Parse the monitor's `info registers -a` for an x86 machine; vCPUs without an address are left out."""
     parts = _CPU.split(text)[1:]
     found = []
     for index, body in zip(parts[::2], parts[1::2], strict=True):
@@ -95,8 +95,8 @@ def parse_registers(text: str) -> tuple[Vcpu, ...]:
     return tuple(found)
 
 
-def judge(samples: Sequence[Sample], *, installing: bool = False) -> StuckVerdict:
-    """Judge a run of at least four samples. `installing`: idling, too, is no good sign then.
+def judge(samples: Sequence[MachineSample], *, installing: bool = False) -> StuckVerdict:
+    """Judge a series of at least four samples. `installing`: an idle machine is then suspicious too.
 
     Raises:
         ValueError: there are too few, or they are not in order of time.
@@ -124,7 +124,7 @@ def _kind(seen: _Seen) -> Activity:
     return Activity.WORKING
 
 
-def _see(samples: Sequence[Sample]) -> _Seen:
+def _see(samples: Sequence[MachineSample]) -> _Seen:
     first, last = samples[0], samples[-1]
     seconds = last.at_s - first.at_s
     looks = [vcpu for sample in samples for vcpu in sample.vcpus]
@@ -143,13 +143,13 @@ def _see(samples: Sequence[Sample]) -> _Seen:
     )
 
 
-def _places(samples: Sequence[Sample]) -> set[tuple[int, int]]:
-    """Where vCPUs that do not sleep have been seen."""
+def _places(samples: Sequence[MachineSample]) -> set[tuple[int, int]]:
+    """The addresses of vCPUs that have not halted."""
     return {(vcpu.index, vcpu.address >> _GRAIN) for sample in samples for vcpu in sample.vcpus if not vcpu.halted}
 
 
 def _moves(screens: Sequence[str]) -> bool | None:
-    """Whether the picture changed, other than by a cursor that blinks; None: it was not looked at."""
+    """Whether the picture changed, except by a blinking cursor; None: it was not sampled."""
     if len(screens) < 2:
         return None
     changes = [b for a, b in pairwise(screens) if a != b]

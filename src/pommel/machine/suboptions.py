@@ -1,8 +1,8 @@
-"""The inside of a value such as `ide-hd,bus=sata.2,drive=OpenCoreBoot`. Band: core, no I/O.
+"""Parses values such as `ide-hd,bus=sata.2,drive=OpenCoreBoot`. Band: core, no I/O.
 
-QEMU's own little language (util/qemu-option.c): items stand between commas, `,,` is a comma inside an item, the first
-item may lack its key, and an item without `=` is a flag (`+avx2`, `check`). Order and repetition are kept, since both
-mean something to QEMU (`hostfwd=` repeats). Not for values that are no lists: `-append`, `-pidfile`, JSON.
+QEMU's own syntax (util/qemu-option.c): items are separated by commas, `,,` is a comma inside an item, the first item
+may lack its key, and an item without `=` is a flag (`+avx2`, `check`). Order and repetition are kept, because both have
+a meaning for QEMU (`hostfwd=` repeats). It is not for values that are no lists: `-append`, `-pidfile`, JSON.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Pair = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class SubOptions:
-    """A head (None when the first item has a key) and the pairs after it; a flag's value is None."""
+    """A head (None if the first item has a key) and the pairs after it; a flag's value is None."""
 
     head: str | None
     pairs: tuple[Pair, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> SubOptions:
-        """Take a value apart. Any text is accepted, and `render` gives the same text back."""
+        """Parse a value. Any text is accepted, and `render` returns the same text."""
         return _parsed(text)
 
     def render(self) -> str:
-        """Put the value together again, commas doubled."""
+        """Join the value again, with doubled commas."""
         items = [] if self.head is None else [self.head]
         items += [key if value is None else f"{key}={value}" for key, value in self.pairs]
         return ",".join(escape(item) for item in items)
@@ -37,11 +37,11 @@ class SubOptions:
         return next((value for name, value in reversed(self.pairs) if name == key), None)
 
     def all(self, key: str) -> tuple[str, ...]:
-        """Every value of a key that repeats."""
+        """Every value of a repeated key."""
         return tuple(value for name, value in self.pairs if name == key and value is not None)
 
     def has(self, *keys: str) -> bool:
-        """Whether any of `keys` is there, with or without a value."""
+        """Whether one of `keys` exists, with or without a value."""
         return any(name in keys for name, _ in self.pairs)
 
     def is_on(self, key: str) -> bool:
@@ -53,7 +53,7 @@ class SubOptions:
         return replace(self, head=head)
 
     def with_value(self, key: str, value: str) -> SubOptions:
-        """Set `key` where it first stands, else at the end; further ones of it go."""
+        """Set `key` at its first place, else at the end; repetitions are removed."""
         if not self.has(key):
             return replace(self, pairs=(*self.pairs, (key, value)))
         place = next(i for i, (name, _) in enumerate(self.pairs) if name == key)
@@ -61,11 +61,11 @@ class SubOptions:
         return replace(self, pairs=(*before, (key, value), *(pair for pair in after if pair[0] != key)))
 
     def with_default(self, key: str, value: str) -> SubOptions:
-        """Set `key` only where nothing is said about it."""
+        """Set `key` only if it is missing."""
         return self if self.has(key) else self.with_value(key, value)
 
     def without(self, *keys: str) -> SubOptions:
-        """Drop every pair of these keys."""
+        """Remove every pair with one of these keys."""
         return replace(self, pairs=tuple(pair for pair in self.pairs if pair[0] not in keys))
 
     def with_pairs(self, pairs: Iterable[Pair]) -> SubOptions:
@@ -78,7 +78,7 @@ def escape(text: str) -> str:
     return text.replace(",", ",,")
 
 
-@lru_cache(maxsize=512)  # whoever reads a line asks each of its values over and over
+@lru_cache(maxsize=512)  # a reader of a line parses each of its values many times
 def _parsed(text: str) -> SubOptions:
     items = _split(text)
     head = None
@@ -88,7 +88,7 @@ def _parsed(text: str) -> SubOptions:
 
 
 def _split(text: str) -> list[str]:
-    # A NUL cannot be in an argument, so it can stand for the escaped comma while we split.
+    # A NUL cannot be in an argument, so it can stand for the escaped comma during the split.
     return [item.replace("\0", ",") for item in text.replace(",,", "\0").split(",")]
 
 

@@ -1,6 +1,6 @@
-"""Files that grow: their last lines, what comes to them, and a bound to their size. Band: shell.
+"""Growing files: reads their last lines and new lines, and limits their size. Band: shell.
 
-Whose lines they are is not known here. Reading takes bounded memory, however large a file is.
+It knows nothing about the lines. Reading uses bounded memory, however large a file is.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from pommel import private
 from pommel.machine.journal import Written
 
-MOST = 1 << 20  # the most that is read back for one answer
+MOST = 1 << 20  # the maximum that is read for one answer
 _BLOCK = 1 << 16
 _ANYWAY = 8
 
 
 def read_end(path: Path, count: int, *, since: int = 0, most: int = MOST) -> Written:
-    """The last `count` lines of a file, none from before offset `since`; no file, no lines.
+    """The last `count` lines of a file from offset `since` on; empty if there is no file.
 
-    A file of longer lines than `most` gives the end of the last one.
+    If a line is longer than `most`, its end is returned.
     """
     try:
         with path.open("rb") as file:
@@ -38,12 +38,12 @@ def read_end(path: Path, count: int, *, since: int = 0, most: int = MOST) -> Wri
 
 
 def older(path: Path) -> Path:
-    """Where what a file held before is kept."""
+    """The path of the older part of a file."""
     return path.with_name(path.name + ".1")
 
 
 def put_aside(path: Path, limit: int) -> None:
-    """Put a file that is larger than `limit` aside. For files that nobody has open for long.
+    """Rename a file that is larger than `limit` to its older part. For files that no process keeps open.
 
     Raises:
         OSError: it cannot be renamed.
@@ -53,11 +53,11 @@ def put_aside(path: Path, limit: int) -> None:
 
 
 def turn_over(path: Path, limit: int) -> bool:
-    """Copy a file that is larger than `limit` aside and empty it; whether it was done.
+    """Copy a file that is larger than `limit` to its older part and empty it; return whether this was done.
 
-    For files that a running program appends to, with O_APPEND: it goes on at the beginning. What it writes in the
-    instant between copy and emptying is lost. When there is no room for a copy, the file may grow to eight times the
-    limit before it is emptied without.
+    For files to which a running program appends, with O_APPEND: it continues at the beginning. Output between the copy
+    and the truncation is lost. If there is no space for a copy, the file may grow to eight times the limit before it is
+    emptied without a copy.
 
     Raises:
         OSError: it cannot be written to.
@@ -68,9 +68,9 @@ def turn_over(path: Path, limit: int) -> bool:
     with os.fdopen(fd, "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody else is at it
+        except BlockingIOError:  # another process rotates it
             return False
-        if (length := os.fstat(fd).st_size) <= limit:  # and was, a moment ago
+        if (length := os.fstat(fd).st_size) <= limit:  # another process may just have rotated it
             return False
         if not _kept_end(path, limit) and length <= _ANYWAY * limit:
             return False
@@ -79,7 +79,7 @@ def turn_over(path: Path, limit: int) -> bool:
 
 
 class Tail:
-    """A file that is followed: over rotation, emptying and deletion."""
+    """Follows a file over rotation, truncation and deletion."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -88,20 +88,20 @@ class Tail:
         self._rest = b""
 
     def read(self) -> tuple[list[bytes], bool]:
-        """The whole lines that have come, and whether anything has."""
+        """The complete new lines, and whether there was any new data."""
         inode = _inode(self._path)
         if inode != self._inode or size(self._path) < self._offset:  # another file, or emptied
             self._inode, self._offset, self._rest = inode, 0, b""
         data = _read(self._path, self._offset)
         self._offset += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MOST:  # no line that anybody reads
+        if len(self._rest) > MOST:  # too long for a useful line
             lines, self._rest = [*lines, self._rest], b""
         return lines, bool(data)
 
 
 def size(path: Path) -> int:
-    """How long a file is; 0 when it is not there."""
+    """The size of a file; 0 if it does not exist."""
     try:
         return path.stat().st_size
     except OSError:
@@ -117,7 +117,7 @@ def _with_offsets(data: bytes, offset: int, count: int) -> tuple[tuple[int, byte
 
 
 def _kept_end(path: Path, limit: int) -> bool:
-    """Copy the file aside, of a much larger one its end of twice the limit; whether there was room."""
+    """Copy the file, of a larger one the last two limits, to its older part; return whether there was space."""
     aside = older(path).with_name(f".{older(path).name}.new")
     try:
         with path.open("rb") as source, private.written(aside) as target:

@@ -1,4 +1,4 @@
-"""What a command line says of the machine that another tool starts with it. Band: core, no I/O."""
+"""Reads settings from the command line of a machine of another tool. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pommel.machine.rules.memory import MIB, bytes_of
 from pommel.machine.suboptions import SubOptions
 
 _CARDS = ("virtio-net", "virtio-net-pci", "vmxnet3", "e1000", "e1000e", "e1000-82545em", "rtl8139")
-USUAL_CARD = ("virtio-net", "virtio-net-pci")  # what the managed upstream has
+USUAL_CARD = ("virtio-net", "virtio-net-pci")  # the card of the managed upstream
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """Settings by their keys, the identity, and the network card's model; what is not said is not there."""
+class TakenSettings:
+    """Settings by their keys, the identity, and the network card's model; values that are not given are missing."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     mac: str | None = None
@@ -24,12 +24,12 @@ class Said:
     card: str | None = None
 
 
-def said(line: CommandLine) -> Said:
-    """Read the settings and the identity that stand in a command line."""
+def said(line: CommandLine) -> TakenSettings:
+    """Read the settings and the identity from a command line."""
     settings = {**_memory(line), **_cpu(line), **_topology(line)}
     card, mac = _network(line)
     uuid = next((a.value for a in reversed(line.find("uuid"))), None)
-    return Said(settings, mac, uuid or _smbios_uuid(line), card)
+    return TakenSettings(settings, mac, uuid or _smbios_uuid(line), card)
 
 
 def _memory(line: CommandLine) -> dict[str, Any]:

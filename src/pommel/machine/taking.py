@@ -1,8 +1,8 @@
-"""Take an image of another tool's over: who has it open, a copy that keeps all of it, a move. Band: shell.
+"""Takes an image over from another tool: finds its users, copies it completely, moves it. Band: shell.
 
-QEMU locks single bytes of an image by what it does with it (block/file-posix.c): 100 + n for each permission that it
-has, 200 + n for each that it denies to others; 1 is to write, 3 to resize. Whoever holds byte 201 keeps every QEMU from
-writing; who holds 101 writes. The locks are of open files, and seen through containers too.
+QEMU locks single bytes of an image for its use (block/file-posix.c): 100 + n for each permission that it has, 200 + n
+for each that it denies to others; n is 1 for writing, 3 for resizing. A lock on byte 201 prevents every QEMU from
+writing; a lock on byte 101 belongs to a writer. The locks belong to open files, and are visible through containers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TELL_EVERY = 16  # pieces
 
 
 def user_of(path: Path) -> str | None:
-    """Who writes to the image `path` now, in words; None: nobody that can be seen."""
+    """The present writers of the image `path`, in words; None: none is visible."""
     writers = _open_for_writing(path)
     if _locked_at(path, _MAY_WRITE) or writers:
         return ", ".join(writers) or "another process that you have no permission to see (in a container, or of root)"
@@ -40,14 +40,14 @@ def user_of(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def kept_still(path: Path) -> Iterator[None]:
-    """Keep every QEMU from writing to the image `path` for the time of the block.
+    """Prevent every QEMU from writing to the image `path` during the block.
 
     Raises:
-        StateError: somebody writes to it now.
+        StateError: a process writes to it now.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: QEMU cannot lock there either
+        with contextlib.suppress(OSError):  # on a file system without locks QEMU cannot lock either
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, _DENIES_WRITE, 1, 0))
         refuse_if_used(path)
         yield
@@ -56,23 +56,24 @@ def kept_still(path: Path) -> Iterator[None]:
 
 
 def refuse_if_used(path: Path) -> None:
-    """See that nobody writes to the image `path`.
+    """Check that no process writes to the image `path`.
 
     Raises:
-        StateError: somebody does; the message says who.
+        StateError: one does; the message names it.
     """
     if (user := user_of(path)) is not None:
         raise StateError(f"{path} is in use by {user}", hint="shut that machine down first, in the tool that runs it")
 
 
 def copy_image(source: Path, target: Path, *, report: Report = ignore, ready: Ready | None = None) -> None:
-    """Copy the file `source` whole, holes as holes, to `target`, which is there afterwards or not at all.
+    """Copy the whole file `source`, with its holes, to `target`, which then exists completely or not at all.
 
-    Blocks are shared where the file system can; a copy is read again and compared. Hold `kept_still(source)`. `ready`
-    is told of the copy when it is whole and has another name still; then no blocks are shared.
+    Blocks are shared if the file system supports it; otherwise the copy is read again and compared. Hold
+    `kept_still(source)`. `ready` gets the status of the complete copy before it has its name; then no blocks are
+    shared.
 
     Raises:
-        BuildError: there is too little room, the copy is not equal, or the source changed meanwhile.
+        BuildError: there is not enough space, the copy is not equal, or the source changed meanwhile.
     """
     before = source.stat()
     if ready is None and clone_blocks(source, target):
@@ -102,10 +103,10 @@ def copy_image(source: Path, target: Path, *, report: Report = ignore, ready: Re
 
 
 def move_image(source: Path, target: Path, *, report: Report = ignore) -> None:
-    """Put the file `source` in the place of `target`: at every moment one of the two names has it whole.
+    """Move the file `source` to `target`: at every moment one of the two names has the complete file.
 
     Raises:
-        BuildError: as `copy_image`, where the two are on different drives.
+        BuildError: as `copy_image`, if the two are on different drives.
     """
     try:
         source.rename(target)
@@ -119,7 +120,7 @@ def move_image(source: Path, target: Path, *, report: Report = ignore) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that what was renamed in a folder stays so."""
+    """Sync a folder, so that renames in it survive a power failure."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -138,7 +139,7 @@ def _locked_at(path: Path, byte: int) -> bool:
 
 
 def _open_for_writing(path: Path) -> list[str]:
-    """The processes that have the file open to write, as far as this user may see."""
+    """The processes that have the file open for writing, as far as this user can see."""
     wanted, found = path.stat(), []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -171,7 +172,7 @@ def _copy(old: int, new: int, size: int, text: str, report: Report) -> None:
 
 
 def _compare(old: int, new: int, source: Path, report: Report) -> None:
-    """See that both files hold the same: in what either has as data, holes being zeros."""
+    """Check that both files have the same contents, in the data of either; holes count as zeros."""
     size = os.fstat(new).st_size
     report(Progress("verify", f"comparing {source.name} with its copy"))
     for one, other in ((old, new), (new, old)):
@@ -182,13 +183,13 @@ def _compare(old: int, new: int, source: Path, report: Report) -> None:
 
 
 def _data(fd: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """The pieces of a file that are no holes, and where they begin."""
+    """The pieces of a file that are not holes, with their offsets."""
     at = 0
     while at < size:
         try:
             at = os.lseek(fd, at, os.SEEK_DATA)
         except OSError as failure:
-            if failure.errno == errno.ENXIO:  # only a hole is left
+            if failure.errno == errno.ENXIO:  # ENXIO: only a hole is left
                 return
             raise
         end = os.lseek(fd, at, os.SEEK_HOLE)

@@ -1,7 +1,7 @@
-"""What the timer remembers of a machine between its runs: snapshots/.timer.json. Band: shell.
+"""The timer's notes about a machine between its runs: snapshots/.timer.json. Band: shell.
 
-When it looked last, how the files were that it left, and why its last run failed. Nothing depends on it but that a
-machine which has not changed is not saved again: notes that are lost or damaged cost one snapshot more.
+The time of its last look, the files' state after it, and why its last run failed. They only serve to skip a machine
+that has not changed: if the notes are lost or damaged, one more snapshot is made.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Stamps = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """`looked`: the last run that found out whether a snapshot was due, and made it if so (ISO 8601 in UTC).
+    """`looked`: the last run that checked whether a snapshot was due, and made it if so (ISO 8601 in UTC).
 
-    `files`: each file's inode, size and time of change in ns as that run left them; None: the guest may have written
+    `files`: each file's inode, size and modification time in ns after that run; None: the guest may have written
     meanwhile. `failed`: why the last run failed, or empty.
     """
 
@@ -35,12 +35,12 @@ class Notes:
 
     @property
     def looked_at(self) -> datetime.datetime | None:
-        """When that was, as an instant."""
+        """The time of `looked`."""
         return datetime.datetime.fromisoformat(self.looked) if self.looked else None
 
 
 def load(paths: MachinePaths) -> Notes:
-    """The notes; empty ones where there are none, or none that can be read."""
+    """The notes; empty ones if there are none, or if they cannot be read."""
     return json_file.read_or(_path(paths), _made_of, Notes())
 
 
@@ -54,14 +54,14 @@ def _made_of(told: dict[str, Any]) -> Notes:
 
 
 def save(paths: MachinePaths, **changes: Any) -> None:
-    """Change the notes. Never raises: a full disk loses them."""
+    """Change the notes. Never raises: on a full disk they are lost."""
     with contextlib.suppress(OSError):
         private.make_folder(snapshot_store.folder(paths))
         json_file.write(_path(paths), asdict(replace(load(paths), **changes)))
 
 
 def stamps(files: Sequence[Path]) -> Stamps | None:
-    """How `files` are now; None where that cannot be told: a block device's time says nothing of its data."""
+    """The present state of `files`; None if it is unknown: a block device's time does not show changes of its data."""
     found = {}
     for file in files:
         try:

@@ -1,7 +1,7 @@
-"""How many vCPUs a macOS gets, and in which sockets and cores. Band: core, no I/O.
+"""The number of vCPUs for macOS, and their sockets and cores. Band: core, no I/O.
 
-macOS hangs early in its boot with some counts. Powers of two are safe, and a few others are when every socket has a
-power of two; both are what its peers (dockur/macos, LongQT's OpenCore-ISO) have found out, nobody knows a rule.
+macOS hangs early in its boot with some numbers. Powers of two are safe, and so are a few others if every socket has
+a power of two; other tools (dockur/macos, LongQT's OpenCore-ISO) have found this out, but nobody knows a rule.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pommel.errors import ConfigError
 from pommel.machine.cpu_models import HostProcessor
 
-# vCPUs in all -> (sockets, cores a socket), one thread a core.
+# vCPUs in total -> (sockets, cores per socket), one thread per core.
 _OTHERS_THAT_RUN: Mapping[int, tuple[int, int]] = {
     6: (3, 2),
     10: (5, 2),
@@ -20,22 +20,22 @@ _OTHERS_THAT_RUN: Mapping[int, tuple[int, int]] = {
     20: (5, 4),
     24: (3, 8),
 }
-# (sockets, cores a socket, threads a core) -> where it runs, though by the rules above it should not.
+# (sockets, cores per socket, threads per core) -> where it works, although the rules above exclude it.
 _SEEN_RUNNING: Mapping[tuple[int, int, int], str] = {
     (1, 6, 2): "macOS 14 on an AMD Ryzen 7 5700X",
 }
 _MOST_BY_DEFAULT = {"intel": 4}
-_MOST_ELSEWHERE = 2  # AMD: with more than one core people report most of the hangs there
+_MOST_ELSEWHERE = 2  # AMD: most reports of hangs with more than one core are from there
 
 
 def check_topology(sockets: int, cores: int, threads_total: int, *, macos: str | None) -> str | None:
-    """Check that macOS can start with `sockets` of `cores` each and `threads_total` vCPUs in all.
+    """Check that macOS can start with `sockets` of `cores` each and `threads_total` vCPUs in total.
 
-    Returns a line of warning for what runs for somebody without being known as safe, else None. None for `macos`
-    (another guest, or not known which) checks nothing.
+    Returns a warning for a topology that works for somebody but is not known to be safe, else None. With None for
+    `macos` (another guest, or unknown) nothing is checked.
 
     Raises:
-        ConfigError: macOS is known to hang with it, or nobody is known to run it; the hint is the nearest that runs.
+        ConfigError: macOS is known to hang with it, or nobody is known to use it; the hint has the nearest known one.
     """
     if macos is None:
         return None
@@ -56,7 +56,7 @@ def check_topology(sockets: int, cores: int, threads_total: int, *, macos: str |
 
 
 def nearest_good(threads_total: int) -> tuple[int, int, int]:
-    """The topology known to run with as many vCPUs, else the next fewer: (sockets, cores a socket, vCPUs in all)."""
+    """The topology known to work with this many vCPUs, else the next smaller: (sockets, cores per socket, vCPUs)."""
     total = max(1, threads_total)
     while not _is_power_of_two(total) and total not in _OTHERS_THAT_RUN:
         total -= 1
@@ -65,27 +65,27 @@ def nearest_good(threads_total: int) -> tuple[int, int, int]:
 
 
 def default_vcpus(host: HostProcessor, accel: str) -> tuple[int, str]:
-    """How many vCPUs to give when nobody says, a power of two in one socket, and why so many."""
+    """The default number of vCPUs, a power of two in one socket, and its reason."""
     if accel == "tcg":
         count = _power_of_two_within(min(2, host.threads // 2))
         return count, f"emulated: {_vcpus(count)}, because each additional vCPU slows the others down"
     if host.clocksource not in (None, "tsc"):
         return 1, f"the host's clock is {host.clocksource}: macOS needs tsc for more than one vCPU"
     most = _MOST_BY_DEFAULT.get(host.vendor, _MOST_ELSEWHERE)
-    # One socket's worth, and half of what the host can run at once: it has other work.
+    # The size of one socket, and half of what the host can run at once, because the host has other work.
     count = _power_of_two_within(min(most, host.threads // 2, host.cores // max(1, host.sockets)))
     return count, f"{host.name}: {_vcpus(count)}, which is safe for an installation; you can try more later"
 
 
 def oversubscription(vcpus: int, host_threads: int) -> str | None:
-    """A line of warning when there are more vCPUs than the host can run at once, else None."""
+    """A warning if there are more vCPUs than the host can run at once, else None."""
     if vcpus <= host_threads:
         return None
     return f"{vcpus} vCPUs on a host that runs {host_threads} threads at once: they will wait for each other"
 
 
 def _is_known(sockets: int, cores: int, total: int) -> bool:
-    # A power of two has only powers of two as factors: any split of it will do.
+    # All factors of a power of two are powers of two, so any division of it is safe.
     return _is_power_of_two(total) or (_OTHERS_THAT_RUN.get(total) == (sockets, cores) and sockets * cores == total)
 
 

@@ -1,7 +1,7 @@
-"""Does a running QEMU give back to the host what a guest trims of a disk? Band: core, no I/O.
+"""Determines whether a running QEMU frees on the host what a guest trims. Band: core, no I/O.
 
-It does where `discard` says so: once for a -drive and for each -blockdev argument, since QEMU hands it down to the
-levels that stand in the same one (block.c, bdrv_inherited_options). Without it, QEMU hears the guest and does nothing.
+It does if `discard` is set: once for a -drive, and in each -blockdev argument, because QEMU inherits the option only
+inside one argument (block.c, bdrv_inherited_options). Without it, QEMU accepts the guest's request and does nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _PASSED = ("unmap", "on")
 
 
 def refusal(argv: Sequence[str], is_it: Callable[[str], bool]) -> str | None:
-    """Why a QEMU with these words gives nothing of a disk back; None: it does. `is_it` knows the disk by its file."""
+    """Why a QEMU with these words frees nothing of a disk; None: it does. `is_it` knows the disk by its file."""
     try:
         line = with_drives_spelled_out(CommandLine.parse(argv[0], argv[1:]))
         drives = [drive for drive in drives_in(line) if is_it(drive.file)]
     except (PommelError, IndexError):
-        return None  # then nothing is known, and the sizes will tell
+        return None  # nothing is known then, and the sizes will show it
     if not drives:
         return "it is not one of the drives with which QEMU was started"
     drive = drives[-1]

@@ -1,7 +1,7 @@
-"""The systemd user units that keep a machine running, a clipboard synced, machines online, saved. Band: core, no I/O.
+"""The systemd user units for a machine, a clipboard's sync, MeshCentral and snapshots. Band: core, no I/O.
 
-Text only; the commands are the caller's. A unit's main process is one that lasts as long as the machine does
-(`start --foreground`), or the sync (`clip sync --foreground`), so systemd sees it end, and why.
+Only text; the caller gives the commands. A unit's main process is one that runs as long as the machine does
+(`start --foreground`), or the sync (`clip sync --foreground`), so that systemd sees its end and its result.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 
 from pommel.systemd import command_line, literal, quoted
 
-# What the rungs below the guest's own power-down may take, QEMU writing out its cache, and some air.
+# The time of the stop's steps after the guest's own power-down, of QEMU writing its cache, and a reserve.
 _STOP_MARGIN_S = 60
 _RESTART_S = 10
 _BURST, _BURST_S = 5, 600
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """A machine as a service. `start` runs until the machine has stopped; `stop` returns when it has.
+class MachineService:
+    """A machine as a service. `start` runs until the machine has stopped; `stop` returns after that.
 
-    The first word of both is an absolute path. `stop_timeout_s` is what the guest gets to power down.
+    The first word of both is an absolute path. `stop_timeout_s` is the guest's time to power down.
     """
 
     machine: str
@@ -33,9 +33,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class SyncService:
-    """A clipboard's sync as a service. `start` runs until it is told to end; its first word is an absolute path.
+    """A clipboard's sync as a service. `start` runs until it gets a signal; its first word is an absolute path.
 
-    `words` are what names the guest on a command line.
+    `words` name the guest on a command line.
     """
 
     guest: str
@@ -45,19 +45,19 @@ class SyncService:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemService(Service):
+class SystemService(MachineService):
     """A machine as a service of the host, which runs as `user`; `mounts` are the folders that it needs."""
 
     user: str = ""  # a name or a number
     mounts: Sequence[str] = ()
 
 
-MESH_UNIT = "pommel_mesh.service"  # no machine's unit is called so
+MESH_UNIT = "pommel_mesh.service"  # a machine's unit cannot have this name
 
 
 @dataclass(frozen=True, slots=True)
 class MeshService:
-    """What keeps a home's machines on their MeshCentral servers, as a service. `start` runs until it is told to end."""
+    """The process that keeps a home's machines on their MeshCentral servers. `start` runs until it gets a signal."""
 
     start: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -68,17 +68,17 @@ SNAPSHOTS_UNIT, SNAPSHOTS_TIMER = "pommel_snapshots.service", "pommel_snapshots.
 
 @dataclass(frozen=True, slots=True)
 class DueService:
-    """What saves a home's machines when it is time, as a service. `start` looks once, and ends."""
+    """The process that makes a home's due snapshots. `start` checks once, and ends."""
 
     start: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def snapshots_unit_text(service: DueService) -> str:
-    """The unit file of what the timer starts.
+    """The unit file of the timer's service.
 
     Raises:
-        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+        UsageError: a command does not begin with an absolute path, or has characters that a unit file cannot contain.
     """
     return f"""\
 # Written by `pommel snapshot timer install`, which writes it anew; `pommel snapshot timer remove` takes it away.
@@ -97,7 +97,7 @@ TimeoutStopSec=300
 
 
 def snapshots_timer_text() -> str:
-    """The unit file of the timer. It looks each hour; whether a machine is due then, its own schedule says."""
+    """The unit file of the timer. It runs every hour; each machine's own schedule decides whether it is due."""
     return """\
 # Written by `pommel snapshot timer install`, which writes it anew; `pommel snapshot timer remove` takes it away.
 [Unit]
@@ -115,10 +115,10 @@ WantedBy=timers.target
 
 
 def mesh_unit_text(service: MeshService) -> str:
-    """The unit file of what keeps the machines on their MeshCentral servers.
+    """The unit file of the service for the MeshCentral servers.
 
     Raises:
-        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+        UsageError: a command does not begin with an absolute path, or has characters that a unit file cannot contain.
     """
     return f"""\
 # Written by `pommel mesh service install`, which writes it anew; `pommel mesh service remove` takes it away.
@@ -142,7 +142,7 @@ WantedBy=default.target
 
 
 def sync_unit_name(key: str) -> str:
-    """What the unit is called that syncs the clipboard of guest `key`; no machine's unit is called so."""
+    """The name of the unit that syncs the clipboard of guest `key`; a machine's unit cannot have this name."""
     return f"pommel_clip-{key}.service"
 
 
@@ -150,7 +150,7 @@ def sync_unit_text(service: SyncService) -> str:
     """The unit file of a clipboard's sync.
 
     Raises:
-        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+        UsageError: a command does not begin with an absolute path, or has characters that a unit file cannot contain.
     """
     words = " ".join(service.words)
     return f"""\
@@ -179,15 +179,15 @@ WantedBy=graphical-session.target
 
 
 def unit_name(machine: str) -> str:
-    """What the machine's unit is called."""
+    """The name of the machine's unit."""
     return f"pommel-{machine}.service"
 
 
-def unit_text(service: Service) -> str:
+def unit_text(service: MachineService) -> str:
     """The unit file.
 
     Raises:
-        UsageError: a command does not begin with an absolute path, or holds what no unit file can.
+        UsageError: a command does not begin with an absolute path, or has characters that a unit file cannot contain.
     """
     return f"""\
 # Written by `pommel service install {service.machine}`, which writes it anew; `pommel service remove` takes it away.
@@ -209,8 +209,8 @@ def _environment(variables: Mapping[str, str]) -> str:
     return "".join(f"Environment={quoted(f'{key}={value}')}\n" for key, value in sorted(variables.items()))
 
 
-def _running(service: Service) -> str:
-    """How the machine is started, stopped and started again."""
+def _running(service: MachineService) -> str:
+    """The options for the machine's start, stop and restart."""
     return f"""\
 ExecStart={command_line(service.start)}
 # systemd signals nobody before this has ended, and it has the guest power down first. Only what it leaves behind
@@ -225,7 +225,7 @@ RestartSec={_RESTART_S}
 
 
 def system_unit_name(user: str, machine: str) -> str:
-    """What the unit of a user's machine is called among the host's: two users may have machines of one name."""
+    """The name of a user's machine's unit among the host's: two users may have machines of the same name."""
     plain = "".join(chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\x{byte:02x}" for byte in user.encode())
     return f"pommel-{plain}-{machine}.service"
 
@@ -234,7 +234,7 @@ def system_unit_text(service: SystemService) -> str:
     """The unit file of a machine that starts with the host, after its network and the disks that it is on.
 
     Raises:
-        UsageError: a command does not begin with an absolute path, or a word is one that no unit file can hold.
+        UsageError: a command does not begin with an absolute path, or has characters that a unit file cannot contain.
     """
     words = f"{service.machine} --system --user {literal(service.user)}"
     return f"""\

@@ -1,8 +1,8 @@
-"""Which of the upstream's arguments names which file. Band: core, no I/O.
+"""Finds which of the upstream's arguments names which file. Band: core, no I/O.
 
-The rules need it to put the machine's own files there, and the app asks it what to look for on the disk. A boot disk
-is told by what is on it; the machine's disk by its id, its use, what is on it and its size; names are what is left
-where nobody could look. Two drives that could both be the machine's are an error: a wrong guess would cost a disk.
+The rules need this to insert the machine's own files, and the app needs it to know which files to inspect. A boot disk
+is found by its contents; the machine's disk by its id, its use, its contents and its size; names are only used without
+these facts. Two drives that could both be the machine's are an error: a wrong guess could destroy a disk.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _INSTALLER = re.compile(r"installmedia|install.*|basesystem.*|recovery.*", re.IG
 _CODE, _VARIABLES = re.compile(r"code", re.IGNORECASE), re.compile(r"vars", re.IGNORECASE)
 _URL_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # nbd://…, fat:rw:…, json:…: QEMU's block protocols
 _FOLDER = re.compile(r"fat:((floppy|rw|12|16|32):)*")
-_SYSTEM_BYTES = 20 << 30  # no macOS of these days is installed on less
+_SYSTEM_BYTES = 20 << 30  # no current macOS is installed on less
 _FLASHES_MAX = 2
 _DRIVE_WORDS = ("drive", "blockdev", "hda", "hdb", "hdc", "hdd")
 
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """Where the firmware comes from: a pair of flash drives, one flash drive, -bios, or nothing said.
+    """The source of the firmware: a pair of flash drives, one flash drive, -bios, or none.
 
-    One flash drive is `code` when nobody can write to it, else `variables`: it holds both.
+    One flash drive is `code` if it is read-only, else `variables`: it has both.
     """
 
     code: Drive | None = None
@@ -42,8 +42,8 @@ class Firmware:
 
 
 @dataclass(frozen=True, slots=True)
-class Disks:
-    """The drives of a macOS machine, by their part. `further` are those that the guest sees beside them."""
+class UpstreamDisks:
+    """The drives of a macOS machine, by their purpose. `further` are the other drives that the guest sees."""
 
     machine: Drive | None
     boot: Drive | None = None
@@ -53,7 +53,7 @@ class Disks:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One of the upstream's further drives: what the machine calls its copy, the file, and whether one is needed."""
+    """One of the upstream's further drives: the name of the machine's copy, the file, and whether a copy is needed."""
 
     key: str
     file: str
@@ -64,7 +64,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFiles:
-    """The files that the upstream names, as absolute paths. `disk_drive` is what tells its disk's drive from others."""
+    """The files that the upstream names, as absolute paths. `disk_drive` identifies the drive of the machine's disk."""
 
     firmware_code: str | None
     firmware_variables: str | None
@@ -81,12 +81,12 @@ class UpstreamFiles:
 def upstream_files(
     line: CommandLine, folder: str, facts: Facts | None = None, wanted: str | None = None
 ) -> UpstreamFiles:
-    """Say which files the upstream's command line names; `folder` is where its relative paths start.
+    """The files that the upstream's command line names; `folder` is the start of its relative paths.
 
-    `wanted` names the drive that is the machine's, by id or file, where the user has said so.
+    `wanted` names the machine's drive, by id or file, if the user has set it.
 
     Raises:
-        UpstreamError: it cannot be told what the firmware is, or which drive is the machine's.
+        UpstreamError: the firmware, or the machine's drive, cannot be determined.
     """
     line = with_drives_spelled_out(line)
     drives = drives_in(line)
@@ -114,12 +114,12 @@ def upstream_files(
 
 
 def files_in(line: CommandLine, folder: str) -> dict[str, str | None]:
-    """Every file that a drive names, as an absolute path, with the format that is said for it."""
+    """Every file that a drive names, as an absolute path, with its format if it is given."""
     return {absolute(d.file, folder): d.format for d in drives_in(with_drives_spelled_out(line))}
 
 
 def absolute(path: str, folder: str) -> str:
-    """Make a path absolute, unless it is one of QEMU's block protocols rather than a path."""
+    """Make a path absolute, unless it uses one of QEMU's block protocols."""
     path = path.removeprefix("file:")
     if not path or _URL_LIKE.match(path):
         return path
@@ -127,7 +127,7 @@ def absolute(path: str, folder: str) -> str:
 
 
 def find_firmware(line: CommandLine, folder: str = "", facts: Facts | None = None) -> Firmware:
-    """Find the firmware's code and variables, in whatever way they are given.
+    """Find the firmware's code and variables, in any form.
 
     Raises:
         UpstreamError: there are more flash drives than a PC has.
@@ -150,18 +150,20 @@ def _firmware(line: CommandLine, drives: Sequence[Drive], folder: str, facts: Fa
     return Firmware(code, next(drive for drive in flashes if drive is not code))
 
 
-def find_disks(line: CommandLine, folder: str = "", facts: Facts | None = None, wanted: str | None = None) -> Disks:
-    """Find the machine's own disk, the boot disk, the installer, and what else the guest sees.
+def find_disks(
+    line: CommandLine, folder: str = "", facts: Facts | None = None, wanted: str | None = None
+) -> UpstreamDisks:
+    """Find the machine's own disk, the boot disk, the installer, and the other drives that the guest sees.
 
-    `wanted` is the id or the file of the drive that is the machine's.
+    `wanted` is the id or the file of the machine's drive.
 
     Raises:
-        UpstreamError: more than one drive could be the machine's, or none is called as wanted.
+        UpstreamError: more than one drive could be the machine's, or none has the name `wanted`.
     """
     return _disks(drives_in(line), folder, facts, wanted)
 
 
-def _disks(found: Sequence[Drive], folder: str, facts: Facts | None, wanted: str | None) -> Disks:
+def _disks(found: Sequence[Drive], folder: str, facts: Facts | None, wanted: str | None) -> UpstreamDisks:
     def fact(drive: Drive) -> DiskFacts | None:
         return _fact(drive, folder, facts)
 
@@ -178,16 +180,16 @@ def _disks(found: Sequence[Drive], folder: str, facts: Facts | None, wanted: str
     if len(machine) > 1:
         raise _several(machine)
     further = tuple(d for d in rest if d not in machine and d.is_shown)
-    return Disks(machine[0] if machine else None, boot, installer, further)
+    return UpstreamDisks(machine[0] if machine else None, boot, installer, further)
 
 
 def is_kept(drive: Drive) -> bool:
-    """Whether what the guest writes to a drive stays there."""
+    """Whether the guest's writes to a drive are stored."""
     return not (drive.is_readonly or drive.discards or drive.is_removable or _is_folder(drive, writable=False))
 
 
 def keys_of(further: Sequence[Drive]) -> dict[str, Drive]:
-    """The upstream's further drives by the names that the machine's copies of them get."""
+    """The upstream's further drives by the names of the machine's copies."""
     found: dict[str, Drive] = {}
     for drive in further:
         stem = re.sub(r"[^a-z0-9_-]+", "-", (drive.name or posixpath.basename(drive.file)).lower()).strip("-")
@@ -198,7 +200,7 @@ def keys_of(further: Sequence[Drive]) -> dict[str, Drive]:
 
 
 def unreadable(line: CommandLine, what: str, wanted: str, *names: str, hint: str | None = None) -> UpstreamError:
-    """The error for an upstream that cannot be read: what was looked for, and what is there."""
+    """The error for an upstream that cannot be understood: what was looked for, and what was found."""
     found = [argument.text for argument in line.find(*names)]
     there = "".join(f"\n  {text}" for text in found) or " none"
     return UpstreamError(
@@ -208,7 +210,7 @@ def unreadable(line: CommandLine, what: str, wanted: str, *names: str, hint: str
 
 
 def no_disk(line: CommandLine) -> UpstreamError:
-    """The error for an upstream that has no disk for the machine."""
+    """The error for an upstream without a disk for the machine."""
     hint = 'disk_file = "own" in pommel.toml gives the machine its own disk, and disk_file = "none" gives it no disk'
     if lost := without_drive(line):
         name = Keyed.parse("device", lost[0].value or "").get("drive")
@@ -245,7 +247,7 @@ def _code_of(flashes: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]
 
 
 def _boot(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) -> Drive | None:
-    """The boot disk: by its contents, by its name, or a small disk with a loader that the firmware tries first."""
+    """The boot disk: by its contents, by its name, or a small disk with a loader that is first in the boot order."""
     disks = [drive for drive in drives if not drive.is_removable]
     seen = {id(drive): fact(drive) for drive in disks}
 
@@ -272,12 +274,12 @@ def _is_folder(drive: Drive, *, writable: bool | None = None) -> bool:
 
 
 def _is_a_system(drive: Drive, seen: DiskFacts) -> bool:
-    """Whether it is called the machine's disk and is as large as one: its boot loader was put onto it afterwards."""
+    """Whether its name and its size are those of a machine's disk: then its boot loader was added later."""
     return _is_called(drive, _MACHINE) and not _is_called(drive, _BOOT) and seen.virtual_bytes >= _SYSTEM_BYTES
 
 
 def _machine(drives: Sequence[Drive], fact: Callable[[Drive], DiskFacts | None]) -> list[Drive]:
-    """The drives that could be the machine's disk: one, if it can be told."""
+    """The drives that could be the machine's disk: only one, if this can be determined."""
     disks = [drive for drive in drives if not drive.is_removable and not _is_folder(drive)]
     named = [d for d in disks if _MACHINE.fullmatch(d.name or "")] or [d for d in disks if _is_called(d, _MACHINE)]
     found = named or [d for d in disks if is_kept(d) and not ((f := fact(d)) and f.boots_macs)]

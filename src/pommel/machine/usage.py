@@ -1,7 +1,7 @@
-"""What a machine takes of its host: CPU, memory, disk. Band: shell.
+"""Measures a machine's use of its host: CPU, memory, disk. Band: shell.
 
-Read from /proc and from file headers; starts no program and asks no QEMU, so that a list of fifty machines is told in
-an instant. The arithmetic (`between`, `since_start`) is pure.
+It reads /proc and file headers, starts no program and asks no QEMU, so that a list of fifty machines is fast. The
+calculations (`between`, `since_start`) are pure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BLOCK = 512  # st_blocks (inode(7))
 
 @dataclass(frozen=True, slots=True)
 class ProcessSample:
-    """One look at a process: when (seconds since boot), since when, CPU seconds used, memory held."""
+    """One sample of a process: its time (seconds since boot), the process's start, CPU seconds used, memory used."""
 
     at_s: float
     began_s: float
@@ -31,7 +31,7 @@ class ProcessSample:
 
 @dataclass(frozen=True, slots=True)
 class ProcessUse:
-    """CPU in percent of one core (two busy cores: 200) and memory held."""
+    """CPU in percent of one core (two busy cores: 200) and memory used."""
 
     cpu_percent: float
     rss_bytes: int
@@ -39,7 +39,7 @@ class ProcessUse:
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """One disk: its length as the guest sees it (None: its header is damaged), and what it takes on the host."""
+    """One disk: its length for the guest (None: its header is damaged), and its size on the host."""
 
     path: Path
     virtual_bytes: int | None
@@ -51,7 +51,7 @@ class DiskUse:
 
 @dataclass(frozen=True, slots=True)
 class TrimReport:
-    """What a disk holds on to. `guest_bytes` is what the guest says it uses, where anybody asked it."""
+    """How much of a disk could be freed. `guest_bytes` is the guest's own use, if the guest was asked."""
 
     virtual_bytes: int
     actual_bytes: int
@@ -61,7 +61,7 @@ class TrimReport:
 
 
 def sample_process(pid: int) -> ProcessSample | None:
-    """Look at process `pid`; None when there is none, or when it is a zombie."""
+    """Sample process `pid`; None if it does not exist, or is a zombie."""
     fields = _stat(Path(f"/proc/{pid}/stat"))
     if fields is None or fields[0] in "ZX":
         return None
@@ -70,7 +70,7 @@ def sample_process(pid: int) -> ProcessSample | None:
 
 
 def between(before: ProcessSample, after: ProcessSample) -> ProcessUse:
-    """The use over the time between two samples; that since its start when the pid is another process's by now."""
+    """The use between two samples; if the pid belongs to another process by now, the use since that one's start."""
     passed = after.at_s - before.at_s
     if before.began_s != after.began_s or passed <= 0:
         return since_start(after)
@@ -84,7 +84,7 @@ def since_start(sample: ProcessSample) -> ProcessUse:
 
 
 def disk_use(path: Path) -> DiskUse | None:
-    """Look at the disk `path`, which a running QEMU may be writing to; None when it is not there."""
+    """Inspect the disk `path`, which a running QEMU may write to; None if it does not exist."""
     try:
         actual = path.stat().st_blocks * _BLOCK
     except OSError:
@@ -98,7 +98,7 @@ def disk_use(path: Path) -> DiskUse | None:
 
 
 def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:
-    """Say what a compact could give back; `guest_bytes` is what the guest's file systems hold, if it was asked."""
+    """How much a compact could free; `guest_bytes` is the use of the guest's file systems, if the guest was asked."""
     virtual = use.virtual_bytes or 0
     if guest_bytes is None:
         advice = "it is unknown how much of it the guest uses; check while the machine runs"
@@ -117,10 +117,10 @@ def trim_report(use: DiskUse, guest_bytes: int | None = None) -> TrimReport:
 
 
 def thread_cpu_s(pid: int, threads: Iterable[int]) -> float | None:
-    """The CPU seconds that these threads of `pid` have wanted, each counted once; None when they are out of reach.
+    """The CPU seconds that these threads of `pid` have needed, each counted once; None if they are out of reach.
 
-    Wanted is used plus waited for: on a busy host a thread that never rests may get a tenth of a core (schedstat,
-    Documentation/scheduler/sched-stats.rst). Where the kernel does not count the waiting, it is what was used.
+    Needed is used plus waited: on a busy host a thread that never rests may get a tenth of a core (schedstat,
+    Documentation/scheduler/sched-stats.rst). If the kernel does not count the waiting, it is only the used time.
     """
     found = [_wanted_s(Path(f"/proc/{pid}/task/{thread}")) for thread in set(threads)]
     return sum(seconds for seconds in found if seconds is not None) if None not in found else None
@@ -136,9 +136,9 @@ def _wanted_s(thread: Path) -> float | None:
 
 
 def _stat(path: Path) -> list[str] | None:
-    """A process's or thread's numbers, from field 3 on (proc_pid_stat(5)); None: it is gone."""
+    """A process's or thread's numbers, from field 3 on (proc_pid_stat(5)); None: it has ended."""
     try:
-        return path.read_text(errors="replace").rpartition(")")[2].split()  # the name before may hold anything
+        return path.read_text(errors="replace").rpartition(")")[2].split()  # the name before may contain any character
     except OSError:
         return None
 

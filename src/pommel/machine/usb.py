@@ -1,8 +1,8 @@
-"""USB devices of this host for a guest: how a person writes them, and what QEMU is told of them. Band: core, no I/O.
+"""USB devices of this host for a guest: the syntax of the setting, and QEMU's options. Band: core, no I/O.
 
 A device is written as `05ac:12a8` (vendor and product) or as `1-2.3` (bus 1, port 3 of the hub in port 2), the kernel's
-name of its place. QEMU's `usb-host` takes both, looks for the device by itself, and takes it anew after a
-replug (hw/usb/host-libusb.c). Whether it is plugged in, and who has it, is `host.usb`'s to say.
+name of its place. QEMU's `usb-host` accepts both, looks for the device itself, and attaches it again after a replug
+(hw/usb/host-libusb.c). `host.usb` finds whether it is plugged in, and who uses it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREFIX = "pommel-usb-"
 _ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})\Z", re.IGNORECASE)
 _PATH = re.compile(r"([1-9]\d{0,2})-([1-9]\d{0,2}(?:\.[1-9]\d{0,2}){0,6})\Z")
 _OWN_ID = re.compile(r"(?:([0-9a-f]{4})-([0-9a-f]{4})|(\d{1,3}-[\d.]+))\Z")
-# PCI ids of QEMU's controllers (include/hw/pci/pci.h, pci_ids.h), how the command line calls them, and their Mb/s.
+# PCI ids of QEMU's controllers (include/hw/pci/pci.h, pci_ids.h), their names on the command line, and their Mb/s.
 CONTROLLERS: tuple[tuple[str, int | None, float], ...] = (
     ("qemu-xhci", 0x1B36_000D, 5000),
     ("nec-usb-xhci", 0x1033_0194, 5000),
@@ -45,7 +45,7 @@ _USB_CLASS = 0x0C03  # PCI: serial bus, USB
 
 @dataclass(frozen=True, slots=True, order=True)
 class Match:
-    """Which device: by vendor and product, by bus and port, or by some of both. 0 and "" are any."""
+    """A device by vendor and product, by bus and port, or by some of both. 0 and "" match any."""
 
     vendor: int = 0
     product: int = 0
@@ -61,11 +61,11 @@ class Match:
 
     @property
     def device_id(self) -> str:
-        """What QEMU calls the device that is asked for so."""
+        """QEMU's id of the device for this match."""
         return PREFIX + str(self).replace(":", "-")
 
     def properties(self) -> dict[str, object]:
-        """What `usb-host` is told, by its properties' names."""
+        """The properties of `usb-host`."""
         told = {"vendorid": self.vendor, "productid": self.product, "hostbus": self.bus, "hostport": self.port}
         return {key: value for key, value in told.items() if value}
 
@@ -77,7 +77,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """One USB controller of a machine. `bus` is its bus, empty where only QEMU knows its name."""
+    """One USB controller of a machine. `bus` is its bus, empty if only QEMU knows its name."""
 
     name: str
     bus: str
@@ -85,7 +85,7 @@ class Controller:
 
 
 def parse_device(text: str) -> Match:
-    """Read a device as a person writes it.
+    """Parse a device in the user's syntax.
 
     Raises:
         ValueError: with a phrase that completes "… must be".
@@ -104,7 +104,7 @@ def parse_device(text: str) -> Match:
 
 
 def parse_devices(raw: Any) -> tuple[str, ...]:
-    """A setting's list of devices; from the environment or a flag, words with blanks between."""
+    """A setting's list of devices; in the environment or a flag, words separated by blanks."""
     words = raw.replace(",", " ").split() if isinstance(raw, str) else raw
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError('a list of texts, such as ["05ac:12a8", "1-2.3"]')
@@ -112,7 +112,7 @@ def parse_devices(raw: Any) -> tuple[str, ...]:
 
 
 def asked_by(device_id: str) -> Match | None:
-    """What was asked for by the device that QEMU calls so; None: it is none of Pommel's."""
+    """The match for which QEMU has the device with this id; None: it is not Pommel's."""
     found = _OWN_ID.match(device_id.removeprefix(PREFIX)) if device_id.startswith(PREFIX) else None
     if found is None:
         return None
@@ -123,7 +123,7 @@ def asked_by(device_id: str) -> Match | None:
 
 
 def fastest(controllers: Iterable[Controller]) -> Controller | None:
-    """The controller that a device goes to: of several that are as fast the last, which has the most room."""
+    """The controller for a device: the fastest; of several, the last one, which has the most free ports."""
     return max(reversed(tuple(controllers)), key=lambda each: each.mbps, default=None)
 
 
@@ -143,10 +143,10 @@ def on_line(line: CommandLine) -> tuple[Controller, ...]:
 
 
 def in_pci(buses: Any) -> tuple[Controller, ...]:
-    """The controllers of a running machine, from what QEMU answers to `query-pci` (qapi/pci.json)."""
+    """The controllers of a running machine, from QEMU's answer to `query-pci` (qapi/pci.json)."""
     found: list[Controller] = []
     waiting = [device for bus in buses for device in bus.get("devices", ())]
-    for device in waiting:  # it grows: what is behind a bridge comes after it
+    for device in waiting:  # the list grows in the loop: devices behind a bridge are added
         waiting += (device.get("pci_bridge") or {}).get("devices", ())
         if device["class_info"]["class"] == _USB_CLASS:
             name = _BY_PCI.get(device["id"]["vendor"] << 16 | device["id"]["device"], "a USB controller")

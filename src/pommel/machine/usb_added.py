@@ -1,6 +1,6 @@
-"""usb.json: the USB devices that were attached by command and are kept over restarts. Band: shell.
+"""usb.json: the USB devices that a command has attached; they are kept over restarts. Band: shell.
 
-Beside pommel.toml, which Pommel never writes. It is the machine's own: a clone gets none.
+It is beside pommel.toml, which Pommel never writes. It belongs to this machine only: a clone does not get it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILE = "usb.json"
 
 
 def load(paths: MachinePaths) -> tuple[Match, ...]:
-    """What was attached to the machine, in that order; nothing where there is no file.
+    """The devices that a command has attached to the machine, in order; empty if there is no file.
 
     Raises:
         MachineError: the file cannot be used.
@@ -25,7 +25,7 @@ def load(paths: MachinePaths) -> tuple[Match, ...]:
 
 
 def save(paths: MachinePaths, devices: Sequence[Match]) -> None:
-    """Keep what was attached, whole or not at all.
+    """Store the attached devices, completely or not at all.
 
     Raises:
         MachineError: the disk is full, or may not be written to.

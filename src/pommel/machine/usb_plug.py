@@ -1,4 +1,4 @@
-"""The USB devices of a running QEMU: which controllers there are, one device more, one less. Band: shell."""
+"""The USB devices of a running QEMU: lists controllers, adds and removes a device. Band: shell."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FOLDERS = ("/machine/peripheral", "/machine/peripheral-anon")  # devices with a
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One `usb-host` of QEMU: its id (empty: it has none) and which device it takes, now or when that is plugged in."""
+class PluggedUsb:
+    """One `usb-host` of QEMU: its id (may be empty) and the device that it attaches, now or when it is plugged in."""
 
     device_id: str
     match: Match
@@ -25,14 +25,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a running machine has."""
+    """The controllers and the attached devices of a running machine."""
 
     controllers: tuple[Controller, ...]
-    held: tuple[Held, ...]
+    held: tuple[PluggedUsb, ...]
 
 
 def look(paths: MachinePaths) -> Ports:
-    """Ask QEMU for its USB controllers, and which devices of the host it takes.
+    """Ask QEMU for its USB controllers, and for the devices of the host that it attaches.
 
     Raises:
         StateError, MachineError, DeadlineError: QEMU cannot be asked.
@@ -44,8 +44,8 @@ def look(paths: MachinePaths) -> Ports:
     return qmp.run(qmp.within(paths.qmp, _ASK_S, ask))
 
 
-async def held(monitor: qmp.Qmp) -> tuple[Held, ...]:
-    """The devices of the host that QEMU takes, whether or not they are plugged in.
+async def held(monitor: qmp.Qmp) -> tuple[PluggedUsb, ...]:
+    """The devices of the host that QEMU attaches, whether or not they are plugged in.
 
     Raises:
         MachineError, DeadlineError: QEMU cannot be asked.
@@ -55,12 +55,12 @@ async def held(monitor: qmp.Qmp) -> tuple[Held, ...]:
         for child in await monitor.execute("qom-list", {"path": folder}):
             if child["type"] == f"child<{usb.DRIVER}>":
                 named = str(child["name"]) if folder == _FOLDERS[0] else ""
-                found.append(Held(named, await _match(monitor, f"{folder}/{child['name']}")))
+                found.append(PluggedUsb(named, await _match(monitor, f"{folder}/{child['name']}")))
     return tuple(found)
 
 
 def add(paths: MachinePaths, device_id: str, properties: Mapping[str, object], *, driver: str = usb.DRIVER) -> None:
-    """Plug a device in; the guest can see it when this returns, or, of the host's, as soon as it is plugged in there.
+    """Attach a device; the guest can see it at the return, or a device of the host as soon as it is plugged in there.
 
     Raises:
         MachineError: QEMU refuses it; the message is QEMU's.
@@ -71,7 +71,7 @@ def add(paths: MachinePaths, device_id: str, properties: Mapping[str, object], *
 
 
 def remove(paths: MachinePaths, device_id: str) -> None:
-    """Unplug the device that QEMU calls so. USB devices go at once, without the guest's consent.
+    """Unplug the device with this id in QEMU. USB devices are removed at once, without the guest's consent.
 
     Raises:
         MachineError: QEMU refuses it; the message is QEMU's.
@@ -92,9 +92,9 @@ async def _match(monitor: qmp.Qmp, path: str) -> Match:
     for key in ("vendorid", "productid", "hostbus", "hostport", "hostaddr"):
         try:
             values[key] = await monitor.execute("qom-get", {"path": path, "property": key})
-        except MachineError:  # gone since
+        except MachineError:  # it was removed meanwhile
             values[key] = None
     vendor, product, bus = (int(values[key] or 0) for key in ("vendorid", "productid", "hostbus"))
-    # A device by its number on the bus, which a replug changes, as a boot script may ask for: no port is called so.
+    # A boot script may name a device by its number on the bus, which a replug changes; no port has such a name.
     place = str(values["hostport"] or "") or (f"address {values['hostaddr']}" if values["hostaddr"] else "")
     return Match(vendor, product, bus, place)

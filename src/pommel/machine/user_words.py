@@ -1,8 +1,8 @@
-"""Which of the upstream's words are the user's own, and which of those this host cannot do. Band: core, no I/O.
+"""Which of the upstream's words are the user's own, and which of those this host does not support. Band: core, no I/O.
 
-The order of who decides, enforced here and in `tuning`: settings and flags, then the user's own text, then what Pommel
-chooses for the host and the macOS, then the pristine upstream. A word of the user's is never tuned. Where it cannot
-work on this host, it is told, with the setting that would change it.
+The order of priority, enforced here and in `tuning`: settings and flags, then the user's own text, then Pommel's choice
+for the host and the macOS, then the pristine upstream. The user's words are never tuned. If one cannot work on this
+host, a warning names it and the setting that would change it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pommel.machine.rules.processor import is_kvm_only, read_topology
 from pommel.machine.spec import MachineSpec
 from pommel.settings import format_size
 
-# The settings that each option decides. Those of one option only mean something together, so all of them are taken.
+# The settings that each option determines. Those of one option depend on each other, so all of them are taken.
 _DECIDES: dict[str, tuple[str, ...]] = {
     "cpu": ("cpu", "cpu_flags"),
     "m": ("memory",),
@@ -26,21 +26,21 @@ _DECIDES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """What a word may ask too much of: `memory_bytes` and `threads` (the vCPUs that run at once) of this host."""
+    """The limits of this host: `memory_bytes`, and `threads` (the vCPUs that run at once)."""
 
     memory_bytes: int
     threads: int
 
 
 def decided(line: CommandLine) -> frozenset[str]:
-    """The settings that the user's own text decides, which Pommel does not choose then."""
+    """The settings that the user's own text determines, so that Pommel does not choose them."""
     return frozenset(key for name, keys in _DECIDES.items() if _own(line, name) for key in keys)
 
 
 def warnings(line: CommandLine, spec: MachineSpec, host: HostLimits, accel: str) -> tuple[str, ...]:
-    """What of the user's own text this host cannot do: each word, who wrote it, and the setting that changes it.
+    """What this host does not support of the user's own text: each word, its origin, and the setting that changes it.
 
-    `spec` has the settings as asked, without what Pommel chose. A word that a setting overrules is not told.
+    `spec` has the user's settings without Pommel's choices. A word that a setting overrides is left out.
     """
     checks: tuple[tuple[str, tuple[str, ...], Callable[[Argument], Iterator[str]]], ...] = (
         ("m", ("memory_bytes",), lambda found: _memory(found, host)),
@@ -70,7 +70,7 @@ def _settings(spec: MachineSpec, host: HostLimits, accel: str) -> Iterator[str]:
 
 
 def _own(line: CommandLine, name: str) -> Argument | None:
-    """The last argument of that name, if the user wrote it: the last one is what counts for QEMU."""
+    """The last argument with that name, if the user wrote it; QEMU uses the last one."""
     found = line.find(name)
     return found[-1] if found and found[-1].written else None
 

@@ -1,6 +1,6 @@
-"""The forwards of a running QEMU's user-mode networks: which there are, one more, one less. Band: shell.
+"""The forwards of a running QEMU's user-mode networks: lists, adds and removes them. Band: shell.
 
-QEMU has no QMP command for them: its own monitor's are asked by way of QMP, and answer in text, refusals too.
+QEMU has no QMP command for them: its human monitor is used through QMP, and answers in text, also with an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _ASK_S = 5.0
 
 
 def look(paths: MachinePaths) -> dict[str, tuple[Forward, ...]]:
-    """The forwards of each user-mode network, by its id; of the machine's other networks nothing is said.
+    """The forwards of each user-mode network, by its id; other networks are left out.
 
     Raises:
         StateError, MachineError, DeadlineError: QEMU cannot be asked.
@@ -23,7 +23,7 @@ def look(paths: MachinePaths) -> dict[str, tuple[Forward, ...]]:
 
 
 def add(paths: MachinePaths, network: str, forward: Forward) -> None:
-    """Have the network `network` forward; it does when this returns.
+    """Add a forward to the network `network`; it works at the return.
 
     Raises:
         MachineError: QEMU refuses it; the message is QEMU's.
@@ -34,7 +34,7 @@ def add(paths: MachinePaths, network: str, forward: Forward) -> None:
 
 
 def remove(paths: MachinePaths, network: str, forward: Forward) -> None:
-    """Have the network `network` forward no more. Connections that were let in stay open.
+    """Remove a forward from the network `network`. Existing connections stay open.
 
     Raises:
         MachineError: QEMU refuses it; the message is QEMU's.

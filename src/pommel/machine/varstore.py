@@ -1,15 +1,15 @@
-"""The firmware's variables in a flash image: the size of its picture, put there. Band: core, no I/O.
+"""Reads and writes the firmware's variables in a flash image, for the picture's size. Band: core, no I/O.
 
 EDK2's format (MdeModulePkg/Include/Guid/VariableFormat.h): a firmware volume, in it a store, in it variables one after
-the other, up to the first place that begins with none. OVMF reads the size in `PlatformConfig` (OvmfPkg/PlatformDxe)
-and prefers it to what an adapter tells.
+the other, up to the first place without one. OVMF reads the size in `PlatformConfig` (OvmfPkg/PlatformDxe) and prefers
+it to an adapter's size.
 """
 
 from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 _VOLUME = struct.Struct("<16s16sQ4sIH")
@@ -26,11 +26,21 @@ _KEPT_FOR_ALL = 7  # non-volatile, for boot services, at run time
 _NAME = "PlatformConfig\0".encode("utf-16-le")
 _OWNER = uuid.UUID("7235c51c-0c80-4cab-87ac-3b084a6304b1").bytes_le
 _VALUE = struct.Struct("<II")
+# Apple's namespaces, and the variables in them that identify a Mac (OpenCore, Configuration.pdf, NVRAM).
+_APPLES = {
+    uuid.UUID("4d1ede05-38c7-4a6a-9cc6-4bcca8b38c14").bytes_le,
+    uuid.UUID("7c436110-ab2a-4bbb-a880-fe41995c9f82").bytes_le,
+}
+_NUMBERS = frozenset({
+    "MLB", "ROM", "SSN", "HW_MLB", "HW_ROM", "HW_SSN", "system-id", "platform-uuid", "fmm-computer-name",
+    "fmm-mobileme-token-FMM", "fmm-mobileme-token-FMM-BridgeHasAccount",
+})  # fmt: skip
+_SHORTEST = 6  # the minimum number of bytes of a value that is searched for everywhere
 
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Where variables are: from `begin` to `end`, with headers of the format `header`."""
+    """The place of the variables: from `begin` to `end`, with headers of the format `header`."""
 
     begin: int
     end: int
@@ -49,20 +59,20 @@ class _Variable:
 
 
 def picture_size(image: bytes) -> tuple[int, int] | None:
-    """The size of its picture that the firmware was told; None: nobody told it.
+    """The picture's size in the firmware's variables; None: it is not set.
 
     Raises:
-        ValueError: it is no image with variables, or a damaged one.
+        ValueError: it is not an image with variables, or it is damaged.
     """
     found = _find(image, _store(image))
     return _VALUE.unpack_from(image, found.value_at) if found and found.value_length >= _VALUE.size else None
 
 
 def with_picture_size(image: bytes, width: int, height: int) -> bytes:
-    """The image with that size in it; every other variable stays as it is.
+    """The image with that size; every other variable stays unchanged.
 
     Raises:
-        ValueError: it is no image with variables, or a damaged one; or there is no room for one more.
+        ValueError: it is not an image with variables, or it is damaged; or there is no space for one more.
     """
     store, new = _store(image), bytearray(image)
     value = _VALUE.pack(width, height)
@@ -80,6 +90,27 @@ def with_picture_size(image: bytes, width: int, height: int) -> bytes:
         raise ValueError("there is no space for another variable")
     new[at : at + len(words)] = words
     return bytes(new)
+
+
+def without_numbers(image: bytes, values: Collection[bytes] = ()) -> bytes:
+    """The image without the variables that identify one Mac: serial numbers, its account's token, its id.
+
+    Such variables are marked as deleted, and their bytes are zeros, also those of already deleted ones. `values` are
+    replaced by zeros everywhere: the firmware keeps older copies of its variables in the rest of the flash.
+
+    Raises:
+        ValueError: it is not an image with variables, or it is damaged.
+    """
+    store, new = _store(image), bytearray(image)
+    for each in _variables(image, store):
+        if each.owner in _APPLES and each.name.decode("utf-16-le", "replace").rstrip("\0") in _NUMBERS:
+            new[each.at + 2] &= _GONE
+            new[each.value_at : each.value_at + each.value_length] = bytes(each.value_length)
+    found = bytes(new)
+    for value in values:
+        if len(value) >= _SHORTEST:
+            found = found.replace(value, bytes(len(value)))
+    return found
 
 
 def _store(image: bytes) -> _Store:
@@ -106,7 +137,7 @@ def _variables(image: bytes, store: _Store) -> Iterator[_Variable]:
         if start != _START:
             return
         name_at = at + store.header.size
-        value_at = name_at + name_length  # with nothing in between on x86 (VariableFormat.h, ALIGNMENT)
+        value_at = name_at + name_length  # there is no padding between them on x86 (VariableFormat.h, ALIGNMENT)
         if value_at + value_length > store.end:
             raise ValueError("a variable in it is incomplete")
         name, after = image[name_at : name_at + name_length], _aligned(value_at + value_length)

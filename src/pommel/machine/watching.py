@@ -1,7 +1,7 @@
-"""Stay with a machine, and start it again when it crashes. Band: shell.
+"""Watches a machine, and starts it again after a crash. Band: shell.
 
-Whether and when, `restarting` decides; how to start is the caller's. A machine that ended in any orderly way is left
-alone: its guest powered down, somebody stopped it, the host goes down.
+`restarting` decides whether and when; the caller gives the function that starts it. A machine that ended in an orderly
+way is not started: its guest powered down, somebody stopped it, or the host shuts down.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pommel.errors import MachineError, PommelError, StateError
 from pommel.machine import state
 from pommel.machine.ending import wait_end
 from pommel.machine.events import Word, note_event
-from pommel.machine.restarting import USUAL, Choice, Limits, judge, recent_only
-from pommel.machine.runstate import Ended, How, State
+from pommel.machine.restarting import USUAL, RestartChoice, RestartLimits, judge, recent_only
+from pommel.machine.runstate import How, MachineState, RunEnd
 from pommel.paths import MachinePaths
 from pommel.progress import Report, ignore, note, warn
 
-__all__ = ["Limits", "watch"]
+__all__ = ["RestartLimits", "watch"]
 
 _POLL_S = 0.25
 
@@ -28,15 +28,15 @@ def watch(
     paths: MachinePaths,
     start: Callable[[], object],
     *,
-    limits: Limits = USUAL,
+    limits: RestartLimits = USUAL,
     on_tick: Callable[[], None] = lambda: None,
     report: Report = ignore,
     clock: Callable[[], float] = time.monotonic,
-) -> Ended:
-    """Wait for the end of the running machine, start it again each time it crashes; return how it ended for good.
+) -> RunEnd:
+    """Wait for the end of the running machine, and start it again after each crash; return how it ended finally.
 
-    `start` starts it as it was started first. One that fails counts as a crash. Stopping a machine that has crashed
-    ends the watch too. Ctrl-C ends the watch, and nothing else. `on_tick` is called about once a minute meanwhile.
+    `start` starts it as the first time. A failed start counts as a crash. A stop of a crashed machine ends the watch
+    too. Ctrl-C ends the watch, and nothing else. `on_tick` is called about once a minute meanwhile.
 
     Raises:
         MachineError: it crashed more often than `limits` allow, or could not be started again as often.
@@ -44,29 +44,31 @@ def watch(
     restarts: tuple[float, ...] = ()
     failed: PommelError | None = None
     while True:
-        ended = wait_end(paths, on_tick=on_tick) if failed is None else Ended(How.CRASHED, failed.message)
+        ended = wait_end(paths, on_tick=on_tick) if failed is None else RunEnd(How.CRASHED, failed.message)
         verdict = judge(ended, restarts, clock(), limits)
-        if verdict.choice is Choice.LEAVE:
+        if verdict.choice is RestartChoice.LEAVE:
             note(report, f"{paths.name}: {verdict.text}")
             return ended
-        if verdict.choice is Choice.GIVE_UP:
+        if verdict.choice is RestartChoice.GIVE_UP:
             note_event(paths, Word.GIVEN_UP, verdict.text)
             raise MachineError(f"{paths.name} is not restarted: {verdict.text}", hint=f"pommel log {paths.name}")
         note_event(paths, Word.RESTART, verdict.text)
         warn(report, f"{paths.name} crashed and is started again {verdict.text}")
         if not _rest(paths, verdict.wait_s, crashed=failed is None):
             failed = None
-            continue  # somebody else has started or stopped it, which `wait_end` tells
+            continue  # somebody else has started or stopped it: `wait_end` finds out
         restarts = (*recent_only(restarts, clock(), limits), clock())
         failed = _start(paths, start)
 
 
 def _rest(paths: MachinePaths, seconds: float, *, crashed: bool) -> bool:
-    """Wait; False as soon as somebody else has done something about the machine."""
+    """Wait; return False as soon as somebody else has started or stopped the machine."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(_POLL_S, left))
-        if locks.holder(paths.pidfile) is not None or (crashed and state.observe(paths).state is not State.CRASHED):
+        if locks.holder(paths.pidfile) is not None or (
+            crashed and state.observe(paths).state is not MachineState.CRASHED
+        ):
             return False
     return True
 
@@ -74,7 +76,7 @@ def _rest(paths: MachinePaths, seconds: float, *, crashed: bool) -> bool:
 def _start(paths: MachinePaths, start: Callable[[], object]) -> PommelError | None:
     try:
         start()
-    except StateError as failure:  # somebody else was quicker, perhaps
+    except StateError as failure:  # somebody else may have been faster
         return None if state.observe(paths).alive else failure
     except PommelError as failure:
         return failure

@@ -1,4 +1,4 @@
-"""What the menu asks of the app: every call behind a key, bound to one home. Band: face.
+"""The menu's calls of the app: one for each key, for one home. Band: face.
 
 The seam of this room: the screen calls nothing else, always in a thread, and the tests put their own here where a real
 machine would take minutes.
@@ -11,16 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pommel.app import console, machines, power, up, workspace
-from pommel.app.console import Console
-from pommel.app.machines import Status
+from pommel.app import workspace
+from pommel.app.console import page as console
+from pommel.app.console.page import Console
+from pommel.app.machine import machines, power, up
+from pommel.app.machine.machines import Status
 from pommel.errors import MissingProgram
 from pommel.process import spawn_detached
 from pommel.progress import Report
 
 if TYPE_CHECKING:
-    from pommel.app.snapshots import Snapshot
-    from pommel.app.waiting import Waited
+    from pommel.app.disk.snapshots import Snapshot
+    from pommel.app.machine.waiting import Waited
 
 
 class Calls:
@@ -35,7 +37,7 @@ class Calls:
         return dict(self._where.env)
 
     def machines(self) -> list[Status]:
-        """How all machines are."""
+        """The states of all machines."""
         return machines.list_machines(workspace=self._now())
 
     def up(self, name: str, report: Report) -> Status:
@@ -46,8 +48,8 @@ class Calls:
         return up.up(name, workspace=self._now(), consent=lambda _: False, until=None, report=report)
 
     def await_desktop(self, name: str, report: Report) -> Waited | None:
-        """Wait until `name` shows its desktop, or its installer; None: it did not, which has been reported."""
-        from pommel.app import waiting
+        """Wait until `name` shows its desktop, or its installer; None if it did not, which was reported."""
+        from pommel.app.machine import waiting
 
         return waiting.try_wait(name, "desktop", workspace=self._now(), report=report)
 
@@ -56,7 +58,7 @@ class Calls:
         return [step.what for step in up.steps(name, workspace=self._now()) if step.needed]
 
     def stop(self, name: str, report: Report, *, force: bool = False) -> str:
-        """Stop `name`; return how that was done."""
+        """Stop `name`; return the way that worked."""
         return power.stop(name, workspace=self._now(), force=force, report=report)
 
     def restart(self, name: str, report: Report) -> Status:
@@ -64,7 +66,7 @@ class Calls:
         return power.restart(name, workspace=self._now(), report=report)
 
     def resume(self, name: str) -> None:
-        """Let the paused `name` go on."""
+        """Continue the paused `name`."""
         power.resume(name, workspace=self._now())
 
     def delete(self, name: str) -> None:
@@ -76,24 +78,24 @@ class Calls:
         return list(machines.log_lines(name, last=last, workspace=self._now()))
 
     def console(self, name: str) -> Console:
-        """Serve `name`'s screen by a process that outlives the menu, or find the one that does."""
+        """Start a process that serves `name`'s screen and outlives the menu, or find a running one."""
         return console.open_detached(self._now(), name)
 
     def save(self, name: str, tag: str, report: Report) -> Snapshot:
         """Save a snapshot of `name`; its `note` says what could not be in it."""
-        from pommel.app import snapshots
+        from pommel.app.disk import snapshots
 
         return snapshots.save(name, tag, workspace=self._now(), report=report)
 
     def load(self, name: str, tag: str, report: Report) -> Snapshot:
-        """Put `name` back to a snapshot."""
-        from pommel.app import snapshots
+        """Restore `name` to a snapshot."""
+        from pommel.app.disk import snapshots
 
         return snapshots.load(name, tag, workspace=self._now(), report=report)
 
     def snapshots(self, name: str) -> Sequence[Snapshot]:
         """The snapshots of `name`, oldest first."""
-        from pommel.app import snapshots
+        from pommel.app.disk import snapshots
 
         return snapshots.list_snapshots(name, workspace=self._now())
 

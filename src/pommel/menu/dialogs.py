@@ -1,6 +1,6 @@
-"""Questions, each on a screen of its own over the list. Band: face.
+"""Questions, each on its own screen over the list. Band: face.
 
-They answer, and do nothing. What destroys is done by `y` alone: neither Enter nor Escape is a yes.
+They only return an answer. For a destructive action only `y` is a yes: neither Enter nor Escape is.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from pommel.menu import layout
-from pommel.menu.widgets import Line, Rows, keys
+from pommel.menu.widgets import Rows, TextLine, keys
 
 T = TypeVar("T")
 
 
 class _Dialog(ModalScreen[T], Generic[T]):
-    """A box in the middle with a title, lines, and the keys that answer."""
+    """A box in the middle with a title, lines, and the keys for the answers."""
 
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
 
@@ -34,21 +34,21 @@ class _Dialog(ModalScreen[T], Generic[T]):
         self._lines = [layout.plain(text) for text in lines]
 
     def compose(self) -> ComposeResult:
-        """Title, lines, what is special, keys."""
+        """Title, lines, the dialog's own part, keys."""
         with Vertical(id="box") as box:
             box.border_title = Content(self._title)
             if self._lines:
                 yield Static(Content("\n".join(self._lines)), id="lines")
             yield from self.middle()
-            yield Line(keys([self.KEYS]), id="answers")
+            yield TextLine(keys([self.KEYS]), id="answers")
 
     def middle(self) -> ComposeResult:
-        """What stands between the lines and the keys."""
+        """The part between the lines and the keys."""
         yield from ()
 
 
 class Confirm(_Dialog[bool]):
-    """A yes or no about what cannot be undone."""
+    """A yes or no about an action that cannot be undone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", show=False),
@@ -62,14 +62,14 @@ class Confirm(_Dialog[bool]):
 
 
 class Proceed(Confirm):
-    """A yes or no about what does no harm: Enter is a yes, too."""
+    """A yes or no about a harmless action: Enter is a yes, too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "answer(True)", show=False)]
     KEYS = (("enter", "go on"), ("esc", "not now"))
 
 
 class Tell(_Dialog[None]):
-    """Something to read, such as an address; `copied` can be put on the terminal's clipboard."""
+    """A text to read, such as an address; `copied` can be copied to the terminal's clipboard."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "close", show=False),
@@ -82,7 +82,7 @@ class Tell(_Dialog[None]):
         self._copied = copied
 
     def action_copy(self) -> None:
-        """Hand the text to the terminal (OSC 52)."""
+        """Send the text to the terminal's clipboard (OSC 52)."""
         self.app.copy_to_clipboard(self._copied)
 
     def action_close(self) -> None:
@@ -101,31 +101,31 @@ class Ask(_Dialog[str | None]):
         self._wanted = wanted
 
     def middle(self) -> ComposeResult:
-        """The field, and a line for what is wrong with its text."""
+        """The field, and a line for an error in its text."""
         yield Input(compact=True)
-        yield Line("", id="wrong")
+        yield TextLine("", id="wrong")
 
     @on(Input.Changed)
     def forget(self) -> None:
-        """What was wrong was about another text."""
-        self.query_one("#wrong", Line).show("")
+        """Remove the error, because it was about another text."""
+        self.query_one("#wrong", TextLine).show("")
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Take the word, if it is one."""
+        """Accept the word, if it is valid."""
         text = event.value.strip()
         if self._wanted is not None and text != self._wanted:
-            self.query_one("#wrong", Line).show("this is not its name")
+            self.query_one("#wrong", TextLine).show("this is not its name")
         elif text:
             self.dismiss(text)
 
     def action_cancel(self) -> None:
-        """Answer nothing."""
+        """Cancel."""
         self.dismiss(None)
 
 
 class Choose(_Dialog[str | None]):
-    """One of several; each is its answer and the words it is shown by."""
+    """A choice of several; each has its answer and its text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", show=False)]
     KEYS = (("enter", "choose"), ("esc", "not now"))
@@ -143,7 +143,7 @@ class Choose(_Dialog[str | None]):
         yield Rows(*options, compact=True, markup=False)
 
     def on_mount(self) -> None:
-        """Begin at the one that is most likely meant."""
+        """Select the most likely option."""
         answers = [answer for answer, _ in self._options]
         self.query_one(Rows).highlighted = answers.index(self._first) if self._first in answers else 0
 
@@ -153,5 +153,5 @@ class Choose(_Dialog[str | None]):
         self.dismiss(event.option_id)
 
     def action_cancel(self) -> None:
-        """Answer nothing."""
+        """Cancel."""
         self.dismiss(None)

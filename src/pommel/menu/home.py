@@ -1,6 +1,6 @@
-"""The screen with all machines: what its keys do. Band: face.
+"""The screen with all machines: the actions of its keys. Band: face.
 
-Every call of the app runs in a thread (`work`); here is only which key asks what, and what it says afterwards.
+Every call of the app runs in a thread (`work`); this module only has the keys' questions and the messages afterwards.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from pommel.app.machines import Status
+from pommel.app.machine.machines import Status
 from pommel.app.workspace import RECOMMENDED
 from pommel.menu import layout, log
 from pommel.menu.calls import Calls
 from pommel.menu.dialogs import Ask, Choose, Confirm, Proceed, Tell
 from pommel.menu.jobs import attempt
-from pommel.menu.widgets import Line, MachineList, Said, keys
+from pommel.menu.widgets import MachineList, StatusLine, TextLine, keys
 from pommel.menu.work import WAITING, Workbench
 from pommel.progress import Report
 
 if TYPE_CHECKING:
-    from pommel.app.snapshots import Snapshot
+    from pommel.app.disk.snapshots import Snapshot
 
 _EVERY_S = 1.0
 _DRAW_S = 0.2
@@ -40,8 +40,8 @@ _WANT_ALIVE = ("x", "r", "c")
 _WANT_MADE = ("S", "L", "d", "l")
 
 
-class Home(Screen[None]):
-    """The list, the pane about the chosen machine, what is going on, and the keys."""
+class HomeScreen(Screen[None]):
+    """The list, the pane of the chosen machine, the running work, and the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s,enter", "start", show=False),
@@ -60,35 +60,40 @@ class Home(Screen[None]):
     def __init__(self, calls: Calls) -> None:
         super().__init__()
         self._calls = calls
-        # Held, not looked up: a call that comes back while the menu ends finds its widgets gone from the screen.
+        # Stored, not looked up: a call that ends while the menu closes would not find its widgets on the screen any
+        # more.
         self._rows = MachineList()
-        self._head, self._titles, self._pane = Line("", id="title"), Line("", id="header"), Line("", id="details")
-        self._words, self._keys = Said(id="said"), Line("", id="keys")
+        self._head, self._titles, self._pane = (
+            TextLine("", id="title"),
+            TextLine("", id="header"),
+            TextLine("", id="details"),
+        )
+        self._words, self._keys = StatusLine(id="said"), TextLine("", id="keys")
         self.work = Workbench(self._words)
         self._looking = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
+        """The widgets from top to bottom."""
         yield from (self._head, self._titles, self._rows, self._pane, self._words, self._keys)
 
     def on_mount(self) -> None:
-        """Look at the machines from now on."""
+        """Begin to watch the machines."""
         self._watch()
         self.set_interval(_DRAW_S, self._draw_work)
 
     def on_resize(self) -> None:
-        """The titles follow the columns."""
+        """Adapt the titles to the columns."""
         self.call_after_refresh(self._draw)
 
     def clear_said(self) -> None:
-        """A key was pressed."""
+        """Clear the messages after a key."""
         self._words.clear()
 
-    # What the keys do. Each is about the machine that is chosen as the key is pressed, whatever happens to the list.
+    # The keys' actions. Each is for the machine that is chosen when the key is pressed, whatever happens to the list.
 
     @work
     async def action_start(self) -> None:
-        """Make it if need be, and start it."""
+        """Create it if needed, and start it."""
         seen = self._chosen()
         if seen is None or self._is_busy(seen):
             return
@@ -101,7 +106,7 @@ class Home(Screen[None]):
 
     @work
     async def action_stop(self) -> None:
-        """Press its power button; where that is being done already, offer to end it by force."""
+        """Press its power button; if this is already in progress, offer a stop by force."""
         seen = self._chosen()
         if seen is None:
             return
@@ -127,7 +132,7 @@ class Home(Screen[None]):
 
     @work
     async def action_console(self) -> None:
-        """Serve its screen, and open it in a browser where there is one."""
+        """Serve its screen, and open it in a browser if there is one."""
         seen = self._chosen()
         if seen is None:
             return
@@ -222,7 +227,7 @@ class Home(Screen[None]):
 
     @work
     async def action_leave(self) -> None:
-        """Leave the menu; machines go on, and unfinished work is asked about."""
+        """Leave the menu; machines continue to run, and unfinished work needs a confirmation."""
         if jobs := [job.text for job in self.work.jobs if job.doing != WAITING]:
             lines = [*jobs, "", "Running machines keep running; this work would be aborted."]
             if not await self.app.push_screen_wait(Confirm("Quit anyway?", lines)):
@@ -230,7 +235,7 @@ class Home(Screen[None]):
         await self.leave()
 
     async def leave(self, status: int = 0) -> None:
-        """Leave off what is being done, and end once it has cleaned up behind itself."""
+        """Cancel the running work, and end once it has cleaned up."""
         self.work.leave_off()
         while self.work.jobs:
             self.work.draw()
@@ -242,13 +247,13 @@ class Home(Screen[None]):
             await self._await_desktop(name)
 
     async def _await_desktop(self, name: str) -> None:
-        """Say when its desktop is there. The next key that is pressed for the machine ends this wait."""
+        """Report when its desktop is there. The next key for the machine ends this wait."""
         waited = await self.work.do(name, WAITING, partial(self._calls.await_desktop, name))
         if waited is not None:
             self._say(f"{name}: {waited.seen}; press c to open its screen")
 
     async def _stop(self, name: str, *, force: bool = False) -> None:
-        if force:  # the gentle one would go on to wait for what is no more
+        if force:  # the gentle stop would wait for a machine that does not run any more
             for job in self.work.at(name):
                 job.leave_off()
         doing = "forcing" if force else "stopping"
@@ -258,8 +263,8 @@ class Home(Screen[None]):
         await self._look()
 
     async def _do(self, name: str, doing: str, call: Callable[[Report], object], done: str) -> bool:
-        """Do it and say so; say whether it was done."""
-        ended = await self.work.do(name, doing, lambda report: (call(report),))
+        """Run the call and report it; return whether it succeeded."""
+        ended = await self.work.do(name, doing, lambda report: (call(report),))  # a tuple: None means a failure
         if ended is not None:
             self._say(f"{name} {done}")
         await self._look()
@@ -269,7 +274,7 @@ class Home(Screen[None]):
         return self._rows.chosen
 
     def _made(self) -> Status | None:
-        """The chosen machine, if it exists and nothing is being done to it."""
+        """The chosen machine, if it exists and no work on it is running."""
         seen = self._chosen()
         if seen is None or self._is_busy(seen):
             return None
@@ -325,7 +330,7 @@ class Home(Screen[None]):
 
 
 def off_keys(state: str) -> str:
-    """The keys that do nothing for a machine in `state`."""
+    """The keys without an action for a machine in `state`."""
     alive, made = state in layout.ALIVE, state != "absent"
     return "".join(
         [

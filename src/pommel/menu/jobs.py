@@ -1,7 +1,7 @@
-"""Work that a key began: what it does now, how it ended, how it is left off. Band: face.
+"""Work that a key started: its progress, its result, its cancellation. Band: face.
 
-The app's calls run in threads, which nobody can end from outside. They report, though, and a report that raises ends
-them as Ctrl-C would: at a place where they clean up behind themselves.
+The app's calls run in threads, which cannot be ended from outside. But they report progress, and a report that raises
+an error ends them as Ctrl-C would, at a place where they clean up.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ T = TypeVar("T")
 
 
 class LeftOff(KeyboardInterrupt):
-    """The user has called the work off. No Exception: nothing on the way may take it for a failure to try again."""
+    """The user cancelled the work. Not an Exception, so that no code treats it as a failure and tries again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """How a call ended: with `value`, with `error`, or (neither) left off."""
+class JobOutcome(Generic[T]):
+    """The end of a call: `value`, `error`, or neither if it was cancelled."""
 
     value: T | None = None
     error: PommelError | None = None
 
 
-class Job:
-    """One piece of work on machine `name`; `doing` says it as a word, such as "stopping"."""
+class MenuJob:
+    """One piece of work on machine `name`; `doing` is a word for it, such as "stopping"."""
 
     def __init__(self, name: str, doing: str) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class Job:
         self._latest: Progress | None = None
 
     def report(self, event: Progress) -> None:
-        """Take an event; called in the work's thread, and the one place where the work can be left off."""
+        """Take an event; called in the work's thread, and the only place where the work can be cancelled."""
         if self.left_off:
             raise LeftOff
         if event.warning:
@@ -56,25 +56,25 @@ class Job:
 
     @property
     def text(self) -> str:
-        """What it is at, for a line."""
+        """Its progress, in one line."""
         at = "leaving off" if self.left_off else spell(self._latest, self.doing) if self._latest else ""
         return f"{self.name}: {self.doing}" + (f" · {at}" if at else "")
 
 
-def attempt(call: Callable[[], T]) -> Outcome[T]:
-    """Make a call in this thread and keep how it ended; what is no error of Pommel's or the host's is raised."""
+def attempt(call: Callable[[], T]) -> JobOutcome[T]:
+    """Make a call in this thread and keep its result; errors that are not Pommel's or the host's are raised."""
     try:
-        return Outcome(call())
+        return JobOutcome(call())
     except LeftOff:
-        return Outcome()
+        return JobOutcome()
     except PommelError as error:
-        return Outcome(error=error)
+        return JobOutcome(error=error)
     except OSError as error:
-        return Outcome(error=from_os(error))
+        return JobOutcome(error=from_os(error))
 
 
 def from_os(error: OSError) -> PommelError:
-    """The host's word (a full disk, a file that may not be read) as an error for the user."""
+    """Convert an error of the host (a full disk, an unreadable file) to an error for the user."""
     what = f"{error.filename}: " if error.filename else ""
     hint = "free some space, then try again" if error.errno == errno.ENOSPC else None
     return PommelError(f"{what}{error.strerror or error}", hint=hint)

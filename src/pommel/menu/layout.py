@@ -1,7 +1,7 @@
-"""How a machine looks on a line and in the pane. Band: face; pure.
+"""A machine's text in the list and in the pane. Band: face; pure.
 
-Colour is never alone: each state has its word, and a glyph of its own. Text from outside (names, QEMU's words) is
-never read as markup, and `plain` takes out what a terminal would obey.
+Colour is never the only sign: each state has its word and its own glyph. Text from outside (names, QEMU's messages) is
+never parsed as markup, and `plain` removes control sequences of a terminal.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 from textual.content import Content
 
-from pommel.app.machines import Status, spell_duration
+from pommel.app.machine.machines import Status, spell_duration
 from pommel.settings import format_size
 
 ALIVE = ("starting", "installing", "running", "paused")
 _GAP = "  "
-_EDGE = 2  # a blank on either side
+_EDGE = 2  # a blank on each side
 _KEY = 9  # the pane's first column
 _NAME_LEAST, _NAME_MIN, _NAME_MAX = 4, 8, 40
 _LOOKS = {
@@ -42,7 +42,7 @@ _CONTROLS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column after the name: `last` to go is the one with the highest number, when there is little room."""
+    """One column after the name. If there is little space, the column with the lowest `last` is removed first."""
 
     title: str
     width: int
@@ -52,12 +52,12 @@ class Column:
 
 
 def plain(text: str) -> str:
-    """The text without escape sequences and control characters, tabs made blanks."""
+    """The text without escape sequences and control characters, and with blanks for tabs."""
     return _CONTROLS.sub("", text).expandtabs(8)
 
 
 def columns(width: int, names: Iterable[str]) -> tuple[int, Sequence[Column]]:
-    """How wide the name is, and which columns follow it, on a line of `width` cells."""
+    """The width of the name, and the columns after it, on a line of `width` cells."""
     longest = min(_NAME_MAX, max([_NAME_MIN, *map(len, names)]))
     chosen = list(_COLUMNS)
     while chosen and width - _room(chosen) < (_NAME_LEAST if len(chosen) == 1 else min(longest, 12)):
@@ -76,7 +76,7 @@ def header(width: int, names: Iterable[str]) -> Content:
 
 
 def line(seen: Status, width: int, names: Iterable[str], *, doing: str = "") -> Content:
-    """One machine; `doing` is what the menu is doing to it, which says more than its state."""
+    """One machine's line; `doing` is the menu's work on it, which is shown instead of its state."""
     name, chosen = columns(width, names)
     parts: list[Any] = [" ", (_fit(seen.name, name), "dim" if seen.state == "absent" else "bold")]
     for column in chosen:
@@ -97,7 +97,7 @@ def look(state: str) -> tuple[str, str]:
 
 
 def details(seen: Status, width: int, *, doing: str = "") -> Content:
-    """What the pane says about a machine, in lines of at most `width` cells; an address may be longer."""
+    """The pane's text about a machine, in lines of at most `width` cells; an address may be longer."""
     glyph, style = _AT_WORK if doing else look(seen.state)
     said = [("state", f"{glyph} {doing or seen.state}" + (f": {plain(seen.detail)}" if seen.detail else ""))]
     if seen.pid:
@@ -121,7 +121,7 @@ def details(seen: Status, width: int, *, doing: str = "") -> Content:
 
 
 def summary(machines: Sequence[Status]) -> str:
-    """How many machines there are."""
+    """The number of machines."""
     alive = sum(seen.state in ALIVE for seen in machines)
     made = sum(seen.state != "absent" for seen in machines)
     if not made:
@@ -135,7 +135,7 @@ def port(url: str) -> int | None:
 
 
 def _pair(key: str, value: str, style: str, width: int) -> Content:
-    """A name and what it is, wrapped beside it. An address that does not fit begins its line, to stay whole."""
+    """A name and its value, wrapped beside it. An address that does not fit is on its own line, to stay complete."""
     beside = max(10, width - _KEY)
     lines = textwrap.wrap(value, beside, break_long_words=False, break_on_hyphens=False)
     parts: list[Any] = [(key.ljust(_KEY), "dim")]
@@ -196,7 +196,7 @@ def _port(seen: Status) -> str:
 
 
 def _address(seen: Status) -> str:
-    """Where the console serves, without the token: who looks over a shoulder need not have it."""
+    """The console's address without the token, so that nobody can read the token from the screen."""
     return seen.url.partition("/?")[0] if seen.url else ""
 
 

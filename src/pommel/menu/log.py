@@ -1,6 +1,6 @@
-"""A machine's log on a screen of its own, following. Band: face.
+"""A machine's log on its own screen, with new lines. Band: face.
 
-It reads the log's end again and again and adds what is new: a call that waits for the next line could not be ended
+It reads the end of the log at intervals and adds new lines: a call that waits for the next line could not be ended
 when the user goes back.
 """
 
@@ -19,7 +19,7 @@ from textual.widgets import RichLog
 
 from pommel.menu import layout
 from pommel.menu.jobs import attempt
-from pommel.menu.widgets import Line, Said, keys
+from pommel.menu.widgets import StatusLine, TextLine, keys
 
 LINES = 2000
 _EVERY_S = 0.5
@@ -27,7 +27,7 @@ _KEYS = ((("↑↓", "scroll"), ("end", "newest"), ("q", "back")),)
 
 
 class LogScreen(Screen[None]):
-    """The last lines of machine `name`'s log, and those to come. Who has scrolled up is left where he is."""
+    """The last lines of machine `name`'s log, and new ones. A scrolled-up view keeps its position."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape,l", "close", show=False),
@@ -41,24 +41,24 @@ class LogScreen(Screen[None]):
         self._machine = name
         self._lines = list(lines)
         self._read = read
-        # Held, not looked up: an answer may come after the user has gone back.
+        # Stored, not looked up: an answer may arrive after the user has gone back.
         self._log = RichLog(max_lines=LINES, wrap=True, highlight=False, markup=False, min_width=1)
-        self._words = Said(id="said")
+        self._words = StatusLine(id="said")
 
     def compose(self) -> ComposeResult:
-        """Title, lines, what went wrong, keys."""
-        yield Line(Content.assemble(("log", "dim"), "  ", (self._machine, "bold")), id="title")
+        """Title, lines, errors, keys."""
+        yield TextLine(Content.assemble(("log", "dim"), "  ", (self._machine, "bold")), id="title")
         yield self._log
         yield self._words
-        yield Line(keys(_KEYS), id="keys")
+        yield TextLine(keys(_KEYS), id="keys")
 
     def on_mount(self) -> None:
-        """Follow."""
+        """Begin to follow the log."""
         self._log.focus()
         self._follow()
 
     def on_resize(self) -> None:
-        """Wrap the lines anew, once the log itself has its new width."""
+        """Wrap the lines again, once the log itself has its new width."""
         self.call_after_refresh(self._rewrap)
 
     def action_scroll(self, lines: int) -> None:
@@ -66,7 +66,7 @@ class LogScreen(Screen[None]):
         self._log.scroll_relative(y=lines, animate=False)
 
     def action_newest(self) -> None:
-        """Go to the end, and stay there."""
+        """Go to the end, and follow it."""
         self._log.scroll_end(animate=False)
 
     def action_close(self) -> None:
@@ -94,9 +94,9 @@ class LogScreen(Screen[None]):
 
 
 def added(before: Sequence[str], after: Sequence[str]) -> Sequence[str]:
-    """What `after` has at its end that `before` had not, each being the last lines of the same growing log.
+    """The new lines at the end of `after`; both are the last lines of the same growing log.
 
-    Where nothing of the one is in the other, all of `after`.
+    If they have nothing in common, all of `after`.
     """
     for start in range(max(0, len(before) - len(after)), len(before)):
         if before[start] == after[0] and list(before[start:]) == list(after[: len(before) - start]):

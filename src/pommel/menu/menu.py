@@ -19,8 +19,8 @@ from textual.theme import Theme
 
 from pommel.app.workspace import Workspace
 from pommel.menu.calls import Calls
-from pommel.menu.home import Home
-from pommel.menu.jobs import Job
+from pommel.menu.home import HomeScreen
+from pommel.menu.jobs import MenuJob
 from pommel.menu.work import THREADS
 
 INTERRUPTED = 130
@@ -57,11 +57,11 @@ class Menu(App[None]):
         super().__init__(ansi_color=plain)
         self.register_theme(_CALM)
         self.theme = "ansi-dark" if plain else _CALM.name
-        self._home = Home(calls or Calls(workspace))
+        self._home = HomeScreen(calls or Calls(workspace))
         self._ending = False
 
     @property
-    def unfinished(self) -> list[Job]:
+    def unfinished(self) -> list[MenuJob]:
         """Work that has not ended yet; its threads outlast the screen."""
         return self._home.work.jobs
 

@@ -1,6 +1,6 @@
-"""Show the menu, on a terminal that can. Band: face.
+"""Shows the menu on a suitable terminal. Band: face.
 
-Not the screen itself: that, and Textual with it, is imported only when there is a terminal for it.
+The screen itself, and Textual with it, is only imported if there is a terminal for it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from pommel.app.workspace import Workspace
 from pommel.errors import UsageError
 
-# Terminals that know no cursor addressing, or of which nothing is known (terminfo's own words).
+# Terminals without cursor addressing, or unknown ones (terminfo's own names).
 _CANNOT = ("", "dumb", "unknown", "emacs", "cons25")
 _HINT = "to list the machines: pommel list"
 
 
 def run(workspace: Workspace) -> int:
-    """Show the menu of `workspace`'s machines until it is left; return the exit status (130: by Ctrl-C or a signal).
+    """Show the menu of `workspace`'s machines until the user leaves; return the exit status (130: Ctrl-C or a signal).
 
     Raises:
-        UsageError: there is no terminal, or none that can show it.
+        UsageError: there is no terminal, or it is not suitable.
     """
     check_terminal(workspace.env, is_terminal=all(s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)))
     import asyncio
@@ -28,7 +28,7 @@ def run(workspace: Workspace) -> int:
     from pommel.menu.menu import Menu
 
     async def show() -> None:
-        # Without the mouse: an address can be marked and copied as in any terminal.
+        # Without the mouse, so that an address can be selected and copied as in any terminal.
         await menu.run_async(mouse=False)
         for job in menu.unfinished:
             print(f"waiting for this to be aborted: {job.text}", file=sys.stderr)
@@ -39,7 +39,7 @@ def run(workspace: Workspace) -> int:
 
 
 def check_terminal(env: Mapping[str, str], *, is_terminal: bool) -> None:
-    """Refuse what cannot show a screen, before anything is drawn on it.
+    """Refuse a terminal that cannot show a screen, before anything is drawn on it.
 
     Raises:
         UsageError: it cannot.

@@ -1,6 +1,6 @@
-"""The parts of the screen: the list, the pane, the line that says things, the keys. Band: face.
+"""The widgets of the screen: the list, the pane, the line of messages, the keys. Band: face.
 
-They draw what they are given, and only when it changed: a refresh each second does not flicker. They call nothing.
+They draw their values, and only after a change, so that a refresh each second does not flicker. They call nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from textual.style import Style
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from pommel.app.machines import Status
+from pommel.app.machine.machines import Status
 from pommel.errors import PommelError
 from pommel.menu import layout
 
-_WARNINGS = 4  # at once
+_WARNINGS = 4  # shown at the same time
 
 
-class Line(Static):
-    """Text that is drawn again only when it is another."""
+class TextLine(Static):
+    """Text that is only drawn again after a change."""
 
     _shown: Content | None = None
 
     def show(self, text: Content | str) -> None:
-        """Show `text`, which is never read as markup."""
+        """Show `text`, which is never parsed as markup."""
         content = text if isinstance(text, Content) else Content(text)
         if self._shown is None or not content.is_same(self._shown):
             self._shown = content
@@ -36,7 +36,7 @@ class Line(Static):
 
 
 class Rows(OptionList):
-    """A list whose chosen row is seen without colours, too: in reverse, which Textual's own styles lose on the way."""
+    """A list whose chosen row is visible without colours too: in reverse, which Textual's own styles lose."""
 
     def get_visual_style(self, *component_classes: str, partial: bool = False) -> Style:
         """The style of a part of the list."""
@@ -47,7 +47,7 @@ class Rows(OptionList):
 
 
 class MachineList(Rows):
-    """The machines, one of them chosen. The choice is by name and outlives every refresh."""
+    """The machines, one of them chosen. The choice is by name and stays at every refresh."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "screen.start", show=False),
@@ -62,12 +62,12 @@ class MachineList(Rows):
 
     @property
     def chosen(self) -> Status | None:
-        """The machine that the keys are about."""
+        """The machine for the keys' actions."""
         at = self.highlighted
         return self.machines[at] if at is not None and at < len(self.machines) else None
 
     def show(self, machines: Sequence[Status], doing: Mapping[str, str]) -> None:
-        """Show `machines`, and what is being done to some of them."""
+        """Show `machines`, and the running work on some of them."""
         before = self.chosen.name if self.chosen else None
         same = [seen.name for seen in machines] == [seen.name for seen in self.machines]
         place = self.highlighted or 0
@@ -78,11 +78,11 @@ class MachineList(Rows):
             self._rebuild(before, place)
 
     def on_resize(self) -> None:
-        """Lay the columns out anew."""
+        """Lay the columns out again."""
         self._redraw()
 
     def header(self) -> Content:
-        """The titles that stand over the columns."""
+        """The titles of the columns."""
         return layout.header(self._width(), self._names())
 
     def _redraw(self) -> None:
@@ -92,7 +92,7 @@ class MachineList(Rows):
                 self.replace_option_prompt(str(option.id), content)
 
     def _rebuild(self, chosen: str | None, place: int) -> None:
-        """Put in other rows: the same machine stays chosen; where it has gone, the one in its place is."""
+        """Replace the rows: the same machine stays chosen; if it is gone, the one at its place is chosen."""
         scroll_y = self.scroll_y
         with self.app.batch_update():
             rows = zip(self.machines, self._drawn(), strict=True)
@@ -115,8 +115,8 @@ class MachineList(Rows):
         return size.width or self.app.size.width
 
 
-class Said(Line):
-    """What was said last, and below it what is being done. An error stays until the next key."""
+class StatusLine(TextLine):
+    """The last message, and below it the running work. An error stays until the next key."""
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
@@ -126,33 +126,33 @@ class Said(Line):
         self._at_work: list[str] = []
 
     def tell(self, text: str) -> None:
-        """Say what has come of something."""
+        """Show the result of an action."""
         self._words = Content(layout.plain(text))
         self._draw()
 
     def tell_error(self, error: PommelError) -> None:
-        """Say what is wrong, and what to do."""
+        """Show an error and its hint."""
         self._words = spelled(error)
         self._draw()
 
     def tell_warning(self, text: str) -> None:
-        """Say what should not be missed, beside whatever else is said until the next key."""
+        """Show a warning in addition to other messages, until the next key."""
         words = Content.assemble(("warning: ", "bold $warning"), layout.plain(text))
         self._warnings = [*self._warnings[1 - _WARNINGS :], words]
         self._draw()
 
     def tell_lasting(self, error: PommelError | None) -> None:
-        """Say an error for as long as it lasts."""
+        """Show an error as long as it lasts; None removes it."""
         self._lasting = spelled(error) if error else None
         self._draw()
 
     def tell_work(self, lines: list[str]) -> None:
-        """Say what is being done now."""
+        """Show the running work."""
         self._at_work = [layout.plain(text) for text in lines]
         self._draw()
 
     def clear(self) -> None:
-        """A key was pressed: what was said has been read."""
+        """Remove the messages after a key: they have been read."""
         self._words, self._warnings = None, []
         self._draw()
 
@@ -174,7 +174,7 @@ def spelled(error: PommelError) -> Content:
 
 
 def keys(rows: Sequence[Sequence[tuple[str, str]]], off: Sequence[str] = ()) -> Content:
-    """Lines of keys and what they do; those in `off` do nothing just now."""
+    """Lines of keys with their actions; those in `off` have none at present."""
     lines = []
     for row in rows:
         parts = [

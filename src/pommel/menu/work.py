@@ -1,6 +1,6 @@
-"""The work that keys began: in threads, several at a time, drawn while they last. Band: face.
+"""The work that keys started: in threads, several at a time, with their progress. Band: face.
 
-A screen is told how each ended and nothing else: what follows from it is the screen's own affair.
+A screen only gets the result of each, and decides itself what follows.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pommel.errors import PommelError
-from pommel.menu.jobs import Job, attempt
-from pommel.menu.widgets import Said
+from pommel.menu.jobs import MenuJob, attempt
+from pommel.menu.widgets import StatusLine
 from pommel.progress import Report
 
 T = TypeVar("T")
-WAITING = "waiting"  # for a desktop: work that is left off as soon as something is to be done to the machine
-# Rather a thread too many than a list that stands still because five machines are being made.
+WAITING = "waiting"  # for a desktop: this work is cancelled when a key starts other work on the machine
+# More threads than needed, so that the list is still refreshed while five machines are being made.
 THREADS = 32
 
 
 class Workbench:
     """All work in progress, drawn on `said`."""
 
-    def __init__(self, said: Said) -> None:
+    def __init__(self, said: StatusLine) -> None:
         self._said = said
-        self.jobs: list[Job] = []
+        self.jobs: list[MenuJob] = []
 
     @property
     def doing(self) -> dict[str, str]:
-        """What is being done to which machine; what began last counts."""
+        """The present work on each machine; the newest counts."""
         return {job.name: job.doing for job in self.jobs}
 
-    def at(self, name: str) -> list[Job]:
+    def at(self, name: str) -> list[MenuJob]:
         """The work on machine `name`."""
         return [job for job in self.jobs if job.name == name]
 
     async def do(self, name: str, doing: str, call: Callable[[Report], T]) -> T | None:
-        """Do `call` in a thread; None when it failed, which has been told, or was left off."""
-        job = Job(name, doing)
+        """Do `call` in a thread; None if it failed, which was reported, or was cancelled."""
+        job = MenuJob(name, doing)
         self.jobs.append(job)
         self.draw()
         try:
@@ -58,14 +58,14 @@ class Workbench:
         self._said.tell_work([job.text for job in self.jobs])
 
     def tell_error(self, error: PommelError) -> None:
-        """Say what went wrong, until the next key."""
+        """Show an error until the next key."""
         self._said.tell_error(error)
 
     def leave_off(self) -> None:
-        """End all work, at the next chance each gives."""
+        """Cancel all work, each at its next report."""
         for job in self.jobs:
             job.leave_off()
 
-    def _tell_warnings(self, job: Job) -> None:
+    def _tell_warnings(self, job: MenuJob) -> None:
         while job.warnings:
             self._said.tell_warning(job.warnings.popleft())

@@ -1,1 +1,1 @@
-"""A machine's screen, or a session's, as a device of a real MeshCentral server. It leans on `wire` alone."""
+"""The screen of a machine or a session as a device of a MeshCentral server. Of the other rooms it uses only `wire`."""

@@ -1,7 +1,7 @@
-"""A device's life on its server: connect, be online, and once that ends connect again. Band: shell.
+"""A device's connection to its server: connects, stays online, and connects again after an end. Band: shell.
 
-Any number of them share one event loop. A connection is refused for good reason only, and the reason is kept where
-people can see it; a server that is the wrong one is asked again, rarely, for a proxy that showed it may go away.
+Any number of devices share one event loop. The reason for a refused connection is kept, so that people can see it. If
+the server is the wrong one, it is tried again, but rarely: perhaps a proxy answered, and it may be gone later.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from pommel.errors import PommelError, ProtocolError
-from pommel.mesh.agent import introduction
 from pommel.mesh.backoff import REFUSED_S, Backoff
-from pommel.mesh.device import Device
+from pommel.mesh.device import MeshDevice
 from pommel.mesh.handshake import DEADLINE_S, NONCE_BYTES, Handshake, ServerRefused, held_in_silence
-from pommel.mesh.link import Link
+from pommel.mesh.link import MeshLink
 from pommel.mesh.membership import Membership
+from pommel.mesh.mesh_agent import introduction
 from pommel.mesh.msh import Server
-from pommel.mesh.network import Line, opened
+from pommel.mesh.network import OpenWebSocket, opened
 
 
 class Phase(Enum):
-    """How a device stands with its server."""
+    """The phase of a device's connection."""
 
     CONNECTING = "connecting"
     ONLINE = "online"
     WAITING = "waiting"  # to connect again
-    REFUSED = "refused"  # by us: the server is not who it says
+    REFUSED = "refused"  # refused by this device: the server could not prove its identity
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a device stands with its server, for people; while it waits, `pause_s` is for how long."""
+class ServerStanding:
+    """The state of a device's connection, for people; `pause_s` is the time of the wait before the next attempt."""
 
     phase: Phase
     server: str
@@ -49,29 +49,29 @@ class Standing:
     pause_s: float = 0.0
 
 
-class Connection:
-    """One device on its server. `http` is `network()`'s, shared by all; `told` hears of each new standing."""
+class DeviceConnection:
+    """One device on its server. `http` is `network()`'s, shared by all; `told` is called with each new state."""
 
     def __init__(
         self,
         membership: Membership,
-        device: Device,
+        device: MeshDevice,
         http: aiohttp.ClientSession,
-        told: Callable[[Standing], None] = lambda _: None,
+        told: Callable[[ServerStanding], None] = lambda _: None,
     ) -> None:
         self._membership = membership
         self._device = device
         self._http = http
         self._told = told
-        self._link: Link | None = None
+        self._link: MeshLink | None = None
         self._backoff = Backoff()
-        self._known = False  # has the server been told who we are, on this connection?
+        self._known = False  # has the server got this device's identity on this connection?
         self._online_s: float | None = None
-        self.standing = Standing(Phase.CONNECTING, membership.msh.servers[0].url)
+        self.standing = ServerStanding(Phase.CONNECTING, membership.msh.servers[0].url)
 
     @property
     def viewers(self) -> int:
-        """How many desktop sessions there are now."""
+        """The number of desktop sessions."""
         return len(self._link.seats.now().people) if self._link is not None else 0
 
     def refresh(self) -> None:
@@ -82,17 +82,17 @@ class Connection:
     async def run(self) -> None:
         """Keep the device on its server until cancelled, whatever happens to the connection."""
         for server in itertools.cycle(self._membership.msh.servers):
-            self._stand(Standing(Phase.CONNECTING, server.url))
+            self._stand(ServerStanding(Phase.CONNECTING, server.url))
             standing = await self._attempt(server)
             self._stand(standing)
             await asyncio.sleep(standing.pause_s)
 
-    async def _attempt(self, server: Server) -> Standing:
+    async def _attempt(self, server: Server) -> ServerStanding:
         self._known, self._online_s = False, None
         try:
             why = PommelError(await self._connect(server))
         except ServerRefused as refusal:
-            return Standing(Phase.REFUSED, server.url, refusal.message, refusal.hint, REFUSED_S)
+            return ServerStanding(Phase.REFUSED, server.url, refusal.message, refusal.hint, REFUSED_S)
         except PommelError as failure:
             why = failure
         finally:
@@ -100,20 +100,20 @@ class Connection:
             online_for_s = now_s - self._online_s if self._online_s is not None else 0.0
             self._backoff.lost(now_s, known=self._known, online_for_s=online_for_s)
         pause_s = self._backoff.pause_s(now_s, random.random())  # noqa: S311 - only spreads the load
-        return Standing(Phase.WAITING, server.url, why.message, why.hint, pause_s)
+        return ServerStanding(Phase.WAITING, server.url, why.message, why.hint, pause_s)
 
     async def _connect(self, server: Server) -> str:
         async with opened(self._http, server.url) as line:
             await self._shake_hands(server, line)
             self._online_s = asyncio.get_running_loop().time()
-            link = self._link = Link(self._http, server, line, self._device)
-            self._stand(Standing(Phase.ONLINE, server.url))
+            link = self._link = MeshLink(self._http, server, line, self._device)
+            self._stand(ServerStanding(Phase.ONLINE, server.url))
             try:
                 return await link.run(rename=self._is_renamed())
             finally:
                 self._link = None
 
-    async def _shake_hands(self, server: Server, line: Line) -> None:
+    async def _shake_hands(self, server: Server, line: OpenWebSocket) -> None:
         member = self._membership
         handshake = Handshake(
             server.server_id,
@@ -133,23 +133,23 @@ class Connection:
         except ConnectionError:
             raise ProtocolError("the server closed the connection before it accepted this device") from None
 
-    async def _send(self, line: Line, messages: tuple[bytes, ...]) -> None:
+    async def _send(self, line: OpenWebSocket, messages: tuple[bytes, ...]) -> None:
         for message in messages:
             await line.socket.send_bytes(message)
 
     def _is_renamed(self) -> bool:
-        """Tell whether the machine has another name now than the server was told, and keep the new one."""
+        """Whether the machine's name differs from the one that the server has; the new name is then stored."""
         before, now = self._membership.name, self._device.facts().name
-        with contextlib.suppress(OSError):  # a full disk; the server is then told its name once more, next time
+        with contextlib.suppress(OSError):  # on a full disk the server gets the name once more, next time
             self._membership = self._membership.told(now)
         return before is not None and before != now
 
-    def _stand(self, standing: Standing) -> None:
+    def _stand(self, standing: ServerStanding) -> None:
         self.standing = standing
         self._told(standing)
 
 
-async def _binary(line: Line) -> bytes:
+async def _binary(line: OpenWebSocket) -> bytes:
     while True:
         message = await line.socket.receive()
         if message.type is WSMsgType.BINARY:

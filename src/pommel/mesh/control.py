@@ -1,7 +1,7 @@
-"""The texts beside the pictures on a desktop's relay. Band: core, no I/O.
+"""The control texts on a desktop's relay, beside the pictures. Band: core, no I/O.
 
-`c` or `cr` (recorded) once both ends are there, a number that says which protocol is wanted, and JSON. JSON for the
-other end bears MeshCentral's mark, `ctrlChannel`; the viewer's options come without.
+`c` or `cr` (recorded) when both ends are connected, then a number for the wanted protocol, then JSON. JSON for the
+other end has MeshCentral's key `ctrlChannel`; the viewer's options do not have it.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ _LONGEST_NUMBER = 4
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """The viewer says which protocol it wants, and from then on speaks it."""
+    """The viewer's choice of a protocol, which it then uses."""
 
     protocol: int
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The viewer's wishes; `consent` bits add to what the server asks for."""
+class ViewerOptions:
+    """The viewer's wishes; `consent` bits are added to the server's."""
 
     consent: int
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """A question that this text answers."""
+    """A question whose answer is this text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pong:
-    """The answer to `PING`. Servers send some unasked, to keep the connection alive."""
+class ControlPong:
+    """The answer to `PING`. Some servers send it without a question, to keep the connection alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """The viewer leaves."""
+    """The viewer disconnects."""
 
 
-def parse_control(text: str) -> Wants | Options | Echo | Pong | Bye | None:
-    """Read a text from the viewer; None is one that is not for us."""
+def parse_control(text: str) -> Wants | ViewerOptions | Echo | ControlPong | Bye | None:
+    """Parse a text from the viewer; None: it is not for us."""
     if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER:
         return Wants(int(text))
     try:
@@ -62,30 +62,30 @@ def parse_control(text: str) -> Wants | Options | Echo | Pong | Bye | None:
         return None
     if said.get("type") == "options":
         consent = said.get("consent")
-        return Options(consent if isinstance(consent, int) and consent > 0 else 0)
+        return ViewerOptions(consent if isinstance(consent, int) and consent > 0 else 0)
     return _answered(said, text) if str(said.get("ctrlChannel")) == CHANNEL else None
 
 
-def _answered(said: Mapping[str, Any], text: str) -> Echo | Pong | Bye | None:
+def _answered(said: Mapping[str, Any], text: str) -> Echo | ControlPong | Bye | None:
     match said.get("type"):
         case "rtt":
             return Echo(text)
         case "ping":
             return Echo(control({"type": "pong"}))
         case "pong":
-            return Pong()
+            return ControlPong()
         case "close":
             return Bye()
     return None
 
 
 def message(text: str | None, number: int | None = None) -> str:
-    """Show a line over the viewer's picture, or take it away (None); `number` has the page say it in its language."""
+    """Show a line over the viewer's picture, or remove it (None); with `number` the page translates it."""
     return control({"type": "console", "msg": text, **({} if number is None else {"msgid": number})})
 
 
 def metadata(viewers: Mapping[str, int]) -> str:
-    """Say who looks on: how many desktops each person has open."""
+    """The present viewers: the number of open desktops of each person."""
     return control({"type": "metadata", "users": dict(viewers)})
 
 

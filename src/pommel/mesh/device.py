@@ -1,7 +1,7 @@
-"""What a connection needs of the device behind it. Band: core, no I/O.
+"""The interface that a connection uses for the device behind it. Band: core, no I/O.
 
-`app` fills this seam with a machine or a session. What a method raises as a PommelError is told to the person who
-asked, in its own words; none of them may wait for ever.
+`app` implements it for a machine and for a session. If a method raises a PommelError, its text is shown to the person
+who asked. Every method must end within a limited time.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pommel.mesh.agent import Facts
+from pommel.mesh.mesh_agent import DeviceFacts
 from pommel.mesh.orders import Person, Power
 from pommel.wire.viewer import ViewerStream
 
-WHEEL_NOTCH = 360  # what MeshCentral's page sends for one notch of a wheel
+WHEEL_NOTCH = 360  # the value that MeshCentral's page sends for one notch of a wheel
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May this person have the screen? `text` is the whole question; unanswered after `timeout_s` it means no."""
+    """A question for consent. `text` is the whole question; no answer within `timeout_s` means no."""
 
     person: Person
     title: str
@@ -29,7 +29,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Words for whoever is at the machine; one that `must_close` stays until somebody has closed it."""
+    """A message for the person at the machine; with `must_close` it stays until somebody has closed it."""
 
     person: Person
     title: str
@@ -37,38 +37,38 @@ class Notice:
     must_close: bool = False
 
 
-class Device(Protocol):
-    """A device: what it is, its desktop, and what else can be done with it."""
+class MeshDevice(Protocol):
+    """A device: its facts, its desktop, and its other functions."""
 
-    def facts(self) -> Facts:
-        """Say what it is now. After a change: `Connection.refresh`."""
+    def facts(self) -> DeviceFacts:
+        """The present facts. After a change: `DeviceConnection.refresh`."""
 
     async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
-        """Serve one viewer of the desktop until it leaves, Screen first; then nothing it held is down any more.
+        """Serve one viewer of the desktop until it disconnects, first its Screen; at the end release all its keys.
 
-        One that may only look comes with its stream in a `wire.looking.Looking`.
+        The stream of a view-only viewer is in a `wire.looking.Looking`.
         """
 
     async def power(self, action: Power) -> None:
-        """Switch the machine off in good order, reset it, or have it sleep."""
+        """Shut the machine down in an orderly way, reset it, or put it to sleep."""
 
     async def wake(self, macs: Sequence[str]) -> None:
-        """Start what has one of these network cards, if that is ours to start; others are no error."""
+        """Start the machine with one of these network cards, if it is ours; other cards are no error."""
 
     async def ask(self, question: Question) -> bool | None:
-        """Ask whoever is at the machine; None: nobody is there who could answer. Cancelled when it is too late."""
+        """Ask the person at the machine; None: nobody is there to answer. Cancelled after the timeout."""
 
     async def notify(self, notice: Notice) -> None:
-        """Show it to whoever is at the machine."""
+        """Show it to the person at the machine."""
 
     def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
-        """Take note who looks on now, after each change; `bar` is what a privacy bar is to say, None without one."""
+        """Note the present viewers, after each change; `bar` is the text of the privacy bar, None without one."""
 
     async def get_clipboard(self) -> str:
-        """Fetch the text on the machine's clipboard."""
+        """The text on the machine's clipboard."""
 
     async def set_clipboard(self, text: str) -> None:
-        """Put it there."""
+        """Put the text on the machine's clipboard."""
 
     async def console(self, line: str) -> str:
-        """Carry out a line typed on the Console tab; return what is to be seen there."""
+        """Run a line from the Console tab; return the output."""

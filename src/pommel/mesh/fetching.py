@@ -1,6 +1,7 @@
-"""A .msh file from an address. Band: shell.
+"""Download of a .msh file. Band: shell.
 
-What it says is believed from then on, so here the server's TLS certificate has to be one that this host trusts.
+Pommel trusts the contents of this file from then on. So this download accepts only a TLS certificate that this host
+trusts, though later connections accept the server's own certificate.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ _BY_HAND = "download the file in a browser, and pass the file's path instead of 
 
 
 class FetchError(PommelError):
-    """The .msh file could not be had."""
+    """The .msh file could not be downloaded."""
 
 
 async def fetch_msh(url: str) -> bytes:
     """Download a .msh file.
 
     Raises:
-        UsageError: the address is not one of https.
-        FetchError: it could not be had, or not safely.
-        ConfigError: a proxy is named that cannot be used.
+        UsageError: the address does not begin with https.
+        FetchError: it could not be downloaded, or not safely.
+        ConfigError: the configured proxy cannot be used.
     """
     if not url.startswith("https://"):
         raise UsageError(f"{url[:80]} is not an address that begins with https://", hint=_BY_HAND)

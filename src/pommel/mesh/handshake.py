@@ -1,15 +1,15 @@
-"""How a device and its server come to trust each other. Band: core, no I/O.
+"""The mutual authentication of a device and its server. Band: core, no I/O.
 
-Binary messages, `u16 type` first, big-endian. T is SHA-384 of the TLS certificate that this very connection shows:
+Binary messages, `u16 type` first, big-endian. T is SHA-384 of the TLS certificate on this connection:
 
     to the server     5 ServerID · 1 T deviceNonce
     from it           1 T serverNonce · 2 certificate, signature over T deviceNonce serverNonce
-    to the server     2 certificate, signature over T serverNonce deviceNonce · 3 who we are
+    to the server     2 certificate, signature over T serverNonce deviceNonce · 3 the device's identity
     from it           4
 
-TLS itself proves nothing here: most servers sign their own certificate. What proves the server is that the key in its
-second certificate hashes to the ServerID of the .msh file, and that this key signed T: whoever sits in between shows
-another T. The device tells nothing of itself before that is checked.
+TLS alone proves nothing here, because most servers sign their own certificate. Two things prove the server: the hash of
+the key in its second certificate is the ServerID of the .msh file, and this key signed T. An attacker in between would
+show another T. The device sends nothing about itself before this is checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Generator
 from enum import IntEnum
 
 from pommel.errors import DeadlineError, ProtocolError
-from pommel.mesh.keys import Identity, fingerprint, is_signed, key_of, sha384
+from pommel.mesh.keys import DeviceIdentity, fingerprint, is_signed, key_of, sha384
 
 NONCE_BYTES = 48
 DEADLINE_S = 20.0
@@ -28,7 +28,7 @@ _HASHES = struct.Struct(">H48s48s")
 _REJOIN = "if the server was installed again: download its .msh file again, then run pommel mesh join with it"
 
 
-class Said(IntEnum):
+class HandshakeType(IntEnum):
     """Types of the messages, either way."""
 
     HASHES = 1
@@ -38,25 +38,25 @@ class Said(IntEnum):
     SERVER_ID = 5
 
 
-_TYPES = frozenset(Said)
+_TYPES = frozenset(HandshakeType)
 
 
 class ServerRefused(ProtocolError):
-    """The server is not the one of the .msh file, or cannot prove it: nothing was told to it."""
+    """The server is not the one of the .msh file, or cannot prove it: it got no information."""
 
 
 Answer = tuple[bytes, ...]
 
 
 class Handshake:
-    """One handshake. Send what `opening` is, give each binary message to `receive` and send what that returns.
+    """One handshake. Send `opening`, give each binary message to `receive` and send its result.
 
     `presented` is the DER of the connection's TLS certificate, `introduction` message 3 (`agent.introduction`) and
     `nonce` 48 random bytes, never used before.
     """
 
     def __init__(
-        self, server_id: bytes, presented: bytes, identity: Identity, introduction: bytes, nonce: bytes
+        self, server_id: bytes, presented: bytes, identity: DeviceIdentity, introduction: bytes, nonce: bytes
     ) -> None:
         if len(nonce) != NONCE_BYTES:
             raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
@@ -67,23 +67,23 @@ class Handshake:
         self._nonce = nonce
         self._steps = self._run()
         self._refusal: ProtocolError | None = None
-        self.proved = False  # the server, to us; from then on it knows who we are
+        self.proved = False  # the server has proved its identity; from then on it knows ours
         self.welcome = False
         self.opening: Answer = next(self._steps)
 
     def receive(self, message: bytes) -> Answer:
-        """Take one binary message from the server; return what to send. Once `welcome` is true it is over.
+        """Take one binary message from the server; return the messages to send. `welcome` is true at the end.
 
         Raises:
-            ServerRefused: it is the wrong server, or none that proves to be the right one.
-            ProtocolError: it says what has no place here.
+            ServerRefused: it is the wrong server, or cannot prove to be the right one.
+            ProtocolError: its message is not allowed here.
         """
         if self._refusal is not None:
-            raise self._refusal  # the steps are over, and an end without this would count as a welcome
+            raise self._refusal  # all steps are done; else the end of the generator would count as a welcome
         if self.welcome:
             raise ProtocolError("the handshake is over")
         if message[:1] == b"{" or _type_of(message) not in _TYPES:
-            return ()  # a server that pings its agents does so from the first moment on
+            return ()  # a server that pings its agents does so from the beginning
         try:
             return self._steps.send(message)
         except StopIteration:
@@ -95,17 +95,17 @@ class Handshake:
 
     def _run(self) -> Generator[Answer, bytes, None]:
         opening = (
-            _SHORT.pack(Said.SERVER_ID) + self._server_id,
-            _HASHES.pack(Said.HASHES, self._tls_hash, self._nonce),
+            _SHORT.pack(HandshakeType.SERVER_ID) + self._server_id,
+            _HASHES.pack(HandshakeType.HASHES, self._tls_hash, self._nonce),
         )
         server_nonce = self._read_hashes((yield opening))
         self._check_proof((yield ()), server_nonce)
         self.proved = True
         welcome = yield (self._proof(server_nonce), self._introduction)
-        _expect(welcome, Said.WELCOME)
+        _expect(welcome, HandshakeType.WELCOME)
 
     def _read_hashes(self, message: bytes) -> bytes:
-        _expect(message, Said.HASHES)
+        _expect(message, HandshakeType.HASHES)
         if len(message) != _HASHES.size:
             raise ProtocolError(f"the server's hashes have {len(message)} bytes; they are {_HASHES.size}")
         _, tls_hash, nonce = _HASHES.unpack(message)
@@ -118,7 +118,7 @@ class Handshake:
         return bytes(nonce)
 
     def _check_proof(self, message: bytes, server_nonce: bytes) -> None:
-        _expect(message, Said.PROOF)
+        _expect(message, HandshakeType.PROOF)
         if len(message) < 2 * _SHORT.size:
             raise ProtocolError("the server's proof ends before its certificate")
         (length,) = _SHORT.unpack_from(message, _SHORT.size)
@@ -142,13 +142,15 @@ class Handshake:
     def _proof(self, server_nonce: bytes) -> bytes:
         identity = self._identity
         signature = identity.sign(self._tls_hash + server_nonce + self._nonce)
-        return _SHORT.pack(Said.PROOF) + _SHORT.pack(len(identity.certificate)) + identity.certificate + signature
+        return (
+            _SHORT.pack(HandshakeType.PROOF) + _SHORT.pack(len(identity.certificate)) + identity.certificate + signature
+        )
 
 
 def held_in_silence(*, proved: bool) -> DeadlineError:
-    """Explain a server that keeps the connection and says no word for `DEADLINE_S`.
+    """The error for a server that keeps the connection open but sends nothing for `DEADLINE_S`.
 
-    `proved` tells whether it had proved itself, and we had told it who we are.
+    `proved`: it had proved its identity, and had got ours.
     """
     if proved:
         return DeadlineError(
@@ -167,6 +169,6 @@ def _type_of(message: bytes) -> int:
     return int(_SHORT.unpack_from(message)[0]) if len(message) >= _SHORT.size else -1
 
 
-def _expect(message: bytes, what: Said) -> None:
+def _expect(message: bytes, what: HandshakeType) -> None:
     if (found := _type_of(message)) != what:
-        raise ProtocolError(f"the server sends {Said(found).name} instead of {what.name}")
+        raise ProtocolError(f"the server sends {HandshakeType(found).name} instead of {what.name}")

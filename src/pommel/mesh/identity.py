@@ -1,6 +1,7 @@
 """A device's key and certificate on disk. Band: shell.
 
-One file, readable by its owner alone, written whole: whoever has it is the device, and whoever loses it has another.
+One file that only its owner can read, written whole. The server knows a device only by this key: with a copy of the
+file, another computer can pretend to be the device, and without the file the device becomes a new one.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ import stat
 from pathlib import Path
 
 from pommel.errors import NotPermitted, StateError
-from pommel.mesh.keys import Identity, from_pem, new_identity, to_pem
+from pommel.mesh.keys import DeviceIdentity, from_pem, new_identity, to_pem
 from pommel.paths import write_atomic
 
 _ANYBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
 
 
-def keep_identity(file: Path) -> Identity:
-    """Return the identity in `file`, made now if there is none.
+def keep_identity(file: Path) -> DeviceIdentity:
+    """The identity in `file`; it is made if it is missing.
 
     Raises:
-        StateError: what is there is damaged.
-        NotPermitted: others than its owner may read it.
+        StateError: the file is damaged.
+        NotPermitted: other users may read it.
     """
     if not file.exists():
         identity = new_identity()
@@ -28,7 +29,7 @@ def keep_identity(file: Path) -> Identity:
     return read_identity(file)
 
 
-def read_identity(file: Path) -> Identity:
+def read_identity(file: Path) -> DeviceIdentity:
     """Return the identity in `file`; otherwise as `keep_identity`."""
     try:
         if file.stat().st_mode & _ANYBODY_ELSE:

@@ -1,7 +1,7 @@
-"""RSA keys and the hashes that servers and devices are known by. Band: core, no I/O; randomness is the library's.
+"""RSA keys, and the hashes that identify servers and devices. Band: core, no I/O; the library gives randomness.
 
-Both sides of MeshCentral's agent protocol are known by SHA-384 over their public key in PKCS#1 DER (RFC 8017, A.1.1),
-and sign with RSASSA-PKCS1-v1_5 and SHA-384.
+In MeshCentral's agent protocol, each side is identified by the SHA-384 of its public key in PKCS#1 DER (RFC 8017,
+A.1.1), and signs with RSASSA-PKCS1-v1_5 and SHA-384.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ KEY_BITS = 3072
 # The server reads signatures of other lengths as PKCS#7.
 _KEY_SIZES = (2048, 3072)
 _NAME = "Pommel"
-# No server looks at these; a certificate that ends one day would only be trouble then.
+# No server checks these dates. A long time, because an expired certificate would only cause trouble.
 _FROM, _UNTIL = datetime(2020, 1, 1), datetime(2119, 12, 31)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Identity:
-    """A device's key and the certificate it shows."""
+class DeviceIdentity:
+    """A device's key and its certificate."""
 
     key: rsa.RSAPrivateKey
     certificate: bytes  # DER
@@ -51,51 +51,51 @@ class Identity:
         return self.key.sign(data, padding.PKCS1v15(), hashes.SHA384())
 
     def __repr__(self) -> str:
-        """Tell who it is, nothing of the key."""
+        """The device's id, without the key."""
         return f"Identity({self.node_id})"
 
 
 def sha384(data: bytes) -> bytes:
-    """Return the hash that everything here is known by, 48 bytes."""
+    """The hash that identifies keys and certificates here, 48 bytes."""
     return hashlib.sha384(data).digest()
 
 
 def fingerprint(key: rsa.RSAPublicKey) -> bytes:
-    """Return SHA-384 of the key in PKCS#1 DER: a ServerID, or what a node id is made of."""
+    """SHA-384 of the key in PKCS#1 DER: a ServerID, or the source of a node id."""
     return sha384(key.public_bytes(Encoding.DER, PublicFormat.PKCS1))
 
 
 def node_id(digest: bytes) -> str:
-    """Return a hash as MeshCentral writes it in ids: base64 with @ and $ for + and /."""
+    """A hash in the form of MeshCentral's ids: base64 with @ and $ for + and /."""
     return base64.b64encode(digest, altchars=b"@$").decode()
 
 
-def new_identity() -> Identity:
-    """Make a key and its certificate; takes the best part of a second."""
+def new_identity() -> DeviceIdentity:
+    """Make a key and its certificate; this takes almost a second."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
-    return Identity(key, _self_signed(key))
+    return DeviceIdentity(key, _self_signed(key))
 
 
-def to_pem(identity: Identity) -> bytes:
+def to_pem(identity: DeviceIdentity) -> bytes:
     """Write key and certificate as one PEM text, the key unencrypted."""
     key = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return key + x509.load_der_x509_certificate(identity.certificate).public_bytes(Encoding.PEM)
 
 
-def from_pem(data: bytes) -> Identity:
-    """Read what `to_pem` wrote.
+def from_pem(data: bytes) -> DeviceIdentity:
+    """Parse what `to_pem` wrote.
 
     Raises:
-        ValueError: it is not that, or key and certificate are of different identities.
+        ValueError: it is something else, or key and certificate belong to different identities.
     """
-    # Its primes are not tested again: that would take a third of a second, for each of perhaps a hundred devices.
+    # The primes are not tested again: this would take a third of a second for each device, and there may be a hundred.
     key = load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
     certificate = x509.load_pem_x509_certificate(data)
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size not in _KEY_SIZES:
         raise ValueError("the key is not an RSA key of a size that MeshCentral accepts")
     if certificate.public_key() != key.public_key():
         raise ValueError("key and certificate do not belong together")
-    return Identity(key, certificate.public_bytes(Encoding.DER))
+    return DeviceIdentity(key, certificate.public_bytes(Encoding.DER))
 
 
 def key_of(certificate: bytes) -> rsa.RSAPublicKey:
@@ -106,10 +106,10 @@ def key_of(certificate: bytes) -> rsa.RSAPublicKey:
     """
     try:
         with warnings.catch_warnings():
-            # Of MeshCentral's own certificates some have a serial number that reads as negative.
+            # Some of MeshCentral's own certificates have a serial number that reads as negative.
             warnings.simplefilter("ignore")
             key = x509.load_der_x509_certificate(certificate).public_key()
-    except Exception:  # the library promises ValueError, and has others for algorithms it does not know
+    except Exception:  # the library documents ValueError, but raises others for unknown algorithms
         raise ProtocolError("the server shows a certificate that cannot be read") from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise ProtocolError("the server's certificate is not for an RSA key, as MeshCentral's are")
@@ -117,7 +117,7 @@ def key_of(certificate: bytes) -> rsa.RSAPublicKey:
 
 
 def is_signed(key: rsa.RSAPublicKey, signature: bytes, data: bytes) -> bool:
-    """Tell whether `signature` is the key's over `data`."""
+    """Whether `signature` is the key's signature of `data`."""
     try:
         key.verify(signature, data, padding.PKCS1v15(), hashes.SHA384())
     except InvalidSignature:

@@ -1,7 +1,7 @@
 """A device that is online: one connection, from the server's welcome to its end. Band: shell.
 
-Every order is seen to on its own, so that a slow clipboard holds up no session. What goes wrong with one is told to who
-gave it, and kept in the server's log of the device.
+Each order runs in its own task, so that a slow clipboard delays no session. If an order fails, the person who gave it
+is told, and the server's log of the device gets a line.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from pommel.errors import NotPermitted, PommelError
-from pommel.mesh import agent, control, orders
-from pommel.mesh.device import Device, Notice
+from pommel.mesh import control, mesh_agent, orders
+from pommel.mesh.device import MeshDevice, Notice
 from pommel.mesh.msh import Server
-from pommel.mesh.network import Line
+from pommel.mesh.network import OpenWebSocket
 from pommel.mesh.seats import Seats
 from pommel.mesh.tunnel import DesktopSession, TunnelContext
+from pommel.tasks import together
 
-_MOST_ORDERS = 64  # at once: whoever may give one may give many
-_ALIKE = 20  # of 31 equal console lines in a row, the server takes the agent for mad
+_MOST_ORDERS = 64  # orders at the same time: a person who may give one may send very many
+_ALIKE = 20  # after 31 equal console lines in a row, the server treats the agent as broken
 _POWER = {orders.Power.OFF: "power off", orders.Power.RESET: "reset", orders.Power.SLEEP: "sleep"}
 
 
-class Link:
+class MeshLink:
     """One connection's orders and sessions."""
 
-    def __init__(self, http: aiohttp.ClientSession, server: Server, line: Line, device: Device) -> None:
+    def __init__(self, http: aiohttp.ClientSession, server: Server, line: OpenWebSocket, device: MeshDevice) -> None:
         self._socket = line.socket
         self._device = device
         self._seats_changed = asyncio.Event()
@@ -42,26 +43,24 @@ class Link:
         self._flooded = False
 
     async def run(self, *, rename: bool) -> str:
-        """Be online until the connection ends; return why it did. With `rename` the server is to take over our name.
+        """Be online until the connection ends; return the reason. With `rename`, the server takes the device's name.
 
         Raises:
-            ProtocolError: the server sends nonsense.
+            ProtocolError: the server's messages are invalid.
         """
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with together() as tasks:
                 self._start(tasks, self._announce(tasks))
                 self._start(tasks, self._keep_facts(rename=rename))
                 await self._read(tasks)
                 for task in self._at_work:
                     task.cancel()
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from None
         finally:
             self._device.watched_by((), None)
         return "the server has closed the connection"
 
     def refresh(self) -> None:
-        """Tell the server the device's facts again; a new name is to be its name there too."""
+        """Send the device's facts to the server again, with a new name if it has changed."""
         self._facts_changed.set()
 
     # --- what comes ---
@@ -69,7 +68,7 @@ class Link:
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         async for message in self._socket:
             if message.type is WSMsgType.BINARY and message.data[:1] != b"{":
-                if (reply := agent.answer_request(message.data)) is not None:
+                if (reply := mesh_agent.answer_request(message.data)) is not None:
                     await self._send_bytes(reply)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 await self._take(tasks, orders.parse_order(message.data))
@@ -85,7 +84,7 @@ class Link:
             self._flooded = False
             self._start(tasks, self._see_to(order))
         elif not self._flooded and isinstance(order, orders.Order):
-            self._flooded = True  # said once, or the answers were a flood of their own
+            self._flooded = True  # said only once, because many answers would be a flood too
             await self._send(
                 orders.log(order, 0, "this device got too many requests at once: some of them are not done")
             )
@@ -108,7 +107,7 @@ class Link:
                 await self._hold_session(order)
             case orders.EndTunnel():
                 await self._end_sessions(order)
-            case orders.Console():
+            case orders.ConsoleLine():
                 await self._console(order)
             case orders.Notify():
                 await self._notify(order)
@@ -127,7 +126,7 @@ class Link:
     async def _tell(self, order: orders.Order, failure: PommelError) -> None:
         hint = f" ({failure.hint})" if failure.hint else ""
         match order:
-            case orders.Console():
+            case orders.ConsoleLine():
                 await self._say(order, failure.message + hint)
             case orders.SetClipboard():
                 await self._send(orders.answer(order, "setclip", success=False))
@@ -152,7 +151,7 @@ class Link:
             await session.end("Another user ended this session")
 
     async def _announce(self, tasks: asyncio.TaskGroup) -> None:
-        """Tell everybody who looks on, after each change; one that does not read holds up nobody."""
+        """Tell every viewer after each change; a viewer that does not read delays no other."""
         while True:
             await self._seats_changed.wait()
             self._seats_changed.clear()
@@ -167,15 +166,15 @@ class Link:
     async def _keep_facts(self, *, rename: bool) -> None:
         facts = self._device.facts()
         while True:
-            await self._send(agent.coreinfo(facts, rename=rename))
-            if (cards := agent.netinfo(facts.macs)) is not None:
+            await self._send(mesh_agent.coreinfo(facts, rename=rename))
+            if (cards := mesh_agent.netinfo(facts.macs)) is not None:
                 await self._send(cards)
             await self._facts_changed.wait()
             self._facts_changed.clear()
             before, facts = facts, self._device.facts()
             rename = facts.name != before.name
 
-    async def _console(self, order: orders.Console) -> None:
+    async def _console(self, order: orders.ConsoleLine) -> None:
         if not order.rights.console:
             raise NotPermitted("you have no right to use this device's console")
         await self._send(orders.log(order, 17, f"Processing console command: {order.line}", order.line[:200]))
@@ -184,12 +183,12 @@ class Link:
     async def _say(self, order: orders.Order, text: str) -> None:
         self._alike = self._alike + 1 if text == self._last_line else 0
         self._last_line = text
-        # Never a line as often as that: the server would hang up.
+        # The same line must not be sent that often: the server would disconnect.
         shown = f"{text} [{self._alike}]" if self._alike >= _ALIKE else text
         await self._send(orders.answer(order, "console", value=shown))
 
     async def _notify(self, order: orders.Notify) -> None:
-        # A toast comes without rights: the server has looked at them itself.
+        # A toast comes without rights: the server has checked them itself.
         if order.must_close and not order.rights.notify:
             raise NotPermitted("you have no right to send messages to the user of this device")
         kind, number = ("message box", 18) if order.must_close else ("toast message", 26)
@@ -211,7 +210,7 @@ class Link:
         await self._send(orders.answer(order, "setclip", success=True))
 
     async def _send(self, text: str) -> None:
-        with contextlib.suppress(ConnectionError):  # whoever reads finds out too
+        with contextlib.suppress(ConnectionError):  # the reading task notices it too
             await self._socket.send_str(text)
 
     async def _send_bytes(self, data: bytes) -> None:

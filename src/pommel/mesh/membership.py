@@ -1,10 +1,10 @@
-"""What a device keeps of having joined a server. Band: shell.
+"""The files of a device that has joined a server. Band: shell.
 
     FOLDER/                 0700
       identity.pem          key and certificate (`identity`)
       joined.json           the .msh file's text and what was chosen; written last, so a folder without it is no member
 
-A .msh file is a ticket into its group, so nothing here is for others to read.
+With a .msh file, anyone can add a device to the group, so other users must not read these files.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pommel import json_file, private
 from pommel.errors import PommelError, StateError
-from pommel.mesh.agent import MACOS_UNIVERSAL, check_agent_id
 from pommel.mesh.identity import keep_identity, read_identity
-from pommel.mesh.keys import Identity
+from pommel.mesh.keys import DeviceIdentity
+from pommel.mesh.mesh_agent import MACOS_UNIVERSAL, check_agent_id
 from pommel.mesh.msh import Msh, parse_msh
 
 _RECORD, _IDENTITY = "joined.json", "identity.pem"
@@ -27,39 +27,39 @@ _RECORD, _IDENTITY = "joined.json", "identity.pem"
 class _Record:
     msh: str
     agent_id: int = MACOS_UNIVERSAL
-    name: str | None = None  # the last that the server was told
+    name: str | None = None  # the last name that the server got
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A device that has joined. `name` is what its server was last told it is called; None before the first time."""
+    """A device that has joined. `name` is the last name that its server got; None before the first time."""
 
     folder: Path
     msh: Msh
-    identity: Identity
+    identity: DeviceIdentity
     agent_id: int
     name: str | None
 
     def told(self, name: str) -> Membership:
-        """Keep in mind what the server was told."""
+        """Store the name that the server was told."""
         if name != self.name:
             _write(self.folder, replace(_read(self.folder), name=name))
         return replace(self, name=name)
 
 
 def has_joined(folder: Path) -> bool:
-    """Tell whether there is a membership in `folder`."""
+    """Whether there is a membership in `folder`."""
     return (folder / _RECORD).is_file()
 
 
 def join(folder: Path, msh: bytes, *, agent_id: int = MACOS_UNIVERSAL) -> Membership:
-    """Join with what a .msh file says; nothing is connected yet. Who has joined before keeps the identity;
-    to make one takes a second.
+    """Join with a .msh file; nothing is connected yet. A device that has joined before keeps its identity;
+    making one takes a second.
 
     Raises:
-        ProtocolError: it is no .msh file.
-        UsageError: a device cannot pass for this agent.
-        StateError, NotPermitted: the identity of before cannot be used.
+        ProtocolError: it is not a .msh file.
+        UsageError: a device cannot use this agent id.
+        StateError, NotPermitted: the earlier identity cannot be used.
     """
     parse_msh(msh)
     check_agent_id(agent_id)
@@ -71,11 +71,11 @@ def join(folder: Path, msh: bytes, *, agent_id: int = MACOS_UNIVERSAL) -> Member
 
 
 def load(folder: Path) -> Membership:
-    """Return the membership in `folder`.
+    """The membership in `folder`.
 
     Raises:
-        StateError: there is none, or it is damaged.
-        NotPermitted: others may read its key.
+        StateError: it does not exist, or it is damaged.
+        NotPermitted: other users may read its key.
     """
     record = _read(folder)
     identity = read_identity(folder / _IDENTITY)
@@ -87,7 +87,7 @@ def load(folder: Path) -> Membership:
 
 
 def leave(folder: Path) -> None:
-    """Forget it all, identity too. The server keeps the device in its list, offline, until somebody removes it.
+    """Delete everything, the identity too. The server lists the device as offline until somebody removes it there.
 
     Raises:
         StateError: there is no membership.
@@ -97,7 +97,7 @@ def leave(folder: Path) -> None:
     (folder / _RECORD).unlink()
     (folder / _IDENTITY).unlink(missing_ok=True)
     for name in (_RECORD, _IDENTITY):
-        for left in folder.glob(f".{name}.*"):  # of a join that was killed while it wrote
+        for left in folder.glob(f".{name}.*"):  # left by a join that was killed while it wrote
             left.unlink()
 
 

@@ -1,7 +1,7 @@
-"""The .msh file: which server, which device group. Band: core, no I/O.
+"""The .msh file: the server and the device group. Band: core, no I/O.
 
-MeshCentral hands it out per device group (`/meshsettings?id=…`). It is `Key=Value` lines in UTF-8, and it may hold more
-than a connection needs: branding, and one line of translations of some 40 kB. Nothing here connects to anything.
+MeshCentral offers one for each device group (`/meshsettings?id=…`). It has `Key=Value` lines in UTF-8, and may contain
+more than a connection needs: branding, and one line of translations of about 40 kB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pommel.errors import ProtocolError
 
 MOST_BYTES = 1 << 20
-ID_BYTES = 48  # SHA-384; servers of old days had 32 and padded them
+ID_BYTES = 48  # SHA-384; old servers had 32 and padded them
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]+)\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FETCH = "download it from the server's page: My Devices, the device group, Add Agent, then the settings file (.msh)"
@@ -22,20 +22,20 @@ _FETCH = "download it from the server's page: My Devices, the device group, Add 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server: the address its agents connect to (wss://…/agent.ashx), and the hash that it is known by."""
+    """One server: the address for its agents (wss://…/agent.ashx), and the hash that identifies it."""
 
     url: str
     server_id: bytes
 
     @property
     def base(self) -> str:
-        """The address that the server's other paths stand beneath, with a slash at its end."""
+        """The base of the server's other paths, with a slash at its end."""
         return self.url.rpartition("/")[0] + "/"
 
 
 @dataclass(frozen=True, slots=True)
 class Msh:
-    """What a .msh file says: the group (48 bytes, and its name if that is given) and its servers, in order."""
+    """The contents of a .msh file: the group (48 bytes, and its name if given) and its servers, in order."""
 
     mesh_id: bytes
     mesh_name: str
@@ -44,10 +44,10 @@ class Msh:
 
 
 def parse_msh(data: bytes) -> Msh:
-    """Read a .msh file, whatever line ends, order or further keys it has.
+    """Parse a .msh file, with any line ends, order and further keys.
 
     Raises:
-        ProtocolError: it is none, or not one that can be joined with.
+        ProtocolError: it is not one, or cannot be used to join.
     """
     values = _values(data)
     mesh_id = _hash(values, "MeshID")

@@ -1,11 +1,11 @@
 """WebSockets to a server whose certificate is checked by its hash. Band: shell.
 
-A MeshCentral server signs its own certificate as a rule, so there is no authority to ask: the control connection takes
-any and the handshake then proves it, a relay's must be one that is known from there. That is looked at before the first
-byte of a request, for a relay's address is the ticket to it.
+A MeshCentral server usually signs its own certificate, so no authority can confirm it. The control connection accepts
+any certificate, and the handshake then proves it. A relay's certificate must be one that is known from that connection.
+It is checked before the first byte of a request, because the relay's address alone gives access to the session.
 
-What ends here ends at once: aiohttp forgets a connection when it closes it, and TLS then waits for its peer's goodbye,
-half a minute if need be, with the socket open and nobody who knows of it.
+Connections are cut at once. aiohttp forgets a connection when it closes it, but TLS then waits up to half a minute for
+the peer's goodbye, with a socket that nobody knows of any more.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from pommel.errors import PommelError, ProtocolError
 from pommel.mesh.keys import sha384
 
 CONNECT_S = 20.0
-HEARTBEAT_S = 90.0  # with its answer's 45 s it is within the 150 s after which a server gives up on a silent agent
+HEARTBEAT_S = 90.0  # with 45 s for its answer it is within the 150 s after which a server drops a silent agent
 _MOST_MESSAGE = 4 << 20
-_CLOSE_S = 2.0
+_CLOSE_S = 2.0  # a dead peer does not answer the close
 _CUT_S = 1.0
 _TURN_S = 0.001
 
@@ -40,7 +40,7 @@ class ServerUnreachable(PommelError):
 
 
 class SentElsewhere(ServerUnreachable):
-    """The server answers with a redirect, which is not followed; `to` is where it leads, without its query."""
+    """The server answers with a redirect, which is not followed; `to` is its target, without the query."""
 
     def __init__(self, server: str, to: str) -> None:
         super().__init__(
@@ -52,20 +52,20 @@ class SentElsewhere(ServerUnreachable):
 
 
 class Cable:
-    """A TCP connection beneath whatever is spoken on it."""
+    """A TCP connection, below TLS and WebSocket."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        # Asked for now: a TLS transport that was closed twice knows nothing any more, and cannot be aborted either.
+        # Read now, because a TLS transport that was closed twice does not know it any more, and cannot be aborted.
         self._socket = transport.get_extra_info("socket")
 
     @property
     def is_open(self) -> bool:
-        """Is there a socket still?"""
+        """Whether the socket still exists."""
         return self._socket is not None and self._socket.fileno() >= 0
 
     async def cut(self) -> None:
-        """End it without a goodbye, and wait until its socket is closed."""
+        """Close it without a goodbye, and wait until its socket is closed."""
         self.transport.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CUT_S):
@@ -76,16 +76,16 @@ class Cable:
 
 
 class _Certificate(aiohttp.Fingerprint):
-    """Looks at the certificate of a connection before it is used; `known` are SHA-384 hashes, None takes any."""
+    """Checks the certificate of a connection before it is used; `known` are SHA-384 hashes, None accepts any."""
 
     def __init__(self, known: frozenset[bytes] | None) -> None:
         super().__init__(bytes(32))
         self._known = known
         self.shown = b""
-        self.cables: list[Cable] = []  # all that were looked at; the last is the one in use
+        self.cables: list[Cable] = []  # all that were checked; the last is the one in use
 
     def check(self, transport: asyncio.Transport) -> None:
-        """Raise if it is none of the known ones."""
+        """Raise an error if it is not a known one."""
         self.cables.append(Cable(transport))
         tls = transport.get_extra_info("ssl_object")
         self.shown = (tls.getpeercert(binary_form=True) if tls is not None else None) or b""
@@ -97,7 +97,7 @@ class _Certificate(aiohttp.Fingerprint):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps in mind what it has opened until that is closed, whoever has closed it."""
+    """Stores its open connections until they are closed, by anybody."""
 
     def __init__(self) -> None:
         super().__init__(limit=0, keepalive_timeout=1.0)
@@ -117,13 +117,13 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
     async def cut(self) -> None:
-        """End all that is open still."""
+        """Close all connections that are still open."""
         await asyncio.gather(*(one.cut() for one in self._cables))
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """An open WebSocket: the DER of the certificate that it shows, and what its bytes go out by."""
+class OpenWebSocket:
+    """An open WebSocket: the DER of its certificate, and its transport."""
 
     socket: aiohttp.ClientWebSocketResponse
     certificate: bytes
@@ -132,10 +132,10 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def network() -> AsyncIterator[aiohttp.ClientSession]:
-    """Give what all connections of a process share; when it ends no socket of theirs is open any more.
+    """The session that all connections of a process share; at the end all their sockets are closed.
 
-    None of them follows a redirect (`SentElsewhere`): it would lead to another host, off TLS and past the certificate
-    that was asked for, and take what is in the address with it.
+    None of them follows a redirect (`SentElsewhere`): it would lead to another host, without TLS or the required
+    certificate, and with the contents of the address.
     """
     connector = _Connector()
     try:
@@ -148,7 +148,7 @@ async def network() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def _stay(_: aiohttp.ClientSession, __: SimpleNamespace, told: aiohttp.TraceRequestRedirectParams) -> None:
-    # Here, as `ws_connect` has no word for it. Nothing has been sent there yet.
+    # Here, because `ws_connect` has no option for it. Nothing has been sent to the new address yet.
     told.response.close()
     raise SentElsewhere(f"{told.response.url.host}:{told.response.url.port}", _target(told.response))
 
@@ -162,27 +162,29 @@ def _target(answer: aiohttp.ClientResponse) -> str:
 
 
 @contextlib.asynccontextmanager
-async def opened(session: aiohttp.ClientSession, url: str, known: Iterable[bytes] | None = None) -> AsyncIterator[Line]:
-    """Open a WebSocket, which is closed in the end.
+async def opened(
+    session: aiohttp.ClientSession, url: str, known: Iterable[bytes] | None = None
+) -> AsyncIterator[OpenWebSocket]:
+    """Open a WebSocket; it is closed at the end.
 
     Raises:
-        ServerUnreachable: it cannot be connected to, its proxy neither, it is no MeshCentral server, or it sends on to
+        ServerUnreachable: it cannot be reached, or its proxy cannot, it is not a MeshCentral server, or it redirects to
             another place.
-        ConfigError: a proxy is named that cannot be used.
-        ProtocolError: its certificate is none of the `known` ones (SHA-384).
+        ConfigError: the configured proxy cannot be used.
+        ProtocolError: its certificate is not among the `known` ones (SHA-384).
     """
     certificate = _Certificate(None if known is None else frozenset(known))
     try:
         socket = await _connected(session, url, certificate)
         try:
-            yield Line(socket, certificate.shown, certificate.cables[-1].transport)
+            yield OpenWebSocket(socket, certificate.shown, certificate.cables[-1].transport)
         finally:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_CLOSE_S):
                     await socket.close()
     finally:
         for cable in certificate.cables:
-            await cable.cut()  # with bytes unsent it would wait for a dead peer to take them
+            await cable.cut()  # with unsent bytes it would wait for a dead peer
 
 
 async def _connected(
@@ -218,5 +220,5 @@ async def _connected(
 def _reason(failure: Exception) -> str:
     cause = getattr(failure, "os_error", failure)
     number = getattr(cause, "errno", None)
-    # asyncio has words of its own, with the address once more; a name's errors have numbers below zero.
+    # asyncio has its own message, with the address once more; errors of a name's lookup have numbers below zero.
     return os.strerror(number) if number and number > 0 else str(getattr(cause, "strerror", None) or cause)

@@ -1,10 +1,10 @@
-"""What the server asks of a device, and the answers. Band: core, no I/O.
+"""The server's requests to a device, and the answers. Band: core, no I/O.
 
-JSON, one object a message. Whoever is behind an order, the server has put in `rights`, `userid` and `consent` itself;
-the rest may be any user's words, and is read as such. What is not for us, or not understood, is no error: servers are
-newer than their agents as a rule.
+JSON, one object for each message. The server itself writes `rights`, `userid` and `consent`; the other fields may come
+from any user, and are not trusted. A message that is for something else, or that is unknown, is not an error, because
+servers are usually newer than their agents.
 
-Answers are pure ASCII: there are servers that read text frames as if they had one byte a character.
+Answers are pure ASCII, because some servers read text frames as if each character had one byte.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_CONSENT_S = 3600.0
 
 
 class Power(IntEnum):
-    """What may be done to a machine's power, by MeshCentral's numbers."""
+    """Actions on a machine's power, by MeshCentral's numbers."""
 
     OFF = 2
     RESET = 3
@@ -35,7 +35,7 @@ class Power(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is behind an order. `name` is for people; `key` tells two apart, a guest from who invited them too."""
+    """The sender of an order. `name` is for people; `key` is unique, also for a guest and the inviting user."""
 
     key: str = ""
     name: str = ""
@@ -46,20 +46,20 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How people at the machine are to be asked and told; a None is left to us. `bar_text` is for the privacy bar."""
+    """How people at the machine are asked and informed; None: our default. `bar_text` is for the privacy bar."""
 
     title: str | None = None
     ask_text: str | None = None
     tell_text: str | None = None
     bar_text: str | None = None
     timeout_s: float = _CONSENT_TIMEOUT_S
-    if_late: bool = False  # let them in when nobody has answered in time
-    if_nobody: bool = False  # … when nobody is there who could
+    if_late: bool = False  # let them in if nobody has answered in time
+    if_nobody: bool = False  # let them in if nobody is there to answer
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What all orders of a person have. `session` is where an answer goes to."""
+    """The common part of all orders of a person. `session` is the target of an answer."""
 
     person: Person
     rights: Rights
@@ -69,26 +69,26 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The server asks whether we are there."""
+    """The server checks whether we are still connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Some machine with one of these network cards (lower case, colons) shall wake; every device is told."""
+    """The machine with one of these network cards (lower case, colons) must wake up; every device gets this."""
 
     macs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PowerAction(Order):
-    """The machine's power; the server has checked the right to it."""
+    """An action on the machine's power; the server has checked the right to it."""
 
     action: Power = Power.OFF
 
 
 @dataclass(frozen=True, slots=True)
 class Tunnel(Order):
-    """Somebody wants a session. `where` is the relay's address, its part after `*/`."""
+    """A request for a session. `where` is the relay's address, the part after `*/`."""
 
     where: str = ""
     tls_hash: bytes | None = None
@@ -99,14 +99,14 @@ class Tunnel(Order):
 
 @dataclass(frozen=True, slots=True)
 class EndTunnel(Order):
-    """Desktop sessions of this person are to be ended."""
+    """A request to end desktop sessions of this person."""
 
     whose: str = ""
     guest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Console(Order):
+class ConsoleLine(Order):
     """A line typed on the device's Console tab."""
 
     line: str = ""
@@ -114,7 +114,7 @@ class Console(Order):
 
 @dataclass(frozen=True, slots=True)
 class Notify(Order):
-    """Words for the people at the machine, to be closed by them (`must_close`) or to go away by themselves."""
+    """A message for the people at the machine; they close it (`must_close`), or it disappears by itself."""
 
     title: str = ""
     text: str = ""
@@ -123,32 +123,32 @@ class Notify(Order):
 
 @dataclass(frozen=True, slots=True)
 class GetClipboard(Order):
-    """What is on the clipboard?"""
+    """A request for the text on the clipboard."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetClipboard(Order):
-    """Put this there."""
+    """A request to put text on the clipboard."""
 
     text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UserSessions(Order):
-    """Which login sessions are there? Some pages wait for the answer before they open a desktop."""
+    """A request for the login sessions. Some pages wait for the answer before they open a desktop."""
 
 
 AnyOrder = (
-    Ping | Wake | PowerAction | Tunnel | EndTunnel | Console | Notify | GetClipboard | SetClipboard | UserSessions
+    Ping | Wake | PowerAction | Tunnel | EndTunnel | ConsoleLine | Notify | GetClipboard | SetClipboard | UserSessions
 )
 _Said = Mapping[str, Any]
 
 
 def parse_order(message: str | bytes) -> AnyOrder | None:
-    """Read one JSON message; None is one that is not for us, or makes no sense.
+    """Parse one JSON message; None: it is not for us, or is not valid.
 
     Raises:
-        ProtocolError: it is no JSON object.
+        ProtocolError: it is not a JSON object.
     """
     try:
         said = parse_json(message)
@@ -166,18 +166,18 @@ PONG = json.dumps({"action": "pong"})
 
 
 def answer(order: Order, kind: str, **said: Any) -> str:
-    """Answer an order that came as a `msg` of this kind, to the session it came from."""
+    """The answer to an order that came as a `msg` of this kind, for the session that it came from."""
     told = {"action": "msg", "type": kind, "sessionid": order.session} | said
     return json.dumps(told if order.tag is None else told | {"tag": order.tag})
 
 
 def sessions(viewers: Mapping[str, int]) -> str:
-    """Say who looks on: how many desktops each person has open."""
+    """The present viewers: the number of open desktops of each person."""
     return json.dumps({"action": "sessions", "type": "kvm", "value": dict(viewers)})
 
 
 def log(order: Order, number: int, text: str, *details: str | int) -> str:
-    """Have the server keep an event of this device; `number` and `details` have its page say it in each language."""
+    """An event of this device for the server's log; with `number` and `details` its page translates it."""
     said = {"action": "log", "msgid": number, "msgArgs": list(details), "msg": text[:4000]}
     said |= {"userid": order.person.key.partition("/guest:")[0], "sessionid": order.session}
     said |= {"remoteaddr": order.person.address} if order.person.address else {}
@@ -212,7 +212,7 @@ def _person(said: _Said) -> Person:
 
 
 def guest_key(user: str, guest: str) -> str:
-    """Return what tells a guest apart from the user who invited them, as MeshCentral's pages write it."""
+    """The key that distinguishes a guest from the user who invited them, in the form of MeshCentral's pages."""
     return f"{user}/guest:{base64.b64encode(guest.encode(errors='replace')).decode()}"
 
 
@@ -263,7 +263,7 @@ def _notify(said: _Said) -> Notify | None:
 
 
 def _set_clipboard(said: _Said) -> SetClipboard | None:
-    # The whole text, however long: the limit is that of a message, and half a clipboard would be a lie.
+    # The whole text, of any length: a message has its own limit, and a part of a clipboard would be wrong.
     text = said.get("data")
     return SetClipboard(*_order(said), text) if isinstance(text, str) else None
 
@@ -284,7 +284,7 @@ def _wake(said: _Said) -> Wake | None:
 _MESSAGES: dict[str, Callable[[_Said], AnyOrder | None]] = {
     "tunnel": _tunnel,
     "endtunnel": _end_tunnel,
-    "console": lambda said: Console(*_order(said), _text(said, "value")),
+    "console": lambda said: ConsoleLine(*_order(said), _text(said, "value")),
     "messagebox": _notify,
     "getclip": lambda said: GetClipboard(*_order(said)),
     "setclip": _set_clipboard,

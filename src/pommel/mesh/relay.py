@@ -1,7 +1,7 @@
 """A viewer at the other end of MeshCentral's relay, as a stream of KVM commands. Band: shell.
 
-One command a message, as its page needs them. It answers the texts that ask for an echo at any time; before the viewer
-says which protocol it wants, and while somebody is asked for consent, nothing else that it sends counts.
+One command in each message, as MeshCentral's page needs it. Texts that ask for an echo are always answered. Before the
+viewer says which protocol it wants, and while somebody is asked for consent, everything else that it sends is ignored.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from aiohttp import WSMsgType
 
 from pommel.errors import DeadlineError
 from pommel.mesh import control
-from pommel.mesh.network import Line
+from pommel.mesh.network import OpenWebSocket
 from pommel.mesh.pings import Pings
 from pommel.mesh.rights import is_within_limits
 from pommel.wire.codec import Decoder, encode
 from pommel.wire.messages import ACKNOWLEDGES, KEYS_BY_LEGEND, WANTS_BLOCKS, Abilities, Command, Direction, Shown
 
-JOIN_S = 30.0  # the relay itself gives up after 15
+JOIN_S = 30.0  # the relay itself ends after 15
 CHOOSE_S = 60.0
 _GOODBYE_S = 2.0
 _CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame's 125 bytes less the code
@@ -31,23 +31,23 @@ _ABILITIES = WANTS_BLOCKS | KEYS_BY_LEGEND
 _MOST_INPUT = 1 << 16
 
 
-class Relay:
-    """One viewer: a `device.ViewerStream`. `limited` has its input pass `is_within_limits` only."""
+class ViewerRelay:
+    """One viewer: a `device.ViewerStream`. With `limited`, its input must pass `is_within_limits`."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: OpenWebSocket) -> None:
         self._socket = line.socket
         self._transport = line.transport
         self._transports = _transports(line)
-        self.consent = 0  # bits that the viewer itself has asked for
+        self.consent = 0  # bits that the viewer itself has requested
         self.limited = False
         self._pings = Pings()
 
     async def joined(self) -> bool:
-        """Wait until both ends are there; tell whether what passes is recorded.
+        """Wait until both ends are connected; return whether the session is recorded.
 
         Raises:
             DeadlineError: the viewer did not come.
-            ConnectionError: the relay has hung up.
+            ConnectionError: the relay has disconnected.
         """
         async with _within(JOIN_S, "the viewer did not connect to the relay"):
             while (said := await self._said()) not in (control.JOINED, control.JOINED_AND_RECORDED):
@@ -55,17 +55,17 @@ class Relay:
         return said == control.JOINED_AND_RECORDED
 
     async def chosen(self) -> int:
-        """Wait for the protocol that the viewer wants; otherwise as `joined`."""
+        """Wait for the protocol that the viewer chooses; otherwise as `joined`."""
         async with _within(CHOOSE_S, "the viewer sent no request"):
             while True:
                 match control.parse_control(text) if isinstance(text := await self._said(), str) else None:
                     case control.Wants(protocol):
                         return protocol
-                    case control.Options(consent):
+                    case control.ViewerOptions(consent):
                         self.consent |= consent
 
     async def until_gone(self) -> None:
-        """Wait until the viewer leaves, and answer it until then."""
+        """Wait until the viewer disconnects, and answer it until then."""
         with contextlib.suppress(ConnectionError):
             while True:
                 await self._said()
@@ -88,7 +88,7 @@ class Relay:
             await self._socket.send_str(text)
 
     def unsent_bytes(self) -> int:
-        """Count what waits in TLS, in the transport beneath it and in the kernel (TIOCOUTQ, tty_ioctl(4), tcp(7))."""
+        """The bytes waiting in TLS, in the transport beneath it and in the kernel (TIOCOUTQ, tty_ioctl(4), tcp(7))."""
         waiting = sum(one.get_write_buffer_size() for one in self._transports if not one.is_closing())
         with contextlib.suppress(OSError, ValueError, AttributeError):
             descriptor = self._transport.get_extra_info("socket").fileno()
@@ -96,10 +96,10 @@ class Relay:
         return waiting
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield what the viewer sends until it leaves. WireError: a limited one sent what is no KVM command.
+        """Yield the viewer's commands until it disconnects. WireError: a limited one sent an invalid KVM command.
 
-        And what it does not know to say: that it may be the server's multiplexer, which many look through, that its
-        keys are named by what is printed on them, and from its answers to our pings what it has shown.
+        It adds what the viewer does not send itself: that it may be the server's multiplexer with many viewers, that
+        its keys are named by their legends, and, from its answers to our pings, which pictures it has shown.
         """
         yield encode(Abilities(_ABILITIES))
         self._pings.begin(_now())
@@ -108,7 +108,7 @@ class Relay:
         with contextlib.suppress(ConnectionError):
             while True:
                 said = await self._said()
-                if isinstance(said, control.Pong):
+                if isinstance(said, control.ControlPong):
                     for shown in await self._answered():
                         yield encode(shown)
                 elif isinstance(said, str):
@@ -122,7 +122,7 @@ class Relay:
                             yield encode(command)
 
     async def close(self, code: int, reason: str) -> None:
-        """Say goodbye; a relay that does not read it is cut off."""
+        """Say goodbye; a relay that does not read it is disconnected."""
         said = reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore").encode()
         try:
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -140,8 +140,8 @@ class Relay:
             await self._socket.send_str(control.PING)
         return (*((Abilities(_ABILITIES | ACKNOWLEDGES),) if news else ()), Shown(shown))
 
-    async def _said(self) -> str | bytes | control.Pong:
-        """Return the next message that is not answered here. ConnectionError: the viewer has left."""
+    async def _said(self) -> str | bytes | control.ControlPong:
+        """The next message that is not answered here. ConnectionError: the viewer has disconnected."""
         while True:
             message = await self._socket.receive()
             if message.type is WSMsgType.BINARY:
@@ -153,7 +153,7 @@ class Relay:
                     await self._socket.send_str(text)
                 case control.Bye():
                     raise ConnectionResetError("the viewer has left")
-                case control.Pong() as pong:
+                case control.ControlPong() as pong:
                     return pong
                 case _:
                     return str(message.data)
@@ -172,8 +172,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _transports(line: Line) -> tuple[asyncio.WriteTransport, ...]:
-    """Return the transport, and the one beneath TLS where asyncio lets it be found: either may hold bytes back."""
-    # asyncio (3.14) has no public way to it, and lets 64 KiB of it go uncounted.
+def _transports(line: OpenWebSocket) -> tuple[asyncio.WriteTransport, ...]:
+    """The transport, and the one beneath TLS if asyncio gives access to it: both may have unsent bytes."""
+    # asyncio (3.14) has no public way to it, and does not count up to 64 KiB of it.
     beneath = getattr(getattr(line.transport, "_ssl_protocol", None), "_transport", None)
     return tuple(one for one in (line.transport, beneath) if isinstance(one, asyncio.WriteTransport))

@@ -1,7 +1,7 @@
-"""Who may do what on a desktop. Band: core, no I/O.
+"""The rights of users on a desktop. Band: core, no I/O.
 
-The server tells what a user may do and leaves it to the agent to hold them to it: its relay passes on whatever a viewer
-sends. The bits are MeshCentral's; 0xFFFFFFFF is everything, whatever the bits would mean one by one.
+The server says what a user may do, and the agent must enforce it: the relay passes on everything that a viewer sends.
+The bits are MeshCentral's; 0xFFFFFFFF means all rights, whatever its single bits mean.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Rights:
 
     @property
     def control(self) -> bool:
-        """May they lay hands on it?"""
+        """May they use keyboard and mouse?"""
         return self.desktop and (self._has_all or self.bits & (REMOTE_CONTROL | VIEW_ONLY) == REMOTE_CONTROL)
 
     @property
     def limited(self) -> bool:
-        """Are their hands tied: letters, digits and little else?"""
+        """Is their input limited to letters, digits and little else?"""
         return not self._has_all and bool(self.bits & LIMITED_INPUT)
 
     @property
@@ -47,7 +47,7 @@ class Rights:
 
     @property
     def notify(self) -> bool:
-        """May they speak to who is at the machine?"""
+        """May they send messages to the person at the machine?"""
         return self._has_all or bool(self.bits & (REMOTE_CONTROL | NOTIFY))
 
     @property
@@ -61,10 +61,10 @@ class Rights:
 
 
 def is_within_limits(command: wire.Command) -> bool:
-    """Tell whether someone with limited input may send `command`: the rule of MeshCentral's own page.
+    """Whether a user with limited input may send `command`: the rule of MeshCentral's own page.
 
-    The mouse, printable characters, the keys of letters, digits and places, Backspace and Return. Not the modifiers, so
-    that nothing can be done with Ctrl, Alt or Command; what is no input at all is nobody's concern here.
+    Allowed are the mouse, printable characters, the keys of letters, digits and places, Backspace and Return. Modifiers
+    are not, so that nothing can be done with Ctrl, Alt or Command; commands that are not input are always allowed.
     """
     match command:
         case wire.Key(vk):

@@ -1,4 +1,4 @@
-"""Who looks on at one device. Band: core, no I/O."""
+"""The people who view one device. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pommel.mesh.orders import Person
 
 
 class Occupant(Protocol):
-    """A desktop session that somebody sits at."""
+    """A desktop session and the person who uses it."""
 
     @property
     def person(self) -> Person:
-        """Who it is."""
+        """The person."""
 
     @property
     def bar(self) -> str | None:
-        """What the privacy bar is to say for them, if they have to be seen; {0} and {1} are names and logins."""
+        """The text of the privacy bar for them, if it is required; {0} and {1} are names and logins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seated:
-    """All that look on: how many desktops each has, who they are, and what the privacy bar says."""
+    """All viewers: the number of open desktops of each, the people, and the text of the privacy bar."""
 
     counts: Mapping[str, int]
     people: tuple[Person, ...]
@@ -33,7 +33,7 @@ class Seated:
 
 
 class Seats:
-    """The sessions of one device, in the order they came; `changed` is called after each change."""
+    """The sessions of one device, in their order; `changed` is called after each change."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._taken: list[Occupant] = []
@@ -41,7 +41,7 @@ class Seats:
 
     @contextmanager
     def taken(self, who: Occupant) -> Iterator[None]:
-        """Count `who` for the time of the block."""
+        """Count `who` during the block."""
         self._taken.append(who)
         self._changed()
         try:
@@ -51,18 +51,18 @@ class Seats:
             self._changed()
 
     def now(self) -> Seated:
-        """Tell how it is now."""
+        """The present viewers."""
         people = tuple(one.person for one in self._taken)
         bars = [one.bar for one in self._taken if one.bar is not None]
         return Seated(Counter(one.key for one in people), people, _filled(bars[-1], people) if bars else None)
 
 
 def filled(text: str, person: Person) -> str:
-    """Put a person's name and login where MeshCentral's texts have {0} and {1}."""
+    """Insert a person's name and login for {0} and {1} in MeshCentral's texts."""
     return _filled(text, (person,))
 
 
 def _filled(text: str, people: tuple[Person, ...]) -> str:
     names, logins = (", ".join(dict.fromkeys(words)) for words in ((p.name for p in people), (p.login for p in people)))
-    # One pass: a name may itself have {1} in it.
+    # In one pass, because a name may contain {1} itself.
     return names.join(part.replace("{1}", logins) for part in text.split("{0}"))

@@ -1,7 +1,8 @@
 """One person's session with the desktop, from the server's order to its end. Band: shell.
 
-The way in: the relay, its certificate, the viewer on the other side, its rights, consent of who is at the machine. Then
-the device serves it. A session that is refused is told why, over the empty picture.
+The steps: connect to the relay, check its certificate, wait for the viewer, check its rights, ask the person at the
+machine for consent. Then the device serves it. If a session is refused, the viewer sees the reason over an empty
+picture.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import aiohttp
 
 from pommel.errors import PommelError, ProtocolError, WireError
 from pommel.mesh import control, orders
-from pommel.mesh.device import WHEEL_NOTCH, Device, Notice, Question
+from pommel.mesh.device import WHEEL_NOTCH, MeshDevice, Notice, Question
 from pommel.mesh.keys import sha384
 from pommel.mesh.msh import Server
 from pommel.mesh.network import opened
-from pommel.mesh.relay import Relay
+from pommel.mesh.relay import ViewerRelay
 from pommel.mesh.rights import CONSENT_BAR, CONSENT_NOTIFY, CONSENT_PROMPT
 from pommel.mesh.seats import Seats, filled
 from pommel.tasks import start_task, stop_tasks
@@ -37,7 +38,7 @@ _RELAY = re.compile(r"\*/([\w.~%$@/?&=*+,:;!'()-]+)\Z", re.ASCII)
 
 
 class TunnelRefused(PommelError):
-    """The session will not be; `shown` is the text for the viewer's page."""
+    """The session is refused; `shown` is the text for the viewer's page."""
 
     def __init__(self, message: str, shown: str | None = None) -> None:
         super().__init__(message)
@@ -46,18 +47,18 @@ class TunnelRefused(PommelError):
 
 @dataclass(frozen=True, slots=True)
 class TunnelContext:
-    """What a session needs around it. `send` gives a text to the server."""
+    """The environment of a session. `send` sends a text to the server."""
 
     http: aiohttp.ClientSession
     server: Server
     certificate: bytes  # of the control connection, DER
-    device: Device
+    device: MeshDevice
     seats: Seats
     send: Callable[[str], Awaitable[None]]
 
 
 def relay_url(server: Server, where: str) -> str:
-    """Return the address of the relay that an order names.
+    """The address of the relay in an order.
 
     Raises:
         ProtocolError: it is not on this server.
@@ -74,30 +75,30 @@ class DesktopSession:
     def __init__(self, order: orders.Tunnel, place: TunnelContext) -> None:
         self._order = order
         self._place = place
-        self._relay: Relay | None = None
+        self._relay: ViewerRelay | None = None
         self.person = order.person
         self.bar: str | None = None
 
     def is_of(self, whose: str, guest: str | None) -> bool:
-        """Tell whether it is this user's, or this guest's of theirs."""
+        """Whether it belongs to this user, or to this guest of the user."""
         return self.person.key in ((whose, orders.guest_key(whose, guest)) if guest else (whose,)) and (
             self.person.guest == guest
         )
 
     async def run(self) -> None:
-        """Have it from beginning to end.
+        """Run the session from beginning to end.
 
         Raises:
-            PommelError: it did not come to be; the viewer knows, if there is one.
+            PommelError: it did not begin; the viewer, if there is one, got the reason.
         """
         order, place = self._order, self._place
         known = {sha384(place.certificate)} | ({order.tls_hash} if order.tls_hash else set())
         async with opened(place.http, relay_url(place.server, order.where), known) as line:
-            relay = Relay(line)
+            relay = ViewerRelay(line)
             try:
                 await self._meet(relay)
             except ConnectionError:
-                return  # the viewer changed its mind
+                return  # the viewer disconnected
             except WireError as nonsense:
                 await relay.close(_NONSENSE, nonsense.message)
                 raise
@@ -115,12 +116,12 @@ class DesktopSession:
             await self._relay.tell(text)
 
     async def end(self, why: str) -> None:
-        """Part from the viewer."""
+        """Disconnect the viewer."""
         if self._relay is not None:
             await self._relay.tell(control.message(why))
             await self._relay.close(_UNWANTED, why)
 
-    async def _meet(self, relay: Relay) -> None:
+    async def _meet(self, relay: ViewerRelay) -> None:
         await relay.joined()
         _check(await relay.chosen(), self._order)
         consent = self._order.consent | relay.consent
@@ -135,7 +136,7 @@ class DesktopSession:
 
     # --- consent ---
 
-    async def _ask(self, relay: Relay, consent: int) -> None:
+    async def _ask(self, relay: ViewerRelay, consent: int) -> None:
         if consent & CONSENT_PROMPT:
             await relay.send_text(control.WAITING)
             granted = await self._answer(relay)
@@ -148,11 +149,11 @@ class DesktopSession:
         if consent & CONSENT_NOTIFY:
             manners = self._order.manners
             text = filled(manners.tell_text or _TELL, self.person)
-            with contextlib.suppress(PommelError):  # they are to be told, not asked
+            with contextlib.suppress(PommelError):  # a notice must not prevent the session
                 await self._place.device.notify(Notice(self.person, manners.title or _TITLE, text))
 
-    async def _answer(self, relay: Relay) -> bool:
-        """Ask who is at the machine for as long as the viewer waits."""
+    async def _answer(self, relay: ViewerRelay) -> bool:
+        """Ask the person at the machine, as long as the viewer waits."""
         manners, device = self._order.manners, self._place.device
         text = filled(manners.ask_text or _ASK, self.person)
         question = Question(self.person, manners.title or _TITLE, text, manners.timeout_s)

@@ -43,7 +43,7 @@ def entries() -> list[dict[str, Any]]:
 
 
 def lacking(patches: list[Any]) -> list[dict[str, Any]]:
-    """Those of `entries` that are not among `patches` already, switched on, whoever wrote them there."""
+    """The `entries` that `patches` does not already have turned on."""
     there = {
         (bytes(entry["Find"]), bytes(entry["Replace"]))
         for entry in patches

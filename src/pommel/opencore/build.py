@@ -42,7 +42,7 @@ _DEFAULT = Options()
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A disk that was built: where, what of the configuration was switched off, and what was changed as asked."""
+    """A built disk: its path, the entries that were turned off, and the changes that were asked for."""
 
     path: Path
     disabled: tuple[Missing, ...]
@@ -127,7 +127,7 @@ def _read_tree(efi: Path, root: Path) -> dict[str, Path]:
 
 
 def _refuse_without(disabled: tuple[Missing, ...], files: Mapping[str, Path], config: Mapping[str, Any]) -> None:
-    """See that no kext is left out that macOS needs: such a disk would stop while it boots, without saying why."""
+    """Check that no kext that macOS needs is left out: such a disk would stop at boot without a message."""
     infos = {PurePosixPath(name).parents[1].name: path for name, path in files.items() if _is_info(name)}
     contents = {name: _read_info(path) for name, path in infos.items()}
     if (found := needed.without(disabled, contents, reading.numbers(config).get("model"))) is None:
@@ -173,6 +173,6 @@ def _digest(path: Path) -> bytes:
 
 
 def _sync(path: Path) -> None:
-    """A rename must not overtake the bytes of what it publishes."""
+    """Sync the file before it is renamed: after a power cut, the new name must not have incomplete contents."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

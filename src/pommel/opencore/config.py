@@ -15,7 +15,7 @@ from typing import Any
 
 from pommel.errors import UpstreamError
 from pommel.opencore import apple_services, plist
-from pommel.opencore.options import Options
+from pommel.opencore.options import SCAN_POLICIES, Options
 
 _SECTIONS = ("ACPI", "Kernel", "Misc", "UEFI")  # a plist that has none of them is something else
 _APPLE_BOOT = "7C436110-AB2A-4BBB-A880-FE41995C9F82"  # APPLE_BOOT_VARIABLE_GUID, where macOS looks for boot-args
@@ -30,7 +30,7 @@ _SMBIOS_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An entry that is switched on and whose file is not there: `name` as config.plist has it, `file` in EFI/OC."""
+    """An entry that is turned on but whose file is missing: `name` is in config.plist, `file` is below EFI/OC."""
 
     section: str
     name: str
@@ -42,7 +42,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """One value that was asked to be another, by its place in the configuration."""
+    """One changed value, with its place in the configuration."""
 
     place: str
     before: Any
@@ -70,7 +70,7 @@ def write(config: Mapping[str, Any]) -> bytes:
 
 
 def disable_missing(original: Mapping[str, Any], files: Iterable[str]) -> tuple[dict[str, Any], tuple[Missing, ...]]:
-    """Switch off what names a file that is not there, since OpenCore would stop at it; say what that is.
+    """Turn off entries whose file is missing, because OpenCore would stop at them; return these entries.
 
     `files` are paths below EFI/OC, such as `Kexts/Lilu.kext/Contents/Info.plist`. Case does not count, as on FAT.
 
@@ -97,7 +97,7 @@ def disable_missing(original: Mapping[str, Any], files: Iterable[str]) -> tuple[
 
 
 def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any], tuple[ConfigChange, ...]]:
-    """Change what `options` ask for; say what was something else before.
+    """Apply `options`; return the values that changed.
 
     Raises:
         UpstreamError: where a section or boot-args should be, there is something else; the message names the key.
@@ -122,6 +122,10 @@ def adjust(original: Mapping[str, Any], options: Options) -> tuple[dict[str, Any
 def _wanted(config: dict[str, Any], options: Options) -> Iterator[tuple[tuple[str, ...], Any]]:
     if options.timeout_s is not None:
         yield ("Misc", "Boot", "Timeout"), options.timeout_s
+    if options.shows is not None:
+        yield ("Misc", "Security", "ScanPolicy"), SCAN_POLICIES[options.shows]
+    if options.shows == "recovery":  # it asks for no language, and what is typed there is from a US keyboard
+        yield ("NVRAM", "Add", _APPLE_BOOT, "prev-lang:kbd"), b"en-US:0"
     if options.resolution is not None:
         yield ("UEFI", "Output", "Resolution"), options.resolution
     if options.boot_args is not None or options.add_boot_args:
@@ -182,7 +186,7 @@ def _of_bundle(folder: str, entry: Entry, place: str) -> Needed:
 
 
 def _is_on(entry: dict[str, Any], place: str) -> bool:
-    """OpenCore takes an entry without the key for one that is off."""
+    """Whether an entry is on; OpenCore treats an entry without the key as off."""
     value = entry.get("Enabled", False)
     if not isinstance(value, bool):
         raise _wrong(f"{place}/Enabled", "true or false", value)
@@ -229,7 +233,7 @@ def _outer(config: dict[str, Any], section: str) -> dict[str, Any]:
 
 
 def _table_at(config: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
-    """The dictionary at `place`, made where there is none."""
+    """The dictionary at `place`; it is made if it is missing."""
     table = config
     for depth, key in enumerate(place, 1):
         table = table.setdefault(key, {})

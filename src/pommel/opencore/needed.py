@@ -1,4 +1,4 @@
-"""Which kexts a Mac cannot do without, so that a boot disk without them is not packed. Band: core, no I/O.
+"""Finds missing kexts that a Mac needs, so that no boot disk is built without them. Band: core, no I/O.
 
 An entry of config.plist whose file is not there is switched off, since OpenCore stops at it. For most kexts that costs
 a device. Without these the Mac does not start, or a kext that is there does not load:
@@ -22,7 +22,7 @@ from pommel.opencore.config import Missing
 
 _ALWAYS = {"Lilu": "other kexts need it", "VirtualSMC": "macOS does not start without an SMC"}
 _MCE_MODELS = ("iMacPro1,1", "MacPro6,1", "MacPro7,1")
-_LIKE = 0.7  # how much alike two names are for one to be meant by the other
+_LIKE = 0.7  # names with at least this similarity may mean the same kext
 
 
 def without(missing: Iterable[Missing], infos: Mapping[str, bytes], model: str | None) -> tuple[Missing, str] | None:
@@ -46,7 +46,7 @@ def without(missing: Iterable[Missing], infos: Mapping[str, bytes], model: str |
 
 
 def meant(missing: Missing, there: Iterable[str]) -> str | None:
-    """The kext that is there and that an entry seems to mean by another name; `there` are names of bundles."""
+    """The existing kext with a name similar to an entry's; `there` are the names of bundles."""
     near = difflib.get_close_matches(posixpath.basename(missing.name), list(there), n=1, cutoff=_LIKE)
     return near[0] if near else None
 

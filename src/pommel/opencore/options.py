@@ -1,4 +1,4 @@
-"""What of OpenCore's configuration a machine may want otherwise. Band: core, no I/O.
+"""The values of OpenCore's configuration that a machine can change. Band: core, no I/O.
 
 Values only, checked when they are made; where they go in config.plist is `config`'s.
 """
@@ -16,6 +16,9 @@ _RESOLUTION = re.compile(r"[1-9]\d{2,4}x[1-9]\d{2,4}(@(8|16|24|32))?|Max")
 _SERIAL = re.compile(r"[A-Z0-9]{8,17}")
 _MODEL = re.compile(r"[A-Za-z]+\d+,\d+")
 _ROM_BYTES = 6
+# Misc/Security/ScanPolicy (Configuration.tex of OpenCorePkg): lock to the file systems and devices that are named;
+# HFS+ or APFS alone, without the ESP; on SATA, SAS, SCSI, NVMe and PCI (virtio).
+SCAN_POLICIES = {"recovery": 0x10F0203, "macos": 0x10F0103}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Options:
 
     `timeout_s` is how long the picker waits (0: for ever), `resolution` is WIDTHxHEIGHT or Max, `boot_args` replaces
     the kernel's arguments, and `add_boot_args` adds to them: `key=value` takes the place of another value of that key.
+    `shows` leaves only "recovery" (HFS+ volumes, as all of Apple's recovery images are) or "macos" (APFS) to start.
     `hide_hypervisor` adds the kernel patches of `apple_services`.
 
     Raises:
@@ -59,18 +63,21 @@ class Options:
     boot_args: str | None = None
     add_boot_args: str = ""
     hide_hypervisor: bool = False
+    shows: str | None = None
     smbios: Smbios = field(default_factory=Smbios)
 
     def __post_init__(self) -> None:
         if self.timeout_s is not None and not 0 <= self.timeout_s <= 0xFFFFFFFF:
             raise ConfigError(f"timeout_s must be a number of seconds, not {self.timeout_s}")
+        if self.shows is not None and self.shows not in SCAN_POLICIES:
+            raise ConfigError(f"shows must be one of {', '.join(SCAN_POLICIES)}, not {self.shows!r}")
         _check("resolution", self.resolution, _RESOLUTION, "a size such as 1920x1080, or Max")
         for text in (self.boot_args or "", self.add_boot_args):
             if not text.isascii() or not text.isprintable():
                 raise ConfigError(f"boot_args must be plain words, not {text!r}")
 
     def as_values(self) -> dict[str, Any]:
-        """All of it as plain values, to tell one set of options from another."""
+        """All options as plain values, to distinguish sets of options."""
         values = asdict(self)
         values["smbios"]["rom"] = self.smbios.rom.hex() if self.smbios.rom is not None else None
         return values

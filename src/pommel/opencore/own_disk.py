@@ -9,7 +9,7 @@ _LFS = b"version https://git-lfs"
 
 
 def needs_build(boot_disk: Path) -> str | None:
-    """Say why the upstream's own boot disk cannot be used, or None when it is a qcow2."""
+    """The reason why the upstream's own boot disk cannot be used; None if it is a qcow2."""
     try:
         with boot_disk.open("rb") as file:
             start = file.read(len(_LFS))

@@ -1,4 +1,4 @@
-"""A property list read so that what is wrong in it has a place: a line, or a key. Band: core, no I/O.
+"""Parses a property list; an error has its place: a line, or a key. Band: core, no I/O.
 
 plistlib reads; this says what it does not. Whatever comes back can be copied, changed and written as XML again.
 """
@@ -86,7 +86,7 @@ def _line_of(data: bytes, failure: Exception) -> int:
 
 
 def kind(value: Any) -> str:
-    """What a value is, in words."""
+    """The type of a value, in words."""
     return next((name for known, name in _KINDS if isinstance(value, known)), f"a {type(value).__name__}")
 
 

@@ -1,4 +1,4 @@
-"""OpenCore's configuration, read from a boot disk: the image is copied out, never mounted. Band: shell."""
+"""Reads OpenCore's configuration from a boot disk, by a copy of the image and without a mount. Band: shell."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAMES = (OPENCORE, "::/EFI/CLOVER/config.plist")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundConfig:
     """A config.plist on a boot disk: its bytes, its name to mtools, where its file system begins (bytes)."""
 
     data: bytes
@@ -40,7 +40,7 @@ class Found:
 
 
 def read_config(image: Path, *, image_format: str = "qcow2") -> dict[str, Any]:
-    """The configuration on the boot disk `image`, which stays as it is.
+    """The configuration on the boot disk `image`, which is not changed.
 
     Raises:
         StateError: there is none that can be reached.
@@ -52,7 +52,7 @@ def read_config(image: Path, *, image_format: str = "qcow2") -> dict[str, Any]:
         return config.read(found.data, f"config.plist on {image.name}")
 
 
-def find_config(image: Path, raw: Path, *, image_format: str) -> Found:
+def find_config(image: Path, raw: Path, *, image_format: str) -> FoundConfig:
     """Copy `image` out to the raw disk `raw`, and find the configuration there.
 
     Raises:
@@ -82,7 +82,7 @@ def numbers(configuration: Mapping[str, Any]) -> dict[str, str]:
     keys = {"model": "SystemProductName", "serial": "SystemSerialNumber", "mlb": "MLB", "uuid": "SystemUUID"}
     said = {key: value for key, name in keys.items() if isinstance(value := generic.get(name), str) and value}
     if not re.search(r"[1-9a-fA-F]", said.get("uuid", "1")):
-        del said["uuid"]  # all zero: nobody's
+        del said["uuid"]  # all zeros: a placeholder
     rom = generic.get("ROM")
     digits = rom.hex() if isinstance(rom, bytes) else rom if isinstance(rom, str) else ""
     if re.fullmatch(r"[0-9a-fA-F]{12}", digits) and digits.strip("0"):
@@ -112,7 +112,7 @@ def _read(raw: Path, offset: int, count: int) -> bytes:
         return file.read(count)
 
 
-def _copied(raw: Path, offset: int) -> Found | None:
+def _copied(raw: Path, offset: int) -> FoundConfig | None:
     out = raw.with_name(f"{raw.name}.config.plist")
     for name in _NAMES:
         try:
@@ -120,5 +120,5 @@ def _copied(raw: Path, offset: int) -> Found | None:
         except CommandFailed:
             continue
         if out.is_file() and out.stat().st_size <= _PLIST_MAX:
-            return Found(out.read_bytes(), name, offset)
+            return FoundConfig(out.read_bytes(), name, offset)
     return None

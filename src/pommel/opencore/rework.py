@@ -1,4 +1,4 @@
-"""A boot disk made from another one, with a few values of its config.plist changed. Band: shell.
+"""Makes a copy of a boot disk with a few changed values in its config.plist. Band: shell.
 
 Everything else stays as it is on the image: partition table, file systems, kexts, drivers, and the configuration that
 fits them. So it boots wherever the image boots, which a disk that is packed from an upstream's folder may not: in some
@@ -78,8 +78,8 @@ def key(images: list[Path], options: Options) -> str:
     return inputs.hexdigest()[:16]
 
 
-def _put(raw: Path, found: reading.Found, data: bytes, folder: Path) -> None:
-    """Write the configuration to the file system it came from, and see that it is there.
+def _put(raw: Path, found: reading.FoundConfig, data: bytes, folder: Path) -> None:
+    """Write the configuration to its file system, and check it by reading it again.
 
     Raises:
         BuildError: it does not fit, or is not what was written.

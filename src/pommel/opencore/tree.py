@@ -1,4 +1,4 @@
-"""The files of an EFI folder, with the symbolic links in it followed. Band: shell.
+"""Lists the files of an EFI folder, and follows its symbolic links. Band: shell.
 
 FAT has no links, so what a link leads to is packed in its place. A link may lead anywhere in the upstream's folder,
 and nowhere else: what lies outside is the user's own and was not offered.
@@ -28,7 +28,7 @@ def read(efi: Path, root: Path) -> dict[str, Path]:
 
 
 def inside(path: Path, root: Path) -> Path:
-    """Where `path` really is.
+    """The real path of `path`.
 
     Raises:
         UpstreamError: it is a link that leads outside `root` or to nothing, or it goes through one that does.

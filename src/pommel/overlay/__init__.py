@@ -1,1 +1,1 @@
-"""The upstream, and what we lay over it."""
+"""The upstream, and the patches and files that are applied to it."""

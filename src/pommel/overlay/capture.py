@@ -1,8 +1,8 @@
-"""An upstream's boot script, read by running it: its QEMU arguments are data. Band: shell.
+"""Reads an upstream's boot script by running it: its QEMU arguments are data. Band: shell.
 
 The script runs with a stand-in for QEMU first on PATH, in a clean environment, without a terminal, in a copy of its
-folder. Nothing is parsed here and nothing is judged but this: the first whole call of QEMU is the answer. What comes
-after it (exit status, `pkill`, `sleep`) is a note at most. The script gets a moment for that, and is ended then.
+folder. The script is not parsed; the first complete call of QEMU is the result. What follows it (exit status, `pkill`,
+`sleep`) is at most a note. The script gets a short time for it, and is then ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from pommel import texts
 from pommel.errors import BuildError, UpstreamError
 from pommel.overlay import complaints, layer, shown, standin
-from pommel.overlay.facts import Call, Facts, facts_of
+from pommel.overlay.facts import ProgramCall, ScriptFacts, facts_of
 from pommel.overlay.sandbox import (
     ScriptPlace,
     bubblewrap,
@@ -34,30 +34,31 @@ from pommel.overlay.sandbox import (
 )
 from pommel.process import watched
 
-_KEPT = ("HOME", "USER", "LOGNAME")  # a script may build its paths from these; nothing else of ours is its business
+_KEPT = ("HOME", "USER", "LOGNAME")  # a script may build its paths from these; it gets no other variables of ours
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHOWN = 2000  # characters of output in an error
 _OUTPUT_MAX = 64 << 10  # bytes of output that are read back
 _FILE_MAX_BLOCKS = 64 << 11  # 64 MiB in blocks of 512: a script that prints forever must not fill the disk
-# Output goes to a file, since a pipe would stay open for as long as anything that the script left in the background.
-# timeout(1) is for the case that Pommel itself is killed meanwhile: a script that loops ends all the same.
+# Output goes to a file, because a pipe would stay open as long as any process that the script left in the background.
+# timeout(1) is for the case that Pommel itself is killed meanwhile: then it ends a script with an endless loop.
 _SHELL = 'ulimit -f "$2"; out=$1 limit=$3; shift 3; {filter} exec timeout -s KILL "$limit" "$@" > "$out" 2>&1'
-_GRACE_S = 2.0
-_AFTER_S = 0.5  # that a script goes on for once it has started QEMU: for what it does to the host then, and for notes
-_LAST_S = 1.0  # that the processes of a script which failed have for starting QEMU
-_ROUNDS = 6  # times that a script is run again because it looked for a QEMU where there is none
+_GRACE_S = 2.0  # timeout(1) ends the script this much later than Pommel itself would
+_AFTER_S = 0.5  # a script's time after the start of QEMU: for its later commands on the host, and for notes
+_LAST_S = 1.0  # the time in which the processes of a failed script may still start QEMU
+_ROUNDS = 6  # the number of repeated runs because the script looked for a QEMU at a path that does not exist
 _POLL_S = 0.005
-_ASKS_EVERY, _ASKS_SEEN = 6, 3  # looks at whether the script waits for input: every so many, and seen so often
+# Checks whether the script waits for input: one in so many looks, and this many positive results.
+_ASKS_EVERY, _ASKS_SEEN = 6, 3
 _SCRIPT_MAX = 4 << 20
-_READ_CALL = {"x86_64": "0", "aarch64": "63"}  # read(2), as /proc/PID/syscall names it
+_READ_CALL = {"x86_64": "0", "aarch64": "63"}  # read(2), as in /proc/PID/syscall
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What a boot script wanted to run. `argv` is without the program; `cwd` is where its relative paths start.
+    """The call that a boot script made. `argv` is without the program; `cwd` is the start of its relative paths.
 
-    `created` are files that the script made in its folder, relative to it: they were thrown away. `facts` is what else
-    it would have done to the host and around QEMU; `notes` is what followed.
+    `created` are files that the script made in its folder, relative to it; they were removed. `facts` are its other
+    actions on the host and around QEMU; `notes` are about what followed.
     """
 
     argv: tuple[str, ...]
@@ -66,13 +67,13 @@ class Captured:
     output: str
     sandboxed: bool
     created: tuple[str, ...] = ()
-    facts: Facts = field(default_factory=Facts)
+    facts: ScriptFacts = field(default_factory=ScriptFacts)
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a script is called with: arguments, variables, and the lines that answer its questions."""
+class ScriptInput:
+    """A script's input: arguments, variables, and the lines that answer its questions."""
 
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +85,7 @@ class _Request:
     upstream: Path
     script: str
     text: str
-    given: Given
+    given: ScriptInput
     timeout_s: float
     real: Path | None
     hidden: Sequence[Path]
@@ -94,22 +95,22 @@ class _Request:
 class _Run:
     """One run of the script: its exit status (None: it was ended), and whether it waits for an answer."""
 
-    calls: list[Call]
+    calls: list[ProgramCall]
     status: int | None
     output: str
     asks: bool
     created: tuple[str, ...]
-    facts: Facts
+    facts: ScriptFacts
 
 
-_NOTHING = Given()
+_NOTHING = ScriptInput()
 
 
 def capture(
     upstream: Path,
     script: str,
     *,
-    given: Given = _NOTHING,
+    given: ScriptInput = _NOTHING,
     timeout_s: float = 10.0,
     unsandboxed: bool = False,
     real: Path | None = None,
@@ -119,12 +120,12 @@ def capture(
     """Run the upstream's boot script and return the QEMU command line that it would have run.
 
     `real` is the QEMU that answers its questions. Without bubblewrap it is run only if `unsandboxed` allows it.
-    `scratch` is a folder to work in (default: the system's for temporary files); nothing stays in it. `hidden` are
-    folders of Pommel's own that the sandbox shows as empty, as it does home folders.
+    `scratch` is a folder for temporary files (default: the system's); it is empty afterwards. `hidden` are Pommel's own
+    folders; in the sandbox they are empty, like home folders.
 
     Raises:
-        UpstreamError: the script is missing, may not or cannot be run, or ends, waits or loops without a whole call.
-        BuildError: there is no room for the copy that it runs in.
+        UpstreamError: the script is missing, may not or cannot be run, or ends, waits or loops without a complete call.
+        BuildError: there is not enough space for the copy in which it runs.
     """
     upstream = upstream.resolve()
     request = _Request(upstream, script, _checked(upstream, script), given, timeout_s, real, hidden)
@@ -148,7 +149,7 @@ def capture(
 
 
 def _checked(upstream: Path, script: str) -> str:
-    """The script's text, once it is certain that it could run at all."""
+    """The script's text, after the checks that it can run at all."""
     path = upstream / script
     if PurePosixPath(script).is_absolute() or ".." in PurePosixPath(script).parts:
         raise UpstreamError(f"the boot script {script} is not inside {upstream}")
@@ -177,7 +178,7 @@ def _in_scratch(request: _Request, bwrap: str | None, invented: list[Path], scra
 
 
 def _run(request: _Request, bwrap: str | None, invented: list[Path], folder: Path) -> _Run:
-    """Run the script once, with all that it is to meet in `folder`."""
+    """Run the script once, with its whole environment in `folder`."""
     inside = folder / "real" if bwrap is not None and request.real is not None else request.real
     called = " ".join([request.text, *map(str, invented)])
     binaries = standin.plant(folder, called, real=inside, isolated=bwrap is not None)
@@ -225,7 +226,7 @@ def _isolated(
 def _watch(
     request: _Request, command: Sequence[str], cwd: Path, folder: Path, env: Mapping[str, str]
 ) -> tuple[int | None, bool]:
-    """Run the script until it ends, its time is over, it waits for input, or QEMU was called a while ago."""
+    """Run the script until it ends, its time is over, it waits for input, or it called QEMU some time ago."""
     limits = (str(_FILE_MAX_BLOCKS), f"{request.timeout_s + _GRACE_S:g}")
     shell = _SHELL.format(filter=f"exec 9<'{folder}/seccomp';" if (folder / "seccomp").exists() else "")
     words = ["/bin/sh", "-c", shell, "sh", str(folder / "output"), *limits, *command]
@@ -256,7 +257,7 @@ def _until(
             return None, False
         looks += 1
         if called is None and looks % _ASKS_EVERY == 0:
-            # Seen waiting more than once: a look may come between two reads of what is there.
+            # Several positive results are needed: one look may come between two reads of the available input.
             asked = asked + 1 if _waits_for_input(folder, reading) else 0
             if asked >= _ASKS_SEEN:
                 return None, True
@@ -265,13 +266,13 @@ def _until(
 
 
 def _waits_for_input(folder: Path, reading: int) -> bool:
-    """Whether all that was given is read, and a process of the script's reads on from its standard input."""
+    """Whether all input is read, and a process of the script reads from its standard input again."""
     unread = struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, bytes(4)))[0]
     return unread == 0 and any(_reads(pid, os.fstat(reading).st_ino) for pid in left(folder))
 
 
 def _reads(pid: int, pipe: int) -> bool:
-    """Whether the process is in read(2) on descriptor 0, and that is our pipe."""
+    """Whether the process is in read(2) on descriptor 0, and this is our pipe."""
     try:
         words = Path(f"/proc/{pid}/syscall").read_text().split()
         return (
@@ -282,7 +283,7 @@ def _reads(pid: int, pipe: int) -> bool:
 
 
 def _interpreter(text: str) -> list[str]:
-    """How a script without `#!` is run: by bash, as at the prompt where people type its name."""
+    """The interpreter of a script without `#!`: bash, as at the prompt where people type its name."""
     if text.startswith("#!"):
         return []
     return [shutil.which("bash") or "/bin/sh"]
@@ -298,7 +299,7 @@ def _invent(copy: Path, upstream: Path, invented: Sequence[Path], program: Path)
 
 
 def _looked_for(output: str, upstream: Path, known: Sequence[Path]) -> list[Path]:
-    """Where the script looked for a QEMU in vain, by what it printed: paths, and names that are on no PATH."""
+    """Where the script looked for a missing QEMU, from its output: paths, and names that are not on PATH."""
     named = [Path(path) for path in qemus_named(output)]
     for word in (word.strip("‘’'\"`:") for word in output.split()):
         if not word.startswith("/") and standin.is_qemu(Path(word).name):
@@ -307,7 +308,7 @@ def _looked_for(output: str, upstream: Path, known: Sequence[Path]) -> list[Path
 
 
 def _as_named(done: _Run, copy: Path, upstream: Path) -> _Run:
-    """Say the upstream's own paths where a script that ran in the copy named the copy's."""
+    """Replace the copy's paths in the results by the upstream's own."""
 
     def named(text: str) -> str:
         return text.replace(str(copy), str(upstream))
@@ -335,7 +336,7 @@ def _refuse_escapes(path: Path, text: str, binaries: Path) -> None:
 
 def _environment(binaries: Path, given: Mapping[str, str]) -> Mapping[str, str]:
     kept = {key: value for key in _KEPT if (value := os.environ.get(key)) is not None}
-    # The user's own PATH after ours: on NixOS, for one, there is nothing in the usual folders.
+    # The user's own PATH comes after ours: on NixOS, for example, there is nothing in the usual folders.
     users = [folder for folder in os.environ.get("PATH", "").split(":") if folder.startswith("/")]
     path = dict.fromkeys([str(binaries), *users, *_USUAL_PATH.split(":")])
     found = {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", **given}

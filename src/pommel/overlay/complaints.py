@@ -1,4 +1,4 @@
-"""What a boot script that starts no QEMU complains of, and what to type then. Band: core, no I/O."""
+"""The hints for a boot script that starts no QEMU, from its output. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import signal
 
 _UNSET = re.compile(r"(?<!\w)([A-Za-z_]\w*|\d+): (?:unbound variable|parameter (?:null or )?not set|variable not set)")
-# "set the SYSTEM_DISK environment variable", "VM_NAME is not set", "RAM must be set": a name in capitals says which.
+# "set the SYSTEM_DISK environment variable", "VM_NAME is not set", "RAM must be set": the name is in capitals.
 _WANTED = re.compile(
     r"(?:variable\s+[\"'`$]?([A-Z][A-Z0-9_]{1,40})\b"
     r"|\b([A-Z][A-Z0-9_]{1,40})[\"'`]?\s+(?:environment\s+)?"
@@ -31,7 +31,7 @@ def ending(status: int) -> str:
 
 
 def hint(output: str, text: str, args: tuple[str, ...]) -> str | None:
-    """What to type for a script that printed `output` and has the text `text`, called with `args`; None: not known."""
+    """The hint for a script with the text `text` that was called with `args` and printed `output`; None: unknown."""
     if unset := _UNSET.search(output):
         return _arguments() if unset[1].isdecimal() else _variable(unset[1])
     if _USAGE.search(output):
@@ -49,18 +49,18 @@ def hint(output: str, text: str, args: tuple[str, ...]) -> str | None:
 
 
 def prompt_of(text: str) -> str | None:
-    """The first question in a script's text: bash shows that of `read -p` to a terminal only."""
+    """The first question in a script's text: bash prints the prompt of `read -p` only to a terminal."""
     found = _PROMPT.search(text)
     return next((part for part in found.groups() if part), None) if found else None
 
 
 def prompt_hint() -> str:
-    """What to type for a script that asks a question."""
+    """The hint for a script that asks a question."""
     return 'answer it with boot_input = ["…"], with one text for each line that the script reads'
 
 
 def timeout_hint(limit_s: float) -> str:
-    """What to type for a script that took longer than `limit_s` seconds."""
+    """The hint for a script that took longer than `limit_s` seconds."""
     return f"if it needs longer, set boot_timeout = {max(30, round(limit_s * 3))} (seconds)"
 
 

@@ -1,6 +1,6 @@
-"""What a boot script does beside starting QEMU: to the host and around QEMU. Band: core, no I/O.
+"""A boot script's other actions: on the host, and around QEMU. Band: core, no I/O.
 
-Nothing of it was done. What QEMU needs of it is carried to the real start, or is said to be left out.
+None of them was done. Those that QEMU needs are repeated at the real start, or reported as left out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# What QEMU and its libraries read from the environment (qemu.1, SDL, GLib, PulseAudio, PipeWire, Mesa, the loader).
+# The variables that QEMU and its libraries read (qemu.1, SDL, GLib, PulseAudio, PipeWire, Mesa, the loader).
 _CARRIED = re.compile(
     r"LD_LIBRARY_PATH|(QEMU|SDL|PULSE|PIPEWIRE|ALSA|JACK|MESA|VK|GALLIUM|LIBGL|EGL|GBM|MALLOC|G|OSS|SPICE|LIBVA)_[A-Z0-9_]+"
 )
@@ -23,8 +23,8 @@ _KERNEL_FILE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a stand-in: the program as it was called, where, and with what.
+class ProgramCall:
+    """One call of a stand-in: the program as it was called, the working directory, and the arguments.
 
     `environment` and `limits` (name -> soft limit, as in /proc/PID/limits) are QEMU's; empty for the others.
     """
@@ -37,16 +37,16 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The call as a person types it."""
+        """The call as text for people."""
         return shlex.join([Path(self.program).name, *self.argv])
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a script does to the host and around QEMU.
+class ScriptFacts:
+    """The actions of a script on the host and around QEMU.
 
-    `effects` are commands that would change the host, as one types them; `environment` is what QEMU is to see;
-    `left_out` tells what was around QEMU and is not carried over.
+    `effects` are commands that would change the host, as text; `environment` are QEMU's variables;
+    `left_out` are the things around QEMU that are not repeated.
     """
 
     effects: tuple[str, ...] = ()
@@ -55,9 +55,13 @@ class Facts:
 
 
 def facts_of(
-    calls: Sequence[Call], effects: Sequence[Call], wrappers: Sequence[Call], output: str, given: Mapping[str, str]
-) -> Facts:
-    """Make the facts from what the stand-ins wrote down; `given` are the variables that the script was given."""
+    calls: Sequence[ProgramCall],
+    effects: Sequence[ProgramCall],
+    wrappers: Sequence[ProgramCall],
+    output: str,
+    given: Mapping[str, str],
+) -> ScriptFacts:
+    """Make the facts from the records of the stand-ins; `given` are the variables that the script was given."""
     told = [call.text for call in effects]
     told += [f"write to {path}" for path in dict.fromkeys(_KERNEL_FILE.findall(output))]
     environment = {
@@ -70,7 +74,7 @@ def facts_of(
     for call in calls:
         if dict(call.limits).get(_MEMLOCK) == "unlimited":
             left.append("ulimit -l unlimited")
-    return Facts(tuple(dict.fromkeys(told)), environment, tuple(dict.fromkeys(left)))
+    return ScriptFacts(tuple(dict.fromkeys(told)), environment, tuple(dict.fromkeys(left)))
 
 
 def _before_qemu(text: str) -> str:

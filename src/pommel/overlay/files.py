@@ -1,9 +1,9 @@
-"""The config repo's `files/**`, placed in the checkout and taken away again. Band: shell.
+"""The config repo's `files/**`: places them in the checkout, and removes them again. Band: shell.
 
-An upstream's file that one of ours replaces is kept in `.git/pommel/originals/` and comes back when ours goes. What a
-user edited in place is never overwritten or removed: that is an error which says so.
+If one of our files replaces an upstream's, that is saved in `.git/pommel/originals/` and restored when ours is removed.
+A file that a user has edited in the checkout is never overwritten or removed: that is an error.
 
-Callers hold the checkout (`at_work`) for whatever writes.
+A caller that writes holds the checkout (`at_work`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ FOLDER = "files"
 
 
 class FileStanding(enum.Enum):
-    """What a file is to the checkout."""
+    """The state of a file in the checkout."""
 
     PLACED = "placed"
     PENDING = "pending"
-    OUTDATED = "outdated"  # files/ has another version than we placed
-    DROPPED = "dropped"  # files/ has none any more
+    OUTDATED = "outdated"  # files/ has another version than the placed one
+    DROPPED = "dropped"  # files/ does not have it any more
     MODIFIED = "modified"  # edited in the checkout since
     MISSING = "missing"  # removed from the checkout since
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file, its state, and whether it stands in the place of one of the upstream's."""
+    """A file, its state, and whether it replaces one of the upstream's."""
 
     name: str
     state: FileStanding
@@ -45,7 +45,7 @@ class FileState:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OverlayFile:
     """A file of the config repo: its contents, and 0o755 or 0o644."""
 
     data: bytes
@@ -57,11 +57,11 @@ class Wanted:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def read(config: Path) -> dict[str, Wanted]:
-    """The files of a config repo, by the path that each has in the checkout.
+def read(config: Path) -> dict[str, OverlayFile]:
+    """The files of a config repo, by their path in the checkout.
 
     Raises:
-        ConfigError: one is a symbolic link or no plain file, cannot be read, or would land in `.git`.
+        ConfigError: one is a symbolic link or not a regular file, cannot be read, or would be inside `.git`.
     """
     found = {}
     root = config / FOLDER
@@ -69,18 +69,18 @@ def read(config: Path) -> dict[str, Wanted]:
         name = path.relative_to(root).as_posix()
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise ConfigError(f"{FOLDER}/{name} is not a regular file", hint="put the file itself there")
-        if path.is_dir() or path.name == ".gitkeep":  # git's way to keep an empty folder, and nothing to place
+        if path.is_dir() or path.name == ".gitkeep":  # .gitkeep keeps an empty folder in git; it is not placed
             continue
         check_inside(name, FOLDER)
         try:
-            found[name] = Wanted(path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
+            found[name] = OverlayFile(path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
         except OSError as failure:
             raise ConfigError(f"{FOLDER}/{name} cannot be read: {failure.strerror}") from failure
     return found
 
 
-def status(checkout: Path, wanted: Mapping[str, Wanted]) -> list[FileState]:
-    """Say what state each file is in, those that the config repo dropped with them, in the order of their names."""
+def status(checkout: Path, wanted: Mapping[str, OverlayFile]) -> list[FileState]:
+    """The state of each file, including those that the config repo dropped, by name."""
     known = journal.read_files(checkout)
     return [
         FileState(name, _state(checkout, name, wanted.get(name), known.get(name)), _replaces(checkout, name, known))
@@ -88,12 +88,12 @@ def status(checkout: Path, wanted: Mapping[str, Wanted]) -> list[FileState]:
     ]
 
 
-def place(checkout: Path, wanted: Mapping[str, Wanted]) -> list[FileState]:
-    """Make the checkout have the wanted files and no others of ours, all or none; return the states before.
+def place(checkout: Path, wanted: Mapping[str, OverlayFile]) -> list[FileState]:
+    """Give the checkout the wanted files and no others of ours, all or none; return the states before.
 
     Raises:
-        StateError: one was edited in the checkout since it was placed; nothing was changed.
-        UpstreamError: one cannot be placed, since a link or a folder stands there; nothing was changed.
+        StateError: one was edited in the checkout after it was placed; nothing was changed.
+        UpstreamError: one cannot be placed, because its path is a link or a folder; nothing was changed.
     """
     now = status(checkout, wanted)
     _refuse_edited(checkout, now)
@@ -111,15 +111,15 @@ def place(checkout: Path, wanted: Mapping[str, Wanted]) -> list[FileState]:
 
 
 def take_away(checkout: Path) -> list[str]:
-    """Take away all that was placed and put back what it replaced, all or nothing; return the names.
+    """Remove all placed files and restore those that they replaced, all or none; return the names.
 
     Raises:
-        StateError: one was edited in the checkout since it was placed; nothing was changed.
+        StateError: one was edited in the checkout after it was placed; nothing was changed.
     """
     return [each.name for each in place(checkout, {})]
 
 
-def _state(checkout: Path, name: str, wanted: Wanted | None, known: PlacedFile | None) -> FileStanding:
+def _state(checkout: Path, name: str, wanted: OverlayFile | None, known: PlacedFile | None) -> FileStanding:
     if known is None:
         return FileStanding.PENDING
     path = checkout / name
@@ -145,7 +145,7 @@ def _refuse_edited(checkout: Path, now: Iterable[FileState]) -> None:
         )
 
 
-def _put(checkout: Path, name: str, wanted: Wanted, known: PlacedFile | None) -> PlacedFile:
+def _put(checkout: Path, name: str, wanted: OverlayFile, known: PlacedFile | None) -> PlacedFile:
     path = inside(checkout, name)
     original = known.original_mode if known else None
     if known is None and path.exists():

@@ -1,8 +1,8 @@
-"""git, called so that it does the same on every host: never a question, a hook, a template or a pager. Band: shell.
+"""Calls git so that it works the same on every host: without questions, hooks, templates or a pager. Band: shell.
 
-Local work reads no configuration of the user's or the system's at all. What fetches does read it, since a proxy, a
-certificate or an `insteadOf` may be what makes the upstream reachable, with all that could surprise us overruled.
-One word of theirs counts everywhere: `safe.directory`, by which they trust a repository of somebody else's.
+Local work reads no configuration of the user or the system. A fetch does read it, because a proxy, a certificate or an
+`insteadOf` may be needed to reach the upstream; settings that could change the result are overridden.
+One of their settings is always used: `safe.directory`, with which they trust another user's repository.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from pommel.errors import CommandFailed, NotPermitted
 from pommel.process import Completed, run, which
 
-# From the environment, git would take another repository, index or configuration for the one we mean.
+# From the environment, git would use another repository, index or configuration than ours.
 _KEPT_GIT = ("GIT_SSL_", "GIT_SSH", "GIT_PROXY_", "GIT_HTTP_", "GIT_EXEC_PATH", "GIT_TEST_ASSUME_DIFFERENT_OWNER")
-# Where the user's configuration is.
+# The places of the user's configuration.
 _CONFIGURATION = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 _OVERRULED = {
     "advice.detachedHead": "false",
@@ -34,13 +34,13 @@ _OVERRULED = {
     "fetch.fsckObjects": "false",
     "fetch.prune": "false",
     "fetch.recurseSubmodules": "false",
-    "gc.auto": "0",  # it would go on in the background, after us
-    "http.lowSpeedLimit": "100",  # a peer that died without a word
+    "gc.auto": "0",  # it would continue in the background, after us
+    "http.lowSpeedLimit": "100",  # for a server that stops answering
     "http.lowSpeedTime": "60",
     "maintenance.auto": "false",
     "protocol.ext.allow": "never",
     "submodule.recurse": "false",
-    "transfer.fsckObjects": "false",  # old upstreams have commits that it complains about; the hashes are ours
+    "transfer.fsckObjects": "false",  # old upstreams have commits that it complains about; we check our own hashes
 }
 _HINT = "install your distribution's package git"
 _DUBIOUS = re.compile(r"^fatal: (?:detected dubious ownership in|unsafe) repository .*", re.MULTILINE)
@@ -55,11 +55,11 @@ def git(
     input: bytes | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Completed:
-    """Run git in `folder`; `fetches` says that it may talk to the upstream. `env` is on top of the usual.
+    """Run git in `folder`; `fetches`: it may connect to the upstream. `env` is added to the usual environment.
 
     Raises:
         MissingProgram: git is not installed.
-        NotPermitted: the repository is another user's, and nobody has said that it is safe.
+        NotPermitted: the repository belongs to another user, and is not in `safe.directory`.
         CommandFailed: it failed and `check` is true.
     """
     argv = [which("git", hint=_HINT), "-C", str(folder), *map(str, words)]
@@ -79,7 +79,7 @@ def _is_refused(done: Completed) -> bool:
 
 
 def _not_owned(folder: Path, done: Completed) -> NotPermitted:
-    # git names the repository as it compares it (a link's other end, an upstream's .git), quoted for a shell.
+    # git prints the path that it compares (a link's target, an upstream's .git), quoted for a shell.
     typed = _TYPE.search(done.output)
     line = typed[1] if typed else f"git config --global --add safe.directory {shlex.quote(os.path.realpath(folder))}"
     where = shlex.split(line)[-1]
@@ -90,7 +90,7 @@ def _not_owned(folder: Path, done: Completed) -> NotPermitted:
 
 
 def _trusted(program: str) -> list[tuple[str, str]]:
-    """Each safe.directory of the user's and the system's, in order; one of the repository itself does not count."""
+    """Each safe.directory of the user and the system, in order; the repository's own setting does not count."""
     env = {
         key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith("GIT_CONFIG_")
     }
@@ -101,12 +101,12 @@ def _trusted(program: str) -> list[tuple[str, str]]:
 
 
 def typed(folder: Path, *words: str) -> str:
-    """What a person types for git to do that in `folder`."""
+    """The git command for `folder` as text for people."""
     return shlex.join(["git", "-C", str(folder), *words])
 
 
 def environment(*, fetches: bool = False) -> dict[str, str]:
-    """The environment that git runs in."""
+    """The environment of git."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith(_KEPT_GIT)}
     env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "GIT_PAGER": "cat", "GIT_OPTIONAL_LOCKS": "0"}
     if fetches:
@@ -119,7 +119,7 @@ def environment(*, fetches: bool = False) -> dict[str, str]:
 
 
 def _as_config(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Settings as git takes them from the environment, over those of every file; git-config(1), ENVIRONMENT."""
+    """Settings in environment variables, which have priority over all files; git-config(1), ENVIRONMENT."""
     found = {"GIT_CONFIG_COUNT": str(len(pairs))}
     for number, (key, value) in enumerate(pairs):
         found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}

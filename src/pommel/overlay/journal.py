@@ -1,8 +1,8 @@
-"""What Pommel has laid over a checkout, as it remembers it. Band: shell.
+"""Pommel's records of what it has changed in a checkout. Band: shell.
 
-Two JSON files in `.git/pommel/`: the patches that were applied, as they were, and the files that were placed. Without
-them, a patch that the config repo has dropped or changed since could not be rolled back, and an upstream file that
-was replaced could not be told from one that somebody edited. They name hashes: what a user changed is not ours.
+Two JSON files in `.git/pommel/`: the applied patches with their text, and the placed files. Without them, a patch that
+the config repo has dropped or changed since could not be rolled back, and a replaced upstream file could not be
+distinguished from an edited one. They contain hashes: a file that a user changed is not ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORIGINALS = ".git/pommel/originals"
 
 @dataclass(frozen=True, slots=True)
 class AppliedPatch:
-    """A patch as it was when it was applied."""
+    """A patch with the text with which it was applied."""
 
     name: str
     text: str
@@ -30,7 +30,7 @@ class AppliedPatch:
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """The patches in the order they were applied; `left` maps each file they touch to its hash after the last."""
+    """The patches in the order of their application; `left` maps each file they touch to its hash after the last."""
 
     applied: tuple[AppliedPatch, ...] = ()
     left: dict[str, str | None] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class PlacedFile:
-    """A file we placed: the hash and mode it got, and the mode of the upstream's file that it replaced, if one."""
+    """A placed file: its hash and mode, and the mode of the upstream's file that it replaced, if there was one."""
 
     sha256: str
     mode: int
@@ -46,40 +46,40 @@ class PlacedFile:
 
 
 def read_patches(checkout: Path) -> Patches:
-    """The patches that were applied."""
+    """The applied patches."""
     found = _read(checkout / PATCHES)
     applied = tuple(AppliedPatch(**each) for each in found.get("applied", []))
     return Patches(applied, dict(found.get("left", {})))
 
 
 def write_patches(checkout: Path, patches: Patches) -> None:
-    """Remember them; the caller saved `PATCHES` before (`all_or_nothing`)."""
+    """Write the patches; the caller has saved `PATCHES` before (`all_or_nothing`)."""
     json_file.write(checkout / PATCHES, asdict(patches), indent=1)
 
 
 def read_files(checkout: Path) -> dict[str, PlacedFile]:
-    """The files that were placed, by their path in the checkout."""
+    """The placed files, by their path in the checkout."""
     return {name: PlacedFile(**each) for name, each in _read(checkout / FILES).items()}
 
 
 def write_files(checkout: Path, files: dict[str, PlacedFile]) -> None:
-    """Remember them; the caller saved `FILES` before (`all_or_nothing`)."""
+    """Write the files; the caller has saved `FILES` before (`all_or_nothing`)."""
     json_file.write(checkout / FILES, {name: asdict(each) for name, each in files.items()}, indent=1)
 
 
 def left_by_us(checkout: Path) -> dict[str, str | None]:
-    """The hash that each file which Pommel changed had when it was done with it; None for one it removed."""
+    """The hash of each file that Pommel changed, after its last change; None for a removed one."""
     placed = {name: each.sha256 for name, each in read_files(checkout).items()}
     return {**read_patches(checkout).left, **placed}
 
 
 def untouched_since(checkout: Path, name: str, left: dict[str, str | None]) -> bool:
-    """Whether the file is one of ours and still as we left it."""
+    """Whether the file is one of ours and unchanged."""
     return name in left and digest(checkout / name) == left[name]
 
 
 def remembered(checkout: Path) -> set[str]:
-    """Every path that undoing all of it would touch, the journals and the kept originals with them."""
+    """Every path that a complete undo would touch, including the journals and the saved originals."""
     originals = {f"{ORIGINALS}/{name}" for name in read_files(checkout)}
     return {PATCHES, FILES, *originals, *left_by_us(checkout)}
 

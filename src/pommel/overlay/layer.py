@@ -1,7 +1,7 @@
-"""A copy of an upstream's folder that its script may write into, thrown away afterwards. Band: shell.
+"""A temporary copy of an upstream's folder, into which its script may write. Band: shell.
 
-Small files are copied. Of a large one only the beginning is: the rest is a hole of the same length, so that a script
-can test for it, ask for its size and for what kind of image it is, and nothing that it does reaches the real one.
+Small files are copied. Of a large one only the beginning is copied: the rest is a hole of the same length, so that
+a script can check its existence, its size and its image format, and nothing that it does reaches the real one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_WHOLE_MAX = 8 << 20  # bytes of a file that is copied whole: firmware, scripts, configuration
-_BEGINNING = 64 << 10  # bytes of a larger one: the headers of disk images are there
-_COPIED_MAX = 256 << 20  # bytes that are copied in all
-_ENTRIES_MAX = 20_000  # a folder with more is no upstream's; what comes after is not in the copy
+_WHOLE_MAX = 8 << 20  # bytes of a file that is copied completely: firmware, scripts, configuration
+_BEGINNING = 64 << 10  # bytes of a larger one: it has the headers of disk images
+_COPIED_MAX = 256 << 20  # total bytes that are copied
+_ENTRIES_MAX = 20_000  # a folder with more is not an upstream's; further entries are not in the copy
 _LEFT_OUT = (".git", ".hg", ".venv", "node_modules")
 
 
@@ -27,19 +27,19 @@ class _Budget:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The copy: `folder` stands for the upstream's folder; `made` are the paths in it that were there at first."""
+    """The copy: `folder` replaces the upstream's folder; `made` are the initial paths in it."""
 
     folder: Path
     made: frozenset[str]
 
     def created(self) -> tuple[str, ...]:
-        """What the script has made since, relative to the folder, in order."""
+        """The paths that the script has made since, relative to the folder, in order."""
         found = (str(path.relative_to(self.folder)) for path in sorted(self.folder.rglob("*")))
         return tuple(name for name in found if name not in self.made)
 
 
 def lay(upstream: Path, folder: Path, script: str) -> Layer:
-    """Copy `upstream` to the new `folder`. The script gets its run bit: people start it by its interpreter, too.
+    """Copy `upstream` to the new `folder`. The script becomes executable: people may start it by its interpreter.
 
     Raises:
         OSError: the disk is full, or a file of the upstream cannot be read.
@@ -48,7 +48,7 @@ def lay(upstream: Path, folder: Path, script: str) -> Layer:
     folder.mkdir()
     _copy(str(upstream), str(folder), "", budget)
     own = folder / script
-    if not own.exists() and (upstream / script).is_file():  # after the budget's end
+    if not own.exists() and (upstream / script).is_file():  # the limits left it out
         own.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(upstream / script, own)
         budget.made.add(script)
@@ -72,10 +72,10 @@ def _copy(source: str, target: str, below: str, budget: _Budget) -> None:
                 folders.append(entry.name)
         elif entry.is_file():
             _copy_file(entry, place, budget)
-        else:  # a socket, a pipe, a device: nothing that a script needs to be read
+        else:  # a socket, a pipe, a device: a script need not read these
             continue
         budget.made.add(f"{below}{entry.name}")
-    # What lies deep comes last: it is what a script needs least.
+    # Deep folders come last: a script needs them least.
     for folder in folders:
         _copy(f"{source}/{folder}", f"{target}/{folder}", f"{below}{folder}/", budget)
 
@@ -96,7 +96,7 @@ def _copy_file(entry: os.DirEntry[str], target: str, budget: _Budget) -> None:
     writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 | (about.st_mode & 0o111))
     try:
         reading = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:  # the script could not read it either, but may ask whether it is there
+    except PermissionError:  # the script could not read it either, but may check its existence
         os.fchmod(writing, 0)
     else:
         try:

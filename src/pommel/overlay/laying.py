@@ -1,6 +1,6 @@
-"""A config repo laid over an upstream's checkout: patches, then files; taken off; moved to another pin. Band: shell.
+"""Applies a config repo to an upstream's checkout, removes it, and moves it to another pin. Band: shell.
 
-Each of the three happens whole or not at all, over errors, Ctrl-C and kill -9 alike, under the checkout's lock.
+Each of the three is done completely or not at all, despite errors, Ctrl-C and kill -9, under the checkout's lock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from pommel import trust
 from pommel.errors import ConfigError
 from pommel.overlay import files, journal, patches, upstream
-from pommel.overlay.files import FileState, Wanted
+from pommel.overlay.files import FileState, OverlayFile
 from pommel.overlay.journal import AppliedPatch
 from pommel.overlay.patches import PatchState
 from pommel.overlay.pins import Pin
@@ -25,10 +25,10 @@ _WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What a config repo has to lay over a checkout."""
+    """The patches and files of a config repo."""
 
     patches: Sequence[AppliedPatch] = ()
-    files: Mapping[str, Wanted] | None = None
+    files: Mapping[str, OverlayFile] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def read(config: Path) -> Overlay:
 
     Raises:
         ConfigError: something in them cannot be used, or a patch is for a file that `files/` replaces.
-        TrustError: somebody else can change one of them.
+        TrustError: another user can change one of them.
     """
     for folder in (config / patches.FOLDER, config / files.FOLDER):
         for path in (folder, *sorted(folder.rglob("*"))) if folder.is_dir() else ():
@@ -60,19 +60,19 @@ def read(config: Path) -> Overlay:
 
 
 def status(checkout: Path, overlay: Overlay) -> OverlayState:
-    """Say what state every patch and file is in; changes nothing."""
+    """The state of every patch and file; changes nothing."""
     return OverlayState(
         tuple(patches.status(checkout, overlay.patches)), tuple(files.status(checkout, overlay.files or {}))
     )
 
 
 def lay(checkout: Path, overlay: Overlay, *, report: Report) -> OverlayState:
-    """Apply the pending patches and place the files; return the states before. Nothing is done to what is in place.
+    """Apply the pending patches and place the files; return the states before. What is in place is not changed.
 
     Raises:
         UpstreamError: a patch conflicts, or something cannot be placed.
         StateError: a placed file, or one that a patch is for, was edited in the checkout.
-        BusyError: another Pommel is at work on the checkout.
+        BusyError: another Pommel works on the checkout.
     """
     with at_work(checkout, wait_s=_WAIT_S):
         touched = {*journal.remembered(checkout), *_would_touch(overlay)}
@@ -83,23 +83,23 @@ def lay(checkout: Path, overlay: Overlay, *, report: Report) -> OverlayState:
 
 
 def lift(checkout: Path) -> list[str]:
-    """Take off all that was laid over the checkout; return the names of files and patches.
+    """Remove all patches and files from the checkout; return their names.
 
     Raises:
         StateError: a file was edited since, so it would be lost; nothing was changed.
-        BusyError: another Pommel is at work on the checkout.
+        BusyError: another Pommel works on the checkout.
     """
     with at_work(checkout, wait_s=_WAIT_S), all_or_nothing(checkout, journal.remembered(checkout), record=UPDATE):
         return _lift(checkout)
 
 
 def update(checkout: Path, pin: Pin, overlay: Overlay, *, report: Report) -> UpstreamState:
-    """Take the overlay off, move the upstream to `pin`, and lay it on again; the old state stays if any of it fails.
+    """Remove the overlay, move the upstream to `pin`, and apply the overlay again; after an error the old state stays.
 
     Raises:
         UpstreamError: the upstream cannot be reached or verified, or a patch conflicts with it.
         StateError: something was edited in the checkout and would be lost.
-        BusyError: another Pommel is at work on the checkout.
+        BusyError: another Pommel works on the checkout.
     """
     with at_work(checkout, wait_s=_WAIT_S):
         upstream.obtain(checkout, pin, report=report, update=True)
@@ -117,7 +117,7 @@ def update(checkout: Path, pin: Pin, overlay: Overlay, *, report: Report) -> Ups
 
 def _lay(checkout: Path, overlay: Overlay) -> OverlayState:
     wanted = overlay.files or {}
-    # What files/ has dropped comes off first: a patch may be for the upstream's file that it stood in for.
+    # Files that files/ has dropped are removed first: a patch may be for the upstream's file that they replaced.
     kept = {name: wanted[name] for name in wanted if name in journal.read_files(checkout)}
     before = tuple(files.status(checkout, wanted))
     files.place(checkout, kept)

@@ -1,7 +1,7 @@
-"""What a unified diff as git writes it would touch, without applying it. Band: core, no I/O.
+"""The paths that a unified diff of git would touch, without applying it. Band: core, no I/O.
 
-Only the paths and the hunks' places are read; that its context matches is for `git apply` to say. The hunks are
-counted through, since a removed line may look like a header ("-- a" removed is "--- a").
+Only the paths and the hunks' positions are read; `git apply` checks the context. The lines of a hunk are counted,
+because a removed line may look like a header ("-- a" removed is "--- a").
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _LINK_OR_MODULE = re.compile(r"(?:new file mode|new mode|deleted file mode|old m
 
 @dataclass(frozen=True, slots=True)
 class PatchText:
-    """A patch's paths, in order and once each, and the lines where its hunks begin in the files as they were."""
+    """A patch's paths, in order and once each, and the lines at which its hunks begin in the old files."""
 
     paths: tuple[str, ...]
     hunks: tuple[tuple[str, int], ...]
 
 
 def read_patch(name: str, text: str) -> PatchText:
-    """Read what the patch `name` touches (git-diff(1), "Generating patch text with -p").
+    """Read the paths that the patch `name` touches (git-diff(1), "Generating patch text with -p").
 
     Raises:
-        ConfigError: it touches nothing, ends within a hunk, leaves the checkout, or was given other line ends; the
+        ConfigError: it touches nothing, ends within a hunk, leaves the checkout, or has changed line ends; the
             message names the patch.
     """
     paths: dict[str, None] = {}
@@ -41,7 +41,8 @@ def read_patch(name: str, text: str) -> PatchText:
     current = ""
     lines = enumerate(text.removesuffix("\n").split("\n"), 1)
     for number, line in lines:
-        if line.endswith("\r") and _HEADER.match(line):  # git ends none of these so, whatever the files have
+        # Git never ends these lines so, whatever line ends the files have.
+        if line.endswith("\r") and _HEADER.match(line):
             raise ConfigError(f"{name}:{number}: it has Windows line ends", hint=f"sed -i 's/\\r$//' {name}")
         hunk = _HUNK.match(line)
         if hunk and current:
@@ -84,7 +85,7 @@ def _paths(line: str) -> Iterator[str]:
 
 
 def _of_header(both: str) -> Iterator[str]:
-    """The path of a `diff --git` line whose two names are the same: the only path of a patch that changes a mode."""
+    """The path of a `diff --git` line with two equal names: the only path of a patch that changes a mode."""
     half = (len(both) - 1) // 2
     old, new = _unquoted(both[:half]), _unquoted(both[half + 1 :])
     if both[half : half + 1] == " " and _without_prefix(old) == _without_prefix(new):
@@ -92,13 +93,13 @@ def _of_header(both: str) -> Iterator[str]:
 
 
 def _without_prefix(path: str) -> str:
-    """Drop the first folder, as `git apply` does (-p1). What does not have one is kept, to be refused or not found."""
+    """Remove the first folder, as `git apply` does (-p1). A path without one is kept, to be refused or not found."""
     first, slash, rest = path.partition("/")
     return rest if slash and first else path
 
 
 def _unquoted(path: str) -> str:
-    """A path as git quotes it (core.quotePath); a tab ends one that has spaces in it."""
+    """A path as git quotes it (core.quotePath); a tab ends a path with spaces."""
     if not (path.startswith('"') and path.rstrip().endswith('"')):
         return path.split("\t", 1)[0].rstrip("\r")
     raw = path.rstrip()[1:-1].encode()

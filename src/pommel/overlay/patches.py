@@ -1,10 +1,10 @@
-"""The config repo's patches: what state each is in, all applied or none, and rolled back. Band: shell.
+"""The config repo's patches: their states, applied all or none, and rolled back. Band: shell.
 
-A patch is APPLIED, PENDING or CONFLICT, never skipped. Since one may build on another, they are tried on copies of the
-files they touch: what is applied is taken off from the last to the first, then all are put on in order. What comes out
-of that is what gets written, so a patch that is found applied has been seen to come off and go on again.
+A patch is APPLIED, PENDING or CONFLICT, never skipped. Because one may depend on another, they are tried on copies of
+the files they touch: applied ones are removed from the last to the first, then all are applied in order. The result
+is written, so that each patch in the state APPLIED has been removed and applied again in the test.
 
-Callers hold the checkout (`at_work`) for whatever writes.
+A caller that writes holds the checkout (`at_work`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FAILED = re.compile(
 
 
 class PatchStanding(enum.Enum):
-    """What a patch is to the checkout."""
+    """The state of a patch in the checkout."""
 
     APPLIED = "applied"
     PENDING = "pending"
@@ -47,7 +47,7 @@ class PatchStanding(enum.Enum):
 
 
 class ThreeWay(enum.Enum):
-    """What merging a conflicting patch from the version it was made for gives."""
+    """The result of a three-way merge of a conflicting patch, from the version it was made for."""
 
     CLEAN = "merges cleanly"
     CONFLICTS = "conflicts too"
@@ -56,7 +56,7 @@ class ThreeWay(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PatchFailure:
-    """Where a patch fails: the file, the line of the hunk in it (None: the file itself), and git's reason."""
+    """The place where a patch fails: the file, the line of the hunk in it (None: the file itself), and git's reason."""
 
     file: str
     line: int | None
@@ -65,10 +65,10 @@ class PatchFailure:
 
 @dataclass(frozen=True, slots=True)
 class PatchState:
-    """A patch and its state. `places` and `three_way` say more of a conflict.
+    """A patch and its state. `places` and `three_way` are details of a conflict.
 
-    `edited` names the files that somebody changed in the checkout, where the patch fits the upstream without that.
-    `outdated` tells that another text of it is applied than the config repo has; `dropped` that it has none any more.
+    `edited` are the files that somebody changed in the checkout, if the patch fits the unchanged upstream.
+    `outdated`: the config repo has another text than the applied one; `dropped`: it does not have the patch any more.
     """
 
     name: str
@@ -81,10 +81,10 @@ class PatchState:
 
 
 def read(config: Path) -> list[AppliedPatch]:
-    """The patches of a config repo, in the order of their names, checked for what they would touch.
+    """The patches of a config repo, in the order of their names, with their paths checked.
 
     Raises:
-        ConfigError: one is no patch, or touches something outside the checkout.
+        ConfigError: one is not a patch, or touches something outside the checkout.
     """
     found = []
     for path in sorted((config / FOLDER).glob("*.patch")):
@@ -95,9 +95,9 @@ def read(config: Path) -> list[AppliedPatch]:
 
 
 def status(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
-    """Say what state each patch is in: those of the config repo in order, then those applied that it dropped."""
+    """The state of each patch: those of the config repo in order, then the applied ones that it dropped."""
     known = {patch.name: patch for patch in journal.read_patches(checkout).applied}
-    # What is applied is judged by the text it was applied with.
+    # An applied patch is judged by the text with which it was applied.
     current = [known.get(patch.name, patch) for patch in wanted]
     dropped = [patch for patch in known.values() if patch.name not in {each.name for each in wanted}]
     with _scratch(checkout, [*current, *dropped]) as scratch:
@@ -113,13 +113,13 @@ def status(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
 
 
 def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState]:
-    """Apply the pending ones in order, all or none, and return the states that they were in before.
+    """Apply the pending ones in order, all or none, and return the states before.
 
-    One that the config repo changed or dropped since is taken off first.
+    A patch that the config repo changed or dropped since is removed first.
 
     Raises:
-        UpstreamError: one conflicts, or needs to be written where it may not; nothing was changed.
-        StateError: one would fit, but for an edit in the checkout; nothing was changed.
+        UpstreamError: one conflicts, or must be written where this is not allowed; nothing was changed.
+        StateError: one would fit without an edit in the checkout; nothing was changed.
     """
     known = journal.read_patches(checkout).applied
     now = status(checkout, wanted)
@@ -137,10 +137,10 @@ def apply_all(checkout: Path, wanted: Sequence[AppliedPatch]) -> list[PatchState
 
 
 def roll_back(checkout: Path) -> list[str]:
-    """Take off all that was applied, from the last to the first and all or none; return their names.
+    """Remove all applied patches, from the last to the first, all or none; return their names.
 
     Raises:
-        StateError: one does not come off, since the file was edited afterwards; nothing was changed.
+        StateError: one cannot be removed, because the file was edited afterwards; nothing was changed.
     """
     applied = journal.read_patches(checkout).applied
     if not applied:
@@ -148,7 +148,7 @@ def roll_back(checkout: Path) -> list[str]:
     with _scratch(checkout, applied) as scratch:
         for patch in reversed(applied):
             done = _apply(scratch, patch, "--reverse")
-            # One that was undone by hand (git checkout -- FILE) is off already.
+            # A patch that was undone by hand (git checkout -- FILE) is already removed.
             if done.returncode != 0 and _apply(scratch, patch, "--check").returncode != 0:
                 places = _places(done)
                 files = dict.fromkeys(each.file for each in places)
@@ -178,7 +178,7 @@ def _put_on(checkout: Path, wanted: Sequence[AppliedPatch], pending: set[str]) -
 
 
 def _write(checkout: Path, scratch: Path, patches: Sequence[AppliedPatch], remember: Patches) -> None:
-    """Make the checkout's files what those in `scratch` are."""
+    """Change the checkout's files to those in `scratch`."""
     touched = touched_by(patches)
     with all_or_nothing(checkout, {*touched, journal.PATCHES}):
         for name in sorted(touched):
@@ -194,7 +194,7 @@ def _try_all(
 ) -> dict[str, PatchState]:
     states: dict[str, PatchState] = {}
     for patch in reversed(patches):
-        # One that is both, such as a line put into empty context, was applied only if we remember it.
+        # If both directions fit, as for a line added to empty context, it counts as applied only if the journal has it.
         if _apply(scratch, patch, "--reverse", "--check").returncode == 0 and (
             patch.name in known or _apply(scratch, patch, "--check").returncode != 0
         ):
@@ -213,7 +213,7 @@ def _try_all(
 def _with_edits(
     checkout: Path, states: dict[str, PatchState], patches: Sequence[AppliedPatch]
 ) -> dict[str, PatchState]:
-    """Tell a conflict with the upstream from one with an edit: the latter is gone on the files as upstream has them."""
+    """Distinguish a conflict with the upstream from one with an edit: without the edit, the patch fits."""
     edited = {name for name in touched_by(patches) if _is_edited(checkout, name)}
     if not edited:
         return states
@@ -222,14 +222,14 @@ def _with_edits(
     found = dict(states)
     for patch in patches:
         if states[patch.name].state is PatchStanding.CONFLICT and patch.name in fits:
-            # One that is for other files fails since one before it, for an edited file, did not go on.
+            # A patch for other files fails because one before it, for an edited file, could not be applied.
             blamed = touched_by([patch]) & edited or edited
             found[patch.name] = replace(states[patch.name], edited=tuple(sorted(blamed)))
     return found
 
 
 def _is_edited(checkout: Path, name: str) -> bool:
-    """Whether the file is neither as the upstream has it nor as we left it."""
+    """Whether the file differs both from the upstream's and from the one that we left."""
     left = journal.left_by_us(checkout)
     if journal.untouched_since(checkout, name, left):
         return False
@@ -245,7 +245,7 @@ def _as_upstream_has(checkout: Path, name: str) -> bytes | None:
 
 
 def refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
-    """See that every patch is applied, or applies.
+    """Check that every patch is applied, or can be applied.
 
     Raises:
         UpstreamError: one conflicts with the upstream.
@@ -269,7 +269,7 @@ def refuse_conflicts(checkout: Path, states: Sequence[PatchState]) -> None:
 
 
 def _undo(checkout: Path, found: Sequence[PatchState]) -> str:
-    """What to type to keep or undo the edits that are in the way."""
+    """The hint to keep or undo the edits that conflict."""
     names = sorted({name for each in found for name in each.edited})
     own = [name for name in names if _as_upstream_has(checkout, name) is None]
     said = [
@@ -300,7 +300,7 @@ def _told(where: PatchFailure) -> str:
 
 @contextlib.contextmanager
 def _scratch(checkout: Path, patches: Sequence[AppliedPatch], *, pristine: bool = False) -> Iterator[Path]:
-    """Yield a folder with copies of the files that `patches` touch; `pristine` ones are as the upstream has them."""
+    """Yield a folder with copies of the files that `patches` touch; with `pristine`, the upstream's own files."""
     with tempfile.TemporaryDirectory(prefix="pommel-patches.") as made:
         folder = Path(made).resolve() / "tree"
         folder.mkdir()
@@ -317,7 +317,7 @@ def _scratch(checkout: Path, patches: Sequence[AppliedPatch], *, pristine: bool 
 
 
 def _apply(scratch: Path, patch: AppliedPatch, *options: str) -> Completed:
-    # Outside any repository `git apply` works on the files alone; the ceiling keeps it from finding one further up.
+    # Outside any repository `git apply` works on the files alone; the ceiling prevents it from finding one further up.
     env = {"GIT_CEILING_DIRECTORIES": str(scratch.parent)}
     return git(scratch, "apply", *options, "-", input=patch.text.encode(), env=env, check=False)
 
@@ -342,7 +342,7 @@ def _places(done: Completed) -> tuple[PatchFailure, ...]:
 
 
 def _three_way(checkout: Path, scratch: Path, patch: AppliedPatch) -> ThreeWay:
-    """Try the merge in an index of its own: the checkout's files and index stay as they are."""
+    """Try the merge in a separate index: the checkout's files and index do not change."""
     env = {
         "GIT_DIR": str(checkout.resolve() / ".git"),
         "GIT_WORK_TREE": str(scratch),

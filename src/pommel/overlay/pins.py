@@ -1,8 +1,8 @@
-"""Which commit of an upstream we stand on, and what its binaries hash to. Band: core, no I/O.
+"""The pinned commit of an upstream, and the hashes of its binaries. Band: core, no I/O.
 
 A pin is data from pommel.toml (`[upstream] url, commit, sha256 = {file = hash}`) or one of those shipped here.
-The upstream rewrites its history, so a branch's name pins nothing; a commit does, and the hashes stand beside it
-because a commit's id is only SHA-1.
+The upstream rewrites its history, so a branch's name pins nothing; a commit does, and the hashes are added because
+a commit's id is only SHA-1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Pin:
 
 
 def check_inside(name: str, where: str) -> str:
-    """Return `name` if it is a plain relative path to something in a checkout that is not git's own.
+    """Return `name` if it is a plain relative path inside a checkout, and not git's own.
 
     Raises:
         ConfigError: it leads outside, or into `.git`. The message begins with `where`.
@@ -59,7 +59,7 @@ def check_inside(name: str, where: str) -> str:
     return name
 
 
-# The three files of variables that upstream ships are the same bytes under three names.
+# The three files of variables that upstream ships have the same bytes under three names.
 _VARS = "6ed987af3a3c155be71665f510eae3e007eda9b8b94afd59d45e91c4a11565cc"
 
 OCTOBER_2025 = Pin(
@@ -88,9 +88,9 @@ DEFAULT = JANUARY_2026
 
 
 def pin_of(url: str | None = None, commit: str | None = None, sha256: Mapping[str, str] | None = None) -> Pin:
-    """Make the pin that a config's `[upstream]` means; what it leaves out is what we ship.
+    """The pin of a config's `[upstream]`; missing parts are those that we ship.
 
-    The shipped hashes hold for the shipped commits wherever these are fetched from. Hashes given replace them.
+    The shipped hashes are valid for the shipped commits from any url. Given hashes replace them.
 
     Raises:
         ConfigError: a part of it cannot be used, or there is another url but no commit.

@@ -1,6 +1,6 @@
-"""The upstream without anything of the user's: its commit laid out in a folder of its own. Band: shell.
+"""The unchanged upstream: the files of its commit in a temporary folder. Band: shell.
 
-On that copy the user's patches and files can be put one after the other, to see what each of them changes. The
+On this copy the user's patches and files can be applied one after the other, to see what each of them changes. The
 checkout itself is only read.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pommel.errors import CommandFailed
-from pommel.overlay.files import Wanted
+from pommel.overlay.files import OverlayFile
 from pommel.overlay.git import git
 from pommel.overlay.journal import AppliedPatch
 from pommel.overlay.undo import place
@@ -25,18 +25,18 @@ _LACKS = re.compile(r"error: unable to read sha1 file of ")
 
 @contextlib.contextmanager
 def laid_out(checkout: Path, commit: str) -> Iterator[Path]:
-    """Yield a folder with the files of `commit`, which is gone when the block ends.
+    """Yield a folder with the files of `commit`; it is removed when the block ends.
 
-    The folder has the checkout's name, since a script may look at that of its own.
+    The folder has the checkout's name, because a script may use the name of its own folder.
 
     Raises:
-        CommandFailed: git cannot lay them out, for one because the disk is full.
+        CommandFailed: git cannot write the files, for example because the disk is full.
         MissingProgram: git is not installed.
     """
     with tempfile.TemporaryDirectory(prefix="pommel-pristine.") as made:
         folder = Path(made).resolve() / checkout.name
         folder.mkdir()
-        # An index of its own: the checkout's is not touched, and nothing is fetched that is not here.
+        # A separate index: the checkout's is not changed, and missing objects are not fetched.
         env = {"GIT_INDEX_FILE": str(folder.parent / "index"), "GIT_NO_LAZY_FETCH": "1"}
         git(checkout, "read-tree", commit, env=env)
         done = git(checkout, "checkout-index", "--all", "--force", f"--prefix={folder}/", env=env, check=False)
@@ -46,25 +46,25 @@ def laid_out(checkout: Path, commit: str) -> Iterator[Path]:
 
 
 def _only_lacks_objects(output: str) -> bool:
-    """Whether all that failed is files whose contents are not in the repository, as in a clone that was cut short.
+    """Whether only files failed whose contents are not in the repository, as in an incomplete clone.
 
-    The others are laid out then. A script that needs one of these files fails, and says so.
+    The others are written then. A script that needs one of these files fails, with a message.
     """
     lines = output.splitlines()
     return bool(lines) and all(_LACKS.match(line) for line in lines)
 
 
 def apply(folder: Path, patch: AppliedPatch) -> bool:
-    """Apply a patch to the laid-out files, and say whether it applied. One that does not changes nothing."""
-    # The ceiling keeps git from taking a repository further up for the one that the folder belongs to.
+    """Apply a patch to the files in the folder; return whether it fits. One that does not changes nothing."""
+    # The ceiling prevents git from using a repository further up.
     env = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
     return git(folder, "apply", "-", input=patch.text.encode(), env=env, check=False).returncode == 0
 
 
-def put(folder: Path, name: str, wanted: Wanted) -> None:
-    """Place a file of the config repo among the laid-out files.
+def put(folder: Path, name: str, wanted: OverlayFile) -> None:
+    """Place a file of the config repo among the files in the folder.
 
     Raises:
-        UpstreamError: it would land elsewhere, through a symbolic link of the upstream's.
+        UpstreamError: a symbolic link of the upstream would lead it elsewhere.
     """
     place(folder, name, wanted.data, wanted.mode)

@@ -1,44 +1,41 @@
-"""A place to run an upstream's script where it can do no harm. Band: shell.
+"""A sandbox in which an upstream's script can do no harm. Band: shell.
 
-With bubblewrap: the disk read-only, a copy of the upstream's folder in its place, home folders empty but for what the
-script needs (`shown`), an empty /tmp, /run and /var/tmp, no network, no sockets, no other processes. The stand-in is
-laid over every QEMU of the host, and put where the script looks for one that is not there. Where bubblewrap is missing
-or the kernel forbids user namespaces (containers), a script is run for a start alone, in the copy, found by PATH; what
-would then start a real QEMU is refused beforehand.
+With bubblewrap: the disk read-only, a copy of the upstream's folder in its place, home folders empty except for what
+the script needs (`shown`), an empty /tmp, /run and /var/tmp, no network, no sockets, no other processes. The stand-in
+replaces every QEMU of the host, and is put where the script looks for a missing one. If bubblewrap is missing or the
+kernel forbids user namespaces (containers), a script is run only for a start, in the copy, with the stand-in on PATH;
+a script that could then start a real QEMU is refused before.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import platform
 import re
-import signal
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pommel.errors import CommandFailed, DeadlineError, MissingProgram, NotPermitted
-from pommel.handles import Handle, open_handle
+from pommel import inheritors
+from pommel.errors import CommandFailed, DeadlineError, MissingProgram
 from pommel.overlay import seccomp, shown
-from pommel.overlay.shown import Shown
+from pommel.overlay.shown import VisibleFolders
 from pommel.overlay.standin import QEMU, is_qemu, names_of
 from pommel.process import run, which
 
 _PROBE_TIMEOUT_S = 5.0
-_NOTHING = Shown()
-_ROUNDS = 200  # some fork while we look; one that hangs in the kernel is not waited for longer than a second
+_NOTHING = VisibleFolders()
+_END_S = 1.0
 _USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin", "/usr/libexec", "/bin")
 _ISOLATED = ("--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 _EMPTY = ("/tmp", "/run", "/var/tmp")  # noqa: S108 (they are made empty)
-# NixOS has its programs there; drives that a desktop has mounted are in the last.
+# NixOS has its programs there; the last has the drives that a desktop has mounted.
 _OF_RUN = ("/run/current-system", "/run/wrappers", "/run/opengl-driver", "/run/media")
-# A path that ends in one of QEMU's names, and what would take our folder off the front of PATH.
+# A path that ends in one of QEMU's names, and commands that would remove our folder from the front of PATH.
 _QEMU = r"(?:qemu-system-[\w.+-]*\w|qemu-kvm|(?<=bin/)kvm|(?<=libexec/)kvm)(?![\w./-])"  # not /dev/kvm
 _BY_PATH = re.compile(rf"(/[\w./+-]*)?/{_QEMU}")
-_RUN = re.compile(r"/[\w./+-]*")  # where such a path may be: each stretch is gone through once
+_RUN = re.compile(r"/[\w./+-]*")  # the possible places of such a path: each part is searched once
 _NAMED = re.compile(f"/{_QEMU}")
 _ABSOLUTE = re.compile(rf"""(?<![\w.~$}}"'])/(?:[^\s/:'"`‘’]{{1,255}}/){{0,40}}{_QEMU}""")
 _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s+-p\b)")
@@ -46,7 +43,7 @@ _OTHER_PATH = re.compile(r"(?:^|[\s;&|(])(?:PATH=|env\s+-i\b|env\s+-\s|command\s
 
 @dataclass(frozen=True, slots=True)
 class ScriptPlace:
-    """Where a script runs: `layer` stands in the place of the folder `upstream`; `scratch` holds what it meets."""
+    """The place of a script's run: `layer` replaces the folder `upstream`; `scratch` has the stand-ins."""
 
     upstream: Path
     layer: Path
@@ -55,7 +52,7 @@ class ScriptPlace:
 
 @functools.cache
 def bubblewrap() -> str | None:
-    """Where a bubblewrap is that works here, or None. Asked once a process: it takes some 10 ms."""
+    """The path of a bubblewrap that works here, or None. Tested once per process: it takes about 10 ms."""
     try:
         found = which("bwrap")
         run([found, *_ISOLATED, "true"], timeout_s=_PROBE_TIMEOUT_S)
@@ -72,12 +69,12 @@ def isolated(
     text: str,
     invented: Sequence[Path] = (),
     real: Path | None = None,
-    view: Shown = _NOTHING,
+    view: VisibleFolders = _NOTHING,
 ) -> list[str]:
-    """The command that runs `command` isolated in `place`, with what `view` shows of people's own folders.
+    """The command that runs `command` isolated in `place`, with what `view` shows of users' own folders.
 
-    `text` is the script's, searched for QEMUs by path; `invented` are paths without a file where the stand-in shall
-    be; `real` is the QEMU that answers questions, put at `scratch`/real.
+    `text` is the script's, searched for QEMUs by path; `invented` are missing paths where the stand-in is put;
+    `real` is the QEMU that answers questions, put at `scratch`/real.
     """
     upstream, scratch = place.upstream, place.scratch
     bases = [base for base in _bases(invented) if not view.is_empty(base)]
@@ -93,7 +90,7 @@ def isolated(
         if base != Path("/"):
             words += ["--ro-bind", str(base), lower, "--tmpfs", str(base)]
             words += [word for entry in _links(base, lower, (upstream, scratch)) for word in entry]
-    # After what was emptied: both may lie below it.
+    # After the emptied folders: both may be below one.
     words += ["--bind", str(scratch), str(scratch), "--bind", str(place.layer), str(upstream)]
     if real is not None:
         words += ["--ro-bind", str(real), str(scratch / "real")]
@@ -108,13 +105,13 @@ def isolated(
 
 
 def write_filter(scratch: Path) -> None:
-    """Put the filter of system calls where `isolated` looks for it, if one is known for this processor."""
+    """Write the filter of system calls for `isolated`, if one is known for this processor."""
     if (filter_ := seccomp.program(platform.machine())) is not None:
         (scratch / "seccomp").write_bytes(filter_)
 
 
 def _bases(invented: Sequence[Path]) -> list[Path]:
-    """The folders of the host in which a path has to be put that is not there; they are made anew, with all in them."""
+    """The host's folders in which a missing path must be made; they are replaced by new ones with the same contents."""
     found = []
     for path in invented:
         base = next(parent for parent in path.parents if parent.is_dir()).resolve()
@@ -124,7 +121,7 @@ def _bases(invented: Sequence[Path]) -> list[Path]:
 
 
 def _own_root() -> list[str]:
-    """As `_ISOLATED`, with a root folder in which others can be made."""
+    """As `_ISOLATED`, with a root folder in which new folders can be made."""
     words = [word for word in _ISOLATED if word not in ("--ro-bind", "/")]
     for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
         if entry.is_symlink():
@@ -135,13 +132,13 @@ def _own_root() -> list[str]:
 
 
 def _seen_at(path: Path, opened: Mapping[Path, str]) -> str:
-    """Where a file lies in the sandbox: a folder that was made anew has only links to what was in it."""
+    """The path of a file in the sandbox: a replaced folder only has links to its old contents."""
     base = next((base for base in opened if base != Path("/") and path.is_relative_to(base)), None)
     return f"{opened[base]}/{path.relative_to(base)}" if base is not None else str(path)
 
 
 def _links(base: Path, lower: str, kept: Sequence[Path]) -> Iterator[list[str]]:
-    """Links from `base` to the same names in `lower`; what leads to a path in `kept` is a folder of its own."""
+    """Links from `base` to the same names in `lower`; a folder on the way to a path in `kept` is a real folder."""
     for entry in sorted(os.scandir(base), key=lambda entry: entry.name):
         here = base / entry.name
         if any(path == here or here in path.parents for path in kept):
@@ -153,7 +150,7 @@ def _links(base: Path, lower: str, kept: Sequence[Path]) -> Iterator[list[str]]:
 
 
 def what_escapes(text: str) -> str | None:
-    """The first line of a script that would pass by a stand-in on PATH, or None. Comments do not count."""
+    """The first line of a script that would bypass a stand-in on PATH, or None. Comments do not count."""
     for line in text.splitlines():
         code = line if not line.lstrip().startswith("#") else ""
         if _NAMED.search(code) or _OTHER_PATH.search(code):
@@ -162,63 +159,31 @@ def what_escapes(text: str) -> str | None:
 
 
 def qemus_named(text: str) -> list[str]:
-    """The absolute paths of QEMUs in a text, such as an error of a script's that did not find one."""
+    """The absolute paths of QEMUs in a text, such as a script's error about a missing one."""
     return list(dict.fromkeys(match[0] for match in _ABSOLUTE.finditer(text)))
 
 
 def end_leftovers(scratch: Path) -> int:
-    """Kill every process that was started with `scratch` in its environment, and say how many there were.
+    """Kill every process that was started with `scratch` in its environment, and return their number.
 
-    That finds what a script left in the background, in a session of its own or in a namespace, by the one thing they
-    all inherited: a PATH with our folder in it.
+    This finds processes that a script left in the background, in another session or a namespace, by the one thing that
+    they all inherited: a PATH with our folder in it.
     """
-    ended = 0
-    for _ in range(_ROUNDS):
-        found = _inheritors(scratch)
-        for handle in found:
-            with handle, contextlib.suppress(NotPermitted):
-                handle.send(signal.SIGKILL)
-        if not found:
-            break
-        ended += len(found)
-        time.sleep(0.005)
-    return ended
+    return inheritors.end(_marked(scratch), _END_S)
 
 
 def left(scratch: Path) -> list[int]:
-    """The pids of the processes that the script started and that are still there."""
-    found = _inheritors(scratch)
-    for handle in found:
-        handle.close()
-    return [handle.pid for handle in found]
+    """The pids of the processes that the script started and that still run."""
+    return inheritors.pids(_marked(scratch))
 
 
-def _inheritors(scratch: Path) -> list[Handle]:
-    """The processes that inherited `scratch`; the caller closes the handles."""
+def _marked(scratch: Path) -> inheritors.Wanted:
     mark = os.fsencode(scratch)
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            # The handle first: what it names cannot become another process while we look.
-            handle = open_handle(int(entry.name))
-        except (OSError, NotPermitted):
-            continue
-        if _has_mark(entry, mark):
-            found.append(handle)
-        else:
-            handle.close()
-    return found
+    return lambda environ: mark in environ
 
 
-def _has_mark(process: Path, mark: bytes) -> bool:
-    try:
-        return mark in (process / "environ").read_bytes()
-    except OSError:  # gone, or another user's
-        return False
-
-
-def _real_qemus(text: str, upstream: Path, names: Sequence[str], view: Shown) -> set[Path]:
-    """Every QEMU that the script might reach by a path: the host's usual ones, and those that it names."""
+def _real_qemus(text: str, upstream: Path, names: Sequence[str], view: VisibleFolders) -> set[Path]:
+    """Every QEMU that the script could reach by a path: the host's usual ones, and those that it names."""
     folders = [*os.environ.get("PATH", os.defpath).split(":"), *_USUAL_FOLDERS]
     paths = [Path(folder, name) for folder in folders if folder for name in names]
     runs = (_BY_PATH.match(text, run.start(), run.end()) for run in _RUN.finditer(text))

@@ -1,8 +1,8 @@
-"""A filter of system calls for a stranger's script: no Unix sockets, no new namespaces. Band: core, no I/O.
+"""A filter of system calls for a third-party script: no Unix sockets, no new namespaces. Band: core, no I/O.
 
-A read-only view of the disk does not keep a script from connecting to the Unix sockets that lie on it (Docker's, the
-QMP of another machine), which is as good as running a program outside. So it gets none, nor a vsock; what is left are
-sockets of its own empty network.
+A read-only view of the disk does not prevent a script from connecting to the Unix sockets on it (Docker's, the QMP of
+another machine), which equals running a program outside. So it can make none, and no vsock; it only has sockets of its
+own empty network.
 
 The filter is a classic BPF program over `struct seccomp_data` (seccomp(2), linux/seccomp.h, linux/filter.h).
 """
@@ -13,7 +13,7 @@ import struct
 
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _CLONE = {"x86_64": 56, "aarch64": 220}
-_CLONE3 = 435  # its flags lie in memory, where no filter can look: glibc takes clone(2) where it is not known
+_CLONE3 = 435  # its flags are in memory, which a filter cannot read; after ENOSYS glibc uses clone(2)
 # CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET (linux/sched.h)
 _NEW_NAMESPACES = 0x7E020000
 _FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6, AF_NETLINK (linux/socket.h)
@@ -39,13 +39,13 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _FIRST = 0, 4, 16  # offsets in struct seccomp_data; of an argument, its low half
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
-_X32 = 0x40000000  # calls of the x32 ABI pass under the same architecture
+_X32 = 0x40000000  # calls of the x32 ABI have the same architecture value
 
 
 def program(machine: str) -> bytes | None:
-    """The filter for the processor `machine` (as uname(1) says it), ready for `bwrap --seccomp`; None: none is known.
+    """The filter for the processor `machine` (as in uname(1)), ready for `bwrap --seccomp`; None: there is none for it.
 
-    What is forbidden fails with EPERM. A call by another architecture's numbers ends the process.
+    A forbidden call fails with EPERM. A call with another architecture's numbers ends the process.
     """
     if machine not in _ARCHITECTURES:
         return None

@@ -1,8 +1,8 @@
-"""What of people's own folders a boot script is shown in the sandbox: what it names, and the programs on PATH.
+"""Which of users' own folders a boot script can see in the sandbox: those that it names, and the programs on PATH.
 
-Home folders are empty there. Shown all the same are folders of PATH, what a link in the upstream's folder leads to, and
-paths that the script, a file beside it, its arguments or its variables name. Where keys and passwords usually lie is
-never shown. Band: shell.
+Home folders are empty there, except folders of PATH, targets of links in the upstream's folder, and paths in the
+script, in a file beside it, in its arguments or its variables. The usual places of keys and passwords are never shown.
+Band: shell.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _HOMES = (Path("/home"), Path("/root"))
-_TEXT_MAX = 64 << 10  # bytes of a file that may name paths
-_BESIDE_MAX = 200  # files of the upstream's folder that are looked into
-_PROGRAMS = ("bin", "sbin", "shims")  # what folders of programs are called that have a folder of their own
-_LINKS_MAX = 2000  # entries of a folder that are looked at for links, or for programs
-# Where keys, passwords and histories lie; below a home folder.
+_TEXT_MAX = 64 << 10  # bytes of a file that is searched for paths
+_BESIDE_MAX = 200  # files of the upstream's folder that are searched
+_PROGRAMS = ("bin", "sbin", "shims")  # the usual names of folders of programs inside a program's own folder
+_LINKS_MAX = 2000  # entries of a folder that are checked for links, or for programs
+# The usual places of keys, passwords and histories; below a home folder.
 SECRETS = (
     ".ssh", ".gnupg", ".pki", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".password-store",
     ".config/gh", ".config/gcloud", ".config/rclone", ".local/share/keyrings", ".local/share/kwalletd", ".mozilla",
@@ -42,21 +42,21 @@ def hidden(more: Sequence[Path] = ()) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What is shown of the folders `hidden`: `binds` by their real paths, outer ones first; `links` as (path, to)."""
+class VisibleFolders:
+    """The visible parts of `hidden`: `binds` by their real paths, outer ones first; `links` as (path, to)."""
 
     hidden: tuple[Path, ...] = ()
     binds: tuple[Path, ...] = ()
     links: tuple[tuple[Path, Path], ...] = ()
 
     def words(self) -> list[str]:
-        """The options of bwrap(1) that make it so."""
+        """The options of bwrap(1) for this view."""
         found = [word for path in self.hidden for word in ("--tmpfs", str(path))]
         found += [word for path in self.binds for word in ("--ro-bind", str(path), str(path))]
         return found + [word for path, to in self.links for word in ("--symlink", str(to), str(path))]
 
     def is_empty(self, folder: Path) -> bool:
-        """Whether a file can be put into the folder as it is: one that is hidden, and not shown."""
+        """Whether a file can be put into the folder directly: it is hidden, and no visible part."""
         above = {folder, *folder.parents}
         return not above.isdisjoint(self.hidden) and above.isdisjoint(self.binds)
 
@@ -69,31 +69,31 @@ def shown(
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     programs: Iterable[Path] = (),
-) -> Shown:
-    """What lies below `bases` and is shown all the same.
+) -> VisibleFolders:
+    """The parts of `bases` that stay visible.
 
-    `programs` are folders of programs (PATH). A folder that holds a whole home, or the upstream, is never shown.
+    `programs` are folders of programs (PATH). A folder that contains a whole home, or the upstream, is never shown.
     """
     texts = [text, *args, *(env or {}).values(), *_beside(upstream)]
     said = [path for each in texts for path in named(each, upstream)]
     found = _allowed([*_prefixes(programs), *_led_to(upstream), *said], bases, upstream)
-    # A program that is named needs what lies beside it, such as Python its modules.
+    # A named program needs the files beside it, as Python needs its modules.
     folders = [Path(os.path.realpath(path)).parent for path in found]
     found += _allowed(_prefixes(each for each in folders if each.name in _PROGRAMS), bases, upstream)
-    # What is shown may name more: a file of settings that is read from elsewhere.
+    # A shown file may name more: for example settings that are read from elsewhere.
     more = [path for each in found if each.is_file() for path in named(_text_of(each), upstream)]
     found += _allowed(more, bases, upstream)
     real = {path: Path(os.path.realpath(path)) for path in found}
     binds = _outermost(path for path in real.values() if any(base in path.parents for base in bases))
-    # A link is one in the sandbox too: what it leads to may be a QEMU, with the stand-in in its place.
+    # A link stays a link in the sandbox: its target may be a QEMU, which the stand-in replaces.
     away = (path for path in found if real[path] != path and any(base in path.parents for base in bases))
     links = {path: real[path] for path in _outermost(away)}
     open_links = {path: to for path, to in links.items() if not any(bind in path.parents for bind in binds)}
-    return Shown(tuple(bases), tuple(binds), tuple(open_links.items()))
+    return VisibleFolders(tuple(bases), tuple(binds), tuple(open_links.items()))
 
 
-def files_called(view: Shown, names: Collection[str]) -> Iterator[Path]:
-    """The files in what is shown that have one of `names`, of the first few thousand."""
+def files_called(view: VisibleFolders, names: Collection[str]) -> Iterator[Path]:
+    """The shown files that have one of `names`, among the first few thousand."""
     left = _LINKS_MAX
     for bind in view.binds:
         for folder, folders, files in os.walk(bind):
@@ -104,7 +104,7 @@ def files_called(view: Shown, names: Collection[str]) -> Iterator[Path]:
 
 
 def _allowed(paths: Iterable[Path], bases: Sequence[Path], upstream: Path) -> list[Path]:
-    """Those that lie below what is hidden, are there, hold no home and no upstream, and are no place of secrets."""
+    """The paths below a hidden folder that exist, contain no home and no upstream, and are no place of secrets."""
     secrets = [folder / name for folder in (_home(), *_homes(bases)) for name in SECRETS]
     keep = [*bases, _home(), *_homes(bases), upstream]
     found = []
@@ -140,7 +140,7 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
 
 
 def named(text: str, upstream: Path) -> Iterator[Path]:
-    """Paths that a text names, by words and by quoted strings; of one that a variable ends, the folder before it."""
+    """Paths in a text, by words and by quoted strings; if a path ends in a variable, the folder before it."""
     spelled = _USER_WORD.sub(lambda _: _home().name, _HOME_WORD.sub(lambda _: str(_home()), text))
     for match in _QUOTED.finditer(spelled):
         quoted = match[1] or match[2] or ""
@@ -164,7 +164,7 @@ def _beside(upstream: Path) -> Iterator[str]:
 
 
 def _text_of(path: Path) -> str:
-    """A small file's text; nothing of one that is large, cannot be read or is no text."""
+    """A small file's text; "" if it is large, cannot be read or is not text."""
     try:
         about = path.stat()
         if stat.S_ISREG(about.st_mode) and about.st_size <= _TEXT_MAX:
@@ -175,7 +175,7 @@ def _text_of(path: Path) -> str:
 
 
 def _led_to(upstream: Path) -> Iterator[Path]:
-    """What the links in the upstream's folder lead to."""
+    """The targets of the links in the upstream's folder."""
     left = _LINKS_MAX
     for folder, folders, files in os.walk(upstream):
         folders[:] = [name for name in folders if name != ".git"]
@@ -189,7 +189,7 @@ def _led_to(upstream: Path) -> Iterator[Path]:
 
 
 def _prefixes(programs: Iterable[Path]) -> Iterator[Path]:
-    """The folders of programs, with what lies beside them: their libraries and data."""
+    """The folders of programs, with the folders beside them: their libraries and data."""
     for folder in programs:
         yield folder
         if folder.name in _PROGRAMS and folder.parent.name != ".local":
@@ -201,7 +201,7 @@ def _home() -> Path:
 
 
 def _homes(bases: Sequence[Path]) -> list[Path]:
-    """The home folders of others below /home."""
+    """The home folders of other users below /home."""
     found = []
     for base in (base for base in bases if base == Path("/home")):
         try:

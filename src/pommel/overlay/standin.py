@@ -1,11 +1,11 @@
-"""The stand-ins that a boot script meets in place of QEMU and of what changes the host. Band: shell.
+"""The stand-ins for QEMU and for programs that change the host, for a boot script. Band: shell.
 
-The stand-in for QEMU writes down what it is called with. A question (`--version`, `-cpu help`) is not a start: it is
-answered by the real QEMU. `sudo`, `taskset` and their like run what they are given, and write down their own words.
-What would change the host (`modprobe`, `ip link add`) is written down and not done.
+The stand-in for QEMU records its call. A question (`--version`, `-cpu help`) is not a start: the real QEMU answers it.
+`sudo`, `taskset` and similar programs run their command, and record their own words. A program that would change the
+host (`modprobe`, `ip link add`) only records its call.
 
-A record is NUL-separated: how many arguments, the stand-in's own path, its working directory, the arguments. NUL is the
-one byte that no argument can hold, and the count tells a whole record from one whose writer was killed.
+A record is NUL-separated: the number of arguments, the stand-in's own path, its working directory, the arguments. No
+argument can contain NUL, and the number distinguishes a complete record from one whose writer was killed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pommel.overlay.facts import Call
+from pommel.overlay.facts import ProgramCall
 
 QEMU = "qemu-system-x86_64"
-# What a script may call QEMU without saying a processor; the others are `qemu-system-…`, whatever follows.
+# Names of QEMU without a processor; the others are `qemu-system-…` with any ending.
 _PLAIN = ("qemu-kvm", "kvm", "qemu")
 _SYSTEM = re.compile(r"\bqemu-system-[\w.+-]*\w")
-# QEMU's targets that are no PC (docs/about/build-platforms.rst, configs/targets). They are met too, so that the script
-# can be told what it starts.
+# QEMU's targets that are not PCs (docs/about/build-platforms.rst, configs/targets). They have a stand-in too, so that
+# the error can name what the script starts.
 _OTHERS = frozenset({
     "aarch64", "alpha", "arm", "avr", "cris", "hppa", "loongarch64", "m68k", "microblaze", "microblazeel", "mips",
     "mipsel", "mips64", "mips64el", "nios2", "or1k", "ppc", "ppc64", "riscv32", "riscv64", "rx", "s390x", "sh4",
@@ -33,7 +33,7 @@ _OTHERS = frozenset({
 MAX_CALLS = 2
 _HEAD = 3  # fields of a record before the arguments
 
-# Run what follows their options. For each, the options whose value is a word of its own.
+# Programs that run a command after their options, each with the options whose value is a separate word.
 _WRAPPERS = {
     "sudo": "-u -g -U -C -p -h -r -t -T -D -R --user --group --prompt --host --close-from --chdir",
     "doas": "-u -C",
@@ -53,11 +53,11 @@ _WRAPPERS = {
     "primusrun": "",
     "optirun": "",
 }
-# Those that take words before the command which are no options: a CPU list, a priority.
+# Those with words before the command that are not options: a CPU list, a priority.
 _TAKES_WORD = {"taskset": 1, "chrt": 1}
 _PRIVILEGED = ("sudo", "doas", "pkexec", "run0")
 
-# What changes the host. For each, the words which show that it only asks.
+# Programs that change the host, each with the words that show that it only reads.
 _HOST = {
     "modprobe": "-n --dry-run -c --showconfig --show-depends -D",
     "rmmod": "", "insmod": "", "depmod": "",
@@ -76,8 +76,8 @@ _HOST = {
     "pacman": "-Q -Qi", "usermod": "", "groupadd": "", "swtpm": "--version", "virtiofsd": "--version",
 }  # fmt: skip
 
-# The first call and the second tell themselves apart without a lock: ln does not replace. What comes after is a script
-# that starts QEMU again and again; it is held, and ended with the others.
+# The first and the second call are distinguished without a lock: ln does not replace a file. A later call comes from
+# a script that starts QEMU again and again; it is held, and ended with the others.
 _QEMU = """#!/bin/sh
 real={real}
 for word; do
@@ -107,7 +107,7 @@ done
 exec sleep 3600
 """
 
-# One write each, at the end of one file: so they stay whole and in order.
+# Each note is one write at the end of one file: so notes stay complete and in order.
 _NOTE = """note() {{ printf '%s\\0' "$#" "$0" "$PWD" "$@" >> {folder}/{kind} 2>/dev/null; }}
 """
 
@@ -128,8 +128,8 @@ done
 {then}
 """
 _AS_IS = 'note "$all"; exec "$@"'
-# What root would do to the host is written down with the word that makes one root. Beside QEMU, and what leads to it,
-# a command is tried on the copy of the folder where that is safe; that root is missing there ends no script.
+# A command that root would run on the host is recorded with the program that makes it root. Except QEMU, and programs
+# that lead to it, a command is tried in the copy of the folder where that is safe; missing permissions end no script.
 _AS_ROOT = """POMMEL_AS=${{0##*/}}; export POMMEL_AS
 case ${{1##*/}} in
   qemu-system-*|{through}) note "$all"; exec "$@" ;;
@@ -170,10 +170,10 @@ exit 0
 
 
 def plant(folder: Path, text: str, *, real: Path | None = None, isolated: bool = True) -> Path:
-    """Make the stand-ins in `folder`/bin, writing their records to `folder`; return that bin folder.
+    """Make the stand-ins in `folder`/bin, with their records in `folder`; return that bin folder.
 
-    `text` is the script's, which may call QEMU by a name of its own. `real` is the QEMU that answers questions. Only
-    where the script is `isolated` is anything done of what it would do as root.
+    `text` is the script's, which may call QEMU by another name. `real` is the QEMU that answers questions. Commands for
+    root are only tried if the script is `isolated`.
     """
     binaries = folder / "bin"
     binaries.mkdir()
@@ -191,18 +191,18 @@ def plant(folder: Path, text: str, *, real: Path | None = None, isolated: bool =
 
 
 def is_foreign(program: str) -> bool:
-    """Whether a QEMU is called so that emulates no PC."""
+    """Whether this is the name of a QEMU that does not emulate a PC."""
     target = re.match(r"qemu-system-(\w+)", program)
     return target is not None and target[1] in _OTHERS
 
 
 def is_qemu(name: str) -> bool:
-    """Whether a program of this name is a QEMU. A bare `kvm` or `qemu` in a text may be anything."""
+    """Whether this is a QEMU's name. A bare `kvm` or `qemu` in a text may mean anything."""
     return name == "qemu-kvm" or _SYSTEM.fullmatch(name) is not None
 
 
 def names_of(binaries: Path) -> list[str]:
-    """The names under which the stand-in for QEMU was planted."""
+    """The names of the stand-in for QEMU."""
     one = (binaries / QEMU).stat().st_ino
     return sorted(path.name for path in binaries.iterdir() if path.stat().st_ino == one)
 
@@ -226,8 +226,8 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def calls(folder: Path) -> list[Call]:
-    """The starts of QEMU that were recorded whole, at most two."""
+def calls(folder: Path) -> list[ProgramCall]:
+    """The completely recorded starts of QEMU, at most two."""
     found = []
     for number in range(1, MAX_CALLS + 1):
         call = _read(folder / f"call.{number}", folder / "bin")
@@ -236,8 +236,8 @@ def calls(folder: Path) -> list[Call]:
     return found
 
 
-def notes(folder: Path, kind: str) -> list[Call]:
-    """What the other stand-ins wrote down, in order: of `kind` "effect" (on the host) or "wrapper" (around QEMU)."""
+def notes(folder: Path, kind: str) -> list[ProgramCall]:
+    """The records of the other stand-ins, in order: of `kind` "effect" (on the host) or "wrapper" (around QEMU)."""
     try:
         fields = [os.fsdecode(field) for field in (folder / kind).read_bytes().split(b"\0")[:-1]]
     except OSError:
@@ -249,7 +249,7 @@ def notes(folder: Path, kind: str) -> list[Call]:
     return found
 
 
-def _read(path: Path, binaries: Path) -> Call | None:
+def _read(path: Path, binaries: Path) -> ProgramCall | None:
     try:
         fields = [os.fsdecode(field) for field in path.read_bytes().split(b"\0")[:-1]]
     except OSError:
@@ -259,11 +259,11 @@ def _read(path: Path, binaries: Path) -> Call | None:
     return replace(_call(fields, binaries), environment=_environment(path), limits=_limits(path))
 
 
-def _call(fields: Sequence[str], binaries: Path) -> Call:
+def _call(fields: Sequence[str], binaries: Path) -> ProgramCall:
     program = Path(fields[1])
-    # Found on PATH: the script means whatever program of that name comes first there.
+    # Found on PATH: the script means the first program with that name there.
     name = program.name if program.parent == binaries else fields[1]
-    return Call(name, Path(fields[2]), tuple(fields[_HEAD:]))
+    return ProgramCall(name, Path(fields[2]), tuple(fields[_HEAD:]))
 
 
 def _environment(record: Path) -> tuple[tuple[str, str], ...]:

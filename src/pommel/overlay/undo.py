@@ -1,8 +1,8 @@
-"""Work on a checkout that happens whole or not at all, even over a kill -9. Band: shell.
+"""Work on a checkout that is done completely or not at all, even after a kill -9. Band: shell.
 
-Before anything is touched, what will be touched is copied to `.git/pommel/RECORD/`; after an error it is put back from
-there, and after a kill by whoever takes the checkout's lock next. Removing the record is what makes the work done.
-There is a record for a single step, one for swapping patches and one for a whole update: each may hold the former.
+Before a change, the affected files are copied to `.git/pommel/RECORD/`; after an error they are restored from there,
+and after a kill by the next process that takes the checkout's lock. The removal of the record completes the work.
+There is a record for a single step, one for swapping patches and one for a whole update: each may contain the former.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _WAIT_S = 10.0
 
 
 def ours(checkout: Path) -> Path:
-    """The folder in a checkout where Pommel keeps what it must remember about it; git never looks there."""
+    """The folder in a checkout for Pommel's own records; git ignores it."""
     return checkout / ".git" / "pommel"
 
 
 @contextlib.contextmanager
 def at_work(checkout: Path, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the checkout for the time of the block; what a killed predecessor left half done is put back first.
+    """Hold the checkout during the block; an interrupted change of a killed process is undone first.
 
     Raises:
-        BusyError: somebody else is at work on it.
+        BusyError: another process works on it.
     """
     lock = checkout.with_name(f".{checkout.name}.lock")
     with hold(lock, busy=f"{checkout} is in use by another pommel", wait_s=wait_s):
@@ -50,7 +50,7 @@ def at_work(checkout: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 def all_or_nothing(
     checkout: Path, paths: Iterable[str], *, record: str = STEP, to: str | None = None
 ) -> Iterator[None]:
-    """Run the block; if it fails, the files `paths` and the checked-out commit are as they were before.
+    """Run the block; if it fails, the files `paths` and the checked-out commit are restored.
 
     `to` is the commit that the block checks out, if it does. The caller is `at_work`.
     """
@@ -66,10 +66,10 @@ def all_or_nothing(
 
 
 def recover(checkout: Path) -> bool:
-    """Put back what a killed predecessor left half done, and say whether there was any."""
+    """Undo the interrupted changes of a killed process; return whether there were any."""
     _drop_stale_locks(checkout)
     found = False
-    for record in (STEP, SWAP, UPDATE):  # from the inside out
+    for record in (STEP, SWAP, UPDATE):  # from the innermost record to the outermost
         folder = ours(checkout) / record
         sweep_aside(folder)
         if folder.is_dir():
@@ -79,10 +79,10 @@ def recover(checkout: Path) -> bool:
 
 
 def place(checkout: Path, name: str, data: bytes | None, mode: int) -> None:
-    """Write a file of the checkout whole, or remove it (None) along with the folders that this leaves empty.
+    """Write a whole file of the checkout, or remove it (None) and the folders that become empty.
 
     Raises:
-        UpstreamError: a symbolic link or a file stands where a folder must be, so it would land elsewhere.
+        UpstreamError: a symbolic link or a file is in the place of a folder, so the file would be written elsewhere.
     """
     path = inside(checkout, name)
     if data is not None:
@@ -94,7 +94,7 @@ def place(checkout: Path, name: str, data: bytes | None, mode: int) -> None:
             break
         try:
             folder.rmdir()
-        except OSError:  # not empty, or never there
+        except OSError:  # not empty, or it never existed
             break
 
 
@@ -102,7 +102,7 @@ def inside(checkout: Path, name: str) -> Path:
     """The path of the checkout's file `name`.
 
     Raises:
-        UpstreamError: it is not to be written to: it goes through a symbolic link, or is no file.
+        UpstreamError: it must not be written: its path has a symbolic link, or it is not a file.
     """
     path = checkout / name
     for folder in path.parents:
@@ -116,7 +116,7 @@ def inside(checkout: Path, name: str) -> Path:
 
 
 def digest(path: Path) -> str | None:
-    """The file's SHA-256 in hexadecimal, or None when there is no such plain file."""
+    """The file's SHA-256 in hexadecimal; None if it is not a regular file."""
     if path.is_symlink() or not path.is_file():
         return None
     with path.open("rb") as file:
@@ -129,7 +129,7 @@ def head(checkout: Path) -> str:
 
 
 def added_between(checkout: Path, before: str, after: str) -> list[str]:
-    """The files that `after` has and `before` has not; needs no file's contents."""
+    """The files that `after` has and `before` has not; the files' contents are not needed."""
     found = git(checkout, "diff", "--name-only", "--no-renames", "--diff-filter=A", "-z", before, after)
     return [os.fsdecode(name) for name in found.stdout.split(b"\0") if name]
 
@@ -150,8 +150,8 @@ def _put_back(checkout: Path, folder: Path) -> None:
     record = json.loads((folder / "record.json").read_text())
     _drop_stale_locks(checkout)
     moving = record["moving"]
-    # Inside an update, the step that moves has a record of its own, made once it is sure that no edits get lost. So
-    # when the commit is still the old one here, there is nothing to move back, and there may be edits.
+    # Inside an update, the step that moves has its own record, made after the check that no edits get lost. So if the
+    # commit is still the old one here, there is nothing to move back, and there may be edits.
     if moving and (folder.name == STEP or head(checkout) != moving["from"]):
         _move_back(checkout, moving["from"], moving["to"])
     for number, (name, mode) in enumerate(record["files"]):
@@ -161,7 +161,7 @@ def _put_back(checkout: Path, folder: Path) -> None:
 
 
 def _move_back(checkout: Path, before: str, after: str) -> None:
-    # A checkout that was killed has written files that the index knows nothing of; the next one would stumble on them.
+    # A killed checkout has written files that are not in the index; the next one would fail because of them.
     added = added_between(checkout, before, after)
     git(checkout, "checkout", "--quiet", "--force", "--detach", before, fetches=True)
     for name in added:
@@ -169,21 +169,21 @@ def _move_back(checkout: Path, before: str, after: str) -> None:
 
 
 def _forget(folder: Path) -> None:
-    gone = folder.with_name(f".{folder.name}.building.done")  # a name that the next sweep collects
+    gone = folder.with_name(f".{folder.name}.building.done")  # a name that the next sweep removes
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
 def _drop_stale_locks(checkout: Path) -> None:
-    """Remove the lock files of a git that was killed: nobody else is at work here."""
+    """Remove the lock files of a killed git: nobody else works here."""
     folder = checkout / ".git"
     for left in [*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")]:
         left.unlink(missing_ok=True)
 
 
 def _wait_for_orphans(checkout: Path) -> None:
-    """A git whose Pommel was killed works on for a moment; give it time to end."""
+    """Wait for a git whose Pommel was killed: it works on for a short time."""
     deadline = time.monotonic() + _WAIT_S
     while (pid := _git_in(checkout)) is not None:
         if time.monotonic() >= deadline:
@@ -197,6 +197,6 @@ def _git_in(checkout: Path) -> int | None:
         try:
             if (entry / "comm").read_text().startswith("git") and (entry / "cwd").readlink() == where:
                 return int(entry.name)
-        except OSError:  # gone, or another user's
+        except OSError:  # it ended, or belongs to another user
             continue
     return None

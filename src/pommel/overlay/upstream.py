@@ -1,8 +1,9 @@
 """The upstream's checkout: cloned, moved to its pinned commit, and verified. Band: shell.
 
 The upstream rewrites its history, so nothing here follows a branch: the pin names the commit, and the branch's tip is
-fetched only to say how far the pin is from it. Fetched is what is needed (a partial clone), where the server can.
-A clone is built aside and renamed, so an interrupted one is redone; a move is put back (see `undo`).
+fetched only to show the distance of the pin from it. Only needed objects are fetched (a partial clone), if the server
+supports it. A clone is built under another name and renamed, so an interrupted one is made again; a move is undone
+(see `undo`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pommel.paths import build_aside, sweep_aside
 from pommel.progress import Progress, Report, warn
 
 _TIP = "refs/pommel/tip"
-_KEPT = "refs/pommel/pins/"  # a commit that no branch holds any more would be collected as garbage
+_KEPT = "refs/pommel/pins/"  # without a ref, git would collect a commit that is on no branch any more
 _PARTIAL = "--filter=blob:none"
 _QUIET = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
 _STEP = "upstream"
@@ -31,12 +32,12 @@ _STEP = "upstream"
 
 @dataclass(frozen=True, slots=True)
 class UpstreamState:
-    """Where a checkout stands.
+    """The state of a checkout.
 
-    `ahead` and `behind` count commits from the branch's tip as last fetched, and are None when it never was. A pinned
-    commit that the tip does not contain means that upstream rewrote its history: `force_pushed`. `modified` and
-    `missing` are tracked files that differ from the commit and not by our doing; `unverified` are those whose hash
-    is not the pin's.
+    `ahead` and `behind` count commits from the last fetched tip of the branch; None if it was never fetched. If the tip
+    does not contain the pinned commit, the upstream has rewritten its history: `force_pushed`. `modified` and
+    `missing` are tracked files that differ from the commit and that Pommel did not change; `unverified` are files whose
+    hash is not the pin's.
     """
 
     commit: str | None
@@ -50,26 +51,26 @@ class UpstreamState:
 
     @property
     def at_pin(self) -> bool:
-        """Whether the pinned commit is the one that is checked out."""
+        """Whether the pinned commit is checked out."""
         return self.commit == self.pinned
 
     @property
     def clean(self) -> bool:
-        """Whether all is as the pin says, apart from what Pommel laid over it."""
+        """Whether everything is as the pin says, apart from Pommel's own changes."""
         return self.at_pin and not (self.modified or self.missing or self.unverified)
 
 
 def ensure(checkout: Path, pin: Pin, *, report: Report, update: bool = False, wait_s: float = 30.0) -> UpstreamState:
     """Make `checkout` a clone of the upstream with the pinned commit checked out and its files verified.
 
-    It does without the network when the commit is there already, unless `update` asks for the branch's tip too; that
-    the tip could not be had is then a warning.
+    If the commit is already there, it does not use the network, unless `update` asks for the branch's tip too; if the
+    tip cannot be fetched, there is a warning.
 
     Raises:
         UpstreamError: the folder is something else, the upstream cannot be reached or has no such commit, or a
             file's hash is wrong.
-        StateError: what was laid over it, or edited in it, stands in the way of moving.
-        BusyError: another Pommel has been at work on it for `wait_s`.
+        StateError: Pommel's own changes, or edits, prevent the move.
+        BusyError: another Pommel has worked on it for `wait_s`.
     """
     with at_work(checkout, wait_s=wait_s):
         obtain(checkout, pin, report=report, update=update)
@@ -86,7 +87,7 @@ def ensure(checkout: Path, pin: Pin, *, report: Report, update: bool = False, wa
 
 
 def status(checkout: Path, pin: Pin, *, fetch: bool = False) -> UpstreamState:
-    """Say where the checkout stands; with `fetch`, against the upstream's branch as it is now.
+    """The state of the checkout; with `fetch`, compared with the upstream's present branch.
 
     Raises:
         UpstreamError: the upstream cannot be reached.
@@ -106,7 +107,7 @@ def status(checkout: Path, pin: Pin, *, fetch: bool = False) -> UpstreamState:
 
 
 def obtain(checkout: Path, pin: Pin, *, report: Report, update: bool = False) -> None:
-    """Have the pinned commit in `checkout`, cloning or fetching as needed. The caller is `at_work`.
+    """Get the pinned commit into `checkout`, by a clone or a fetch if needed. The caller is `at_work`.
 
     Raises:
         UpstreamError: as `ensure`.
@@ -127,11 +128,11 @@ def obtain(checkout: Path, pin: Pin, *, report: Report, update: bool = False) ->
 
 
 def move(checkout: Path, pin: Pin, *, report: Report) -> None:
-    """Check out the pinned commit, or stay where it is. The caller is `at_work` and has `obtain`ed it.
+    """Check out the pinned commit, or leave the old one. The caller is `at_work` and has called `obtain`.
 
     Raises:
-        StateError: edited files, or ones that upstream does not know yet, would be lost.
-        UpstreamError: a file's contents cannot be had, or one has the wrong hash.
+        StateError: edited files, or the user's own files at paths of the upstream, would be lost.
+        UpstreamError: a file's contents cannot be fetched, or one has the wrong hash.
     """
     _refuse_losses(checkout, pin.commit)
     with _step(report, f"checking out {pin.commit[:12]}"), all_or_nothing(checkout, (), to=pin.commit):
@@ -140,12 +141,12 @@ def move(checkout: Path, pin: Pin, *, report: Report) -> None:
 
 
 def verify(checkout: Path, pin: Pin) -> None:
-    """Compare the files that the pin names with their hashes.
+    """Compare the files in the pin with their hashes.
 
-    One that we changed ourselves is judged as upstream has it.
+    For a file that Pommel changed, the upstream's version is compared.
 
     Raises:
-        UpstreamError: one is missing or differs; the message names file, expected and got.
+        UpstreamError: one is missing or differs; the message has the file, the expected and the actual hash.
     """
     for name, got in _unverified(checkout, pin):
         blame = "upstream.sha256 belongs to another commit, or the upstream cannot be trusted"
@@ -193,7 +194,7 @@ def _fetch(checkout: Path, pin: Pin, *refs: str) -> None:
     try:
         git(checkout, *_QUIET, _PARTIAL, "origin", *refs, fetches=True)
     except CommandFailed as failure:
-        if "filter" in failure.output:  # an old server that knows no partial clones
+        if "filter" in failure.output:  # an old server without partial clones
             _fetch_whole(checkout, pin, refs)
             return
         raise _unreachable(pin, failure) from failure
@@ -207,7 +208,7 @@ def _fetch_whole(checkout: Path, pin: Pin, refs: tuple[str, ...]) -> None:
 
 
 def _unreachable(pin: Pin, failure: CommandFailed) -> UpstreamError:
-    # git's own reason comes first; what follows is advice that holds for clones by hand.
+    # git's own reason comes first; the rest is advice for clones by hand.
     lines = [line.strip() for line in failure.output.splitlines() if line.strip()]
     why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "no output")
     return UpstreamError(
@@ -216,14 +217,14 @@ def _unreachable(pin: Pin, failure: CommandFailed) -> UpstreamError:
 
 
 def _keep(checkout: Path, pin: Pin) -> bool:
-    """Keep the commit from being collected, if it is here."""
+    """Protect the commit from garbage collection, if it is here."""
     return git(checkout, "update-ref", _KEPT + pin.commit, pin.commit, check=False, fetches=True).returncode == 0
 
 
 def _has(checkout: Path, pin: Pin) -> bool:
     if git(checkout, "show-ref", "--verify", "--quiet", _KEPT + pin.commit, check=False).returncode == 0:
         return True
-    # Asking a partial clone for the object itself would make it go and fetch that. One that a user made is none.
+    # In a partial clone, a query for the object itself would fetch it. A user's own clone is not partial.
     partial = git(checkout, "config", "--get-regexp", r"^remote\..*\.promisor$", check=False).returncode == 0
     return not partial and _keep(checkout, pin)
 
@@ -251,7 +252,7 @@ def _refuse_losses(checkout: Path, commit: str) -> None:
 
 
 def _changed(checkout: Path) -> list[str]:
-    """The tracked files that differ from the commit that is checked out."""
+    """The tracked files that differ from the checked-out commit."""
     found = git(checkout, "diff", "--name-only", "--no-renames", "--ignore-submodules=all", "-z", "HEAD")
     return [os.fsdecode(name) for name in found.stdout.split(b"\0") if name]
 
@@ -265,7 +266,7 @@ def _distance(checkout: Path, commit: str) -> tuple[int | None, int | None]:
 
 
 def _unverified(checkout: Path, pin: Pin) -> list[tuple[str, str | None]]:
-    """The files whose hash is not the pin's, with the hash they have."""
+    """The files whose hash is not the pin's, with their actual hash."""
     found = []
     left = journal.left_by_us(checkout)
     for name, expected in pin.sha256.items():

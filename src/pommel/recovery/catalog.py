@@ -1,7 +1,7 @@
 """The versions of macOS whose recovery image Apple serves, as data. Band: core, no I/O.
 
 Not what Apple answers today: a board is served what Apple chooses, so the version inside the image decides
-(`Version.covers`), and on a mismatch the caller asks with the next of `Version.boards`.
+(`MacVersion.covers`), and on a mismatch the caller asks with the next of `MacVersion.boards`.
 The list is closed: macOS 26 is the last that runs on an Intel processor.
 """
 
@@ -30,7 +30,7 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class MacVersion:
     """One macOS: the words a person may use for it, and the boards to ask with, best first."""
 
     name: str
@@ -46,8 +46,8 @@ class Version:
 
 # Board ids and serials: acidanthera/OpenCorePkg, Utilities/macrecovery/recovery_urls.txt and boards.json. Preferred is
 # a board whose last macOS is the wanted one, asked for its latest: such a line does not rot when Apple releases.
-VERSIONS: tuple[Version, ...] = (
-    Version(
+VERSIONS: tuple[MacVersion, ...] = (
+    MacVersion(
         "high-sierra",
         "High Sierra",
         "10.13",
@@ -56,8 +56,8 @@ VERSIONS: tuple[Version, ...] = (
             Board("Mac-BE088AF8C5EB4FA2", "00000000000J80300", "default"),
         ),
     ),
-    Version("mojave", "Mojave", "10.14", (Board("Mac-7BA5B2DFE22DDD8C", "00000000000KXPG00", "default"),)),
-    Version(
+    MacVersion("mojave", "Mojave", "10.14", (Board("Mac-7BA5B2DFE22DDD8C", "00000000000KXPG00", "default"),)),
+    MacVersion(
         "catalina",
         "Catalina",
         "10.15",
@@ -66,41 +66,41 @@ VERSIONS: tuple[Version, ...] = (
             Board("Mac-CFF7D910A743CAAF", "00000000000PHCD00", "default"),
         ),
     ),
-    Version(
+    MacVersion(
         "big-sur",
         "Big Sur",
         "11",
         (Board("Mac-2BD1B31983FE1663", os="default"), Board("Mac-2BD1B31983FE1663")),
         "default and latest differ in the minor release",
     ),
-    Version(
+    MacVersion(
         "monterey",
         "Monterey",
         "12",
         (Board("Mac-B809C3757DA9BB8D"), Board("Mac-E43C1C25D4880AD6"), Board("Mac-FFE5EF870D7BA81A")),
     ),
-    Version(
+    MacVersion(
         "ventura",
         "Ventura",
         "13",
         (Board("Mac-4B682C642B45593E"), Board("Mac-B4831CEBD52A0C4C")),
         "needs a processor with AVX2",
     ),
-    Version(
+    MacVersion(
         "sonoma",
         "Sonoma",
         "14",
         (Board("Mac-827FAC58A8FDFA22"), Board("Mac-226CB3C6A851A671")),
         "needs a processor with AVX2; works best in a virtual machine",
     ),
-    Version(
+    MacVersion(
         "sequoia",
         "Sequoia",
         "15",
         (Board("Mac-7BA5B2D9E42DDD94"), Board("Mac-937A206F2EE63C01")),
         "needs a processor with AVX2",
     ),
-    Version(
+    MacVersion(
         "tahoe",
         "Tahoe",
         "26",
@@ -110,7 +110,7 @@ VERSIONS: tuple[Version, ...] = (
 )
 
 
-def find(text: str) -> Version:
+def find(text: str) -> MacVersion:
     """Return the version that a person means by its name ("sonoma", "High Sierra"), number ("14") or board id.
 
     A board id comes back as its version with that board first.
@@ -135,7 +135,7 @@ def _is(board: Board, word: str) -> bool:
     return board.board_id.lower() == word
 
 
-def _led_by(version: Version, word: str) -> Version:
+def _led_by(version: MacVersion, word: str) -> MacVersion:
     return dataclasses.replace(version, boards=tuple(sorted(version.boards, key=lambda b: not _is(b, word))))
 
 

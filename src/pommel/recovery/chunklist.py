@@ -8,7 +8,8 @@
 
 Layout and key: acidanthera/OpenCorePkg, Utilities/macrecovery. A `Chunklist` exists only after its signature has
 been checked: there is no way to parse one and look at its chunks first. Signature method 2, a bare digest, proves
-nothing and is refused. Every check raises, so `python -O` changes nothing.
+nothing of who made it: `parse` refuses it. `parse_digested` takes it alone, for what Apple has no other list of.
+Every check raises, so `python -O` changes nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pommel.errors import RecoveryError
 _HEADER = struct.Struct("<4sIBBBxQQQ")
 _CHUNK = struct.Struct("<I32s")
 _SIGNATURE_BYTES = 256
+_SIGNED, _DIGESTED = 1, 2
 _EXPONENT = 65537
 
 CHUNKS_MAX = 8192
@@ -31,11 +33,11 @@ FILE_BYTES_MAX = _HEADER.size + CHUNKS_MAX * _CHUNK.size + _SIGNATURE_BYTES
 
 
 class ChunklistError(RecoveryError):
-    """The bytes are no chunklist, or not one that the key's owner signed."""
+    """The bytes are not a chunklist, or the owner of the key did not sign it."""
 
 
 @dataclass(frozen=True, slots=True)
-class PublicKey:
+class ChunklistKey:
     """An RSA-2048 key that chunklists may be signed with; the exponent is 65537.
 
     Raises:
@@ -50,7 +52,7 @@ class PublicKey:
 
     def signed(self, digest: bytes, signature: bytes) -> bool:
         """Whether `signature` (256 bytes, little endian) is this key's over the SHA-256 `digest`."""
-        from cryptography.exceptions import InvalidSignature  # here: commands that check nothing need not load it
+        from cryptography.exceptions import InvalidSignature  # here, because most commands check no signature
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
@@ -63,7 +65,7 @@ class PublicKey:
 
 
 # "Apple EFI ROM public key 1", a fact published in macrecovery.py.
-APPLE = PublicKey(
+APPLE = ChunklistKey(
     int(
         "C3E748CAD9CD384329E10E25A91E43E1A762FF529ADE578C935BDDF9B13F2179D4855E6FC89E9E29CA12517D17DFA1EDCE0BEBF0EA7B46"
         "1FFE61D94E2BDF72C196F89ACD3536B644064014DAE25A15DB6BB0852ECBD120916318D1CCDEA3C84C92ED743FC176D0BACA920D3FCF31"
@@ -77,7 +79,7 @@ APPLE = PublicKey(
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A stretch of the image: where it begins, its size in bytes, and its SHA-256."""
+    """A chunk of the image: its offset, its size in bytes, and its SHA-256."""
 
     offset: int
     size: int
@@ -86,7 +88,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Chunklist:
-    """A chunklist whose signature is good. `sha256` is that of the whole file, a name for this very image."""
+    """A chunklist with a good signature or digest. `sha256` is that of the whole file, a name for this very image."""
 
     chunks: tuple[Chunk, ...]
     sha256: str
@@ -97,20 +99,32 @@ class Chunklist:
         return self.chunks[-1].offset + self.chunks[-1].size
 
 
-def parse(data: bytes, key: PublicKey = APPLE) -> Chunklist:
+def parse(data: bytes, key: ChunklistKey = APPLE) -> Chunklist:
     """Check that `data` is a whole chunklist signed with `key`, and return it.
 
     Raises:
         ChunklistError: it is not; the message says what is wrong.
     """
-    records_end = _check_header(data)
+    records_end = _check_header(data, _SIGNED, _SIGNATURE_BYTES)
     digest = hashlib.sha256(memoryview(data)[:records_end]).digest()
     if not key.signed(digest, data[records_end:]):
         raise _bad("its signature is not Apple's")
     return Chunklist(_chunks(data[_HEADER.size : records_end]), hashlib.sha256(data).hexdigest())
 
 
-def _check_header(data: bytes) -> int:
+def parse_digested(data: bytes) -> Chunklist:
+    """Check that `data` is a whole chunklist with a bare digest: it shows damage, and says nothing of its origin.
+
+    Raises:
+        ChunklistError: it is not; the message says what is wrong.
+    """
+    records_end = _check_header(data, _DIGESTED, hashlib.sha256().digest_size)
+    if hashlib.sha256(memoryview(data)[:records_end]).digest() != data[records_end:]:
+        raise _bad("its digest is not that of its chunks")
+    return Chunklist(_chunks(data[_HEADER.size : records_end]), hashlib.sha256(data).hexdigest())
+
+
+def _check_header(data: bytes, method: int, signature_bytes: int) -> int:
     """Check everything that stands before the first chunk, and where the file ends; return where the chunks end."""
     if len(data) < _HEADER.size:
         raise _bad(f"it has {len(data)} bytes, but the header needs {_HEADER.size}")
@@ -121,15 +135,15 @@ def _check_header(data: bytes) -> int:
     _expect("header size", header_size, _HEADER.size)
     _expect("file version", version, 1)
     _expect("chunk method", chunk_method, 1)
-    if signature_method == 2:
+    if signature_method == _DIGESTED != method:
         raise _bad("it has a digest, but no signature (method 2)")
-    _expect("signature method", signature_method, 1)
+    _expect("signature method", signature_method, method)
     if not 0 < count <= CHUNKS_MAX:
         raise _bad(f"its count of chunks is {count}, 1 to {CHUNKS_MAX} are allowed")
     end = _HEADER.size + int(count) * _CHUNK.size
     _expect("offset of the chunks", chunks_at, _HEADER.size)
     _expect("offset of the signature", signature_at, end)
-    _expect("length", len(data), end + _SIGNATURE_BYTES)
+    _expect("length", len(data), end + signature_bytes)
     return end
 
 

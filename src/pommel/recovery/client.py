@@ -1,4 +1,4 @@
-"""Apple's recovery service over HTTP: ask, and fetch; with patience. Band: shell.
+"""Requests to Apple's servers over HTTP, with retries. Band: shell.
 
 One call here is one thing had, or an error: statuses, lost connections and Retry-After are dealt with inside.
 It knows nothing of files on this side, and hands out no byte of an image that its chunk's SHA-256 does not cover.
@@ -25,7 +25,7 @@ from pommel.recovery import service
 from pommel.recovery.catalog import Board
 from pommel.recovery.chunklist import FILE_BYTES_MAX, Chunk
 from pommel.recovery.origin import Origin
-from pommel.recovery.service import Answer, Asset, BoardRefused, HttpVerdict
+from pommel.recovery.service import Asset, BoardRefused, BoardReply, HttpVerdict
 
 TRIES = 6
 BAD_CHUNK_TRIES = 3
@@ -36,8 +36,8 @@ _PIECE = 1 << 18
 _PROXY_ASKS = 407
 
 
-class Again(Exception):
-    """Ask again, after `wait_s` or the usual back-off. It never leaves this package."""
+class AskAgain(Exception):
+    """Try again, after `wait_s` or the usual pause. It is caught in this package."""
 
     def __init__(self, why: str, wait_s: float | None = None) -> None:
         super().__init__(why)
@@ -45,11 +45,11 @@ class Again(Exception):
 
 
 class Stale(Exception):
-    """The asset's token no longer opens it. It never leaves this package."""
+    """The asset's token has expired. It is caught in this package."""
 
 
 class BadChunk(Exception):
-    """What came is not what the chunklist says. It never leaves this package."""
+    """The received chunk differs from the chunklist. It is caught in this package."""
 
 
 def open_http(connections: int) -> aiohttp.ClientSession:
@@ -70,7 +70,7 @@ class Client:
         self._origin = origin
         self._sleep = sleep
 
-    async def ask(self, board: Board) -> Answer:
+    async def ask(self, board: Board) -> BoardReply:
         """Get a session and ask for the board's image.
 
         Raises:
@@ -105,11 +105,19 @@ class Client:
                 arrived(len(piece))
                 data += piece
                 if len(data) > chunk.size:
-                    raise Again("the server sent more data than requested")
+                    raise AskAgain("the server sent more data than requested")
                 digest.update(piece)
         if digest.digest() != chunk.sha256:
             raise BadChunk
         return data
+
+    async def fetch_whole(self, url: str, limit: int, what: str) -> bytes:
+        """Fetch a small file that is open to all; `what` tells it to a person ("fetching …").
+
+        Raises:
+            RecoveryError: it cannot be had, or has more than `limit` bytes.
+        """
+        return await self.patiently(what, lambda: self._fetch_whole(url, limit))
 
     async def patiently(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Do `attempt`, again after a pause where that may help.
@@ -122,7 +130,7 @@ class Client:
             wait_s = None
             try:
                 return await attempt()
-            except Again as again:
+            except AskAgain as again:
                 why, wait_s = str(again), again.wait_s
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 why = str(error) or type(error).__name__
@@ -130,10 +138,10 @@ class Client:
                 await self._sleep(service.back_off_s(count, random.random()) if wait_s is None else wait_s)  # noqa: S311 spreads load, hides nothing
         raise RecoveryError(
             f"{what} failed {TRIES} times: {why}",
-            hint="check the network, then run the same command again: downloaded data is kept",
+            hint="check the network, then run the same command again",
         )
 
-    async def _ask(self, board: Board) -> Answer:
+    async def _ask(self, board: Board) -> BoardReply:
         base = self._origin.base_url
         async with self._asked("GET", base + "/", service.session_headers()) as response:
             verdict = service.after_post(response.status)
@@ -146,7 +154,7 @@ class Client:
             if verdict is HttpVerdict.REFUSED:
                 raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="choose another version")
             if verdict is HttpVerdict.RENEW:
-                raise Again("the session was refused", wait_s=0.0)
+                raise AskAgain("the session was refused", wait_s=0.0)
             _judge(response, verdict)
             return service.parse_reply(await _read(response, service.REPLY_BYTES_MAX), self._origin.hosts)
 
@@ -169,7 +177,13 @@ class Client:
                 raise
             if isinstance(failure, aiohttp.ClientHttpProxyError) and 400 <= failure.status < 500:
                 raise RecoveryError(said, hint=proxies.hint(url, proxy)) from None
-            raise Again(said) from None
+            raise AskAgain(said) from None
+
+    async def _fetch_whole(self, url: str, limit: int) -> bytes:
+        async with self._asked("GET", url, service.asset_headers("")) as response:
+            verdict = service.after_asset(response.status)
+            _judge(response, HttpVerdict.FAIL if verdict is HttpVerdict.RENEW else verdict)
+            return await _read(response, limit)
 
     async def _fetch_chunklist(self, asset: Asset) -> bytes:
         headers = service.asset_headers(asset.token)
@@ -183,13 +197,13 @@ def _judge(response: aiohttp.ClientResponse, verdict: HttpVerdict) -> None:
         raise Stale
     said = f"HTTP status {response.status} from {response.url.host}"
     if verdict is HttpVerdict.WAIT:
-        raise Again(said, service.retry_after_s(response.headers.get("Retry-After"), time.time()))
+        raise AskAgain(said, service.retry_after_s(response.headers.get("Retry-After"), time.time()))
     if verdict is not HttpVerdict.TAKE:
-        raise RecoveryError(f"Apple's recovery service cannot be used: {said}", hint="try again later")
+        raise RecoveryError(f"Apple's server cannot be used: {said}", hint="try again later")
 
 
 def _check_range(response: aiohttp.ClientResponse, chunk: Chunk, total: int) -> None:
-    """Check that the answer is the asked stretch of a file of `total` bytes."""
+    """Check that the answer is the requested range of a file of `total` bytes."""
     if response.status != 206:
         if chunk.size == total and response.content_length in (None, total):
             return

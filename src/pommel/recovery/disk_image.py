@@ -1,8 +1,8 @@
-"""Apple's disk images (UDIF, .dmg): how long the disk inside is, and what its parts must sum to. Band: core, no I/O.
+"""Apple's disk images (UDIF, .dmg): the size of the disk inside, and its parts' checksums. Band: core, no I/O.
 
-Not a converter, dmg2img and qemu-img are: this is what their work is checked by.
+It does not convert, dmg2img and qemu-img do: their results are checked with this.
 
-    data fork      stretches of the disk, most of them compressed
+    data fork      parts of the disk, most of them compressed
     property list  XML; resource-fork/blkx lists the parts, each a "mish" table: 204 bytes, then 40 for each run
     trailer        the last 512 bytes, "koly"; all numbers are big endian, a sector has 512 bytes
 
@@ -37,7 +37,7 @@ _NOT_SUMMED = {2, 0x7FFFFFFE, 0xFFFFFFFF}
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """What the last 512 bytes say: the disk's size, and where in the file the property list lies. All in bytes."""
+    """The values of the last 512 bytes: the disk's size, and the property list's place in the file. All in bytes."""
 
     size_bytes: int
     plist_at: int
@@ -45,7 +45,7 @@ class Trailer:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DiskPart:
     """A part of the disk: the CRC-32 over `stretches`, (offset, size) in bytes of the raw disk, one after another."""
 
     name: str
@@ -54,15 +54,15 @@ class Part:
 
 
 def is_disk_image(tail: bytes) -> bool:
-    """Whether a file that ends with `tail` (512 bytes) is a UDIF image; a raw disk is none."""
+    """Whether a file that ends with `tail` (512 bytes) is a UDIF image; a raw disk is not."""
     return len(tail) == TRAILER_BYTES and tail.startswith(b"koly")
 
 
 def parse_trailer(tail: bytes, file_size: int) -> Trailer:
-    """Read the trailer `tail` of a file of `file_size` bytes. `plist_size` is 0 when there is no property list.
+    """Parse the trailer `tail` of a file of `file_size` bytes. `plist_size` is 0 if there is no property list.
 
     Raises:
-        RecoveryError: it is none, or says what cannot be.
+        RecoveryError: it is not a trailer, or its values are impossible.
     """
     if not is_disk_image(tail):
         raise _bad("it has no trailer")
@@ -76,11 +76,11 @@ def parse_trailer(tail: bytes, file_size: int) -> Trailer:
     return Trailer(sectors * _SECTOR, plist_at, plist_size)
 
 
-def parse_parts(plist: bytes, size_bytes: int) -> tuple[Part, ...]:
-    """Read the property list of a disk of `size_bytes`; parts without a CRC-32 are left out.
+def parse_parts(plist: bytes, size_bytes: int) -> tuple[DiskPart, ...]:
+    """Parse the property list of a disk of `size_bytes`; parts without a CRC-32 are left out.
 
     Raises:
-        RecoveryError: it is no property list of a disk image, or its runs are not all of the disk at most.
+        RecoveryError: it is not a property list of a disk image, or its runs are larger than the disk.
     """
     try:
         tables = plistlib.loads(plist, fmt=plistlib.FMT_XML)["resource-fork"]["blkx"]
@@ -91,11 +91,11 @@ def parse_parts(plist: bytes, size_bytes: int) -> tuple[Part, ...]:
         raise _bad("its property list does not list the parts of a disk") from None
     parts = tuple(part for part in found if part is not None)
     if sum(size for part in parts for _, size in part.stretches) > size_bytes:
-        raise _bad("its parts overlap")  # a few hundred bytes could have a disk read for hours
+        raise _bad("its parts overlap")  # a few hundred bytes could cause hours of reading
     return parts
 
 
-def _part(table: dict[str, Any], size_bytes: int) -> Part | None:
+def _part(table: dict[str, Any], size_bytes: int) -> DiskPart | None:
     data = table["Data"]
     magic, _, first, _, kind, bits, count = _TABLE.unpack_from(data)
     if magic != b"mish" or len(data) < _TABLE.size + count * _RUN.size:
@@ -111,7 +111,7 @@ def _part(table: dict[str, Any], size_bytes: int) -> Part | None:
         stretches.append((offset, size))
     if (kind, bits) != _CRC32:
         return None
-    return Part(str(table.get("Name", "")), _CRC.unpack_from(data, _CRC_AT)[0], tuple(stretches))
+    return DiskPart(str(table.get("Name", "")), _CRC.unpack_from(data, _CRC_AT)[0], tuple(stretches))
 
 
 def _bad(why: str) -> RecoveryError:

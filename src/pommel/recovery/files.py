@@ -1,4 +1,4 @@
-"""Large files: hashed, copied with their holes, and a lock on one that is waited for. Band: shell.
+"""Hashes and copies large files with their holes, and waits for a lock on a file. Band: shell.
 
 Every loop reports at least each 64 MiB, so that a face can draw it and a caller can stop it.
 """
@@ -57,7 +57,7 @@ def copy(source: Path, target: Path, report: Report) -> str:
     """Copy a file, blocks of zeros as holes, and return the SHA-256 of what was copied, in hex.
 
     Raises:
-        RecoveryError: the disk has not enough room.
+        RecoveryError: the disk has not enough space.
         OSError: one of them cannot be read or written.
     """
     check_room(target.parent, source.stat().st_blocks * 512)
@@ -88,7 +88,7 @@ def check_room(folder: Path, needed: int) -> None:
     if free < needed:
         raise RecoveryError(
             f"{folder} has {free / 1e6:.0f} MB free, but {needed / 1e6:.0f} MB are needed",
-            hint="free some space, then run the same command again: downloaded data is kept",
+            hint="free some space, then run the same command again",
         )
 
 

@@ -1,8 +1,8 @@
-"""From Apple's signed .dmg to a raw disk that a machine can boot, and which macOS is on it. Band: shell.
+"""Converts Apple's signed .dmg to a raw disk that a machine can boot, and finds its macOS. Band: shell.
 
-dmg2img and qemu-img do the converting; neither is believed. Debian's dmg2img 1.6.7 leaves out runs that it cannot read
-(LZFSE) or takes them from the wrong place (a later part whose data lies first in the file), and exits with 0. So what
-comes out must have the size that the trailer says, and every part its table's CRC-32; else the next is tried.
+dmg2img and qemu-img convert, but neither is trusted. Debian's dmg2img 1.6.7 leaves out runs that it cannot read (LZFSE)
+or reads them at a wrong place (a later part whose data is first in the file), and exits with 0. So the result must have
+the size in the trailer, and every part the CRC-32 in its table; else the next program is tried.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TOOLS = {
     "dmg2img": ("dmg2img", "-i", "{dmg}", "-o", "{raw}"),
     "qemu-img": ("qemu-img", "convert", "-f", "dmg", "-O", "raw", "{dmg}", "{raw}"),
 }
-# What a Mac's firmware may boot from begins with one of these, (offset, bytes).
+# A disk that a Mac's firmware can boot begins with one of these, (offset, bytes).
 _SIGNATURES = ((512, b"EFI PART"), (1024, b"H+"), (1024, b"HX"), (32, b"NXSB"), (512, b"PM\0\0"), (32769, b"CD001"))
 
 _KEY = b"ProductVersion</key>"
@@ -43,31 +43,31 @@ _AROUND = 8192  # bytes: SystemVersion.plist has fewer than 1000
 
 
 class UnknownVersion(RecoveryError):
-    """Nothing in the image says which macOS it is."""
+    """The image does not show which macOS it contains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """Which program made the raw disk, and how long the disk is (not what it takes: zeros are holes)."""
+    """The program that made the raw disk, and the disk's size (not its size on the host: zeros are holes)."""
 
     tool: str
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """What a .dmg says of the disk inside."""
+class DmgLayout:
+    """The description of the disk in a .dmg."""
 
     size_bytes: int
-    parts: tuple[disk_image.Part, ...]
+    parts: tuple[disk_image.DiskPart, ...]
 
 
 class _Unusable(Exception):
-    """What a program made is not the disk; the next may do better."""
+    """A program's result is not the disk; the next program may succeed."""
 
 
 def is_disk_image(path: Path) -> bool:
-    """Whether `path` is a .dmg to convert, by its trailer, whatever its name.
+    """Whether `path` is a .dmg to convert, by its trailer, with any name.
 
     Raises:
         OSError: it cannot be read.
@@ -75,30 +75,30 @@ def is_disk_image(path: Path) -> bool:
     return disk_image.is_disk_image(_tail(path))
 
 
-def read_layout(dmg: Path) -> Layout:
-    """Read what `dmg` says of the disk inside.
+def read_layout(dmg: Path) -> DmgLayout:
+    """Read the description of the disk in `dmg`.
 
     Raises:
-        RecoveryError: it is no disk image.
+        RecoveryError: it is not a disk image.
         OSError: it cannot be read.
     """
     trailer = disk_image.parse_trailer(_tail(dmg), dmg.stat().st_size)
     if not trailer.plist_size:
-        return Layout(trailer.size_bytes, ())
+        return DmgLayout(trailer.size_bytes, ())
     with dmg.open("rb") as file:
         file.seek(trailer.plist_at)
         plist = file.read(trailer.plist_size)
-    return Layout(trailer.size_bytes, disk_image.parse_parts(plist, trailer.size_bytes))
+    return DmgLayout(trailer.size_bytes, disk_image.parse_parts(plist, trailer.size_bytes))
 
 
 def convert(dmg: Path, raw: Path, *, report: Report = ignore) -> Converted:
-    """Make the raw disk `raw` of `dmg`, whole and checked or not at all. The caller sees to it that none else does.
+    """Make the raw disk `raw` from `dmg`, complete and checked, or not at all. The caller prevents a second conversion.
 
     Raises:
-        MissingProgram: there is neither dmg2img nor qemu-img.
-        RecoveryError: `dmg` is no disk image, no program could convert it, or there is no room.
+        MissingProgram: neither dmg2img nor qemu-img is installed.
+        RecoveryError: `dmg` is not a disk image, no program could convert it, or there is not enough space.
     """
-    raw = raw.absolute()  # qemu-img takes "nbd:x" for an address, "/x/nbd:x" for a path
+    raw = raw.absolute()  # qemu-img reads "nbd:x" as an address, but "/x/nbd:x" as a path
     aside = raw.with_name(f".{raw.name}.converting")
     try:
         layout = _named(dmg)
@@ -120,11 +120,11 @@ def convert(dmg: Path, raw: Path, *, report: Report = ignore) -> Converted:
 
 
 def product_version(raw: Path, *, report: Report = ignore) -> str:
-    """Find which macOS is on the raw disk `raw`, such as "14.8.4".
+    """Find the version of the macOS on the raw disk `raw`, such as "14.8.4".
 
-    An image holds many property lists with a ProductVersion. The one that counts is SystemVersion.plist: its dict also
-    has a ProductName, "macOS" or "Mac OS X" (its twin for iPad apps has "iPhone OS"). Of several such the version that
-    occurs most often, of equals the first; when there is none, the same among all others.
+    An image has many property lists with a ProductVersion. The right one is SystemVersion.plist: its dict also has
+    a ProductName, "macOS" or "Mac OS X" (its counterpart for iPad apps has "iPhone OS"). Of several, the most frequent
+    version is used, of equals the first; if there is none, the same among all others.
 
     Raises:
         UnknownVersion: there is none at all.
@@ -138,7 +138,7 @@ def product_version(raw: Path, *, report: Report = ignore) -> str:
 
 
 def version_in(pieces: Iterable[bytes]) -> str | None:
-    """The version in a disk that comes in pieces of any size, as `product_version` finds it; None: there is none."""
+    """The version in a disk that comes in parts of any size, as `product_version` finds it; None: there is none."""
     system, other = Counter[str](), Counter[str]()
     for around, at in _neighbourhoods(pieces):
         found = _VERSION.match(around, at)
@@ -146,14 +146,14 @@ def version_in(pieces: Iterable[bytes]) -> str | None:
             (system if _is_system_version(around, at) else other)[found[1].decode("ascii")] += 1
     for counted in (system, other):
         if counted:
-            return counted.most_common(1)[0][0]  # of equals it gives the one that it met first
+            return counted.most_common(1)[0][0]  # of equal ones it returns the first
     return None
 
 
 def _neighbourhoods(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield each place that says ProductVersion once: the bytes around it, and where in them it is.
+    """Yield each place of ProductVersion once: the bytes around it, and its offset in them.
 
-    A block is kept until `_AROUND` bytes of the next are there, so that none lies across a border.
+    A block is kept until `_AROUND` bytes of the next are there, so that no place is cut at a border.
     """
     kept, looked_to = b"", 0
     for block in itertools.chain(filter(None, pieces), (b"",)):
@@ -180,7 +180,7 @@ def _tail(path: Path) -> bytes:
         return file.read(disk_image.TRAILER_BYTES)
 
 
-def _named(dmg: Path) -> Layout:
+def _named(dmg: Path) -> DmgLayout:
     try:
         return read_layout(dmg)
     except RecoveryError as error:
@@ -200,8 +200,8 @@ def _installed() -> list[str]:
     return found
 
 
-def _by_any(tools: list[str], dmg: Path, raw: Path, layout: Layout, report: Report) -> str:
-    """Convert by the first of `tools` that gets it right, and return which."""
+def _by_any(tools: list[str], dmg: Path, raw: Path, layout: DmgLayout, report: Report) -> str:
+    """Convert with the first of `tools` that succeeds, and return its name."""
     why = []
     for tool, after in itertools.zip_longest(tools, tools[1:]):
         raw.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ def _by_any(tools: list[str], dmg: Path, raw: Path, layout: Layout, report: Repo
 
 
 def _run(tool: str, dmg: Path, raw: Path, size_bytes: int, report: Report) -> None:
-    """Let `tool` write `raw`; how far it is shows in the file, dmg2img prints no whole lines until it ends."""
+    """Let `tool` write `raw`; the file shows the progress, because dmg2img prints no whole lines until it ends."""
     log = raw.with_name(f"{tool}.log")
     child = process.spawn_detached([word.format(dmg=dmg, raw=raw) for word in _TOOLS[tool]], log)
     pause_s = _POLL_S / 16
@@ -235,7 +235,7 @@ def _run(tool: str, dmg: Path, raw: Path, size_bytes: int, report: Report) -> No
             report(Progress(STEP, f"by {tool}", _written(raw, size_bytes), size_bytes, "B"))
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _POLL_S)
-    except BaseException:  # Ctrl-C too: it must not go on writing
+    except BaseException:  # for Ctrl-C too: it must not continue to write
         child.kill()
         raise
     if status < 0:
@@ -245,7 +245,7 @@ def _run(tool: str, dmg: Path, raw: Path, size_bytes: int, report: Report) -> No
 
 
 def _written(raw: Path, size_bytes: int) -> int:
-    """How much there is. qemu-img sets the size first, so what counts is what is on disk, or else the size."""
+    """The size written so far. qemu-img sets the size first, so then the blocks on disk count, or else the size."""
     try:
         found = raw.stat()
     except FileNotFoundError:
@@ -258,7 +258,7 @@ def _last_words(log: Path) -> str:
     return next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")[:200]
 
 
-def _check(raw: Path, layout: Layout, report: Report) -> None:
+def _check(raw: Path, layout: DmgLayout, report: Report) -> None:
     """Check that `raw` is the disk that its .dmg describes, by size and checksums."""
     size = raw.stat().st_size if raw.is_file() else 0
     if size != layout.size_bytes:
@@ -286,7 +286,7 @@ def _stretch(raw: Path, offset: int, length: int) -> Iterator[bytes]:
 
 
 def _dig_holes(raw: Path) -> None:
-    """Give back what zeros take: dmg2img writes them out. A file system that cannot do it leaves the file as it is."""
+    """Free the space of zeros: dmg2img writes them. On a file system without holes the file does not change."""
     with contextlib.suppress(MissingProgram, CommandFailed, DeadlineError):
         process.run(["fallocate", "--dig-holes", raw], timeout_s=_DIG_TIMEOUT_S)
 

@@ -1,17 +1,17 @@
-"""How fast a download goes and how long it will take. Band: core, no I/O.
+"""The speed of a download, and the remaining time. Band: core, no I/O.
 
-Not the progress itself: it says when an event is due and what its text is. Times are the caller's, in seconds.
+It decides when an event is due, and makes its text. Times are arguments, in seconds.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-WINDOW_S = 10.0  # long enough to be calm, short enough to notice a slow network
+WINDOW_S = 10.0  # long enough for a steady value, short enough to show a slow network
 _EVENT_EVERY_S = 0.25
 
 
-class Pace:
+class DownloadPace:
     """Counts the bytes of one download."""
 
     def __init__(self, total: int, done: int, now: float) -> None:
@@ -21,7 +21,7 @@ class Pace:
         self._told = now
 
     def arrived(self, count: int, now: float) -> bool:
-        """Count bytes that arrived; return whether it is time to tell."""
+        """Count bytes that arrived; return whether an event is due."""
         self.done += count
         self._steps.append((now, count))
         while len(self._steps) > 1 and self._steps[0][0] < now - WINDOW_S:
@@ -32,16 +32,16 @@ class Pace:
         return True
 
     def dropped(self, count: int) -> None:
-        """Take back bytes that must come again. They still count as speed: the network did carry them."""
+        """Subtract bytes that must be fetched again. They still count for the speed: the network did carry them."""
         self.done -= count
 
     def rate(self, now: float) -> float:
-        """Bytes per second over the last `WINDOW_S`; 0 when nothing can be said yet."""
+        """Bytes per second over the last `WINDOW_S`; 0 if it is not known yet."""
         span = now - self._steps[0][0]
         return sum(count for _, count in self._steps) / span if span > 0 else 0.0
 
     def text(self, now: float) -> str:
-        """Rate and time left, such as "12.5 MB/s, 1 min 20 s left"; empty when nothing can be said yet."""
+        """Rate and time left, such as "12.5 MB/s, 1 min 20 s left"; empty if they are not known yet."""
         rate = self.rate(now)
         if rate < 1:
             return ""

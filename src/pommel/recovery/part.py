@@ -1,4 +1,4 @@
-"""An image that is not whole yet: NAME.part and NAME.journal beside where it will be. Band: shell.
+"""An incomplete image: NAME.part and NAME.journal beside its future path. Band: shell.
 
     NAME.part      as long as the image; chunks lie where they belong, holes elsewhere
     NAME.journal   a first line that names the chunklist, then the number of each chunk that was written
@@ -21,12 +21,12 @@ from pommel.recovery.verify import good_chunks
 
 
 def chunklist_beside(image: Path) -> Path:
-    """Where the chunklist of `image` lies."""
+    """The path of the chunklist of `image`."""
     return image.with_suffix(".chunklist")
 
 
-class Part:
-    """The chunks of one image that are on disk and good."""
+class PartialImage:
+    """The verified chunks of one image on the disk."""
 
     def __init__(self, target: Path, chunklist: Chunklist) -> None:
         """Open or begin the part of `target`; nothing in it counts before `recover`.
@@ -45,12 +45,12 @@ class Part:
 
     @property
     def missing(self) -> list[int]:
-        """The numbers of the chunks that must still come."""
+        """The numbers of the missing chunks."""
         return [index for index in range(len(self.chunklist.chunks)) if index not in self.good]
 
     @property
     def good_size(self) -> int:
-        """How many bytes are on disk and good."""
+        """The number of verified bytes on the disk."""
         return sum(self.chunklist.chunks[index].size for index in self.good)
 
     def recover(self, spare_bytes: int = 0) -> None:
@@ -64,15 +64,15 @@ class Part:
         with open(self._fd, "rb", buffering=0, closefd=False) as file:
             verdicts = good_chunks(file, tuple(self.chunklist.chunks[index] for index in listed))
             kept = [index for index, good in zip(listed, verdicts, strict=True) if good]
-        kept_size = sum(self.chunklist.chunks[index].size for index in kept)
-        check_room(self.target.parent, self.chunklist.total_size - kept_size + spare_bytes)
+        self.good.update(kept)  # they stay, even if there is no room for the rest
+        check_room(self.target.parent, self.chunklist.total_size - self.good_size + spare_bytes)
         write_atomic(self.journal, self._title())
         self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         for index in kept:
             self._note(index)
 
     def write(self, index: int, data: bytes | bytearray) -> None:
-        """Put chunk `index`, which the caller has verified, into its place."""
+        """Write chunk `index`, which the caller has verified."""
         rest, at = memoryview(data), self.chunklist.chunks[index].offset
         while rest:
             count = os.pwrite(self._fd, rest, at)
@@ -93,7 +93,7 @@ class Part:
         self.journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the files; they stay for the next run."""
+        """Close the files; they stay for the next run."""
         for fd in (self._fd, self._log):
             if fd >= 0:
                 os.close(fd)

@@ -1,11 +1,11 @@
-"""What is said to Apple's recovery service, and what its replies mean. Band: core, no I/O.
+"""The requests to Apple's recovery service, and the meaning of its replies. Band: core, no I/O.
 
     GET  /                                    -> Set-Cookie: session=...
-    POST /InstallationPayload/RecoveryImage   -> KEY: value lines, seven of them needed
+    POST /InstallationPayload/RecoveryImage   -> KEY: value lines, seven of them required
     GET  the URLs in the reply                   with Cookie: AssetToken=...
 
-Protocol as spoken by acidanthera/OpenCorePkg, Utilities/macrecovery/macrecovery.py. Randomness and time are arguments.
-A reply is a stranger's word: where it points is checked here, what it points at is checked against the chunklist.
+Protocol as in acidanthera/OpenCorePkg, Utilities/macrecovery/macrecovery.py. Randomness and time are arguments.
+A reply is not trusted: its URLs are checked here, and the files at them are checked with the chunklist.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ REPLY_BYTES_MAX = 64 << 10
 WAIT_MAX_S = 120.0
 
 _AGENT = {"User-Agent": "InternetRecovery/1.0", "Accept-Encoding": "identity"}
+_PLAIN = {"User-Agent": "Pommel", "Accept-Encoding": "identity"}
 _REQUIRED = ("AP", "AU", "AH", "AT", "CU", "CH", "CT")
 _SESSION = re.compile(r"session=[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,512}\Z")  # cookie-octets, RFC 6265 4.1.1
 _TOKEN = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,2048}\Z")
@@ -41,7 +42,7 @@ class BoardRefused(RecoveryError):
 
 
 class HttpVerdict(Enum):
-    """What an HTTP status asks us to do."""
+    """The action after an HTTP status."""
 
     TAKE = "read the body"
     RENEW = "get a new session or token, then ask again"
@@ -52,7 +53,7 @@ class HttpVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file at Apple's: its URL, the token that opens it, and the hash in the reply (not what we trust it by)."""
+    """A file on Apple's servers: its URL, its token, and the hash in the reply (which is not used for trust)."""
 
     url: str
     token: str
@@ -60,23 +61,23 @@ class Asset:
 
     @property
     def path(self) -> str:
-        """The URL's path; the same across tokens for as long as it is the same file."""
+        """The URL's path; it stays the same with another token, as long as it is the same file."""
         return urlsplit(self.url).path
 
     @property
     def file_name(self) -> str:
-        """The last step of the path, such as "BaseSystem.dmg"."""
+        """The last part of the path, such as "BaseSystem.dmg"."""
         return self.path.rpartition("/")[2]
 
     @property
     def expires(self) -> int | None:
-        """When the token stops working (seconds since 1970), or None when it does not say."""
+        """When the token expires (seconds since 1970), or None if it does not say so."""
         found = re.search(r"(?:^|~)expires=(\d{1,12})(?:~|\Z)", self.token)
         return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BoardReply:
     """Apple's reply to one board."""
 
     ap: str
@@ -85,13 +86,13 @@ class Answer:
 
     @property
     def product(self) -> str:
-        """The product's id, such as "062-58679": from the image's path, which is steadier than the reply's AP."""
+        """The product's id, such as "062-58679": from the image's path, which is more stable than the reply's AP."""
         found = _PRODUCT_PATH.match(self.image.path)
         return found[1] if found else self.ap
 
 
 def session_headers() -> dict[str, str]:
-    """The headers that ask for a session."""
+    """The headers of the request for a session."""
     return {**_AGENT, "Connection": "close"}
 
 
@@ -101,16 +102,16 @@ def ask_headers(session: str) -> dict[str, str]:
 
 
 def asset_headers(token: str, first: int | None = None, last: int | None = None) -> dict[str, str]:
-    """The headers that fetch an asset, whole or the bytes `first` to `last`, both counted."""
-    headers = {**_AGENT, "Cookie": f"AssetToken={token}"}
+    """The headers that fetch an asset, whole or the bytes `first` to `last`, both counted. An empty token: none."""
+    headers = {**_AGENT, "Cookie": f"AssetToken={token}"} if token else dict(_PLAIN)
     return headers if first is None else {**headers, "Range": f"bytes={first}-{last}"}
 
 
 def request_body(board: Board, random_bytes: Callable[[int], bytes]) -> bytes:
-    """The body of the POST. Random identifiers will do, Apple does not know this machine.
+    """The body of the POST. Random identifiers are sufficient, because Apple does not know this machine.
 
     Raises:
-        RecoveryError: board id or serial has not the shape of one.
+        RecoveryError: board id or serial has not the right form.
     """
     if not _BOARD_ID.match(board.board_id) or not _MLB.match(board.mlb):
         raise RecoveryError(f"{board.board_id!r} with serial {board.mlb!r} is not a board")
@@ -126,10 +127,10 @@ def request_body(board: Board, random_bytes: Callable[[int], bytes]) -> bytes:
 
 
 def session_cookie(set_cookies: Iterable[str]) -> str:
-    """Find "session=..." among Set-Cookie headers, wherever it stands.
+    """Find "session=..." among Set-Cookie headers, at any place.
 
     Raises:
-        RecoveryError: there is none, or its value is not one that a cookie may have.
+        RecoveryError: there is none, or its value is not valid for a cookie.
     """
     for header in set_cookies:
         pair = header.split(";", 1)[0].strip()
@@ -138,8 +139,8 @@ def session_cookie(set_cookies: Iterable[str]) -> str:
     raise RecoveryError("Apple's recovery service gave no session", hint="try again in a few minutes")
 
 
-def parse_reply(body: bytes, hosts: frozenset[str] = ASSET_HOSTS) -> Answer:
-    """Read the reply to the POST; assets may only lie on `hosts`.
+def parse_reply(body: bytes, hosts: frozenset[str] = ASSET_HOSTS) -> BoardReply:
+    """Parse the reply to the POST; assets may only be on `hosts`.
 
     Raises:
         RecoveryError: a key is missing or has a value that cannot be used.
@@ -159,7 +160,7 @@ def parse_reply(body: bytes, hosts: frozenset[str] = ASSET_HOSTS) -> Answer:
             raise _odd(f"{key} is not a token")
     check_url(found["AU"], ".dmg", hosts)
     check_url(found["CU"], ".chunklist", hosts)
-    return Answer(
+    return BoardReply(
         ap=found["AP"],
         image=Asset(found["AU"], found["AT"], found["AH"]),
         chunklist=Asset(found["CU"], found["CT"], found["CH"]),
@@ -167,7 +168,7 @@ def parse_reply(body: bytes, hosts: frozenset[str] = ASSET_HOSTS) -> Answer:
 
 
 def check_url(url: str, suffix: str, hosts: frozenset[str]) -> None:
-    """Check that `url` is plain HTTP(S) to one of `hosts` (HOST or HOST:PORT), without tricks in its path.
+    """Check that `url` is plain HTTP(S) to one of `hosts` (HOST or HOST:PORT), with a simple path.
 
     Raises:
         RecoveryError: it is not.
@@ -185,7 +186,7 @@ def check_url(url: str, suffix: str, hosts: frozenset[str]) -> None:
 
 
 def after_post(status: int) -> HttpVerdict:
-    """What the status of the session's GET or of the POST means."""
+    """The action after the status of the session's GET or of the POST."""
     if status == 200:
         return HttpVerdict.TAKE
     if status == 401:
@@ -196,7 +197,7 @@ def after_post(status: int) -> HttpVerdict:
 
 
 def after_asset(status: int) -> HttpVerdict:
-    """What the status of an asset's GET means; which of 200 and 206 is right, the caller knows."""
+    """The action after the status of an asset's GET; the caller knows which of 200 and 206 is right."""
     if status in (200, 206):
         return HttpVerdict.TAKE
     if status in (401, 403, 404, 410, 416):
@@ -205,7 +206,7 @@ def after_asset(status: int) -> HttpVerdict:
 
 
 def retry_after_s(header: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for, at most `WAIT_MAX_S`; None if it says nothing."""
+    """The seconds of a Retry-After header (RFC 9110, 10.2.3), at most `WAIT_MAX_S`; None if it has no valid value."""
     if header is None:
         return None
     header = header.strip()
@@ -219,7 +220,7 @@ def retry_after_s(header: str | None, now: float) -> float | None:
 
 
 def back_off_s(attempt: int, chance: float) -> float:
-    """Seconds to wait after failure number `attempt` (from 0); `chance`, 0 to 1, keeps many clients apart."""
+    """Seconds to wait after failure number `attempt` (from 0); `chance`, 0 to 1, spreads many clients."""
     return float(min(30.0, 2.0 ** min(attempt, 10))) * (0.5 + chance / 2)
 
 

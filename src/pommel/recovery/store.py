@@ -1,4 +1,4 @@
-"""The recovery images that all machines share, each under the hash of what it came from. Band: shell.
+"""The recovery images that all machines share, each under the hash of its source. Band: shell.
 
     ROOT/sha256-HEX/             an image; see stored.py
     ROOT/.sha256-HEX.lock        held by whoever makes or removes it
@@ -25,32 +25,32 @@ from pommel.locks import hold
 from pommel.paths import build_aside, is_aside, sweep_aside
 from pommel.progress import Report, ignore, note, warn
 from pommel.recovery import stored as entries
-from pommel.recovery.catalog import VERSIONS, Board, Version
+from pommel.recovery.catalog import VERSIONS, Board, MacVersion
 from pommel.recovery.files import copy, sha256, waited
 from pommel.recovery.image import Converted, UnknownVersion, convert, is_disk_image, product_version
 from pommel.recovery.origin import Origin
 from pommel.recovery.part import chunklist_beside
 from pommel.recovery.service import BoardRefused
-from pommel.recovery.stored import CHUNKLIST, DMG, IMAGE, PREFIX, Facts, Stored
+from pommel.recovery.stored import CHUNKLIST, DMG, IMAGE, PREFIX, ImageFacts, Stored
 from pommel.recovery.verify import read_chunklist, verify_file
 
 if TYPE_CHECKING:
     from pommel.recovery.download import Fetched
 
-__all__ = ["Store", "Stored"]
+__all__ = ["RecoveryStore", "Stored"]
 
 RAW_FACTOR = 4  # the disk in an image is this many times as large, at most (14.8.4: 789 MB, 3.0 GB)
 _Place = Callable[[Path, Path], object]
 
 
-class Store:
+class RecoveryStore:
     """The store under `root`, which need not exist yet. Any number of processes may use it at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def list(self) -> list[Stored]:
-        """All whole images, newest macOS first."""
+        """All complete images, newest macOS first."""
         found = []
         for folder in self._folders():
             with contextlib.suppress(RecoveryError):
@@ -58,7 +58,7 @@ class Store:
         return sorted(found, key=lambda stored: (stored.number, stored.source == "apple"), reverse=True)
 
     def problems(self) -> Sequence[RecoveryError]:
-        """What is wrong with the entries that `list` leaves out."""
+        """The errors of the entries that `list` leaves out."""
         found = []
         for folder in self._folders():
             try:
@@ -67,13 +67,13 @@ class Store:
                 found.append(error)
         return found
 
-    def find(self, version: Version) -> Stored | None:
+    def find(self, version: MacVersion) -> Stored | None:
         """The newest image of `version`; of equals rather one that Apple signed."""
         return next((stored for stored in self.list() if version.covers(stored.version)), None)
 
     async def fetch(
         self,
-        version: Version,
+        version: MacVersion,
         *,
         origin: Origin | None = None,
         report: Report = ignore,
@@ -104,7 +104,7 @@ class Store:
             return await self._by_boards(version, origin or Origin(), report, connections, force)
 
     def take(
-        self, file: Path, *, version: Version | None = None, origin: Origin | None = None, report: Report = ignore
+        self, file: Path, *, version: MacVersion | None = None, origin: Origin | None = None, report: Report = ignore
     ) -> Stored:
         """Put a copy of a local image into the store: a .dmg, or a raw .img or .iso.
 
@@ -125,7 +125,7 @@ class Store:
             def place(source: Path, target: Path) -> None:
                 copy(source, target, report)
 
-            facts = Facts("apple" if signed else "offline", assumed=version.number if version else None)
+            facts = ImageFacts("apple" if signed else "offline", assumed=version.number if version else None)
             return self._put(file, chunklist, place, facts, origin or Origin(), report, wanted=version)
 
     def verify(self, stored: Stored, *, origin: Origin | None = None, report: Report = ignore) -> None:
@@ -167,7 +167,7 @@ class Store:
         return sorted(self.root.glob(f"{PREFIX}*/"))
 
     async def _by_boards(
-        self, version: Version, origin: Origin, report: Report, connections: int, force: bool
+        self, version: MacVersion, origin: Origin, report: Report, connections: int, force: bool
     ) -> Stored:
         what, gave = f"{version.title} {version.number}", []
         following = [*version.boards[1:], None]
@@ -187,10 +187,10 @@ class Store:
         )
 
     async def _by_board(
-        self, board: Board, version: Version, origin: Origin, report: Report, connections: int, force: bool
+        self, board: Board, version: MacVersion, origin: Origin, report: Report, connections: int, force: bool
     ) -> tuple[Stored | None, str]:
-        """Ask as one board; what came, if anything that can be stored, and in words."""
-        # The network's libraries are slow to import, and most of what Pommel does only looks at what is here.
+        """Ask with one board; return the stored image, if there is one, and a description."""
+        # Imported here, because the network's libraries are slow to import, and most commands only use stored images.
         from pommel.recovery.download import download
         from pommel.recovery.worker import told
 
@@ -206,7 +206,7 @@ class Store:
                 connections=connections,
                 spare_factor=RAW_FACTOR,
             )
-            facts = Facts("apple", fetched.product, asked, version.number)
+            facts = ImageFacts("apple", fetched.product, asked, version.number)
             stored = await told(lambda relay: self._put_fetched(fetched, facts, origin, relay, force), report)
         except BoardRefused:
             shutil.rmtree(incoming, ignore_errors=True)
@@ -214,7 +214,7 @@ class Store:
         shutil.rmtree(incoming, ignore_errors=True)
         return stored, stored.version
 
-    def _put_fetched(self, fetched: Fetched, facts: Facts, origin: Origin, report: Report, force: bool) -> Stored:
+    def _put_fetched(self, fetched: Fetched, facts: ImageFacts, origin: Origin, report: Report, force: bool) -> Stored:
         def place(source: Path, target: Path) -> None:
             try:
                 os.link(source, target)
@@ -240,11 +240,11 @@ class Store:
         source: Path,
         chunklist: Path | None,
         place: _Place,
-        facts: Facts,
+        facts: ImageFacts,
         origin: Origin,
         report: Report,
         *,
-        wanted: Version | None = None,
+        wanted: MacVersion | None = None,
         anew: bool = False,
     ) -> Stored:
         """Make the entry of `source`, or find that it is there. Only what `place` brought is looked at from then on."""
@@ -277,7 +277,7 @@ class Store:
             verify_file(aside / DMG, read_chunklist(aside / CHUNKLIST, origin.key), report)
         return convert(aside / DMG, aside / IMAGE, report=report)
 
-    def _whole(self, key: str, facts: Facts) -> Stored | None:
+    def _whole(self, key: str, facts: ImageFacts) -> Stored | None:
         """The entry `key`, if it is no less proven than what `facts` would make of it."""
         try:
             here = entries.read(self.root / key)
@@ -286,7 +286,7 @@ class Store:
         return here if here.source == "apple" or facts.source == "offline" else None
 
     def _sweep(self, own: str) -> None:
-        """Remove what killed makers of any entry left; `own` is locked by us."""
+        """Remove incomplete entries of killed processes; we hold the lock of `own`."""
         sweep_aside(self.root / own)
         for left in filter(is_aside, self.root.glob(f".{PREFIX}*.building.*")):
             key = left.name.removeprefix(".").partition(".")[0]
@@ -306,7 +306,7 @@ def _version_in(raw: Path, assumed: str | None, source: Path, report: Report) ->
         return assumed
 
 
-def _check_version(found: str, wanted: Version | None, source: Path) -> None:
+def _check_version(found: str, wanted: MacVersion | None, source: Path) -> None:
     if wanted and not wanted.covers(found):
         raise RecoveryError(
             f"{source} is macOS {found}, not {wanted.title} {wanted.number}", hint="ask for the version that it is"
@@ -327,5 +327,5 @@ def _plainly(root: Path, file: Path | None = None) -> Iterator[None]:
         what = error.filename or file or root
         raise RecoveryError(
             f"{what} cannot be read or written: {error.strerror or error}",
-            hint="free some space or fix the permissions, then run the same command again: downloaded data is kept",
+            hint="free some space or fix the permissions, then run the same command again",
         ) from error

@@ -1,4 +1,4 @@
-"""One recovery image in the store: its folder, and the record that says what lies there. Band: shell.
+"""One recovery image in the store: its folder, and the record of its files. Band: shell.
 
     sha256-HEX/             named after the .dmg, or after the raw disk when there never was a .dmg
       BaseSystem.img        the raw disk
@@ -44,12 +44,12 @@ class Stored:
 
     @property
     def number(self) -> tuple[int, ...]:
-        """The version as numbers, to be compared."""
+        """The version as numbers, for comparison."""
         return tuple(int(word) for word in self.version.split("."))
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ImageFacts:
     """What is known of an image besides its bytes. `asked` names the question to Apple that it was the answer to.
 
     `assumed` is the version to take it for if it says none itself.
@@ -61,7 +61,9 @@ class Facts:
     assumed: str | None = None
 
 
-def write(folder: Path, version: str, tool: str | None, facts: Facts, hashes: dict[str, str], created: str) -> None:
+def write(
+    folder: Path, version: str, tool: str | None, facts: ImageFacts, hashes: dict[str, str], created: str
+) -> None:
     """Write the record of what lies in `folder`; `hashes` has the SHA-256 of each file, `created` is ISO 8601."""
     record = {
         "format": _FORMAT,

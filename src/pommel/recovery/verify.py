@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 from pommel.errors import RecoveryError
 from pommel.progress import Progress, Report, ignore
-from pommel.recovery.chunklist import APPLE, FILE_BYTES_MAX, Chunk, Chunklist, PublicKey, parse
+from pommel.recovery.chunklist import APPLE, FILE_BYTES_MAX, Chunk, Chunklist, ChunklistKey, parse
 
 _STEP = "verify"
 _BLOCK = 1 << 20
 
 
-def read_chunklist(path: Path, key: PublicKey = APPLE) -> Chunklist:
+def read_chunklist(path: Path, key: ChunklistKey = APPLE) -> Chunklist:
     """Read a chunklist file and check its signature.
 
     Raises:
@@ -54,7 +54,7 @@ def verify_file(image: Path, chunklist: Chunklist, report: Report = ignore) -> N
 
 
 def good_chunks(file: BinaryIO, chunks: tuple[Chunk, ...]) -> Iterator[bool]:
-    """Say of each chunk, in order, whether `file` (opened without a buffer) holds it."""
+    """Yield for each chunk, in order, whether it is correct in `file` (opened without a buffer)."""
     block = memoryview(bytearray(_BLOCK))
     for chunk in chunks:
         file.seek(chunk.offset)

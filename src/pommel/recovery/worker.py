@@ -1,4 +1,4 @@
-"""Blocking work in a thread, for coroutines: waited for, and ended soon when its caller is cancelled. Band: shell.
+"""Runs blocking work in a thread for coroutines, and ends it soon when its caller is cancelled. Band: shell.
 
 Long work calls its `Report` often; that is where a cancelled one stops. So whatever takes a `Report` can be cancelled.
 """
@@ -15,8 +15,11 @@ from pommel.progress import Progress, Report
 T = TypeVar("T")
 
 
-class Stopped(BaseException):
-    """Ends work whose caller was cancelled. It never leaves this module; no `except Exception` may swallow it."""
+class WorkCancelled(BaseException):
+    """Ends work whose caller was cancelled.
+
+    It is caught in this module; it is no Exception, so that no code swallows it.
+    """
 
 
 async def in_thread(call: Callable[[], T], stop: Callable[[], None] = lambda: None) -> T:
@@ -30,7 +33,7 @@ async def in_thread(call: Callable[[], T], stop: Callable[[], None] = lambda: No
     except asyncio.CancelledError:
         stop()
         await asyncio.wait([future])
-        future.exception()  # looked at, so that asyncio does not complain of it
+        future.exception()  # read once, or asyncio reports it as never retrieved
         raise
     return future.result()
 
@@ -44,7 +47,7 @@ async def told(call: Callable[[Report], T], report: Report) -> T:
 
     def relay(event: Progress) -> None:
         if stopping.is_set():
-            raise Stopped
+            raise WorkCancelled
         loop.call_soon_threadsafe(report, event)
 
     return await in_thread(lambda: call(relay), stopping.set)

@@ -1,1 +1,1 @@
-"""From a source of pixels to any number of viewers, and back from their hands to a sink."""
+"""Brings pixels from a source to any number of viewers, and their keys and pointer to a sink."""

@@ -1,7 +1,7 @@
-"""What hands do, in the words every sink understands. Band: core, no I/O.
+"""The actions of keyboard and mouse that every sink understands. Band: core, no I/O.
 
-Places are pixels of the frame; keys are the wire's virtual keys; buttons are RFB's bits (1 left, 2 middle, 4 right, and
-those of its extension: 0x80 back, 0x100 forward).
+Positions are pixels of the frame; keys are the wire's virtual keys; buttons are RFB's bits (1 left, 2 middle, 4 right,
+and those of its extension: 0x80 back, 0x100 forward).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ LEFT, MIDDLE, RIGHT, BACK, FORWARD = 1, 2, 4, 0x80, 0x100
 
 @dataclass(frozen=True, slots=True)
 class PressKey:
-    """Press a key, or with `down` false let it go.
+    """Press a key, or release it if `down` is false.
 
-    The key is the one at the place that it has on a US keyboard. With `legend` it is the one that has this printed on
-    it on the person's keyboard: the key that types the same in the machine, where the sink knows the layout there.
+    `vk` is the key at the position of a US keyboard. With `legend`, it is the key with this character on the person's
+    keyboard; if the sink knows the machine's layout, it presses the key that types the same character there.
     """
 
     vk: int
@@ -27,7 +27,7 @@ class PressKey:
 
 @dataclass(frozen=True, slots=True)
 class MovePointer:
-    """Put the pointer at x, y with exactly these buttons down."""
+    """Move the pointer to x, y, with exactly these buttons down."""
 
     x: int
     y: int
@@ -35,8 +35,8 @@ class MovePointer:
 
 
 @dataclass(frozen=True, slots=True)
-class MoveBy:
-    """Move the pointer by so many counts of a mouse, then have exactly these buttons down."""
+class RelativeMove:
+    """Move the pointer by so many mouse counts, then have exactly these buttons down."""
 
     right: int
     down: int
@@ -45,7 +45,7 @@ class MoveBy:
 
 @dataclass(frozen=True, slots=True)
 class TurnWheel:
-    """Turn the wheel at x, y by steps, 120 a notch; `up` is away from the user, which scrolls up."""
+    """Turn the wheel at x, y by steps (120 for one notch); `up` is away from the user, which scrolls up."""
 
     x: int
     y: int
@@ -56,9 +56,9 @@ class TurnWheel:
 
 @dataclass(frozen=True, slots=True)
 class TypeText:
-    """Type these characters, whatever keys that takes."""
+    """Type these characters; the sink finds the keys."""
 
     text: str
 
 
-Action = PressKey | MovePointer | MoveBy | TurnWheel | TypeText
+Action = PressKey | MovePointer | RelativeMove | TurnWheel | TypeText

@@ -1,7 +1,7 @@
-"""One viewer's pictures, out to it. Band: shell.
+"""Sends the pictures to one viewer. Band: shell.
 
-One loop: it lets the backlog say what is due, waits until the pace says that there is room on the way, and only then
-takes the newest pixels, as much as there is room for. Nothing that is due becomes bytes before it can leave.
+One loop: it asks the backlog what is due, waits until `pace` allows more bytes on the way, and only then takes the
+newest pixels, as many as are allowed. Pixels are encoded only when they can be sent, so that they are never old.
 
 Memory of one viewer: its tile maps (20 bytes for each 64×64 pixels), and in its transport at most the window of `pace`
 (4 MiB at the very most, 1.2 MB on a link without delay) and one picture. Encoded pictures are shared, in `encodes`.
@@ -13,24 +13,26 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from itertools import islice
 
 from pommel.screen.backlog import LEAST_PICTURE_PIXELS, Backlog, Round
-from pommel.screen.encodes import Encodes, Made
+from pommel.screen.encodes import EncodedPicture, Encodes
 from pommel.screen.engine import Engine
 from pommel.screen.frame import grown
 from pommel.screen.geometry import Rect, Size
+from pommel.screen.moves import Moved
 from pommel.screen.pace import Pace
 from pommel.screen.seams import Draining, Encoder
-from pommel.screen.videos import Seat, Videos
+from pommel.screen.tiles import Changes
+from pommel.screen.videos import Videos, VideoSeat
 from pommel.wire import messages as wire
 from pommel.wire.codec import encode
 from pommel.wire.control import control
 from pommel.wire.viewer import ViewerStream
 
 _ENCODES_AHEAD = 4
-# As little as this of a serving (a typed word) takes 0.1 ms to encode, losslessly 0.5: less than waking a thread. It is
-# done while threads are at the others: before them it would be sooner there by 0.5 ms, and a film later by as much.
+# So few pixels (a typed word) take 0.1 ms to encode, or 0.5 ms without loss: less than waking a thread. They are
+# encoded here while threads encode the other areas. To do it before them would save 0.5 ms here, and cost a film the
+# same.
 _AT_ONCE_PIXELS = 20 * 1024
 _POLL_S, _LONGEST_POLL_S = 0.004, 0.25
 _NOTICE_GAP_S = 1.0
@@ -40,7 +42,7 @@ _FIRST_BYTES_PER_PIXEL = 0.2
 
 
 class Parted(Exception):
-    """The endpoint parts from this viewer. Never leaves this module's callers in `screen`."""
+    """The endpoint disconnects this viewer. Only the callers in `screen` see this exception."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +51,7 @@ class Parted(Exception):
 
 
 class Delivery:
-    """What goes out to one viewer. `backlog` is its state, which the endpoint marks."""
+    """Sends pictures to one viewer. `backlog` is what the viewer lacks; the endpoint marks changes in it."""
 
     def __init__(
         self,
@@ -67,19 +69,30 @@ class Delivery:
         self._encodes = encodes
         self._encoder = encoder
         self._videos = videos
-        self._seat = Seat()
+        self._seat = VideoSeat()
         self._stall_s = stall_s
         self._pace = Pace()
         self._wake = asyncio.Event()
         self._bytes_per_pixel = _FIRST_BYTES_PER_PIXEL
-        self._least: int | None = None  # bytes unsent, since the viewer is waited for
-        self._moved_s = 0.0  # when they last became fewer
+        self._serving: _Serving | None = None
+        self._least: int | None = None  # the fewest unsent bytes during the present wait
+        self._moved_s = 0.0  # the time when the unsent bytes last became fewer
         self._poll_s = _POLL_S
         self._cannot: dict[str, None] = {}
         self._notice_from_s = 0.0
 
+    def mark(self, changes: Changes, moved: Moved | None, size: Size, now_s: float) -> None:
+        """Note a newer picture; `moved` tells the same as `changes`, to a viewer that takes moves."""
+        if moved is None or not self.backlog.takes_moves:
+            self.backlog.mark(changes, size, now_s)
+            return
+        if self._serving is not None:
+            # What is begun shows the screen before the move, and leaves before it. Nothing else can.
+            self.backlog.put_back(self._serving.round, self._serving.end())
+        self.backlog.mark_moved(moved, now_s)
+
     def wake(self) -> None:
-        """Have the loop look at everything again."""
+        """Wake the loop, so that it checks everything again."""
         self._wake.set()
 
     def shown(self, count: int) -> None:
@@ -88,17 +101,17 @@ class Delivery:
         self.wake()
 
     def note(self, cannot: str) -> None:
-        """Have the viewer told what cannot be typed."""
+        """Collect characters that cannot be typed, for a notice to the viewer."""
         if len(self._cannot) < _NOTICE_CHARS:
             self._cannot[cannot] = None
             self.wake()
 
     async def run(self, fresh: Callable[[], Awaitable[None]]) -> None:
-        """Send for ever; pictures begin after `fresh`.
+        """Send without end; the first picture follows after `fresh`.
 
         Raises:
             Parted: the viewer has not read for `stall_s`.
-            ConnectionError: it has gone.
+            ConnectionError: the viewer has disconnected.
         """
         await fresh()
         while True:
@@ -114,7 +127,11 @@ class Delivery:
                 await self._serve(self.backlog.take(now, pixels, tight=self._pace.is_slow, film=film))
             else:
                 self._held_up(now)
-                await self._until_less(now)
+                if self.backlog.has_moves and self._stream.unsent_bytes() <= self._pace.window:
+                    for command in self.backlog.take_moves():
+                        await self._out(encode(command))
+                else:
+                    await self._until_less(now)
 
     # --- waiting ---
 
@@ -150,7 +167,7 @@ class Delivery:
         await self._sleep(max(left_s, _POLL_S))
 
     def _held_up(self, now: float) -> None:
-        if not self.backlog.is_shown:  # what only gets better may take its time
+        if not self.backlog.is_shown:  # better quality alone may wait, and is no sign of a slow link
             self.backlog.grade.held_up(now)
 
     async def _sleep(self, at_most_s: float | None) -> None:
@@ -163,31 +180,35 @@ class Delivery:
 
     # --- sending ---
 
-    async def _serve(self, serving: Round) -> None:
-        for command in serving.commands:
+    async def _serve(self, round_: Round) -> None:
+        self._serving = serving = _Serving(round_)
+        for command in round_.commands:
             await self._out(encode(command))
-        if serving.film is not None:
-            await self._send_film(serving, serving.film)
-        little = _little(serving.areas)
-        made = ((area, None if area in little else self._picture(area, serving)) for area in serving.areas)
-        ahead = deque(islice(made, _ENCODES_AHEAD))
-        left = len(serving.areas)
-        while ahead and serving.era == self.backlog.era and self._has_room_still():
-            area, begun = ahead.popleft()
-            making = begun or self._picture(area, serving, at_once=True)
+        if round_.film is not None:
+            await self._send_film(round_, round_.film)
+        self._begin(serving, _ENCODES_AHEAD)
+        while serving.ahead and round_.era == self.backlog.era and (serving.is_ended or self._has_room_still()):
+            area, begun = serving.ahead.popleft()
+            making = begun or self._picture(area, round_, at_once=True)
             picture = making.result() if making.done() else await asyncio.shield(making)
-            ahead.extend(islice(made, 1))
-            await self._send_picture(area, picture, serving)
-            left -= 1
-        self.backlog.put_back(serving, left)
+            self._begin(serving, 1)
+            await self._send_picture(area, picture, round_)
+        self._serving = None
+        self.backlog.put_back(round_, serving.left())
         self.backlog.end_serving(_now())
 
+    def _begin(self, serving: _Serving, most: int) -> None:
+        for _ in range(min(most, len(serving.waiting))):
+            area = serving.waiting.popleft()
+            is_little = area in serving.little
+            serving.ahead.append((area, None if is_little else self._picture(area, serving.round)))
+
     def _film(self, now: float) -> Rect | None:
-        """Return the area whose changes are to leave as video now, if any."""
+        """The area whose changes are sent as video now; None: there is none."""
         if not self.backlog.takes_video:
             return None
         self._seat.prefer(self.backlog.grade.quality, self.backlog.era, now)
-        # What began as video stays so: with so much less to carry, a thin link may look like a quick one.
+        # A film that began as video stays video: it needs so few bytes that a slow link may then look like a quick one.
         begin = self._pace.is_slow or self.backlog.grade.is_pressed
         return self._videos.area_for(self._seat, now, begin=begin)
 
@@ -201,36 +222,43 @@ class Delivery:
             self._seat.sent(frame)
 
     def _has_room_still(self) -> bool:
-        # What cannot leave now is better made anew: it is kept for whoever wants the same, should it not change.
+        # A picture that cannot be sent now is encoded again later. The present result stays in `encodes` for other
+        # viewers.
         return self._pace.in_flight == 0 or self._room(_now()) > 0
 
-    def _picture(self, area: Rect, serving: Round, *, at_once: bool = False) -> asyncio.Future[Made]:
+    def _picture(self, area: Rect, serving: Round, *, at_once: bool = False) -> asyncio.Future[EncodedPicture]:
         frame, encoder, scaling, style = self._engine.frame, self._encoder, serving.scaling, serving.style
-        if frame.size != scaling.frame:  # resized since; the new Screen is due next
-            return _done(Made(b"", False))
+        if frame.size != scaling.frame:  # the screen was resized meanwhile: the next round begins with a new Screen
+            return _done(EncodedPicture(b"", False))
         cover = scaling.cover(area)
         if serving.blocks:
             cover = cover.outward(wire.BLOCK)
         seen = cover.clipped(scaling.picture)
-        version = self._engine.version_of(scaling.read(seen))
+        key = (cover, self._engine.version_of(scaling.read(seen)), scaling.picture, style)
+        if (found := self._encodes.find(key)) is not None:
+            return found
+        # A copy: the frame may be written to meanwhile, and what the viewer is told to move must be what it was sent.
+        copied = frame.view(seen).copy() if scaling.is_identity and not at_once else None
 
-        def work() -> Made:
-            image = encoder.encode(grown(scaling.render(frame, seen), Size(cover.width, cover.height)), style)
-            return Made(encode(wire.Picture(cover.x, cover.y, image.data)), image.fine)
+        def work() -> EncodedPicture:
+            pixels = scaling.render(frame, seen) if copied is None else copied
+            image = encoder.encode(grown(pixels, Size(cover.width, cover.height)), style)
+            return EncodedPicture(encode(wire.Picture(cover.x, cover.y, image.data)), image.fine)
 
-        return self._encodes.start((cover, version, scaling.picture, style), work, at_once=at_once)
+        return self._encodes.start(key, work, at_once=at_once)
 
-    async def _send_picture(self, area: Rect, picture: Made, serving: Round) -> None:
+    async def _send_picture(self, area: Rect, picture: EncodedPicture, serving: Round) -> None:
         if not picture.message:
             return
         await self._send_counted(picture.message)
         if picture.fine:
             self.backlog.sent_exactly(area, serving)
-        if not serving.style.best and area.area >= LEAST_PICTURE_PIXELS:  # a smaller one is its header
+        # smaller ones consist mostly of the file's header
+        if not serving.style.best and area.area >= LEAST_PICTURE_PIXELS:
             self._bytes_per_pixel += (len(picture.message) / area.area - self._bytes_per_pixel) / 4
 
     async def _send_counted(self, message: bytes) -> None:
-        """Send what the viewer counts in `Shown`."""
+        """Send a message that the viewer counts in `Shown`."""
         begun = _now()
         self._pace.send(begun, len(message))
         self._least = None
@@ -260,8 +288,32 @@ class Delivery:
                 await self._stream.send_text(notice)
 
 
+class _Serving:
+    """What is left of a round: areas `waiting`, and `ahead` those that are next, with their pictures if begun."""
+
+    def __init__(self, round_: Round) -> None:
+        self.round = round_
+        self.waiting = deque(round_.areas)
+        self.ahead: deque[tuple[Rect, asyncio.Future[EncodedPicture] | None]] = deque()
+        self.little = _little(round_.areas)
+        self.is_ended = False
+
+    def end(self) -> list[Rect]:
+        """Begin nothing more; return the areas that were not begun."""
+        left = [area for area, begun in self.ahead if begun is None]
+        left += self.waiting
+        self.ahead = deque(one for one in self.ahead if one[1] is not None)
+        self.waiting.clear()
+        self.is_ended = True
+        return left
+
+    def left(self) -> list[Rect]:
+        """Return the areas that are left."""
+        return [*(area for area, _ in self.ahead), *self.waiting]
+
+
 def _little(areas: Iterable[Rect]) -> set[Rect]:
-    """Return the first areas that are so little together that they are encoded here, while threads have the others."""
+    """The first areas that together are small enough to be encoded in this thread, while others encode the rest."""
     found: set[Rect] = set()
     left = _AT_ONCE_PIXELS
     for area in areas:
@@ -271,7 +323,7 @@ def _little(areas: Iterable[Rect]) -> set[Rect]:
     return found
 
 
-def _done(result: Made) -> asyncio.Future[Made]:
+def _done(result: EncodedPicture) -> asyncio.Future[EncodedPicture]:
     future = asyncio.get_running_loop().create_future()
     future.set_result(result)
     return future

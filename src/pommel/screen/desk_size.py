@@ -1,4 +1,4 @@
-"""How large the picture of a VNC server is, and asking for another size. Band: shell."""
+"""Reads the size of a VNC server's picture, and asks for another size. Band: shell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pommel.screen.rfb_link import open_link
 
 
 async def size_of(path: Path, timeout_s: float) -> Size:
-    """The size of the picture that the server on a Unix socket has now.
+    """The present size of the picture of a VNC server on a Unix socket.
 
     Raises:
         StateError: nothing listens there.
@@ -24,7 +24,7 @@ async def size_of(path: Path, timeout_s: float) -> Size:
 
 
 async def ask_for(path: Path, size: Size, timeout_s: float) -> None:
-    """Ask the server for a picture of this size. QEMU tells the guest, whose driver does it, or does not.
+    """Ask the server for a picture of this size. QEMU asks the guest, whose driver may not support it.
 
     Raises: as `size_of`.
     """

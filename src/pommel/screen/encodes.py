@@ -1,8 +1,8 @@
-"""Encoding off the event loop, once for all who want the same. Band: shell.
+"""Encodes pictures outside the event loop, and only once for all viewers who want the same. Band: shell.
 
-A few threads do the work (libjpeg-turbo and numpy let go of the interpreter lock meanwhile). Results are kept for a
-while, up to a number of bytes, under a key that says everything they depend on: a viewer that comes later, or a slower
-one, finds them ready. What a key means is its maker's business.
+A few threads do the work (libjpeg-turbo and numpy release the interpreter lock meanwhile). Results are kept for a
+while, up to a number of bytes, under a key that contains everything they depend on. So a later or slower viewer finds
+them ready. Only the caller knows what a key means.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 from typing import NamedTuple
 
 
-class Made(NamedTuple):
-    """A message that holds a picture; `fine` if nobody could tell that from the pixels it was made of."""
+class EncodedPicture(NamedTuple):
+    """A message with a picture. `fine`: it cannot be distinguished from the original pixels."""
 
     message: bytes
     fine: bool
@@ -30,16 +30,23 @@ class Encodes:
         self._keep_bytes = keep_bytes
         self._kept = 0
         self._closed = False
-        self._results: OrderedDict[Hashable, asyncio.Future[Made]] = OrderedDict()
+        self._results: OrderedDict[Hashable, asyncio.Future[EncodedPicture]] = OrderedDict()
 
-    def start(self, key: Hashable, work: Callable[[], Made], *, at_once: bool = False) -> asyncio.Future[Made]:
-        """Return the result for `key`, ready or in the making. Shield it: it is not the caller's alone.
-
-        Work that is to be done `at_once` is so little that a thread would only delay it.
-        """
+    def find(self, key: Hashable) -> asyncio.Future[EncodedPicture] | None:
+        """Return what `start` would without any work: None if that is needed."""
         found = self._results.get(key)
         if found is not None:
             self._results.move_to_end(key)
+        return found
+
+    def start(
+        self, key: Hashable, work: Callable[[], EncodedPicture], *, at_once: bool = False
+    ) -> asyncio.Future[EncodedPicture]:
+        """The result for `key`, ready or in progress. The caller must shield it, because others may wait for it too.
+
+        With `at_once`, the work is so small that it is done here; a thread would only delay it.
+        """
+        if (found := self.find(key)) is not None:
             return found
         if self._closed:
             return _cancelled()
@@ -49,16 +56,16 @@ class Encodes:
         return future
 
     def close(self) -> None:
-        """Drop what is waiting and forget the rest; who still asks gets a cancelled future."""
+        """Cancel waiting work and forget all results; later callers get a cancelled future."""
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._results.clear()
         self._kept = 0
 
-    def _settle(self, key: Hashable, future: asyncio.Future[Made]) -> None:
+    def _settle(self, key: Hashable, future: asyncio.Future[EncodedPicture]) -> None:
         if self._results.get(key) is not future:
             if not future.cancelled():
-                future.exception()  # nobody is left to ask
+                future.exception()  # read it, because nobody else will, and asyncio would log it
             return
         if future.cancelled() or future.exception() is not None:
             del self._results[key]
@@ -75,8 +82,8 @@ class Encodes:
             del self._results[key]
 
 
-def _now(work: Callable[[], Made]) -> asyncio.Future[Made]:
-    future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+def _now(work: Callable[[], EncodedPicture]) -> asyncio.Future[EncodedPicture]:
+    future: asyncio.Future[EncodedPicture] = asyncio.get_running_loop().create_future()
     try:
         future.set_result(work())
     except Exception as failure:
@@ -84,7 +91,7 @@ def _now(work: Callable[[], Made]) -> asyncio.Future[Made]:
     return future
 
 
-def _cancelled() -> asyncio.Future[Made]:
-    future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+def _cancelled() -> asyncio.Future[EncodedPicture]:
+    future: asyncio.Future[EncodedPicture] = asyncio.get_running_loop().create_future()
     future.cancel()
     return future

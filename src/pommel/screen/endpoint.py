@@ -1,9 +1,9 @@
 """An endpoint: one source, one sink, one engine, any number of viewers. Band: shell.
 
-`run` moves updates from the source to the viewers' backlogs while anybody looks on, `serve` serves one viewer. Neither
-knows what a viewer's connection is made of, nor what is behind source and sink.
+`run` moves updates from the source to the viewers' backlogs while there is a viewer, and `serve` serves one viewer.
+Neither knows the kind of a viewer's connection, or the kind of source and sink.
 
-There is one picture: a display that one viewer selects is selected for all, as on one desk with several people at it.
+There is only one picture: if one viewer selects a display, it is selected for all viewers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from pommel.screen.engine import Engine
 from pommel.screen.geometry import Size
 from pommel.screen.hold import Hold
 from pommel.screen.intake import Intake
+from pommel.screen.move_search import MovedArea
+from pommel.screen.moves import Moved, MoveFinder, rest_of
 from pommel.screen.pictures import PictureEncoder
 from pommel.screen.pointer import UNKNOWN, PointerPicture
-from pommel.screen.seams import Displays, Encoder, Ended, FrameSource, InputSink, Update
+from pommel.screen.seams import Displays, Encoder, FrameSource, InputSink, SearchingSource, SourceEnded, Update
+from pommel.screen.tiles import Changes, touched
 from pommel.screen.videos import EncoderFor, Videos
 from pommel.screen.viewer import Viewer
 from pommel.wire import messages as wire
@@ -35,7 +38,7 @@ GOING_AWAY = 1001  # WebSocket close code (RFC 6455, 7.4.1)
 
 
 class Endpoint:
-    """A screen that people look at and lay hands on."""
+    """A screen that viewers see and control."""
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class Endpoint:
         stall_s: float = STALL_S,
         goodbye: int = GOING_AWAY,
     ) -> None:
-        self._goodbye = goodbye  # the code by which viewers are parted from when the source has ended
+        self._goodbye = goodbye  # the close code for viewers when the source has ended
         self._source = source
         self._sink = sink
         self._encoder = encoder or PictureEncoder()
@@ -55,25 +58,26 @@ class Endpoint:
         self._engine = Engine()
         self._encodes = Encodes()
         self._videos = Videos(self._engine, video)
+        self._finder = source.finder if isinstance(source, SearchingSource) else MoveFinder()
         self._hold = Hold()
         self._viewers: set[Viewer] = set()
         self._lookers = 0
         self._wanted = asyncio.Event()
-        self._old = True  # nobody has looked for a while: the engine's picture may be an old one
+        self._old = True  # there were no viewers, so the engine's picture may be out of date
         self._next = asyncio.Event()  # set with the next update, then replaced
         self._over = asyncio.Event()
         self._reason = ""
         self._displays = Displays()
-        # What a viewer is told once it comes, and when it changes: the newest of each kind.
+        # The newest command of each type that a viewer gets when it comes, and at each change.
         self._facts: dict[type, wire.Command] = {
             MouseCursor: MouseCursor(CursorShape.ARROW),
-            Pointer: _looks(UNKNOWN),  # said too: a viewer may still have an earlier endpoint's
+            Pointer: _looks(UNKNOWN),  # sent too, because a viewer may still have the pointer of an earlier endpoint
             MouseKind: self._mouse(relative=False),
         }
 
     @property
     def viewers(self) -> int:
-        """How many look on now."""
+        """The number of viewers now."""
         return len(self._viewers)
 
     @property
@@ -82,10 +86,10 @@ class Endpoint:
         return self._engine.size
 
     async def run(self) -> None:
-        """Pump pictures while anybody looks on; return when the source has ended. Viewers are then parted from.
+        """Move pictures while there is a viewer; return when the source has ended. Viewers are then disconnected.
 
         Raises:
-            ProtocolError: the source's other side spoke nonsense.
+            ProtocolError: the source's other side broke its protocol.
         """
         self._reason = "the screen is no longer served"
         self._videos.prepare()
@@ -93,10 +97,10 @@ class Endpoint:
             while True:
                 await self._wanted.wait()
                 update = await self._source.next_update()
-                if isinstance(update, Ended):
+                if isinstance(update, SourceEnded):
                     self._reason = update.reason
                     return
-                self._show(update)
+                await self._show(update)
         except PommelError as failure:
             self._reason = failure.message
             raise
@@ -107,19 +111,19 @@ class Endpoint:
             self._videos.close()
 
     async def serve(self, stream: ViewerStream, *, wheel_notch: int = NOTCH) -> None:
-        """Serve one viewer until it leaves: the Screen, a whole picture, then what changes; its input to the sink.
+        """Serve one viewer until it leaves: send the Screen, a whole picture, then changes; pass its input to the sink.
 
-        `wheel_notch` is what the viewer sends for one notch (`intake.MESHCENTRAL_NOTCH` for MeshCentral's page).
-        One that may only look comes with its stream in a `wire.looking.Looking`.
-        What it held down is let go of in the end, however that comes.
+        `wheel_notch` is the viewer's value for one notch (`intake.MESHCENTRAL_NOTCH` for MeshCentral's page). The
+        stream of a view-only viewer must be wrapped in `wire.looking.Looking`.
+        Every key and button that it holds is released at the end, whatever the reason.
 
         Raises:
-            WireError: the viewer sent what is no KVM command; closing the stream is the caller's.
+            WireError: the viewer sent an invalid KVM command; the caller must close the stream.
         """
         intake = Intake(self._hold, wheel_notch=wheel_notch)
         with self._looking():
             delivery = Delivery(stream, self._engine, self._encodes, self._encoder, self._videos, stall_s=self._stall_s)
-            viewer = Viewer(stream, delivery, self._sink, intake, self._answer)
+            viewer = Viewer(stream, delivery, self._sink, intake, self._answer, self._finder.expect)
             for fact in self._facts.values():
                 delivery.backlog.say(fact)
             self._viewers.add(viewer)
@@ -179,20 +183,36 @@ class Endpoint:
                 return (wire.InputLock(wire.UNLOCKED),)
         return ()
 
-    def _show(self, update: Update) -> None:
-        changed = self._engine.update(update.frame, update.damage, update.changed)
+    async def _show(self, update: Update) -> None:
+        changed, moved = await self._take(update)
         self._old = False
         news = self._news(update)
         self._facts |= {type(fact): fact for fact in news}
         if news or changed.tiles.any():
             now_s = asyncio.get_running_loop().time()
-            self._videos.note(changed.tiles, self._engine.size, now_s)
+            self._videos.note((moved.rest if moved else changed).tiles, self._engine.size, now_s)
             for viewer in self._viewers:
-                viewer.delivery.backlog.mark(changed, self._engine.size, now_s)
+                viewer.delivery.mark(changed, moved, self._engine.size, now_s)
                 for fact in news:
                     viewer.delivery.backlog.say(fact)
                 viewer.delivery.wake()
         self._pulse()
+
+    async def _take(self, update: Update) -> tuple[Changes, Moved | None]:
+        """Take the new pixels; return what changed, and the same as moves and the rest, if anything moved."""
+        self._finder.wanted = any(viewer.delivery.backlog.takes_moves for viewer in self._viewers)
+        engine, frame, changed = self._engine, update.frame, update.changed
+        if update.moved is not None or not engine.can_move(frame, changed):
+            return engine.update(frame, update.damage, changed), update.moved
+        where = touched(engine.size, update.damage) if changed is None else changed.tiles
+        moves: tuple[MovedArea, ...] = ()
+        if self._finder.is_due(where):
+            moves = await asyncio.to_thread(self._finder.search, engine.frame, frame, where)
+        if moves and changed is None:
+            moved = engine.move(frame, update.damage, moves)
+            return moved.changes(engine.size), moved
+        rest = await asyncio.to_thread(rest_of, engine.frame, frame, moves, changed) if moves and changed else None
+        return engine.update(frame, update.damage, changed), rest
 
     def _news(self, update: Update) -> list[wire.Command]:
         news: list[wire.Command] = []
@@ -216,7 +236,7 @@ class Endpoint:
         return MouseKind((mouse.HAS_SIDES if self._sink.has_sides else 0) | (mouse.RELATIVE if relative else 0))
 
     def _pulse(self) -> None:
-        """Wake who waits for the next update."""
+        """Wake all who wait for the next update."""
         now, self._next = self._next, asyncio.Event()
         now.set()
 
@@ -230,7 +250,7 @@ def _choice(displays: Displays) -> tuple[int, ...]:
 
 
 def _about(displays: Displays) -> tuple[wire.Command, ...]:
-    """Return what a viewer is told of the displays: where they are first, as MeshCentral's agents do."""
+    """The commands about the displays: their positions first, in the order of MeshCentral's agents."""
     choice = _choice(displays)
     chosen = DisplayList(choice, displays.selected if choice else 0)
     return (DisplayInfo(displays.all), chosen) if displays.all else (chosen,)

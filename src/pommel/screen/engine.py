@@ -1,12 +1,13 @@
-"""The newest picture all viewers share, and since when each tile of it is as it is. Band: core, no I/O.
+"""The newest picture, which all viewers share, and the time of the last change of each tile. Band: core, no I/O.
 
-A source that compares its pictures itself lets two frames take turns, and the one it shows is the engine's: nothing is
-copied. Of any other, which writes into its one frame whenever it likes, `update` takes what really changed into a frame
-of the engine's own.
+A source that compares its pictures itself uses two frames in turn (`turns`), and the engine uses the frame that is
+shown, without a copy. Another source writes into its one frame at any time; from it, `update` copies what really
+changed into a frame of the engine.
 
-Pictures are encoded from `frame` in other threads, perhaps while a later change is being written into the same memory:
-such a picture may be torn, but then the later update gives its tiles a new version and every viewer will be sent them
-again. Nothing here knows a viewer.
+Another thread encodes video from `frame`, perhaps while a later change is written into the same memory. Such a frame of
+video can be torn. But the later update then gives its tiles a new version, and every viewer gets them again. Pictures
+are encoded from a copy (`delivery`), because a viewer may be told to move what it was sent. This module knows no
+viewer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 from pommel.screen import tiles
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.move_search import MovedArea
+from pommel.screen.moves import Moved, take_moved
 from pommel.screen.tiles import TILE, Changes
 
 
@@ -36,10 +39,10 @@ class Engine:
         return self.frame.size
 
     def update(self, source: Frame, damage: Iterable[Rect], changed: Changes | None = None) -> Changes:
-        """Take over what is new in `source`, and return what changed.
+        """Take the new pixels of `source`, and return what changed.
 
-        With `changed`, where it differs from the frame before, `source` is shown as it is. Else that
-        is looked for within `damage` and copied. A picture of another size is new in all its tiles.
+        With `changed` (where it differs from the frame before), `source` itself is shown. Without it, changes are
+        searched within `damage` and copied. A picture of another size is new in all its tiles.
         """
         if source.size != self.size or (changed is None and not self._is_own):
             return self._replace(source, own=changed is None)
@@ -47,16 +50,30 @@ class Engine:
             changed = tiles.take_over(self.frame, source, tiles.touched(self.size, damage))
         else:
             self.frame, self._is_own = source, False
+        return self._note(changed)
+
+    def can_move(self, source: Frame, changed: Changes | None) -> bool:
+        """Tell whether `frame` and `source` are two frames, from the first of which something can have moved."""
+        same_kind = changed is not None or self._is_own
+        return source is not self.frame and source.size == self.size and same_kind
+
+    def move(self, source: Frame, damage: Iterable[Rect], moves: tuple[MovedArea, ...]) -> Moved:
+        """Make `moves` in `frame`, then take the new pixels of `source` within `damage`; instead of `update`."""
+        moved = take_moved(self.frame, source, moves, tiles.touched(self.size, damage))
+        self._note(moved.changes(self.size))
+        return moved
+
+    def version_of(self, rect: Rect) -> int:
+        """The version in which `rect` last changed: with equal versions, its pixels are equal."""
+        rows = slice(rect.y // TILE, -(-rect.bottom // TILE))
+        columns = slice(rect.x // TILE, -(-rect.right // TILE))
+        return int(self._since[rows, columns].max(initial=0))
+
+    def _note(self, changed: Changes) -> Changes:
         if changed.tiles.any():
             self.version += 1
             self._since[changed.tiles] = self.version
         return changed
-
-    def version_of(self, rect: Rect) -> int:
-        """Return the version in which `rect` last changed: equal version, equal pixels."""
-        rows = slice(rect.y // TILE, -(-rect.bottom // TILE))
-        columns = slice(rect.x // TILE, -(-rect.right // TILE))
-        return int(self._since[rows, columns].max(initial=0))
 
     def _replace(self, source: Frame, *, own: bool) -> Changes:
         self.frame, self._is_own = source.copy() if own else source, own

@@ -1,6 +1,6 @@
 """One picture in memory: BGRX, rows from the top. Band: core, no I/O.
 
-A frame is memory and nothing more: who writes into it, and when it is whole, is for its owner to know.
+A frame is only memory: its owner must know who writes into it, and when it is complete.
 """
 
 from __future__ import annotations
@@ -34,34 +34,38 @@ class Frame:
         return Size(self.pixels.shape[1], self.pixels.shape[0])
 
     def view(self, rect: Rect) -> Pixels:
-        """Return the pixels of `rect`, not copied."""
+        """The pixels of `rect`, without a copy."""
         return self.pixels[rect.y : rect.bottom, rect.x : rect.right]
 
-    def rows(self, rect: Rect) -> memoryview | None:
-        """Return the bytes of `rect`, writable and not copied, if they lie in one piece; else None.
+    def words(self, rect: Rect) -> npt.NDArray[np.uint32]:
+        """Return the pixels of `rect` as (height, width) words of one pixel, not copied."""
+        return self.view(rect).view(np.uint32)[:, :, 0]
 
-        They do when the rectangle has the frame's full width.
+    def rows(self, rect: Rect) -> memoryview | None:
+        """The bytes of `rect`, writable and without a copy, if they are contiguous; else None.
+
+        They are contiguous if the rectangle has the frame's full width.
         """
         if rect.width != self.size.width or rect.area == 0:
             return None
         return self.view(rect).data.cast("B")
 
     def copy_within(self, source_x: int, source_y: int, target: Rect) -> None:
-        """Copy pixels of this frame to `target`; the two places may overlap."""
+        """Copy pixels of this frame to `target`; source and target may overlap."""
         source = Rect(source_x, source_y, target.width, target.height)
         self.view(target)[:] = self.view(source).copy()
 
     def copy(self) -> Frame:
-        """Return a frame of its own with the same pixels."""
+        """A new frame with a copy of the pixels."""
         return Frame(self.pixels.copy())
 
     def is_plain(self, rect: Rect) -> bool:
-        """Tell whether all of `rect` has one colour (an empty one has)."""
+        """Whether all of `rect` has one colour; an empty rectangle counts too."""
         colours = self.view(rect)[:, :, :3]
         return colours.size == 0 or bool((colours == colours[0, 0]).all())
 
 
 def grown(pixels: Pixels, size: Size) -> Pixels:
-    """Return `pixels` with their last column and row repeated up to `size`; themselves if they have it."""
+    """`pixels` with their last column and row repeated up to `size`; unchanged if they have that size."""
     right, below = size.width - pixels.shape[1], size.height - pixels.shape[0]
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if right or below else pixels

@@ -33,16 +33,20 @@ class Rect(NamedTuple):
 
     @property
     def area(self) -> int:
-        """How many pixels it has."""
+        """The number of its pixels."""
         return self.width * self.height
 
     def within(self, size: Size) -> bool:
-        """Tell whether no part of it is outside a picture of `size`."""
+        """Whether all of it is inside a picture of `size`."""
         return self.x >= 0 and self.y >= 0 and self.right <= size.width and self.bottom <= size.height
 
     def contains(self, other: Rect) -> bool:
-        """Tell whether no part of `other` is outside this one."""
+        """Whether all of `other` is inside this rectangle."""
         return self.x <= other.x and self.y <= other.y and other.right <= self.right and other.bottom <= self.bottom
+
+    def meets(self, other: Rect) -> bool:
+        """Tell whether the two have a pixel in common."""
+        return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
 
     def outward(self, step: int) -> Rect:
         """Return the smallest rectangle around it whose edges are all at multiples of `step`."""
@@ -62,10 +66,10 @@ def whole(size: Size) -> Rect:
 
 
 def split(rect: Rect, max_pixels: int, step: int) -> Iterator[Rect]:
-    """Cut `rect` into pieces of at most `max_pixels`, whose sides are multiples of `step` where they can be.
+    """Cut `rect` into pieces of at most `max_pixels`, with sides that are multiples of `step` if possible.
 
-    Stripes of full width come first in preference: they make the smallest JPEGs for their area. One piece of
-    `step` by `step` is allowed however small `max_pixels` is.
+    Stripes of full width are preferred, because they give the smallest JPEGs for their area. A piece of `step` by
+    `step` is allowed even if `max_pixels` is smaller.
     """
     width = rect.width
     height = max_pixels // max(width, 1) // step * step

@@ -1,24 +1,24 @@
-"""Which quality a viewer's pictures get while things move. Band: core, no I/O; time is an argument.
+"""The quality of a viewer's pictures while the screen changes. Band: core, no I/O; time is an argument.
 
-What the viewer asked for is the most. When its link cannot carry that often enough, quality goes down before the rate
-does, and comes back as soon as it can.
+The viewer's own choice is the maximum. If its link cannot carry that often enough, the quality is lowered before the
+rate is, and raised again as soon as possible.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Measured on pages of text and on photographs: from 50 to 25 a JPEG loses a third of its bytes and 1 to 3 dB; from 25
-# to 15 a fifth more costs another 2 dB, and small text can no longer be read.
+# Measured on pages of text and on photographs: from quality 50 to 25, a JPEG loses a third of its bytes and 1 to 3 dB.
+# From 25 to 15, another fifth costs another 2 dB, and small text cannot be read any more.
 FLOOR = 25
-_LONG_S = 0.1  # a change that takes longer than this to send makes the next one worse to look at
+_LONG_S = 0.1  # if a change takes longer than this to send, the quality is lowered
 _SHORT_S = 0.05
 _DOWN, _UP = 0.75, 8
 
 
 @dataclass(slots=True)
 class Grade:
-    """One viewer's quality. A round is what changed since the round before, however many servings that takes."""
+    """One viewer's quality. A round is all changes since the last round, in one or more servings."""
 
     asked: int
     quality: int = 0
@@ -30,11 +30,11 @@ class Grade:
 
     @property
     def is_pressed(self) -> bool:
-        """Tell whether the viewer gets less than it asked for."""
+        """Whether the viewer gets a lower quality than it asked for."""
         return self.quality < self.asked
 
     def ask(self, quality: int) -> None:
-        """Take another wish; it holds at once."""
+        """Set the viewer's wish; it applies at once."""
         self.asked = self.quality = quality
 
     def begin(self, now_s: float) -> None:

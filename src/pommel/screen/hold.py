@@ -1,15 +1,15 @@
-"""Who holds which key and button down. Band: core, no I/O.
+"""Which viewer holds which key and button down. Band: core, no I/O.
 
-A key is down for the machine as long as any viewer holds it. That is why a viewer may let go of a key and nothing
-happens: MeshCentral's page releases all modifiers after each Screen, which must not cut short another
-viewer's Shift. Letting go of a key that nobody holds is passed on: it does no harm, and frees one that got stuck.
+A key is down for the machine while at least one viewer holds it. So if one of two viewers releases a key, nothing is
+sent: MeshCentral's page releases all modifiers after each Screen, and this must not release another viewer's Shift. The
+release of a key that nobody holds is sent to the machine: it does no harm, and frees a key that is stuck.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pommel.screen.actions import Action, MoveBy, MovePointer, PressKey
+from pommel.screen.actions import Action, MovePointer, PressKey, RelativeMove
 from pommel.wire.keymap import find_key
 
 KeyId = tuple[int, bool, bool]
@@ -17,7 +17,7 @@ KeyId = tuple[int, bool, bool]
 
 @dataclass(slots=True)
 class Hold:
-    """What the hands of all viewers hold. A holder is any hashable that stands for one viewer."""
+    """The keys and buttons that all viewers hold. A holder is any hashable object that stands for one viewer."""
 
     x: int = 0
     y: int = 0
@@ -33,7 +33,7 @@ class Hold:
         return mask
 
     def press(self, holder: object, key: PressKey) -> bool:
-        """Note a key going down or up; False if the machine is not to hear of it."""
+        """Note a key that goes down or up. False: do not send it to the machine."""
         name = _name(key)
         held = self._keys.setdefault(holder, set())
         if key.down:
@@ -43,22 +43,22 @@ class Hold:
         return not any(name in others for others in self._keys.values())
 
     def point(self, holder: object, x: int, y: int, buttons: int) -> MovePointer:
-        """Note where a viewer points and which buttons it has down, and return what the machine is to hear."""
+        """Note where a viewer points and which buttons it has down, and return what to send to the machine."""
         self.x, self.y = x, y
         self._buttons[holder] = buttons
         return MovePointer(x, y, self.buttons)
 
-    def move_by(self, holder: object, right: int, down: int, buttons: int) -> MoveBy:
-        """As `point`, of a viewer that says how far it moved."""
+    def move_by(self, holder: object, right: int, down: int, buttons: int) -> RelativeMove:
+        """As `point`, for a viewer that sends relative movements."""
         self._buttons[holder] = buttons
-        return MoveBy(right, down, self.buttons)
+        return RelativeMove(right, down, self.buttons)
 
     def buttons_of(self, holder: object) -> int:
-        """The buttons this viewer has down."""
+        """The buttons that this viewer holds down."""
         return self._buttons.get(holder, 0)
 
     def leave(self, holder: object) -> list[Action]:
-        """Forget a viewer, and return what lets go of all that nobody else holds."""
+        """Forget a viewer, and return the releases of all that no other viewer holds."""
         keys = self._keys.pop(holder, set())
         others = set().union(*self._keys.values())
         actions: list[Action] = [
@@ -72,6 +72,6 @@ class Hold:
 
 
 def _name(key: PressKey) -> KeyId:
-    # Left Shift is 10 to some viewers and A0 to others.
+    # Some viewers send virtual key 10 for the left Shift, and others A0: both must be the same key here.
     known = find_key(key.vk, key.extended)
     return (known.vk, known.extended, key.legend) if known else (key.vk, key.extended, key.legend)

@@ -1,9 +1,9 @@
-"""What one viewer's input commands mean. Band: core, no I/O.
+"""Turns one viewer's input commands into actions. Band: core, no I/O.
 
-Input is a log: each command gives its actions in order, and no key, button or step of a wheel is dropped, merged or
-reordered; a wheel that says more than `TURN_MOST` at once is no wheel. The exceptions are the wire's own: the double-
-click mark (0x88) only repeats what the clicks beside it said, KeyUnicode's release says nothing new, and a release of
-a key that another viewer holds is not passed on (`hold`).
+Each command gives its actions in order. No key, button or step of a wheel is dropped, merged or reordered; only turns
+of a wheel above `TURN_MOST` are cut, because no real wheel makes them. The exceptions come from the protocol: the
+double-click mark (0x88) only repeats the clicks beside it, the release of a KeyUnicode has no effect, and the release
+of a key that another viewer holds is not passed on (`hold`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pommel.wire import mouse
 from pommel.wire.keymap import legend_of
 from pommel.wire.mouse import NOTCH, TURN_MOST
 
-MESHCENTRAL_NOTCH = 360  # MeshCentral's page sends three times that
+MESHCENTRAL_NOTCH = 360  # MeshCentral's page sends three times the usual 120
 
 _BUTTONS = (
     (wire.LEFT_DOWN, LEFT, True),
@@ -32,19 +32,18 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Intake:
-    """One viewer's hands. `hold` is shared by all viewers of the machine."""
+    """One viewer's input. `hold` is shared by all viewers of the machine."""
 
     def __init__(self, hold: Hold, *, wheel_notch: int = NOTCH) -> None:
         self._hold = hold
         self._notch = wheel_notch
-        self._turned = 0  # of MouseWheel, what is less than a step
-        self.by_legend = (
-            False  # a key that types is named by what is printed on the viewer's, as MeshCentral's page does
-        )
-        self._high = 0  # a high surrogate that waits for its other half
+        self._turned = 0  # the rest of MouseWheel that is less than a step
+        # The viewer names a typing key by the character printed on it, as MeshCentral's page does.
+        self.by_legend = False
+        self._high = 0  # a high surrogate (UTF-16) that waits for its low surrogate
 
     def actions(self, command: wire.Command, announced: Scaling) -> list[Action]:
-        """Return what `command` asks for; places are in the picture last `announced` to this viewer."""
+        """The actions of `command`; its positions are in the picture that was last `announced` to this viewer."""
         match command:
             case wire.Key(vk, down, extended):
                 return self._key(PressKey(vk, extended, down, self.by_legend and legend_of(vk) != ""))
@@ -67,7 +66,7 @@ class Intake:
         return []
 
     def leave(self) -> list[Action]:
-        """Return what lets go of everything this viewer holds."""
+        """The releases of all keys and buttons that this viewer holds."""
         return self._hold.leave(self)
 
     def _key(self, key: PressKey) -> list[Action]:
@@ -79,7 +78,7 @@ class Intake:
         return [self._hold.point(self, x, y, mask) for mask in self._masks(button)]
 
     def _masks(self, button: int) -> list[int]:
-        """Which buttons are down after each thing that a button byte says, in order; as they are if it says nothing."""
+        """The pressed buttons after each change in a button byte, in order; the present ones if it has no change."""
         mask, masks = self._hold.buttons_of(self), list[int]()
         for bit, which, down in _BUTTONS:
             if button & bit:

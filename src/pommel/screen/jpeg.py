@@ -1,7 +1,7 @@
 """Pixels to JPEG with libjpeg-turbo. Band: core, no I/O.
 
-Chroma is halved (4:2:0) only where a person does not see it: coloured text on a plain ground gets fringes from it,
-photographs do not. Counted colours tell the two apart.
+Colour is stored at half resolution (4:2:0) only where people do not see it: in photographs, but not in coloured text on
+a plain background, which gets fringes. The number of colours distinguishes the two.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import simplejpeg
 
 from pommel.screen.frame import Pixels
 
-_SAMPLES = 32  # a side: 1024 pixels are looked at
+_SAMPLES = 32  # for each side: 1024 pixels are sampled
 _FEW_COLOURS = 256
-_FEWER_COLOURS = 64  # a word's worth of pixels is drawn, if only as it is small
+_FEWER_COLOURS = 64  # the least limit: an area as small as a word counts as drawn
 
 
 class JpegEncoder:
-    """JPEG files, which every viewer reads."""
+    """Encodes JPEG files, which every viewer can read."""
 
     def encode(self, pixels: Pixels, quality: int, subsampling: str = "") -> bytes:
         """Return a JPEG file of `pixels`, which may be strided; quality 1-100.
 
-        Unless `subsampling` says, it is 4:4:4 for drawn content such as text, 4:2:0 for photographs and the like.
+        The default of `subsampling` is 4:4:4 for drawn content such as text, and 4:2:0 for photographs.
         """
         subsampling = subsampling or ("444" if looks_drawn(pixels) else "420")
-        # Rows may be apart (a part of a frame), pixels must not be: simplejpeg then copies nothing.
+        # Without a copy in simplejpeg: rows may have gaps between them (a part of a frame), pixels may not.
         return bytes(simplejpeg.encode_jpeg(pixels, quality, "BGRX", subsampling))
 
 
 def looks_drawn(pixels: Pixels) -> bool:
-    """Tell whether a sample of `pixels` has as few colours as text, windows and icons have."""
+    """Whether a sample of `pixels` has few colours, as text, windows and icons have."""
     step_y, step_x = max(pixels.shape[0] // _SAMPLES, 1), max(pixels.shape[1] // _SAMPLES, 1)
     sample = pixels[::step_y, ::step_x, :3].astype(np.uint32)
     colours = sample[:, :, 0] | sample[:, :, 1] << np.uint32(8) | sample[:, :, 2] << np.uint32(16)

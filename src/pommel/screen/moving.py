@@ -1,8 +1,8 @@
-"""Which part of the screen is a film: it changes all the time. Band: core, no I/O; time is an argument.
+"""Finds the part of the screen that is a film: it changes all the time. Band: core, no I/O; time is an argument.
 
-A tile is steady once it has changed for `STEADY_S` without a pause. The box around the largest patch of steady tiles is
-the film's area. It then stays as it is while much of it changes, since another area costs a new beginning, and it is
-forgotten soon after it rests. There is one area at most.
+A tile is steady when it has changed for `STEADY_S` without a pause. The box around the largest patch of steady tiles is
+the area of the film. The area stays the same while much of it changes, because another area needs a new video stream.
+It is dropped soon after it stops changing. There is at most one area.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pommel.screen.tiles import TILE, TileMap
 
 STEADY_S = 1.0
 REST_S = 0.5
-PAUSE_S = 0.15  # what changes less often than seven times a second is no film
-SETTLED_S = 2.0  # another area is not taken sooner than this after the last
+PAUSE_S = 0.15  # a film changes at least seven times a second
+SETTLED_S = 2.0  # the least time between two changes of the area
 LEAST_TILES = 12  # 256×192: a smaller film is not worth a stream of its own
 
 _Tile = tuple[int, int]
 
 
-class Moving:
-    """One screen's film. Give it what changed with each update."""
+class ScreenFilm:
+    """Finds one screen's film from the changed tiles of each update."""
 
     def __init__(self) -> None:
         self._size = Size(0, 0)
@@ -37,7 +37,7 @@ class Moving:
         self._patch: Rect | None = None  # the box of the largest patch in `_steady`
 
     def note(self, changed: TileMap, size: Size, now_s: float) -> None:
-        """Take the tiles that changed in an update of a screen of `size`."""
+        """Note the changed tiles of an update, for a screen of `size`."""
         if size != self._size:
             self._begin(size)
         self._since[changed & (self._last < now_s - PAUSE_S)] = now_s
@@ -45,7 +45,7 @@ class Moving:
         self._choose(now_s)
 
     def area(self, now_s: float) -> Rect | None:
-        """Return the film's area, whole tiles with even sides; None if there is no film now."""
+        """The film's area, in whole tiles with even sides; None: there is no film now."""
         if self._area is not None and not self._moves(self._area, now_s):
             self._area = None
         return self._area
@@ -71,13 +71,13 @@ class Moving:
 
 
 def _is_other(area: Rect, found: Rect) -> bool:
-    """Tell whether `found` is worth a new beginning: it leaves `area`, or needs less than half of it."""
+    """Whether `found` is worth a new video stream: it is not inside `area`, or has less than half of its pixels."""
     inside = area.x <= found.x and area.y <= found.y and found.right <= area.right and found.bottom <= area.bottom
     return not inside or 2 * found.area < area.area
 
 
 def _box(steady: TileMap, size: Size) -> Rect | None:
-    """Return the box of the largest patch, if it is large enough and for the most part steady."""
+    """The box of the largest patch, if it is large enough and most of its tiles are steady."""
     patch = max(_patches(steady), key=len, default=[])
     if len(patch) < LEAST_TILES:
         return None
@@ -90,7 +90,7 @@ def _box(steady: TileMap, size: Size) -> Rect | None:
 
 
 def _even(end: int, side: int) -> int:
-    # Video has half as many colours as pixels each way, so an odd last column's or row's tiles stay outside.
+    # Video stores colour for 2×2 pixels, so the size must be even: tiles of an odd last column or row stay outside.
     end = min(end, side)
     return end if end % 2 == 0 else end // TILE * TILE
 
@@ -100,7 +100,7 @@ def _patches(steady: TileMap) -> Iterator[list[_Tile]]:
     left = {(int(row), int(column)) for row, column in np.argwhere(steady)}
     while left:
         patch = [left.pop()]
-        for row, column in patch:  # grows while it is walked through
+        for row, column in patch:  # the list grows during this loop
             for beside in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
                 if beside in left:
                     left.remove(beside)

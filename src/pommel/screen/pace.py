@@ -1,10 +1,10 @@
-"""How much may be on its way to one viewer at a time. Band: core, no I/O; time is an argument.
+"""How many bytes may be on the way to one viewer at a time. Band: core, no I/O; time is an argument.
 
-On its way is what was sent and not yet shown, for a viewer that acknowledges, and what has not reached its machine, for
-any other. The more of it, the older every picture when it is seen; with too little the link runs dry while news of
-that travels back. So: what the link carries in one and a half of its quickest round trips and 60 ms more. Rate and
-round trip are measured all the time, the rate as BBR does (draft-cardwell-iccrg-bbr-congestion-control, 4.1): a sample
-taken while there was nothing more to send may only raise it.
+For a viewer that acknowledges pictures, bytes are on the way from sending until they are shown; for any other viewer,
+until they have reached its computer. With many bytes on the way, each picture is old when it is seen. With too few, the
+link is idle until the acknowledgement comes. So the limit is what the link carries in one and a half of its shortest
+round trips, plus 60 ms. Rate and round trip are measured all the time. The rate is measured as in BBR
+(draft-cardwell-iccrg-bbr-congestion-control, 4.1): a sample from a time with nothing more to send may only raise it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 QUEUE_S = 0.06
 FIRST_BYTES, LEAST_BYTES, MOST_BYTES = 128 << 10, 24 << 10, 4 << 20
-# More than the busiest screen makes; loopback would measure fifty times that, and a window for it would only be filled
-# on the day when the link has become slow.
+# More than the busiest screen needs. Loopback would measure fifty times that, and such a large window would be filled
+# only after the link has become slow.
 MOST_RATE = 20e6
-# Below this a screen is sooner there as WebP, which takes a core 25 ms longer to make than JPEG and has half its bytes.
+# Below this rate, a screen arrives sooner as WebP: it takes 25 ms longer to encode than JPEG, but has half the bytes.
 SLOW_RATE = 2e6
-_QUICKEST_FOR_S = 10.0  # a route changes: no round trip counts for longer than twice this
+_QUICKEST_FOR_S = 10.0  # routes change, so the shortest round trip counts for at most twice this time
 _SHORTEST_S = 1e-4
 _MEASURE_S = 0.1
 _COUNTS = 1 << 32
@@ -28,7 +28,7 @@ _MOST_SILENCES = 4
 
 
 class _Flight(NamedTuple):
-    """One picture on its way: where it ends in all that was sent, and what had been delivered when it left."""
+    """One picture in flight: its end in the count of sent bytes, and the delivered bytes at its departure."""
 
     end: int
     sent_s: float
@@ -38,52 +38,55 @@ class _Flight(NamedTuple):
 
 @dataclass(slots=True)
 class Pace:
-    """One viewer's link. Bytes are counted over its whole life."""
+    """One viewer's link. In flight = sent, not yet shown. Window = rate × (1.5 × min RTT + 60 ms).
 
-    rate: float | None = None  # bytes a second
+    Counts are totals.
+    """
+
+    rate: float | None = None  # bytes per second; None: not measured yet
     _sent: int = 0
     _delivered: int = 0
     _news_s: float = 0.0
     _refused_s: float = -1.0
-    _busy: tuple[float, int] = (0.0, 0)  # since when bytes have been waiting, and how many had been delivered then
-    _gone: int = 0  # pictures that are not on their way any more
-    _base: int = 0  # what the viewer had counted before the first of ours
-    _silences: int = 0  # in a row
+    _busy: tuple[float, int] = (0.0, 0)  # the time since which bytes have been waiting, and the delivered bytes then
+    _gone: int = 0  # pictures that are not in flight any more
+    _base: int = 0  # the viewer's count before our first picture
+    _silences: int = 0  # consecutive waits without an acknowledgement
     _flights: deque[_Flight] = field(default_factory=deque)
-    _quickest: tuple[float, float] | None = None  # of this period and of the one before
+    _quickest: tuple[float, float] | None = None  # the shortest round trips of this period and of the last one
     _period_s: float = 0.0
 
     @property
     def in_flight(self) -> int:
-        """Bytes on their way."""
+        """Bytes in flight: sent, not yet shown."""
         return self._sent - self._delivered
 
     @property
     def round_trip_s(self) -> float:
-        """The quickest round trip of late; 0 before the first."""
+        """The shortest recent round trip; 0 before the first."""
         return min(self._quickest) if self._quickest else 0.0
 
     @property
     def window(self) -> int:
-        """How many bytes may be on their way."""
+        """The most bytes in flight."""
         if self.rate is None:
             return FIRST_BYTES
         return min(max(int(self.rate * (1.5 * self.round_trip_s + QUEUE_S)), LEAST_BYTES), MOST_BYTES)
 
     @property
     def silence_s(self) -> float:
-        """How long no news at all still means that news is on its way: longer each time there was none."""
+        """The wait for an acknowledgement until bytes count as lost; longer after each time without one."""
         return max(1.0, 4 * self.round_trip_s) * (1 << self._silences)
 
     @property
     def is_slow(self) -> bool:
-        """Tell whether the link is so slow that bytes count more than the time of making them."""
+        """Whether the link is so slow that fewer bytes matter more than encoding time."""
         return self.rate is not None and self.rate < SLOW_RATE
 
     def room(self, now_s: float, unsent: int) -> int:
-        """Return how many bytes more may be sent now, with `unsent` in the transport; 0 counts as having been held up.
+        """How many more bytes may be sent now, with `unsent` bytes in the transport. 0 is noted as a hold-up.
 
-        It is a third of the window at least: many small pictures would cost more than they carry.
+        If it is not 0, it is at least a third of the window, because many small pictures have too much overhead.
         """
         room = self.window - max(self.in_flight, unsent)
         if room >= self.window // 3:
@@ -102,8 +105,8 @@ class Pace:
     def shown(self, now_s: float, count: int) -> None:
         """Note that the viewer has shown `count` pictures in all (modulo 2**32).
 
-        An old count says nothing new. One that is ahead of us counts what others sent it before us on the same
-        connection: then it has shown all of ours.
+        An old count has no effect. A count that is too high includes pictures of another sender on the same connection
+        before us: then it has shown all of ours.
         """
         self._silences = 0
         more = (count - self._base - self._gone) % _COUNTS
@@ -116,25 +119,25 @@ class Pace:
             self._note_rate((self._delivered - flight.delivered) / took_s, flight.sent_s, trust=0.5)
 
     def left(self, now_s: float, unsent: int) -> None:
-        """Note that `unsent` bytes of all that was sent have not reached the viewer's machine."""
+        """Note that `unsent` of the sent bytes have not reached the viewer's computer yet."""
         reached = self._sent - unsent
         if count := sum(1 for flight in self._flights if flight.end <= reached):
             self._land(now_s, count)
         self._measure(now_s, reached)
 
     def forget(self, now_s: float) -> None:
-        """Take what is on its way for lost to us: no news came for `silence_s`, and the transport is empty."""
+        """Count all bytes in flight as lost: no acknowledgement came for `silence_s`, and the transport is empty."""
         self._gone += len(self._flights)
         self._silences = min(self._silences + 1, _MOST_SILENCES)
         self._flights.clear()
         self._delivered, self._news_s = self._sent, now_s
 
     def is_silent(self, now_s: float) -> bool:
-        """Tell whether something is on its way and there has been no news of it for `silence_s`."""
+        """Whether bytes are in flight, and there was no acknowledgement for `silence_s`."""
         return bool(self._flights) and now_s - max(self._news_s, self._flights[-1].sent_s) >= self.silence_s
 
     def _land(self, now_s: float, count: int) -> _Flight:
-        """Note that the first `count` pictures on their way have come; return the last of them."""
+        """Note that the first `count` pictures in flight have arrived; return the last of them."""
         for _ in range(count):
             flight = self._flights.popleft()
         self._gone += count
@@ -143,8 +146,8 @@ class Pace:
         return flight
 
     def _measure(self, now_s: float, reached: int) -> None:
-        # What a transport takes at once says how large its buffers are, not how fast its link is: only while bytes
-        # wait all the time is the link's own rate to be seen.
+        # The bytes that a transport accepts at once show the size of its buffers, not the rate of the link. The link's
+        # rate can only be measured while bytes are waiting all the time.
         since_s, before = self._busy
         long_s = max(_MEASURE_S, 2 * self.round_trip_s)
         if reached >= self._sent:

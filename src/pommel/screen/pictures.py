@@ -1,4 +1,4 @@
-"""Pixels to image files: JPEG, and WebP or PNG where they are worth their price. Band: core, no I/O.
+"""Encodes pixels as JPEG, or as WebP or PNG where their longer encoding time is worth it. Band: core, no I/O.
 
 Measured with libjpeg-turbo, libwebp and zlib on one core, 1920×256 pixels, text / photograph:
 
@@ -9,11 +9,12 @@ Measured with libjpeg-turbo, libwebp and zlib on one core, 1920×256 pixels, tex
     WebP lossless           8 / 49 ms      41 /  892 kB    exact
     PNG, level 1           10 / 55 ms      90 / 1041 kB    exact
 
-So WebP costs seven times JPEG's time, and a busy screen is JPEG, whatever was asked for: there the time is what a
-viewer would wait for. A viewer that takes WebP gets it where bytes are scarcer than time, when its link holds it up.
-Drawn content (text, windows) is better lossless than any JPEG as soon as it rests, or when there is little of it.
+So WebP takes seven times as long as JPEG. A screen that changes much is sent as JPEG, whatever the viewer asked for,
+because the viewer would wait for the encoder. A viewer that accepts WebP gets it when its link is slow, so that fewer
+bytes matter more than time. Drawn content (text, windows) is sent lossless when it no longer changes, or when it is
+small: this is better than any JPEG.
 
-WebP and PNG are Pillow's, which the session agent does without: where it is missing, every picture is a JPEG.
+WebP and PNG need Pillow, which the session agent does not have. Without it, every picture is a JPEG.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from typing import NamedTuple
 from pommel.screen.frame import Pixels
 from pommel.screen.jpeg import JpegEncoder, looks_drawn
 
-BEST_QUALITY = 92  # 4:4:4, seen as exact
-# Up to here lossless takes half a millisecond: what is typed is exact at once, and in fewer bytes than a JPEG has.
+BEST_QUALITY = 92  # with 4:4:4, people see no difference from the original
+# Up to this size, lossless takes 0.5 ms: so typed text is exact at once, with fewer bytes than a JPEG.
 _LITTLE_PIXELS = 20 * 1024
 
 
 class Format(Enum):
-    """What a viewer takes besides JPEG, which every viewer does."""
+    """The best format that a viewer accepts; every viewer accepts JPEG."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -40,7 +41,7 @@ class Format(Enum):
 
 
 class Style(NamedTuple):
-    """How a picture is wanted: quality 1-100, `tight` if bytes count more than time, `best` if it is to be exact."""
+    """Wishes for a picture: quality 1-100; `tight`: fewer bytes matter more than time; `best`: no visible loss."""
 
     quality: int
     format: Format = Format.JPEG
@@ -49,7 +50,7 @@ class Style(NamedTuple):
 
 
 class Image(NamedTuple):
-    """An image file; `fine` if nobody could tell it from the pixels."""
+    """An image file. `fine`: people cannot distinguish it from the pixels."""
 
     data: bytes
     fine: bool

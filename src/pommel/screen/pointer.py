@@ -1,7 +1,7 @@
-"""What a machine's pointer looks like, as viewers are told it. Band: core, no I/O.
+"""The picture of a machine's pointer, in the form that viewers get. Band: core, no I/O.
 
-Servers tell it as four bytes a pixel: blue, green, red and alpha, which as a rule is multiplied into the colours;
-viewers get it as red, green, blue and alpha by itself, as browsers have it.
+Servers send four bytes for each pixel: blue, green, red and alpha, and usually the colours are multiplied by alpha.
+Viewers get red, green, blue and alpha, not multiplied, as browsers use them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pommel.wire.messages import POINTER_SIDE
 
 @dataclass(frozen=True, slots=True)
 class PointerPicture:
-    """`rgba` has rows from top to bottom, alpha not multiplied in; `hot_x`, `hot_y` is the pixel it points with."""
+    """`rgba` has rows from top to bottom, with straight alpha; `hot_x`, `hot_y` is the pixel that it points with."""
 
     width: int
     height: int
@@ -29,9 +29,9 @@ UNKNOWN = PointerPicture(0, 0, 0, 0, b"")
 
 
 def picture_of(bgra: npt.NDArray[np.uint8], hot_x: int, hot_y: int, *, multiplied: bool) -> PointerPicture:
-    """Make a picture of a (height, width, 4) array; UNKNOWN of one without pixels or too large for the wire.
+    """A picture from a (height, width, 4) array; UNKNOWN if it is empty or too large for the wire.
 
-    `multiplied` tells whether alpha is multiplied into the colours.
+    `multiplied`: the colours are multiplied by alpha.
     """
     height, width = bgra.shape[:2]
     if not 0 < width <= POINTER_SIDE or not 0 < height <= POINTER_SIDE:
@@ -45,5 +45,5 @@ def picture_of(bgra: npt.NDArray[np.uint8], hot_x: int, hot_y: int, *, multiplie
 
 
 def may_be_multiplied(bgra: npt.NDArray[np.uint8]) -> bool:
-    """Tell whether alpha can be multiplied into these colours: then none is above it."""
+    """Whether the colours may be multiplied by alpha: then no colour is greater than its alpha."""
     return bool((bgra[:, :, :3] <= bgra[:, :, 3:]).all())

@@ -1,12 +1,12 @@
 """The client's side of RFB 3.8, as bytes in and events out. Band: core, no I/O.
 
-RFC 6143; extensions as in the community's rfbproto and QEMU's ui/vnc.c. It reads what `rfb_requests.ENCODINGS` asks
-for and refuses everything else by name. It draws into `frame` itself: whoever has the socket asks `get_buffer` where
-the next bytes belong and says `buffer_updated`, and for a rectangle of full width that place is the frame's own
-memory, so that its pixels are copied once, by the kernel. The parser is one generator, top to bottom as the
-protocol is; it stops (`yield`) where bytes are missing.
+RFC 6143; extensions as in the community's rfbproto and QEMU's ui/vnc.c. It reads what `rfb_requests.ENCODINGS` asks for
+and refuses everything else by name. It draws into `frame` itself: the owner of the socket asks `get_buffer` where to
+put the next bytes, and then calls `buffer_updated`. For a rectangle of full width, that place is the frame's own
+memory, so its pixels are copied only once, by the kernel. The parser is one generator in the order of the protocol; it
+stops (`yield`) where bytes are missing.
 
-Pixels of a rectangle that has not wholly come are already in the frame; `Updated` says when they count.
+The pixels of an incomplete rectangle are already in the frame; `Updated` says when they are valid.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _STAGE_SIZE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a server may make us keep or skip."""
+class RfbLimits:
+    """Limits on what a server can send."""
 
     side: int = 16384
     pixels: int = 7680 * 4320
     cursor_side: int = 512
-    text: int = 1 << 24  # of texts we skip
-    reason: int = 4096  # of texts we show
+    text: int = 1 << 24  # bytes of a text that is skipped
+    reason: int = 4096  # bytes of a text that is shown
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The handshake is done; `frame` is there, still black."""
+    """The handshake is done; `frame` exists, and is black."""
 
     size: Size
     name: str
@@ -48,21 +48,21 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Resized:
-    """The picture has another size from here on; `frame` is a new one, still black."""
+    """The picture has another size from now on; `frame` is a new one, and is black."""
 
     size: Size
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A framebuffer update is whole: these rectangles of `frame` may have changed."""
+    """A framebuffer update is complete: these rectangles of `frame` may have changed."""
 
     damage: tuple[Rect, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The guest's pointer looks like this now; `visible` if any pixel of it is not wholly transparent."""
+    """The guest's pointer has this picture now. `visible`: at least one pixel is not fully transparent."""
 
     visible: bool
     picture: PointerPicture
@@ -77,19 +77,19 @@ class Leds:
 
 @dataclass(frozen=True, slots=True)
 class ExtendedKeys:
-    """The server takes QEMU's extended key events."""
+    """The server accepts QEMU's extended key events."""
 
 
 @dataclass(frozen=True, slots=True)
 class PointerType:
-    """Whether the guest's mouse takes places; if not, it takes movements, and pointer events are to say those now."""
+    """Whether the guest's mouse is absolute. If not, pointer events must contain movements from now on."""
 
     absolute: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendedButtons:
-    """The server takes the buttons 8 and 9 of a mouse."""
+    """The server accepts the mouse buttons 8 and 9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,10 @@ class Bell:
 
 @cache
 def _form(layout: str) -> struct.Struct:
-    """What `struct` makes of a layout, big-endian as all of RFB is."""
+    """A compiled `struct` layout in big-endian order, as in all of RFB.
+
+    Cached, because it is used for each rectangle.
+    """
     return struct.Struct(">" + layout)
 
 
@@ -108,14 +111,14 @@ _Steps = Generator[None, None, None]
 
 
 class RfbClient:
-    """Read one server's bytes. `frame` is the picture, from `Ready` on; after a resize it is another object."""
+    """Reads one server's bytes. `frame` is the picture from `Ready` on; after a resize it is another object."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: RfbLimits | None = None) -> None:
         self.frame = Frame.blank(Size(0, 0))
-        self._limits = limits or Limits()
+        self._limits = limits or RfbLimits()
         self._stage = bytearray(_STAGE_SIZE)
-        self._start = self._end = 0  # what is read and not yet used, in _stage
-        self._target = memoryview(b"")  # where pixels go straight to, when that is what is awaited
+        self._start = self._end = 0  # the unused bytes in _stage
+        self._target = memoryview(b"")  # the memory for the next pixels, while the parser waits for pixels
         self._scratch = bytearray()
         self._events: list[Event] = []
         self._out = bytearray()
@@ -125,19 +128,19 @@ class RfbClient:
         next(self._parser)
 
     def get_buffer(self) -> memoryview:
-        """Say where the next bytes belong; never empty. The view is good until `buffer_updated`."""
+        """The memory for the next bytes, never empty. The view is valid until `buffer_updated`."""
         if self._target:
-            return self._target[:]  # theirs to release
+            return self._target[:]  # a new view, which the caller may release
         if self._start:
             self._stage[: self._end - self._start] = self._stage[self._start : self._end]
             self._start, self._end = 0, self._end - self._start
         return memoryview(self._stage)[self._end :]
 
     def buffer_updated(self, count: int) -> list[Event]:
-        """Take note that `count` bytes were put there, and return what they completed.
+        """Note that `count` bytes were written there; return the completed events.
 
         Raises:
-            RfbError: the server does not keep to the protocol, or cannot be used. Again at each further call.
+            RfbError: the server breaks the protocol, or cannot be used. Each later call raises it again.
         """
         if self._failure is not None:
             raise self._failure
@@ -154,7 +157,7 @@ class RfbClient:
         return events
 
     def receive_data(self, data: bytes | memoryview) -> list[Event]:
-        """Do both for bytes that are in hand already.
+        """Do both for bytes that the caller has already.
 
         Raises:
             RfbError: as `buffer_updated`.
@@ -171,16 +174,16 @@ class RfbClient:
         return events
 
     def receive_eof(self) -> None:
-        """Take note that no more bytes will come.
+        """Note that no more bytes will come.
 
         Raises:
-            RfbError: that was in the middle of something.
+            RfbError: it is in the middle of a message.
         """
         if self._failure is None and not (self._idle and self._start == self._end):
             raise RfbError("the VNC server closed the connection in the middle of a message")
 
     def data_to_send(self) -> bytes:
-        """Return what the handshake has to say, once."""
+        """The next bytes of the handshake to send; each is returned once."""
         out = bytes(self._out)
         self._out.clear()
         return out
@@ -252,7 +255,7 @@ class RfbClient:
                 yield from self._raw(rect) if encoding == ask.RAW else self._copy_rect(rect)
                 damage.append(rect)
             elif encoding in (ask.DESKTOP_SIZE, ask.EXTENDED_DESKTOP_SIZE):
-                damage.clear()  # of the old picture; nobody needs it any more
+                damage.clear()  # it belongs to the old picture
                 yield from self._resize(rect, encoding)
             else:
                 yield from self._other(rect, encoding)
@@ -280,7 +283,7 @@ class RfbClient:
         if encoding == ask.EXTENDED_DESKTOP_SIZE:
             (screens,) = yield from self._unpack("B3x")
             yield from self._skip(screens * 16)
-            if rect.y:  # a request of some client to resize was refused: nothing has changed
+            if rect.y:  # the server refused a client's request for another size: nothing has changed
                 return
         size = Size(rect.width, rect.height)
         if size != self.frame.size:
@@ -313,12 +316,13 @@ class RfbClient:
         self._add_cursor(rect, pixels, multiplied=False)
 
     def _alpha_cursor(self, rect: Rect) -> _Steps:
-        """Read a pointer as QEMU writes it, which is not as rfbproto (Cursor With Alpha) has it.
+        """Read a pointer in QEMU's form, which differs from rfbproto's (Cursor With Alpha).
 
-        That wants red first, and alpha multiplied in. QEMU (ui/vnc.c, vnc_cursor_define, since 6.0) writes its words
-        0xAARRGGBB as they lie in memory, blue first on every host that we run on, and alpha as its display adapter had
-        it: virtio-gpu and qxl pass on what the guest gave (hw/display/virtio-gpu.c, qxl-render.c), multiplied in by
-        Linux; vmware-svga and ati-vga know 0 and 255 only (cursor_set_mono in ui/cursor.c), where it is all the same.
+        By rfbproto, red is first and the colours are multiplied by alpha. QEMU (ui/vnc.c, vnc_cursor_define, since 6.0)
+        writes its words 0xAARRGGBB in the host's byte order, so blue is first on all our hosts. Alpha is as in the
+        display adapter: virtio-gpu and qxl pass on the guest's values (hw/display/virtio-gpu.c, qxl-render.c), which
+        Linux multiplies; vmware-svga and ati-vga use only 0 and 255 (cursor_set_mono in ui/cursor.c), where both forms
+        are equal.
         """
         (encoding,) = yield from self._unpack("i")
         if encoding != ask.RAW:
@@ -368,7 +372,7 @@ class RfbClient:
         return values
 
     def _read(self, count: int) -> Generator[None, None, bytes]:
-        """Read at most what the stage holds."""
+        """Read `count` bytes, which must fit into the stage."""
         while self._end - self._start < count:
             yield
         data = bytes(self._stage[self._start : self._start + count])
@@ -391,7 +395,7 @@ class RfbClient:
             count -= step
 
     def _fill(self, target: memoryview) -> _Steps:
-        """Fill `target`: first with what is in the stage, then straight from the socket."""
+        """Fill `target`: first with the bytes in the stage, then directly from the socket."""
         have = min(len(target), self._end - self._start)
         target[:have] = self._stage[self._start : self._start + have]
         self._start += have

@@ -1,7 +1,8 @@
-"""The server's side of RFB's handshake, and what of a viewer may pass that only looks. Band: core, no I/O.
+"""The server's side of RFB's handshake, and the filter for a view-only viewer. Band: core, no I/O.
 
-RFC 6143, 7.1 and 7.2.2 (VNC Authentication). A VNC server of QEMU's stands behind a socket that only its user can
-open; this is the door for a viewer that comes by a port. After the door the bytes are between the viewer and QEMU.
+RFC 6143, 7.1 and 7.2.2 (VNC Authentication). QEMU's VNC server is behind a socket that only its user can open. This
+module asks for the password of a viewer that connects to a port. After that, the viewer and QEMU exchange their bytes
+directly.
 """
 
 from __future__ import annotations
@@ -13,36 +14,36 @@ from collections.abc import Generator
 from pommel.errors import RfbError
 
 CHALLENGE_SIZE = 16
-PASSWORD_SIZE = 8  # what VNC Authentication takes of a password
+PASSWORD_SIZE = 8  # VNC Authentication uses only the first eight bytes of a password
 _VERSION = re.compile(rb"RFB (\d{3})\.(\d{3})\n\Z")
 _NONE, _VNC = 1, 2
 _REASON = b"wrong password"
-# Client messages of a fixed size (RFC 6143, 7.5; rfbproto: 150 continuous updates), of those that change nothing.
+# The sizes of client messages that change nothing (RFC 6143, 7.5; rfbproto: 150 is continuous updates).
 _LOOKS = {0: 20, 3: 10, 150: 10}
-_ACTS = {4: 8, 5: 6, 250: 4}  # keys, pointer, xvp
-# Those that say their size themselves: how much of them says it, and whether they only look.
+_ACTS = {4: 8, 5: 6, 250: 4}  # the sizes of messages that act: keys, pointer, xvp
+# Messages with a size of their own: the length of the head that contains it, and whether the message changes nothing.
 _HEADS = {2: (4, True), 6: (8, False), 248: (9, True), 251: (8, False), 255: (4, True)}
 _LONGEST_TEXT = 1 << 24
-_FILE_KEY = bytes((23, 82, 107, 6, 35, 78, 88, 7))  # of the password files of all VNC programs (vncpasswd(1))
+_FILE_KEY = bytes((23, 82, 107, 6, 35, 78, 88, 7))  # the fixed key of all VNC password files (vncpasswd(1))
 
 
 def answer(password: bytes, challenge: bytes) -> bytes:
-    """What a viewer that knows `password` answers to `challenge`: DES with each byte of the key reversed."""
+    """The right answer to `challenge` for `password`: DES with the bits of each key byte reversed."""
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
     key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password[:PASSWORD_SIZE].ljust(PASSWORD_SIZE, b"\0"))
-    cipher = Cipher(TripleDES(key * 3), modes.ECB()).encryptor()  # noqa: S305 -- what the protocol is
+    cipher = Cipher(TripleDES(key * 3), modes.ECB()).encryptor()  # noqa: S305 -- the protocol requires it
     return cipher.update(challenge) + cipher.finalize()
 
 
 def as_file(password: bytes) -> bytes:
-    """A password file as `vncviewer -passwd` reads it; it hides nothing, and is for its user alone."""
+    """A password file for `vncviewer -passwd`. Its fixed key protects nothing, so only its user may read the file."""
     return answer(_FILE_KEY, password[:PASSWORD_SIZE].ljust(PASSWORD_SIZE, b"\0"))
 
 
-class Door:
-    """Let one viewer in. `out` is to be sent, `is_open` says that it is in, and `rest` is what it said after that."""
+class RfbDoor:
+    """The handshake with one viewer. `out` must be sent; `is_open`: it was admitted; `rest`: its bytes after that."""
 
     def __init__(self, password: bytes | None, challenge: bytes) -> None:
         self.out = bytearray()
@@ -54,10 +55,10 @@ class Door:
         next(self._steps)
 
     def receive_data(self, data: bytes) -> None:
-        """Take what the viewer sent.
+        """Read bytes of the viewer.
 
         Raises:
-            RfbError: it does not keep to the protocol, or knows no password; `out` says so to it.
+            RfbError: it breaks the protocol, or its password is wrong; `out` then has the answer for it.
         """
         self._received += data
         if not self.is_open:
@@ -101,7 +102,7 @@ class Door:
 
 
 class OnlyLooking:
-    """Pass on what asks for pictures, and nothing that acts: no key, no pointer, no text, no size of the screen."""
+    """A filter that passes only requests for pictures: no keys, no pointer, no text, no change of the screen's size."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -109,15 +110,15 @@ class OnlyLooking:
         self._begun = False
 
     def receive_data(self, data: bytes) -> bytes:
-        """Take what the viewer sent after the handshake, and return what of it may go to the server.
+        """Read bytes that the viewer sent after the handshake; return those that may be sent to the server.
 
         Raises:
-            RfbError: a message that is not known, whose size is thus not known either.
+            RfbError: a message is of unknown type, so its size is unknown too.
         """
         self._received += data
         passed = bytearray()
         if not self._begun and self._received:
-            passed += self._received[:1]  # whether it wants to share the screen
+            passed += self._received[:1]  # ClientInit: whether it wants to share the screen
             del self._received[:1]
             self._begun = True
         while self._received:
@@ -137,7 +138,7 @@ class OnlyLooking:
         return bytes(passed)
 
     def _measure(self) -> tuple[int | None, bool]:
-        """The size of the message that begins here (None: not known yet), and whether it only looks."""
+        """The size of the next message (None: not known yet), and whether it changes nothing."""
         kind = self._received[0]
         if kind in _LOOKS:
             return _LOOKS[kind], True
@@ -153,12 +154,12 @@ class OnlyLooking:
         return self._whole(kind), looks
 
     def _whole(self, kind: int) -> int:
-        """The size of a message that says its own."""
+        """The size of a message that contains its size."""
         if kind == 2:  # encodings
             return 4 + 4 * self._number(2, 2)
-        if kind == 248:  # a fence: what it carries comes back
+        if kind == 248:  # a fence: the server sends its payload back
             return 9 + self._received[8]
-        if kind == 251:  # a size of the screen, with its parts
+        if kind == 251:  # SetDesktopSize, with a list of screens
             return 8 + 16 * self._received[6]
         size = abs(int.from_bytes(self._received[4:8], "big", signed=True))  # negative: the extended clipboard's
         if size > _LONGEST_TEXT:
@@ -166,7 +167,7 @@ class OnlyLooking:
         return 8 + size
 
     def _qemu(self) -> tuple[int, bool]:
-        """QEMU's own messages: 0 a key, 1 sound, of which 2 sets the form."""
+        """The size of QEMU's own messages: 0 is a key; 1 is sound, whose operation 2 sets the format."""
         if self._received[1] == 0:
             return 12, False
         if self._received[1] != 1:

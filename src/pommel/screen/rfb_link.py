@@ -14,19 +14,18 @@ from pathlib import Path
 from pommel.errors import DeadlineError, RfbError, StateError
 from pommel.screen.rfb import Cursor, Event, ExtendedButtons, ExtendedKeys, Leds, PointerType, Ready, RfbClient
 
-# How long a server may take to say that it knows QEMU's key events, and what the mouse is. QEMU says so in its first
-# breath.
+# The wait for a server's QEMU extensions (key events, type of the mouse). QEMU sends them right after the handshake.
 _EXTENSION_WAIT_S = 0.5
 
 
 class RfbLink(asyncio.BufferedProtocol):
-    """A live connection. `ended` says why it is over, None while it is not; `on_event` hears all events in order,
-    `on_input` of each act of a hand."""
+    """A connection. `ended` is the reason of its end, None before that. `on_event` gets all events in order;
+    `on_input` is called at each input."""
 
     def __init__(self) -> None:
         self.client = RfbClient()
         self.extended_keys = self.extended_buttons = False
-        self.absolute = True  # pointer events are to say places, not movements
+        self.absolute = True  # pointer events contain positions, not movements
         self.ended: str | None = None
         self.failure: RfbError | None = None
         self.on_event: Callable[[Event], None] = lambda _: None
@@ -41,44 +40,44 @@ class RfbLink(asyncio.BufferedProtocol):
 
     @property
     def told(self) -> tuple[Event, ...]:
-        """The newest of what a server tells only when it changes: QEMU says it in its first breath, with `Ready`."""
+        """The newest event of each type that a server sends only at a change; QEMU sends the first with `Ready`."""
         return tuple(self._told.values())
 
     async def until_ready(self) -> None:
-        """Wait for the handshake, and a moment longer for the server's extensions.
+        """Wait for the handshake, and then a short time for the server's extensions.
 
         Raises:
-            RfbError: the server cannot be used, or went away.
+            RfbError: the server cannot be used, or disconnected.
         """
         await self._ready.wait()
         if self.ended is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EXTENSION_WAIT_S):
                     await self._extended.wait()
-                    await self._typed.wait()  # else the first move would be a place to a mouse that knows none
+                    await self._typed.wait()  # otherwise the first move could be a position for a relative mouse
         if self.ended is not None:
             raise self.failure or RfbError(f"the VNC server closed the connection: {self.ended}")
 
     def write(self, data: bytes) -> None:
-        """Send `data` now; nothing happens once the connection is over."""
+        """Send `data` now; after the end of the connection, nothing happens."""
         if self._transport is not None and self.ended is None:
             self._transport.write(data)
 
     def write_input(self, data: bytes) -> None:
-        """Send what hands did, and let it be known that a picture of what comes of it is wanted soon."""
+        """Send an action of keyboard or mouse, and call `on_input`, because a picture of its result is wanted soon."""
         self.write(data)
         self.on_input()
 
     async def drain(self) -> None:
-        """Wait until the server reads again, if it has not been reading."""
+        """If the server does not read, wait until it reads again."""
         if not self._writable.is_set():
             await self._writable.wait()
 
     async def close(self) -> None:
-        """End the connection after what was written has gone out; wait at most a second for that.
+        """End the connection after all written bytes are sent; wait at most a second for that.
 
-        The server is let to hang up: QEMU releases all keys when a client goes (ui/vnc.c), and a connection made
-        after this one must not see that happen to its own.
+        The server must close first: QEMU releases all keys when a client disconnects (ui/vnc.c), and this must not
+        happen to the keys of a later connection.
         """
         if self._transport is None:
             return
@@ -98,11 +97,11 @@ class RfbLink(asyncio.BufferedProtocol):
         self._transport = transport  # type: ignore[assignment]
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Let the client say where the bytes go."""
+        """The client's memory for the next bytes."""
         return self.client.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Let the client read, send what it answers, and pass its events on."""
+        """Let the client parse the bytes, send its answers, and pass its events on."""
         try:
             events = self.client.buffer_updated(nbytes)
         except RfbError as failure:
@@ -115,7 +114,7 @@ class RfbLink(asyncio.BufferedProtocol):
             self.on_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say why it is over, unless that is known."""
+        """Store the reason for the end, unless there is one already."""
         self._end(f"the connection broke ({exc})" if exc else "the server closed the connection")
         self._gone.set()
 
@@ -177,7 +176,7 @@ async def open_link(path: Path, *, timeout_s: float) -> RfbLink:
         raise StateError(
             f"no machine shows its screen at {path}", hint="to see which machines run: pommel list"
         ) from None
-    except OSError as failure:  # no permission, a path that is too long, a peer that broke off
+    except OSError as failure:  # no permission, a too long path, or a peer that disconnected
         await _drop(link)
         raise StateError(f"the screen at {path} cannot be opened: {failure.strerror or failure}") from failure
     except BaseException:

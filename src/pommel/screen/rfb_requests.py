@@ -1,6 +1,6 @@
-"""What an RFB client says: one function a message. Band: core, no I/O.
+"""The messages of an RFB client: one function for each. Band: core, no I/O.
 
-RFC 6143 section 7.5, and QEMU's extended key event as in the community's rfbproto. Only what a viewer of QEMU needs.
+RFC 6143 section 7.5, and QEMU's extensions as in the community's rfbproto. Only messages that a viewer of QEMU needs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ QEMU_EXTENDED_KEY = -258
 QEMU_LED_STATE = -261
 EXTENDED_MOUSE_BUTTONS = -316
 
-# Told to the server, best first. Asking for the LED state also stops QEMU from pressing Caps Lock and Num Lock on
-# its own when a keysym's case disagrees with its idea of them (ui/vnc.c, do_key_event). By its pointer-type change
-# QEMU says whether the guest's mouse takes places or movements, and then it wants the latter (pointer_event, there).
+# The encodings for the server, best first. The request for the LED state also stops QEMU from pressing Caps Lock and
+# Num Lock by itself when the case of a keysym contradicts their state (ui/vnc.c, do_key_event). With the pointer-type
+# change, QEMU reports whether the guest's mouse is absolute; if not, it expects movements (pointer_event, there).
 ENCODINGS = (
     RAW,
     COPY_RECT,
@@ -40,7 +40,7 @@ ENCODINGS = (
 # Button bits of PointerEvent.
 LEFT, MIDDLE, RIGHT, WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 1, 2, 4, 8, 16, 32, 64
 _EXTENDED = 0x80  # there is a second byte of buttons: 8 and up
-_STILL = 0x7FFF  # no movement, where QEMU wants movements
+_STILL = 0x7FFF  # the value for no movement
 
 
 def set_pixel_format() -> bytes:
@@ -49,12 +49,12 @@ def set_pixel_format() -> bytes:
 
 
 def set_encodings(encodings: tuple[int, ...] = ENCODINGS) -> bytes:
-    """Say which encodings we read, best first (7.5.2)."""
+    """Send the supported encodings, best first (7.5.2)."""
     return struct.pack(f">BxH{len(encodings)}i", 2, len(encodings), *encodings)
 
 
 def update_request(rect: Rect, *, incremental: bool) -> bytes:
-    """Ask for what changed in `rect`, or for all of it (7.5.3)."""
+    """Ask for the changes in `rect`, or for all of it (7.5.3)."""
     return struct.pack(">BBHHHH", 3, incremental, *rect)
 
 
@@ -69,9 +69,9 @@ def qemu_key_event(qnum: int, keysym: int, down: bool) -> bytes:
 
 
 def pointer_event(x: int, y: int, buttons: int, *, extended: bool = False) -> bytes:
-    """Say where the pointer is and which buttons are down (7.5.5).
+    """Send the pointer's position and the pressed buttons (7.5.5).
 
-    With `extended`, which a server must have agreed to, buttons 8 (back) and 9 are told too (rfbproto, Extended Mouse
+    With `extended`, which the server must support, the buttons 8 (back) and 9 are included (rfbproto, Extended Mouse
     Buttons); without it they are left out.
     """
     if extended:
@@ -80,7 +80,7 @@ def pointer_event(x: int, y: int, buttons: int, *, extended: bool = False) -> by
 
 
 def movement_event(right: int, down: int, buttons: int, *, extended: bool = False) -> bytes:
-    """Say how far the mouse moved, to a QEMU that wants that (rfbproto, QEMU Pointer Motion Change)."""
+    """Send a movement of the mouse, if QEMU expects movements (rfbproto, QEMU Pointer Motion Change)."""
     x, y = (min(max(by + _STILL, 0), 0xFFFF) for by in (right, down))
     return pointer_event(x, y, buttons, extended=extended)
 

@@ -1,7 +1,7 @@
 """A frame as a viewer wants to see it: smaller, larger, or as it is. Band: core, no I/O.
 
-MeshCentral's scaling is in 1024ths of a side (reference agents: 64 to 4096). Shrinking takes the mean of the four
-corners of what falls into one of the picture's pixels, so that text stays readable; growing repeats pixels.
+MeshCentral's scaling is in 1024ths of a side (reference agents: 64 to 4096). To shrink, each pixel of the picture is
+the mean of the four corners of its area in the frame, so that text stays readable. To enlarge, pixels are repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_PIXELS = 7680 * 4320
 
 
 class Scaling:
-    """How places in a frame of one size and in its scaled picture belong together."""
+    """Converts positions between a frame and its scaled picture."""
 
     def __init__(self, frame: Size, scaling: int) -> None:
         self.frame = frame
@@ -33,11 +33,11 @@ class Scaling:
 
     @property
     def is_identity(self) -> bool:
-        """Tell whether the picture is the frame."""
+        """Whether nothing is scaled."""
         return self.picture == self.frame
 
     def cover(self, rect: Rect) -> Rect:
-        """Return the pixels of the picture in which any pixel of the frame's `rect` shows."""
+        """The pixels of the picture that depend on any pixel of the frame's `rect`."""
         if self.is_identity or rect.area == 0:
             return rect
         x, right = _cover(rect.x, rect.right, self.frame.width, self.picture.width)
@@ -45,7 +45,7 @@ class Scaling:
         return Rect(x, y, right - x, bottom - y)
 
     def read(self, cover: Rect) -> Rect:
-        """Return the frame's pixels that `render` looks at for `cover`."""
+        """The frame's pixels that `render` reads for `cover`."""
         if self.is_identity or cover.area == 0:
             return cover
         x, right = _read(cover.x, cover.right, self.frame.width, self.picture.width)
@@ -53,7 +53,7 @@ class Scaling:
         return Rect(x, y, right - x, bottom - y)
 
     def render(self, frame: Frame, cover: Rect) -> Pixels:
-        """Return the picture's pixels in `cover`; a view of the frame if nothing is scaled."""
+        """The picture's pixels in `cover`; a view of the frame if nothing is scaled."""
         if self.is_identity:
             return frame.view(cover)
         return _averaged(
@@ -75,8 +75,8 @@ def _scaled(frame: Size, scaling: int) -> Size:
 
 
 def _cover(first: int, end: int, frame: int, picture: int) -> tuple[int, int]:
-    # Pixel i of the picture shows the frame's from i*frame//picture up to, not including, the next one's start;
-    # when growing, where starts repeat, at least that one.
+    # Pixel i of the picture shows the frame's pixels from i*frame//picture up to the start of the next one, which is
+    # not included. When the picture is larger than the frame, starts repeat: then it shows at least that one pixel.
     begin = first * picture // frame
     return begin, min(-(-end * picture // frame), picture)
 
@@ -94,13 +94,14 @@ def _averaged(pixels: Pixels, rows: _Ints, columns: _Ints) -> Pixels:
     words = pixels.view(np.uint32)[:, :, 0]
     last_rows, last_columns = np.maximum(rows[1:] - 1, rows[:-1]), np.maximum(columns[1:] - 1, columns[:-1])
     lines = _mean(words[rows[:-1]], words[last_rows])
-    # `take`, not an index: that would leave columns, not rows, next to each other in memory.
+    # `take` and not an index, because an index would give an array in column order.
     shown = _mean(np.take(lines, columns[:-1], axis=1), np.take(lines, last_columns, axis=1))
     return shown[:, :, None].view(np.uint8)
 
 
 def _mean(a: _Words, b: _Words) -> _Words:
-    # Four bytes at once: what two bytes share, less half of what they differ in.
+    # The mean of four bytes at once: a|b is the common bits plus all different bits; half of the different ones is
+    # taken off.
     return (a | b) - (((a ^ b) >> np.uint32(1)) & np.uint32(0x7F7F7F7F))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pommel.errors import DeadlineError, MachineError
 from pommel.screen.frame import Frame
-from pommel.screen.seams import Ended
+from pommel.screen.seams import SourceEnded
 from pommel.screen.sources.vnc import connect_vnc
 
 
@@ -21,7 +21,7 @@ async def grab(path: Path, timeout_s: float) -> Frame:
     Raises:
         StateError: nothing listens there.
         DeadlineError: it took longer than `timeout_s`.
-        MachineError: the machine went away meanwhile.
+        MachineError: the machine ended meanwhile.
         RfbError: the server cannot be used.
     """
     connection = await connect_vnc(path, timeout_s=timeout_s)
@@ -33,7 +33,7 @@ async def grab(path: Path, timeout_s: float) -> Frame:
         raise DeadlineError(f"no picture came within {timeout_s:g} s") from None
     finally:
         await connection.close()
-    if isinstance(update, Ended):
+    if isinstance(update, SourceEnded):
         raise MachineError(f"no picture: {update.reason}")
     return update.frame
 
@@ -43,7 +43,7 @@ def png_bytes(frame: Frame) -> bytes:
     width, height = frame.size
     rows = np.ascontiguousarray(frame.pixels[:, :, 2::-1]).reshape(height, width * 3)
     filtered = np.empty((height, 1 + width * 3), np.uint8)
-    filtered[:, 0] = 2  # "Up": less the row above, which on a screen is mostly the same
+    filtered[:, 0] = 2  # filter "Up": the difference to the row above, which is mostly zero on a screen
     filtered[:1, 1:] = rows[:1]
     filtered[1:, 1:] = rows[1:] - rows[:-1]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

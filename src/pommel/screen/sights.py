@@ -1,6 +1,6 @@
-"""What a machine's picture tells: blank, text or more, and for how long it has stood still. Band: core, no I/O.
+"""What a machine's picture shows: blank, text or more, and how long it has not changed. Band: core, no I/O.
 
-Nobody can tell a desktop from its pixels alone; `app/waiting.py` says what else is asked.
+Pixels alone do not show that this is a desktop; `app/machine/waiting.py` has the other checks.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from pommel.screen.frame import BYTES_PER_PIXEL, Frame
 from pommel.screen.geometry import Rect, Size
 
 _FONT_HEIGHT = 16
-# A text console has at most 16 colours (VGA; UEFI 2.10, 12.4), and most of it is background. A desktop has more: its
-# letters are smoothed, its windows shaded.
+# A text console has at most 16 colours (VGA; UEFI 2.10, 12.4), and most of it is background. A desktop has more
+# colours, because its letters are smoothed and its windows have shades.
 _CONSOLE_COLOURS = 16
 _BACKGROUND = 0.5
-_SAMPLE = 3  # every third pixel is counted: enough to tell, in a third of the time
+_SAMPLE = 3  # every third pixel is counted: enough to decide, in a third of the time
 _PPM = re.compile(rb"P6\s+(\d{1,5})\s+(\d{1,5})\s+255\s")
 _RUNS_MAX = 64
 
 
 class Showing(StrEnum):
-    """What a picture is, as far as its pixels tell."""
+    """The kind of a picture, judged by its pixels."""
 
-    BLANK = "blank"  # or QEMU's own line of text, before a guest has set a mode
+    BLANK = "blank"  # also QEMU's own line of text, before a guest has set a mode
     TEXT = "text"  # firmware, a boot picker or a console in few colours
     PICTURE = "picture"
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One look at a screen; two looks with the same `mark` saw the same pixels."""
+    """One look at a screen. Looks with equal `mark` have equal pixels."""
 
     kind: Showing
     size: Size
@@ -48,7 +48,7 @@ class Sight:
 
 
 def parse_ppm(data: bytes) -> Frame | None:
-    """Read a PPM file (netpbm's P6, 8 bits a sample), as QEMU's screendump writes it; None: none, or not whole."""
+    """Read a PPM file (netpbm's P6, 8 bits a sample), as QEMU's screendump writes it; None: invalid or incomplete."""
     if (head := _PPM.match(data)) is None:
         return None
     width, height = int(head[1]), int(head[2])
@@ -60,7 +60,7 @@ def parse_ppm(data: bytes) -> Frame | None:
 
 
 def shows_something(frame: Frame) -> bool:
-    """Tell a machine's picture from a blank one and from QEMU's own line of text in the middle.
+    """Whether a picture is a machine's, and neither blank nor QEMU's own line of text in the middle.
 
     Source: ui/console.c, qemu_create_placeholder_surface.
     """
@@ -73,7 +73,7 @@ def shows_something(frame: Frame) -> bool:
 
 
 def look_at(frame: Frame, before: Sight | None = None) -> Sight:
-    """Say what a picture is; `before` is the look before, which saves the work when nothing has changed."""
+    """Classify a picture; `before` is the last look, which saves the work if nothing has changed."""
     mark = hashlib.blake2b(frame.pixels.data, digest_size=16).digest()
     if before is not None and before.mark == mark and before.size == frame.size:
         return before
@@ -88,16 +88,16 @@ def _kind(frame: Frame) -> Showing:
     return Showing.TEXT if few else Showing.PICTURE
 
 
-class Watched:
-    """A screen over time, from the looks that are taken at it."""
+class WatchedScreen:
+    """A screen over time, from repeated looks."""
 
     def __init__(self) -> None:
         self.now: Sight | None = None
-        self._runs: list[tuple[float, Sight]] = []  # when each picture that differs from the one before came
+        self._runs: list[tuple[float, Sight]] = []  # each picture that differs from the last one, and its time
         self._visible: set[bytes] = set()
 
     def see(self, at_s: float, sight: Sight) -> None:
-        """Take a look into account; `at_s` by a clock that does not go back."""
+        """Add a look at the monotonic time `at_s`."""
         if self.now is None or self.now.mark != sight.mark:
             self._runs = [*self._runs[1 - _RUNS_MAX :], (at_s, sight)]
             if sight.kind is not Showing.BLANK and len(self._visible) < _RUNS_MAX:
@@ -110,16 +110,16 @@ class Watched:
         return len(self._visible) > 1
 
     def still_s(self, at_s: float) -> float:
-        """For how long it has shown the same, but for something that blinks: two pictures that come by turns."""
+        """The seconds without a change. Blinking, which is two pictures in turn, does not count as a change."""
         if not self._runs:
             return 0.0
         suffix = 1
         while suffix < len(self._runs) and _blinks([sight for _, sight in self._runs[-suffix - 1 :]]):
             suffix += 1
-        # From A to B is a change. Only when A has come back do the two of them blink.
+        # A to B is a change. Only A, B, A is blinking.
         return at_s - self._runs[-suffix if suffix > 2 else -1][0]
 
 
 def _blinks(sights: Sequence[Sight]) -> bool:
-    """Whether they are two pictures only. A screen that goes blank in between is being set up anew."""
+    """Whether there are only two pictures, none of them blank: a blank one in between means a change of mode."""
     return len({sight.mark for sight in sights}) <= 2 and all(sight.kind is not Showing.BLANK for sight in sights)

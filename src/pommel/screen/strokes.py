@@ -1,6 +1,6 @@
-"""Which keys to press, and in what order, to type a character. Band: core, no I/O.
+"""The keys to press, in order, to type a character. Band: core, no I/O.
 
-A US keyboard is assumed on the other side: a virtual machine has keys, not characters.
+A virtual machine takes keys, not characters, so the guest is assumed to have a US keyboard layout.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MODIFIERS = _SHIFTS | {"ControlLeft", "ControlRight", "AltLeft", "AltRight", "M
 
 
 def strokes(char: str, held: Collection[PhysicalKey]) -> list[Stroke] | None:
-    """Return the strokes that type `char` while the keys `held` are down, or None if no keys do.
+    """The strokes that type `char` while the keys `held` are down; None: no keys type it.
 
-    A Shift that is held is used, or lifted for the moment when the character must not have it; other modifiers are
-    lifted too (the viewer's AltGr made the character already). All that is lifted is pressed again in the end.
+    A held Shift is used, or released for the moment if the character must not have it. Other modifiers are released
+    too, because the viewer's AltGr has already made the character. Released keys are pressed again at the end.
     """
     typed = keymap.type_us(char)
     if typed is None:

@@ -1,11 +1,12 @@
-"""Which tiles of a picture changed, and which rectangles to send for them. Band: core, no I/O.
+"""Finds the changed tiles of a picture, and the rectangles to send for them. Band: core, no I/O.
 
-Change is looked for on a grid of 64×64 pixels; what is sent are runs of tiles, because a JPEG has 623 bytes of
-tables however small it is, and a browser pays for each picture, not for each pixel. A `TileMap` is the
-set of tiles that something is true of: booleans, (rows, columns).
+Changes are searched on a grid of 64×64 pixels. Neighbouring tiles are sent as one picture, because each JPEG has 623
+bytes of tables, and a browser needs time for each picture rather than for each pixel. A `TileMap` is a set of tiles:
+booleans, (rows, columns).
 
-The grid is for finding; what is sent ends where the change ends. `Margins` say how far that is from each tile's edges,
-as far as comparing tells for nothing: the columns of each tile, but the rows of all tiles beside each other as one.
+The grid is only for the search; a sent rectangle ends where the change ends. `Margins` say how far that is from each
+tile's edges, as far as the comparison shows it without extra work: for columns, separately for each tile; for rows, for
+all tiles of one row of the grid together.
 """
 
 from __future__ import annotations
@@ -25,34 +26,35 @@ TileMap = npt.NDArray[np.bool_]
 Margins = npt.NDArray[np.uint8]  # (rows, columns, 4): unchanged pixels at a tile's left, top, right and bottom
 Words = npt.NDArray[np.uint64]
 
-# Of the C library, called without letting go of the interpreter lock: to get that back may take longer than comparing.
-# Much is compared without the lock, or the event loop would wait for a whole screen of it: 9 ms at 3840×2160.
+# memcmp of the C library, in two forms. PyDLL keeps the interpreter lock, because getting it back may take longer than
+# a short comparison. CDLL releases it for long ones: otherwise the event loop would wait 9 ms for a screen of
+# 3840×2160.
 _memcmp, _long_memcmp = ctypes.PyDLL(None).memcmp, ctypes.CDLL(None).memcmp
 _memcmp.argtypes = _long_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _LONG_BYTES = 512 * 1024
 
-# A clean tile between two changed ones costs less when it is sent along than a second picture's header does.
+# One unchanged tile between two changed ones is sent too, because it costs less than a second picture's header.
 _GAP = 1
-# More pictures than this for one change and the rows are sent from their first changed tile to their last.
+# If a change needs more pictures than this, each row is sent as one, from its first to its last changed tile.
 _MAX_RECTS = 24
 
 
 class Changes(NamedTuple):
-    """The tiles that changed, and how much at their edges did not; of any other tile, `TILE` pixels at each."""
+    """The changed tiles, and their unchanged margins; an unchanged tile has margins of `TILE`."""
 
     tiles: TileMap
     clean: Margins
 
     @classmethod
     def throughout(cls, tiles: TileMap) -> Changes:
-        """Make changes of whole tiles."""
+        """Changes of whole tiles, without margins."""
         clean = np.full((*tiles.shape, 4), TILE, np.uint8)
         clean[tiles] = 0
         return cls(tiles, clean)
 
     @classmethod
     def inside(cls, rects: Iterable[Rect], size: Size) -> Changes:
-        """Make changes of all pixels of `rects`, no two of which touch one tile, in a picture of `size`."""
+        """Changes of all pixels of `rects` in a picture of `size`. No two of them may touch the same tile."""
         changes = cls.throughout(empty_map(size))
         for rect in rects:
             rows, columns = cells(rect)
@@ -65,17 +67,17 @@ class Changes(NamedTuple):
 
 
 def empty_map(size: Size) -> TileMap:
-    """Return the map of no tile, for a picture of `size`."""
+    """An empty map for a picture of `size`."""
     return np.zeros((-(-size.height // TILE), -(-size.width // TILE)), np.bool_)
 
 
 def cells(area: Rect) -> tuple[slice, slice]:
-    """Return the index of the tiles that hold `area`, which is inside the picture."""
+    """The index of the tiles that contain `area`, which must be inside the picture."""
     return slice(area.y // TILE, -(-area.bottom // TILE)), slice(area.x // TILE, -(-area.right // TILE))
 
 
 def touched(size: Size, rects: Iterable[Rect]) -> TileMap:
-    """Return the map of the tiles that `rects` touch; parts outside the picture are ignored."""
+    """The map of the tiles that `rects` touch; parts outside the picture are ignored."""
     tiles = empty_map(size)
     for rect in rects:
         inside = rect.clipped(size)
@@ -88,7 +90,7 @@ def touched(size: Size, rects: Iterable[Rect]) -> TileMap:
 
 
 def covered(size: Size, rects: Iterable[Rect]) -> TileMap:
-    """Return the map of the tiles that lie wholly, as far as they are in the picture, within one of `rects`."""
+    """The map of the tiles whose part inside the picture is completely within one of `rects`."""
     tiles = empty_map(size)
     rows, columns = tiles.shape
     for rect in rects:
@@ -100,7 +102,7 @@ def covered(size: Size, rects: Iterable[Rect]) -> TileMap:
 
 
 def changed(old: Frame, new: Frame, where: TileMap) -> Changes:
-    """Return the tiles of `where` in which two frames of one size differ."""
+    """The tiles of `where` in which two frames of equal size differ."""
     found = Changes.throughout(np.zeros_like(where))
     a, b = _words(old.pixels), _words(new.pixels)
     per_tile = TILE * BYTES_PER_PIXEL // a.itemsize
@@ -119,9 +121,9 @@ def changed(old: Frame, new: Frame, where: TileMap) -> Changes:
 
 
 def take_over(shown: Frame, source: Frame, where: TileMap) -> Changes:
-    """Copy to `shown` what differs from it in the tiles of `where` in `source`, and return what that is.
+    """In the tiles of `where`, copy the differences from `source` to `shown`; return the copied areas as changes.
 
-    Somebody may write to `source` meanwhile: all that was copied is told to have changed, and nothing else is copied.
+    Another thread may write to `source` meanwhile. So exactly the copied areas are reported as changed.
     """
     changes = changed(shown, source, where)
     copied = [trimmed(rect, changes.clean) for rect in rects(changes.tiles, shown.size)]
@@ -131,7 +133,7 @@ def take_over(shown: Frame, source: Frame, where: TileMap) -> Changes:
 
 
 def trimmed(area: Rect, clean: Margins) -> Rect:
-    """Return `area`, which is of whole tiles, without what is clean at its edges; there may be nothing left."""
+    """`area`, which must consist of whole tiles, without the unchanged margins; the result may be empty."""
     rows, columns = cells(area)
     inside = clean[rows, columns]
     x, y = area.x + int(inside[:, 0, 0].min()), area.y + int(inside[0, :, 1].min())
@@ -141,14 +143,14 @@ def trimmed(area: Rect, clean: Margins) -> Rect:
 
 
 def _are_equal(a: Words, b: Words) -> bool:
-    """Compare whole lines, stopping at the first difference: half the time of looking at all of them."""
+    """Compare whole lines up to the first difference, which takes half the time of a full comparison."""
     compare = _memcmp if a.nbytes < _LONG_BYTES else _long_memcmp
     return not compare(a.ctypes.data, b.ctypes.data, a.nbytes)
 
 
 def _note(differs: TileMap, per_tile: int, where: TileMap, found: Changes) -> None:
-    """Find which tiles of `where` changed, all in one row, in which words differ as `differs` says."""
-    # Whole columns first: or-ing rows together runs at memory speed, comparing tile by tile does not.
+    """Find the changed tiles of `where`, all in one row of tiles, from the different words."""
+    # First all rows are combined with `or`, which runs at memory speed; tile by tile would be slower.
     columns = np.zeros((where.size, per_tile), np.bool_)
     np.logical_or.reduce(differs, axis=0, out=columns.reshape(-1)[: differs.shape[1]])
     here = np.logical_or.reduce(columns, axis=1)
@@ -165,7 +167,7 @@ def _note(differs: TileMap, per_tile: int, where: TileMap, found: Changes) -> No
 
 
 def _clean_rows(differs: TileMap) -> tuple[int, int]:
-    """Return how many rows at the top and at the bottom of a row of tiles are equal; some row is not."""
+    """The numbers of equal rows at the top and at the bottom of a row of tiles; at least one row differs."""
     if differs.shape[0] == TILE and differs[0].any() and differs[-1].any():
         return 0, 0
     rows = np.logical_or.reduce(differs, axis=1)
@@ -173,13 +175,13 @@ def _clean_rows(differs: TileMap) -> tuple[int, int]:
 
 
 def _words(pixels: Pixels) -> Words:
-    # Two pixels a word where the width allows it: twice as fast as one.
+    # Two pixels in one word, if the width is even: this is twice as fast.
     kind = np.uint64 if pixels.shape[1] % 2 == 0 else np.uint32
     return pixels.reshape(pixels.shape[0], -1).view(kind)
 
 
 def rects(tiles: TileMap, size: Size) -> list[Rect]:
-    """Return few rectangles, none overlapping, that together cover every tile of `tiles`; top to bottom."""
+    """A few rectangles without overlaps that cover every tile of `tiles`, from top to bottom."""
     runs = list(_runs(tiles, _GAP))
     if len(runs) > _MAX_RECTS:
         runs = list(_runs(tiles, tiles.shape[1]))
@@ -187,7 +189,7 @@ def rects(tiles: TileMap, size: Size) -> list[Rect]:
 
 
 def _runs(tiles: TileMap, gap: int) -> Iterator[Rect]:
-    """Yield runs of tiles, in tiles, row by row; runs with at most `gap` clean tiles between them are one."""
+    """Yield runs of tiles, row by row; runs with at most `gap` unchanged tiles between them are joined."""
     for row in np.flatnonzero(tiles.any(axis=1)):
         columns = np.flatnonzero(tiles[row])
         breaks = np.flatnonzero(np.diff(columns) > gap + 1)

@@ -1,8 +1,8 @@
-"""Two frames that take turns: one is looked at while the other is brought up to date. Band: core, no I/O.
+"""Two frames in turn: one is shown while the other is updated. Band: core, no I/O.
 
-What is shown is never written to, so nobody has to copy it: who writes does so into `back`, and `turn` shows that. The
-frame that was looked at until then lacks only the tiles that changed in this turn; they are copied to it when it is
-written to again, and only where they are not about to be overwritten.
+The shown frame is never written to, so no copy of it is needed. A writer writes into `back`, and `turn` shows that
+frame. The frame that was shown before then lacks only the tiles that changed in this turn. They are copied into it when
+it is written to again, and only where they will not be overwritten.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Turns:
     """`front` is the picture; `back`, of the same size, is the next one."""
 
     def __init__(self, front: Frame, back: Frame) -> None:
-        """Begin with two frames, of which `back` is worth nothing yet."""
+        """Begin with two frames; the content of `back` is not used."""
         self.front, self.back = front, back
         self._lacking = ~tiles.empty_map(front.size)
         self._written = tiles.empty_map(front.size)
 
     def write(self, rects: Collection[Rect]) -> None:
-        """Take note that every pixel of `rects`, and none outside them, will be written in `back`. Call it before."""
+        """Call this before writing every pixel of `rects`, and no other pixel, in `back`."""
         size = self.front.size
         lacking = self._lacking & ~tiles.covered(size, rects)
         for rect in tiles.rects(lacking, size) if lacking.any() else ():
@@ -34,7 +34,7 @@ class Turns:
         self._written |= tiles.touched(size, rects)
 
     def turn(self) -> Changes:
-        """Show what was written; return where it differs from what was shown before."""
+        """Show the written frame; return the changes to the frame that was shown before."""
         changed = tiles.changed(self.front, self.back, self._written)
         self._written[:] = False
         if changed.tiles.any():

@@ -1,9 +1,8 @@
-"""Pixels to H.264, a chunk for each frame, at once. Band: core, no I/O.
+"""Encodes pixels as H.264, one chunk for each frame, without delay. Band: core, no I/O.
 
-The program that does it is x264, through PyAV: an extra (`pip install 'pommel[video]'`), because x264 is under the GPL
-and the two are 70 MB. Without it every viewer gets pictures. Nothing here knows a viewer.
-
-Settings are for being live: no frame waits for the next, none refers to a later one, key frames only when asked for.
+The encoder is x264, by PyAV. It is an extra (`pip install 'pommel[video]'`), because x264 is under the GPL, and both
+have 70 MB. Without it, every viewer gets pictures. This module knows no viewer. The settings are for live video: no
+frame waits for the next or refers to a later one, and key frames come on request.
 """
 
 from __future__ import annotations
@@ -16,42 +15,43 @@ from typing import Any, NamedTuple, Protocol
 from pommel.screen.frame import Pixels
 from pommel.screen.geometry import Rect
 
-# ITU-T H.264, E.2.1 (the numbers of ISO/IEC 23091-2). The full range, because Chromium's conversion of limited-range
-# BT.709 has no room for its largest coefficient: pure blue would come out as 243.
+# ITU-T H.264, E.2.1 (the numbers of ISO/IEC 23091-2). Full range, because Chromium's conversion of limited-range BT.709
+# cannot represent its largest coefficient: pure blue would become 243.
 _FULL_RANGE, _BT709, _SRGB_CURVE = 2, 1, 13
 _NEVER = 1 << 20
 _THREADS = 2
-# superfast takes twice ultrafast's time and saves a third of its bytes: up to here there is that much time.
+# The preset superfast takes twice the time of ultrafast and saves a third of the bytes. Up to this size it is quick
+# enough.
 _SUPERFAST_PIXELS = 1024 * 640
-_MAX_WIDTH, _MAX_HEIGHT = 4096, 2304  # level 5.1, which decoders have
+_MAX_WIDTH, _MAX_HEIGHT = 4096, 2304  # level 5.1, which decoders support
 
 
 class VideoError(Exception):
-    """Video cannot be made here; pictures can. Never leaves `screen`."""
+    """Video cannot be encoded here, so pictures are sent. It is handled inside `screen`."""
 
 
-class Chunk(NamedTuple):
-    """One frame's bytes; a key frame needs none before it."""
+class EncodedFrame(NamedTuple):
+    """One frame's bytes; a key frame can be decoded without earlier frames."""
 
     data: bytes
     is_key: bool
 
 
 class VideoEncoder(Protocol):
-    """What makes a stream of the pixels of one place. Used by one thread at a time."""
+    """Encodes a stream for one area. Only one thread uses it at a time."""
 
-    def encode(self, pixels: Pixels, *, key: bool) -> Chunk:
+    def encode(self, pixels: Pixels, *, key: bool) -> EncodedFrame:
         """Return the chunk of the next frame, a (height, width, 4) BGRX view that may be strided.
 
-        The first is a key frame; others are when `key` says so, or the encoder finds it better.
+        The first frame is a key frame. Others are with `key`, or if the encoder prefers it.
 
         Raises:
-            VideoError: it cannot be done.
+            VideoError: it cannot be encoded.
         """
 
 
 class H264Encoder:
-    """A `VideoEncoder` for frames of one even size. `crf` is x264's: 18 is hardly to be told from the pixels."""
+    """A `VideoEncoder` for frames of one even size. `crf` is x264's rate factor: 18 is nearly without visible loss."""
 
     def __init__(self, width: int, height: int, crf: int) -> None:
         self._width, self._height, self._crf = width, height, crf
@@ -59,7 +59,7 @@ class H264Encoder:
         self._converter: Any = None
         self._count = 0
 
-    def encode(self, pixels: Pixels, *, key: bool) -> Chunk:
+    def encode(self, pixels: Pixels, *, key: bool) -> EncodedFrame:
         """Return the chunk of the next frame."""
         av = load()
         try:
@@ -68,7 +68,9 @@ class H264Encoder:
             packets = self._coder.encode(self._frame(av, pixels, key))
         except (av.FFmpegError, ValueError, MemoryError) as failure:
             raise VideoError(f"H.264 cannot be encoded: {failure}") from failure
-        return Chunk(b"".join(bytes(packet) for packet in packets), any(packet.is_keyframe for packet in packets))
+        return EncodedFrame(
+            b"".join(bytes(packet) for packet in packets), any(packet.is_keyframe for packet in packets)
+        )
 
     def _open(self, av: Any) -> None:
         coder = av.CodecContext.create("libx264", "w")
@@ -87,23 +89,23 @@ class H264Encoder:
             given, format="yuv420p", dst_colorspace=_BT709, dst_color_range=_FULL_RANGE, threads=_THREADS
         )
         frame.pts = self._count
-        frame.pict_type = 1 if key else 0  # I, or as the encoder likes
+        frame.pict_type = 1 if key else 0  # 1: an I frame; 0: the encoder chooses
         self._count += 1
         return frame
 
 
 def is_there() -> bool:
-    """Tell whether PyAV is installed."""
+    """Whether PyAV is installed."""
     return find_spec("av") is not None
 
 
 def fits(area: Rect) -> bool:
-    """Tell whether `area` can be a stream that decoders take."""
+    """Whether decoders support a stream of this area's size."""
     return area.width <= _MAX_WIDTH and area.height <= _MAX_HEIGHT and not (area.width % 2 or area.height % 2)
 
 
 def load() -> Any:
-    """Return PyAV. The first time takes a tenth of a second, much of it with the interpreter's lock.
+    """Import PyAV. The first call takes 0.1 s, most of it with the interpreter lock held.
 
     Raises:
         VideoError: it is not installed, or cannot be used here.

@@ -1,7 +1,7 @@
-"""One viewer of an endpoint: its pictures out (`delivery`), its hands in. Band: shell.
+"""One viewer of an endpoint: sends it pictures (`delivery`), and handles its commands. Band: shell.
 
-Two loops that never wait for each other. What the viewer says is acted on at once and in order: hands go to the sink,
-wishes to the delivery, questions to the endpoint.
+Two loops that never wait for each other: one sends pictures, one reads commands. Commands are handled at once and in
+order: keys and pointer go to the sink, wishes about pictures to the delivery, questions to the endpoint.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 
+from pommel.screen.actions import Action
 from pommel.screen.delivery import Delivery, Parted
 from pommel.screen.intake import Intake
 from pommel.screen.seams import InputSink
@@ -17,29 +18,33 @@ from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
 from pommel.wire.viewer import ViewerStream
 
-_CLOSE_S = 2.0
+_CLOSE_S = 2.0  # a viewer that no longer reads must not hold up the end
 _MAX_INPUT = 1 << 16
 _MAX_REASON_BYTES = 123  # RFC 6455, 5.5.1
 
 
 class Viewer:
-    """One viewer. `answer` gives the replies to what it asks of the endpoint."""
+    """One viewer. `answer` returns the endpoint's replies to a command; `acted` is called with each action."""
 
     def __init__(
         self, stream: ViewerStream, delivery: Delivery, sink: InputSink, intake: Intake,
-        answer: Callable[[wire.Command], Iterable[wire.Command]],
+        answer: Callable[[wire.Command], Iterable[wire.Command]], acted: Callable[[Action], None],
     ) -> None:  # fmt: skip
         self.delivery = delivery
         self._stream = stream
         self._sink = sink
         self._intake = intake
         self._answer = answer
+        self._acted = acted
 
     async def run(self, fresh: Callable[[], Awaitable[None]], over: Callable[[], Awaitable[tuple[int, str]]]) -> None:
-        """Serve until the viewer leaves; pictures begin after `fresh`, and all ends with the code and reason of `over`.
+        """Serve until the viewer leaves, or until `over` returns a code and a reason to close with.
+
+        The first picture waits
+        for `fresh`.
 
         Raises:
-            WireError: the viewer sent what is no KVM command.
+            WireError: the viewer sent something that is not a KVM command.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -57,7 +62,7 @@ class Viewer:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._stream.close(why.code, reason)
-        elif not isinstance(why, ConnectionError):  # a viewer may leave without a word
+        elif not isinstance(why, ConnectionError):  # a viewer may disconnect without a close frame: no error
             raise why
 
     async def _read(self) -> None:
@@ -77,6 +82,7 @@ class Viewer:
             self.delivery.wake()
         elif actions := self._intake.actions(command, backlog.announced):
             for action in actions:
+                self._acted(action)
                 if cannot := await self._sink.perform(action):
                     self.delivery.note(cannot)
         else:

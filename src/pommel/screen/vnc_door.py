@@ -1,8 +1,9 @@
-"""Let ordinary VNC viewers in to a VNC server that has no password, by a port or a socket of one's own. Band: shell.
+"""Admits ordinary VNC viewers to a VNC server without a password, by a port or by a private socket. Band: shell.
 
-The server is QEMU's, on a Unix socket that only its user can open, and takes any number of viewers. Each viewer has a
-connection of its own there. Who comes by the port needs the password: other users of this host can connect to it, and
-a guest as 10.0.2.2. Wrong ones are answered slowly, and few strangers are listened to at once.
+The server is QEMU's, on a Unix socket that only its user can open. It accepts any number of viewers, and each viewer
+gets its own connection to it. On the port, a viewer needs the password, because other users of this host can connect to
+it, and so can a guest, as 10.0.2.2. A wrong password is answered after two seconds, and only a few connections may be
+in the handshake at once: both make guessing slow.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pommel.errors import RfbError
-from pommel.screen.rfb_door import CHALLENGE_SIZE, Door, OnlyLooking
+from pommel.screen.rfb_door import CHALLENGE_SIZE, OnlyLooking, RfbDoor
 from pommel.tasks import first_of
 
 _HANDSHAKE_S = 120.0  # a person may have to type the password
@@ -28,7 +29,7 @@ Told = Callable[[str], None]
 
 
 class VncDoor:
-    """Serve viewers of the VNC server at `server`; `told` hears of each who comes, goes or is refused."""
+    """Serve viewers of the VNC server at `server`; `told` gets a message when one connects, leaves or is refused."""
 
     def __init__(self, server: Path, *, view_only: bool = False, told: Told = lambda _: None) -> None:
         self.viewers = 0
@@ -39,10 +40,13 @@ class VncDoor:
         self._came = 0
 
     async def listen(self, at: socket.socket, password: bytes | None) -> asyncio.Server:
-        """Take viewers at the listening socket `at`, which becomes ours. Without a password anybody who can connect."""
+        """Accept viewers on the listening socket `at`, and close it at the end.
+
+        Without a password, all who can connect.
+        """
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(asyncio.CancelledError):  # the end of the door, which asyncio.streams would report
+            with contextlib.suppress(asyncio.CancelledError):  # at our end; asyncio.streams would log it as an error
                 await self._serve(reader, writer, password)
 
         if at.family == socket.AF_UNIX:
@@ -76,7 +80,7 @@ class VncDoor:
     async def _let_in(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, password: bytes | None
     ) -> bytes:
-        door = Door(password, secrets.token_bytes(CHALLENGE_SIZE))
+        door = RfbDoor(password, secrets.token_bytes(CHALLENGE_SIZE))
         while True:
             writer.write(bytes(door.out))
             door.out.clear()
@@ -87,12 +91,12 @@ class VncDoor:
             try:
                 door.receive_data(data)
             except RfbError:
-                await asyncio.sleep(_PUNISHED_S)  # and it counts as a stranger until then
+                await asyncio.sleep(_PUNISHED_S)  # it uses one of the `_STRANGERS` places until then
                 writer.write(bytes(door.out))
                 raise
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection of its own to the server, its handshake done up to where the viewer's goes on."""
+        """Connect to the server for this viewer, and do the handshake up to the message that the viewer sends next."""
         reader, writer = await asyncio.open_unix_connection(str(self._server))
         try:
             await reader.readexactly(len(_VERSION))

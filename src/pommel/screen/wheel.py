@@ -1,7 +1,8 @@
-"""Whole notches out of a wheel's steps, for machines whose wheel has nothing finer. Band: core, no I/O.
+"""Makes whole notches from a wheel's steps, for machines that only know notches. Band: core, no I/O.
 
-What comes out and what is kept are together what came in, always, and what is kept is less than a notch. Whole notches
-of one turn come out at once, whatever is kept of earlier ones: a real wheel that turns back does so with its first.
+The notches sent plus the rest always equal the steps received, and the rest is less than one notch. The whole notches
+of a turn are sent at once and do not depend on the rest: when the user turns the wheel back, the first notch must have
+an effect.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from pommel.wire.mouse import NOTCH
 
 @dataclass(slots=True)
 class Notches:
-    """One direction of one wheel; `size` is how many steps make what it counts."""
+    """One axis of one wheel; `size` is the number of steps in one notch."""
 
     size: int = NOTCH
     rest: int = 0
 
     def take(self, steps: int) -> int:
-        """Add a turn of so many steps; return how many notches come out, negative ones for the other way."""
+        """Add a turn of `steps`; return the number of whole notches, negative for the other direction."""
         whole, part = self._cut(steps)
         more, self.rest = self._cut(self.rest + part)
         return whole + more

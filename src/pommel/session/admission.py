@@ -1,6 +1,6 @@
-"""How the daemon lets an agent in: facts, judgement, challenge, the same facts again. Band: shell.
+"""How the daemon admits an agent: collect facts, judge them, challenge, check the same facts again. Band: shell.
 
-It connects what `peer` judges with what a system tells (`Senses`), and speaks the daemon's side of `challenge`.
+`peer` judges; the facts come from the system (`Senses`). This module also sends the daemon's part of `challenge`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SAY_NO_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Senses:
-    """What a system can tell of a connection.
+    """The facts that a system gives about a connection.
 
-    `collect` takes the connection and what `now` said when it was accepted; `receive` returns bytes and who sent them.
+    `collect` takes the connection and the result of `now` at its accept; `receive` returns bytes and their sender.
     """
 
     prepare: Callable[[socket.socket], None]
@@ -38,11 +38,11 @@ LINUX = Senses(peer_linux.prepare, peer_linux.now, peer_linux.collect, peer_linu
 
 
 def macos(requirement: str) -> Senses:
-    """What macOS tells, its code checked against a pinned requirement.
+    """The facts of macOS, with the code checked against a pinned requirement.
 
     Raises:
         MissingProgram: pyobjc is not installed.
-        UsageError: it is no code requirement.
+        UsageError: it is not a code requirement.
     """
     from pommel.session.peer_macos import CodeCheck
 
@@ -50,7 +50,7 @@ def macos(requirement: str) -> Senses:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """Who listens at the other end of a socket that we connected to."""
+    """The uid of the process that listens at the other end of a socket that this process connected to."""
     if sys.platform == "darwin":
         from pommel.session.peer_macos import peer_uid as ask
 
@@ -59,7 +59,7 @@ def peer_uid(connection: socket.socket) -> int:
 
 
 class AgentRefused(NotPermitted):
-    """A peer was not let in. `facts` is a line for the log."""
+    """A peer was not admitted. `facts` is a line for the log."""
 
     def __init__(self, reason: str, facts: str) -> None:
         super().__init__(reason)
@@ -67,13 +67,13 @@ class AgentRefused(NotPermitted):
 
 
 async def admit(connection: socket.socket, token: bytes, expected: Callable[[], Expected], senses: Senses) -> Peer:
-    """Find out who has connected, and let it in or not; `expected` is asked each time anew.
+    """Determine who has connected, and admit it or not; `expected` is called again each time.
 
     The connection is non-blocking, and neither closed here nor given a deadline.
 
     Raises:
-        Refused: it is not the agent that is expected; it has been told why.
-        OSError: it has gone.
+        Refused: it is not the expected agent; it has got the reason.
+        OSError: it has disconnected.
     """
     senses.prepare(connection)
     seen = senses.now()
@@ -96,7 +96,7 @@ async def admit(connection: socket.socket, token: bytes, expected: Callable[[], 
 
 
 async def _answer(connection: socket.socket, peer: Peer, senses: Senses) -> tuple[bytes, int | None]:
-    """The answer, and who wrote it: of several, one that is not the peer."""
+    """The answer, and its sender: of several senders, one that is not the peer."""
     answer, writers = b"", set[int | None]()
     while len(answer) < ANSWER_SIZE:
         await readable(connection)
@@ -115,5 +115,5 @@ async def _check(connection: socket.socket, verdict: PeerVerdict, peer: Peer) ->
         async with asyncio.timeout(_SAY_NO_S):
             await asyncio.get_running_loop().sock_sendall(connection, refusal(verdict.reason))
     except (OSError, TimeoutError):
-        pass  # it need not hear it
+        pass  # the refusal need not arrive
     raise AgentRefused(verdict.reason, describe(peer))

@@ -1,8 +1,8 @@
-"""An agent that was let in, as the daemon has it. Band: shell.
+"""An admitted agent, from the daemon's side. Band: shell.
 
-On the connection that it was let in by go one byte and one end of a socket pair for each viewer; from there on each
-viewer has a stream of its own, so that a slow one holds up nobody. Back come TEXTs (`framing`): an empty one says that
-the agent is ready, any other why it cannot serve.
+For each viewer, the daemon sends one byte and one end of a socket pair on the agent's connection. From then on, each
+viewer has its own stream, so that a slow viewer delays no other. The agent answers with TEXTs (`framing`): an empty one
+means that it is ready, another one says why it cannot serve.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_TROUBLE = 1024
 
 
 class Attached:
-    """An agent. `ready` and `trouble` are what it has said last, `gone` is set when it has left."""
+    """An agent. `ready` and `trouble` are its last messages; `gone` is set when it has disconnected."""
 
     def __init__(self, connection: socket.socket, peer: Peer) -> None:
         self.peer = peer
@@ -31,10 +31,10 @@ class Attached:
         self._connection = connection
 
     async def run(self, on_change: Callable[[], None]) -> None:
-        """Hear what it says until it leaves or `close` is called; `on_change` after each word.
+        """Read its messages until it disconnects or `close` is called; `on_change` is called after each message.
 
         Raises:
-            ProtocolError: it speaks nonsense.
+            ProtocolError: its messages are invalid.
         """
         decoder, loop = FrameDecoder(max_payload=_MAX_TROUBLE), asyncio.get_running_loop()
         try:
@@ -47,10 +47,10 @@ class Attached:
             on_change()
 
     def open_viewer(self) -> socket.socket:
-        """Hand the agent one end of a new stream and return the other.
+        """Give the agent one end of a new stream and return the other.
 
         Raises:
-            StateError: it has left, or takes nothing.
+            StateError: it has disconnected, or accepts nothing.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -63,9 +63,9 @@ class Attached:
         return ours
 
     def close(self) -> None:
-        """Part from it: it sees the end of the stream, and leaves."""
+        """Disconnect it: it sees the end of the stream, and ends."""
         self.gone.set()
-        with contextlib.suppress(OSError):  # it has left already
+        with contextlib.suppress(OSError):  # it has already disconnected
             self._connection.shutdown(socket.SHUT_RDWR)
 
     async def _receive(self, loop: asyncio.AbstractEventLoop) -> bytes:

@@ -1,11 +1,11 @@
-"""All that runs in a guest, in one file. Band: shell.
+"""Makes one file with everything that runs in a guest. Band: shell.
 
     VERSION          a hash of the rest
     bin/pommel       the command, with the guest's own Python
-    bin/uv           only where the guest has no Python that will do: fetches one, and goes
+    bin/uv           only if the guest has no suitable Python: downloads one, and is removed
     lib/             Pommel and its libraries
 
-It is unpacked as root and runs as root: it is checked against its hash there.
+It is unpacked by root and runs as root, so the guest checks its hash first.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ import pommel
 from pommel.paths import write_atomic
 from pommel.session.guest_system import PREFIX, GuestSystem, Python, platforms
 from pommel.session.libraries import FETCHER, PACKAGES
-from pommel.session.wheelhouse import Target, download, gather
+from pommel.session.wheelhouse import WheelTarget, download, gather
 
 FETCHED_PYTHON = (3, 12)
-# In place of the guest's own: a link that the unpacking makes (`placing`).
+# Used if the guest has no Python: a link that is made at the unpacking (`placing`).
 _FETCHED_PATH = f"{PREFIX}/python/this"
 _FETCHED_GLIBC = (2, 17)  # python-build-standalone's own floor
-# What of Pommel runs in a guest, besides the shared ground.
+# The rooms of Pommel that run in a guest, besides the shared ground.
 _ROOMS = ("app", "cli", "screen", "session", "wire")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle on this host's disk; `sha256` is the file's, in hex, `libraries` what it holds as `name version`."""
+    """A bundle on this host's disk; `sha256` is the file's, in hex; `libraries` are its libraries as `name version`."""
 
     path: Path
     version: str
@@ -48,10 +48,10 @@ def make_bundle(guest: GuestSystem, into: Path, env: Mapping[str, str]) -> Bundl
     """Make the bundle for a guest, in the folder `into`.
 
     Raises:
-        StateError, MissingProgram, CommandFailed, DeadlineError: its libraries are not to be had (`wheelhouse`).
+        StateError, MissingProgram, CommandFailed, DeadlineError: its libraries cannot be downloaded (`wheelhouse`).
     """
     python = guest.python or Python(_FETCHED_PATH, FETCHED_PYTHON, _FETCHED_GLIBC if guest.system == "linux" else ())
-    target = Target(python.version, platforms(guest, python.glibc))
+    target = WheelTarget(python.version, platforms(guest, python.glibc))
     with tempfile.TemporaryDirectory(prefix=".making-", dir=into) as made:
         tree = Path(made) / "tree"
         (tree / "lib").mkdir(parents=True)
@@ -70,7 +70,7 @@ def make_bundle(guest: GuestSystem, into: Path, env: Mapping[str, str]) -> Bundl
 
 
 def _launcher(python: str) -> str:
-    # -I: neither the environment nor the folder that it is called in has a say in what is imported.
+    # -I: neither the environment nor the current folder may decide what is imported.
     return f"""\
 #!{python} -I
 import sys
@@ -91,7 +91,7 @@ def _ship_pommel(into: Path) -> None:
             shutil.copytree(package / room, into / room, ignore=shutil.ignore_patterns("__pycache__", "*.lock"))
 
 
-def _ship_uv(target: Target, wheels: Path, into: Path, env: Mapping[str, str]) -> None:
+def _ship_uv(target: WheelTarget, wheels: Path, into: Path, env: Mapping[str, str]) -> None:
     import zipfile
 
     wheels.mkdir()
@@ -114,7 +114,7 @@ def _hash(tree: Path) -> str:
 
 
 def _packed(tree: Path) -> bytes:
-    """The same bytes for the same tree: neither times nor owners are of it."""
+    """The same bytes for the same tree: without times and owners."""
     out = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as zipped,

@@ -1,13 +1,13 @@
-"""Both ends prove that they know the session's token, and say it to nobody. Band: core, no I/O.
+"""Both ends prove that they know the session's token, without sending it. Band: core, no I/O.
 
     daemon   MAGIC  "C" nonce(32)
     agent    nonce(32) mac(32)          mac = HMAC-SHA256(token, "agent" both nonces, binding)
     daemon   "A" mac(32)                mac = HMAC-SHA256(token, "daemon" both nonces, binding)
     or, in place of any "C" or "A":  "R" length(1) reason
 
-`binding` is what both ends must agree on without saying it: the agent's pid, so that nobody who stands between an
-honest agent and the daemon is taken for the agent. A refusal proves nothing; its reason is for a log.
-Nonces are arguments; nothing here knows a socket.
+`binding` is a value that both ends know and do not send: the agent's pid. So a process that forwards bytes between an
+honest agent and the daemon is not accepted as the agent. A refusal proves nothing; its reason is only for a log.
+Nonces are arguments, and nothing here uses a socket.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def binding_of(pid: int) -> bytes:
 
 
 def refusal(reason: str) -> bytes:
-    """Say no in the place of a challenge or of an acceptance, `reason` cut to 255 bytes."""
+    """A refusal in place of a challenge or an acceptance; `reason` is cut to 255 bytes."""
     text = reason.encode()[:MAX_REASON].decode(errors="ignore").encode()
     return b"R" + bytes((len(text),)) + text
 
@@ -44,10 +44,10 @@ class DaemonSide:
         self.greeting = b"C" + nonce
 
     def accept(self, answer: bytes) -> bytes:
-        """Check the agent's answer of 64 bytes and return what proves the daemon to it.
+        """Check the agent's answer of 64 bytes and return the proof for the agent.
 
         Raises:
-            NotPermitted: it does not know the token, or is not who it says.
+            NotPermitted: it does not know the token, or its pid is another one.
         """
         agent_nonce, mac = answer[:SIZE], answer[SIZE:]
         right = _mac(self._token, b"agent", self._nonce, agent_nonce, self._binding)
@@ -57,7 +57,7 @@ class DaemonSide:
 
 
 class AgentSide:
-    """The agent's end of one challenge: give it what comes, send what it returns, until `done`.
+    """The agent's end of one challenge: give it received bytes, send what it returns, until `done`.
 
     It never asks for a byte beyond its part: receive at most `wants` bytes at a time.
     """
@@ -72,18 +72,18 @@ class AgentSide:
 
     @property
     def wants(self) -> int:
-        """How many bytes may be received next; 0 when done."""
+        """The number of bytes that may be received next; 0 when done."""
         return self._part - len(self._buffer)
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes of the daemon and return what is to be sent.
+        """Take bytes of the daemon and return the bytes to send.
 
         Raises:
             NotPermitted: the daemon refuses us; the message carries its reason.
-            ProtocolError: it is no daemon of ours, or does not know the token.
+            ProtocolError: it is not our daemon, or does not know the token.
         """
         if self._refusal is not None:
-            raise self._refusal  # the talk is over, and an end without this would count as a good one
+            raise self._refusal  # the exchange is over; else the end of the generator would count as success
         self._buffer += data
         while not self.done and len(self._buffer) >= self._part:
             taken, self._buffer = self._buffer[: self._part], self._buffer[self._part :]

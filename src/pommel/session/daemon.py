@@ -1,8 +1,8 @@
 """The daemon: it listens, raises the signal, and brings viewers and the active session's agent together. Band: shell.
 
-Nothing happens while nobody looks: no socket, no signal, no agent. With the first viewer the active session's door
-opens and its launcher is asked for an agent; with the last viewer's leaving all that goes. When another session
-becomes active, the first one's agent sees the end of its stream, and the viewers, who stay, the other one's screen.
+While there is no viewer, there is no socket, no signal and no agent. When the first viewer connects, the active
+session's door opens and its launcher is asked for an agent; when the last viewer leaves, all this is removed. When
+another session becomes active, the first agent's stream ends, and the viewers stay and see the other session's screen.
 A viewer that cannot be served within the deadline is told why.
 """
 
@@ -19,7 +19,7 @@ from pommel.errors import PommelError, ProtocolError, StateError
 from pommel.session.admission import Senses
 from pommel.session.attached import Attached
 from pommel.session.directory import SafeDirectory, safe_directory
-from pommel.session.door import Door, Doorkeeper
+from pommel.session.door import AgentDoor, Doorkeeper
 from pommel.session.peer import Expected
 from pommel.session.places import Places
 from pommel.session.seat import Seat
@@ -28,30 +28,33 @@ from pommel.session.signal_file import SignalFile
 from pommel.tasks import first_of, start_task, stop_tasks
 from pommel.wire.viewer import ViewerStream
 
-SIGNALS_MODE = 0o755  # a user's launcher has to see into it
-SOCKETS_MODE = 0o711  # a user's agent goes through it by name
+SIGNALS_MODE = 0o755  # a user's launcher must be able to list it
+SOCKETS_MODE = 0o711  # a user's agent opens files in it by name
 TRY_AGAIN_LATER, GOING_AWAY, FAILED = 1013, 1001, 1011  # WebSocket close codes (RFC 6455, 7.4.1; IANA registry)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things may take. `arrive_s`: an agent, from the signal on; `prepare_s`: what it does before it can show
-    its screen. `nobody_s`: a session, once there is none.
+    """The time limits. `arrive_s`: for an agent, after the signal; `prepare_s`: until it can show
+    its screen. `nobody_s`: without any session. After `arrive_s` and `prepare_s` a viewer is told what it waits for; it
+    is disconnected after `patience_s` in all. On a slow or busy host a start of the agent takes longer than `arrive_s`,
+    and if the last viewer were disconnected at once, the signal would be removed too and the agent would end unused.
 
-    `poll_s` is how often the active session is asked for while somebody looks, `leave_s` how long an agent that stopped
-    showing its screen has to go by itself.
+    `poll_s` is the interval of queries for the active session while there is a viewer, `leave_s` the time for an agent
+    that stopped showing its screen to end by itself.
     """
 
     arrive_s: float = 12.0
     prepare_s: float = 15.0
     nobody_s: float = 3.0
+    patience_s: float = 120.0
     poll_s: float = 1.0
     leave_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the daemon asks about the system it runs on. `active` and `installed` may block; `log` gets lines."""
+    """The daemon's queries of its system. `active` and `installed` may block; `log` gets lines."""
 
     active: Callable[[], Session | None]
     expected: Callable[[Session], Expected]
@@ -70,22 +73,22 @@ class SessionDaemon:
         self._seats: set[Seat] = set()
         self._agent: Attached | None = None
         self._session: Session | None = None
-        self._looked = False  # has the active session been asked for since somebody looks?
+        self._looked = False  # has the active session been queried since there is a viewer?
         self._installed = True
         self._broken = self._refusal = ""
         self._stopping = False
-        self.serving = asyncio.Event()  # set once it holds its places
+        self.serving = asyncio.Event()  # set once it holds its lock and directories
         self._pulse = asyncio.Event()
         self._seated = asyncio.Event()
 
     @property
     def viewers(self) -> int:
-        """How many look on now."""
+        """The number of viewers now."""
         return len(self._seats)
 
     @property
     def session(self) -> Session | None:
-        """The session that is shown now, if anybody looks."""
+        """The session that is shown now, if there is a viewer."""
         return self._session
 
     async def run(self) -> None:
@@ -116,7 +119,7 @@ class SessionDaemon:
     async def view(self, stream: ViewerStream) -> None:
         """Serve one viewer until it leaves, or until it has been told why it cannot be served."""
         seat = Seat(stream)
-        # Whichever ends first ends the other, and neither's end is a failure.
+        # The one that ends first ends the other, and neither end is an error.
         with self._taken(seat), contextlib.suppress(ConnectionError):
             for failure in (await first_of(seat.read(), self._show(seat))).ended:
                 if isinstance(failure, Exception):
@@ -125,7 +128,7 @@ class SessionDaemon:
     # --- sessions ---
 
     async def _attend(self, signal: SignalFile, sockets: SafeDirectory) -> None:
-        """While anybody looks, keep the door of the active session open, and no other."""
+        """While there is a viewer, keep only the door of the active session open."""
         door: asyncio.Task[None] | None = None
         try:
             while self._seats:
@@ -143,7 +146,7 @@ class SessionDaemon:
             self._session, self._looked, self._broken = None, False, ""
 
     async def _follow(self) -> bool:
-        """Ask for the active session and tell whether it is another than before."""
+        """Find the active session, and return whether it has changed."""
         broken, session = "", None
         try:
             session = await asyncio.to_thread(self._around.active)
@@ -165,7 +168,7 @@ class SessionDaemon:
         keeper = Doorkeeper(self._welcome, self._changed, self._refuse)
         try:
             expected = await asyncio.to_thread(self._around.expected, session)
-            door = Door(self._places, sockets, session, expected, self._around.senses, keeper)
+            door = AgentDoor(self._places, sockets, session, expected, self._around.senses, keeper)
             with door.listening() as let_in:
                 signal.up()
                 await let_in()
@@ -200,7 +203,7 @@ class SessionDaemon:
     async def _show(self, seat: Seat) -> None:
         while True:
             try:
-                agent = await self._agent_ready()
+                agent = await self._agent_ready(seat)
             except StateError as absent:
                 await seat.say(absent.message)
                 code = GOING_AWAY if self._stopping else TRY_AGAIN_LATER
@@ -214,7 +217,7 @@ class SessionDaemon:
                 await seat.say("switching session…")
 
     async def _show_agent(self, seat: Seat, agent: Attached) -> tuple[int, str] | None:
-        """Show one agent's screen; return how to part from the viewer, or None if another agent may follow."""
+        """Show one agent's screen; return how to disconnect the viewer, or None if another agent may follow."""
         try:
             goodbye = await seat.show(agent.open_viewer())
         except (ProtocolError, StateError) as failure:
@@ -223,7 +226,7 @@ class SessionDaemon:
             return None
         if goodbye is not None and goodbye[0] != GOING_AWAY:
             return goodbye
-        # It may be on its way out; the launcher sees to the next.
+        # It may be about to end; the launcher starts the next one.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timing.leave_s):
                 await agent.gone.wait()
@@ -232,14 +235,16 @@ class SessionDaemon:
         agent.close()
         return None
 
-    async def _agent_ready(self) -> Attached:
-        """Wait for an agent that serves.
+    async def _agent_ready(self, seat: Seat) -> Attached:
+        """Wait for an agent that serves, and tell the viewer why that takes long.
 
         Raises:
-            StateError: there is none in time; the message says why.
+            StateError: none comes in time; the message is the reason.
+            ConnectionError: the viewer has disconnected.
         """
         loop = asyncio.get_running_loop()
         began_s = loop.time()
+        told = ""
         while True:
             agent = self._agent
             if agent is not None and agent.ready and not agent.gone.is_set():
@@ -247,10 +252,15 @@ class SessionDaemon:
             waited_s = loop.time() - began_s
             if why := self._absence(waited_s):
                 raise StateError(why)
+            if (late := self._lateness(waited_s)) and waited_s >= self._timing.patience_s:
+                raise StateError(f"{late} within {self._timing.patience_s:g} s")
+            if late not in ("", told):
+                await seat.say(f"{late} within {waited_s:.0f} s; still waiting")
+                told = late
             await self._next_change(self._timing.poll_s)
 
     def _absence(self, waited_s: float) -> str:
-        """Why there is no agent, once it is certain or has taken too long; else nothing."""
+        """The certain reason why there is no agent, or ""."""
         if self._stopping:
             return "the daemon is stopping"
         if self._broken:
@@ -261,14 +271,21 @@ class SessionDaemon:
             return "no user is logged in"
         if self._looked and not self._installed and self._agent is None:
             return "the agent is not installed"
-        came = self._agent is not None and not self._agent.gone.is_set()
+        if self._refusal and not self._agent_came() and waited_s >= self._timing.arrive_s:
+            return f"agent refused: {self._refusal}"
+        return ""
+
+    def _agent_came(self) -> bool:
+        return self._agent is not None and not self._agent.gone.is_set()
+
+    def _lateness(self, waited_s: float) -> str:
+        """The step that takes longer than it should, or ""."""
+        came = self._agent_came()
         if waited_s < self._timing.arrive_s + (self._timing.prepare_s if came else 0.0):
             return ""
-        if self._refusal:
-            return f"agent refused: {self._refusal}"
         if came:
-            return "the session's agent has connected, but does not report that it can show the screen"
-        return f"the session's agent did not connect within {self._timing.arrive_s:g} s"
+            return "the session's agent has connected, but did not report that it can show the screen"
+        return "the session's agent did not connect"
 
     async def _next_change(self, timeout_s: float) -> None:
         pulse = self._pulse
@@ -282,7 +299,7 @@ class SessionDaemon:
 
 
 async def _ended(door: asyncio.Task[None] | None, signal: SignalFile) -> None:
-    """Take the signal away, then close the door: an agent that sees the end must not be started again."""
+    """Remove the signal, then close the door. In this order, because an agent that ends must not be started again."""
     signal.down()
     if door is not None:
         (failure,) = await stop_tasks(door)
@@ -295,5 +312,6 @@ def _clear(sockets: SafeDirectory, signal: SignalFile) -> None:
     signal.down()
     for name in sockets.names():
         if name.removesuffix(".new").lstrip(".").split(".")[-1] in ("sock", "token"):
-            with contextlib.suppress(StateError):  # a directory in a socket's place; moved aside when the time comes
+            # A directory in a socket's place; it is moved aside when the socket is made.
+            with contextlib.suppress(StateError):
                 sockets.remove(name)

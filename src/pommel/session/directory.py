@@ -1,7 +1,7 @@
-"""A directory that only its owner writes to, and what is done in it. Band: shell.
+"""A directory that only its owner can write to, and the operations in it. Band: shell.
 
-All is done through a descriptor of the directory, so that nobody can put another in its place. Nothing in it is ever
-deleted but by its exact name, and the directory itself never: launchd and systemd watch it.
+All operations use a descriptor of the directory, so that nobody can replace the directory meanwhile. A file in it is
+only deleted by its exact name. The directory itself is never deleted, because launchd and systemd watch it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _SYSTEM_GROUPS = (0, 1)  # root or wheel, and daemon, which may write to macOS's
 
 
 class SafeDirectory:
-    """An open directory of ours. `path` is for what takes no descriptor."""
+    """An open directory of Pommel. `path` is for calls that take no descriptor."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._fd = descriptor
 
     def names(self) -> list[str]:
-        """What lies in it, in order."""
+        """The names of its entries, in order."""
         return sorted(os.listdir(self._fd))  # noqa: PTH208 - through the descriptor
 
     def mode_of(self, name: str) -> int | None:
-        """The mode of an entry, kind of file included; None if there is none."""
+        """The mode of an entry, including its kind; None if it does not exist."""
         try:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return None
 
     def write(self, name: str, data: bytes, *, mode: int, uid: int | None = None) -> None:
-        """Put a whole file at `name`, for `uid` if given; what was there is replaced, a directory moved aside."""
+        """Write a whole file at `name`, for `uid` if given; an existing file is replaced, a directory moved aside."""
         aside = f".{name}.new"
         self.remove(aside)
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=self._fd)
@@ -53,13 +53,13 @@ class SafeDirectory:
             raise
 
     def adopt(self, name: str, *, mode: int, uid: int | None = None) -> None:
-        """Give an entry that we have just made its mode and its owner."""
+        """Set mode and owner of a new entry."""
         os.chmod(name, mode, dir_fd=self._fd)
         if uid is not None and uid != os.geteuid():
             os.chown(name, uid, -1, dir_fd=self._fd, follow_symlinks=False)
 
     def move(self, name: str, to: str) -> None:
-        """Rename over whatever is at `to`; a directory there cannot be replaced and is moved aside."""
+        """Rename, and replace the entry at `to`; a directory there cannot be replaced, so it is moved aside."""
         there = self.mode_of(to)
         if there is not None and stat.S_ISDIR(there):
             os.rename(to, self._free(f"{to}.squatted"), src_dir_fd=self._fd, dst_dir_fd=self._fd)
@@ -67,7 +67,7 @@ class SafeDirectory:
 
     @contextlib.contextmanager
     def listening(self, name: str, *, backlog: int, uid: int | None = None) -> Iterator[socket.socket]:
-        """Listen on a socket for one user; its name is there when it listens, and gone after the block.
+        """Listen on a socket for one user; its name exists once it listens, and is removed after the block.
 
         Raises:
             OSError: the directory cannot be written to.
@@ -87,7 +87,7 @@ class SafeDirectory:
             self.remove(name)
 
     def remove(self, name: str) -> bool:
-        """Remove the entry `name` and tell whether there was one. A directory stays.
+        """Remove the entry `name`; return whether it existed. A directory stays.
 
         Raises:
             StateError: it is a directory.
@@ -105,7 +105,7 @@ class SafeDirectory:
         return True
 
     def close(self) -> None:
-        """Let go of it; the directory stays."""
+        """Close the descriptor; the directory stays."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -126,11 +126,11 @@ class SafeDirectory:
 
 @contextlib.contextmanager
 def safe_directory(where: PurePosixPath, *, mode: int | None) -> Iterator[SafeDirectory]:
-    """Open a directory of ours for the time of the block; with `mode` it is made if it is missing, and given that.
+    """Open a directory of ours during the block; with `mode` it is made if it is missing, and gets that mode.
 
     Raises:
-        NotPermitted: it or the directory above it is no directory, somebody else's, or others may write to it.
-        StateError: there is no directory above it.
+        NotPermitted: it, or the one above it, is not a directory, is another user's, or others may write to it.
+        StateError: the directory above it does not exist.
     """
     path = Path(where)
     _check_above(path.parent)

@@ -1,7 +1,7 @@
-"""Where a Linux session's X server is, for a process that the session did not start itself. Band: shell.
+"""Finds a Linux session's X server, for a process that the session did not start itself. Band: shell.
 
-systemd's user manager need not know the session's DISPLAY: desktops tell it, a bare window manager does not. What
-does know it is every program of the session, so their environment is looked at, as /proc shows it to their own user.
+systemd's user manager may not know the session's DISPLAY: desktops set it there, a plain window manager does not. But
+every program of the session has it in its environment, so it is read from /proc, which shows it to the same user.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _WANTED = ("DISPLAY", "XAUTHORITY", "HOME")
 
 
 def displays(env: Mapping[str, str], session: str = "", *, uid: int | None = None) -> Iterator[dict[str, str]]:
-    """Name the X servers that may be this session's, the likeliest first, as DISPLAY, and XAUTHORITY where it is known.
+    """The X servers that may be this session's, the likeliest first, as DISPLAY, and XAUTHORITY if it is known.
 
-    First what the programs of logind's session `session` have, then what `env` has, then what any program of the user
-    has. Programs of other users are not looked at; those of `uid` are, by default ours.
+    First those of the programs of logind's session `session`, then that of `env`, then those of any program of the
+    user. Only programs of `uid` are read, by default ours.
     """
     uid = os.geteuid() if uid is None else uid
     found = list(_environments(uid))
@@ -33,7 +33,7 @@ def displays(env: Mapping[str, str], session: str = "", *, uid: int | None = Non
 
 
 def _environments(uid: int) -> Iterator[tuple[str, dict[str, str]]]:
-    """The innermost cgroup and the environment of each program of `uid` that has a display, newest first."""
+    """The innermost cgroup and the environment of each program of `uid` with a display, newest first."""
     numbers = sorted((int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()), reverse=True)
     for number in numbers:
         folder = _PROC / str(number)
@@ -43,7 +43,7 @@ def _environments(uid: int) -> Iterator[tuple[str, dict[str, str]]]:
             told = _pairs((folder / "environ").read_bytes())
             if "DISPLAY" in told:
                 yield (folder / "cgroup").read_text().strip().rpartition("/")[2], told
-        except OSError:  # it has ended, or is not ours to look into
+        except OSError:  # it has ended, or its environment is not readable
             continue
 
 

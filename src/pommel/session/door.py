@@ -1,7 +1,8 @@
-"""The listening socket of one session, and who comes in by it. Band: shell.
+"""The listening socket of one session, and the admission of agents. Band: shell.
 
-Socket and token are the session's user's, in a directory that is not: it may use them, and not replace them. The name
-appears when the socket already listens. Everyone who knocks is judged (`admission`); of those let in the newest serves.
+Socket and token belong to the session's user, but their directory does not: the user can use them and cannot replace
+them. The name appears only when the socket already listens. Every connection is judged (`admission`); of the admitted
+agents, the newest serves.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from pommel.session.places import Places
 from pommel.session.sessions import Session
 
 _BACKLOG = 16
-_AT_ONCE = 8  # who knocks while so many are being looked at is sent away
-_CHALLENGE_S = 3.0
+_AT_ONCE = 8  # further connections are closed while this many are checked
+_CHALLENGE_S = 3.0  # a silent connection keeps one of the places `_AT_ONCE`
 _ACCEPT_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Doorkeeper:
-    """Who hears of what happens at a door: of an agent let in, of a change in what it says, of a refusal.
+    """Callables that are told of events at a door: an admitted agent, a new message of it, a refusal.
 
     `on_refusal` gets the reason, and a line of facts for the log.
     """
@@ -40,8 +41,8 @@ class Doorkeeper:
     on_refusal: Callable[[str, str], None]
 
 
-class Door:
-    """The way in for one session's agent."""
+class AgentDoor:
+    """The socket and token for one session's agent."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Door:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Listen for the time of the block, and yield what lets agents in until it is cancelled.
+        """Listen during the block, and yield the coroutine that admits agents until it is cancelled.
 
         Raises:
             OSError: the directory cannot be written to.
@@ -82,7 +83,7 @@ class Door:
             while True:
                 try:
                     connection, _ = await loop.sock_accept(listener)
-                except OSError as failure:  # out of descriptors: those who left give some back
+                except OSError as failure:  # no free descriptors: ended connections release some
                     self._keeper.on_refusal(f"no connection can be accepted: {failure.strerror}", "")
                     await asyncio.sleep(_ACCEPT_PAUSE_S)
                     continue

@@ -1,9 +1,9 @@
-"""What travels between the daemon and an agent for one viewer. Band: core, no I/O.
+"""The messages between the daemon and an agent for one viewer. Band: core, no I/O.
 
     u8 kind | u32 length | payload     big-endian; 16 MiB and a header at most
 
-MESSAGE is one message of the viewer's or for it, whatever is in it: KVM commands are not looked into. TEXT is a control
-text in UTF-8, CLOSE is `u16 code | reason`, TAKEN is a u64: how many bytes of all payloads have left for the viewer.
+MESSAGE is one message from or for the viewer; its KVM commands are not parsed here. TEXT is a control text in UTF-8,
+CLOSE is `u16 code | reason`, TAKEN is a u64: the number of bytes of all payloads that were sent to the viewer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COUNT = struct.Struct(">Q")
 
 
 class FrameKind(IntEnum):
-    """What a frame is."""
+    """The kind of a frame."""
 
     MESSAGE = 1
     TEXT = 2
@@ -30,7 +30,7 @@ class FrameKind(IntEnum):
     TAKEN = 4
 
 
-class Frame(NamedTuple):
+class SessionFrame(NamedTuple):
     """One frame."""
 
     kind: FrameKind
@@ -54,7 +54,7 @@ def encode_close(code: int, reason: str) -> bytes:
 
 
 def decode_close(payload: bytes) -> tuple[int, str]:
-    """Take a CLOSE apart: WebSocket close code and reason.
+    """Parse a CLOSE: WebSocket close code and reason.
 
     Raises:
         ProtocolError: it has no code.
@@ -71,10 +71,10 @@ def encode_taken(count: int) -> bytes:
 
 
 def decode_taken(payload: bytes) -> int:
-    """Take a TAKEN apart.
+    """Parse a TAKEN.
 
     Raises:
-        ProtocolError: it is no u64.
+        ProtocolError: it is not a u64.
     """
     if len(payload) != _COUNT.size:
         raise ProtocolError("a count of another size than 8 bytes")
@@ -82,21 +82,21 @@ def decode_taken(payload: bytes) -> int:
 
 
 class FrameDecoder:
-    """Frames from bytes that come in any pieces."""
+    """Makes frames from bytes in parts of any size."""
 
     def __init__(self, *, max_payload: int = MAX_PAYLOAD) -> None:
         self._max = max_payload
         self._buffer = bytearray()
-        self._whole: list[Frame] = []
+        self._whole: list[SessionFrame] = []
         self._refusal: ProtocolError | None = None
         self._parser = self._parse()
         next(self._parser)
 
-    def receive(self, data: bytes) -> list[Frame]:
-        """Take bytes and return the frames that became whole.
+    def receive(self, data: bytes) -> list[SessionFrame]:
+        """Take bytes and return the completed frames.
 
         Raises:
-            ProtocolError: these are no frames; whatever comes after that is refused in the same words.
+            ProtocolError: these are not frames; later calls raise the same error.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -115,7 +115,7 @@ class FrameDecoder:
             if kind not in FrameKind.__members__.values() or length > self._max:
                 raise ProtocolError(f"not a Pommel frame: kind {kind}, {length} bytes")
             payload = yield from self._read(length)
-            self._whole.append(Frame(FrameKind(kind), payload))
+            self._whole.append(SessionFrame(FrameKind(kind), payload))
 
     def _read(self, size: int) -> Generator[None, None, bytes]:
         while len(self._buffer) < size:

@@ -1,6 +1,6 @@
-"""What there is on a system that the agent is brought to: a question for its shell, and its answer. Band: core, no I/O.
+"""Reads a guest system before the agent is installed: a script for its shell, and its answer. Band: core, no I/O.
 
-Asked over SSH, before anything of ours is there: so in sh, for Linux and macOS alike.
+The script runs over SSH before any file of Pommel is there, so it is written in sh, for both Linux and macOS.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ PREFIX = "/opt/pommel-session"
 OLDEST_PYTHON = (3, 11)
 _GLIBC_OLDEST = 17  # manylinux2014 (PEP 599)
 _KERNELS: dict[str, System] = {"Linux": "linux", "Darwin": "macos"}
-_MACHINE = re.compile(r"[A-Za-z0-9_]{0,32}")  # it stands in names of files later
+_MACHINE = re.compile(r"[A-Za-z0-9_]{0,32}")  # it becomes a part of file names
 _ASKED_OF_PYTHON = (
     "import asyncio, ctypes, os, platform, sys; "
     "print('python=' + os.path.realpath(sys.executable), '%d.%d' % sys.version_info[:2], platform.libc_ver()[1] or '-')"
 )
-# Where Pythons are that a login without a terminal need not have on its PATH. A Mac's own is too old; without Apple's
-# developer tools it asks the person at the screen to install those.
+# The places of Pythons that are not on PATH in a login without a terminal. A Mac's own is too old; without Apple's
+# developer tools it asks the user at the screen to install them.
 QUESTION = f"""\
 echo "kernel=$(uname -s)"
 echo "machine=$(uname -m)"
@@ -41,7 +41,7 @@ exit 0
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """An interpreter; `glibc` is the C library's version, () where that is another."""
+    """An interpreter; `glibc` is the C library's version, () for another C library."""
 
     path: str
     version: tuple[int, int]
@@ -50,7 +50,7 @@ class Python:
 
 @dataclass(frozen=True, slots=True)
 class GuestSystem:
-    """What answered. `root` is how to become root ("self", "sudo", "" if neither), `installed` our version there."""
+    """The answer. `root` is the way to become root ("self", "sudo", "" if neither), `installed` our version there."""
 
     system: System
     machine: str
@@ -62,16 +62,16 @@ class GuestSystem:
 
     @property
     def python(self) -> Python | None:
-        """The newest Python that will do."""
+        """The newest suitable Python."""
         good = [python for python in self.pythons if python.version >= OLDEST_PYTHON]
         return max(good, key=lambda python: python.version, default=None)
 
 
 def read_answer(text: str) -> GuestSystem:
-    """Read what QUESTION has printed.
+    """Parse the output of QUESTION.
 
     Raises:
-        StateError: it is no system that the agent could run on.
+        StateError: the agent cannot run on this system.
     """
     told: dict[str, list[str]] = {}
     for line in text.splitlines():
@@ -95,10 +95,10 @@ def read_answer(text: str) -> GuestSystem:
 
 
 def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tuple[str, ...]:
-    """Name the wheels' platforms that run there, the narrowest last (PEP 600; pip(1) widens those of macOS itself).
+    """The wheels' platforms that run there, the narrowest last (PEP 600; pip(1) widens those of macOS itself).
 
     Raises:
-        StateError: there are none that we know of.
+        StateError: none is known.
     """
     if guest.system == "macos":
         major = int(found[0]) if (found := re.match(r"[0-9]{1,4}", guest.release)) else 11
@@ -114,7 +114,7 @@ def platforms(guest: GuestSystem, glibc: tuple[int, int] | tuple[()] = ()) -> tu
 
 def _python(text: str) -> Python | None:
     found = re.fullmatch(r"(/\S+) ([0-9]{1,3})\.([0-9]{1,3}) (?:([0-9]{1,3})\.([0-9]{1,3})|\S+)", text)
-    # One in somebody's home is that person's to change.
+    # A Python in a user's home could be changed by that user.
     if found is None or found[1].split("/")[1:2] in (["home"], ["Users"], ["root"]):
         return None
     glibc = (int(found[4]), int(found[5])) if found[4] else ()

@@ -1,7 +1,8 @@
-"""What installing and removing a service takes, step by step, as values. Band: core, no I/O.
+"""The steps that install or remove a service, as values. Band: core, no I/O.
 
-`kvm install --dry-run` prints these steps, `kvm install` does them: there is no second list. A step that has been done
-before does no harm. The commands are from systemctl(1) and launchctl(1); those of macOS have not been run on a Mac.
+`kvm install --dry-run` prints these steps and `kvm install` executes them, so that both always have the same list. A
+step can be repeated without harm. The commands are from systemctl(1) and launchctl(1); those of macOS were not run on a
+Mac.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pommel.session.service_files import files
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """Put a file where it belongs, whole."""
+    """Write a whole file."""
 
     path: PurePosixPath
     data: bytes
@@ -30,7 +31,7 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Run a program, at most `tries` times. A `lenient` one may fail; then `advice` is said, if there is any."""
+    """Run a program, at most `tries` times. A `lenient` one may fail; then `advice` is printed, if there is any."""
 
     argv: tuple[str, ...]
     lenient: bool = False
@@ -53,7 +54,7 @@ class RemoveFile:
 
 @dataclass(frozen=True, slots=True)
 class RemoveDirectory:
-    """Remove a directory, if nothing of anybody else's is in it."""
+    """Remove a directory, if it is empty."""
 
     path: PurePosixPath
 
@@ -66,7 +67,7 @@ Step = WriteFile | Command | RemoveFile | RemoveDirectory
 
 @dataclass(frozen=True, slots=True)
 class LiveUser:
-    """A user who is logged in now: systemd's manager of theirs, or launchd's domain, is there to be told."""
+    """A user who is logged in now: their manager of systemd, or their domain of launchd, is running."""
 
     uid: int
     name: str
@@ -79,17 +80,17 @@ def install_steps(
     live: Iterable[LiveUser],
     variables: Mapping[str, str] | None = None,
 ) -> tuple[Step, ...]:
-    """Say what installs a service; the users who are logged in need not log in again. `variables`: as `files`.
+    """The steps that install a service; users who are logged in need not log in again. `variables`: as in `files`.
 
     Raises:
-        UsageError: a command cannot be one of launchd's or systemd's.
+        UsageError: a command cannot be used for launchd or systemd.
     """
     written = tuple(WriteFile(path, data) for path, data in files(places, daemon, agent, variables).items())
     return (*written, *(_load_macos(places, live) if places.system == "macos" else _load_linux(places, live)))
 
 
 def uninstall_steps(places: Places, live: Iterable[LiveUser]) -> tuple[Step, ...]:
-    """Say what removes a service, and all that it has left."""
+    """The steps that remove a service and all its files."""
     if places.system == "macos":
         return (*_unload_macos(places, live), *_clear(places, (places.daemon_plist, places.agent_plist)))
     units = (places.daemon_unit_file, places.agent_path_unit_file, places.agent_unit_file)
@@ -98,7 +99,7 @@ def uninstall_steps(places: Places, live: Iterable[LiveUser]) -> tuple[Step, ...
 
 
 def designated_requirement(text: str) -> str:
-    """Find the designated requirement in what `codesign --display --requirements -` prints; "" if there is none."""
+    """The designated requirement in the output of `codesign --display --requirements -`; "" if there is none."""
     found = re.search(r"^(?:# )?designated => (.+)$", text, re.MULTILINE)
     return found[1].strip() if found else ""
 
@@ -111,7 +112,7 @@ def _systemctl(*words: str, lenient: bool = False) -> Command:
 
 
 def _systemctl_of(user: LiveUser, *words: str, advice: str = "") -> Command:
-    """Speak to a user's own manager. Not by `--machine=`: that takes a PAM session, and machinectl's tools."""
+    """Run a command of a user's own manager. Without `--machine=`, which needs a PAM session and machinectl."""
     whose = f"XDG_RUNTIME_DIR=/run/user/{user.uid}"
     return Command(("runuser", "-u", user.name, "--", "env", whose, "systemctl", "--user", *words), True, advice=advice)
 
@@ -126,7 +127,7 @@ def _load_linux(places: Places, live: Iterable[LiveUser]) -> Iterator[Step]:
     live = tuple(live)
     yield from _reload_linux(live)
     yield _systemctl("enable", places.daemon_unit)
-    # Not `start`: what runs may be an older Pommel.
+    # Not `start`: an older Pommel may be running.
     yield _systemctl("restart", places.daemon_unit)
     yield _systemctl("--global", "enable", places.agent_path_unit)
     for user in live:
@@ -146,7 +147,7 @@ def _unload_linux(places: Places, live: Iterable[LiveUser]) -> Iterator[Step]:
 
 def _load_macos(places: Places, live: Iterable[LiveUser]) -> Iterator[Step]:
     yield from _unload_macos(places, live := tuple(live))
-    # launchd takes a moment to let go of a job that was booted out; until then it answers with an error.
+    # launchd needs a moment to remove a job after bootout; until then it answers with an error.
     yield Command(("launchctl", "bootstrap", "system", str(places.daemon_plist)), tries=5)
     for user in live:
         yield Command(("launchctl", "bootstrap", f"gui/{user.uid}", str(places.agent_plist)), tries=5)

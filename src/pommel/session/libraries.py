@@ -1,7 +1,7 @@
-"""What a session's agent needs beside Python itself, on each system. Band: core, no I/O.
+"""The libraries that a session's agent needs on each system. Band: core, no I/O.
 
-Little, as it has to be brought into machines: of compiled things numpy and simplejpeg, and on a Mac pyobjc, which is
-how Python speaks to it. The daemon needs none of it, but for macOS's own answers about who connects.
+They are few, because they are copied into machines. The compiled ones are numpy and simplejpeg, and on a Mac pyobjc,
+which calls macOS from Python. The daemon needs none of them, except pyobjc on macOS to find out who connects.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pommel.session.places import System
 
-# Package -> the module that shows that it is there; none where an older macOS has nothing behind it.
+# Package -> the module that shows that it is there; "" if an older macOS does not support it.
 _EVERYWHERE = {"click": "click", "numpy": "numpy", "simplejpeg": "simplejpeg"}
 PACKAGES: Mapping[System, Mapping[str, str]] = {
     "linux": {**_EVERYWHERE, "python-xlib": "Xlib", "six": "six"},
@@ -27,8 +27,8 @@ PACKAGES: Mapping[System, Mapping[str, str]] = {
 }
 # Fetches a Python for a guest that has none.
 FETCHER = "uv"
-# What of Pommel an agent runs; the modules that would be imported when somebody waits for a picture.
+# The modules of Pommel in an agent that would otherwise be imported while somebody waits for a picture.
 OWN: Mapping[System, tuple[str, ...]] = {
-    "linux": ("pommel.app.kvm_agent", "pommel.screen.endpoint", "pommel.screen.sources.x11"),
-    "macos": ("pommel.app.kvm_agent", "pommel.screen.endpoint", "pommel.screen.sources.macos"),
+    "linux": ("pommel.app.session.kvm_agent", "pommel.screen.endpoint", "pommel.screen.sources.x11"),
+    "macos": ("pommel.app.session.kvm_agent", "pommel.screen.endpoint", "pommel.screen.sources.macos"),
 }

@@ -1,12 +1,12 @@
-"""Who is at the other end of the socket: facts in, verdict out. Band: core, no I/O.
+"""Decides from facts whether the process at the other end of the socket is accepted. Band: core, no I/O.
 
-What can be had on a system is collected by `peer_linux` and `peer_macos`; here it is judged, and nowhere else. The
-daemon judges an agent three times with the same facts (`judge`, then `judge_answer` after the challenge of
-`challenge`), the agent judges the daemon's places once (`judge_daemon`).
+`peer_linux` and `peer_macos` collect the facts, and only this module judges them. The daemon judges an agent three
+times with the same facts (`judge`, then `judge_answer` after the challenge of `challenge`); the agent judges the
+daemon's places once (`judge_daemon`).
 
-What this cannot tell apart: two processes of the same user that run the same program. A user's own processes may read
-the session's token and may put themselves into any cgroup below the user's own; what keeps a second one out is only
-that it must have begun after the one that serves. And with an agent in Python the program is the interpreter.
+What this cannot distinguish: two processes of the same user that run the same program. A user's processes can read the
+session's token, and can move into any cgroup below the user's own. A second process is only kept out because it must
+have begun after the one that serves. For an agent in Python, the program is the interpreter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pommel.session.places import Places
 
 ROOT = 0
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-GONE = -1  # what the kernel calls the pid of a process that has ended (pidfd_open(2), fdinfo)
+GONE = -1  # the kernel's pid of a process that has ended (pidfd_open(2), fdinfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Program:
 
     @property
     def file(self) -> tuple[int, int]:
-        """What tells it from every other file."""
+        """The two numbers that identify the file."""
         return self.device, self.inode
 
 
@@ -56,7 +56,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What macOS says of the running code: whether it meets the pinned requirement, and its CDHash in hex."""
+    """The result for the running code on macOS: whether it meets the pinned requirement, and its CDHash in hex."""
 
     meets_requirement: bool
     cdhash: str
@@ -67,9 +67,9 @@ class Code:
 class Peer:
     """The facts about a peer at one moment.
 
-    `uid` and `pid` are what the socket says. `kernel_pid` is the pid of the process that the kernel holds a handle of,
-    `GONE` after its end, None where there are no such handles. `seen` is when the connection was accepted, in the unit
-    of `Process.started`. `process` is None where it cannot be seen, `code` and `audit_token` are macOS's.
+    `uid` and `pid` are from the socket. `kernel_pid` is the pid of the process of which the kernel has a handle,
+    `GONE` after its end, None without such handles. `seen` is the time of the accept, in the unit of
+    `Process.started`. `process` is None if it is not visible, `code` and `audit_token` are macOS's.
     """
 
     uid: int
@@ -83,10 +83,10 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Who is let in: `uid`'s agent.
+    """The agent that is admitted: `uid`'s.
 
-    On Linux: `programs` are the files that it may run, `unit` the systemd unit that it must belong to (None: started
-    by hand). On macOS: the requirement is the collector's, `cdhash` the strict option. `serving` is the agent that
+    On Linux: `programs` are the files that it may run, `unit` the systemd unit to which it must belong (None: started
+    by hand). On macOS: the collector has the requirement, `cdhash` is the strict option. `serving` is the agent that
     serves now.
     """
 
@@ -107,12 +107,12 @@ class PeerVerdict:
 
 
 def judge(peer: Peer, expected: Expected) -> PeerVerdict:
-    """Judge a peer by what is known before anything was said."""
+    """Judge a peer by the facts that are known before any message."""
     return _verdict(_objections(peer, expected))
 
 
 def judge_answer(before: Peer, after: Peer, expected: Expected, sender: int | None) -> PeerVerdict:
-    """Judge a peer that has answered the challenge; `sender` is who wrote the answer, where the kernel tells.
+    """Judge a peer that has answered the challenge; `sender` is the sender of the answer, if the kernel reports it.
 
     `before` and `after` are the facts before the challenge was sent and after the answer came.
     """
@@ -132,13 +132,13 @@ def judge_daemon(
 ) -> PeerVerdict:
     """Judge the daemon from the agent's side. `owners` are the uids that a daemon may have, `uid` is our own.
 
-    `daemon_uid` is who listens, as the connection says.
+    `daemon_uid` is the uid of the listener, from the connection.
     """
     return _verdict(_daemon_objections(directory, socket, daemon_uid, owners, uid))
 
 
 def describe(peer: Peer) -> str:
-    """Put the facts in a line for the log."""
+    """The facts in one line for the log."""
     words = [f"uid={peer.uid}", f"pid={peer.pid}"]
     if peer.kernel_pid is not None:
         words.append(f"kernel_pid={peer.kernel_pid}")
@@ -152,15 +152,15 @@ def describe(peer: Peer) -> str:
 
 
 def unit_of(cgroup: str) -> tuple[int | None, str]:
-    """Take a cgroup's path apart: whose user manager runs it (None: the system's), and the innermost unit's name.
+    """Parse a cgroup's path: the user of its user manager (None: the system's), and the innermost unit's name.
 
-    /user.slice/user-1000.slice/user@1000.service/app.slice/x.service is (1000, "x.service"). A path that is below
-    no unit has the name "".
+    /user.slice/user-1000.slice/user@1000.service/app.slice/x.service is (1000, "x.service"). A path that is not below
+    a unit has the name "".
     """
     parts = [part for part in cgroup.split("/") if part]
     managers = [index for index, part in enumerate(parts) if part.startswith("user@") and part.endswith(".service")]
     below = parts[managers[0] + 1 :] if managers else parts
-    # The outermost service: whatever a unit's own process makes below its cgroup still belongs to the unit.
+    # The outermost service: cgroups that a unit's own process makes below its cgroup still belong to the unit.
     units = [part for part in below if part.endswith((".service", ".scope"))]
     owner = parts[managers[0]].removeprefix("user@").removesuffix(".service") if managers else ""
     return int(owner) if owner.isascii() and owner.isdigit() else None, units[0] if units else ""
@@ -262,5 +262,5 @@ def _daemon_objections(
 
 
 def agent_expected(places: Places, uid: int, programs: frozenset[tuple[int, int]], *, by_systemd: bool) -> Expected:
-    """Say who is let in on Linux: `uid`'s agent, one of `programs`, in our unit if systemd runs it."""
+    """The agent that is admitted on Linux: `uid`'s, one of `programs`, in Pommel's unit if systemd runs it."""
     return Expected(uid, programs, unit=places.agent_unit if by_systemd else None)

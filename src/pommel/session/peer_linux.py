@@ -1,8 +1,8 @@
-"""What Linux tells about the process at the other end of a socket. Band: shell.
+"""The facts that Linux gives about the process at the other end of a socket. Band: shell.
 
 SO_PEERCRED names the process that called connect(2), as it was then. SO_PEERPIDFD (Linux 6.5) is a handle of that
-process that no other can inherit; /proc tells the rest. An answer's sender comes with it (SCM_CREDENTIALS, unix(7)),
-which is how a descriptor in other hands shows. Judging is `peer`'s.
+process, which a later process with the same pid cannot get; /proc gives the rest. Each answer carries its sender
+(SCM_CREDENTIALS, unix(7)), which shows if another process uses the descriptor. `peer` judges the facts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _IMAGE = (*range(26 - 3, 28 - 3 + 1), *range(45 - 3, 51 - 3 + 1))
 
 
 def prepare(connection: socket.socket) -> None:
-    """Have the kernel say who sends what comes; call it before anything is read."""
+    """Make the kernel add the sender to each message; call it before the first read."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
 
@@ -37,18 +37,19 @@ def now() -> int:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """Who is at the other end: of a socket that we connected to, who listened."""
+    """The uid of the other end: for a socket that we connected, the listener's."""
     return int(_credentials(connection)[1])
 
 
 def collect(connection: socket.socket, seen: int | None = None) -> Peer:
-    """Collect the facts about whoever connected. `seen` is `now()` right after the connection was accepted.
+    """Collect the facts about the process that connected. `seen` is `now()` right after the connection was accepted.
 
-    What cannot be had is missing from the result; nothing is raised for a process that goes meanwhile.
+    A fact that cannot be found is missing from the result; if the process ends meanwhile, nothing is raised.
     """
     pid, uid, _ = _credentials(connection)
     process = _process(pid) if pid > 0 else None
-    # Asked last: if the handle's process lives now, it lived while /proc was read, and the pid was its own.
+    # Asked last: if the handle's process lives now, it also lived while /proc was read, so /proc was about this
+    # process.
     return Peer(uid, pid, kernel_pid=_kernel_pid(connection), seen=seen, process=process)
 
 
@@ -63,7 +64,7 @@ def program_of(pid: int | str = "self") -> Program | None:
 
 
 def receive_with_sender(connection: socket.socket, size: int) -> tuple[bytes, int | None]:
-    """Receive, with the pid of who sent it. Descriptors that came along are not taken.
+    """Receive data with the pid of its sender. Descriptors in the message are not accepted.
 
     Raises:
         OSError: as recvmsg(2).
@@ -106,7 +107,7 @@ def _process(pid: int) -> Process | None:
         return None
     with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
         folder = _PROC / str(pid)
-        # The name of a process may hold anything, `)` too: the fields begin after the last one.
+        # The name of a process may contain any character, also `)`: the fields begin after the last one.
         fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
         image = hashlib.sha256(b" ".join(fields[index] for index in _IMAGE)).hexdigest()[:16]
         return Process(pid, int(fields[_STARTED]), _uids(folder), program, image, _cgroups(folder))
@@ -119,6 +120,6 @@ def _uids(folder: Path) -> frozenset[int]:
 
 
 def _cgroups(folder: Path) -> tuple[str, ...]:
-    """The paths in the hierarchies that systemd keeps: v2's, and v1's named one (cgroups(7))."""
+    """The paths in systemd's hierarchies: v2's, and v1's named one (cgroups(7))."""
     found = (line.split(":", 2) for line in (folder / "cgroup").read_text().splitlines())
     return tuple(path for number, names, path in found if (number == "0" and not names) or names == "name=systemd")

@@ -1,9 +1,9 @@
-"""What macOS tells about the process at the other end of a socket. Band: shell. Not run on a Mac yet.
+"""The facts that macOS gives about the process at the other end of a socket. Band: shell. Not run on a Mac yet.
 
-LOCAL_PEERTOKEN (sys/un.h) is the audit token of the process that used the peer's descriptor last. It has the pid's
-version in it, so a pid that is used again is another token; Security.framework takes it for a handle of the running
-code (kSecGuestAttributeAudit). Constants are from Apple's public headers, the signatures of pyobjc's functions from
-the metadata in its wheels. Judging is `peer`'s.
+LOCAL_PEERTOKEN (sys/un.h) is the audit token of the process that used the peer's descriptor last. It contains the pid's
+version, so a reused pid has another token. Security.framework accepts it as a handle of the running code
+(kSecGuestAttributeAudit). Constants are from Apple's public headers, the signatures of pyobjc's functions from the
+metadata in its wheels. `peer` judges the facts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _EUID, _PID = 1, 5
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """Who is at the other end (getpeereid(3)).
+    """The uid of the other end (getpeereid(3)).
 
     Raises:
-        OSError: it has gone.
+        OSError: it has disconnected.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = ctypes.c_uint32(), ctypes.c_uint32()
@@ -39,10 +39,10 @@ def peer_uid(connection: socket.socket) -> int:
 
 
 def audit_token(connection: socket.socket) -> bytes:
-    """The audit token of the peer, as the kernel gives it.
+    """The audit token of the peer, from the kernel.
 
     Raises:
-        OSError: it has gone.
+        OSError: it has disconnected.
     """
     return connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERTOKEN, _TOKEN.size)
 
@@ -60,15 +60,15 @@ class CodeCheck:
             raise UsageError(f"macOS cannot read the code requirement {requirement!r} (status {status})")
 
     def collect(self, connection: socket.socket, _: int | None = None) -> Peer:
-        """Collect the facts about whoever connected.
+        """Collect the facts about the process that connected.
 
         Raises:
-            OSError: it has gone.
+            OSError: it has disconnected.
         """
         return self.facts(audit_token(connection), peer_uid(connection))
 
     def facts(self, token: bytes, uid: int) -> Peer:
-        """Make the facts of an audit token and of the uid that the socket names.
+        """Make the facts from an audit token and the uid from the socket.
 
         Raises:
             NotPermitted: the token is of another size, or names another uid.

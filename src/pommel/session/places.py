@@ -1,17 +1,17 @@
-"""Every name of the reversed socket, from one service id. Band: core, no I/O.
+"""Every path of the reversed socket, made from one service id. Band: core, no I/O.
 
-With the id `meshagent` the names on macOS are those of the original design, but for its socket, which no longer lies
-open in /tmp. Who may own and write to these places is `directory`'s.
+With the id `meshagent`, the names on macOS are those of the original design, except for its socket, which is no longer
+open to all in /tmp. `directory` checks who owns and can write these places.
 
-    RUN/ID[-kvm]/session-active     the signal: launchd and systemd watch this directory, so nothing else may lie in it
-    RUN/ID[-kvm]-sessions/          the daemon's own; a session's user may enter it, and nothing else
+    RUN/ID[-kvm]/session-active     the signal: launchd and systemd watch this directory, so no other file may be in it
+    RUN/ID[-kvm]-sessions/          the daemon's own; a session's user may enter it, but nothing else
       UID.sock UID.token            one session's socket and secret, usable by its uid
-      viewers                       where viewers come in, for root or the one user that the daemon was told of
-      daemon.json                   where the daemon serves, its page's token among it; root's
-      daemon.lock                   held by the daemon for as long as it lives
-    STATE/ID-kvm/                   what outlives a boot; root's
-      group.msh mesh/               the way to a MeshCentral server, and what is kept of having joined it
-      tls/                          the certificate of the page that Pommel makes, with its key
+      viewers                       the socket for viewers, for root or the one user that the daemon was told
+      daemon.json                   the daemon's address, with its page's token; root's
+      daemon.lock                   held by the daemon while it runs
+    STATE/ID-kvm/                   files that are kept over a reboot; root's
+      group.msh mesh/               the .msh file of a MeshCentral server, and the device's own files for it
+      tls/                          the page's certificate that Pommel makes, with its key
 
 On Linux the directories end in `-kvm`: /run/pommel itself holds the sockets of root's own machines (`paths`).
 """
@@ -37,7 +37,7 @@ _LONGEST_UID = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The names of one service. `run` is where the system keeps what does not outlive a boot."""
+    """The names of one service. `run` is the system's folder for files that do not survive a reboot."""
 
     service_id: str
     system: System
@@ -48,7 +48,7 @@ class Places:
         """Name the places of `service_id`.
 
         Raises:
-            UsageError: the id could be a path trick or an option.
+            UsageError: the id could be misused as a path or an option.
             ConfigError: a socket's path would be longer than the system allows.
         """
         if not _ID.match(service_id):
@@ -57,7 +57,7 @@ class Places:
                 hint="use 1 to 40 letters, digits and . _ - and begin with a letter or digit",
             )
         places = cls(service_id, system, run or PurePosixPath(_RUN[system]))
-        # What is bound first has a dot and a suffix more (see `door`).
+        # The name that is bound first has a dot and a suffix in addition (see `door`).
         longest = len(str(places.socket(_LONGEST_UID)).encode()) + len("..new")
         if longest > SOCKET_PATH_MAX[system]:
             raise ConfigError(
@@ -74,7 +74,7 @@ class Places:
 
     @property
     def signal(self) -> PurePosixPath:
-        """The file that has the launcher start an agent."""
+        """The file that makes the launcher start an agent."""
         return self.signals / "session-active"
 
     @property
@@ -84,42 +84,42 @@ class Places:
 
     @property
     def lock(self) -> PurePosixPath:
-        """Held by the daemon for as long as it lives."""
+        """The lock that the daemon holds while it runs."""
         return self.sockets / "daemon.lock"
 
     @property
     def viewers(self) -> PurePosixPath:
-        """The socket that viewers come in by, another host's through SSH."""
+        """The socket on which viewers connect; from another host through SSH."""
         return self.sockets / "viewers"
 
     @property
     def record(self) -> PurePosixPath:
-        """Where the daemon serves (JSON, 0600)."""
+        """The file with the daemon's address (JSON, 0600)."""
         return self.sockets / "daemon.json"
 
     @property
     def state(self) -> PurePosixPath:
-        """The directory of what outlives a boot; where `run` is not the system's own, neither is this."""
+        """The directory of files that are kept over a reboot; it is below `run` if that is not the system's own."""
         base = _STATE[self.system] if str(self.run) == _RUN[self.system] else self.run / "state"
         return PurePosixPath(base) / f"{self.service_id}-kvm"
 
     @property
     def ticket(self) -> PurePosixPath:
-        """The .msh file that the service was installed with."""
+        """The .msh file with which the service was installed."""
         return self.state / "group.msh"
 
     @property
     def mesh(self) -> PurePosixPath:
-        """The directory of what is kept of having joined a MeshCentral server."""
+        """The directory of a joined MeshCentral server."""
         return self.state / "mesh"
 
     @property
     def tls(self) -> PurePosixPath:
-        """The directory of the certificate that Pommel makes for the page."""
+        """The directory of the page's certificate that Pommel makes."""
         return self.state / "tls"
 
     def socket(self, uid: int) -> PurePosixPath:
-        """Where the agent of `uid`'s session connects to."""
+        """The socket for the agent of `uid`'s session."""
         return self.sockets / f"{uid}.sock"
 
     def token(self, uid: int) -> PurePosixPath:
@@ -143,7 +143,7 @@ class Places:
 
     @property
     def daemon_log(self) -> PurePosixPath:
-        """What the LaunchDaemon says; on Linux that is the journal's."""
+        """The LaunchDaemon's log; on Linux the journal has it."""
         return PurePosixPath("/var/log") / f"{self.daemon_label}-daemon.log"
 
     @property

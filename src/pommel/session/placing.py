@@ -1,7 +1,7 @@
-"""What root's shell does in a guest to put a bundle in its place, or to take it away. Band: core, no I/O.
+"""The shell script by which root installs a bundle in a guest, or removes it. Band: core, no I/O.
 
-In sh, for Linux and macOS alike. The new one is made whole beside the old one, then renamed: whatever is broken off
-leaves the old one as it was, and what it left is removed by the next.
+It is in sh, for both Linux and macOS. The new bundle is unpacked beside the old one, then renamed. If this is
+interrupted, the old bundle is unchanged, and the next run removes what is left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pommel.session.guest_system import PREFIX
 
-# Prints nothing but what goes wrong. $1 is the bundle, $2 its SHA-256, $3 the Python to fetch if it brings uv.
+# It prints only errors. $1 is the bundle, $2 its SHA-256, $3 the Python to download if the bundle has uv.
 _PLACE = """\
 set -eu
 umask 022
@@ -51,11 +51,11 @@ rm -rf "$place" "$place".new.*
 
 
 def place_script(bundle: str, sha256: str, python: str, *, prefix: str = PREFIX) -> str:
-    """Write what puts the file `bundle` in its place; `python` is which one to fetch if the guest has none."""
+    """The script that installs the file `bundle`; `python` is the one to download if the guest has none."""
     words = " ".join(map(shlex.quote, (bundle, sha256, python)))
     return f"set -- {words}\n" + _PLACE.format(prefix=shlex.quote(prefix))
 
 
 def remove_script(words: Sequence[str] = (), *, prefix: str = PREFIX) -> str:
-    """Write what takes service and bundle away; `words` go to `pommel kvm uninstall`."""
+    """The script that removes service and bundle; `words` go to `pommel kvm uninstall`."""
     return _REMOVE.format(prefix=shlex.quote(prefix), words=shlex.join(words))

@@ -1,7 +1,7 @@
-"""The socket that viewers come in by. Band: shell.
+"""The socket on which viewers connect. Band: shell.
 
-Each connection is one viewer, spoken to as an agent speaks to the daemon (`framing`): so another process, another
-host's through SSH too, is to the daemon what the daemon is to an agent. Who may come in is one user, and root.
+Each connection is one viewer, with the same messages as between the daemon and an agent (`framing`). So the viewer may
+be in another process, or on another host through SSH. Only one user and root may connect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ View = Callable[[ViewerStream], Awaitable[None]]
 
 
 class Reception:
-    """Serve viewers that come in by a socket at `path`, which is `uid`'s."""
+    """Serves viewers that connect to the socket `path`, which belongs to `uid`."""
 
     def __init__(self, path: PurePosixPath, uid: int, view: View, log: Callable[[str], None]) -> None:
         self._path = path
@@ -38,7 +38,7 @@ class Reception:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Listen for the time of the block, and yield what lets viewers in until it is cancelled.
+        """Listen during the block, and yield the coroutine that accepts viewers until it is cancelled.
 
         Raises:
             NotPermitted: the socket's directory is not safe.
@@ -57,7 +57,7 @@ class Reception:
             while True:
                 try:
                     connection, _ = await loop.sock_accept(listener)
-                except OSError as failure:  # out of descriptors: those who leave give some back
+                except OSError as failure:  # no free descriptors: ended connections release some
                     self._log(f"no viewer can be accepted: {failure.strerror}")
                     await asyncio.sleep(_ACCEPT_PAUSE_S)
                     continue
@@ -69,7 +69,7 @@ class Reception:
     def _is_welcome(self, connection: socket.socket) -> bool:
         try:
             uid = peer_uid(connection)
-        except OSError:  # it has gone
+        except OSError:  # it has disconnected
             return False
         if uid not in (ROOT, self._uid):
             self._log(f"a viewer was refused: it runs as uid {uid}")

@@ -1,8 +1,9 @@
-"""One viewer, whoever serves it at the moment. Band: shell.
+"""One viewer, which may be served by several agents one after the other. Band: shell.
 
-The viewer's connection stays while agents come and go; its messages go to the agent of the moment, and nowhere while
-there is none. Of what it says three things are looked at: what it can do and how it wants its pictures, so that the
-next agent knows, and how many pictures it has drawn. It counts those of its connection, an agent only its own.
+The viewer's connection stays when the agent changes. Its messages go to the present agent, and are dropped while there
+is none. Three of its messages are read here: its abilities and how it wants its pictures, so that the next agent gets
+them too; and how many pictures it has drawn, because the viewer counts all pictures of its connection, and an agent
+only its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 import struct
 
 from pommel.session.framing import FrameDecoder, FrameKind, decode_close, encode, encode_taken
+from pommel.tasks import together
 from pommel.wire.control import control
 from pommel.wire.numbers import Number, number_of
 from pommel.wire.viewer import ViewerStream
@@ -29,36 +31,36 @@ _PICTURES = (Number.PICTURE, Number.VIDEO)
 
 
 class Seat:
-    """A viewer's place before the session's screen."""
+    """One viewer of the session's screen."""
 
     def __init__(self, stream: ViewerStream) -> None:
         self.stream = stream
         self._writer: asyncio.StreamWriter | None = None
         self._wishes: dict[int, bytes] = {}
-        # Pictures that were passed on in all, and by earlier agents.
+        # The number of pictures that were passed on in all, and those by earlier agents.
         self._pictures = self._earlier = 0
 
     async def read(self) -> None:
-        """Pass on what the viewer sends until it leaves."""
+        """Pass on the viewer's messages until it disconnects."""
         async for data in self.stream.messages():
             told = self._for_agent(data)
             if self._writer is not None and told:
                 await self._pass_on(self._writer, told)
 
     async def say(self, text: str) -> None:
-        """Put a line before the viewer, over its picture.
+        """Show a line over the viewer's picture.
 
         Raises:
-            ConnectionError: it has gone.
+            ConnectionError: it has disconnected.
         """
         await self.stream.send_text(control({"type": "console", "msg": text}))
 
     async def show(self, connection: socket.socket) -> tuple[int, str] | None:
-        """Show the viewer what comes from an agent; return how that parted from it, or None if the stream just ended.
+        """Pass on an agent's messages; return how the agent closed the stream, or None if the stream just ended.
 
         Raises:
-            ConnectionError: the viewer has gone.
-            ProtocolError: the agent speaks nonsense.
+            ConnectionError: the viewer has disconnected.
+            ProtocolError: the agent's messages are invalid.
         """
         try:
             reader, writer = await asyncio.open_unix_connection(sock=connection)
@@ -71,25 +73,23 @@ class Seat:
         self.serve(writer)
         flow = Flow(self.stream, writer)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with together() as tasks:
                 counting = tasks.create_task(flow.count())
                 try:
                     return await self.pump(reader, flow)
                 finally:
                     counting.cancel()
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None
         finally:
             self._writer = None
-            writer.transport.abort()  # what an agent that does not read would leave waiting is of no use to it
+            writer.transport.abort()  # bytes that an agent does not read any more are useless to it
 
     def serve(self, writer: asyncio.StreamWriter) -> None:
-        """Have another agent serve from now on; it is told by `writer` what the viewer says."""
+        """Let another agent serve from now on; it gets the viewer's messages by `writer`."""
         self._earlier = self._pictures
         self._writer = writer
 
     async def pump(self, reader: asyncio.StreamReader, flow: Flow) -> tuple[int, str] | None:
-        """Pass on what an agent says until it parts from the viewer; otherwise as `show`."""
+        """Pass on an agent's messages until it closes the viewer's stream; otherwise as `show`."""
         decoder = FrameDecoder()
         while data := await _received(reader):
             for kind, payload in decoder.receive(data):
@@ -111,7 +111,7 @@ class Seat:
             await self.stream.send_text(payload.decode(errors="replace"))
 
     def _for_agent(self, data: bytes) -> bytes:
-        """What the agent of the moment is told of a message; nothing, if that was about an earlier one."""
+        """The message for the present agent; empty if it was about an earlier agent."""
         kind, length = _COMMAND.unpack_from(data) if len(data) >= _COMMAND.size else (0, 0)
         if length != len(data):
             return data
@@ -128,11 +128,11 @@ class Seat:
             writer.write(encode(FrameKind.MESSAGE, data))
             await writer.drain()
         except ConnectionError:
-            pass  # that agent has gone; the next one begins with nothing held down
+            pass  # that agent has ended; the next one begins without any key held down
 
 
 class Flow:
-    """Tell the agent how much of what it sent has left for the viewer: the engine waits for that, not for us."""
+    """Tells the agent how many of its bytes were sent to the viewer, because the engine must wait for the viewer."""
 
     def __init__(self, stream: ViewerStream, writer: asyncio.StreamWriter) -> None:
         self._stream = stream
@@ -141,12 +141,12 @@ class Flow:
         self._more = asyncio.Event()
 
     def handed(self, count: int) -> None:
-        """Take note of so many bytes that were given to the viewer's stream."""
+        """Count bytes that were given to the viewer's stream."""
         self._handed += count
         self._more.set()
 
     async def count(self) -> None:
-        """Tell the agent, for ever."""
+        """Tell the agent, forever."""
         while True:
             await self._more.wait()
             self._more.clear()

@@ -1,9 +1,9 @@
-"""What launchd and systemd are told: property lists and units, as text. Band: core, no I/O.
+"""The property lists for launchd and the units for systemd, as text. Band: core, no I/O.
 
-Both start the daemon with the system and keep it up, and start the agent inside a session while there is something in
-the signal's directory. Neither stops the agent: it leaves when the daemon hangs up. Keys and their meaning are from
-launchd.plist(5), systemd.path(5), systemd.service(5) and systemd.unit(5). Writing the files and loading them is the
-caller's, and so is what the commands are: the first word of each is an absolute path.
+Both start the daemon with the system and restart it, and start the agent in a session while there is a file in the
+signal's directory. Neither stops the agent: it ends when the daemon closes the connection. Keys and their meaning are
+from launchd.plist(5), systemd.path(5), systemd.service(5) and systemd.unit(5). The caller writes and loads the files,
+and gives the commands; the first word of each command is an absolute path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pommel.session.places import Places
 from pommel.systemd import command_line, literal, quoted
 
 AGENT_WORD = "-kvm1"
-_THROTTLE_S = 10  # launchd's own default between two starts; systemd is told the same
+_THROTTLE_S = 10  # launchd's own default between two starts; systemd gets the same value
 _DAEMON_RESTART_S = 2
 
 
@@ -27,10 +27,11 @@ def files(
 ) -> dict[PurePosixPath, bytes]:
     """All files of a service, by their paths; on macOS the agent's command gets the word `-kvm1` at its end.
 
-    `variables` are of the daemon's environment. Everybody on the system can read them: systemd tells them to all.
+    `variables` are for the daemon's environment. Everybody on the system can read them: systemd shows them to all
+    users.
 
     Raises:
-        UsageError: a command does not begin with an absolute path, or holds what its file cannot.
+        UsageError: a command does not begin with an absolute path, or has characters that its file cannot contain.
     """
     if places.system == "macos":
         return {
@@ -48,7 +49,7 @@ def daemon_job(places: Places, command: Sequence[str], variables: Mapping[str, s
     """The LaunchDaemon: started with the system, and again when it ends.
 
     Raises:
-        UsageError: the command cannot be launchd's.
+        UsageError: launchd cannot run the command.
     """
     return {
         "Label": places.daemon_label,
@@ -59,17 +60,17 @@ def daemon_job(places: Places, command: Sequence[str], variables: Mapping[str, s
         "ProcessType": "Interactive",
         "Umask": 0o077,
         "WorkingDirectory": "/",
-        # Root's own directory: /tmp would let anybody put a link in the log's place.
+        # Root's own directory: in /tmp, any user could replace the log by a link.
         "StandardErrorPath": str(places.daemon_log),
         **({"EnvironmentVariables": dict(variables)} if variables else {}),
     }
 
 
 def agent_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
-    """The LaunchAgent: started in each session, at the login window too, while the signal is there.
+    """The LaunchAgent: started in each session, also at the login window, while the signal exists.
 
     Raises:
-        UsageError: the command cannot be launchd's.
+        UsageError: launchd cannot run the command.
     """
     return {
         "Label": places.agent_label,
@@ -79,7 +80,7 @@ def agent_job(places: Places, command: Sequence[str]) -> Mapping[str, Any]:
         "RunAtLoad": False,
         "KeepAlive": False,
         "ThrottleInterval": _THROTTLE_S,
-        # Interactive: neither throttled nor napping while its windowless work is on somebody's screen.
+        # Interactive: macOS must not slow it down because it has no window; its pictures are on somebody's screen.
         "ProcessType": "Interactive",
         "Umask": 0o077,
         "WorkingDirectory": "/",
@@ -90,7 +91,7 @@ def daemon_unit(places: Places, command: Sequence[str], variables: Mapping[str, 
     """The system's service unit of the daemon.
 
     Raises:
-        UsageError: the command cannot be systemd's.
+        UsageError: systemd cannot run the command.
     """
     environment = "".join(
         f"Environment={quoted(f'{key}={value}')}\n" for key, value in sorted((variables or {}).items())
@@ -116,7 +117,7 @@ WantedBy=multi-user.target
 
 
 def agent_path_unit(places: Places) -> str:
-    """The users' path unit: it starts the agent while the signal is there."""
+    """The users' path unit: it starts the agent while the signal exists."""
     return f"""\
 [Unit]
 Description=Watch for viewers of this session ({places.service_id}, Pommel)
@@ -134,7 +135,7 @@ def agent_unit(places: Places, command: Sequence[str]) -> str:
     """The users' service unit of the agent; only its path unit starts it.
 
     Raises:
-        UsageError: the command cannot be systemd's.
+        UsageError: systemd cannot run the command.
     """
     return f"""\
 [Unit]

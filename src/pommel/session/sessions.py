@@ -1,6 +1,6 @@
-"""Which login session the person at the screen is in. Band: shell.
+"""Determines the login session of the person at the screen. Band: shell.
 
-On Linux logind says so through libsystemd (sd_seat_get_active(3), sd_get_sessions(3)), on macOS the System
+On Linux from logind through libsystemd (sd_seat_get_active(3), sd_get_sessions(3)), on macOS from the System
 Configuration framework (SCDynamicStoreCopyConsoleUser, Apple's QA1133). The macOS side has not been run on a Mac.
 """
 
@@ -21,7 +21,7 @@ _SCREENS = ("x11", "wayland", "mir")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A login session. `name` tells it from others of the same `uid`; `kind` is logind's type or `aqua`, `login`."""
+    """A login session. `name` is unique among those of the same `uid`; `kind` is logind's type or `aqua`, `login`."""
 
     uid: int
     name: str
@@ -32,7 +32,7 @@ class Session:
 
 
 def active_session() -> Session | None:
-    """The session that has the screen now; None when nobody is logged in.
+    """The session that is on the screen now; None if nobody is logged in.
 
     Raises:
         MissingProgram: the system has no logind library, or no pyobjc.
@@ -44,7 +44,7 @@ def logind_session() -> Session | None:
     """Ask logind: the active session of the seat, else the newest active one that has a screen without a seat.
 
     Raises:
-        MissingProgram: there is no libsystemd.
+        MissingProgram: libsystemd is not installed.
     """
     logind = _Logind()
     name = logind.active_on(SEAT) or logind.newest_with_screen()
@@ -94,7 +94,7 @@ class _Logind:
 
     def _began(self, name: str) -> int:
         microseconds = ctypes.c_uint64()
-        # Since systemd 254; without it the names, which logind counts up, are as good as it gets.
+        # Since systemd 254; before, only the names are available, which logind numbers in order.
         ask = getattr(self._systemd, "sd_session_get_start_time", None)
         if ask is None or ask(name.encode(), ctypes.byref(microseconds)) < 0:
             digits = "".join(char for char in name if char.isdigit())

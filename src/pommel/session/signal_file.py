@@ -1,7 +1,7 @@
-"""The file that has launchd or systemd start the session's agent. Band: shell.
+"""The file whose existence makes launchd or systemd start the session's agent. Band: shell.
 
-It is the only file of ours in its directory, and the only one that we remove. Any other keeps the launcher starting
-agents for ever, so strangers are spoken of; they are not ours to delete.
+It is Pommel's only file in its directory, and the only one that Pommel removes. Any other file there makes the launcher
+start agents again and again, so it is reported. Pommel does not delete it, because it is not Pommel's.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class SignalFile:
         self._spoken_of: set[str] = set()
 
     def up(self) -> None:
-        """Raise the signal; call it when the socket listens. Raising it twice is fine."""
+        """Create the signal file; call it when the socket listens. Calling it twice is fine."""
         self._directory.write(self._name, _CONTENT, mode=_MODE)
         self._look_for_strangers()
 
     def down(self) -> None:
-        """Take the signal away, also one that a killed daemon left, and the file that it was to become."""
+        """Remove the signal file, also one of a killed daemon, and a temporary file of it."""
         self._directory.remove(self._aside)
         self._directory.remove(self._name)
         self._look_for_strangers()
 
     def strangers(self) -> list[str]:
-        """What lies in the directory and is not ours."""
+        """The files in the directory that are not Pommel's."""
         return [name for name in self._directory.names() if name not in (self._name, self._aside)]
 
     @property

@@ -1,7 +1,7 @@
 """One viewer's stream, at the agent's end. Band: shell.
 
-It is a `screen.seams.ViewerStream`: what was sent counts as unsent until the daemon says that it has left for the
-viewer, so that the engine's pace is the viewer's own.
+It is a `screen.seams.ViewerStream`. Sent bytes count as unsent until the daemon says that they have left for the
+viewer. So the engine sends as fast as the viewer reads, not as fast as the daemon does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GOODBYE_S = 1.0
 
 
 class SessionStream:
-    """A viewer, as the agent has it."""
+    """A viewer, from the agent's side."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -28,7 +28,7 @@ class SessionStream:
 
     @classmethod
     async def over(cls, connection: socket.socket) -> SessionStream:
-        """Make a stream of one end of a socket pair; it is the stream's to close."""
+        """Make a stream from one end of a socket pair; the stream closes it."""
         connection.setblocking(False)
         try:
             return cls(*await asyncio.open_unix_connection(sock=connection))
@@ -37,7 +37,7 @@ class SessionStream:
             raise
 
     async def send(self, data: bytes) -> None:
-        """Send one message. ConnectionError: the viewer has gone."""
+        """Send one message. ConnectionError: the viewer has disconnected."""
         await self._say(FrameKind.MESSAGE, data)
 
     async def send_text(self, text: str) -> None:
@@ -45,11 +45,11 @@ class SessionStream:
         await self._say(FrameKind.TEXT, text.encode())
 
     def unsent_bytes(self) -> int:
-        """Count what was sent and has not left the daemon for the viewer."""
+        """The number of sent bytes that the daemon has not yet sent to the viewer."""
         return self._sent - self._taken
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield what the viewer sends until it leaves, or its daemon speaks nonsense."""
+        """Yield the viewer's messages until it disconnects, or its daemon sends invalid data."""
         decoder = FrameDecoder()
         while data := await self._received():
             for kind, payload in decoder.receive(data):
@@ -61,7 +61,7 @@ class SessionStream:
                     raise ProtocolError(f"a daemon says {kind.name} to a viewer's stream")
 
     async def close(self, code: int, reason: str) -> None:
-        """Part from the viewer with a WebSocket close code; wait at most a second for it to be read."""
+        """Disconnect the viewer with a WebSocket close code; wait at most a second until it has read it."""
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
                 self._writer.write(encode_close(code, reason))

@@ -1,4 +1,4 @@
-"""Waiting for a socket that is read by other means than asyncio's own. Band: shell."""
+"""Waits for a socket that asyncio does not read. Band: shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 async def readable(connection: socket.socket) -> None:
-    """Wait until a non-blocking socket has something to read, its end included."""
+    """Wait until a non-blocking socket can be read, or has ended."""
     loop = asyncio.get_running_loop()
     there = loop.create_future()
 

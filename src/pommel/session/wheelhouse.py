@@ -1,8 +1,8 @@
-"""The agent's libraries for another system, as a folder that can be carried there. Band: shell.
+"""Collects the agent's libraries for another system in a folder. Band: shell.
 
-Those of this very Pommel where they run there too; else pip fetches wheels made for that system: the versions of
-`guest.lock` (`tools/lock.py` makes it), and no file that has another hash, wherever pip finds it. No package is built,
-and nothing of a package is run.
+If the libraries of this Pommel run on that system too, they are copied. If not, pip downloads wheels for that system,
+with the versions of `guest.lock` (made by `tools/lock.py`), and accepts only files with its hashes. No package is
+built, and no code of a package is run.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from pommel.session.libraries import FETCHER, PACKAGES
 
 LOCK = Path(__file__).with_name("guest.lock")
 _PIP_S = 600.0
-# What no program needs at run time, and is half of all.
+# Files that no program needs at run time; they are half of the size.
 _IDLE_FOLDERS = {"tests", "include", "f2py", "distutils", "__pycache__"}
 _IDLE_SUFFIXES = {".pyi", ".a", ".pyc", ".h"}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What the libraries are for: a Python's version, and the wheels' platforms that run there."""
+class WheelTarget:
+    """The target of the libraries: a Python's version, and the wheels' platforms that run there."""
 
     python: tuple[int, int]
     platforms: tuple[str, ...]
 
 
-def gather(packages: Iterable[str], target: Target, into: Path, env: Mapping[str, str], lock: Path = LOCK) -> list[str]:
-    """Put packages into the folder `into`, and return what they are, as `name version`.
+def gather(
+    packages: Iterable[str], target: WheelTarget, into: Path, env: Mapping[str, str], lock: Path = LOCK
+) -> list[str]:
+    """Put packages into the folder `into`, and return their names, as `name version`.
 
     Raises:
-        StateError: there is no wheel of one of them for that system, or it is not the one of the lock.
+        StateError: there is no wheel of one of them for that system, or it is not the one in the lock.
         MissingProgram: this Python has no pip.
-        CommandFailed, DeadlineError: pip could not fetch them.
+        CommandFailed, DeadlineError: pip could not download them.
     """
     packages = list(packages)
     own = [found for name in packages if (found := _own(name, target)) is not None]
@@ -53,8 +55,8 @@ def gather(packages: Iterable[str], target: Target, into: Path, env: Mapping[str
 # --- ours ---
 
 
-def _own(name: str, target: Target) -> metadata.Distribution | None:
-    """A package of this Python, if it runs there as it is."""
+def _own(name: str, target: WheelTarget) -> metadata.Distribution | None:
+    """A package of this Python, if it runs there unchanged."""
     try:
         found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -64,7 +66,7 @@ def _own(name: str, target: Target) -> metadata.Distribution | None:
     return found if any(_fits(tag, target) for tag in tags) and found.files else None
 
 
-def _fits(tag: str, target: Target) -> bool:
+def _fits(tag: str, target: WheelTarget) -> bool:
     python, _, platform = tag.split("-")
     if platform == "any":
         return python.startswith("py")
@@ -83,14 +85,14 @@ def _copy(package: metadata.Distribution, into: Path) -> str:
 
 
 def is_wanted(path: PurePosixPath) -> bool:
-    """Whether a file of a library, by its path in the wheel, is of use to a program that runs."""
+    """Whether a running program can use a file of a library; the path is the one in the wheel."""
     return path.suffix not in _IDLE_SUFFIXES and not _IDLE_FOLDERS.intersection(path.parts)
 
 
 # --- fetched ---
 
 
-def _fetched(packages: Sequence[str], target: Target, into: Path, env: Mapping[str, str], lock: Path) -> list[str]:
+def _fetched(packages: Sequence[str], target: WheelTarget, into: Path, env: Mapping[str, str], lock: Path) -> list[str]:
     wheels = into.with_name(f"{into.name}.wheels")
     wheels.mkdir()
     download(packages, target, wheels, env, lock)
@@ -102,8 +104,10 @@ def _fetched(packages: Sequence[str], target: Target, into: Path, env: Mapping[s
     return names
 
 
-def download(packages: Sequence[str], target: Target, into: Path, env: Mapping[str, str], lock: Path = LOCK) -> None:
-    """Have pip fetch wheels for that system, with what they need: what the lock says, by its hashes.
+def download(
+    packages: Sequence[str], target: WheelTarget, into: Path, env: Mapping[str, str], lock: Path = LOCK
+) -> None:
+    """Let pip download wheels for that system, and their dependencies, with the versions and hashes of the lock.
 
     Raises:
         StateError, MissingProgram, CommandFailed, DeadlineError: as `gather`.
@@ -114,7 +118,7 @@ def download(packages: Sequence[str], target: Target, into: Path, env: Mapping[s
     asked = into / "asked.txt"
     asked.write_text("".join(f"{line}\n" for line in locked(packages, target, lock.read_text())))
     try:
-        # What they need is in the lock; pip would ask this system's markers for it, and not that one's.
+        # The dependencies are in the lock; pip would evaluate their markers for this system, not for the target.
         run([*words, "--no-deps", "--require-hashes", "-r", asked], timeout_s=_PIP_S, env=env or None)
     except CommandFailed as failure:
         raise _explained(failure, target) from failure
@@ -122,10 +126,10 @@ def download(packages: Sequence[str], target: Target, into: Path, env: Mapping[s
         asked.unlink()
 
 
-def locked(packages: Iterable[str], target: Target, lock: str) -> list[str]:
-    """The lines of a lock for `packages` on that system, and for what they need, as pip reads them.
+def locked(packages: Iterable[str], target: WheelTarget, lock: str) -> list[str]:
+    """The lines of a lock for `packages` on that system, and for their dependencies, in pip's format.
 
-    Of what an agent or its Python needs, only what is asked for; the rest of the lock is what those need in turn.
+    Other packages of an agent or its Python are left out; the rest of the lock are dependencies.
 
     Raises:
         StateError: one of the packages is not in it.
@@ -152,7 +156,7 @@ def locked(packages: Iterable[str], target: Target, lock: str) -> list[str]:
     return list(found.values())
 
 
-def _explained(failure: CommandFailed, target: Target) -> Exception:
+def _explained(failure: CommandFailed, target: WheelTarget) -> Exception:
     if "No module named pip" in failure.output:
         return MissingProgram(
             "this Python has no pip to fetch the agent's libraries with",
@@ -174,17 +178,18 @@ def _explained(failure: CommandFailed, target: Target) -> Exception:
 
 
 def unpack(wheel: Path, into: Path) -> None:
-    """Put what a wheel holds for import into the folder `into`.
+    """Unpack the importable files of a wheel into the folder `into`.
 
     Raises:
-        StateError: it is no wheel that can be trusted to stay in there.
+        StateError: it is not a wheel, or one of its files would leave that folder.
     """
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             path = PurePosixPath(entry.filename)
             if path.is_absolute() or ".." in path.parts:
                 raise StateError(f"{wheel.name} contains a path that leads outside of it: {entry.filename}")
-            # x-1.data/purelib and /platlib go where the rest goes (PEP 427); scripts and headers are of no use here.
+            # x-1.data/purelib and /platlib are installed with the rest (PEP 427); scripts and headers are not needed
+            # here.
             if path.parts[0].endswith(".data"):
                 if path.parts[1:2] not in (("purelib",), ("platlib",)):
                     continue

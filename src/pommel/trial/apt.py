@@ -1,7 +1,7 @@
-"""The host's own apt sources and download settings, read from what apt prints. Band: core.
+"""The host's own apt sources and download settings, parsed from apt's output. Band: core.
 
-Pommel names no server: on a Debian host the guest's packages come from wherever the host's do, elsewhere from
-mmdebstrap's default. What other vendors' sources the host has is none of the guest's business.
+Pommel names no server: on a Debian host the guest's packages come from the host's own sources, elsewhere from
+mmdebstrap's default. Sources of other vendors on the host are not used for the guest.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SETTING = re.compile(r'(Acquire::(?:https?|Retries|Check-Valid-Until|ForceIPv[4
 
 
 def source_lines(targets: str, suite: str, keyring: str) -> list[str]:
-    """Lines of sources.list(5) for `suite` by what TARGETS_ARGV printed; none when the host has no such sources.
+    """Lines of sources.list(5) for `suite` from the output of TARGETS_ARGV; empty if the host has no such sources.
 
-    A Debian host of another release serves as well: its mirrors hold `suite` too. `keyring` is Debian's own, on the
-    host and in the guest; apt trusts no other for these lines.
+    A Debian host of another release is suitable too: its mirrors have `suite` as well. `keyring` is Debian's own, on
+    the host and in the guest; apt accepts no other for these lines.
     """
     found = [parts for line in targets.splitlines() if len(parts := line.strip().split("|")) == 4]
     debian = [(uri, codename) for uri, codename, part, origin in found if (part, origin) == ("main", "Debian")]
@@ -39,7 +39,7 @@ def source_lines(targets: str, suite: str, keyring: str) -> list[str]:
 
 
 def download_options(settings: str) -> list[str]:
-    """The settings in what SETTINGS_ARGV printed that say how to reach a server: proxies, certificates, retries."""
+    """The settings in the output of SETTINGS_ARGV for the connection to a server: proxies, certificates, retries."""
     return list(_reaching(settings))
 
 

@@ -1,8 +1,8 @@
-"""The trial machine's base image: made once, kept in a cache under a name that says what went into it. Band: shell.
+"""The trial machine's base image: made once, kept in a cache under a name made from its inputs. Band: shell.
 
-A build happens in a directory aside and becomes the base by a rename, so that what can be used is whole. One build
-at a time; whoever comes second waits, then uses the first one's. What killed builds left, the next one removes.
-Not here: a machine's own disk (`provision`), the folder that boots it (`upstream`).
+A build happens in a separate directory, which becomes the base by a rename, so that a base is always complete. There
+is one build at a time; a second process waits, then uses the result. The next build removes what killed ones left.
+Not here: a machine's own disk (`provision`), and the folder that boots it (`upstream`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pommel.trial.privilege import Privilege, build_environment, build_privilege
 __all__ = ["BaseImage", "Privilege", "base_image", "base_key", "build_base", "build_privilege", "is_built"]
 
 _DATA = Path(__file__).parent / "data"
-_BUILDER = "1"  # raise it when this code makes something else of the same inputs
+_BUILDER = "1"  # increase it when this code makes a different result from the same inputs
 _WAIT_S = 900.0  # for another Pommel's build
 _LOG = "build.log"
 _SCRATCH_PARENT, _SCRATCH_PREFIX = Path("/var/tmp"), "pommel-build."  # noqa: S108  mkdtemp makes it ours
@@ -34,7 +34,7 @@ _SCRATCH_PARENT, _SCRATCH_PREFIX = Path("/var/tmp"), "pommel-build."  # noqa: S1
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """A finished base. Nobody writes to it."""
+    """A complete base. It is never written to."""
 
     directory: Path
 
@@ -50,12 +50,12 @@ class BaseImage:
 
     @property
     def key(self) -> str:
-        """Its name, which stands for what went into it."""
+        """Its name, made from its inputs."""
         return self.directory.name
 
 
 def base_key() -> str:
-    """Name the base after its inputs, so that a newer Pommel makes a new one."""
+    """The name of the base, made from its inputs, so that a newer Pommel makes a new one."""
     inputs = hashlib.sha256()
     for part in (
         _BUILDER,
@@ -77,18 +77,18 @@ def base_image(cache: Path) -> BaseImage:
 
 
 def is_built(cache: Path) -> bool:
-    """Whether it is there. A directory of that name is whole by construction."""
+    """Whether it exists. A directory with that name is always complete."""
     return base_image(cache).directory.is_dir()
 
 
 def build_base(cache: Path, *, report: Report) -> BaseImage:
-    """Build the base, unless it is there. Takes about a minute and 2 GB for the time being; 530 MB stay.
+    """Build the base if it is missing. It takes about a minute and temporarily 2 GB; 530 MB stay.
 
     Raises:
-        NotPermitted: neither root nor user namespaces.
-        MissingProgram: something in `requirements` is not installed.
+        NotPermitted: neither root nor user namespaces are available.
+        MissingProgram: a program in `requirements` is not installed.
         BusyError: another Pommel has been building for 15 minutes.
-        BuildError: no network, no space, a package that would not install; the hint says what to do.
+        BuildError: no network, no space, or a package that could not be installed; the hint is the remedy.
     """
     base = base_image(cache)
     if is_built(cache):
@@ -119,7 +119,7 @@ def _build(base: BaseImage, privilege: Privilege, report: Report) -> None:
 
 
 def _make_tree(scratch: Path, privilege: Privilege, report: Report, log: Path) -> None:
-    process.which("mmdebstrap")  # the wrapper would only say that it exited with 127
+    process.which("mmdebstrap")  # without this check the wrapper would only report the exit status 127
     argv = recipe.mmdebstrap_argv(
         mode=privilege.value,
         tree=str(scratch / "tree"),
@@ -142,7 +142,7 @@ def _make_image(scratch: Path, privilege: Privilege, target: Path) -> None:
     image = scratch / "root.img"
     with image.open("wb") as out:
         out.truncate(recipe.IMAGE_BYTES)
-    image.chmod(0o666)  # in a user namespace it is not us who writes it
+    image.chmod(0o666)  # in a user namespace another user writes it
     argv = privilege.inside(recipe.mke2fs_argv(str(scratch / "tree"), str(image)))
     process.run(argv, env=build_environment(scratch))
     image.chmod(0o644)
@@ -150,7 +150,7 @@ def _make_image(scratch: Path, privilege: Privilege, target: Path) -> None:
 
 
 def _stage_guest(scratch: Path) -> Path:
-    """Copy the guest's files to where the build can read them: a home directory is closed to a user namespace."""
+    """Copy the guest's files to a folder that the build can read: a user namespace cannot read a home directory."""
     staged = scratch / "guest"
     shutil.copytree(_DATA / "guest", staged)
     for path in (staged, *staged.rglob("*")):
@@ -159,7 +159,7 @@ def _stage_guest(scratch: Path) -> Path:
 
 
 def _printed(argv: Sequence[str]) -> str:
-    """What apt prints; nothing where there is no apt, or it has nothing to say."""
+    """The output of apt; "" if there is no apt, or no output."""
     try:
         return process.run(argv, check=False).text
     except MissingProgram:
@@ -168,9 +168,9 @@ def _printed(argv: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def _scratch(aside: Path, privilege: Privilege) -> Iterator[Path]:
-    """A directory for what lies in between, in which a build without root can work too.
+    """A directory for temporary files, in which a build without root can work too.
 
-    Without root it lies in /var/tmp, since homes are closed to a user namespace; by a link in `aside` a sweep finds it.
+    Without root it is in /var/tmp, because a user namespace cannot read homes; a link in `aside` leads a sweep to it.
     """
     scratch = aside / "scratch"
     if privilege is Privilege.USERNS:
@@ -198,7 +198,7 @@ def _check_space(directory: Path, wanted: int) -> None:
 
 
 def _sweep(cache: Path, privilege: Privilege) -> None:
-    """Remove what killed builds left, of this base or another. The build's lock is held, so nobody is at it."""
+    """Remove what killed builds left, of this base or another. The build's lock is held, so no build runs."""
     for left in filter(is_aside, cache.glob(".*.building.*")):
         link = left / "scratch"
         if link.is_symlink():
@@ -219,7 +219,7 @@ def _explained(log: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    """A rename must not overtake the bytes of what it publishes."""
+    """Sync the file before it is renamed: after a power cut, the new name must not have incomplete contents."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""The boot picker's disk, OpenCore.qcow2's stand-in: a FAT file system with GRUB and our menu in it. Band: shell.
+"""The boot picker's disk, the stand-in for OpenCore.qcow2: a FAT file system with GRUB and our menu. Band: shell.
 
 No partition table: OVMF boots EFI/BOOT/BOOTX64.EFI from a bare FAT disk. Needs no privilege and mounts nothing.
 """
@@ -11,13 +11,13 @@ from pommel import private, process
 from pommel.fat import make_fat
 
 _MENU = Path(__file__).parent / "data" / "picker" / "grub.cfg"
-# all_video is not for the menu: without it GRUB hands the kernel no framebuffer.
+# all_video is not for the menu: without it GRUB passes no framebuffer to the kernel.
 MODULES = "part_gpt part_msdos fat ext2 normal linux search search_label echo test reboot halt all_video"
 _BYTES = 8 << 20
 
 
 def make_picker(disk: Path, scratch: Path) -> None:
-    """Write the picker's qcow2 to `disk`; `scratch` is an existing directory for what lies in between.
+    """Write the picker's qcow2 to `disk`; `scratch` is an existing directory for temporary files.
 
     Raises:
         MissingProgram: grub-mkstandalone, mkfs.vfat, mtools or qemu-img is not installed.

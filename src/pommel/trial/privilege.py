@@ -1,7 +1,7 @@
-"""As whom the guest's tree is made, and seeing to it that what makes it dies with us. Band: shell.
+"""The user that builds the guest's tree, and the end of all its processes with ours. Band: shell.
 
-The tree holds files of many owners, so making it takes root or a user namespace. Either way nothing is mounted where
-the host can see it, and a killed Pommel leaves files, no processes and no mounts.
+The tree has files of many owners, so building it needs root or a user namespace. In both cases nothing is mounted
+visibly for the host, and a killed Pommel leaves files, but no processes and no mounts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from pommel import process
 from pommel.errors import CommandFailed, NotPermitted
 
-# Runs "$@" and outlives SIGTERM as long as it does, so that it can tidy up; kills the whole process group when the
-# parent dies (setpriv sends HUP then).
+# Runs "$@", and on SIGTERM waits for its end, so that it can clean up; kills the whole process group when the parent
+# dies (it is tethered, and gets HUP then).
 _GUARD = """
 trap 'kill -KILL 0' HUP
 trap : INT TERM
@@ -28,31 +28,31 @@ exit $status
 
 
 class Privilege(enum.Enum):
-    """As whom the tree is made; the value is mmdebstrap's name for it."""
+    """The user that builds the tree; the value is mmdebstrap's name for it."""
 
     ROOT = "root"
     USERNS = "unshare"
 
     @property
     def text(self) -> str:
-        """For the user."""
+        """The same as text for the user."""
         return "as root" if self is Privilege.ROOT else "in a user namespace, without root"
 
     def guarded(self, argv: Sequence[str]) -> list[str]:
         """Wrap a command that makes or fills the tree."""
         if self is Privilege.ROOT:
             argv = (*_spaces(), *argv)
-        return ["setpriv", "--pdeathsig", "HUP", "sh", "-c", _GUARD, "guard", *argv]
+        return process.tethered(["sh", "-c", _GUARD, "guard", *argv], "HUP")
 
     def inside(self, argv: Sequence[str]) -> list[str]:
-        """Wrap a command that reads or removes what is in the tree, with the owners it has there."""
+        """Wrap a command that reads or removes files of the tree, with their owners there."""
         return [*argv] if self is Privilege.ROOT else ["mmdebstrap", "--unshare-helper", *argv]
 
     def remove_tree(self, directory: Path) -> None:
-        """Remove a directory that a build has filled, whoever owns what is in it."""
+        """Remove a directory that a build has filled, whoever owns its files."""
         shutil.rmtree(directory, ignore_errors=True)
         if directory.exists():
-            # Inside, `directory` is somebody else's: there, what lies in it can be emptied; its removal is ours.
+            # In the namespace, `directory` has another owner: its contents can be removed there, but itself only here.
             directory.chmod(0o755)
             empty = ["find", str(directory), "-xdev", "-mindepth", "2", "-delete"]
             process.run(self.inside(empty), env=build_environment(), check=False)
@@ -60,10 +60,11 @@ class Privilege(enum.Enum):
 
 
 def _spaces() -> tuple[str, ...]:
-    """How root keeps its mounts to itself: mmdebstrap makes namespaces only in its other mode.
+    """The wrapper that makes root's mounts private: mmdebstrap makes namespaces only in its other mode.
 
-    Where that cannot be (a chroot, whose root is no mount point; a container that may not mount) it gives up the right
-    to mount. mmdebstrap does without, and nothing is left mounted in a tree that a later build would remove.
+    Where this is impossible (a chroot, whose root is not a mount point; a container without the right to mount) the
+    right to mount is dropped. mmdebstrap works without it, and no mount is left in a tree that a later build would
+    remove.
     """
     unshared = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
     if process.run([*unshared, "true"], check=False).returncode == 0:
@@ -72,10 +73,10 @@ def _spaces() -> tuple[str, ...]:
 
 
 def build_privilege() -> Privilege:
-    """Find out as whom the trial machine can be built here, by doing it.
+    """Determine as which user the trial machine can be built here, by a test.
 
     Raises:
-        NotPermitted: neither root nor user namespaces; the hint says what to do.
+        NotPermitted: neither root nor user namespaces are available; the hint is the remedy.
         MissingProgram: mmdebstrap is not installed.
     """
     if os.geteuid() == 0:
@@ -91,7 +92,7 @@ def build_privilege() -> Privilege:
 
 
 def build_environment(scratch: Path | None = None) -> dict[str, str]:
-    """What the programs of a build see: plain English, the sbin folders, and where to put temporary files."""
+    """The environment of a build's programs: English messages, the sbin folders, and the folder for temporary files."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
     more = {} if scratch is None else {"TMPDIR": str(scratch)}
     return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **more}

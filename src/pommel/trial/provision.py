@@ -1,8 +1,8 @@
-"""One machine's own disk and keys, from the base image, in a few seconds. Band: shell.
+"""Makes one machine's own disk and keys from the base image, in a few seconds. Band: shell.
 
-The keys of both sides are made here and written into the disk before its first boot: the guest opens to this
-machine's key alone, and the host knows the guest's key already, so nobody is ever asked to trust one on first use.
-Needs no privilege and mounts nothing (debugfs writes into the image).
+The keys of both sides are made here and written into the disk before its first boot: the guest accepts only this
+machine's key, and the host already knows the guest's key, so nobody has to trust a key on first use.
+It needs no privilege and mounts nothing (debugfs writes into the image).
 """
 
 from __future__ import annotations
@@ -21,33 +21,24 @@ from pommel.progress import Progress, Report
 from pommel.ssh import make_key
 from pommel.trial import recipe
 from pommel.trial.base import BaseImage
+from pommel.trial.injecting import GuestFile, inject
 
 TRIAL_USER = "trial"
 MIN_DISK_BYTES = recipe.IMAGE_BYTES
 _STEP = "trial disk"
 _ROOT_HOME = "/root"  # in the guest
-_UID = 1000  # of TRIAL_USER, as data/guest/setup.sh makes it
+_UID = 1000  # the uid of TRIAL_USER in data/guest/setup.sh
 
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """What one machine got. `host_key` is the guest's public key as "TYPE BASE64"."""
+    """The files of one machine. `host_key` is the guest's public key as "TYPE BASE64"."""
 
     disk: Path
     private_key: Path
     public_key: Path
     known_hosts: Path
     host_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class _GuestFile:
-    """A small file for the guest's disk; one that is there is replaced."""
-
-    path: str
-    data: bytes
-    mode: int = 0o644
-    uid: int = 0
 
 
 def provision(
@@ -59,10 +50,10 @@ def provision(
     write: Callable[[Path, Path], None] | None = None,
     report: Report,
 ) -> Provisioned:
-    """Make machine `name`'s disk and keys in `directory`, which the caller builds aside.
+    """Make machine `name`'s disk and keys in `directory`, which the caller builds under another name.
 
-    `disk_bytes` is the disk's size as the guest sees it; its file starts at about 530 MB. In `known_hosts` the guest is
-    called `name` (HostKeyAlias). `write` makes the disk of a raw one, where it is not to be a plain qcow2.
+    `disk_bytes` is the disk's size for the guest; its file starts at about 530 MB. In `known_hosts` the guest's name is
+    `name` (HostKeyAlias). `write` makes the disk from a raw one, if it is not a plain qcow2.
 
     Raises:
         BuildError: the size is too small for the guest, the host's disk is full, or the base image is damaged.
@@ -89,7 +80,7 @@ def provision(
         )
         report(Progress(_STEP, "copying the base image"))
         raw = _raw_disk(work, base, disk_bytes)
-        _inject(raw, _guest_files(name, made.public_key.read_bytes(), work / "host"))
+        inject(raw, _guest_files(name, made.public_key.read_bytes(), work / "host"))
         report(Progress(_STEP, "writing the disk"))
         (write or _write_plain)(raw, made.disk)
     report(Progress(_STEP, f"the disk of {name} is created", finished=True))
@@ -106,43 +97,22 @@ def _raw_disk(work: Path, base: BaseImage, disk_bytes: int) -> Path:
     raw.chmod(0o600)
     with raw.open("r+b") as disk:
         disk.truncate(disk_bytes // 4096 * 4096)
-    # Forced, as it would have a check done first; nobody has mounted this file system yet.
+    # Forced, because it would require a check before; nobody has mounted this file system yet.
     process.run(["resize2fs", "-f", raw])
     return raw
 
 
-def _guest_files(name: str, public_key: bytes, host: Path) -> list[_GuestFile]:
+def _guest_files(name: str, public_key: bytes, host: Path) -> list[GuestFile]:
     hostname = re.sub(r"[^a-z0-9-]+", "-", name).strip("-") or "trial"
     return [
-        _GuestFile("/etc/hostname", f"{hostname}\n".encode()),
-        _GuestFile("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n".encode()),
-        _GuestFile("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444),
-        _GuestFile("/etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600),
-        _GuestFile("/etc/ssh/ssh_host_ed25519_key.pub", host.with_suffix(".pub").read_bytes()),
-        _GuestFile(f"{_ROOT_HOME}/.ssh/authorized_keys", public_key, 0o600),
-        _GuestFile(f"/home/{TRIAL_USER}/.ssh/authorized_keys", public_key, 0o600, _UID),
+        GuestFile("/etc/hostname", f"{hostname}\n".encode()),
+        GuestFile("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n".encode()),
+        GuestFile("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444),
+        GuestFile("/etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600),
+        GuestFile("/etc/ssh/ssh_host_ed25519_key.pub", host.with_suffix(".pub").read_bytes()),
+        GuestFile(f"{_ROOT_HOME}/.ssh/authorized_keys", public_key, 0o600),
+        GuestFile(f"/home/{TRIAL_USER}/.ssh/authorized_keys", public_key, 0o600, _UID),
     ]
-
-
-def _inject(raw: Path, files: list[_GuestFile]) -> None:
-    """Write files into the file system image. Everything has a plain name in one directory: debugfs cannot quote."""
-    script = []
-    for number, file in enumerate(files):
-        source = raw.parent / f"file{number}"
-        source.write_bytes(file.data)
-        script += [f"rm {file.path}", f"write {source.name} {file.path}"]
-        for field, value in (("mode", f"0{0o100000 | file.mode:o}"), ("uid", file.uid), ("gid", file.uid)):
-            script.append(f"set_inode_field {file.path} {field} {value}")
-    (raw.parent / "script").write_text("\n".join(script) + "\n")
-    done = process.run([process.which("debugfs"), "-w", "-f", "script", raw.name], cwd=raw.parent)
-    _check_injected(done.stderr.decode(errors="replace"))
-
-
-def _check_injected(complaints: str) -> None:
-    """Debugfs exits with 0 whatever happens. It greets on standard error, and `rm` may miss what is not there."""
-    for line in complaints.splitlines():
-        if line.strip() and not line.startswith("debugfs ") and not line.startswith("rm: File not found"):
-            raise BuildError(f"the base image is damaged: {line.strip()}", hint="remove it, then it is built again")
 
 
 @contextlib.contextmanager

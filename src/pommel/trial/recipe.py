@@ -1,6 +1,6 @@
-"""What goes into the guest, and the command line that puts it together. Band: core.
+"""The guest's packages, and the command line that builds it. Band: core.
 
-Pure: names and argument lists. Running them is `base`'s work, and the guest's own files lie in data/guest.
+Pure: names and argument lists. `base` runs them, and the guest's own files are in data/guest.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from collections.abc import Sequence
 
 SUITE = "bookworm"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-LABEL = "TrialHD"  # data/picker/grub.cfg and the guest's fstab find the root file system by it
-IMAGE_BYTES = 1536 << 20  # of the base's file system, which is about 530 MB full
-# What the two copies (tree, image) and the packages between them take at most.
+LABEL = "TrialHD"  # data/picker/grub.cfg and the guest's fstab find the root file system by this label
+IMAGE_BYTES = 1536 << 20  # of the base's file system, of which about 530 MB are used
+# The maximum for the two copies (tree, image) and the packages.
 SCRATCH_BYTES = 2 << 30
 
 PACKAGES = (
     *("linux-image-amd64", "initramfs-tools", "lz4", "zstd"),
     *("systemd", "systemd-sysv", "libpam-systemd", "udev", "dbus", "dbus-user-session"),
-    *("openssh-server", "iproute2", "procps", "python3", "less", "nano"),
+    *("openssh-server", "iproute2", "procps", "python3", "less", "nano", "curl"),
     *("xserver-xorg-core", "xserver-xorg-legacy", "xserver-xorg-video-fbdev", "xserver-xorg-input-libinput"),
     *("xinit", "xauth", "x11-xserver-utils", "x11-xkb-utils", "xclip"),
     *("blackbox", "xterm", "fonts-dejavu-core"),
 )
 
 _KERNEL = "/lib/modules/*/kernel/"
-# Half the size, and under emulation a good part of the boot: drivers for devices no QEMU has, or that the guest does
-# not use, get loaded and self-tested all the same. LLVM and the GL drivers are there for GPUs only.
+# Half the size, and under emulation a large part of the boot time: drivers for devices that QEMU does not have, or that
+# the guest does not use, would still be loaded and tested. LLVM and the GL drivers are only for GPUs.
 EXCLUDES = (
     *("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/lintian/*"),
     *("/usr/lib/gcc/*", "/usr/lib/x86_64-linux-gnu/dri/*"),
@@ -45,16 +45,16 @@ EXCLUDES = (
 def mmdebstrap_argv(
     *, mode: str, tree: str, setup: str, sources: Sequence[str], apt_options: Sequence[str]
 ) -> list[str]:
-    """Build the command that makes the guest's tree in the directory `tree`.
+    """The command that builds the guest's tree in the directory `tree`.
 
-    `setup` is data/guest/setup.sh where the build can read it; `sources` are lines of sources.list(5), or none for
-    mmdebstrap's own default; `apt_options` are settings such as a proxy.
+    `setup` is data/guest/setup.sh at a path that the build can read; `sources` are lines of sources.list(5), or none
+    for mmdebstrap's own default; `apt_options` are settings such as a proxy.
     """
     hook = f'sh {shlex.quote(setup)} {{}} "$1"'
     return [
         *("mmdebstrap", "--verbose", f"--mode={mode}", "--format=directory", "--variant=minbase"),
         *(f"--aptopt={option}" for option in ('Acquire::Languages "none"', *apt_options)),
-        # The tree is thrown away if anything fails: no need to sync each file.
+        # The tree is removed after any error, so single files need no sync.
         *("--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in EXCLUDES)),
         f"--include={','.join(PACKAGES)}",
         f"--essential-hook={hook.format('early')}",
@@ -64,8 +64,9 @@ def mmdebstrap_argv(
 
 
 def mke2fs_argv(tree: str, image: str) -> list[str]:
-    """Build the command that makes `image`, a file of IMAGE_BYTES, the file system with all that is in `tree`."""
-    # Lazily: the image stays as small as its files. Few inodes and a small journal: a grown disk stays small too.
+    """The command that makes the file system with the files of `tree` in `image`, a file of IMAGE_BYTES."""
+    # Lazily, so that the image is only as large as its files. Few inodes and a small journal keep a grown disk small
+    # too.
     lazy = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"
     return [
         *("mke2fs", "-q", "-F", "-t", "ext4", "-L", LABEL, "-m", "0", "-i", "32768", "-J", "size=16"),

@@ -1,6 +1,6 @@
-"""What building the trial machine takes from the host: programs and files, with their packages and reasons. Band: core.
+"""The host's programs and files for building the trial machine, with packages and reasons. Band: core.
 
-Data only; whether something is there, and installing it, is not this room's business.
+Data only; other rooms check and install them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pommel import ovmf
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One thing that must be there: any of `any_of` (a program, or an absolute path with * and ?)."""
+    """One need: any of `any_of` (a program, or an absolute path with * and ?) meets it."""
 
     any_of: tuple[str, ...]
     package: str  # Debian's and Ubuntu's name
@@ -43,5 +43,5 @@ BUILD_PROGRAMS: tuple[Requirement, ...] = (
 
 
 def build_programs(*, is_root: bool) -> tuple[Requirement, ...]:
-    """What a build takes when run by root, or by somebody else."""
+    """The needs of a build by root, or by another user."""
     return tuple(r for r in BUILD_PROGRAMS if not (is_root and r.only_without_root))

@@ -1,6 +1,6 @@
-"""mmdebstrap's chatter as progress, and its last words as an error. Band: core.
+"""mmdebstrap's output as progress, and its last lines as an error. Band: core.
 
-With --verbose it prints what apt and dpkg print: a line for each package fetched, unpacked and set up.
+With --verbose it prints the output of apt and dpkg: a line for each package fetched, unpacked and set up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pommel.progress import Progress, Report
 STEP = "trial base"
 _COUNT = re.compile(r"\d+ upgraded, (\d+) newly installed")
 _PACKAGE = re.compile(r"(?:Get:\d+ \S+ \S+ \S+|(Unpacking|Setting up)) (\S+)")
-# apt is asked twice: for the essential packages, then for the rest. The shares are measured ones.
+# apt runs twice: for the essential packages, then for the rest. The shares are measured.
 _PARTS = ((0.0, 0.4), (0.4, 1.0))
 _EVENTS_A_PACKAGE = 3  # fetched, unpacked, set up
 _SAID = (
@@ -25,7 +25,7 @@ _SAID = (
 
 
 class BuildSteps:
-    """Turns lines into events of one step that counts to 100 %."""
+    """Converts lines into progress events of one step that counts to 100 %."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -34,7 +34,7 @@ class BuildSteps:
         self._events = 0
 
     def line(self, line: str) -> None:
-        """Take one line of mmdebstrap's output."""
+        """Read one line of mmdebstrap's output."""
         if counted := _COUNT.match(line):
             self._part, self._packages, self._events = min(self._part + 1, 1), int(counted[1]), 0
         elif self._part >= 0 and (package := _PACKAGE.match(line)):
@@ -75,7 +75,7 @@ _REASONS = (
 
 
 def explain(output: str, log: str) -> BuildError:
-    """Say in the user's words why a build with this output failed; `log` is where all of it can be read."""
+    """The error, in words for the user, for a build with this output; `log` is the path of the whole output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
     last = next((line for line in lines if line.startswith("E: ")), lines[-1]).removeprefix("E: ")
     for pattern, reason, hint in _REASONS:

@@ -1,6 +1,6 @@
-"""The bytes of one KVM command without its header, out and in. Band: core, no I/O.
+"""The bytes of one KVM command without its header, in both directions. Band: core, no I/O.
 
-Layouts are MeshCentral's, but for those of 200 and above, which are ours. `codec` has what is around a body.
+The layouts are MeshCentral's; those of numbers from 200 on are Pommel's. `codec` adds the header to a body.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DISPLAY = struct.Struct(">HHHHH")
 _VIDEO = struct.Struct(">HHHHBB")
 _POINTER = struct.Struct(">HHHH")
 
-# Commands whose body is just their fields, in order.
+# Commands whose body consists of their fields, in order.
 _PLAIN: dict[type[Any], tuple[int, struct.Struct]] = {
     m.Nop: (Number.NOP, struct.Struct("")),
     m.Copy: (Number.COPY, struct.Struct(">HHHHHH")),
@@ -42,6 +42,7 @@ _PLAIN: dict[type[Any], tuple[int, struct.Struct]] = {
     m.Abilities: (Number.ABILITIES, struct.Struct(">H")),
     m.Shown: (Number.SHOWN, struct.Struct(">I")),
     m.MouseKind: (Number.MOUSE_KIND, struct.Struct(">H")),
+    m.Move: (Number.MOVE, struct.Struct(">HHHHHH")),
     m.Turn: (Number.TURN, struct.Struct(">HHhh")),
     m.SideButton: (Number.SIDE_BUTTON, struct.Struct(">HHB?")),
     m.MoveBy: (Number.MOVE_BY, struct.Struct(">hhB")),
@@ -53,11 +54,11 @@ _ACTIONS = {(True, False): 0, (False, False): 1, (False, True): 3, (True, True):
 
 
 def pack(message: Command) -> tuple[int, bytes]:
-    """Give a command's number and its body.
+    """A command's number and its body.
 
     Raises:
-        struct.error, UnicodeEncodeError: a field does not fit its place.
-        WireError: it is no KVM command.
+        struct.error, UnicodeEncodeError: a field's value is too large for its place.
+        WireError: it is not a KVM command.
     """
     if plain := _PLAIN.get(type(message)):
         return plain[0], plain[1].pack(*astuple(message))
@@ -169,7 +170,7 @@ _SPECIAL: dict[type[Any], tuple[int, Callable[[Any], bytes]]] = {
 
 
 def unpack(unpackers: dict[int, Unpack], kind: int, body: bytes) -> Command:
-    """Make a command of its body. WireError: that cannot be one of this number."""
+    """Make a command from its body. WireError: the body does not fit this number."""
     unpack = unpackers.get(kind)
     if unpack is None:
         return m.Unknown(kind, body)
@@ -203,7 +204,7 @@ def _mouse(body: bytes) -> Command:
         _, button, x, y = struct.unpack(">BBHH", body)
         return m.Mouse(x, y, button)
     _, button, x, y, delta = struct.unpack(">BBHHH", body)
-    if button:  # no agent reads both from one command, and a button must never be lost
+    if button:  # no agent reads both from one command, so a button has priority: it must never be lost
         return m.Mouse(x, y, button)
     return m.MouseWheel(x, y, delta - 0xFFFF if delta >= 0x8000 else delta)
 
@@ -227,7 +228,7 @@ def _pointer(body: bytes) -> Command:
 
 
 def _compression(body: bytes) -> Command:
-    # Agents and viewers of different ages end this after the quality, the scaling or the timer.
+    # Older agents and viewers end this after the quality, or after the scaling.
     kind, quality, *rest = struct.unpack({2: ">BB", 4: ">BBH"}.get(len(body), ">BBHH"), body)
     return m.Compression(kind, quality, *rest)
 
@@ -243,7 +244,7 @@ def _display_list(body: bytes) -> Command:
 
 
 def _set_display(body: bytes) -> Command:
-    # Old agents echo a single byte.
+    # Old agents send a single byte.
     return m.SetDisplay(*struct.unpack("B" if len(body) == 1 else ">H", body))
 
 
@@ -262,7 +263,7 @@ def _touch(body: bytes) -> Command:
 
 def _mouse_cursor(body: bytes) -> Command:
     (shape,) = struct.unpack("B", body)
-    # A shape we do not know is no reason to part: the arrow will do.
+    # An unknown shape is no reason to disconnect, so it becomes the arrow.
     return m.MouseCursor(m.CursorShape(shape) if shape <= max(m.CursorShape) else m.CursorShape.ARROW)
 
 
@@ -310,4 +311,5 @@ TO_VIEWER: dict[int, Unpack] = _BOTH | {
     Number.VIDEO: _video,
     Number.POINTER: _pointer,
     Number.MOUSE_KIND: _plain(m.MouseKind),
+    Number.MOVE: _plain(m.Move),
 }

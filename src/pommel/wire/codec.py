@@ -1,12 +1,11 @@
 """KVM commands to bytes and back. Band: core, no I/O.
 
-Every command is `u16 type | u16 length | body`, big-endian, the length counting its own header. One that
-is too long for that travels in a JUMBO: `u16 27 | u16 8 | u32 N | u16 type | u16 0 | body`, N counting
+Every command is `u16 type | u16 length | body`, big-endian; the length includes the header. A longer command is sent
+in a JUMBO: `u16 27 | u16 8 | u32 N | u16 type | u16 0 | body`; N counts from the inner header on.
 from the inner header.
 
-`encode` makes one command. `Decoder` takes any pieces of a stream and gives the commands in it; it is
-written as one generator, top to bottom as the layout is, which waits inside `_read_exact` for bytes not
-yet there.
+`encode` makes one command. `Decoder` takes a stream in parts of any size and returns its commands. It is one
+generator in the order of the layout, and waits in `_read_exact` for missing bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pommel.wire.messages import Command, Direction
 from pommel.wire.numbers import Number
 
 MAX_LENGTH = 0xFFFF
-MAX_JUMBO = 0xFFFFFF  # MeshCentral's viewer reads the low 24 bits of N only
+MAX_JUMBO = 0xFFFFFF  # MeshCentral's viewer reads only the low 24 bits of N
 
 _HEADER = struct.Struct(">HH")
 _JUMBO_HEADER = struct.Struct(">HHI")
@@ -28,10 +27,10 @@ _N = struct.Struct(">I")
 
 
 def encode(message: Command) -> bytes:
-    """Turn one command into its bytes, in a JUMBO if it is longer than 65535.
+    """The bytes of one command, in a JUMBO if it is longer than 65535.
 
     Raises:
-        WireError: a field does not fit its place, or the whole is 16 MiB or more.
+        WireError: a field's value is too large, or the whole is 16 MiB or more.
     """
     try:
         kind, body = bodies.pack(message)
@@ -41,10 +40,10 @@ def encode(message: Command) -> bytes:
 
 
 class Decoder:
-    """Commands from a stream of bytes that comes in any pieces.
+    """Commands from a stream of bytes in parts of any size.
 
-    Give bytes with `receive_data`, say the end with `receive_eof`, and take what has become whole with
-    `events`. Once the bytes are wrong the decoder stays failed: nothing after that point can be trusted.
+    Give bytes with `receive_data`, the end with `receive_eof`, and read completed commands with `events`. After
+    wrong bytes the decoder stays failed: nothing after that point can be trusted.
     """
 
     def __init__(self, direction: Direction, *, max_size: int = MAX_JUMBO) -> None:
@@ -58,7 +57,7 @@ class Decoder:
         next(self._parser)
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes; never raises (see `events`). After a failure they are dropped."""
+        """Take bytes; never raises (see `events`). After a failure, bytes are dropped."""
         if self._failure is not None:
             return
         self._buffer += data
@@ -68,15 +67,15 @@ class Decoder:
             self._fail(failure)
 
     def receive_eof(self) -> None:
-        """Take note that no bytes will follow; the middle of a command is no place to end."""
+        """Note that no bytes will follow. An end in the middle of a command is an error (see `events`)."""
         if self._failure is None and (self._inside or self._buffer):
             self._fail(WireError("the stream ended in the middle of a command"))
 
     def events(self) -> Iterator[Command]:
-        """Yield each command that became whole, once, in order.
+        """Yield each completed command once, in order.
 
         Raises:
-            WireError: after the last good command, if what followed it was wrong. Again at each further
+            WireError: after the last good command, if wrong bytes followed it. Again at each further
             call.
         """
         while self._whole:

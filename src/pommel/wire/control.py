@@ -1,6 +1,6 @@
 """MeshCentral's control channel: JSON texts beside the KVM commands, for the other end. Band: core, no I/O.
 
-Such a text bears the mark `ctrlChannel` (public/scripts/agent-redir-ws-0.1.1.js); texts without it are not for us.
+Such a text has the key `ctrlChannel` (public/scripts/agent-redir-ws-0.1.1.js); texts without it have another purpose.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ CHANNEL = "102938"
 
 
 def control(said: Mapping[str, object]) -> str:
-    """The control text that says so; its key `type` tells what it is about."""
+    """A control text with these values; its key `type` is the kind of the message."""
     return json.dumps({"ctrlChannel": CHANNEL, **said})
 
 
 def read_control(text: str) -> dict[str, Any] | None:
-    """What a control text says; None: it is none."""
+    """The values of a control text; None: it is not one."""
     try:
         said = parse_json(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Keys by every name: what people type, the wire's virtual keys, QEMU's, Linux' and X11's numbers, a Mac's key codes.
+"""Finds keys by each of their names: words, the wire's virtual keys, QEMU's, Linux' and X11's numbers, Mac key codes.
 
-Band: core, no I/O. The tables are in `keymap_tables`; this file only looks up. Keys are physical: the one
-that is Q on a US keyboard is KeyQ whatever is printed on it. Only `type_us` knows what a key types.
+Band: core, no I/O. The tables are in `keymap_tables`. Keys are physical: the key that is Q on a US keyboard is KeyQ,
+whatever its legend is. Only `type_us` knows which character a key types.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pommel.wire.keymap_tables import ALIASES, KEYS, MAC_ONLY, US, US_CONTROL
 SHIFT = 0x10
 SPACE = 0x20
 
-# A Mac's sink switches these through the lock state; their key codes alone do nothing to it.
+# On a Mac these are switched by the lock state, because their key codes alone have no effect there.
 LOCK_KEYS = frozenset({0x14, 0x90, 0x91})
 
 _SHIFTED_CHARACTERS = {pair[1]: vk for vk, pair in US.items()}
@@ -30,8 +30,8 @@ Chord = tuple[tuple[int, bool], ...]
 class PhysicalKey:
     """One key. `code` is the browser's KeyboardEvent.code; `vk` with `extended` the wire's.
 
-    `qcode` and `qnum` are QEMU's (the number is what RFB's QEMU extended key event carries); `evdev` is Linux';
-    `keysym` is X11's without Shift on a US keyboard; `mac` is the macOS virtual key code, None where Macs have no such
+    `qcode` and `qnum` are QEMU's (the number is used in RFB's QEMU extended key event); `evdev` is Linux';
+    `keysym` is X11's without Shift on a US keyboard; `mac` is the macOS virtual key code, None if Macs have no such
     key.
     """
 
@@ -71,30 +71,30 @@ _BY_QCODE = {key.qcode: key for key in KEYBOARD}
 
 
 def find_key(vk: int, extended: bool = False) -> PhysicalKey | None:
-    """Find the key a virtual key number means; None if no keyboard we know has it.
+    """The key for a virtual key number; None if no known keyboard has it.
 
-    `extended` decides only where it tells two keys apart (Return and keypad Enter, left and right Ctrl
-    and Alt): viewers differ in whether they set it on the arrows and the like.
+    `extended` is only used where it distinguishes two keys (Return and keypad Enter, left and right Ctrl
+    and Alt): viewers differ in whether they set it on the arrows and similar keys.
     """
     vk, extended = ALIASES.get(vk, (vk, extended))
     return _BY_VK.get((vk, extended)) or _BY_VK.get((vk, not extended))
 
 
 def find_qcode(qcode: str) -> PhysicalKey | None:
-    """Find the key with this QEMU QKeyCode name."""
+    """The key with this QEMU QKeyCode name."""
     return _BY_QCODE.get(qcode)
 
 
 def legend_of(vk: int) -> str:
-    """Give what a US keyboard has printed on a key that types: plain and with Shift; "" for all other keys."""
+    """The legend of a US keyboard's key that types a character: plain and with Shift; "" for all other keys."""
     return US.get(vk, "") if vk != SPACE else ""
 
 
 def keysym_of(vk: int, extended: bool = False, *, shift: bool = False) -> int | None:
-    """Give the X11 keysym of a key on a US keyboard, the shifted one if Shift is down.
+    """The X11 keysym of a key on a US keyboard, the shifted one if Shift is down.
 
-    An RFB server without QEMU's extension wants it already shifted. QEMU's own (with `lock-key-sync` on,
-    its default) takes a letter's case as a report on Caps Lock and presses that key to agree: give it 0
+    An RFB server without QEMU's extension needs the shifted one. QEMU's own (with `lock-key-sync` on,
+    its default) derives the state of Caps Lock from a letter's case and presses that key to match: give it 0
     for letters.
     """
     if shift and vk in US:
@@ -104,7 +104,7 @@ def keysym_of(vk: int, extended: bool = False, *, shift: bool = False) -> int | 
 
 
 def mac_keycode(vk: int, extended: bool = False) -> int | None:
-    """Give the macOS virtual key code (HIToolbox, Events.h) of a key; None if Macs have no such key."""
+    """The macOS virtual key code (HIToolbox, Events.h) of a key; None if Macs have no such key."""
     if vk in MAC_ONLY:
         return MAC_ONLY[vk]
     key = find_key(vk, extended)
@@ -112,13 +112,13 @@ def mac_keycode(vk: int, extended: bool = False) -> int | None:
 
 
 def parse_chord(text: str) -> Chord:
-    """Read keys pressed together, such as `cmd-shift-4`, `ctrl+alt+del`, `?` or a qcode: (vk, extended) each.
+    """Parse keys pressed together, such as `cmd-shift-4`, `ctrl+alt+del`, `?` or a qcode: (vk, extended) each.
 
-    They are to be pressed in this order and released in the reverse. A character that needs Shift brings
-    it along.
+    They must be pressed in this order and released in the reverse order. For a character that needs Shift,
+    Shift is included.
 
     Raises:
-        UsageError: a name is not known; the hint has the nearest that is.
+        UsageError: a name is unknown; the hint has the nearest known one.
     """
     chord: list[tuple[int, bool]] = []
     for name in _names_in(text.strip()):
@@ -129,7 +129,7 @@ def parse_chord(text: str) -> Chord:
 
 
 def type_us(char: str) -> tuple[int, bool] | None:
-    """Give the virtual key and whether Shift is held to type `char` on a US keyboard; None if none does."""
+    """The virtual key that types `char` on a US keyboard, and whether with Shift; None if there is none."""
     if char in US_CONTROL:
         return US_CONTROL[char], False
     if char in _PLAIN_CHARACTERS:
@@ -139,13 +139,22 @@ def type_us(char: str) -> tuple[int, bool] | None:
     return None
 
 
+def chord_of(char: str) -> Chord:
+    """The keys that type `char` on a US keyboard, Shift first if needed; empty if there are none."""
+    typed = type_us(char)
+    if typed is None:
+        return ()
+    vk, shift = typed
+    return ((SHIFT, False), (vk, False)) if shift else ((vk, False),)
+
+
 def untypable(text: Iterable[str]) -> tuple[str, ...]:
-    """List the characters of `text` that a US keyboard cannot type, each once, in order."""
+    """The characters of `text` that a US keyboard cannot type, each once, in order."""
     return tuple(dict.fromkeys(char for char in text if type_us(char) is None))
 
 
 def _names_in(text: str) -> list[str]:
-    # A last - or + is that key itself, be it alone or after a separator.
+    # A final - or + is that key itself, alone or after a separator.
     if text in ("-", "+"):
         return [text]
     if re.fullmatch(r".+[-+][-+]", text):
@@ -159,9 +168,8 @@ def _keys_called(name: str) -> Chord:
         return ((known.vk, known.extended),)
     if name == "plus":
         name = "+"
-    if typed := type_us(name):
-        vk, shift = typed
-        return ((SHIFT, False), (vk, False)) if shift else ((vk, False),)
+    if typed := chord_of(name):
+        return typed
     if not name:
         raise UsageError("a key name is missing", hint="write keys such as return, cmd-q or ctrl-alt-del")
     near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)

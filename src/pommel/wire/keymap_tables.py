@@ -1,10 +1,10 @@
-"""The keys of a keyboard, one row each, in the six languages that name them. Band: core, no I/O.
+"""The keys of a keyboard, one row each, with their names in six systems. Band: core, no I/O.
 
-Data only; `keymap` looks things up in it. Sources: key codes by UI Events KeyboardEvent code values; virtual keys
+Only data; `keymap` searches it. Sources: key codes by UI Events KeyboardEvent code values; virtual keys
 (`vk`, `x` = extended) as Windows numbers them; QEMU's QKeyCode names and its key numbers (PC set 1 scancodes, those
 with an 0xe0 prefix plus 0x80) as in QEMU's keycodemapdb; `evdev` is Linux' key code (input-event-codes.h), and 8 less
 than the keycode of an X server on Linux; X11 keysyms by keysymdef.h, unshifted; macOS virtual key codes by
-HIToolbox's Events.h. `-` means there is none. The last column holds further names that people type.
+HIToolbox's Events.h. `-` means that there is none. The last column has further names that people type.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ LaunchApp2          B7 x calculator       a1   140   1008ff1d -
 Sleep               5F x sleep            df   142   1008ff2f -
 """
 
-# Virtual keys without a row of their own, and the row that stands for them: (vk, extended).
+# Virtual keys without their own row, and the row that is used for them: (vk, extended).
 ALIASES: dict[int, tuple[int, bool]] = {
     0x03: (0x1B, False),  # Cancel
     0x0C: (0x90, False),  # Clear: the key that is Num Lock on a PC
@@ -176,10 +176,10 @@ ALIASES: dict[int, tuple[int, bool]] = {
     0xF4: (0xC0, False),
 }
 
-# Where a Mac's code of an alias is not its row's: the separator is the main comma on a Mac.
+# A Mac's code of an alias that differs from its row's: the separator is the main comma on a Mac.
 MAC_ONLY: dict[int, int] = {0x6C: 0x2B}
 
-# What the keys of a US keyboard type: plain and with Shift.
+# The characters of a US keyboard's keys: plain and with Shift.
 US: dict[int, str] = {
     **{vk: chr(vk).lower() + chr(vk) for vk in range(0x41, 0x5B)},
     **{0x30 + digit: f"{digit}{shifted}" for digit, shifted in enumerate(")!@#$%^&*(")},
@@ -197,5 +197,5 @@ US: dict[int, str] = {
     0xDE: "'\"",
 }
 
-# Characters that are keys: what moves on or to the next line.
+# Characters that are keys: they move to the next field or line.
 US_CONTROL: dict[str, int] = {"\n": 0x0D, "\r": 0x0D, "\t": 0x09}

@@ -1,7 +1,7 @@
-"""A viewer that may only look: the one place that holds it to that. Band: core, no I/O.
+"""The one place that limits a view-only viewer to looking. Band: core, no I/O.
 
-Whoever lets in a viewer that may only look wraps its connection in `Looking`: the console for its view-only link,
-MeshCentral's tunnel for the server's rights. What serves the viewer need not know.
+The code that admits a view-only viewer wraps its connection in `Looking`: the console for its view-only link,
+MeshCentral's tunnel for the server's rights. The code that serves the viewer does not need to know about it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_INPUT = 1 << 16
 
 
 class Looking:
-    """`stream`, but for what it sends. WireError, from `messages`: it sent what is no KVM command."""
+    """`stream` without the viewer's input. WireError, from `messages`: it sent an invalid KVM command."""
 
     def __init__(self, stream: ViewerStream) -> None:
         self._stream = stream
@@ -25,7 +25,7 @@ class Looking:
         self.send_text = stream.send_text
         self.unsent_bytes = stream.unsent_bytes
         self.close = stream.close
-        # What only some streams can (`screen.delivery`).
+        # Only some streams have this (`screen.delivery`).
         if (call_when_drained := getattr(stream, "call_when_drained", None)) is not None:
             self.call_when_drained = call_when_drained
 

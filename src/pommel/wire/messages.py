@@ -1,8 +1,8 @@
-"""The vocabulary of MeshCentral's KVM wire: one frozen dataclass a command. Band: core, no I/O.
+"""The vocabulary of MeshCentral's KVM wire: one frozen dataclass for each command. Band: core, no I/O.
 
-These are values, not bytes: the layouts are in `codec`. Names and numbers are MeshCentral's. A field holds
-what the wire can hold, no more checked than that; what a value means (a quality of 0, a display that is not
-there) is for whoever acts on it. Commands whose meaning depends on who sends them have one class for each:
+These are values, not bytes: the layouts are in `bodies` and `codec`. Names and numbers are MeshCentral's. A field is
+only checked to fit its place in the bytes. The receiver decides what a value means (a quality of 0, a display that does
+not exist). Commands whose meaning depends on the sender have one class for each direction:
 
     number   viewer to endpoint                endpoint to viewer
     11       GetDisplays                       DisplayList
@@ -12,8 +12,8 @@ there) is for whoever acts on it. Commands whose meaning depends on who sends th
     17       Message                           Message
     87       InputLock (do or query)           InputLock (the state now)
 
-Numbers from 200 on are Pommel's own, between its page and its endpoints. A viewer that never sends `Abilities` is never
-sent anything that MeshCentral's does not know, and other endpoints ignore what they do not know.
+Numbers from 200 on are Pommel's own, between its page and its endpoints. A viewer that never sends `Abilities` gets
+only commands that MeshCentral's knows, and other endpoints ignore unknown commands.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pommel.wire.mouse import Turn as Turn
 
 
 class Direction(Enum):
-    """Who the bytes are for."""
+    """The receiver of the bytes."""
 
     TO_ENDPOINT = "viewer to endpoint"
     TO_VIEWER = "endpoint to viewer"
@@ -39,7 +39,7 @@ MOVE = 0x00
 LEFT_DOWN, LEFT_UP = 0x02, 0x04
 RIGHT_DOWN, RIGHT_UP = 0x08, 0x10
 MIDDLE_DOWN, MIDDLE_UP = 0x20, 0x40
-DOUBLE_CLICK = 0x88  # a remark beside the two clicks' own downs and ups, not a click
+DOUBLE_CLICK = 0x88  # an addition to the two clicks' own downs and ups, not a click
 
 SCALE_ONE = 1024  # Compression.scaling for 100 %
 ALL_DISPLAYS = 0xFFFF
@@ -49,16 +49,16 @@ NUM_LOCK, SCROLL_LOCK, CAPS_LOCK = 1, 2, 4
 
 # Abilities.bits
 ACKNOWLEDGES, TAKES_WEBP, TAKES_PNG, TAKES_VIDEO, WANTS_BLOCKS, SHOWS_POINTER = 1, 2, 4, 8, 16, 32
-KEYS_BY_LEGEND, ASKS_OF_MOUSE = 64, 128
+KEYS_BY_LEGEND, ASKS_OF_MOUSE, TAKES_MOVES = 64, 128, 256
 BLOCK = 16
 
 # Video.codec and Video.flags
 H264_ANNEX_B = 2
 KEY_FRAME, STREAM_BEGINS = 1, 2
 
-POINTER_SIDE = 256  # the most of Pointer.width and Pointer.height
+POINTER_SIDE = 256  # the maximum of Pointer.width and Pointer.height
 
-# InputLock.state; the last is only ever a viewer's question
+# InputLock.state; only viewers send the last, as a question
 UNLOCKED, LOCKED, QUERY_LOCK = 0, 1, 2
 
 
@@ -104,7 +104,7 @@ class Nop:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """1: a key by its Windows virtual key number; `extended` tells the right Ctrl, keypad Enter and so on."""
+    """1: a key by its Windows virtual key number; `extended` distinguishes the right Ctrl, keypad Enter and so on."""
 
     vk: int
     down: bool
@@ -113,7 +113,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Mouse:
-    """2: the pointer is at x, y of the announced Screen; `button` (LEFT_DOWN …, or MOVE) happened there."""
+    """2: the pointer is at x, y of the announced Screen; `button` (LEFT_DOWN …, or MOVE) is the event there."""
 
     x: int
     y: int
@@ -131,7 +131,7 @@ class MouseWheel:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """3: an image file (JPEG as a rule) whose upper left corner belongs at x, y."""
+    """3: an image file (usually JPEG) with its upper left corner at x, y."""
 
     x: int
     y: int
@@ -140,7 +140,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """4: move a rectangle of the picture. No known viewer acts on it."""
+    """4: move a rectangle of the picture. No known viewer supports it."""
 
     source_x: int
     source_y: int
@@ -152,9 +152,9 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """5: how the viewer wants its pictures. `quality` 1-100; `scaling` SCALE_ONE is 100 %.
+    """5: the viewer's wishes for its pictures. `quality` 1-100; `scaling` SCALE_ONE is 100 %.
 
-    A None was not said. `frame_timer_ms`, the least time between pictures, needs `scaling` before it.
+    None: not sent. `frame_timer_ms`, the minimum time between pictures, needs `scaling` before it.
     """
 
     format: int
@@ -170,7 +170,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """7: the size of the picture in pixels; must precede the first Picture."""
+    """7: the size of the picture in pixels; it must come before the first Picture."""
 
     width: int
     height: int
@@ -190,7 +190,7 @@ class CtrlAltDel:
 
 @dataclass(frozen=True, slots=True)
 class GetDisplays:
-    """11 to the endpoint: which displays are there?"""
+    """11 to the endpoint: a question for the displays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,19 +210,19 @@ class SetDisplay:
 
 @dataclass(frozen=True, slots=True)
 class FrameRateTimer:
-    """13: the least time between pictures."""
+    """13: the minimum time between pictures."""
 
     frame_timer_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class InitTouch:
-    """14 to the endpoint: can you be touched?"""
+    """14 to the endpoint: a question whether touches are supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class TouchReady:
-    """14 to the viewer: touches are welcome (1)."""
+    """14 to the viewer: touches are supported (1)."""
 
     value: int = 1
 
@@ -258,7 +258,7 @@ class ResetTouches:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """17: a line of text, in 8 bits a character."""
+    """17: a line of text, with 8 bits for each character."""
 
     text: str
 
@@ -272,7 +272,7 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """59: the end, as old versions said it."""
+    """59: the end, in old versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class Debug:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """65: a line the person must see; one with a leading full stop is for the browser's log only."""
+    """65: a line for the person; one that begins with a full stop is for the browser's log only."""
 
     text: str
 
@@ -302,7 +302,7 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class DisplayInfo:
-    """82: where the displays are."""
+    """82: the places of the displays."""
 
     displays: tuple[Display, ...]
 
@@ -324,19 +324,19 @@ class InputLock:
 
 @dataclass(frozen=True, slots=True)
 class MouseCursor:
-    """88: the shape the pointer has; pictures do not show it."""
+    """88: the shape of the pointer; pictures do not contain it."""
 
     shape: CursorShape
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """200: what the viewer can do: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`;
-    TAKES_VIDEO. WANTS_BLOCKS: of pictures whose edges are all at multiples of BLOCK pixels, even if they reach past the
-    screen's: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js). SHOWS_POINTER: it
-    wants to be told `Pointer`. KEYS_BY_LEGEND: its `Key` names letters, digits and signs by what the person's own
-    keyboard calls them, as MeshCentral's page does; without it by the place that they have on a US keyboard.
-    ASKS_OF_MOUSE: it wants to be told `MouseKind`.
+    """200: the viewer's abilities: ACKNOWLEDGES its pictures by `Shown`; TAKES_WEBP, TAKES_PNG inside `Picture`;
+    TAKES_VIDEO. WANTS_BLOCKS: it needs pictures whose edges are all at multiples of BLOCK pixels, even past the edges
+    of the screen: MeshCentral's desktop multiplexer counts in these (agents/meshdesktopmultiplex.js). SHOWS_POINTER: it
+    needs `Pointer`. KEYS_BY_LEGEND: its `Key` names letters, digits and signs by the legends of the person's own
+    keyboard, as MeshCentral's page does; without it, by their places on a US keyboard. ASKS_OF_MOUSE: it needs
+    `MouseKind`. TAKES_MOVES: it acts on `Move`.
     """
 
     bits: int
@@ -344,16 +344,16 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """201: how many Pictures and Videos of this connection have been drawn so far, modulo 2**32."""
+    """201: the number of Pictures and Videos of this connection that have been drawn so far, modulo 2**32."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """202: the next chunk of the film at x, y; `codec` H264_ANNEX_B, `flags` of KEY_FRAME and STREAM_BEGINS.
+    """202: the next chunk of the video at x, y; `codec` H264_ANNEX_B, `flags` of KEY_FRAME and STREAM_BEGINS.
 
-    A decoder begins anew with a chunk that says STREAM_BEGINS. After that it is given every chunk, in order.
+    A decoder begins again with a chunk with STREAM_BEGINS. After that it gets every chunk, in order.
     """
 
     x: int
@@ -367,10 +367,10 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """203: what the pointer looks like; the pixel at `hot_x`, `hot_y` is the one that it points with.
+    """203: the picture of the pointer; the pixel at `hot_x`, `hot_y` is its hot spot.
 
-    Rows from top to bottom, four bytes a pixel: red, green, blue, alpha, which is not multiplied into the others.
-    Of 0×0: that is not known, and the shape of `MouseCursor` counts. Whatever the picture, a shape of NONE hides it.
+    Rows from top to bottom, four bytes per pixel: red, green, blue, alpha; the colours are not multiplied by alpha.
+    0×0: the picture is unknown, and the shape of `MouseCursor` is used. A shape of NONE hides any picture.
     """
 
     width: int
@@ -381,8 +381,23 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """208: a rectangle of the picture, as it is after all commands before, belongs at `to_x`, `to_y` too.
+
+    The two places may overlap. Not a `Copy`: recordings of MeshCentral's know that, and would skip it.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    to_x: int
+    to_y: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
-    """A command we do not know in this direction: to be ignored, or passed on."""
+    """An unknown command in this direction: it is ignored, or passed on."""
 
     type: int
     body: bytes
@@ -392,5 +407,6 @@ Command = (
     Nop | Key | Mouse | MouseWheel | Picture | Copy | Compression | Refresh | Screen | Pause | CtrlAltDel
     | GetDisplays | DisplayList | SetDisplay | FrameRateTimer | InitTouch | TouchReady | Touch | MultiTouch
     | ResetTouches | Message | KeyState | Disconnect | Debug | Alert | DisplayInfo | KeyUnicode | InputLock
-    | MouseCursor | Abilities | Shown | Video | Pointer | MouseKind | Turn | SideButton | MoveBy | Unknown
+    | MouseCursor | Abilities | Shown | Video | Pointer | MouseKind | Turn | SideButton | MoveBy | Move
+    | Unknown
 )  # fmt: skip

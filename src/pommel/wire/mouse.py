@@ -1,11 +1,11 @@
-"""What Pommel's page says of a mouse beyond MeshCentral's `Mouse` and `MouseWheel`. Band: core, no I/O.
+"""Mouse commands of Pommel's page that MeshCentral's `Mouse` and `MouseWheel` do not have. Band: core, no I/O.
 
-The page sends these only after a `MouseKind`, and an endpoint sends that only to a viewer that says ASKS_OF_MOUSE: so
-an endpoint or a page of another age, and MeshCentral's, get what they know.
+The page sends these only after a `MouseKind`, and an endpoint sends a `MouseKind` only to a viewer that says
+ASKS_OF_MOUSE. So an older or newer page or endpoint, and MeshCentral's, get only commands that they know.
 
-A wheel is counted in steps: 120 of them are one notch, as Windows, Linux and browsers count. Parts of a notch travel as
-they are. Who has a wheel with notches only keeps what is left of each turn for the next, in both directions: what is
-turned in all is what arrives, to less than a notch.
+A wheel is counted in steps: 120 steps are one notch, as in Windows, Linux and browsers. Parts of a notch are sent as
+they are. A receiver whose wheel has only whole notches adds the rest of each turn to the next one, in both directions,
+so the sum that arrives differs from the sum that was turned by less than one notch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NOTCH = 120
-TURN_MOST = 40 * NOTCH  # an endpoint takes no more of one command: a hostile one must not scroll for minutes
+TURN_MOST = 40 * NOTCH  # the limit of an endpoint for one command: a hostile one must not scroll for minutes
 
 # MouseKind.bits
 HAS_SIDES, RELATIVE = 1, 2
@@ -24,10 +24,10 @@ BACK, FORWARD = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class MouseKind:
-    """204: what the machine's mouse is.
+    """204: the properties of the machine's mouse.
 
-    HAS_SIDES: it may have buttons for back and forward. RELATIVE: it knows only how far it was moved, so the machine's
-    pointer may be elsewhere than the viewer's; `MoveBy` is right for it.
+    HAS_SIDES: it may have buttons for back and forward. RELATIVE: it only reports movements, so the machine's pointer
+    may be at another place than the viewer's; then use `MoveBy`.
     """
 
     bits: int
@@ -37,7 +37,7 @@ class MouseKind:
 class Turn:
     """205: the wheel turned at x, y by steps of 1/120 notch: `up` is away from the user, `right` to the right.
 
-    -32768..32767 each; of which TURN_MOST in either direction is taken.
+    -32768..32767 each; at most TURN_MOST in either direction is used.
     """
 
     x: int
@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class SideButton:
-    """206: the button BACK or FORWARD went down or up at x, y. Other buttons are nobody's."""
+    """206: the button BACK or FORWARD went down or up at x, y. Other buttons are ignored."""
 
     x: int
     y: int
@@ -58,7 +58,7 @@ class SideButton:
 
 @dataclass(frozen=True, slots=True)
 class MoveBy:
-    """207: the mouse was moved by so many of its counts, then `button` (as in `Mouse`) happened. -32768..32767 each."""
+    """207: the mouse was moved by this many of its counts, then `button` as in `Mouse`. -32768..32767 each."""
 
     right: int
     down: int

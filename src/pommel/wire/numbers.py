@@ -1,18 +1,18 @@
-"""The number of each KVM command, and how to read it without decoding the command. Band: core, no I/O.
+"""The number of each KVM command, and a way to read it without decoding the command. Band: core, no I/O.
 
-Numbers below 200 are MeshCentral's (MeshAgent, meshcore/KVM/, MNG_KVM_...); those from 200 on are ours, for viewers and
-endpoints that have said in `Abilities` that they know them.
+Numbers below 200 are MeshCentral's (MeshAgent, meshcore/KVM/, MNG_KVM_...). Numbers from 200 on are Pommel's, for
+viewers and endpoints that have said in `Abilities` that they know them.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-_JUMBO_INNER_AT = 8  # where the number of what a JUMBO carries stands, in bytes
+_JUMBO_INNER_AT = 8  # the offset of the inner command's number in a JUMBO, in bytes
 
 
 class Number(IntEnum):
-    """`u16 type` of a command. Two commands of opposite directions may share one."""
+    """`u16 type` of a command. Two commands of opposite directions may have the same one."""
 
     NOP = 0
     KEY = 1
@@ -47,12 +47,13 @@ class Number(IntEnum):
     TURN = 205
     SIDE_BUTTON = 206
     MOVE_BY = 207
+    MOVE = 208
 
 
 def number_of(command: bytes) -> int:
-    """The number of an encoded command, of the inner one where it is a JUMBO; 0 of what is too short to have one.
+    """The number of an encoded command, of the inner one in a JUMBO; 0 if it is too short.
 
-    Any bytes will do: an agent in a guest may send them.
+    It accepts any bytes: an agent in a guest may send them.
     """
     number = int.from_bytes(command[:2])
     if number == Number.JUMBO and len(command) >= _JUMBO_INNER_AT + 2:

@@ -1,4 +1,4 @@
-"""What a viewer may say that changes only what it is sent itself. Band: core, no I/O."""
+"""The commands of a viewer that only affect its own stream. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ _WISHES = (
 
 
 def is_wish(command: wire.Command) -> bool:
-    """Whether one who may only look may send this. What is not known changes something."""
+    """Whether a view-only viewer may send this. An unknown command may change something, so it is refused."""
     return isinstance(command, _WISHES) or command == wire.InputLock(wire.QUERY_LOCK)

@@ -17,16 +17,16 @@ from pommel.screen.actions import (
     MIDDLE,
     RIGHT,
     Action,
-    MoveBy,
     MovePointer,
     PressKey,
+    RelativeMove,
     TurnWheel,
     TypeText,
 )
 from pommel.screen.sinks.macos import LINES_PER_NOTCH, MacSink
 from pommel.screen.sinks.macos_events import Events
 from pommel.screen.sinks.macos_keys import CAPS, COMMAND, CONTROL, FN, KEYPAD, OPTION, SHIFT, CapsLock, Clicks
-from pommel.screen.sources.macos_displays import Layout
+from pommel.screen.sources.macos_displays import DisplayLayout
 from pommel.wire.keymap import KEYBOARD
 from screen.mac import Event, FakeDisplay, Mac, Quartz, mac
 
@@ -55,7 +55,7 @@ class Desk:
 
 def new_desk(it: Mac) -> Desk:
     frameworks = it.frameworks()
-    view = Layout().changed(frameworks.displays()).view
+    view = DisplayLayout().changed(frameworks.displays()).view
     made = Desk(it, None)  # type: ignore[arg-type]
     made.sink = MacSink(
         frameworks, Events(frameworks), CapsLock(), lambda: view, pace_s=0, clock=lambda: made.now_s
@@ -201,7 +201,7 @@ def test_the_other_buttons(desk: Desk) -> None:
 
 def test_back_forward_and_movements(desk: Desk) -> None:
     assert desk.sink.has_sides
-    desk.do(MovePointer(20, 10, BACK), MovePointer(20, 10, FORWARD), MoveBy(10, -4, 0))
+    desk.do(MovePointer(20, 10, BACK), MovePointer(20, 10, FORWARD), RelativeMove(10, -4, 0))
     assert [(event.type, event.button) for event in desk.posted()] == [
         (Quartz.kCGEventMouseMoved, 0),
         (Quartz.kCGEventOtherMouseDown, 3),

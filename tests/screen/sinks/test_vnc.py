@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pommel.machine import qmp
 from pommel.machine.mouse import MonitorMouse
-from pommel.screen.actions import BACK, FORWARD, LEFT, RIGHT, MoveBy, MovePointer, PressKey, TurnWheel, TypeText
+from pommel.screen.actions import BACK, FORWARD, LEFT, RIGHT, MovePointer, PressKey, RelativeMove, TurnWheel, TypeText
 from pommel.screen.rfb_link import open_link
-from pommel.screen.seams import Ended
+from pommel.screen.seams import SourceEnded
 from pommel.screen.sinks.vnc import VncSink
 from pommel.screen.sources.vnc import connect_vnc
 from pommel.wire.keymap import KEYBOARD, LOCK_KEYS
@@ -87,9 +87,9 @@ async def test_a_guest_without_tablet_is_moved_by_differences(qemu: BareQemu) ->
 async def test_a_guest_without_tablet_is_said_to_be_so_and_moves_by_what_a_mouse_says(qemu: BareQemu) -> None:
     connection = await connect_vnc(qemu.vnc)
     update = await connection.source.next_update()
-    assert not isinstance(update, Ended) and update.relative is True
+    assert not isinstance(update, SourceEnded) and update.relative is True
     await connection.sink.perform(MovePointer(100, 100, 0))
-    await connection.sink.perform(MoveBy(-7, 3, LEFT))
+    await connection.sink.perform(RelativeMove(-7, 3, LEFT))
     await connection.sink.perform(MovePointer(101, 100, 0))
     await connection.sink.perform(TurnWheel(300, 300, 0, 120))  # which is no movement
     await until(lambda: "btn wheel-up -" in qemu.input_log())
@@ -223,8 +223,8 @@ async def test_a_mouse_that_becomes_another_is_told_in_its_own_way(tmp_path: Pat
         link = await open_link(tmp_path / "s", timeout_s=5)
         sink = VncSink(link, pace_s=0)
         for first, second in (
-            (MovePointer(10, 20, 0), MoveBy(200, -5, 0)),
-            (MoveBy(3, -4, LEFT), MovePointer(98, 15, 0)),
+            (MovePointer(10, 20, 0), RelativeMove(200, -5, 0)),
+            (RelativeMove(3, -4, LEFT), MovePointer(98, 15, 0)),
         ):
             await sink.perform(first)
             await sink.perform(second)

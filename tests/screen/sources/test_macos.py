@@ -23,7 +23,7 @@ from pommel.screen.actions import MovePointer, PressKey
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
-from pommel.screen.seams import Ended, Update
+from pommel.screen.seams import SourceEnded, Update
 from pommel.screen.sources import macos, macos_stills, macos_stream
 from pommel.screen.sources.macos import MacConnection, connect_macos
 from pommel.screen.sources.macos_frameworks import Frameworks, framework
@@ -426,7 +426,7 @@ async def test_somebody_at_the_mac_stops_it() -> None:
             await update(connection)
             it.stop_streams(-3817, "stopped")
             ended = await asyncio.wait_for(connection.source.next_update(), 5)
-            assert ended == Ended("the user of the Mac stopped the screen sharing")
+            assert ended == SourceEnded("the user of the Mac stopped the screen sharing")
             assert await connection.until_ended() == ended.reason
 
 
@@ -448,7 +448,7 @@ async def test_a_stream_that_cannot_be_opened_again_is_the_end() -> None:
             )
             it.stop_streams(-3805, "interrupted")
             ended = await asyncio.wait_for(connection.source.next_update(), 5)
-            assert isinstance(ended, Ended)
+            assert isinstance(ended, SourceEnded)
             assert "failed to start" in ended.reason
             assert not any(stream.running for stream in it.streams)
 
@@ -459,7 +459,7 @@ async def test_permission_taken_away() -> None:
             await update(connection)
             it.stop_streams(-3801, "declined")
             ended = await asyncio.wait_for(connection.source.next_update(), 5)
-            assert isinstance(ended, Ended)
+            assert isinstance(ended, SourceEnded)
             assert "declined" in ended.reason
 
 
@@ -484,7 +484,7 @@ async def test_closing_lets_go_and_ends() -> None:
         await connection.sink.perform(PressKey(0x41, False, True))
         await connection.close()
         assert [(event.key, event.down) for event in it.posted] == [(0, True), (0, False)]
-        assert isinstance(await connection.source.next_update(), Ended)
+        assert isinstance(await connection.source.next_update(), SourceEnded)
         assert not any(stream.running for stream in it.streams)
 
 

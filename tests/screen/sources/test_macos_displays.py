@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.screen.geometry import Rect, Size, whole
-from pommel.screen.sources.macos_displays import Layout, MacDisplay, damage_of
+from pommel.screen.sources.macos_displays import DisplayLayout, MacDisplay, damage_of
 from pommel.wire.messages import ALL_DISPLAYS
 
 RETINA = MacDisplay(1, 0, 0, 100, 80, 2)
@@ -19,14 +19,14 @@ displays = st.lists(
 
 
 def test_one_retina_display_is_shown_in_pixels() -> None:
-    view = Layout().changed([RETINA]).view
+    view = DisplayLayout().changed([RETINA]).view
     assert (view.size, view.scale) == (Size(200, 160), 2)
     assert view.place(RETINA) == Rect(0, 0, 200, 160)
     assert view.to_points(199, 11) == (99.5, 5.5)
 
 
 def test_a_plain_display_beside_a_retina_one_is_enlarged() -> None:
-    layout = Layout().changed([RETINA, BESIDE])
+    layout = DisplayLayout().changed([RETINA, BESIDE])
     assert layout.view.size == Size(320, 200)
     assert layout.view.place(RETINA) == Rect(0, 40, 200, 160)
     assert layout.view.place(BESIDE) == Rect(200, 0, 120, 80)
@@ -36,40 +36,40 @@ def test_a_plain_display_beside_a_retina_one_is_enlarged() -> None:
 
 
 def test_alone_it_is_shown_as_it_is() -> None:
-    layout = Layout().changed([RETINA, BESIDE]).choose(2)
+    layout = DisplayLayout().changed([RETINA, BESIDE]).choose(2)
     assert (layout.view.size, layout.view.scale) == (Size(60, 40), 1)
     assert layout.view.to_points(0, 0) == (100, -20)
     assert layout.told.selected == 2
 
 
 def test_a_chosen_display_stays_chosen_when_its_number_changes() -> None:
-    layout = Layout().changed([RETINA, BESIDE]).choose(2).changed([BESIDE, RETINA])
+    layout = DisplayLayout().changed([RETINA, BESIDE]).choose(2).changed([BESIDE, RETINA])
     assert (layout.view.displays, layout.told.selected) == ((BESIDE,), 1)
 
 
 def test_all_is_shown_once_the_chosen_display_has_gone() -> None:
-    layout = Layout().changed([RETINA, BESIDE]).choose(2).changed([RETINA])
+    layout = DisplayLayout().changed([RETINA, BESIDE]).choose(2).changed([RETINA])
     assert layout.view.displays == (RETINA,)
     assert layout.told.all == ()
 
 
 def test_no_such_display_is_all_of_them() -> None:
-    assert len(Layout().changed([RETINA, BESIDE]).choose(9).view.displays) == 2
+    assert len(DisplayLayout().changed([RETINA, BESIDE]).choose(9).view.displays) == 2
 
 
 def test_no_display_is_no_picture() -> None:
-    assert Layout().changed([]).view.size == Size(0, 0)
-    assert Layout().changed([MacDisplay(1, 0, 0, 0, 80)]).view.size == Size(0, 0)
+    assert DisplayLayout().changed([]).view.size == Size(0, 0)
+    assert DisplayLayout().changed([MacDisplay(1, 0, 0, 0, 80)]).view.size == Size(0, 0)
 
 
 def test_what_would_be_too_large_is_shown_point_by_point() -> None:
     wall = [MacDisplay(number, number * 2880, 0, 2880, 1620, 2) for number in range(4)]
-    assert Layout().changed(wall).view.size == Size(4 * 2880, 1620)
+    assert DisplayLayout().changed(wall).view.size == Size(4 * 2880, 1620)
 
 
 @given(displays)
 def test_every_display_is_inside_the_picture_and_every_pixel_inside_the_desktop(found: list[MacDisplay]) -> None:
-    view = Layout().changed(found).view
+    view = DisplayLayout().changed(found).view
     assert all(view.place(one).within(view.size) and view.place(one).area for one in found)
     for x, y in ((0, 0), (view.size.width - 1, view.size.height - 1), (10**6, -5)):
         left, top = view.to_points(x, y)
@@ -79,7 +79,7 @@ def test_every_display_is_inside_the_picture_and_every_pixel_inside_the_desktop(
 
 @given(displays)
 def test_a_displays_corner_is_its_corner_in_points(found: list[MacDisplay]) -> None:
-    view = Layout().changed(found).view
+    view = DisplayLayout().changed(found).view
     for one in found:
         place = view.place(one)
         assert view.to_points(place.x, place.y) == (one.x, one.y)

@@ -15,7 +15,7 @@ from pommel.screen.endpoint import Endpoint
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.pointer import UNKNOWN, PointerPicture
-from pommel.screen.seams import Ended, Update
+from pommel.screen.seams import SourceEnded, Update
 from pommel.screen.sources.vnc import VncConnection, connect_vnc
 from pommel.wire import messages as wire
 from screen import rfb_bytes as says
@@ -133,8 +133,7 @@ async def _follow_to_the_end(qemu: BareQemu) -> None:
         await endpoint.wait_live(10)
         viewers[1].say(wire.Key(0x71, True), wire.Key(0x71, False), wire.Key(0x73, True), wire.Key(0x73, False))
         await until(lambda: all(v.canvas.shape[:2] == (776, 1368) and v.canvas[200:300, :100].any() for v in viewers))
-        await asyncio.sleep(0.2)
-        assert (viewers[0].canvas[:, :, :3] == viewers[1].canvas[:, :, :3]).all()
+        await until(lambda: (viewers[0].canvas[:, :, :3] == viewers[1].canvas[:, :, :3]).all())
         qemu.kill()
         await run
     assert [viewer.closed for viewer in viewers] == [(1001, "the server closed the connection")] * 2
@@ -239,7 +238,9 @@ async def test_a_server_that_ends_is_an_end_and_one_that_talks_nonsense_an_error
         connection = await connect_vnc(tmp_path / "a")
         update = await next_update(connection)
         assert update.lock_keys == wire.CAPS_LOCK | wire.NUM_LOCK and update.pointer_visible is False
-        assert await asyncio.wait_for(connection.source.next_update(), 5) == Ended("the server closed the connection")
+        assert await asyncio.wait_for(connection.source.next_update(), 5) == SourceEnded(
+            "the server closed the connection"
+        )
         await connection.close()
         connection = await connect_vnc(tmp_path / "b")
         with pytest.raises(RfbError, match="unknown type 238"):
@@ -390,6 +391,34 @@ async def test_what_is_shown_is_whole_while_more_is_being_received(tmp_path: Pat
             waiting.cancel()  # while it is compared
         second = await next_update(connection)
         assert second.changed is not None and second.changed.tiles.all() and (second.frame.pixels == 2).all()
+        await connection.close()
+
+
+async def test_what_scrolls_is_told_as_a_move_in_a_frame_of_its_own(tmp_path: Path) -> None:
+    size, chance = Size(640, 400), np.random.default_rng(1)
+    page = chance.integers(0, 256, (412, 640, 4), np.uint8)
+    page[..., 3] = 0
+
+    async def scrolls(reader, writer) -> None:
+        await says.greet(reader, writer, *size)
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, *size, page[:400].tobytes())))
+        await reader.readexactly(10)
+        writer.write(says.update(says.raw(0, 0, *size, page[12:].tobytes())))
+        await reader.read()
+
+    async with says.serving(tmp_path / "s", scrolls):
+        connection = await connect_vnc(tmp_path / "s")
+        connection.source.finder.wanted = True
+        first = await next_update(connection)
+        assert first.moved is None
+        second = await next_update(connection)
+        assert second.moved is not None and second.changed is not None and second.changed.tiles.all()
+        ((target, dx, dy),) = second.moved.moves
+        assert (target, dx, dy) == (Rect(0, 0, 640, 388), 0, -12)
+        assert second.moved.rest.tiles.any(axis=1).tolist() == [False] * 6 + [True]
+        assert np.array_equal(first.frame.pixels[..., :3], page[:400, :, :3]), "what is shown is not written to"
+        assert np.array_equal(second.frame.pixels[..., :3], page[12:, :, :3])
         await connection.close()
 
 

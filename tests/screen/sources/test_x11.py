@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -24,14 +23,14 @@ from pommel.screen.endpoint import Endpoint
 from pommel.screen.engine import Engine
 from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.pointer import UNKNOWN, PointerPicture
-from pommel.screen.seams import Displays, Ended, Update
+from pommel.screen.seams import Displays, SourceEnded, Update
 from pommel.screen.sources.x11 import X11Connection, connect_x11
 from pommel.screen.sources.x11_camera import POLL_S
 from pommel.wire import messages as wire
 from pommel.wire.messages import ALL_DISPLAYS, CAPS_LOCK, CursorShape, Display
 from screen.doubles import Onlooker, RawEncoder
 from screen.x_cursors import show_image
-from screen.x_server import Painter, XServer, painter, x_server
+from screen.x_server import Painter, XServer, authority, painter, x_server
 from waits import until
 
 SIZE = Size(320, 240)
@@ -479,13 +478,14 @@ async def test_viewers_follow_and_hear_when_the_server_goes() -> None:
             server.kill()
             await run
         assert [viewer.closed for viewer in viewers] == [(1001, "the X server closed the connection")] * 2
-        assert isinstance(await connection.source.next_update(), Ended)
+        assert isinstance(await connection.source.next_update(), SourceEnded)
         await connection.close()
 
 
 # --- what cannot be ---
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # see x11_display.opened
 async def test_no_server_is_said_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StateError, match="no X server at :4242") as caught:
         await connect_x11(":4242")
@@ -509,12 +509,7 @@ async def test_display_names_the_server_unless_another_is_named(
 
 
 async def test_a_server_that_does_not_let_us_in(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = tmp_path / "theirs"
-    cookie = bytes(range(16))
-    name = b"MIT-MAGIC-COOKIE-1"
-    here = socket.gethostname().encode()
-    fields = (here, b"", name, cookie)  # for any display of this host
-    theirs.write_bytes(b"\1\0" + b"".join(len(one).to_bytes(2, "big") + one for one in fields))
+    theirs = authority(tmp_path / "theirs")
     monkeypatch.setenv("XAUTHORITY", str(tmp_path / "none"))
     with x_server("-auth", str(theirs)) as server:
         with pytest.raises(NotPermitted, match="refuses the connection") as caught:
@@ -545,7 +540,7 @@ async def test_a_server_that_hangs_hangs_nobody() -> None:
         connection.source.show_display(1)
         await nothing_comes(connection)
         await connection.close()
-        assert isinstance(await connection.source.next_update(), Ended)
+        assert isinstance(await connection.source.next_update(), SourceEnded)
 
 
 async def test_a_program_that_has_the_server_for_itself_does_not_freeze_the_picture(

@@ -1,5 +1,5 @@
-// The page: wires the connection, the picture and the hands to the toolbar. Nothing is exported and nothing is global;
-// body[data-state] and body[data-frames] tell the tests what is going on.
+// The page: connects the WebSocket, the picture and the input with the toolbar. Nothing is exported and nothing is global;
+// tests read the state from body[data-state] and body[data-frames].
 
 import { Audience } from "./audience.js";
 import { fitBar, hangMenus, watchBar } from "./bar.js";
@@ -54,8 +54,8 @@ const notes = new Notes($("note"));
 const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
 const audience = new Audience($("question"), $("shared"), { say: toast, leave: () => focusScreen() });
 const displays = new Displays($("displays"), $("displays-menu"), { choose: chooseDisplay });
-// The other end does not answer, and what is pressed now must not arrive minutes later; or what is shown stands still, and
-// QEMU throws away all that is pressed, and that a key goes up, too: so that is kept until it goes on.
+// The other end does not answer, and a key that is pressed now must not arrive minutes later. Or the machine is paused, and
+// QEMU drops all input, releases too: so releases are kept until it continues.
 let deaf = false;
 let owed = null; // while it is being kept
 let kept = [];
@@ -96,6 +96,7 @@ const ACTIONS = {
   },
   Picture: ({ x, y, image }) => picture.add(x, y, image),
   Video: (command) => picture.addVideo(command),
+  Move: (command) => picture.move(command),
   MouseCursor: ({ shape }) => pointer.shape(shape),
   Pointer: (command) => pointer.picture(command),
   KeyState: ({ bits }) => {
@@ -144,7 +145,7 @@ function drawn(count, shown) {
   link.shown(shown);
 }
 
-// How many pictures of this connection are done with, and of how many the machine's end was told: of the first at once.
+// How many pictures of this connection are finished, and how many were acknowledged: the first one at once.
 let arrived = 0;
 let acknowledged = 0;
 let resting = 0;
@@ -243,7 +244,7 @@ function swapKeys(guest) {
   $("swap-row").hidden = !applies;
 }
 
-// By machine: whether its guest has another layout than this keyboard, or the same.
+// For each machine: whether its guest has another keyboard layout than this keyboard, or the same.
 function writeCharacters() {
   hands.release();
   hands.written = Boolean(settings.written?.[body.dataset.name]);

@@ -1,5 +1,5 @@
-// Whoever sits at this page: questions they may answer, notices, and the line that says who else looks on. The dialog
-// takes no focus, and cannot be allowed at once: somebody who types or clicks into the machine must not answer by chance.
+// Questions to the person at this page, notices, and the line that names other viewers. The dialog takes no focus, and
+// "allow" does not work at once, because a person who types or clicks in the machine must not answer by accident.
 
 const UNREAD_MS = 700;
 

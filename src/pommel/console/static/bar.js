@@ -1,4 +1,4 @@
-// The bar over the picture: which of its texts have room, and the menus that hang from its buttons.
+// The bar over the picture: which of its texts fit, and the menus of its buttons.
 
 const header = document.querySelector("header");
 

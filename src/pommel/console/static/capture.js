@@ -1,5 +1,5 @@
-// Pointer lock, for a machine whose mouse knows only how far it was moved: its pointer and the person's own are then two,
-// and drift apart. While locked the person's is put away, and movements go to the machine without an edge to stop at.
+// Pointer lock, for a machine whose mouse takes only movements: its pointer and the browser's pointer are then at different
+// places. While the pointer is locked, the browser hides its own, and movements do not stop at an edge of the window.
 
 const LOCKED = `The mouse is locked to the ${document.body.dataset.noun}. Press Esc to unlock it`;
 const LOCKED_KEYS = `The mouse is locked to the ${document.body.dataset.noun}. Hold Esc to unlock it`; // a short Esc is the machine's

@@ -1,5 +1,5 @@
-// The Keys menu: chords and keys that the browser or its desktop keeps for itself, as the guest's own system has them.
-// Each is sent by the places of its keys (KeyboardEvent.code), whatever their legend.
+// The Keys menu: chords and keys of the guest's system that the browser or its desktop uses itself. Each is sent by the
+// places of its keys (KeyboardEvent.code), whatever is printed on them.
 
 import { remember, settings } from "./settings.js";
 

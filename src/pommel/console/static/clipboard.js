@@ -1,6 +1,6 @@
 // The clipboard between this computer and the machine: into it with the paste chord, out of it with a button.
-// What the machine's clipboard holds is asked of the server; nothing is kept but the last clip that both sides had, and the
-// last one of this computer's that was seen. Which side was copied to last, `order.js` says.
+// The page asks the server for the machine's clipboard. It stores only the last clip that both sides had, and the last clip
+// of this computer that it saw. `order.js` decides which side has the newer copy.
 
 import { offer } from "./downloads.js";
 import { onMac, onWindows } from "./keys.js";
@@ -82,8 +82,8 @@ export class Clipboard {
     if (!own) this.#order.hereChanged();
   }
 
-  // Where the browser does not tell of changes but lets this page read without asking: so that a later copy can be told
-  // from what is there now.
+  // If the browser does not report changes, but lets this page read without asking: read it now, so that a later copy can
+  // be distinguished from the present one.
   async #look() {
     if (!this.#order.looks || !document.hasFocus() || !(await mayRead())) return;
     const clip = await readBrowser().catch(() => null);
@@ -168,7 +168,7 @@ export class Clipboard {
     this.#mark(false);
   }
 
-  // Who uses the chord within the machine only need not hear of it every time.
+  // A person who uses the chord only in the machine does not need this message every time.
   #complain(why) {
     const { text, at } = this.#complaint;
     if (why === text && at > this.#cameAt) return;

@@ -24,7 +24,8 @@ const TAKES_VIDEO = 8;
 const SHOWS_POINTER = 32;
 const KEYS_BY_LEGEND = 64;
 const ASKS_OF_MOUSE = 128;
-const ABILITIES = ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | SHOWS_POINTER | ASKS_OF_MOUSE;
+const TAKES_MOVES = 256;
+const ABILITIES = ACKNOWLEDGES | TAKES_WEBP | TAKES_PNG | SHOWS_POINTER | ASKS_OF_MOUSE | TAKES_MOVES;
 
 /** MOUSE_KIND.bits. */
 const HAS_SIDES = 1;
@@ -81,6 +82,7 @@ const READERS = {
   202: { fits: (n) => n >= 10, read: video },
   203: { fits: (n) => n >= 8, read: pointer },
   204: { fits: exactly(2), read: (u16) => ({ is: "MouseKind", sides: (u16(0) & HAS_SIDES) !== 0, relative: (u16(0) & RELATIVE) !== 0 }) },
+  208: { fits: exactly(12), read: move },
   88: { fits: exactly(1), read: (_, body) => ({ is: "MouseCursor", shape: body[0] < CURSORS.length ? body[0] : 0 }) },
 };
 
@@ -100,6 +102,11 @@ function pointer(u16, body) {
   need(Math.max(width, height) <= POINTER_SIDE, `a pointer of ${width}×${height} pixels is too large`);
   need(body.length === 8 + 4 * width * height, "a pointer's length is not true");
   return { is: "Pointer", width, height, hotX, hotY, rgba: body.subarray(8) };
+}
+
+function move(u16) {
+  const [x, y, width, height, toX, toY] = [0, 1, 2, 3, 4, 5].map(u16);
+  return { is: "Move", x, y, width, height, toX, toY };
 }
 
 function displayList(u16, body) {

@@ -1,4 +1,4 @@
-// The displays menu: which displays the machine has, where they stand, which one is shown. Knows no socket.
+// The displays menu: the machine's displays, their places, and the one that is shown. Uses no socket.
 
 import { ALL_DISPLAYS } from "./codec.js";
 

@@ -1,4 +1,4 @@
-// The files that were copied in the machine: a dialog that names them, each to be downloaded by a click.
+// A dialog with the files that were copied in the machine; a click downloads one.
 
 const NOUN = document.body.dataset.noun; // "machine" or "session", as the server tells
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];

@@ -1,4 +1,4 @@
-// What the gestures of `touch.js` do to the machine and to the view of it.
+// The effect of the gestures of `touch.js` on the machine and on the view.
 
 import { Touch } from "./touch.js";
 

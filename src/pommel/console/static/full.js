@@ -1,4 +1,4 @@
-// Full screen, and in it the browser's and the desktop's own shortcuts (keyboard lock), where a browser gives those away.
+// Full screen, and in it the shortcuts of browser and desktop (keyboard lock), if the browser passes them to the page.
 
 const ALL = `All keys go to the ${document.body.dataset.noun}, including Esc, Alt+Tab and Ctrl+W. Hold Esc to leave full screen.`;
 const SOME = "Press Esc to leave full screen. This browser does not pass on Ctrl+W, Alt+Tab and similar keys; send them with the Keys menu.";

@@ -1,4 +1,4 @@
-// Keyboard, pointer and wheel to KVM commands. What is down is remembered and released whenever the hands are taken off.
+// Turns keyboard, pointer and wheel into KVM commands. Remembers what is down, and releases it when the page loses the focus.
 
 import { BUTTONS, encode } from "./codec.js";
 import { KEYS, MODIFIERS, asWritten, isShiftless, lookUp, onMac, onWindows, pasteChord } from "./keys.js";
@@ -43,7 +43,7 @@ export class Hands {
     return this.#keys.size > 0 || this.#buttons !== 0;
   }
 
-  /** Let go of everything that is down. */
+  /** Release everything that is down. */
   release() {
     for (const [code, key] of [...this.#keys].reverse()) this.#up(code, key);
     this.#setButtons(0);
@@ -155,7 +155,7 @@ export class Hands {
     if (!key) return this.#unknownKey(event);
     if (sends.nothing) return;
     this.#down(event.code, key, kindOf(event.key), event.repeat);
-    // A Mac tells only that Caps Lock changed, one event for each press.
+    // A Mac's browser reports only that Caps Lock changed: one event for each press.
     if ((onMac && event.code === "CapsLock") || neverGoesUp(event)) this.#up(event.code, key);
   }
 
@@ -208,7 +208,7 @@ export class Hands {
     const key = this.#keys.get(event.code);
     if (key) this.#up(event.code, key);
     else if (onMac && event.code === "CapsLock") this.tap(["CapsLock"]);
-    // A Mac's browser does not tell of keys that go up while Command is down.
+    // A Mac's browser does not report keys that go up while Command is down.
     if (onMac && event.code.startsWith("Meta")) this.#releaseOrdinaryKeys();
     if (this.#leaving && MODIFIERS.has(event.code)) {
       this.release();
@@ -232,7 +232,7 @@ export class Hands {
   }
 
   #dropFalseControl(event) {
-    // Windows makes AltGr out of a left Control that nobody pressed, at the very same moment.
+    // Windows reports AltGr as a left Control that nobody pressed, at the same moment.
     if (event.code === "ControlLeft") this.#controlDownAt = event.timeStamp;
     const control = this.#keys.get("ControlLeft");
     if (!onWindows || !control || event.key !== "AltGraph") return;

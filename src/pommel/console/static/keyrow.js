@@ -1,5 +1,5 @@
-// The row of keys that soft keyboards have not: sticky modifiers, Esc, Tab, arrows, function keys. A modifier that is
-// pressed once holds for the next key or tap, twice until it is pressed again; it is down in the machine for as long.
+// The row of keys that soft keyboards do not have: sticky modifiers, Esc, Tab, arrows, function keys. A modifier that is
+// pressed once holds for the next key or tap; pressed twice, until it is pressed again. It is down in the machine meanwhile.
 
 import { keysOf } from "./keys.js";
 

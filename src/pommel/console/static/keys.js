@@ -1,5 +1,5 @@
 // Physical keys: KeyboardEvent.code to the wire's virtual key [number, extended]. No DOM beyond the browser's name.
-// The table is pommel.wire.keymap_tables'; a test holds the two together.
+// The table is the same as in pommel.wire.keymap_tables; a test compares both.
 
 export const KEYS = {
   Escape: [0x1b],

@@ -2,7 +2,7 @@
 
 import { EVERY_MS, Pulse } from "./pulse.js";
 
-// How long it is waited between two tries: by their number at first, then by how long nothing has been shown.
+// The pause between two tries: at first by their number, then by the time since the last picture.
 const RETRY_MS = [250, 500, 1000, 1000, 2000];
 const SOON_MS = 3000;
 const SOON_FOR_MS = 60_000;
@@ -169,7 +169,7 @@ export class Link {
     this.#timer = setTimeout(() => this.#explainWait(), STATUS_MS);
   }
 
-  // It is closed, or as good as: one that does not answer would be in the way for minutes until the browser says so.
+  // Close it here, because the browser would wait for minutes until it reports a connection that does not answer as closed.
   #closed(socket, reason, code) {
     if (socket !== this.#socket) return;
     clearTimeout(this.#timer);

@@ -1,4 +1,4 @@
-// How the connection is, in the bar, and in figures behind it. Knows no socket.
+// The quality of the connection: a sign in the bar, and figures behind it. Uses no socket.
 
 export class Meter {
   constructor(button, menu) {

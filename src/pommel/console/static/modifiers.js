@@ -1,5 +1,5 @@
-// What an event says of modifiers and locks, against what is held: browsers do not tell of every key that goes up (a
-// screenshot chord on a Mac, Win+Space, the first of two Shifts), nor of what changed while the page was away. No DOM.
+// Compares the modifiers and locks of an event with what is held, because browsers do not report every key that goes up (a
+// screenshot chord on a Mac, Win+Space, the first of two Shifts), or changes while the page had no focus. No DOM.
 
 import { onMac, onWindows } from "./keys.js";
 

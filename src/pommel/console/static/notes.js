@@ -1,4 +1,4 @@
-// The line over the picture: what the machine's end has to say, until pictures come again. Knows no socket.
+// The line over the picture: messages of the server, until pictures come again. Uses no socket.
 
 const READ_MS = 4000;
 const MOST_LINES = 3;

@@ -1,8 +1,8 @@
-// Which was copied to last, this computer's clipboard or the machine's. No DOM, no clock: what happens is counted.
+// Decides which clipboard has the newer copy, this computer's or the machine's. No DOM and no clock: events are counted.
 //
-// The server tells of each copy in the machine. Of this computer's, a browser tells either at once (the clipboardchange
-// event: Chromium since 144, without a permission) or never; then a copy is known by what a paste brings, and by whether
-// the person was elsewhere meanwhile. Where both sides changed while they were elsewhere, this computer's counts.
+// The server reports each copy in the machine. A browser reports copies on this computer either at once (the event
+// clipboardchange: Chromium since 144, without a permission) or never. If never, a copy is detected by the content of a
+// paste, and by whether the person left the page meanwhile. If both sides changed during that time, this computer's counts.
 
 export class Order {
   #now = 0;

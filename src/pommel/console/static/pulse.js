@@ -1,4 +1,4 @@
-// Whether the connection lives: it is asked every second, and what comes is counted. No DOM, no socket.
+// Whether the connection works: the page asks every second, and counts what arrives. No DOM, no socket.
 
 export const EVERY_MS = 1000;
 const SILENT_MS = 3000; // without a word after we asked: a person is told
@@ -27,7 +27,7 @@ export class Pulse {
     this.rest();
   }
 
-  /** Nothing is known, as while the page is hidden and its timers with it. */
+  /** Nothing is known, for example while the page is hidden, because its timers do not run then. */
   rest() {
     this.#asked.clear();
     this.#heard = this.#ticked = this.now();

@@ -1,4 +1,4 @@
-// What this browser remembers between visits. Knows no DOM but the browser's storage.
+// The settings that this browser stores between visits. Uses only the browser's storage, not the DOM.
 
 export const QUALITIES = { low: [30, 100], medium: [55, 50], high: [75, 33], best: [92, 20] }; // JPEG quality, least ms between
 

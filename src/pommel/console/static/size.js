@@ -1,4 +1,4 @@
-// The button that says how large the picture is shown: from a zoom back to where it began, then from shape to shape.
+// The button for the size of the picture: it first ends a zoom, then goes from one mode to the next.
 
 import { View } from "./view.js";
 

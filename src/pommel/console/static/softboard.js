@@ -1,4 +1,4 @@
-// The soft keyboard with its row of keys: opened and closed, and the picture kept in sight above it.
+// Opens and closes the soft keyboard with its row of keys, and keeps the picture visible above it.
 
 import { KeyRow } from "./keyrow.js";
 import { SoftKeys } from "./softkeys.js";

@@ -1,6 +1,6 @@
-// The soft keyboard's text field: what is composed in it is typed as it is shown. Android's keyboards tell no keys (all are
-// number 229); they change a text, so it is the change that counts: characters that are gone are Backspaces. A stock of
-// spaces stands before what was typed, since a keyboard that sees an empty field tells of no Backspace.
+// The soft keyboard's text field: composed text is typed as it is shown. Android's keyboards report no keys (all have the
+// number 229); they change a text. So the change is used: removed characters are sent as Backspaces. There are always some
+// spaces before the text, because a keyboard sends no Backspace in an empty field.
 
 const STOCK = " ".repeat(200);
 const LONGEST = 1000; // characters kept: what a keyboard may still go back to and mend

@@ -1,5 +1,5 @@
-// How the connection is, for people: the word in the bar, the notice over the picture, and what still works.
-// What there is to say comes from the server (console.telling); body[data-state] tells the stylesheet and the tests.
+// The state of the connection, for people: the word in the bar, the notice over the picture, and what still works.
+// The texts come from the server (console.telling); the stylesheet and the tests read body[data-state].
 
 const NAMES = {
   connecting: "Connecting",

@@ -1,5 +1,5 @@
-// What would leave the page by mistake: a mouse's back and forward, keys that a browser goes back by, what is dropped, the
-// shortcut that closes a tab.
+// Prevents leaving the page by mistake: by a mouse's back and forward, by keys for "back" of the browser, by a dropped
+// file, by the shortcut that closes a tab.
 
 import { onMac } from "./keys.js";
 

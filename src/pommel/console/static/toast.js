@@ -1,4 +1,4 @@
-// A line at the foot of the page that goes by itself.
+// A line at the bottom of the page that disappears by itself.
 
 const STANDS_MS = 6000;
 const MOST_LINES = 3;

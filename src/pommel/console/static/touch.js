@@ -1,5 +1,5 @@
-// Fingers on the stage: which gesture they make, as a state machine over pointer events. What a gesture does is `act`'s
-// business. A pen is none of these: it hovers, it is exact to the pixel and it draws, so it is a mouse (`hands.js`).
+// Recognises the gestures of fingers on the stage: a state machine over pointer events. `act` does what a gesture means. A
+// pen is handled as a mouse (`hands.js`), because it can hover, is exact to the pixel, and draws.
 //
 //   idle ──finger──► one ──up──► idle (tap; a second tap nearby counts at the first one's place)
 //                     ├─ moves ──────────────► slide (pans what overflows, else moves the pointer)

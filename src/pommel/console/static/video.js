@@ -1,5 +1,5 @@
 // The machine's film: chunks of H.264 to frames that can be drawn, by the browser's own decoder. No DOM, no socket.
-// Every chunk leans on the one before it, so each is decoded, drawn or not; one that fails ends the stream.
+// Every chunk needs the one before it, so each is decoded, even if it is not drawn; one that fails ends the stream.
 
 const H264_ANNEX_B = 2;
 const STUCK_MS = 3000; // a decoder that keeps a frame to itself for so long is of no use here

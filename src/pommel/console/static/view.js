@@ -1,5 +1,5 @@
-// How large the picture is shown, and which part of it: fit, fill, actual pixels, and any zoom from there. The stage
-// scrolls what does not fit into it. "A point" has clientX and clientY, "a spot" is a place in the picture, in its pixels.
+// The size of the picture and its visible part: fit, fill, actual pixels, and any zoom from there. The stage scrolls a
+// picture that does not fit. "A point" has clientX and clientY, "a spot" is a place in the picture, in its pixels.
 
 const MOST = 4; // CSS pixels for one of the machine's: a close button is then as wide as a finger
 const SNAP = 0.06; // a pinch that ends as near to the mode's own size as this means that

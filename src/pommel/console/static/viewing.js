@@ -1,4 +1,4 @@
-// The page of one who may only look: it says so, offers nothing more, and says so again to whoever types or clicks.
+// The page of a view-only viewer: it says so, has no controls for input, and says so again after a key or a click.
 
 const GONE = ["field", "keys", "type"];
 const SAID = "View only: your input is not sent.";

@@ -1,5 +1,5 @@
-// A wheel's events to steps: 120 of them are one notch, as browsers, Windows and Linux count. What is less than a step is
-// kept for the next event, so that all that was turned arrives, and no more. No DOM beyond the event.
+// Turns a wheel's events into steps: 120 steps are one notch, as browsers, Windows and Linux count. A part of a step is
+// kept for the next event, so that the sum that is sent is the sum that was turned. No DOM except the event.
 
 import { onMac } from "./keys.js";
 

@@ -1,7 +1,7 @@
-"""The overlay: what Pommel changes in an upstream's command line, and in which order. Band: core, no I/O.
+"""The overlay: Pommel's changes of an upstream's command line, and their order. Band: core, no I/O.
 
-One small function a device group, each from sheet to sheet. A rule whose matter is essential and which cannot read
-the upstream raises UpstreamError with what it looked for and what it found; none of them shrugs.
+There is one small function for each device group, from sheet to sheet. A rule with an essential task that cannot parse
+the upstream raises UpstreamError with what it looked for and what it found; no rule ignores this.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pommel.machine.rules import (
     storage,
     usb,
 )
-from pommel.machine.rules.sheet import Given, HostFacts, Placement, RuleChange, Sheet
+from pommel.machine.rules.sheet import HostFacts, Placement, RuleChange, RuleInput, Sheet
 from pommel.machine.spec import MachineSpec
 
 __all__ = ["RULES", "Change", "HostFacts", "Overlaid", "Placement", "apply_rules"]
 
-RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
+RULES: tuple[tuple[str, Callable[[Sheet, RuleInput], Sheet]], ...] = (
     ("accelerator", processor.accelerator),
     ("cpu", processor.cpu),
     ("memory", memory.memory),
@@ -53,14 +53,14 @@ RULES: tuple[tuple[str, Callable[[Sheet, Given], Sheet]], ...] = (
     ("passthrough", passthrough.passthrough),
     ("extra", process.extra),
     ("balloon", balloon.balloon),
-    ("usb", usb.usb),  # after qemu_args, which may bring the controller
-    ("9p", shares.devices),  # last: a share moves no other device
+    ("usb", usb.usb),  # after qemu_args, which may add the controller
+    ("9p", shares.devices),  # last, so that a share changes no other device's slot
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Overlaid:
-    """The finished command line, and every edit that led to it, in order."""
+    """The finished command line, with all its edits in order."""
 
     command_line: CommandLine
     changes: tuple[RuleChange, ...]
@@ -68,13 +68,13 @@ class Overlaid:
 
 
 def apply_rules(captured: CommandLine, spec: MachineSpec, facts: HostFacts, placement: Placement) -> Overlaid:
-    """Lay every rule over the upstream's command line.
+    """Apply every rule to the upstream's command line.
 
     Raises:
-        UpstreamError: a rule cannot find what it is there to change.
+        UpstreamError: a rule cannot find the argument that it must change.
         ConfigError: two settings contradict each other.
     """
-    given = Given(spec, facts, placement)
+    given = RuleInput(spec, facts, placement)
     sheet = Sheet(captured)
     for name, rule in RULES:
         sheet = rule(replace(sheet, rule=name), given)

@@ -1,26 +1,26 @@
 """The rule for the display adapter, the size of its picture, and further displays. Band: core, no I/O.
 
-Where none of the settings `display`, `resolution` and `displays` is written, the boot script's adapter stays as it is.
+Without the settings `display`, `resolution` and `displays`, the boot script's adapter is not changed.
 """
 
 from __future__ import annotations
 
 from pommel.errors import ConfigError
-from pommel.machine.adapters import CHOICES, Found, notes, on_line, parse_size, room_mib, spelled
+from pommel.machine.adapters import CHOICES, FoundAdapter, notes, on_line, parse_size, room_mib, spelled
 from pommel.machine.heads import socket_of
 from pommel.machine.keyed import Keyed
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import SubOptions, escape
 
 _ID = "pommel-display"
-_PLACE = ("id", "bus", "addr")  # what of a device says where it is, whichever it is
+_PLACE = ("id", "bus", "addr")  # the properties for a device's place, which every device has
 
 
-def adapter(sheet: Sheet, given: Given) -> Sheet:
-    """Change the adapter, tell it a size, and show its further outputs, as far as that is asked for.
+def adapter(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Change the adapter, set its size, and show its further outputs, as the settings say.
 
     Raises:
-        ConfigError: what is asked for cannot be had with the machine's adapter, or with its macOS.
+        ConfigError: the machine's adapter, or its macOS, does not support a setting.
     """
     spec = given.spec
     if spec.display is not None:
@@ -31,7 +31,7 @@ def adapter(sheet: Sheet, given: Given) -> Sheet:
 
 
 def _changed(sheet: Sheet, driver: str) -> Sheet:
-    """Have `driver` in the place of the one adapter that there is, or as the first.
+    """Replace the only adapter by `driver`, or add it as the first.
 
     Raises:
         ConfigError: there are several adapters.
@@ -57,7 +57,7 @@ def _changed(sheet: Sheet, driver: str) -> Sheet:
 
 
 def _sized(sheet: Sheet, size: tuple[int, int]) -> Sheet:
-    """Tell every adapter that can be told, and give room for the picture to those that have too little."""
+    """Set the size of every adapter that supports it, and enlarge a picture memory that is too small."""
     found = on_line(sheet.line)
     for each in found:
         sheet = _told(sheet, each, size)
@@ -66,7 +66,7 @@ def _sized(sheet: Sheet, size: tuple[int, int]) -> Sheet:
     return sheet
 
 
-def _told(sheet: Sheet, found: Found, size: tuple[int, int]) -> Sheet:
+def _told(sheet: Sheet, found: FoundAdapter, size: tuple[int, int]) -> Sheet:
     reason = f"asked for: resolution, {spelled(size)}"
     wanted: dict[str, int] = {}
     if found.adapter.sized:
@@ -85,19 +85,19 @@ def _told(sheet: Sheet, found: Found, size: tuple[int, int]) -> Sheet:
     return sheet.change(found.device, keyed, reason)
 
 
-def _room(found: Found) -> int:
-    """The MiB that the command line gives to the adapter for its picture; 0: it says nothing that is a number."""
+def _room(found: FoundAdapter) -> int:
+    """The MiB that the command line gives to the adapter's picture; 0: not given, or not a number."""
     text = found.keyed.get(found.adapter.memory) or ""
     if not text.isascii() or not text.isdigit():
         return 0
     return int(text) >> 20 if found.adapter.memory == "vgamem" else int(text)
 
 
-def _outputs(sheet: Sheet, given: Given) -> Sheet:
-    """Give the adapter further outputs, and each a socket of its own: QEMU's VNC server shows one.
+def _outputs(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Give the adapter further outputs, each with its own socket, because QEMU's VNC server shows only one.
 
     Raises:
-        ConfigError: they cannot be had.
+        ConfigError: this is not possible.
     """
     spec, wanted = given.spec, f"displays = {given.spec.displays}"
     if spec.macos is not None:
@@ -118,7 +118,7 @@ def _outputs(sheet: Sheet, given: Given) -> Sheet:
         sheet = sheet.put("vga", "none", reason).add("-device", found[0].adapter.driver, reason)
         found = on_line(sheet.line)
     device = found[0].device
-    if device is None:  # which was just added
+    if device is None:  # cannot happen: it was just added
         return sheet
     keyed = found[0].keyed.with_default("id", _ID).with_value("max_outputs", spec.displays)
     sheet = sheet.change(device, keyed, reason)

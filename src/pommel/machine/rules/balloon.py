@@ -1,22 +1,22 @@
-"""The rule for the device by which a guest gives memory back. Band: core, no I/O.
+"""The rule for the balloon, by which a guest returns memory. Band: core, no I/O.
 
-A virtio balloon does two things: with free page reporting the guest tells which pages it does not use, and QEMU lets go
-of them by itself; and it can be asked to do with less (`pommel memory NAME 2G`). The boot script's own balloon stands.
+A virtio balloon does two things: with free page reporting the guest reports its unused pages, and QEMU releases them;
+and it can be asked to use less (`pommel memory NAME 2G`). The boot script's own balloon is kept.
 """
 
 from __future__ import annotations
 
 from pommel.machine.commandline import Argument
 from pommel.machine.keyed import Keyed
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 
 DEVICE_ID = "pommel-balloon"
 _DEVICE = f"virtio-balloon-pci,id={DEVICE_ID},free-page-reporting=on,deflate-on-oom=on"
-_DRIVER_FROM = 11  # macOS Big Sur, whose AppleVirtIO has one
+_DRIVER_FROM = 11  # macOS Big Sur, whose AppleVirtIO has a driver
 
 
-def balloon(sheet: Sheet, given: Given) -> Sheet:
-    """Add a balloon that is asked for and that the boot script does not give to the guest."""
+def balloon(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Add a balloon if the setting asks for it and the boot script has none."""
     if not given.spec.balloon:
         return sheet
     if sheet.line.find("device", where=lambda a: _driver(a).startswith("vfio-")):

@@ -1,13 +1,13 @@
-"""Rules for what is seen, heard and typed: display, audio, monitor, serial port. Band: core, no I/O.
+"""Rules for screen, sound and input: display, audio, monitor, serial port. Band: core, no I/O.
 
-QEMU's text consoles matter here: whoever is on VNC may press Ctrl-Alt-2, and would stand before the monitor, which
-can run programs on the host. So monitor, serial and parallel ports all go somewhere that is no text console.
+QEMU's text consoles are a risk: a VNC client can press Ctrl-Alt-2 and would then reach the monitor, which can run
+programs on the host. So monitor, serial and parallel ports are all connected to something other than a text console.
 """
 
 from __future__ import annotations
 
 from pommel.machine.commandline import Argument, CommandLine
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import SubOptions, escape
 from pommel.machine.upstream_files import unreadable
 
@@ -18,21 +18,21 @@ _SERIAL = "serial-log"
 _NO_CONSOLE = "users who see the screen cannot reach QEMU's text consoles"
 
 
-def display(sheet: Sheet, given: Given) -> Sheet:
-    """Show the screen on one Unix socket; the graphics card stays."""
+def display(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Show the screen on one Unix socket; the display adapter is not changed."""
     for shown in sheet.line.find(*_SHOWN_ELSEWHERE):
         sheet = _shown(sheet, shown, given)
     sheet = sheet.add("-display", "none", "no window: the machine keeps running without the desktop")
-    # share=ignore: a viewer that asks for the screen alone must not throw the console out.
-    # lock-key-sync=off: QEMU would take the case of a letter's keysym for the state of Caps Lock, and press it
-    # in the guest to match (ui/vnc.c, do_key_event). We send physical keys; their keysyms say nothing of the sort.
+    # share=ignore: a viewer that asks for exclusive access must not disconnect the console.
+    # lock-key-sync=off: QEMU would derive the state of Caps Lock from the case of a letter's keysym, and press the key
+    # in the guest to match (ui/vnc.c, do_key_event). We send physical keys; their keysyms do not show that state.
     value = f"unix:{escape(given.placement.vnc)},share=ignore,lock-key-sync=off"
     sheet = sheet.add("-vnc", value, "the screen, for the console and any number of viewers")
     return sheet if "spice" in given.spec.keep else _without_spice(sheet)
 
 
-def _shown(sheet: Sheet, shown: Argument, given: Given) -> Sheet:
-    """Take out what shows the screen; a server of the screen stays where it is kept by name."""
+def _shown(sheet: Sheet, shown: Argument, given: RuleInput) -> Sheet:
+    """Remove an option that shows the screen; a server in `keep` stays."""
     server = {"vnc": "vnc", "spice": "spice"}.get(shown.name)
     if shown.name == "display" and (shown.value or "").startswith("vnc="):
         server = "vnc"
@@ -53,8 +53,8 @@ def _without_spice(sheet: Sheet) -> Sheet:
     return sheet
 
 
-def audio(sheet: Sheet, given: Given) -> Sheet:
-    """Let sound go nowhere: the machine outlives the desktop's sound server."""
+def audio(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Turn sound off: the machine must run longer than the desktop's sound server."""
     reason = "no dependency on a sound server"
     for short in sheet.line.find("audio"):
         sheet = sheet.change(short, _silent(short.sub), reason)
@@ -74,13 +74,13 @@ def audio(sheet: Sheet, given: Given) -> Sheet:
 
 
 def _silent(backend: SubOptions) -> SubOptions:
-    """Swap the driver for `none`; a driver's own settings go with it."""
+    """Replace the driver by `none`, without the driver's own settings."""
     kept = [pair for pair in backend.pairs if pair[0] in ("id", "model")]
     return SubOptions("none", tuple(kept))
 
 
-def monitor(sheet: Sheet, given: Given) -> Sheet:
-    """Talk to QEMU over two QMP sockets instead of a terminal, and let nobody else in."""
+def monitor(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Control QEMU over two QMP sockets instead of a terminal, and close other access."""
     sheet = _debuggers(sheet, given)
     reason = "QMP instead of a monitor on the terminal; " + _NO_CONSOLE
     for talk in sheet.line.find("monitor", where=_is_terminal):
@@ -101,8 +101,8 @@ def monitor(sheet: Sheet, given: Given) -> Sheet:
     return sheet.add("-qmp", _socket(place.qmp_watch), "events, for long connections")
 
 
-def _debuggers(sheet: Sheet, given: Given) -> Sheet:
-    """Take out the gdb stub, which lets whoever reaches it read and write the guest's memory."""
+def _debuggers(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Remove the gdb stub, with which anybody who reaches it can read and write the guest's memory."""
     if "gdb" not in given.spec.keep:
         for stub in sheet.line.find("gdb", "s"):
             sheet = taken_out(sheet, stub, "gdb")
@@ -111,8 +111,8 @@ def _debuggers(sheet: Sheet, given: Given) -> Sheet:
     return sheet
 
 
-def _backends(sheet: Sheet, given: Given) -> Sheet:
-    """Point the character devices of terminals, and those that listen, to nothing: what uses them stays whole."""
+def _backends(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Connect the character devices of terminals, and those that listen, to null, so that their users still work."""
     for backend in sheet.line.find("chardev", where=lambda a: a.sub.head in ("stdio", "vc") or is_open(a)):
         name = backend.sub.get("id")
         if name is None:
@@ -126,7 +126,7 @@ def _backends(sheet: Sheet, given: Given) -> Sheet:
 
 
 def _use_of(line: CommandLine, name: str) -> str:
-    """What a character device is for, by the names of `keep`."""
+    """The use of a character device, by the names of `keep`."""
     for talk in line.find("mon"):
         if talk.sub.get("chardev") == name or talk.sub.head == name:
             return "qmp" if talk.sub.get("mode") == "control" else "monitor"
@@ -136,9 +136,9 @@ def _use_of(line: CommandLine, name: str) -> str:
 
 
 def is_open(talk: Argument) -> bool:
-    """Whether others can reach QEMU by it: it listens on a port, or on a socket in a folder that is not ours.
+    """Whether others can reach QEMU through it: it listens on a port, or on a socket in a folder that is not ours.
 
-    What connects to somebody else's socket (a helper such as virtiofsd or swtpm) is not open; a monitor never does.
+    A connection to another process's socket (a helper such as virtiofsd or swtpm) is not open; but a monitor always is.
     """
     if talk.name == "chardev":
         return talk.sub.head == "udp" or (talk.sub.head == "socket" and talk.sub.is_on("server"))
@@ -150,22 +150,22 @@ def is_open(talk: Argument) -> bool:
 
 
 def _is_open_by(line: CommandLine, port: Argument) -> bool:
-    """Whether a port is open by itself, or by the character device that it names."""
+    """Whether a port is open itself, or through the character device that it names."""
     name = (port.value or "").removeprefix("chardev:")
     named = line.find("chardev", where=lambda a: a.sub.get("id") == name) if name != port.value else ()
     return is_open(port) or any(map(is_open, named))
 
 
 def taken_out(sheet: Sheet, port: Argument, name: str, *, instead: str | None = None) -> Sheet:
-    """Take out a port that others can reach, or write `instead` in its place; `keep` with `name` keeps it."""
+    """Remove a port that others can reach, or replace it by `instead`; `keep` with `name` keeps it."""
     reason = f'others could connect to it; keep = ["{name}"] keeps it'
     if port.written:
         sheet = sheet.warn(f'{port.text} is removed, because others could connect to it; keep = ["{name}"] keeps it')
     return sheet.remove(port, reason) if instead is None else sheet.change(port, instead, reason)
 
 
-def serial(sheet: Sheet, given: Given) -> Sheet:
-    """Keep what the guest writes to its first serial port."""
+def serial(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Write the output of the guest's first serial port to a log."""
     ports, kept = sheet.line.find("serial"), "serial" in given.spec.keep
     if not (ports and kept and _is_open_by(sheet.line, ports[0])):
         sheet = _logged(sheet, ports[0] if ports else None, given)
@@ -186,8 +186,9 @@ def serial(sheet: Sheet, given: Given) -> Sheet:
     return sheet
 
 
-def _logged(sheet: Sheet, port: Argument | None, given: Given) -> Sheet:
-    # append=on: `-serial file:` would empty the log at each start, and write on past a hole once it is turned over.
+def _logged(sheet: Sheet, port: Argument | None, given: RuleInput) -> Sheet:
+    # append=on: `-serial file:` would empty the log at each start, and after a rotation it would leave a hole in the
+    # file.
     log = f"file,id={_SERIAL},path={escape(given.placement.serial_log)},append=on"
     reason = "the first serial port goes to the machine's log"
     backends = sheet.line.find("chardev", where=lambda a: a.sub.get("id") == _SERIAL)

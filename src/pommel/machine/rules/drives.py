@@ -1,6 +1,6 @@
-"""Edits of one drive on a sheet, in whatever spelling it is. Band: core, no I/O.
+"""Edits of one drive on a sheet, in any spelling. Band: core, no I/O.
 
-Each gives the sheet and the drive as it stands then, for the next edit.
+Each returns the sheet and the changed drive, for the next edit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def edited(sheet: Sheet, drive: Drive, edits: Edits, reason: str) -> tuple[Sheet
 
 
 def keeping(sheet: Sheet, drive: Drive, what: str) -> tuple[Sheet, Drive]:
-    """Take `snapshot=on` from a drive; `what` says whose it is."""
+    """Remove `snapshot=on` from a drive; `what` says whose drive it is."""
     if not drive.discards:
         return sheet, drive
     value = drive.nodes[0].keyed.without("snapshot")
@@ -35,7 +35,7 @@ def keeping(sheet: Sheet, drive: Drive, what: str) -> tuple[Sheet, Drive]:
 
 
 def discarding(sheet: Sheet, drive: Drive, reason: str) -> tuple[Sheet, Drive]:
-    """Let what is written to a drive be thrown away at its end."""
+    """Discard all writes to a drive at the end of the run."""
     if drive.is_readonly or drive.discards:
         return sheet, drive
     if drive.argument.name == "drive":
@@ -49,7 +49,7 @@ def discarding(sheet: Sheet, drive: Drive, reason: str) -> tuple[Sheet, Drive]:
 
 
 def taken_out(sheet: Sheet, drive: Drive, reason: str) -> Sheet:
-    """Take a drive out, with its devices and its nodes."""
+    """Remove a drive, with its devices and its nodes."""
     return sheet.remove_all([*drive.plugs, *children_of(sheet.line, drive)], reason).remove(drive.argument, reason)
 
 

@@ -1,4 +1,4 @@
-"""The rule for the firmware: its code, and the variables that the machine writes. Band: core, no I/O."""
+"""The rule for the firmware: its code, and the machine's own variables. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pommel.machine.drive_edits import placed, readonly_where_it_was
 from pommel.machine.drives import Drive
 from pommel.machine.keyed import Keyed
 from pommel.machine.rules.drives import THROWAWAY, discarding, edited, keeping
-from pommel.machine.rules.sheet import Given, Placement, Sheet
+from pommel.machine.rules.sheet import Placement, RuleInput, Sheet
 from pommel.machine.upstream_files import absolute, find_firmware
 
 _BIOS = "unchanged from the boot script: one image for code and variables, so the machine cannot store boot entries"
@@ -15,8 +15,8 @@ _VARIABLES = "the machine writes its own copy of the variables, never the upstre
 _WHOLE = "the machine writes its own copy of the firmware with its variables, never the upstream's file"
 
 
-def firmware(sheet: Sheet, given: Given) -> Sheet:
-    """Boot the chosen firmware build with the machine's own variables. What has no variables is left alone."""
+def firmware(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Boot the chosen firmware build with the machine's own variables. Firmware without variables is not changed."""
     place = given.placement
     found = find_firmware(sheet.line, place.upstream, place.facts)
     if found.bios is not None:
@@ -49,7 +49,7 @@ def _locked(drive: Drive, value: Keyed) -> Keyed:
     return Keyed(None, readonly_where_it_was(drive.argument.sub, value.plain))
 
 
-def _variables(sheet: Sheet, drive: Drive, given: Given, *, alone: bool) -> Sheet:
+def _variables(sheet: Sheet, drive: Drive, given: RuleInput, *, alone: bool) -> Sheet:
     place = given.placement
     reason = _WHOLE if alone else _VARIABLES
     sheet, drive = keeping(sheet, drive, reason)

@@ -1,7 +1,7 @@
-"""Rules for the ways into a guest and out to this host's services that the user asks for. Band: core, no I/O.
+"""Rules for the user's forwards into a guest, and reverse forwards to this host's services. Band: core, no I/O.
 
-They stand on the first user-mode network, beside SSH's. A forward of the boot script that wants the same port of this
-host gives way and is told. Where the machine has no user-mode network, what was asked for is refused by name.
+They are on the first user-mode network, beside the one for SSH. A forward of the boot script with the same host port is
+left out, with a warning. If the machine has no user-mode network, the setting is refused by name.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pommel.errors import ConfigError
 from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.forwards import Forward, parse_hostfwd
 from pommel.machine.networks import links, with_forwards
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import Pair, SubOptions
 
-_NET = "10.0.2.0/24"  # QEMU's own, where nothing else is said (docs/system/devices/net.rst)
-_FOR_SERVICES = 100  # the last number of the address at which the guest finds this host's services
+_NET = "10.0.2.0/24"  # QEMU's default (docs/system/devices/net.rst)
+_FOR_SERVICES = 100  # the last number of the guest's address for this host's services
 
 
-def forwards(sheet: Sheet, given: Given) -> Sheet:
-    """Put the forwards that are asked for, and the ways to services of this host, on the first user-mode network."""
+def forwards(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Add the forwards and the reverse forwards to the first user-mode network."""
     asked, reverse = given.placement.forwards, given.placement.reverse
     if not asked and not reverse:
         return sheet
@@ -40,13 +40,13 @@ def forwards(sheet: Sheet, given: Given) -> Sheet:
 
 
 def services_address(line: CommandLine) -> str | None:
-    """The address at which the guest finds this host's services; None: there is no user-mode network."""
+    """The guest's address for this host's services; None: there is no user-mode network."""
     found = next((each.backend for each in links(line) if each.kind == "user" and each.backend is not None), None)
     return _services(with_forwards(found)) if found is not None else None
 
 
-def _elsewhere(sheet: Sheet, given: Given) -> Sheet:
-    """A machine without a user-mode network: passt forwards by itself, and nothing else can."""
+def _elsewhere(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Handle a machine without a user-mode network: passt can forward ports itself, other networks cannot."""
     asked, reverse, network = given.placement.forwards, given.placement.reverse, given.spec.network
     name = given.placement.guest_name
     if network == "passt" and not reverse:
@@ -63,7 +63,7 @@ def _elsewhere(sheet: Sheet, given: Given) -> Sheet:
     )
 
 
-def _laid(sheet: Sheet, backend: Argument, given: Given, *, first: bool) -> Sheet:
+def _laid(sheet: Sheet, backend: Argument, given: RuleInput, *, first: bool) -> Sheet:
     asked, before = given.placement.forwards, with_forwards(backend)
     pairs: list[Pair] = []
     for key, value in before.pairs:
@@ -82,8 +82,8 @@ def _laid(sheet: Sheet, backend: Argument, given: Given, *, first: bool) -> Shee
     return sheet.change(backend, before.with_pairs(pairs), f"asked for: {', '.join(said)}")
 
 
-def _reversed(before: SubOptions, given: Given) -> list[Pair]:
-    """A guestfwd for each service. QEMU starts the command for each connection, and gives it that as its input."""
+def _reversed(before: SubOptions, given: RuleInput) -> list[Pair]:
+    """A guestfwd for each service. QEMU starts the command for each connection, which is its standard input."""
     found: list[Pair] = []
     address = _services(before)
     for each in given.placement.reverse:
@@ -99,7 +99,7 @@ def _reversed(before: SubOptions, given: Given) -> list[Pair]:
 
 
 def _services(backend: SubOptions) -> str:
-    """The hundredth address of the network that the backend has."""
+    """The hundredth address of the backend's network."""
     text = backend.get("net") or _NET
     if not backend.has("net") and (host := backend.get("host")) is not None:
         text = f"{host}/24"

@@ -1,6 +1,6 @@
-"""The rule for the guest's RAM: -m, and the memory backends that hold it. Band: core, no I/O.
+"""The rule for the guest's RAM: -m, and its memory backends. Band: core, no I/O.
 
-QEMU refuses to start when the two disagree (hw/core/machine.c, hw/core/numa.c), so a new size goes into both.
+QEMU refuses to start if the two differ (hw/core/machine.c, hw/core/numa.c), so a new size is set in both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pommel.errors import ConfigError
 from pommel.machine.commandline import Argument, CommandLine
 from pommel.machine.keyed import Keyed
 from pommel.machine.rules.processor import why
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import SubOptions
 from pommel.machine.upstream_files import unreadable
 
@@ -20,8 +20,8 @@ _BACKENDS = ("memory-backend-ram", "memory-backend-file", "memory-backend-memfd"
 _UNITS = {"": MIB, "B": 1, "K": 1 << 10, "M": MIB, "G": 1 << 30, "T": 1 << 40}
 
 
-def memory(sheet: Sheet, given: Given) -> Sheet:
-    """Set the RAM, in MiB as upstream writes it, and let the backends that hold it follow."""
+def memory(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Set the RAM, in MiB as upstream writes it, and the same size in its memory backends."""
     size = given.spec.memory_bytes
     if size is None:
         return sheet
@@ -42,7 +42,7 @@ def memory(sheet: Sheet, given: Given) -> Sheet:
 
 
 def bytes_of(text: str, unit: str = "") -> int:
-    """A size as QEMU reads it, in bytes: `4096`, `8G`, `1.5G`. 0 where it cannot be read."""
+    """A size as QEMU parses it, in bytes: `4096`, `8G`, `1.5G`. 0 if it cannot be parsed."""
     number, suffix = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, unit)
     try:
         return int(float(number) * _UNITS[suffix])
@@ -83,7 +83,7 @@ def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
         )
     parts = {name: max(1, total * size // (whole or 1) // MIB) * MIB for name, size in sizes.items()}
     largest = max(parts, key=lambda name: parts[name])
-    return {**parts, largest: parts[largest] + total - sum(parts.values())}  # what rounding left over
+    return {**parts, largest: parts[largest] + total - sum(parts.values())}  # the rest of the rounding
 
 
 def _backend(line: CommandLine, name: str) -> Argument | None:

@@ -1,7 +1,7 @@
-"""Rules for the network: its backend, the card's address, and the way in by SSH. Band: core, no I/O.
+"""Rules for the network: its backend, the card's address, and the forward for SSH. Band: core, no I/O.
 
-By default a machine has QEMU's user-mode network, which needs no rights and is reached by a forward. What the boot
-script had instead is told, with the setting that keeps it.
+By default a machine has QEMU's user-mode network, which needs no permissions and is reached by a forward. If the boot
+script had another network, a message says so and names the setting that keeps it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pommel.machine.networks import (
     with_forwards,
     with_kind,
 )
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import Pair, SubOptions, escape
 from pommel.machine.upstream_files import unreadable
 
@@ -39,8 +39,8 @@ _MODERN = "-net in the form that supports forwards"
 _NO_WAY_IN = "ssh, clip and guest cannot connect to it"
 
 
-def network(sheet: Sheet, given: Given) -> Sheet:
-    """Give the machine the network that is set, by default user-mode, and each of its cards an address of its own."""
+def network(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Give the machine the configured network, by default user-mode, and each of its cards an own address."""
     asked = given.spec.network
     if asked == "none":
         return _none(sheet)
@@ -58,14 +58,15 @@ def network(sheet: Sheet, given: Given) -> Sheet:
 
 
 def derived_mac(mac: str, number: int) -> str:
-    """The address of a machine's further card, the same at every start: of its own, and never `mac` itself."""
+    """The address of a machine's further card: the same at every start, unique, and never `mac` itself."""
     if number == 0:
         return mac
     digest = hashlib.sha256(f"{mac}/{number}".encode()).digest()
+    # 0x52 has the bit of a locally administered address and not that of a multicast one.
     return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, *digest[:4]))
 
 
-def _refuse_taken(given: Given) -> None:
+def _refuse_taken(given: RuleInput) -> None:
     mac = given.spec.mac
     if mac is not None and (owner := given.placement.taken_macs.get(mac)) is not None:
         raise ConfigError(
@@ -91,7 +92,7 @@ def _spelled_out(sheet: Sheet) -> Sheet:
 
 
 def _without_doubles(sheet: Sheet) -> Sheet:
-    """QEMU refuses two backends of one id: the user-mode one stays, or else the first."""
+    """Remove backends with the same id, because QEMU refuses them: the user-mode one stays, or else the first."""
     by_id: dict[str, list[Argument]] = {}
     for backend in sheet.line.find("netdev"):
         by_id.setdefault(id_of(backend), []).append(backend)
@@ -107,8 +108,8 @@ def _without_doubles(sheet: Sheet) -> Sheet:
     return sheet
 
 
-def _added(sheet: Sheet, given: Given) -> Sheet:
-    """A network where the script has no word of one: QEMU would add a card of its own choice."""
+def _added(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Add a network if the script does not mention one: QEMU would add a card of its own choice."""
     kind, pairs, reason = _wanted(given)
     if given.spec.network == "upstream":
         if sheet.line.find("nodefaults"):
@@ -118,9 +119,9 @@ def _added(sheet: Sheet, given: Given) -> Sheet:
     return sheet.add("-device", f"{CARD},netdev={_OWN}", "a network card that macOS has a driver for")
 
 
-def _first(sheet: Sheet, given: Given) -> Sheet:
-    """Make the first network the one that is wanted. One that the script has as it is wanted stays as it is."""
-    for name in lacking(sheet.line):  # a card without a backend, and QEMU would not start
+def _first(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Change the first network to the configured one. If the script already has it so, it is not changed."""
+    for name in lacking(sheet.line):  # QEMU does not start with a card without a backend
         if given.spec.network != "upstream":
             sheet = sheet.add("-netdev", f"user,id={escape(name)}", "the card's backend is not in the script")
     link = next((each for each in links(sheet.line) if each.kind == "user" and each.card), links(sheet.line)[0])
@@ -138,13 +139,13 @@ def _first(sheet: Sheet, given: Given) -> Sheet:
 
 
 def _lost(backend: Argument) -> list[str]:
-    """The forwards of a user-mode network, but for SSH's, which is told where it matters."""
+    """The forwards of a user-mode network except SSH's, for which there is another warning."""
     said = forwards_of(backend) if kind_of(backend) == "user" else ()
     rules = [(text, _FORWARD.fullmatch(text)) for text in said]
     return [text for text, rule in rules if rule is None or rule["to"] != _SSH or rule["proto"] == "udp"]
 
 
-def _wanted(given: Given) -> tuple[str, tuple[Pair, ...], str]:
+def _wanted(given: RuleInput) -> tuple[str, tuple[Pair, ...], str]:
     """Type, keys and reason of the first network."""
     asked = given.spec.network
     if asked is None or asked in ("user", "upstream"):
@@ -162,7 +163,7 @@ def _wanted(given: Given) -> tuple[str, tuple[Pair, ...], str]:
 
 
 def _others(sheet: Sheet, asked: str | None) -> Sheet:
-    """Make the further networks user-mode, unless all is to be as the script has it."""
+    """Change the further networks to user-mode, unless the setting is `upstream`."""
     if asked == "upstream":
         return sheet
     for link in links(sheet.line):
@@ -175,7 +176,7 @@ def _others(sheet: Sheet, asked: str | None) -> Sheet:
 
 
 def _instead(backend: Argument) -> str:
-    """What the script had, and the setting that keeps it."""
+    """The script's network, and the setting that keeps it."""
     said = Keyed.parse(backend.name, backend.value or "") if backend.name == "netdev" else None
     kind = kind_of(backend)
     key = {"bridge": "br", "tap": "ifname"}.get(kind, "")
@@ -184,11 +185,11 @@ def _instead(backend: Argument) -> str:
     return f"user-mode network in place of {backend.text}; {setting} keeps it"
 
 
-def _forwards(sheet: Sheet, given: Given) -> Sheet:
+def _forwards(sheet: Sheet, given: RuleInput) -> Sheet:
     """Forward SSH to the first user-mode network, from 127.0.0.1 only; other forwards stay, on 127.0.0.1 too."""
     found = [each.backend for each in links(sheet.line) if each.kind == "user" and each.backend is not None]
     if not found:
-        if given.spec.network == "passt":  # which forwards by itself
+        if given.spec.network == "passt":  # passt forwards ports itself
             return sheet
         return sheet.warn(
             f"no forward leads into this network: {_NO_WAY_IN}, except at the guest's own address (pommel ip, ssh_host)"
@@ -198,7 +199,7 @@ def _forwards(sheet: Sheet, given: Given) -> Sheet:
     return sheet
 
 
-def _forwarding(sheet: Sheet, backend: Argument, given: Given, *, first: bool) -> Sheet:
+def _forwarding(sheet: Sheet, backend: Argument, given: RuleInput, *, first: bool) -> Sheet:
     """Put one user-mode network's forwards on 127.0.0.1, SSH's on the first."""
     upstream, port = given.spec.network == "upstream", given.placement.ssh_port
     before = with_forwards(backend)
@@ -229,8 +230,8 @@ def _forwarded(before: Iterable[Pair], port: int | None, *, keep_hosts: bool) ->
     return (pairs if ssh in pairs or port is None else [*pairs, ssh]), moved
 
 
-def _addresses(sheet: Sheet, given: Given) -> Sheet:
-    """Give each card its address: as set, as the user's own text has it, else the machine's own."""
+def _addresses(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Give each card its address: the setting's, that of the user's own text, or the machine's own."""
     place, taken = given.placement, set[str]()
     for number, link in enumerate(each for each in links(sheet.line) if each.card is not None):
         card = link.card

@@ -1,8 +1,8 @@
-"""The rule for `vfio`: the host's PCI devices that the guest gets. Band: core, no I/O.
+"""The rule for `vfio`: the host's PCI devices for the guest. Band: core, no I/O.
 
-Functions of one device go to one slot of the guest, with their own function numbers, since a driver looks for a card's
-sound beside the card. On q35 each slot is behind a root port of its own, as a PCI Express device expects (QEMU,
-docs/pcie.txt). What the boot script passes through itself stays as it is.
+Functions of one device go to one slot of the guest, with their own function numbers, because a driver looks for
+a card's sound beside the card. On q35 each slot is behind its own root port, as a PCI Express device expects (QEMU,
+docs/pcie.txt). Devices that the boot script passes through itself are not changed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import re
 
 from pommel.machine.commandline import CommandLine
 from pommel.machine.keyed import Keyed
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import escape
 
 _HOST = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}:[0-9a-f]{2})\.([0-7])\Z", re.IGNORECASE)
 _FIRST_CHASSIS = 64  # a script that numbers its own root ports begins with 0 or 1
 
 
-def passthrough(sheet: Sheet, given: Given) -> Sheet:
-    """Add the devices that are asked for and that the boot script does not pass through itself."""
+def passthrough(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Add the configured devices that the boot script does not pass through itself."""
     there = _passed(sheet.line)
     slots: dict[str, list[tuple[str, str]]] = {}
     for text in given.spec.vfio:
@@ -35,7 +35,7 @@ def passthrough(sheet: Sheet, given: Given) -> Sheet:
             chassis = _FIRST_CHASSIS + number
             value = f"pcie-root-port,id={port},chassis={chassis}"
             sheet = sheet.add("-device", value, f"its own port for {slot}")
-        # Function 0 comes last: a guest looks for the others only once that one is there.
+        # Function 0 comes last: a guest looks for the others only when function 0 exists.
         for function, more in sorted(functions, reverse=True):
             place = f",bus={port},addr=0.{function}" if express else ""
             shared = ",multifunction=on" if express and function == "0" and len(functions) > 1 else ""
@@ -46,7 +46,7 @@ def passthrough(sheet: Sheet, given: Given) -> Sheet:
 
 
 def normal(address: str) -> str | None:
-    """A PCI address with its domain, in lower case; None: it is none."""
+    """A PCI address with its domain, in lower case; None: it is not an address."""
     found = _HOST.match(address)
     return f"{found[1] or '0000'}:{found[2]}.{found[3]}".lower() if found else None
 

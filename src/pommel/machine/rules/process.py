@@ -1,4 +1,4 @@
-"""Rules for QEMU as a process: its life, its name, its paths, and what the user adds. Band: core, no I/O."""
+"""Rules for QEMU as a process: its lifetime, its name, its paths, and the user's additions. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 from pommel.errors import ConfigError, UpstreamError
 from pommel.machine.commandline import Argument, Note, parse_words
 from pommel.machine.keyed import Keyed
-from pommel.machine.rules.sheet import Given, Placement, RuleChange, Sheet
+from pommel.machine.rules.sheet import Placement, RuleChange, RuleInput, Sheet
 from pommel.machine.suboptions import escape
 from pommel.machine.upstream_files import absolute
 
-# Options whose whole value is a path, and sub-options that are one. What QEMU looks up in its own data directory
-# by name (-bios, -L, romfile=) is no path of the upstream's and stays.
+# Options whose whole value is a path, and sub-options with a path. Names that QEMU looks up in its own data directory
+# (-bios, -L, romfile=) are not paths of the upstream and stay.
 _PATH_OPTIONS = ("hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "kernel", "initrd", "dtb", "pflash", "D")
 _PATH_KEYS = {
     "drive": ("file", "filename"),
@@ -27,8 +27,8 @@ _PATH_KEYS = {
 _PROCESS_NAME_MAX = 15  # bytes: TASK_COMM_LEN less its NUL
 
 
-def process(sheet: Sheet, given: Given) -> Sheet:
-    """Let QEMU's life be seen: it runs as our child at start, holds its pidfile, and ends when the guest does."""
+def process(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Make QEMU's lifetime visible: it is our child at start, locks its pidfile, and ends when the guest does."""
     reasons = {
         "daemonize": "Pommel starts QEMU in its own session, and notices if it ends at start",
         "S": "a machine that is started runs",
@@ -39,8 +39,8 @@ def process(sheet: Sheet, given: Given) -> Sheet:
     return sheet.put("pidfile", given.placement.pidfile, "QEMU locks it while it runs")
 
 
-def identity(sheet: Sheet, given: Given) -> Sheet:
-    """Name the machine to itself and to the host's process list; a name and a UUID of the user's own text stand."""
+def identity(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Set the machine's name, also in the host's process list, and UUID; those in the user's own text stay."""
     place = given.placement
     named, numbered = (any(a.written for a in sheet.line.find(option)) for option in ("name", "uuid"))
     if not named:
@@ -51,12 +51,17 @@ def identity(sheet: Sheet, given: Given) -> Sheet:
 
 
 def _name(sheet: Sheet, place: Placement) -> Sheet:
-    process_name = f"vm:{place.guest_name}".encode()[:_PROCESS_NAME_MAX].decode(errors="ignore")
+    process_name = name_of(place.guest_name)
     value = f"guest={escape(place.guest_name)},process={escape(process_name)}"
     return sheet.put("name", value, "the machine's name, in messages and in the host's process list")
 
 
-def paths(sheet: Sheet, given: Given) -> Sheet:
+def name_of(guest_name: str) -> str:
+    """The name of that machine's process, cut to the length that the kernel stores."""
+    return f"vm:{guest_name}".encode()[:_PROCESS_NAME_MAX].decode(errors="ignore")
+
+
+def paths(sheet: Sheet, given: RuleInput) -> Sheet:
     """Make the upstream's relative paths absolute."""
     folder, reason = given.placement.upstream, "relative to the upstream's folder"
     for argument in sheet.line.find(*_PATH_OPTIONS):
@@ -70,8 +75,8 @@ def paths(sheet: Sheet, given: Given) -> Sheet:
     return sheet
 
 
-def extra(sheet: Sheet, given: Given) -> Sheet:
-    """Append what the user wants appended, as it is.
+def extra(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Append the user's `qemu_args` unchanged.
 
     Raises:
         ConfigError: the last option lacks its value.

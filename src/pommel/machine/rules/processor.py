@@ -1,4 +1,4 @@
-"""Rules for what computes: accelerator, CPU, topology. Band: core, no I/O."""
+"""Rules for accelerator, CPU and topology. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from pommel.errors import ConfigError
 from pommel.machine.commandline import Argument
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.spec import MachineSpec
 from pommel.machine.suboptions import Pair, SubOptions
 
-# CPU properties that only mean something under KVM (target/i386/cpu.c and kvm/): its own paravirtual leaves, the
+# CPU properties that only have a meaning under KVM (target/i386/cpu.c and kvm/): its own paravirtual leaves, the
 # invariant TSC and VMware's frequency leaf that describe the host's clock, Hyper-V's enlightenments.
 _KVM_ONLY = re.compile(r"kvm|kvm-.*|kvmclock.*|invtsc|vmware-cpuid-freq|migratable|pmu|hv-.*|hyperv.*")
 _TCG_MODELS_INSTEAD = {"host": "max"}
 
 
-def accelerator(sheet: Sheet, given: Given) -> Sheet:
-    """Name the accelerator once, by -accel."""
+def accelerator(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Set the accelerator once, by -accel."""
     facts = given.facts
     for machine in sheet.line.find("machine"):
         if machine.sub.has("accel"):
@@ -44,11 +44,11 @@ def _without_accel(sheet: Sheet, machine: Argument) -> Sheet:
     return sheet.change(machine, left, reason)
 
 
-def cpu(sheet: Sheet, given: Given) -> Sheet:
-    """Set model and flags as asked, and leave out under TCG what only KVM can do.
+def cpu(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Set model and flags from the settings, and remove the flags that only KVM supports under TCG.
 
-    The model stays under TCG: measured on QEMU 7.2, `max` is no faster than Penryn (a system call, a fork, a page
-    fault take the same), and its AVX2 makes string functions twice as slow, since TCG emulates AVX2 in software.
+    The model stays under TCG: measured on QEMU 7.2, `max` is no faster than Penryn (a system call, a fork and a page
+    fault take the same time), and its AVX2 makes string functions twice as slow, because TCG emulates AVX2 in software.
     """
     spec, found = given.spec, sheet.line.find("cpu")
     if not found:
@@ -60,7 +60,7 @@ def cpu(sheet: Sheet, given: Given) -> Sheet:
     return _for_tcg(sheet, spec) if given.facts.accel == "tcg" else sheet
 
 
-def _new_cpu(sheet: Sheet, given: Given) -> Sheet:
+def _new_cpu(sheet: Sheet, given: RuleInput) -> Sheet:
     spec = given.spec
     if spec.cpu is None:
         if spec.cpu_flags:
@@ -76,16 +76,16 @@ def _new_cpu(sheet: Sheet, given: Given) -> Sheet:
 def _with_model(value: SubOptions, model: str | None) -> SubOptions:
     if model is None or model == value.head:
         return value
-    # A "-flag" takes away what the old model brings (Skylake-Client,-hle,-rtm); the new one starts from its own list.
+    # A "-flag" removes a feature of the old model (Skylake-Client,-hle,-rtm); the new one starts from its own list.
     return value.with_head(model).with_pairs(p for p in value.pairs if not p[0].startswith("-"))
 
 
 def _with_flags(value: SubOptions, flags: tuple[str, ...]) -> SubOptions:
-    # What already stands there as it is wanted stays where it stands.
+    # A flag that is already there in the wanted form stays at its place.
     flags = tuple(flag for flag in dict.fromkeys(flags) if not _stands_alone(value, flag))
     named = {_feature((flag, None)) for flag in flags}
     kept = [pair for pair in value.pairs if _feature(pair) not in named]
-    # `check` and `enforce` close the upstream's list; staying before them keeps the line as a hand would write it.
+    # `check` and `enforce` end the upstream's list; flags before them keep the line as a person would write it.
     place = next((i for i, (key, _) in enumerate(kept) if key in ("check", "enforce")), len(kept))
     added: list[Pair] = [(flag, None) for flag in flags]
     return value.with_pairs([*kept[:place], *added, *kept[place:]])
@@ -101,13 +101,13 @@ def _feature(pair: Pair) -> str:
 
 
 def is_kvm_only(pair: Pair) -> bool:
-    """Whether an item of -cpu means something under KVM only."""
+    """Whether an item of -cpu has a meaning under KVM only."""
     return _KVM_ONLY.fullmatch(_feature(pair)) is not None
 
 
 def _for_tcg(sheet: Sheet, spec: MachineSpec) -> Sheet:
     (found,) = sheet.line.find("cpu")
-    # The user's own words stand: QEMU takes them under TCG, with a warning of its own at most.
+    # The user's own flags stay: QEMU accepts them under TCG, with a warning at most.
     asked = set() if "cpu_flags" in spec.reasons else {_feature((flag, None)) for flag in spec.cpu_flags}
     pairs = [p for p in found.sub.pairs if found.written or _feature(p) in asked or not is_kvm_only(p)]
     sheet = sheet.change(found, found.sub.with_pairs(pairs), "flags that only KVM has are left out under TCG")
@@ -122,7 +122,7 @@ def _for_tcg(sheet: Sheet, spec: MachineSpec) -> Sheet:
 
 
 def why(spec: MachineSpec, said: Mapping[str, str]) -> str:
-    """Who wanted the settings whose keys `said` has: the user, in the words of `said`, or Pommel, and its reason."""
+    """The origin of the settings in `said`: the user, in the words of `said`, or Pommel, with its reason."""
     asked = [text for key, text in said.items() if key not in spec.reasons]
     chosen = dict.fromkeys(spec.reasons[key] for key in said if key in spec.reasons)  # several may share one
     parts = [f"asked for: {', '.join(asked)}"] if asked else []
@@ -138,7 +138,7 @@ def _why_cpu(spec: MachineSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """vCPUs: `threads` is a core's, unlike the setting of that name, which counts all."""
+    """vCPUs: here `threads` is for each core; the setting of that name is for the whole machine."""
 
     sockets: int
     cores: int
@@ -150,8 +150,8 @@ class Topology:
         return self.sockets * self.cores * self.threads
 
 
-def topology(sheet: Sheet, given: Given) -> Sheet:
-    """Set sockets, cores and threads as asked; what is not asked for keeps the upstream's proportions."""
+def topology(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Set sockets, cores and threads from the settings; a value that is not set keeps the upstream's proportions."""
     spec, found = given.spec, sheet.line.find("smp")
     asked = {k: v for k in ("sockets", "cores", "threads") if (v := getattr(spec, k)) is not None}
     if not asked:
@@ -164,7 +164,7 @@ def topology(sheet: Sheet, given: Given) -> Sheet:
 
 
 def read_topology(smp: SubOptions) -> Topology:
-    """The topology that an -smp value means (QEMU 6.2 on: what is left out goes to the cores)."""
+    """The topology of an -smp value (since QEMU 6.2, the rest goes to the cores)."""
     sockets, cores, threads = (_count(smp.get(key)) for key in ("sockets", "cores", "threads"))
     cores = (cores or 1) * (_count(smp.get("dies")) or 1) * (_count(smp.get("clusters")) or 1) if cores else 0
     total = _count(smp.head or smp.get("cpus")) or (sockets or 1) * (cores or 1) * (threads or 1)
@@ -178,7 +178,7 @@ def read_topology(smp: SubOptions) -> Topology:
 
 
 def wanted_topology(upstream: Topology, sockets: int | None, cores: int | None, total: int | None) -> Topology:
-    """Fill in what is not asked for: threads a core as upstream has them, cores from the total.
+    """Fill in values that are not set: threads per core as in upstream, cores from the total.
 
     Raises:
         ConfigError: the total does not divide into the sockets and cores.

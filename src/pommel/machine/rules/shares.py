@@ -1,8 +1,8 @@
-"""The rules for folders of the host that the guest sees: `shares` for SMB, `devices` for 9p. Band: core, no I/O.
+"""The rules for the host's folders that the guest sees: `shares` for SMB, `devices` for 9p. Band: core, no I/O.
 
-QEMU is told which program to start for each connection to the file server's address in its user-mode network. It takes
-that only when it starts, so it is told wherever folders could be shared later. A boot script that has a file server of
-its own there (`smb=`, or a guestfwd for SMB's port) keeps it.
+QEMU starts a program for each connection to the file server's address in its user-mode network. It only accepts this
+option at its start, so the option is set on every machine that could share folders later. If the boot script has its
+own file server there (`smb=`, or a guestfwd for SMB's port), that stays.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from pommel.errors import ConfigError
 from pommel.machine.commandline import CommandLine
 from pommel.machine.keyed import Keyed
 from pommel.machine.networks import links, with_forwards
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.shares import PORT, Share
 from pommel.machine.suboptions import SubOptions, escape
 
-_NET = "10.0.2.0/24"  # QEMU's own, where nothing else is said
-_SERVER = 4  # the last number of the address, as QEMU's own smb= has it (net/slirp.c)
+_NET = "10.0.2.0/24"  # QEMU's default
+_SERVER = 4  # the last number of the address, as for QEMU's own smb= (net/slirp.c)
 _ID = "pommel-9p-"
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """A folder that QEMU serves by 9p: its tag, its real path, and whether the guest may only read."""
+class NinePDevice:
+    """A folder that QEMU serves by 9p: its tag, its real path, and whether it is read-only for the guest."""
 
     name: str
     folder: str
     read_only: bool
 
 
-def shares(sheet: Sheet, given: Given) -> Sheet:
-    """Have the first user-mode network lead to the folders that are shared, or may be.
+def shares(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Connect the first user-mode network to the folders that are shared, or may be shared later.
 
     Raises:
-        ConfigError: folders are asked for, and the machine has no such network, or it has another file server.
+        ConfigError: folders are configured, but the machine has no such network, or it has another file server.
     """
     place = given.placement
     for note in place.share_notes:
@@ -71,11 +71,11 @@ def shares(sheet: Sheet, given: Given) -> Sheet:
     return sheet.change(found[0], before.with_pairs((*before.pairs, ("guestfwd", rule))), reason)
 
 
-def devices(sheet: Sheet, given: Given) -> Sheet:
-    """Give the guest a 9p device for each folder that is shared so. They come last, and move no other device's slot.
+def devices(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Add a 9p device for each folder that is shared so. They come last, and change no other device's slot.
 
     Raises:
-        ConfigError: the command line has a device of that tag already.
+        ConfigError: the command line already has a device with that tag.
     """
     there = set(_tags(sheet.line))
     for share, folder in given.placement.nine:
@@ -92,29 +92,29 @@ def devices(sheet: Sheet, given: Given) -> Sheet:
 
 
 def fsdev(share: Share, folder: str) -> str:
-    """What `-fsdev` is told of a folder, by its real path.
+    """The value of `-fsdev` for a folder, with its real path.
 
-    mapped-xattr keeps what the guest says of owners, modes, links and device nodes in extended attributes: what it
-    makes is this user's, and no link, device or set-uid program of this host. multidevs=remap keeps two files of two
-    disks in the folder from having one number in the guest.
+    mapped-xattr stores the guest's owners, modes, links and device nodes in extended attributes: files that it makes
+    belong to this user, and are never a link, device or set-uid program of this host. multidevs=remap prevents two
+    files on two disks in the folder from having the same inode number in the guest.
     """
     read_only = ",readonly=on" if share.read_only else ""
     how = f"security_model=mapped-xattr,fmode=0644,dmode=0755,multidevs=remap{read_only}"
     return f"local,id={_ID}{share.name},path={escape(folder)},{how}"
 
 
-def devices_on(line: CommandLine) -> tuple[Device, ...]:
-    """The folders that a finished command line has QEMU serve by 9p for Pommel."""
+def devices_on(line: CommandLine) -> tuple[NinePDevice, ...]:
+    """The folders that QEMU serves by 9p for Pommel on a finished command line."""
     found = []
     for argument in line.find("fsdev"):
         sub = argument.sub
         if (name := sub.get("id") or "").startswith(_ID):
-            found.append(Device(name.removeprefix(_ID), sub.get("path") or "", sub.is_on("readonly")))
+            found.append(NinePDevice(name.removeprefix(_ID), sub.get("path") or "", sub.is_on("readonly")))
     return tuple(found)
 
 
 def _tags(line: CommandLine) -> Iterator[str]:
-    """By which names the guest finds the 9p devices of a command line."""
+    """The tags of the 9p devices of a command line."""
     for argument in line.find("device"):
         device = Keyed.parse("device", argument.value or "")
         if (device.get("driver") or "").startswith("virtio-9p"):
@@ -124,14 +124,14 @@ def _tags(line: CommandLine) -> Iterator[str]:
 
 
 def own_server(backend: SubOptions) -> str | None:
-    """What makes a user-mode network a file server's by the boot script's own words."""
+    """The boot script's own option that puts a file server on a user-mode network."""
     if (folder := backend.get("smb")) is not None:
         return f"smb={folder}"
     return next((f"guestfwd={said}" for said in backend.all("guestfwd") if f":{PORT}-" in said), None)
 
 
 def server_address(line: CommandLine, program: str) -> str | None:
-    """The address at which the guest finds what `program` serves; None: QEMU was not told of it."""
+    """The guest's address of the server `program`; None: QEMU has no such option."""
     for each in links(line):
         if each.kind == "user" and each.backend is not None:
             for said in with_forwards(each.backend).all("guestfwd"):
@@ -142,7 +142,7 @@ def server_address(line: CommandLine, program: str) -> str | None:
 
 
 def _address(backend: SubOptions) -> str | None:
-    """The fourth address of the network that the backend has; None: it has no room for one."""
+    """The fourth address of the backend's network; None: the network is too small."""
     text = backend.get("net") or _NET
     if not backend.has("net") and (host := backend.get("host")) is not None:
         text = f"{host}/24"

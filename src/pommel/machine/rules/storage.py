@@ -1,4 +1,4 @@
-"""Rules for the disks: the machine's own, the boot disk, the installer, and what else there is. Band: core, no I/O."""
+"""Rules for the disks: the machine's own, the boot disk, the installer, and further ones. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pommel.machine.drive_edits import kept_well, opened_by_key, placed
 from pommel.machine.drives import Drive, drives_in, spelled_out, without_drive
 from pommel.machine.keyed import Keyed
 from pommel.machine.rules.drives import THROWAWAY, discarding, edited, keeping, taken_out
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.suboptions import SubOptions
-from pommel.machine.upstream_files import Disks, absolute, find_disks, is_kept, keys_of, no_disk, unreadable
+from pommel.machine.upstream_files import UpstreamDisks, absolute, find_disks, is_kept, keys_of, no_disk, unreadable
 
 _OWN = "the machine's own disk; host cache with flushes; trimmed space is returned to the host"
 _OWN_DATA = "an additional disk of this machine"
@@ -20,16 +20,16 @@ _OWN_COPY = "the machine's own copy of the upstream's drive: no machine writes i
 _SEALED = "the machine's disks are encrypted (LUKS)"
 _KEY_COMES = "the passphrase of its disks, which comes by a pipe and is in no argument, variable or file"
 _AHCI, _AHCI_PORTS = ("ich9-ahci", "ahci"), 6  # hw/ide/ich.c
-# The same words as for the machine's own disk, with the same reasons.
+# The same options as for the machine's own disk, for the same reasons.
 _DATA_DISK = SubOptions.parse(
     "id=,if=none,file=,format=qcow2,cache=writeback,aio=threads,discard=unmap,detect-zeroes=unmap"
 )
-_SOLID_STATE = ("ide-hd", "scsi-hd")  # the devices that can tell the guest how fast they spin
+_SOLID_STATE = ("ide-hd", "scsi-hd")  # the devices with the property rotation_rate
 _NEW_DISK, _INSTALLER = "MacHDD", "InstallMedia"
 
 
-def spelling(sheet: Sheet, given: Given) -> Sheet:
-    """Write -hda and its kin in full, so that more can be said of them; let nothing write QEMU's configuration."""
+def spelling(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Write -hda and similar options in full, so that options can be added; never write QEMU's configuration."""
     reason = "it writes a file to the path in the boot script, and QEMU no longer supports it"
     sheet = sheet.remove_all(sheet.line.find("writeconfig"), reason)
     for argument in sheet.line.arguments:
@@ -39,15 +39,15 @@ def spelling(sheet: Sheet, given: Given) -> Sheet:
     return sheet
 
 
-def disks(sheet: Sheet, given: Given) -> Sheet:
-    """Give the machine its own disk; attach the boot disk and the installer without writing to them.
+def disks(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Give the machine its own disk; attach the boot disk and the installer without writes to them.
 
     Raises:
-        UpstreamError: it cannot be told which drive is which, or there is no disk for the machine.
-        ConfigError: `disk_file` says that there is none, and there is one.
+        UpstreamError: the purposes of the drives cannot be determined, or there is no disk for the machine.
+        ConfigError: `disk_file` is "none", but there is a disk.
     """
     sheet = sheet.remove_all(sheet.line.find("snapshot"), "the machine's writes are kept")
-    ports = free_ports(sheet.line)  # before the installer leaves: its port stays free for when it comes back
+    ports = free_ports(sheet.line)  # before the installer is removed, so that its port stays free for its return
     place = given.placement
     found = find_disks(sheet.line, place.upstream, place.facts, place.disk_drive)
     sheet, ports = _own_disk(sheet, found, given, ports)
@@ -61,8 +61,10 @@ def disks(sheet: Sheet, given: Given) -> Sheet:
     return _throwaway(sheet) if place.choice.throwaway else sheet
 
 
-def _own_disk(sheet: Sheet, found: Disks, given: Given, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
-    """Put the machine's disk where the upstream has one, or add it; give back the ports that are left."""
+def _own_disk(
+    sheet: Sheet, found: UpstreamDisks, given: RuleInput, ports: tuple[str, ...]
+) -> tuple[Sheet, tuple[str, ...]]:
+    """Put the machine's disk at the place of the upstream's, or add it; return the remaining ports."""
     none = wanted_disk(given.spec.disk_file).kind == "none"
     if found.machine is not None:
         if none:
@@ -78,7 +80,7 @@ def _own_disk(sheet: Sheet, found: Disks, given: Given, ports: tuple[str, ...]) 
     return _new_disk(sheet, given, ports)
 
 
-def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
+def _machine_disk(sheet: Sheet, drive: Drive, given: RuleInput) -> Sheet:
     place = given.placement
     if not drive.plugs and drive.interface == "none":
         raise unreadable(
@@ -95,8 +97,8 @@ def _machine_disk(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
     return sheet
 
 
-def _may_have_a_new_disk(line: CommandLine, found: Disks, given: Given) -> bool:
-    """By the user's word; or where the script only has what to boot from, and no disk that it could get elsewhere."""
+def _may_have_a_new_disk(line: CommandLine, found: UpstreamDisks, given: RuleInput) -> bool:
+    """Whether the user asks for a new disk, or the script only has boot drives, and no disk by other means."""
     if wanted_disk(given.spec.disk_file).kind in ("own", "path"):
         return True
     devices = [Keyed.parse("device", argument.value or "") for argument in line.find("device")]
@@ -104,8 +106,8 @@ def _may_have_a_new_disk(line: CommandLine, found: Disks, given: Given) -> bool:
     return bool(found.boot or found.installer) and not passed_through and not without_drive(line)
 
 
-def _new_disk(sheet: Sheet, given: Given, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
-    """Add a disk where the upstream has none: to the device that waits for one, else to the first free port."""
+def _new_disk(sheet: Sheet, given: RuleInput, ports: tuple[str, ...]) -> tuple[Sheet, tuple[str, ...]]:
+    """Add a disk if the upstream has none: to the device without a drive, else to the first free port."""
     place, waiting = given.placement, without_drive(sheet.line)
     said = wanted_disk(given.spec.disk_file).kind
     reason = ("asked for: disk_file; " if said != "unsaid" else "") + "the boot script names no disk for the machine"
@@ -118,7 +120,7 @@ def _new_disk(sheet: Sheet, given: Given, ports: tuple[str, ...]) -> tuple[Sheet
     return sheet.add("-device", f"ide-hd,{port}drive={name},rotation_rate=1", reason), ports[1:]
 
 
-def _boot_disk(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
+def _boot_disk(sheet: Sheet, drive: Drive | None, given: RuleInput) -> Sheet:
     place = given.placement
     if drive is None:
         if place.boot_disk is None:
@@ -130,7 +132,7 @@ def _boot_disk(sheet: Sheet, drive: Drive | None, given: Given) -> Sheet:
     return discarding(sheet, drive, "writes are discarded: the upstream's boot disk does not change")[0]
 
 
-def _installer(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
+def _installer(sheet: Sheet, drive: Drive, given: RuleInput) -> Sheet:
     place = given.placement
     image = place.installer
     if image is None:
@@ -142,8 +144,8 @@ def _installer(sheet: Sheet, drive: Drive, given: Given) -> Sheet:
     return discarding(sheet, drive, reason)[0]
 
 
-def _new_installer(sheet: Sheet, image: str, given: Given, ports: tuple[str, ...]) -> Sheet:
-    """Add a drive for the recovery image where the upstream has none: to the port that a data disk takes last."""
+def _new_installer(sheet: Sheet, image: str, given: RuleInput, ports: tuple[str, ...]) -> Sheet:
+    """Add a drive for the recovery image if the upstream has none: to the port that a data disk takes last."""
     reason = f"{_why_installer(given)}; the boot script has no drive for it"
     value = SubOptions.parse(f"id={_INSTALLER},if=none,file=,format=raw,snapshot=on").with_value("file", image)
     waits = any(Keyed.parse("device", d.value or "").get("drive") == _INSTALLER for d in without_drive(sheet.line))
@@ -154,15 +156,15 @@ def _new_installer(sheet: Sheet, image: str, given: Given, ports: tuple[str, ...
     return sheet.add("-device", f"ide-hd,{port}drive={_INSTALLER}", reason)
 
 
-def _why_installer(given: Given) -> str:
+def _why_installer(given: RuleInput) -> str:
     why = given.placement.installer_reason
     return ("the recovery image; writes are discarded, because all machines share this image") + (
         f"; {why}" if why else ""
     )
 
 
-def _further(sheet: Sheet, found: Disks, given: Given) -> Sheet:
-    """The upstream's further drives: the machine's own copies, or as the user says."""
+def _further(sheet: Sheet, found: UpstreamDisks, given: RuleInput) -> Sheet:
+    """Handle the upstream's further drives: the machine's own copies, or as the setting says."""
     word, copies = given.spec.upstream_drives, given.placement.drive_copies
     for key, drive in keys_of(found.further).items():
         if word == "none":
@@ -177,7 +179,7 @@ def _further(sheet: Sheet, found: Disks, given: Given) -> Sheet:
 
 
 def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) -> Sheet:
-    """Attach the machine's further disks: to SATA while there are ports, which every macOS knows, else to virtio."""
+    """Attach the further disks: to SATA while there are ports, because every macOS supports it, else to virtio."""
     for index, file in enumerate(files):
         name = f"own-data{index}"
         sheet = sheet.add("-drive", _DATA_DISK.with_value("id", name).with_value("file", file).render(), _OWN_DATA)
@@ -188,8 +190,8 @@ def _data_disks(sheet: Sheet, files: tuple[str, ...], ports: tuple[str, ...]) ->
     return sheet
 
 
-def encryption(sheet: Sheet, given: Given) -> Sheet:
-    """Let QEMU open the machine's own disks by their key, where they are encrypted."""
+def encryption(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Make QEMU open the machine's own disks with their key, if they are encrypted."""
     place = given.placement
     if not place.encrypted:
         return sheet
@@ -201,7 +203,7 @@ def encryption(sheet: Sheet, given: Given) -> Sheet:
 
 
 def free_ports(line: CommandLine) -> tuple[str, ...]:
-    """The SATA ports that nothing is plugged into, such as `sata.5`: those above the taken ones first."""
+    """The free SATA ports, such as `sata.5`: those above the used ones first."""
     found: list[str] = []
     devices = [Keyed.parse("device", argument.value or "") for argument in line.find("device")]
     for controller in devices:
@@ -217,7 +219,7 @@ def free_ports(line: CommandLine) -> tuple[str, ...]:
 
 
 def _throwaway(sheet: Sheet) -> Sheet:
-    """Discard the writes to every disk that would be kept."""
+    """Discard the writes to every disk that would be stored."""
     for drive in drives_in(sheet.line):
         if drive.flash is None and not drive.is_removable:
             sheet, _ = discarding(sheet, drive, THROWAWAY)

@@ -1,17 +1,17 @@
-"""The rule for USB devices of the host that the user asks for. Band: core, no I/O.
+"""The rule for the host's USB devices in the settings. Band: core, no I/O.
 
-Each goes to the machine's fastest USB controller. What the boot script gives to the guest itself stays as it is.
+Each is connected to the machine's fastest USB controller. Devices in the boot script are not changed.
 """
 
 from __future__ import annotations
 
 from pommel.errors import ConfigError
-from pommel.machine.rules.sheet import Given, Sheet
+from pommel.machine.rules.sheet import RuleInput, Sheet
 from pommel.machine.usb import DRIVER, fastest, on_line, passed_by
 
 
-def usb(sheet: Sheet, given: Given) -> Sheet:
-    """Add the devices that are asked for and that the boot script does not give to the guest.
+def usb(sheet: Sheet, given: RuleInput) -> Sheet:
+    """Add the configured devices that the boot script does not give to the guest.
 
     Raises:
         ConfigError: the machine has no USB controller.

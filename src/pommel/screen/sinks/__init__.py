@@ -1,1 +1,1 @@
-"""Where hands go to: one module a kind of machine or session."""
+"""The sinks of keys and pointer: one module for each kind of machine or session."""

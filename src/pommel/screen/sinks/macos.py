@@ -1,8 +1,8 @@
-"""Hands on a Mac: an `InputSink` by CGEvent. Band: shell. Not run on a Mac yet.
+"""Keyboard and mouse of a Mac: an `InputSink` by CGEvent. Band: shell. Not run on a Mac yet.
 
-Keys are posted as keys, with all flags that go with them; typed text as characters, whatever keys there are. Nothing
-is let go of that was not pressed here. At the login window macOS lets only its own Screen Sharing type (it turns
-secure input on): what is posted there is lost, and there is no way for us to know.
+Keys are posted as keys with all their flags, and typed text as characters, whatever the keyboard layout is. Only keys
+that were pressed here are released. At the login window, macOS accepts keys only from its own Screen Sharing (it turns
+secure input on): what is posted there is lost, and this process cannot find out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pommel.screen.actions import (
     MIDDLE,
     RIGHT,
     Action,
-    MoveBy,
     MovePointer,
     PressKey,
+    RelativeMove,
     TurnWheel,
     TypeText,
 )
@@ -43,16 +43,16 @@ from pommel.screen.wheel import Notches
 from pommel.wire.keymap import find_key, mac_keycode
 from pommel.wire.mouse import NOTCH
 
-# Programs lose characters that come faster than they draw.
+# Between typed characters: programs lose characters that arrive faster than they draw.
 PACE_S = 0.004
 LINES_PER_NOTCH = 3
 _BUTTONS = (LEFT, RIGHT, MIDDLE, BACK, FORWARD)
-# macOS answers quickly whether we may type, but not for nothing.
+# Asking macOS for the permission to type costs some time, so the answer is kept for this long.
 _ASK_AGAIN_S = 2.0
 
 
 class MacSink:
-    """The keyboard and mouse of this session. `view` is what places are relative to."""
+    """The keyboard and mouse of this session. Positions are relative to `view`."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class MacSink:
         self._frameworks, self._events, self._caps, self._view = frameworks, events, caps, view
         self._pace_s, self._clock = pace_s, clock
         self._order = asyncio.Lock()  # fair: first come, first served
-        self._held: dict[tuple[int, bool], int] = {}  # keys of the wire that are down, and the key codes they became
+        self._held: dict[tuple[int, bool], int] = {}  # the wire's keys that are down, and their key codes
         self._at: Point = (0.0, 0.0)
         self._buttons = 0
         self._clicks = Clicks()
@@ -80,7 +80,7 @@ class MacSink:
         return True
 
     async def perform(self, action: Action) -> str:
-        """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
+        """Do one action after all earlier ones; return the part that is impossible (see `InputSink`)."""
         async with self._order:
             match action:
                 case PressKey():
@@ -89,7 +89,7 @@ class MacSink:
                     pressed = buttons & ~self._buttons
                     self._point(x, y, buttons)
                     return self._forbidden() if pressed else ""
-                case MoveBy():
+                case RelativeMove():
                     self._move_by(action)
                     return ""
                 case TurnWheel():
@@ -99,7 +99,7 @@ class MacSink:
                     return "".join([await self._type(char) for char in text]) or self._forbidden()
 
     def release(self, actions: Iterable[Action]) -> None:
-        """Let go of keys and buttons at once (see `InputSink`)."""
+        """Release keys and buttons at once (see `InputSink`)."""
         for action in actions:
             if isinstance(action, PressKey):
                 self._press(action)
@@ -107,7 +107,7 @@ class MacSink:
                 self._point(action.x, action.y, action.buttons)
 
     def leave(self) -> None:
-        """Let go of all that is held."""
+        """Release all keys and buttons."""
         for vk, extended in list(self._held):
             self._press(PressKey(vk, extended, False))
         self._set_buttons(0)
@@ -175,7 +175,7 @@ class MacSink:
                 self._events.click(self._at, button, down, clicks, self._flags())
         self._buttons = buttons
 
-    def _move_by(self, move: MoveBy) -> None:
+    def _move_by(self, move: RelativeMove) -> None:
         view = self._view()
         x, y = (self._at[0] - view.left) * view.scale, (self._at[1] - view.top) * view.scale
         self._point(round(x) + move.right, round(y) + move.down, move.buttons)
@@ -189,7 +189,7 @@ class MacSink:
     # --- permission ---
 
     def _forbidden(self) -> str:
-        """Say that nothing of this arrives, and what to do; "" if it does, as far as macOS tells."""
+        """A message with the remedy if macOS does not permit input; "" if it does, as far as macOS reports it."""
         if self._clock() >= self._asked_s + _ASK_AGAIN_S:
             self._allowed, self._asked_s = self._frameworks.may_post(), self._clock()
         missing = accessibility(self._allowed, self._frameworks.release, self._frameworks.program)

@@ -1,8 +1,8 @@
-"""Events into macOS, and nothing else. Band: shell. Not run on a Mac yet.
+"""Posts events to macOS, and nothing else. Band: shell. Not run on a Mac yet.
 
-A part of the seam that `sources.macos_frameworks` tells of; from Apple's CGEvent.h, CGEventSource.h and CGEventTypes.h.
-The source is a private one: what is held here and what the Mac's own keyboard holds do not mix. Events enter where a
-keyboard's do (kCGHIDEventTap), so shortcuts of the system work.
+`sources.macos_frameworks` explains why these calls are separate. They are from Apple's CGEvent.h, CGEventSource.h and
+CGEventTypes.h. The event source is private, so that keys that are held here do not mix with those of the Mac's own
+keyboard. Events are posted where a keyboard's are (kCGHIDEventTap), so shortcuts of the system work.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pommel.screen.actions import BACK, FORWARD, LEFT, MIDDLE, RIGHT
 from pommel.screen.sources.macos_frameworks import Frameworks
 
 Point = tuple[float, float]
-_BACK, _FORWARD = 3, 4  # buttons from 3 on have no names in CGEventTypes.h; browsers on a Mac go back and on by these
+_BACK, _FORWARD = 3, 4  # CGEventTypes.h names no buttons from 3 on; browsers on a Mac use these for back and forward
 
 
 class Events:
-    """What posts events. Places are points of the desktop, flags those of `macos_keys`."""
+    """Posts events. Positions are points of the desktop; flags are those of `macos_keys`."""
 
     def __init__(self, frameworks: Frameworks) -> None:
-        """Make the event source. StateError: macOS has none for us."""
+        """Make the event source. StateError: macOS refuses it."""
         Quartz = self._quartz = frameworks.Quartz
         self._source = Quartz.CGEventSourceCreate(Quartz.kCGEventSourceStatePrivate)
         if self._source is None:
@@ -29,7 +29,7 @@ class Events:
                 "macOS accepts no keyboard or mouse input from here",
                 hint="run it inside a login session: as a LaunchAgent, or in Terminal",
             )
-        # Without this the Mac's own mouse stands still for a quarter of a second after each event.
+        # Otherwise macOS ignores the Mac's own mouse for a quarter of a second after each of our events.
         Quartz.CGEventSourceSetLocalEventsSuppressionInterval(self._source, 0.0)
         left, right, other = Quartz.kCGMouseButtonLeft, Quartz.kCGMouseButtonRight, Quartz.kCGMouseButtonCenter
         self._presses = {
@@ -49,7 +49,7 @@ class Events:
         }
 
     def key(self, keycode: int, down: bool, flags: int, *, repeats: bool = False) -> None:
-        """Press a key, or let it go; `repeats` if it has been down for long."""
+        """Press or release a key; `repeats`: it was down already, and this is a repetition."""
         Quartz = self._quartz
         event = Quartz.CGEventCreateKeyboardEvent(self._source, keycode, down)
         if repeats:
@@ -57,7 +57,7 @@ class Events:
         self._post(event, flags)
 
     def text(self, char: str) -> None:
-        """Type a character that no key may have."""
+        """Type a character, even one that is on no key."""
         Quartz = self._quartz
         units = len(char.encode("utf-16-le")) // 2
         for down in (True, False):
@@ -66,7 +66,7 @@ class Events:
             self._post(event, 0)
 
     def move(self, at: Point, by: Point, held: int, clicks: int, flags: int) -> None:
-        """Put the pointer at a place, `by` from where it was; `held` is the button that drags, or 0."""
+        """Move the pointer to `at`, `by` from its last position; `held` is the button that drags, or 0."""
         Quartz = self._quartz
         kind, button = self._moves[held]
         event = Quartz.CGEventCreateMouseEvent(self._source, kind, at, button)
@@ -77,7 +77,7 @@ class Events:
         self._post(event, flags)
 
     def click(self, at: Point, button: int, down: bool, clicks: int, flags: int) -> None:
-        """Press a button for the `clicks`-th time in a row, or let it go."""
+        """Press a button for the `clicks`-th time in a row, or release it."""
         Quartz = self._quartz
         pressed, let_go, number = self._presses[button]
         event = Quartz.CGEventCreateMouseEvent(self._source, pressed if down else let_go, at, number)
@@ -85,10 +85,10 @@ class Events:
         self._post(event, flags)
 
     def wheel(self, up: int, right: int, flags: int) -> None:
-        """Turn the wheel where the pointer is, by lines; negative ones scroll down, and to the left."""
+        """Turn the wheel at the pointer, by lines; negative numbers scroll down and to the left."""
         Quartz = self._quartz
         unit = Quartz.kCGScrollEventUnitLine
-        # Of the second wheel positive is to the left (CGEvent.h).
+        # The second wheel counts positive to the left (CGEvent.h).
         self._post(Quartz.CGEventCreateScrollWheelEvent2(self._source, unit, 2, up, -right, 0), flags)
 
     def _post(self, event: Any, flags: int) -> None:

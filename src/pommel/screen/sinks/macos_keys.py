@@ -1,7 +1,8 @@
-"""What goes with a key of a Mac: the flags of its events, and what its Caps Lock does. Band: core, no I/O.
+"""The flags of a Mac's key events, and the effect of its Caps Lock. Band: core, no I/O.
 
-Every event names all modifiers that are down (`CGEventSetFlags`): macOS would otherwise guess them from keys that
-somebody else holds. The flags are those of CGEventTypes.h, with the bits of IOLLEvent.h that tell left from right.
+Every event has the flags of all modifiers that are down (`CGEventSetFlags`), because macOS would otherwise take them
+from keys that somebody else holds. The flags are those of CGEventTypes.h, with the bits of IOLLEvent.h that tell left
+from right.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _FUNCTIONS = (
     *(0x7A, 0x78, 0x63, 0x76, 0x60, 0x61, 0x62, 0x64, 0x65, 0x6D, 0x67, 0x6F, 0x69, 0x6B, 0x71, 0x6A, 0x40, 0x4F),
     *(0x50, 0x5A, 0x72, 0x73, 0x74, 0x75, 0x77, 0x79),
 )
-# What a real keyboard's events of these keys have: shortcuts such as Ctrl-Left go by it.
+# A real keyboard's events of these keys have these flags, and shortcuts such as Ctrl-Left need them.
 _OWN_FLAGS = {
     **dict.fromkeys(_ARROWS, KEYPAD | FN),
     **dict.fromkeys(_NUMBER_PAD, KEYPAD),
@@ -51,28 +52,28 @@ def modifier_flags(held: Iterable[int]) -> int:
 
 
 def own_flags(keycode: int) -> int:
-    """Return the flags that a key's events have whatever else is held."""
+    """Return the flags that a key's events always have."""
     return _OWN_FLAGS.get(keycode, 0)
 
 
 @dataclass(slots=True)
 class CapsLock:
-    """Our Caps Lock. macOS lets no program work its own: ours is the other of what that is while it is flipped."""
+    """Our Caps Lock. Programs cannot set the Mac's own, so ours is the opposite of it while `flipped`."""
 
     flipped: bool = False
 
     def flip(self) -> None:
-        """Turn it on, or off."""
+        """Turn it on or off."""
         self.flipped = not self.flipped
 
     def seen(self, real: bool) -> bool:
-        """Tell whether it is on when the Mac's own is `real`."""
+        """Whether ours is on when the Mac's own is `real`."""
         return real != self.flipped
 
 
 @dataclass(slots=True)
 class Clicks:
-    """How many clicks in a row a press of a button is: macOS leaves the counting to whoever makes the events."""
+    """Counts clicks in a row: macOS expects the count in each event, from the program that posts it."""
 
     count: int = 0
     _button: int = 0

@@ -1,12 +1,12 @@
-"""Hands on QEMU through its VNC server: an `InputSink`. Band: shell.
+"""Keyboard and mouse of QEMU through its VNC server: an `InputSink`. Band: shell.
 
-Everything is written to the socket at once, in order, past all pictures. Only typed text and turns of the wheel are
-paced: QEMU's keyboards and tablets keep 16 events that the guest has not fetched yet, and lose what comes then
-(hw/input/hid.c, hw/input/ps2.c).
+Everything is written to the socket at once and in order, without waiting for pictures. Only typed text and turns of the
+wheel are sent slowly: QEMU's keyboards and tablets keep at most 16 events that the guest has not read yet, and drop
+further ones (hw/input/hid.c, hw/input/ps2.c).
 
-QEMU's VNC server knows neither a wheel that turns sideways nor a mouse's back and forward (ui/vnc.c, pointer_event).
-Its monitor does, and so would a server with RFB's extended buttons. Where the guest's mouse has no wheel of that kind,
-Shift is held while the other one turns: that scrolls sideways on a Mac, in browsers, and in most programs.
+QEMU's VNC server has neither a sideways wheel nor the buttons back and forward (ui/vnc.c, pointer_event). Its monitor
+has them, and a server with RFB's extended buttons would have them too. If the guest's mouse has no sideways wheel,
+Shift is held while the normal wheel turns: this scrolls sideways on a Mac, in browsers, and in most programs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pommel.screen.actions import (
     MIDDLE,
     RIGHT,
     Action,
-    MoveBy,
     MovePointer,
     PressKey,
+    RelativeMove,
     TurnWheel,
     TypeText,
 )
@@ -41,39 +41,39 @@ from pommel.wire.keymap import SHIFT, PhysicalKey, find_key, keysym_of
 PACE_S = 0.012
 _SIDES = {BACK: "back", FORWARD: "forward"}
 _BUTTONS = {LEFT: "left", MIDDLE: "middle", RIGHT: "right", BACK: "side", FORWARD: "extra"}
-# For as long a guest may have stood before anybody looked whether it does.
+# A guest may have been paused for this long before we notice it.
 _UNSEEN_S = 5.0
 _SHIFT = find_key(SHIFT)
 
 
-class Monitor(Protocol):
-    """What QEMU's monitor does of a mouse that its VNC server cannot. PommelError: QEMU is not to be had."""
+class QmpMouse(Protocol):
+    """Mouse actions that QEMU's monitor can do and its VNC server cannot. PommelError: QEMU cannot be reached."""
 
     async def side(self, forward: bool, down: bool) -> bool:
-        """Press a mouse's back or forward, or let it go; False if the guest's mouse has no such buttons."""
+        """Press or release a mouse's button back or forward; False if the guest's mouse has no such buttons."""
 
     async def sideways(self, notches: int) -> bool:
-        """Turn a wheel to the right, below zero to the left; False if the guest's mouse has no such one."""
+        """Turn the wheel to the right, or to the left if negative; False if the guest's mouse has no sideways wheel."""
 
     async def let_go(self, keys: Iterable[int], buttons: Iterable[str]) -> None:
-        """Let go of keys by QEMU's numbers and buttons by its names, though its VNC server takes them for let go of."""
+        """Release keys (QEMU's numbers) and buttons (its names), even if its VNC server counts them as released."""
 
 
 class VncSink:
     """The keyboard and tablet behind an `RfbLink`."""
 
-    def __init__(self, link: RfbLink, *, monitor: Monitor | None = None, pace_s: float = PACE_S) -> None:
+    def __init__(self, link: RfbLink, *, monitor: QmpMouse | None = None, pace_s: float = PACE_S) -> None:
         self._link = link
         self._monitor = monitor
         self._pace_s = pace_s
         self._order = asyncio.Lock()  # fair: first come, first served
         self._held: dict[str, PhysicalKey] = {}
-        self._at: tuple[int, int] | None = None  # the place last pointed at
-        self._sides = 0  # of back and forward, what is down by the monitor
+        self._at: tuple[int, int] | None = None  # the pointer's last position
+        self._sides = 0  # the buttons back and forward that the monitor holds down
         self._up, self._right = Notches(), Notches()
-        self._later: set[asyncio.Task[str]] = set()  # what is let go of by the monitor
+        self._later: set[asyncio.Task[str]] = set()  # releases through the monitor that are under way
         self._buttons = 0
-        self._gone: dict[int | str, float] = {}  # keys and buttons that were let go of, and when
+        self._gone: dict[int | str, float] = {}  # released keys and buttons, and the time of release
 
     @property
     def has_sides(self) -> bool:
@@ -81,14 +81,14 @@ class VncSink:
         return self._link.extended_buttons or self._monitor is not None
 
     async def perform(self, action: Action) -> str:
-        """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
+        """Do one action after all earlier ones; return the part that is impossible (see `InputSink`)."""
         async with self._order:
             cannot = await self._perform(action)
             await self._link.drain()
         return cannot
 
     def release(self, actions: Iterable[Action]) -> None:
-        """Let go of keys and buttons at once (see `InputSink`)."""
+        """Release keys and buttons at once (see `InputSink`)."""
         for action in actions:
             if isinstance(action, PressKey):
                 self._press(action)
@@ -98,18 +98,18 @@ class VncSink:
                     self._soon(self._press_sides(action.buttons))
 
     async def settle(self) -> None:
-        """Wait until what was let go of has gone to QEMU."""
+        """Wait until the releases were sent to QEMU."""
         await asyncio.gather(*self._later, return_exceptions=True)
 
     def runs(self) -> None:
-        """Hear that the guest runs: what went up a while ago, it has heard of."""
+        """Note that the guest runs: it has received the releases of a while ago."""
         since = asyncio.get_running_loop().time() - _UNSEEN_S
         self._gone = {one: when for one, when in self._gone.items() if when > since}
 
     async def goes_on(self) -> None:
-        """Hear that the guest stood and goes on: what went up while nobody had noticed goes up once more.
+        """Note that the guest was paused and continues: release again what was released before the pause was noticed.
 
-        QEMU hands nothing to a guest that stands, while its VNC server counts keys and buttons as let go of.
+        QEMU gives no event to a paused guest, but its VNC server then counts the keys and buttons as released.
         """
         gone, self._gone = self._gone, {}
         if self._monitor is None or not gone:
@@ -118,7 +118,7 @@ class VncSink:
         buttons = [one for one in gone if isinstance(one, str)]
         try:
             await self._monitor.let_go(keys, buttons)
-        except PommelError:  # it stands again
+        except PommelError:  # it is paused again: try at the next resume
             self._gone = gone | self._gone
 
     def _note(self, one: int | str, down: bool) -> None:
@@ -133,7 +133,7 @@ class VncSink:
             case MovePointer(x, y, buttons):
                 self._point(x, y, buttons)
                 return await self._press_sides(buttons)
-            case MoveBy():
+            case RelativeMove():
                 self._move_by(action)
                 return await self._press_sides(action.buttons)
             case TurnWheel():
@@ -158,7 +158,7 @@ class VncSink:
         else:
             self._tell(x - before[0], y - before[1], buttons)
 
-    def _move_by(self, move: MoveBy) -> None:
+    def _move_by(self, move: RelativeMove) -> None:
         if not self._link.absolute:
             self._tell(move.right, move.down, move.buttons)
             return
@@ -179,12 +179,12 @@ class VncSink:
         return 0 if self._link.extended_buttons else (buttons ^ self._sides) & (BACK | FORWARD)
 
     async def _press_sides(self, buttons: int) -> str:
-        """Have back and forward down as `buttons` say; return what cannot be."""
+        """Press or release back and forward as in `buttons`; return the part that is impossible."""
         cannot = ""
         for side, name in _SIDES.items():
             if not self._changed_sides(buttons) & side:
                 continue
-            self._sides ^= side  # noted first: what may have gone down is let go of
+            self._sides ^= side  # noted first, so that it is released later even if the call fails halfway
             try:
                 done = self._monitor is not None and await self._monitor.side(side == FORWARD, bool(buttons & side))
             except PommelError:
@@ -223,14 +223,14 @@ class VncSink:
             return
         self._stroke(shift, True)
         try:
-            await asyncio.sleep(self._pace_s)  # another device than the mouse: the guest may fetch from that one first
+            await asyncio.sleep(self._pace_s)  # Shift is on another device: the guest might read the mouse first
             await self._click(wheel, times, buttons)
             await asyncio.sleep(self._pace_s)
         finally:
             self._stroke(shift, False)
 
     async def _click(self, wheel: int, times: int, buttons: int) -> None:
-        """Press one of the buttons that stand for a wheel."""
+        """Press one of the buttons that mean a notch of a wheel."""
         x, y = self._at if self._link.absolute and self._at else (0, 0)
         for turn in range(times):
             if turn:
@@ -250,7 +250,7 @@ class VncSink:
                 await asyncio.sleep(self._pace_s)
                 await self._link.drain()
         finally:
-            for stroke in todo:  # cancelled: a character is typed whole, no key stays down
+            for stroke in todo:  # when cancelled: finish the character, so that no key stays down
                 self._stroke(*stroke)
         return ""
 

@@ -1,8 +1,8 @@
-"""Hands on an X server: an `InputSink` by XTEST. Band: shell.
+"""Keyboard and mouse of an X server: an `InputSink` by XTEST. Band: shell.
 
-Keys are pressed where they are, whatever the server's map has there. A character that no key types gets a key: one that
-means nothing is given it, typed with, and made meaningless again after a while; programs look the map up only once they
-get to the key, so this must not be at once. Nothing is let go of that was not pressed here.
+Keys are pressed by position, whatever the server's keyboard map has there. For a character that is on no key, an unused
+key is borrowed: it gets this character, is pressed, and loses it again after a while. Not at once: programs read the
+map only when they handle the key. Only keys that were pressed here are released.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pommel.screen.actions import (
     MIDDLE,
     RIGHT,
     Action,
-    MoveBy,
     MovePointer,
     PressKey,
+    RelativeMove,
     TurnWheel,
     TypeText,
 )
 from pommel.screen.geometry import Rect
-from pommel.screen.sinks.x11_keys import SHIFT_L, Pair, ServerKeys, around, is_typable, pair_for
+from pommel.screen.sinks.x11_keys import SHIFT_L, KeysymPair, ServerKeys, around, is_typable, pair_for
 from pommel.screen.sinks.x11_record import HeldRecord, take_orphans
 from pommel.screen.sources.x11_link import X11Link
 from pommel.screen.wheel import Notches
@@ -42,7 +42,7 @@ _BUTTONS = ((LEFT, 1), (MIDDLE, 2), (RIGHT, 3), (BACK, 8), (FORWARD, 9))
 _WHEEL_UP, _WHEEL_DOWN, _WHEEL_LEFT, _WHEEL_RIGHT = 4, 5, 6, 7
 _SIDES_END = 9
 _BUTTON = 0x100  # marks a button in the record of what is held; keycodes are smaller
-# How long a borrowed key keeps its meaning after it was last typed with, and how soon it may get another.
+# A borrowed key keeps its character for this long after its last use, or at least this long if another one needs it.
 _RETURN_AFTER_S = 3.0
 _REUSE_AFTER_S = 0.15
 _MAX_BORROWED = 24
@@ -52,7 +52,7 @@ class X11Sink:
     """The keyboard and mouse of an X server."""
 
     def __init__(self, link: X11Link, keyboard: Keyboard, on_input: Callable[[], None] = lambda: None) -> None:
-        """Take the tenant of a connection; `on_input` hears of each act, after it."""
+        """Use the tenant of a connection; `on_input` is called after each action."""
         self._link = link
         self._keyboard = keyboard
         self._on_input = on_input
@@ -63,7 +63,7 @@ class X11Sink:
         return self._keyboard.last_button >= _SIDES_END
 
     async def perform(self, action: Action) -> str:
-        """Do one thing after all before it; return what cannot be done (see `InputSink`)."""
+        """Do one action after all earlier ones; return the part that is impossible (see `InputSink`)."""
         with contextlib.suppress(ConnectionError):
             cannot = await asyncio.wrap_future(self._link.call(lambda: self._keyboard.perform(action)))
             self._on_input()
@@ -71,16 +71,16 @@ class X11Sink:
         return ""
 
     def release(self, actions: Iterable[Action]) -> None:
-        """Let go of keys and buttons (see `InputSink`)."""
+        """Release keys and buttons (see `InputSink`)."""
         for action in actions:
             self._link.call(lambda action=action: self._keyboard.perform(action))  # type: ignore[misc]
 
 
 class Keyboard:
-    """What a sink does, in its connection's thread: the tenant of it."""
+    """Does the work of a sink in its connection's thread: the connection's tenant."""
 
     def __init__(self, display: Display, view: Callable[[], Rect]) -> None:
-        """Learn the server's keys. `view` is what places are relative to. StateError: the server has no XTEST."""
+        """Read the server's keyboard map. Positions are relative to `view`. StateError: the server has no XTEST."""
         if not display.has_extension(xtest.extname):
             raise StateError(
                 f"the X server {display.get_display_name()} has no XTEST, so Pommel cannot type there",
@@ -88,14 +88,12 @@ class Keyboard:
             )
         self._display, self._root, self._view = display, display.screen().root, view
         self._has_other_screens = display.screen_count() > 1
-        xtest.grab_control(display, True)  # a menu that has the server for itself must hear us
-        self._held: dict[
-            tuple[int, bool, bool], int
-        ] = {}  # keys of the wire that are down, and the keycodes they became
+        xtest.grab_control(display, True)  # so that our input works while a menu grabs the server
+        self._held: dict[tuple[int, bool, bool], int] = {}  # the wire's keys that are down, and their keycodes
         self._buttons = 0
-        self.last_button = len(display.get_pointer_mapping())  # a server refuses those beyond
+        self.last_button = len(display.get_pointer_mapping())  # the server refuses higher buttons
         self._up, self._right = Notches(), Notches()
-        self._borrowed: dict[int, float] = {}  # keycodes with a meaning of ours: when each was last typed with
+        self._borrowed: dict[int, float] = {}  # borrowed keycodes, and the time of each one's last use
         self._keys = self._learn()
         self._stale = False
         for one in take_orphans(display):
@@ -103,14 +101,14 @@ class Keyboard:
         self._record = HeldRecord(display)
 
     def perform(self, action: Action) -> str:
-        """Do one thing; return what cannot be done."""
+        """Do one action; return the part that is impossible."""
         match action:
             case PressKey():
                 return self._press(action)
             case MovePointer(x, y, buttons):
                 self._point(x, y, buttons)
-            case MoveBy(right, down, buttons):
-                xtest.fake_input(self._display, X.MotionNotify, 1, x=right, y=down)  # 1: by so much
+            case RelativeMove(right, down, buttons):
+                xtest.fake_input(self._display, X.MotionNotify, 1, x=right, y=down)  # 1: relative
                 self._set_buttons(buttons)
             case TurnWheel():
                 self._turn(action)
@@ -130,20 +128,21 @@ class Keyboard:
         return min(self._borrowed.values()) + _RETURN_AFTER_S if self._borrowed else None
 
     def act(self) -> None:
-        """Give back the keys that were not typed with for long."""
+        """Restore the borrowed keys that were not used for `_RETURN_AFTER_S`."""
         now = time.monotonic()
         for code in [code for code, used in self._borrowed.items() if used + _RETURN_AFTER_S <= now]:
             self._give_back(code)
 
     def leave(self) -> None:
-        """Let go of all that is held, and give back all that was borrowed."""
+        """Release all keys and buttons, and restore the borrowed keys."""
         for code in self._held.values():
             self._stroke(code, False)
         self._held.clear()
         self._set_buttons(0)
         self._note()
         if self._borrowed:
-            with contextlib.suppress(Exception):  # what was just typed is to be read with its meaning
+            # programs must read the last typed characters before the keys lose them
+            with contextlib.suppress(Exception):
                 self._display.sync()
             time.sleep(_REUSE_AFTER_S)
         for code in list(self._borrowed):
@@ -165,7 +164,7 @@ class Keyboard:
             return f"[key {action.vk:#04x}]"
         self._held[name] = code
         self._note()
-        self._stroke(code, True)  # again, if it is down: the keyboard repeats it
+        self._stroke(code, True)  # pressed again if it is down already: a repetition
         return ""
 
     def _find(self, key: PhysicalKey, legend: bool) -> int | None:
@@ -196,14 +195,14 @@ class Keyboard:
         return True
 
     def _strike(self, code: int, wants_shift: bool) -> None:
-        """Type with a key, as if none of the modifiers that are held here were."""
+        """Type with a key as if no modifier were held: held modifiers are released before and pressed after it."""
         keys = self._keys
         shift = keys.code_of_sym(SHIFT_L)
         shifts = [one for one in (shift, keys.code_of_sym(SHIFT_L + 1)) if one is not None]
         lifted, press_shift = around(tuple(self._held.values()), keys.modifiers, shifts, wants_shift)
         for one in lifted:
             self._stroke(one, False)
-        if code in self._held.values():  # held as a key: its letter comes only when it goes down again
+        if code in self._held.values():  # the key is down already: it types only when it goes down again
             self._stroke(code, False)
         with_shift = [shift] if press_shift and shift is not None else []
         for one, down in (
@@ -236,14 +235,14 @@ class Keyboard:
             self._keys = self._learn()
         return self._keys
 
-    def _borrow(self, pair: Pair) -> int | None:
-        """Give a key that means nothing this meaning; None if there is no such key."""
+    def _borrow(self, pair: KeysymPair) -> int | None:
+        """Give an unused key these characters; None if there is no unused key."""
         spare = self._known().spare()
         if spare and len(self._borrowed) < _MAX_BORROWED:
             code = spare[0]
         elif self._borrowed:
             code = min(self._borrowed, key=lambda one: self._borrowed[one])
-            # Who is to read what was typed with it may not have come to it yet.
+            # A program may not have read the last character of this key yet.
             time.sleep(max(self._borrowed[code] + _REUSE_AFTER_S - time.monotonic(), 0.0))
         else:
             return None
@@ -263,7 +262,7 @@ class Keyboard:
 
     def _point(self, x: int, y: int, buttons: int) -> None:
         view = self._view()
-        # XTEST's motion does not leave the X screen that the pointer is on, whatever root window it names.
+        # XTEST's motion stays on the X screen of the pointer, even if it names another root window.
         if self._has_other_screens and not self._root.query_pointer().same_screen:
             self._root.warp_pointer(view.x + x, view.y + y)
         xtest.fake_input(self._display, X.MotionNotify, 0, root=self._root, x=view.x + x, y=view.y + y)

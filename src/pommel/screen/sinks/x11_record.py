@@ -1,8 +1,9 @@
-"""What is held down on an X server, written down there, so that a death of ours leaves no key stuck. Band: shell.
+"""Records our pressed keys on the X server, so that none stays down if this process is killed. Band: shell.
 
-A key that XTEST holds stays down when its client is killed, and repeats for ever. So what is held is written to a
-property of the root window first, together with a window that dies with us; whoever comes next finds the properties
-whose window is gone, and lets go of what they name. To let go of what is not down does nothing.
+A key pressed by XTEST stays down when its client is killed, and repeats for ever. So the keys are written to a property
+of the root window before they are pressed. The property is named after a window that the server destroys with our
+connection. Pommel's next connection finds properties without their window, and releases the keys in them. Releasing a
+key that is not down has no effect.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _PREFIX = "_POMMEL_HELD_"
 
 
 class HeldRecord:
-    """This connection's record. Numbers are the caller's."""
+    """This connection's record. The caller chooses the meaning of the numbers."""
 
     def __init__(self, display: Display) -> None:
         self._root = display.screen().root
@@ -27,7 +28,7 @@ class HeldRecord:
         self._noted: list[int] = []
 
     def note(self, held: Collection[int]) -> None:
-        """Write down what is held from now on. Call it before a key goes down and after it has gone up."""
+        """Record the keys and buttons held from now on. Call it before a key goes down and after it went up."""
         wanted = sorted(held)
         if wanted == self._noted:
             return
@@ -39,7 +40,7 @@ class HeldRecord:
 
 
 def take_orphans(display: Display) -> list[int]:
-    """Return what the records of the dead name, and do away with those."""
+    """Return the numbers in the records of ended connections, and delete these records."""
     root, found = display.screen().root, list[int]()
     for atom in root.list_properties():
         name = display.get_atom_name(atom)
@@ -52,7 +53,7 @@ def take_orphans(display: Display) -> list[int]:
 
 
 def _lives(display: Display, atom: int, name: str) -> bool:
-    """Tell whether the window that a record is named after is still its writer's: numbers are given out again."""
+    """Whether a record's window still belongs to its writer: window numbers are reused, so its property is checked."""
     try:
         window = display.create_resource_object("window", int(name.removeprefix(_PREFIX), 16))
         return window.get_full_property(atom, Xatom.CARDINAL) is not None

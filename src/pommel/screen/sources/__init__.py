@@ -1,1 +1,1 @@
-"""Where pixels come from: one module a kind of screen."""
+"""The sources of pixels: one module for each kind of screen."""

@@ -1,12 +1,13 @@
-"""A Mac's screen and hands: a `FrameSource`, and the connection whose other half is a sink. Band: shell.
+"""A Mac's screen: a `FrameSource`, and the connection that it shares with the sink. Band: shell.
 
-Not run on a Mac yet: what is above the seam (`macos_frameworks`) is tested by a stand-in that was written from Apple's
-documentation, and the names in the seam against pyobjc's wheels. It belongs in the session that it shows, in the main
-thread of a process: AppKit tells of the pointer there only, and macOS brings news of displays to its run loop.
+Not run on a Mac yet. The code above `macos_frameworks` is tested with a stand-in that was written from Apple's
+documentation, and the names in `macos_frameworks` are checked against pyobjc's wheels. It must run in the session that
+it shows, in the main thread of a process: only there does AppKit report the pointer, and macOS reports changes of
+displays to that thread's run loop.
 
-From macOS 14 on the eyes are ScreenCaptureKit's; where that does not work (before 14, and perhaps at the login window)
-they are CGDisplayCreateImage. Where macOS is asked beforehand whether we may see the screen, its No may be wrong, so
-ScreenCaptureKit is tried all the same; CGDisplayCreateImage is not, since it would show the wallpaper alone.
+From macOS 14 on, ScreenCaptureKit takes the pictures. Where it does not work (before 14, and perhaps at the login
+window), CGDisplayCreateImage does. When macOS is asked whether this process may see the screen, its "no" may be wrong.
+So ScreenCaptureKit is tried anyway; CGDisplayCreateImage is not, because it would show only the wallpaper.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from pommel.errors import DeadlineError, MissingProgram, NotPermitted, PommelErr
 from pommel.process import Detached, spawn_detached
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
-from pommel.screen.seams import Displays, Ended, Update
+from pommel.screen.seams import Displays, SourceEnded, Update
 from pommel.screen.sinks.macos import MacSink
 from pommel.screen.sinks.macos_events import Events
 from pommel.screen.sinks.macos_keys import CapsLock
 from pommel.screen.sources.macos_cursors import Cursors
-from pommel.screen.sources.macos_displays import Layout, View
+from pommel.screen.sources.macos_displays import DisplayLayout, View
 from pommel.screen.sources.macos_eyes import Eyes
 from pommel.screen.sources.macos_frameworks import Frameworks
-from pommel.screen.sources.macos_permissions import Permission, accessibility, screen_recording
+from pommel.screen.sources.macos_permissions import MacPermission, accessibility, screen_recording
 from pommel.screen.sources.macos_stills import StillEyes
 from pommel.screen.sources.macos_stream import StreamEyes
 from pommel.wire.messages import CAPS_LOCK, CursorShape
 
 STREAMS_SINCE = 14
-# How often displays, pointer and Caps Lock are looked at while somebody looks on: macOS tells of none of them.
+# Displays, pointer and Caps Lock are polled this often while there are viewers: macOS sends no event for them.
 GLANCE_S = 0.1
 _TRIES, _RETRY_S = 4, 0.5
 _AWAKE_S = 10
@@ -48,7 +49,7 @@ class MacSource:
         self._frameworks, self._caps = frameworks, caps
         self._loop = asyncio.get_running_loop()
         self._cursors = Cursors(frameworks.cursor)
-        self._layout = Layout()
+        self._layout = DisplayLayout()
         self._eyes: Eyes = StillEyes(frameworks)
         self._shown = View()
         self._frame = Frame.blank(Size(0, 0))
@@ -62,7 +63,7 @@ class MacSource:
         self._news, self._over = asyncio.Event(), asyncio.Event()
 
     async def start(self) -> None:
-        """Find eyes that see.
+        """Choose a way of capture that works, and begin.
 
         Raises:
             NotPermitted: a person has to permit it first.
@@ -72,7 +73,8 @@ class MacSource:
         if not self._layout.displays:
             raise StateError("this Mac has no display", hint="connect a display or a dummy plug; a Mac mini needs one")
         allowed = self._frameworks.may_capture()
-        if not allowed and self._frameworks.uid != 0:  # root has nobody who could answer
+        # root runs at the login window, where nobody can answer the question
+        if not allowed and self._frameworks.uid != 0:
             self._frameworks.ask_for_capture()
         why: PommelError | None = None
         for eyes in self._candidates(allowed):
@@ -99,8 +101,8 @@ class MacSource:
         """What the frame shows."""
         return self._shown
 
-    async def next_update(self) -> Update | Ended:
-        """Wait for something new (see `FrameSource`). While nobody looks on, nothing is."""
+    async def next_update(self) -> Update | SourceEnded:
+        """Wait for something new (see `FrameSource`). Without viewers nothing is captured."""
         while self._ended is None:
             if not self._watched:
                 await self._wait(None)
@@ -111,15 +113,15 @@ class MacSource:
                 return update
             if self._ended is None:
                 await self._wait(self._patience_s())
-        return Ended(self._ended)
+        return SourceEnded(self._ended)
 
     async def until_ended(self) -> str:
-        """Wait until the screen can be seen no more, looked at or not; return why."""
+        """Wait until the screen can no longer be captured, with or without viewers; return the reason."""
         await self._over.wait()
         return self._ended or ""
 
     def watch(self, watched: bool) -> None:
-        """See `FrameSource`. While nobody looks on, macOS shows no sign of a screen being recorded: none is."""
+        """See `FrameSource`. Without viewers nothing is recorded, and macOS shows no sign of a recording."""
         self._watched = watched
         if watched:
             self._poked = True
@@ -128,17 +130,17 @@ class MacSource:
         self._news.set()
 
     def shows_something(self, frame: Frame) -> bool:
-        """Tell a picture from the black of a display that sleeps."""
+        """Whether the picture is not plain: a display that sleeps is plain black."""
         return not frame.is_plain(whole(frame.size))
 
     def show_display(self, number: int) -> None:
-        """Show the display of this number (of `Update.displays`), or all of them: the next update is whole."""
+        """Show the display with this number (of `Update.displays`), or all; the next update is a whole picture."""
         self._layout = self._layout.choose(number)
         self._poked = True
         self._news.set()
 
     def end(self, why: str) -> None:
-        """Look no more, and say why."""
+        """Stop capturing; `why` is the reason that viewers get."""
         if self._ended is None:
             self._ended = why
         self._eyes.close()
@@ -148,7 +150,7 @@ class MacSource:
     # --- looking ---
 
     def _glance(self) -> None:
-        """Look at what macOS does not tell of."""
+        """Poll the displays, the pointer and Caps Lock: macOS sends no event for them."""
         if time.monotonic() < self._glance_at_s:
             return
         self._glance_at_s = time.monotonic() + GLANCE_S
@@ -160,7 +162,7 @@ class MacSource:
         self._lock_keys = CAPS_LOCK if self._caps.seen(self._frameworks.caps_lock()) else 0
 
     async def _ready(self) -> bool:
-        """See that the eyes look at what is to be seen; False if there is nothing to take from them."""
+        """Make sure that the capture shows the current view; False if there is nothing to capture now."""
         view = self._layout.view
         if self._eyes.trouble:
             self.end(self._eyes.trouble)
@@ -182,7 +184,7 @@ class MacSource:
 
     async def _failed(self, failure: PommelError) -> None:
         """Try again for a while: displays that come and go interrupt a stream."""
-        if not self._watched or self._ended is not None:  # closed by us meanwhile
+        if not self._watched or self._ended is not None:  # we closed it while it was opening: no failure
             return
         self._failures += 1
         if isinstance(failure, NotPermitted) or self._failures >= _TRIES:
@@ -214,8 +216,8 @@ class MacSource:
         self._news.clear()
 
     def _hear(self) -> None:
-        """Be told of news, in any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        """Note that there is something new; called in any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: this process is ending
             self._loop.call_soon_threadsafe(self._news.set)
 
 
@@ -228,22 +230,22 @@ class MacConnection:
         self._waker = waker
 
     async def until_ended(self) -> str:
-        """Wait until the screen can be seen no more, looked at or not; return why."""
+        """Wait until the screen can no longer be captured, with or without viewers; return the reason."""
         return await self.source.until_ended()
 
     async def close(self) -> None:
-        """Let go of all that is held, and look no more."""
+        """Release all keys and buttons, and stop capturing."""
         self.sink.leave()
         self.source.end("the screen is no longer served")
         _part(self._waker)
 
 
 async def connect_macos(*, timeout_s: float = 10.0, frameworks: Frameworks | None = None) -> MacConnection:
-    """Connect to the session this process is in. To be called in the main thread.
+    """Connect to the session of this process. Call it in the main thread.
 
     Raises:
         MissingProgram: pyobjc is not installed.
-        NotPermitted: a person has to permit screen recording first; the words name the pane of System Settings.
+        NotPermitted: a person must permit screen recording first; the message names the pane of System Settings.
         StateError: there is no session or no display here, or macOS does not show it.
         DeadlineError: macOS did not answer within `timeout_s`.
     """
@@ -266,8 +268,8 @@ async def connect_macos(*, timeout_s: float = 10.0, frameworks: Frameworks | Non
         raise
 
 
-def permissions(frameworks: Frameworks | None = None) -> tuple[Permission, ...]:
-    """Ask macOS what this process may do, without asking the person there.
+def permissions(frameworks: Frameworks | None = None) -> tuple[MacPermission, ...]:
+    """Ask macOS for the permissions of this process; this does not open a question on the Mac's screen.
 
     Raises:
         MissingProgram: pyobjc is not installed.
@@ -280,7 +282,7 @@ def permissions(frameworks: Frameworks | None = None) -> tuple[Permission, ...]:
 
 
 def _wake() -> Detached | None:
-    """Have the displays woken, as if somebody had moved the mouse: one that sleeps shows nothing. It ends by itself."""
+    """Wake the displays, as a mouse movement does: a display that sleeps shows nothing. The program ends by itself."""
     try:
         return spawn_detached(["caffeinate", "-u", "-t", str(_AWAKE_S)], Path(os.devnull))
     except MissingProgram:

@@ -1,7 +1,7 @@
-"""Which of the wire's pointer shapes a Mac's pointer has. Band: core, no I/O.
+"""Finds the protocol's pointer shape for a Mac's pointer. Band: core, no I/O.
 
-macOS tells what the pointer looks like and not what it means, so its picture is compared with those of the cursors
-that AppKit has names for (NSCursor.h). A program's own cursor is an arrow to us.
+macOS gives the picture of the pointer, but not its meaning. So the picture is compared with those of AppKit's named
+cursors (NSCursor.h). A program's own cursor counts as an arrow.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMED: dict[str, CursorShape] = {
     "zoomInCursor": CursorShape.ZOOM_IN,
     "zoomOutCursor": CursorShape.ZOOM_OUT,
 }
-# NSCursorFrameResizePosition…: whose frame cursors have shapes of their own, from macOS 15 on.
+# NSCursorFrameResizePosition…: the cursors for a window's corners, which have shapes of their own since macOS 15.
 CORNERS: dict[str, CursorShape] = {
     "NSCursorFrameResizePositionTopLeft": CursorShape.NWSE_RESIZE,
     "NSCursorFrameResizePositionBottomRight": CursorShape.NWSE_RESIZE,
@@ -46,18 +46,18 @@ _MANY = 64
 
 
 class Cursors:
-    """Shapes by picture. `look` gives the picture of the cursor of a name in the tables, None if there is none."""
+    """Shapes by picture. `look` returns the picture of a cursor by its name in the tables; None if macOS has none."""
 
     def __init__(self, look: Callable[[str], bytes | None]) -> None:
         self._look = look
         self._shapes: dict[bytes, CursorShape] = {}
 
     def shape_of(self, picture: bytes) -> CursorShape:
-        """Return which shape the pointer has that looks like this."""
+        """Return the shape of the pointer with this picture."""
         if picture not in self._shapes:
-            if len(self._shapes) >= _MANY:  # an animated one
+            if len(self._shapes) >= _MANY:  # an animated cursor has many pictures: they must not fill the memory
                 self._shapes.clear()
-            # Looked up again for each new picture: what they look like changes with the pointer's size in Settings.
+            # Looked up again for each new picture: all pictures change with the pointer's size in Settings.
             known = self._known()
             self._shapes[picture] = known.get(picture, CursorShape.ARROW)
         return self._shapes[picture]

@@ -1,8 +1,8 @@
 """The displays of a Mac, and where each is in the picture. Band: core, no I/O.
 
-macOS places displays in points, upper left origin, and a display has one or more pixels to the point. A picture has
-one scale: that of the sharpest display it shows, the others are enlarged to it. Which display is chosen, and the
-numbers they have on the wire, are `Desktop`'s.
+macOS places displays in points with the origin at the upper left, and a display has one or more pixels per point. A
+picture has one scale: that of its sharpest display; the others are enlarged to it. `X11Desktop` remembers the chosen
+display and gives displays their numbers on the wire.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field, replace
 
 from pommel.screen.geometry import Rect, Size
 from pommel.screen.seams import Displays
-from pommel.screen.sources.x11_displays import Desktop, Monitor
+from pommel.screen.sources.x11_displays import Monitor, X11Desktop
 
-# More than this is shown point by point: four displays of a 5K Mac would be a picture of a quarter gigabyte.
+# A larger picture has one pixel per point: four displays of a 5K Mac would make a picture of a quarter gigabyte.
 _MAX_PIXELS = 40_000_000
-_MAX_SIDE = 0xFFFF  # what the wire's Screen can say
+_MAX_SIDE = 0xFFFF  # the wire's Screen has 16 bits for it
 
 Floats = tuple[float, float, float, float]  # x, y, width, height
 
 
 @dataclass(frozen=True, slots=True)
 class MacDisplay:
-    """One display: its CGDirectDisplayID, its place in points, and its pixels to the point."""
+    """One display: its CGDirectDisplayID, its position in points, and its pixels per point."""
 
     id: int
     x: float
@@ -35,38 +35,38 @@ class MacDisplay:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """What there is to see, and what is looked at of it."""
+class DisplayLayout:
+    """All displays, and the chosen one."""
 
     displays: tuple[MacDisplay, ...] = ()
-    desktop: Desktop = field(default_factory=lambda: Desktop(Size(0, 0)))
+    desktop: X11Desktop = field(default_factory=lambda: X11Desktop(Size(0, 0)))
 
-    def changed(self, displays: Iterable[MacDisplay]) -> Layout:
-        """Return what it is with these displays; one that was chosen stays so while it is there."""
+    def changed(self, displays: Iterable[MacDisplay]) -> DisplayLayout:
+        """Return the layout with these displays; the chosen display stays chosen while it exists."""
         now = tuple(one for one in displays if one.width > 0 and one.height > 0)
         view = view_of(now)
         monitors = [Monitor(str(one.id), view.place(one)) for one in now]
-        return Layout(now, self.desktop.changed(view.size, monitors))
+        return DisplayLayout(now, self.desktop.changed(view.size, monitors))
 
-    def choose(self, number: int) -> Layout:
-        """Return it with the display of this number (see `told`) chosen, or all of them."""
+    def choose(self, number: int) -> DisplayLayout:
+        """Return the layout with the display of this number (see `told`) chosen, or all of them."""
         return replace(self, desktop=self.desktop.choose(number))
 
     @property
     def told(self) -> Displays:
-        """What viewers are told; nothing to choose from if there are not two."""
+        """The list of displays for viewers; empty if there are fewer than two."""
         return self.desktop.displays
 
     @property
     def view(self) -> View:
-        """The displays that are looked at."""
+        """The picture of the chosen display, or of all."""
         chosen = tuple(one for one in self.displays if str(one.id) == self.desktop.chosen)
         return view_of(chosen or self.displays)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One picture of some displays. `size` is the frame's; `scale` its pixels to the point."""
+    """One picture of some displays. `size` is the frame's; `scale` is its pixels per point."""
 
     displays: tuple[MacDisplay, ...] = ()
     scale: float = 1.0
@@ -75,21 +75,21 @@ class View:
     size: Size = field(default_factory=lambda: Size(0, 0))
 
     def place(self, display: MacDisplay) -> Rect:
-        """Return where a display is in the frame."""
+        """Return the rectangle of a display in the frame."""
         x, y = (display.x - self.left) * self.scale, (display.y - self.top) * self.scale
         return _rounded(x, y, x + display.width * self.scale, y + display.height * self.scale).clipped(self.size)
 
     def to_points(self, x: int, y: int) -> tuple[float, float]:
-        """Return which point of the desktop a pixel of the frame is; from outside, the nearest that is in it."""
+        """Return the desktop's point for a pixel of the frame; outside of it, that of the nearest pixel inside."""
         x, y = min(max(x, 0), max(self.size.width - 1, 0)), min(max(y, 0), max(self.size.height - 1, 0))
         return self.left + x / self.scale, self.top + y / self.scale
 
 
 def damage_of(rects: Iterable[Floats], scale: float, size: Size) -> tuple[Rect, ...]:
-    """Return which pixels of a picture of `size` the rectangles of a captured frame cover, none of them empty.
+    """Return the rectangles of a captured frame as pixels of a picture of `size`; none of them is empty.
 
-    Apple does not say whether SCStreamFrameInfoDirtyRects are points or pixels. What either reading covers is taken:
-    too much damage costs a comparison, too little would leave an old picture.
+    Apple does not say whether SCStreamFrameInfoDirtyRects are points or pixels, so both readings are included: too much
+    damage costs a comparison, too little would leave an old picture.
     """
     found: list[Rect] = []
     for x, y, width, height in rects:

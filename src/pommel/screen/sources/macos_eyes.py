@@ -1,4 +1,4 @@
-"""What the two ways to see a Mac's screen have in common. Band: core, no I/O."""
+"""The common part of the two ways to capture a Mac's screen. Band: core, no I/O."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pommel.screen.sources.macos_displays import View
 
 
 class Eyes(Protocol):
-    """A way to see displays. All of it is called in the event loop's thread."""
+    """A way to capture displays. All its methods are called in the event loop's thread."""
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it looks at something."""
+        """Whether it captures displays now."""
 
     @property
     def trouble(self) -> str:
-        """Why it sees nothing more and will not again; "" while it may."""
+        """The reason why it captures nothing and will not again; "" while it can."""
 
     async def open(self, view: View) -> None:
-        """Look at `view` from now on, instead of what was looked at before.
+        """Capture `view` from now on, instead of the view before.
 
         Raises:
             NotPermitted: a setting of the Mac forbids it.
@@ -29,13 +29,13 @@ class Eyes(Protocol):
         """
 
     async def take(self, frame: Frame) -> tuple[Rect, ...] | None:
-        """Write into `frame`, which is of the view's size, what changed since the last call; return where.
+        """Write the changes since the last call into `frame`, which has the view's size; return the changed rectangles.
 
-        None: there is no whole picture yet. The first picture is whole. It may be cancelled.
+        None: there is no whole picture yet. The first picture is whole. The call may be cancelled.
         """
 
     def wait_s(self) -> float:
-        """Return how long to wait for `news` before `take` is worth another call."""
+        """Return how many seconds to wait for `news` before the next call of `take`."""
 
     def close(self) -> None:
-        """Look at nothing, until it is opened again."""
+        """Capture nothing until it is opened again."""

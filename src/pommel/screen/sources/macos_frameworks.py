@@ -1,10 +1,10 @@
-"""What Pommel's screen asks macOS, and nothing else. Band: shell. Not run on a Mac yet.
+"""The calls of `screen` to macOS, and nothing else. Band: shell. Not run on a Mac yet.
 
-This module, `macos_pixels` and `sinks.macos_events` are the seam: no other of `screen` calls a framework, and what to
-make of the answers is not decided here. pyobjc is imported when it is first needed: it exists on Macs only. Names,
-constants and the number of arguments are checked by a test against the metadata in pyobjc's wheels; what they mean is
-from Apple's headers: CGDirectDisplay.h, CGDisplayConfiguration.h, CGEventSource.h, SCShareableContent.h, SCError.h,
-NSCursor.h. In pyobjc an out argument is passed as None and returned after the result.
+Only this module, `macos_pixels` and `sinks.macos_events` call a framework of Apple, so that all other code can be
+tested with a stand-in. They do not decide what the answers mean. pyobjc is imported when it is first needed: it exists
+on Macs only. Names, constants and the number of arguments are checked by a test against the metadata in pyobjc's
+wheels; what they mean is from Apple's headers: CGDirectDisplay.h, CGDisplayConfiguration.h, CGEventSource.h,
+SCShareableContent.h, SCError.h, NSCursor.h. In pyobjc an out argument is passed as None and returned after the result.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pommel.screen.sources.macos_cursors import CORNERS
 from pommel.screen.sources.macos_displays import MacDisplay
 
 _MAX_DISPLAYS = 32
-_UNKNOWN_RELEASE = 11  # the oldest that pyobjc has all of these names for
+_UNKNOWN_RELEASE = 11  # the oldest macOS for which pyobjc has all of these names
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What macOS says went wrong: an NSError's code and words. `declined`: a person or a setting forbids it."""
+class MacError:
+    """An error of macOS: an NSError's code and message. `declined`: a person or a setting forbids it."""
 
     code: int
     words: str
@@ -70,28 +70,31 @@ class Frameworks:
 
     @cached_property
     def ScreenCaptureKit(self) -> Any:
-        """Streams. Without CoreMedia pyobjc does not know what one's frames are."""
+        """Streams. CoreMedia is loaded first: without it pyobjc does not know the type of a stream's frames."""
         return self.CoreMedia and self._load("ScreenCaptureKit")
 
     @property
     def uid(self) -> int:
-        """Who we are; at the login window that is root."""
+        """The user of this process; at the login window it is root."""
         return os.geteuid()
 
     @property
     def program(self) -> str:
-        """What a person finds in the list of programs in System Settings, if nothing else started us."""
+        """The name of this program in System Settings, if no other program started us."""
         return Path(sys.executable).name
 
     def pool(self) -> contextlib.AbstractContextManager[None]:
-        """Free what frameworks leave for later: a Mac program's main loop does so, and asyncio's does not."""
+        """An autorelease pool, which frees the frameworks' objects.
+
+        A Mac program's main loop has one, asyncio's has not.
+        """
         pool: contextlib.AbstractContextManager[None] = self.objc.autorelease_pool()
         return pool
 
     # --- displays ---
 
     def displays(self) -> tuple[MacDisplay, ...]:
-        """List the displays that are drawn on. StateError: macOS tells of none."""
+        """List the active displays. StateError: macOS does not list them."""
         Quartz = self.Quartz
         with self.pool():
             self._hear_news()
@@ -114,7 +117,7 @@ class Frameworks:
         )
 
     def _hear_news(self) -> None:
-        """Let the process hear of displays that came, went or changed: that comes by the main thread's run loop."""
+        """Run the main thread's run loop once: only it reports displays that came, went or changed."""
         if threading.current_thread() is threading.main_thread():
             Quartz = self.Quartz
             Quartz.CFRunLoopRunInMode(Quartz.kCFRunLoopDefaultMode, 0.0, False)
@@ -122,15 +125,15 @@ class Frameworks:
     # --- permissions ---
 
     def may_capture(self) -> bool:
-        """Tell whether this process may see the screen; a No may be wrong (see `macos`)."""
+        """Whether this process may see the screen; False may be wrong (see `macos`)."""
         return bool(self.Quartz.CGPreflightScreenCaptureAccess())
 
     def may_post(self) -> bool:
-        """Tell whether this process may type. The two ways to ask sometimes disagree: one Yes is enough."""
+        """Whether this process may type. The two calls sometimes disagree: one True is enough."""
         return bool(self.Quartz.CGPreflightPostEventAccess()) or bool(self.HIServices.AXIsProcessTrusted())
 
     def ask_for_capture(self) -> None:
-        """Have macOS put us in the list in its Settings, and ask the person there, once for all times."""
+        """Have macOS list this program in its Settings and ask the person there; it asks only once, ever."""
         self.Quartz.CGRequestScreenCaptureAccess()
 
     def ask_for_post(self) -> None:
@@ -146,8 +149,8 @@ class Frameworks:
         return bool(flags & Quartz.kCGEventFlagMaskAlphaShift)
 
     def pointer(self) -> bytes | None:
-        """Return what the pointer looks like, as TIFF; None if that cannot be seen."""
-        if threading.current_thread() is not threading.main_thread():  # AppKit's is the main thread only
+        """Return the pointer's picture as TIFF; None if it is not available."""
+        if threading.current_thread() is not threading.main_thread():  # AppKit may be called in the main thread only
             return None
         try:
             with self.pool():
@@ -157,7 +160,7 @@ class Frameworks:
             return None
 
     def cursor(self, name: str) -> bytes | None:
-        """Return what the cursor of this name in `macos_cursors` looks like; None if this macOS has none such."""
+        """Return the picture of the cursor with this name in `macos_cursors`; None if this macOS does not have it."""
         cursors = self.AppKit.NSCursor
         if name in CORNERS:
             make = getattr(cursors, "frameResizeCursorFromPosition_inDirections_", None)
@@ -173,7 +176,10 @@ class Frameworks:
         return bytes(data) if data is not None else None
 
     def _be_an_application(self) -> None:
-        """Without an application object there is no system cursor; one that may not come forward has no Dock tile."""
+        """Create an application object, once: without it there is no system cursor.
+
+        "Prohibited" keeps it out of the Dock.
+        """
         if not self._has_application:
             application = self.AppKit.NSApplication.sharedApplication()
             application.setActivationPolicy_(self.AppKit.NSApplicationActivationPolicyProhibited)
@@ -183,17 +189,17 @@ class Frameworks:
 
     @property
     def has_stills(self) -> bool:
-        """Tell whether CGDisplayCreateImage is there: Apple took it out of the SDK of macOS 15."""
+        """Whether this macOS has CGDisplayCreateImage: Apple removed it from the SDK of macOS 15."""
         return getattr(self.Quartz, "CGDisplayCreateImage", None) is not None
 
     def still(self, display: int) -> Any:
-        """Take a picture of a display: a CGImage, or None if it sleeps or must not be seen. Any thread."""
+        """Take a picture of a display: a CGImage, or None if it sleeps or the permission is missing. Any thread."""
         return self.Quartz.CGDisplayCreateImage(display)
 
     # --- streams: from macOS 14 on ---
 
-    def find_displays(self, found: Callable[[dict[int, Any], Problem | None], None]) -> None:
-        """Ask ScreenCaptureKit for its displays; `found` hears of them, by id, in a thread of macOS's."""
+    def find_displays(self, found: Callable[[dict[int, Any], MacError | None], None]) -> None:
+        """Ask ScreenCaptureKit for its displays; `found` is called with them, by id, in a thread of macOS."""
 
         def answer(content: Any, error: Any) -> None:
             shown = content.displays() if content is not None and error is None else ()
@@ -201,14 +207,14 @@ class Frameworks:
 
         self.ScreenCaptureKit.SCShareableContent.getShareableContentWithCompletionHandler_(answer)
 
-    def problem(self, error: Any) -> Problem:
-        """Read an NSError of ScreenCaptureKit's."""
+    def problem(self, error: Any) -> MacError:
+        """Convert an NSError of ScreenCaptureKit."""
         ScreenCaptureKit = self.ScreenCaptureKit
         code, words = int(error.code()), str(error.localizedDescription())
         declined = code in (
             ScreenCaptureKit.SCStreamErrorUserDeclined, ScreenCaptureKit.SCStreamErrorMissingEntitlements
         )  # fmt: skip
-        return Problem(code, words, declined, code == ScreenCaptureKit.SCStreamErrorUserStopped)
+        return MacError(code, words, declined, code == ScreenCaptureKit.SCStreamErrorUserStopped)
 
 
 def framework(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""Pixels out of macOS: memory to draw into, and streams of ScreenCaptureKit. Band: shell. Not run on a Mac yet.
+"""Pixels from macOS: memory to draw into, and streams of ScreenCaptureKit. Band: shell. Not run on a Mac yet.
 
-A part of the seam that `macos_frameworks` tells of. From Apple's headers: CGBitmapContext.h, CVPixelBuffer.h,
+Like `macos_frameworks`, it only calls macOS. From Apple's headers: CGBitmapContext.h, CVPixelBuffer.h,
 CMSampleBuffer.h, SCStream.h. Memory whose length C does not know is a `varlist` in pyobjc. A stream calls back in
-threads of macOS's, where an exception that is not caught ends the process: none leaves here.
+threads of macOS, where an uncaught exception ends the process, so all exceptions are caught here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pommel.errors import StateError
 from pommel.screen.frame import BYTES_PER_PIXEL, Pixels
 from pommel.screen.geometry import Rect, Size
 from pommel.screen.sources.macos_displays import Floats
-from pommel.screen.sources.macos_frameworks import Frameworks, Problem
+from pommel.screen.sources.macos_frameworks import Frameworks, MacError
 
 _BITS = 8
 _FRAMES_PER_S = 60
-# ScreenCaptureKit draws into this many surfaces in turn: one we copy from, one that waits, and room to draw in.
+# ScreenCaptureKit draws into this many surfaces in turn: we copy from one, one waits for us, and two are free to draw
+# in.
 _QUEUE_DEPTH = 4
 
 
@@ -42,18 +43,18 @@ class Canvas:
         self._size, self.pixels = size, _view(memory, size, stride)
 
     def draw(self, image: Any, place: Rect) -> None:
-        """Draw a CGImage at `place`, enlarged to it if need be. Any thread, one at a time."""
+        """Draw a CGImage at `place`, scaled to its size. Any thread, one at a time."""
         Quartz = self._quartz
-        bottom = self._size.height - place.bottom  # Quartz counts from below
+        bottom = self._size.height - place.bottom  # Quartz has its origin at the bottom
         Quartz.CGContextDrawImage(self._context, Quartz.CGRectMake(place.x, bottom, place.width, place.height), image)
 
 
-class Sample:
+class MacFrame:
     """One frame of a stream, as long as this object lives."""
 
     def __init__(self, frameworks: Frameworks, buffer: Any) -> None:
         CoreMedia, self._quartz = frameworks.CoreMedia, frameworks.Quartz
-        self._buffer = buffer  # keeps its surface from being drawn into again
+        self._buffer = buffer  # while we keep it, macOS does not draw into its surface again
         self._image = CoreMedia.CMSampleBufferGetImageBuffer(buffer)
         notes = CoreMedia.CMSampleBufferGetSampleAttachmentsArray(buffer, False)
         key = frameworks.ScreenCaptureKit.SCStreamFrameInfoDirtyRects
@@ -61,12 +62,12 @@ class Sample:
 
     @property
     def has_picture(self) -> bool:
-        """Tell whether there are pixels: a frame that says that nothing has changed has none."""
+        """Whether the frame has pixels: a frame that only reports "nothing changed" has none."""
         return self._image is not None
 
     @property
     def dirty(self) -> list[Floats] | None:
-        """Return what has changed since the stream's frame before; None if that is not known."""
+        """Return the rectangles that changed since the stream's last frame; None if they are unknown."""
         if self._dirty is None:
             return None
         rects = [self._quartz.CGRectMakeWithDictionaryRepresentation(one, None) for one in self._dirty]
@@ -76,7 +77,7 @@ class Sample:
 
     @contextlib.contextmanager
     def pixels(self) -> Iterator[Pixels | None]:
-        """Look at its pixels; None if they cannot be had."""
+        """Lock its pixels and return them, without a copy; None if they are not available."""
         Quartz, image = self._quartz, self._image
         if Quartz.CVPixelBufferLockBaseAddress(image, Quartz.kCVPixelBufferLock_ReadOnly) != Quartz.kCVReturnSuccess:
             yield None
@@ -90,28 +91,28 @@ class Sample:
             Quartz.CVPixelBufferUnlockBaseAddress(image, Quartz.kCVPixelBufferLock_ReadOnly)
 
 
-class Stream:
-    """One display's stream. What it calls is called in threads of macOS's."""
+class DisplayStream:
+    """One display's stream. Its callbacks are called in threads of macOS."""
 
     def __init__(
         self, frameworks: Frameworks, display: Any, size: Size,
-        arrived: Callable[[Sample], None], stopped: Callable[[Problem], None],
+        arrived: Callable[[MacFrame], None], stopped: Callable[[MacError], None],
     ) -> None:  # fmt: skip
-        """Prepare it for an SCDisplay; `size` is what its frames are to have."""
+        """Prepare it for an SCDisplay; `size` is the wanted size of its frames."""
         ScreenCaptureKit, self._frameworks = frameworks.ScreenCaptureKit, frameworks
         self._listener = _listener_class(frameworks.objc, frameworks.AppKit.NSObject).alloc().init()
-        self._listener.arrived = lambda buffer: arrived(Sample(frameworks, buffer))
+        self._listener.arrived = lambda buffer: arrived(MacFrame(frameworks, buffer))
         self._listener.stopped = lambda error: stopped(frameworks.problem(error))
-        self._listener.failed = lambda why: stopped(Problem(0, why))
+        self._listener.failed = lambda why: stopped(MacError(0, why))
         only = ScreenCaptureKit.SCContentFilter.alloc().initWithDisplay_excludingWindows_(display, [])
         self._stream = ScreenCaptureKit.SCStream.alloc().initWithFilter_configuration_delegate_(
             only, _configuration(frameworks, size), self._listener
         )
 
-    def start(self, started: Callable[[Problem | None], None]) -> None:
-        """Begin; `started` hears how that went."""
+    def start(self, started: Callable[[MacError | None], None]) -> None:
+        """Begin; `started` is called with the error, or None."""
         ScreenCaptureKit, problem = self._frameworks.ScreenCaptureKit, self._frameworks.problem
-        # Without a queue it uses a serial one of its own.
+        # With None as the queue it uses a serial queue of its own.
         added, error = self._stream.addStreamOutput_type_sampleHandlerQueue_error_(
             self._listener, ScreenCaptureKit.SCStreamOutputTypeScreen, None, None
         )
@@ -123,7 +124,7 @@ class Stream:
         )
 
     def stop(self) -> None:
-        """End; what was on its way may still arrive."""
+        """End; a frame on its way may still arrive."""
         self._stream.stopCaptureWithCompletionHandler_(lambda error: None)
 
 
@@ -140,12 +141,12 @@ def _configuration(frameworks: Frameworks, size: Size) -> Any:
     return made
 
 
-@cache  # Objective-C knows a class by its name, and lets none be made twice
+@cache  # Objective-C finds classes by name: making the same class twice is an error
 def _listener_class(objc: Any, base: Any) -> Any:
     protocols = [objc.protocolNamed(name) for name in ("SCStreamOutput", "SCStreamDelegate")]
 
     class PommelStreamListener(base, protocols=protocols):  # type: ignore[misc, call-arg]
-        """What a stream talks to."""
+        """The receiver of a stream's frames and of its end."""
 
         def stream_didOutputSampleBuffer_ofType_(self, stream: Any, buffer: Any, kind: int) -> None:
             try:
@@ -163,5 +164,5 @@ def _listener_class(objc: Any, base: Any) -> Any:
 
 
 def _view(memory: Any, size: Size, stride: int) -> Pixels:
-    """Look at memory of rows `stride` bytes apart as a picture; nothing is copied."""
+    """View memory with rows `stride` bytes apart as a picture; nothing is copied."""
     return np.ndarray((size.height, size.width, BYTES_PER_PIXEL), np.uint8, memory, 0, (stride, BYTES_PER_PIXEL, 1))

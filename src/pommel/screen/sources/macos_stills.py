@@ -1,7 +1,7 @@
-"""Eyes that take one picture after the other: up to macOS 13, and where there are no streams. Band: shell.
+"""Captures a Mac's screen picture by picture: up to macOS 13, and where there are no streams. Band: shell.
 
-CGDisplayCreateImage takes milliseconds and does not say what changed: a thread takes the pictures, and bands of rows
-are compared with those of the picture before. While nothing changes, pictures are taken less and less often.
+CGDisplayCreateImage takes milliseconds and does not report changes. So a thread takes the pictures, and bands of rows
+are compared with the last picture. While nothing changes, pictures are taken less and less often.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pommel.tasks import start_task
 _BUSY_S, _IDLE_S = 1 / 30, 0.2
 _SLOWER = 1.3
 _BAND = 64
-# A display that sleeps gives no picture: after this long its part is shown black.
+# A display that sleeps gives no picture: after this time its part of the picture is shown black.
 _WHOLE_S = 1.0
 
 
 class StillEyes:
-    """One picture after the other of the displays of a view."""
+    """Takes single pictures of the displays of a view, one after the other."""
 
     def __init__(self, frameworks: Frameworks) -> None:
         self._frameworks = frameworks
@@ -44,7 +44,7 @@ class StillEyes:
 
     @property
     def trouble(self) -> str:
-        """See `Eyes`. A display that shows nothing may only be asleep."""
+        """See `Eyes`. Always "": a display without a picture may only be asleep."""
         return ""
 
     async def open(self, view: View) -> None:
@@ -78,8 +78,8 @@ class StillEyes:
         self._canvas = None
 
     async def _picture(self, canvas: Canvas) -> int:
-        """Have it drawn; return how many displays showed something."""
-        # A thread cannot be cancelled: whoever calls next waits for the same picture.
+        """Draw the displays in a thread; return the number of displays with a picture."""
+        # A thread cannot be cancelled: after a cancelled call, the next call waits for the same picture.
         shot = self._shot = self._shot or start_task(asyncio.to_thread(self._draw, canvas, self._view))
         try:
             return await asyncio.shield(shot)
@@ -88,7 +88,7 @@ class StillEyes:
                 self._shot = None
 
     def _draw(self, canvas: Canvas, view: View) -> int:
-        """Draw what the displays show; in a thread. Return how many showed something."""
+        """Draw the displays; called in a thread. Return the number of displays with a picture."""
         drawn = 0
         for display in view.displays:
             with self._frameworks.pool():
@@ -110,7 +110,7 @@ class StillEyes:
         return (whole(frame.size),) if first else tuple(damage)
 
     async def _settle(self) -> None:
-        """Wait for the picture of a view before this one."""
+        """Wait for a picture of the last view that is still being taken."""
         if self._shot is not None and self._canvas is not None:
             await self._picture(self._canvas)
         self._shot = None

@@ -1,8 +1,8 @@
-"""Eyes of ScreenCaptureKit: a stream for each display. Band: shell.
+"""Captures a Mac's screen with ScreenCaptureKit: a stream for each display. Band: shell.
 
-Frames come when something was drawn, with the rectangles that changed: of the two ways ScreenCaptureKit has, this is
-the one without a round trip for each picture. The newest frame of a display is kept until it is asked for, and what
-changed in those before it is remembered. Its surface is then read once, where it changed.
+Frames come when something was drawn, with the changed rectangles. ScreenCaptureKit can also take single pictures, but
+that needs a round trip for each. The newest frame of a display is kept until it is asked for, together with the changed
+rectangles of the frames before it. Then its surface is read once, only where it changed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from pommel.errors import NotPermitted, StateError
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
 from pommel.screen.sources.macos_displays import Floats, MacDisplay, View, damage_of
-from pommel.screen.sources.macos_frameworks import Frameworks, Problem
-from pommel.screen.sources.macos_pixels import Sample, Stream
+from pommel.screen.sources.macos_frameworks import Frameworks, MacError
+from pommel.screen.sources.macos_pixels import DisplayStream, MacFrame
 
 T = TypeVar("T")
-# ScreenCaptureKit's broker lives in the session of a desktop: elsewhere it may never answer.
+# ScreenCaptureKit's server runs in a desktop session: without one it may never answer.
 ANSWER_S = 3.0
-# A display that sleeps has no frame: after this long the picture is shown without it.
+# A display that sleeps has no frame: after this time the picture is shown without it.
 _WHOLE_S = 1.0
 _MANY_RECTS = 64
 _SLOW_S = 1.0
 
 
 @dataclass(slots=True)
-class _Seen:
-    """The newest frame of a display, and what changed up to it; None is everything."""
+class _SeenFrames:
+    """The newest frame of a display, and the changed rectangles up to it; None: everything changed."""
 
-    sample: Sample
+    sample: MacFrame
     dirty: list[Floats] | None
 
 
@@ -45,22 +45,22 @@ class StreamEyes:
     def __init__(self, frameworks: Frameworks, news: Callable[[], None], *, answer_s: float = ANSWER_S) -> None:
         self._frameworks, self._news, self._answer_s = frameworks, news, answer_s
         self._lock = threading.Lock()
-        self._streams: list[Stream] = []
-        self._era = 0  # what streams of an era before this one still say is not heard
+        self._streams: list[DisplayStream] = []
+        self._era = 0  # counts calls of `close`: callbacks of streams from before are ignored
         self._view = View()
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, _SeenFrames] = {}
         self._missing: set[int] = set()
         self._whole_by_s = 0.0
-        self._problem: Problem | None = None
+        self._problem: MacError | None = None
 
     @property
     def is_open(self) -> bool:
-        """See `Eyes`. Streams that macOS ended are not."""
+        """See `Eyes`. False if macOS ended the streams."""
         return bool(self._streams) and self._problem is None
 
     @property
     def trouble(self) -> str:
-        """See `Eyes`. Streams that macOS ended by itself may be opened again."""
+        """See `Eyes`. If macOS ended the streams by itself, this is "": they may be opened again."""
         problem = self._problem
         if problem is None or not (problem.by_person or problem.declined):
             return ""
@@ -116,7 +116,7 @@ class StreamEyes:
 
     # --- in the loop ---
 
-    def _copy(self, display: MacDisplay, seen: _Seen, frame: Frame) -> list[Rect]:
+    def _copy(self, display: MacDisplay, seen: _SeenFrames, frame: Frame) -> list[Rect]:
         place = self._view.place(display)
         size = Size(place.width, place.height)
         with seen.sample.pixels() as pixels:
@@ -130,23 +130,23 @@ class StreamEyes:
         self._missing.discard(display.id)
         return moved
 
-    def _stream(self, display: MacDisplay, shown: Any, view: View) -> Stream:
+    def _stream(self, display: MacDisplay, shown: Any, view: View) -> DisplayStream:
         place, era = view.place(display), self._era
 
-        def arrived(sample: Sample) -> None:
+        def arrived(sample: MacFrame) -> None:
             self._arrived(era, display.id, sample)
 
-        def stopped(problem: Problem) -> None:
+        def stopped(problem: MacError) -> None:
             self._stopped(era, problem)
 
-        return Stream(self._frameworks, shown, Size(place.width, place.height), arrived, stopped)
+        return DisplayStream(self._frameworks, shown, Size(place.width, place.height), arrived, stopped)
 
     def _check_era(self, era: int) -> None:
         if era != self._era:
             raise StateError("the screen has no viewers any more")
 
     async def _displays(self) -> dict[int, Any]:
-        def ask(answer: Callable[[tuple[dict[int, Any], Problem | None]], None]) -> None:
+        def ask(answer: Callable[[tuple[dict[int, Any], MacError | None]], None]) -> None:
             self._frameworks.find_displays(lambda shown, problem: answer((shown, problem)))
 
         shown, problem = await self._answer(ask)
@@ -154,7 +154,7 @@ class StreamEyes:
         return shown
 
     async def _answer(self, ask: Callable[[Callable[[T], None]], None]) -> T:
-        """Ask macOS what it answers in a thread of its own. StateError: it does not."""
+        """Ask macOS, which answers in another thread, and wait. StateError: no answer within `answer_s`."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[T] = loop.create_future()
 
@@ -163,7 +163,7 @@ class StreamEyes:
                 answered.set_result(answer)
 
         def hear(answer: T) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this process is ending
                 loop.call_soon_threadsafe(take, answer)
 
         ask(hear)
@@ -172,9 +172,9 @@ class StreamEyes:
         except TimeoutError:
             raise StateError(f"ScreenCaptureKit did not answer within {self._answer_s:g} s") from None
 
-    # --- in threads of macOS's ---
+    # --- in threads of macOS ---
 
-    def _arrived(self, era: int, display: int, sample: Sample) -> None:
+    def _arrived(self, era: int, display: int, sample: MacFrame) -> None:
         if not sample.has_picture:
             return
         dirty = sample.dirty
@@ -186,10 +186,10 @@ class StreamEyes:
                 dirty = None if before.dirty is None or dirty is None else [*before.dirty, *dirty]
             if dirty is not None and len(dirty) > _MANY_RECTS:
                 dirty = None
-            self._seen[display] = _Seen(sample, dirty)
+            self._seen[display] = _SeenFrames(sample, dirty)
         self._news()
 
-    def _stopped(self, era: int, problem: Problem) -> None:
+    def _stopped(self, era: int, problem: MacError) -> None:
         with self._lock:
             if era != self._era:
                 return
@@ -197,10 +197,10 @@ class StreamEyes:
         self._news()
 
 
-def _check(problem: Problem | None) -> None:
+def _check(problem: MacError | None) -> None:
     if problem is not None:
         raise (NotPermitted if problem.declined else StateError)(_words(problem))
 
 
-def _words(problem: Problem) -> str:
+def _words(problem: MacError) -> str:
     return f"macOS does not show the screen: {problem.words} (ScreenCaptureKit, {problem.code})"

@@ -1,14 +1,14 @@
-"""QEMU's screen through its VNC server: a `FrameSource`, and the connection it shares with a sink. Band: shell.
+"""QEMU's screen through its VNC server: a `FrameSource`, and the connection shared with a sink. Band: shell.
 
-The server's pixels are received into one frame; what of them is new is looked for and taken over into another, the one
-that is shown, in a thread of its own when it is much.
+The server's pixels are received into one frame. Changed pixels are found and copied into a second frame, which viewers
+get; a thread does this if there are many.
 
-QEMU looks at its display every 30 ms while there is news and ever more rarely, down to every 3 s, while there is none;
-a key event brings it back to 30 ms, counted from its last look (ui/vnc.c, vnc_refresh and protocol_client_msg;
-ui/console.c, update_displaychangelistener). So that a quiet screen that comes alive is seen at once, a watched source
-sends the release of a key that nobody holds (F24) every now and then, which QEMU keeps from the guest. While somebody
-has hands on the machine it does so within each 30 ms: else QEMU's look would come at the very moment of the key, before
-the guest has drawn anything, and its next a whole 30 to 80 ms later.
+QEMU checks its display every 30 ms while it changes, and more and more rarely, down to every 3 s, while it does not. A
+key event resets this to 30 ms, counted from the last check (ui/vnc.c, vnc_refresh and protocol_client_msg;
+ui/console.c, update_displaychangelistener). To see a change of a quiet screen at once, a watched source now and then
+sends the release of a key that nobody holds (F24), which QEMU does not pass to the guest. While a person uses the
+machine, it does so within each 30 ms. Without this, QEMU would check at the moment of the person's key, before the
+guest has drawn anything, and again only 30 to 80 ms later.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from pommel.screen import rfb, sights
 from pommel.screen import rfb_requests as ask
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, total_area, whole
+from pommel.screen.moves import MoveFinder, take_moved
 from pommel.screen.pointer import PointerPicture
 from pommel.screen.rfb_link import RfbLink, open_link
-from pommel.screen.seams import Ended, Update
-from pommel.screen.sinks.vnc import Monitor, VncSink
+from pommel.screen.seams import SourceEnded, Update
+from pommel.screen.sinks.vnc import QmpMouse, VncSink
 from pommel.screen.tiles import Changes, take_over, touched
 from pommel.wire.keymap import find_key
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK
@@ -36,7 +37,7 @@ _F24 = find_key(0x87)
 _NUDGE = ask.qemu_key_event(_F24.qnum, _F24.keysym, False) if _F24 else b""
 _LEDS = ((1, SCROLL_LOCK), (2, NUM_LOCK), (4, CAPS_LOCK))
 _MANY_RECTS = 4096
-_MUCH = 512 * 1024  # pixels: half a millisecond to compare
+_MUCH = 512 * 1024  # pixels; comparing them takes half a millisecond, so more is done in a thread
 
 
 class VncSource:
@@ -45,7 +46,7 @@ class VncSource:
     def __init__(self, link: RfbLink) -> None:
         self._link = link
         self._damage: list[Rect] = []
-        self._covered = 0  # pixels of this frame that have come; until all have, it is not shown
+        self._covered = 0  # pixels received of this frame; it is not shown until all have arrived
         self._pointer_visible: bool | None = None
         self._pointer: PointerPicture | None = None
         self._lock_keys: int | None = None
@@ -53,6 +54,7 @@ class VncSource:
         self._asked = False
         self._shown = Frame.blank(Size(0, 0))
         self._comparing: asyncio.Future[Update] | None = None
+        self.finder = MoveFinder()
         self._news = asyncio.Event()
         self._nudge: asyncio.TimerHandle | None = None
         link.on_event = self._heard
@@ -62,7 +64,7 @@ class VncSource:
         for event in link.told:
             self._heard(event)
 
-    async def next_update(self) -> Update | Ended:
+    async def next_update(self) -> Update | SourceEnded:
         """Wait for the next update, asking for it first (see `FrameSource`).
 
         Raises:
@@ -71,7 +73,7 @@ class VncSource:
         if self._comparing is None:
             await self._until_news()
             if not self._has_news():
-                return Ended(self._link.ended or "")
+                return SourceEnded(self._link.ended or "")
             self._comparing = self._compare()
         update = await asyncio.shield(self._comparing)
         self._comparing = None
@@ -81,7 +83,7 @@ class VncSource:
         """See `FrameSource`. QEMU's VNC server shows one display."""
 
     def watch(self, watched: bool) -> None:
-        """Begin or stop to keep QEMU attentive (see `FrameSource`)."""
+        """Start or stop the nudges (see `FrameSource` and the top of this module)."""
         if self._nudge is not None:
             self._nudge.cancel()
             self._nudge = None
@@ -121,12 +123,12 @@ class VncSource:
         return (bool(self._damage) or any(one is not None for one in told)) and self._is_whole()
 
     def _ask(self, *, now: bool = False) -> None:
-        """Ask for what changed; with `now`, for an answer even if nothing has."""
+        """Ask for changes; with `now`, QEMU answers even if nothing changed."""
         everything = whole(self._link.client.frame.size)
         if not self._is_whole():
             self._link.write(ask.update_request(everything, incremental=False))
         else:
-            if now:  # QEMU answers a request for one pixel with all that is new
+            if now:  # QEMU answers a non-incremental request for one pixel at once, and adds all changes
                 self._link.write(ask.update_request(Rect(0, 0, 1, 1), incremental=False))
             self._link.write(ask.update_request(everything, incremental=True))
         self._asked = True
@@ -143,11 +145,12 @@ class VncSource:
             await self._news.wait()
 
     def _compare(self) -> asyncio.Future[Update]:
-        """Begin to take over what has come. What comes meanwhile is damage again, and will be compared again."""
+        """Begin to copy the received changes. Pixels that arrive meanwhile are new damage, and are compared again."""
         damage, self._damage = tuple(self._damage), []
-        work = partial(_taken_over, self._shown, self._link.client.frame, damage)
-        loop = asyncio.get_running_loop()
-        if total_area(damage) > _MUCH:
+        shown, source, loop = self._shown, self._link.client.frame, asyncio.get_running_loop()
+        is_due = shown.size == source.size and self.finder.is_due(touched(source.size, damage))
+        work = partial(_taken_over, shown, source, damage, self.finder if is_due else None)
+        if is_due or total_area(damage) > _MUCH:
             return loop.run_in_executor(None, work)
         done = loop.create_future()
         done.set_result(work())
@@ -188,34 +191,41 @@ class VncSource:
         self._news.set()
 
 
-def _taken_over(shown: Frame, source: Frame, damage: tuple[Rect, ...]) -> Update:
+def _taken_over(shown: Frame, source: Frame, damage: tuple[Rect, ...], finder: MoveFinder | None) -> Update:
     if shown.size != source.size:
         everything = Changes.throughout(touched(source.size, [whole(source.size)]))
         return Update(source.copy(), damage, changed=everything)
-    return Update(shown, damage, changed=take_over(shown, source, touched(source.size, damage)))
+    where = touched(source.size, damage)
+    moves = finder.search(shown, source, where) if finder else ()
+    if not moves:
+        return Update(shown, damage, changed=take_over(shown, source, where))
+    # Into a frame of its own: of the one that is shown, pictures are taken meanwhile that are moved after.
+    after = shown.copy()
+    moved = take_moved(after, source, moves, where)
+    return Update(after, damage, changed=moved.changes(source.size), moved=moved)
 
 
 class VncConnection:
     """One connection to QEMU's VNC server, as a source of pixels and a sink of input."""
 
-    def __init__(self, link: RfbLink, monitor: Monitor | None = None) -> None:
+    def __init__(self, link: RfbLink, monitor: QmpMouse | None = None) -> None:
         self._link = link
         self.source = VncSource(link)
         self.sink = VncSink(link, monitor=monitor)
 
     async def close(self) -> None:
-        """End the connection; what was written goes out first."""
+        """End the connection after everything was sent."""
         self.source.watch(False)
         await self.sink.settle()
         await self._link.close()
 
 
-async def connect_vnc(path: Path, *, timeout_s: float = 10.0, monitor: Monitor | None = None) -> VncConnection:
-    """Connect to the VNC server that QEMU has on a Unix socket; `monitor` does what that server cannot.
+async def connect_vnc(path: Path, *, timeout_s: float = 10.0, monitor: QmpMouse | None = None) -> VncConnection:
+    """Connect to QEMU's VNC server on a Unix socket; `monitor` does the mouse actions that the server cannot do.
 
     Raises:
         StateError: nothing listens there.
         DeadlineError: it did not answer within `timeout_s`.
-        RfbError: it is no RFB 3.8 server without password.
+        RfbError: it is not an RFB 3.8 server without a password.
     """
     return VncConnection(await open_link(path, timeout_s=timeout_s), monitor)

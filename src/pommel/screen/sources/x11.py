@@ -1,8 +1,7 @@
-"""An X11 session's screen and hands: a `FrameSource`, and the connection whose other half is a sink. Band: shell.
+"""An X11 session's screen: a `FrameSource`, and the connection of a source and a sink. Band: shell.
 
-Built on python-xlib, which Pommel has anyway, plus the few requests it lacks (`x11_requests`): it needs no library of
-the host, as the bindings of libX11 and libxcb do (the DAMAGE, SHM and XTEST ones are often not installed). Two
-connections, each with a thread: hands do not wait for pictures.
+Built on python-xlib (`x11_display`), which needs no library of the host, and on the few requests that it lacks
+(`x11_requests`). There are two connections, each with a thread, so that input does not wait for pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pommel.errors import PommelError
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect
-from pommel.screen.seams import Ended, Update
+from pommel.screen.seams import SourceEnded, Update
 from pommel.screen.sinks.x11 import Keyboard, X11Sink
 from pommel.screen.sources.x11_camera import Camera
 from pommel.screen.sources.x11_link import X11Link
@@ -41,14 +40,14 @@ class X11Source:
 
     @property
     def view(self) -> Rect:
-        """The part of the root window that the frame shows."""
+        """The rectangle of the root window that the frame shows."""
         return self._camera.view if self._camera else Rect(0, 0, 0, 0)
 
-    async def next_update(self) -> Update | Ended:
+    async def next_update(self) -> Update | SourceEnded:
         """Wait for something new (see `FrameSource`)."""
         while self._ready is None:
             if self._ended is not None:
-                return Ended(self._ended)
+                return SourceEnded(self._ended)
             if not self._asked and self._camera is not None:
                 self._asked = True
                 if self._camera.want():
@@ -59,27 +58,27 @@ class X11Source:
         return update
 
     async def until_ended(self) -> str:
-        """Wait until the X server is gone, looked at or not; return why."""
+        """Wait until the X server is gone, with or without viewers; return the reason."""
         await self._over.wait()
         return self._ended or ""
 
     def watch(self, watched: bool) -> None:
-        """See `FrameSource`. A screen that nobody asks for costs nothing, watched or not."""
+        """See `FrameSource`. Nothing has to be stopped: without a request the camera does nothing."""
         if watched and self._camera is not None:
             self._link.call(self._camera.poke)
 
     def shows_something(self, frame: Frame) -> bool:
-        """Tell an X server's picture from none at all: it may well be black, and is its own all the same."""
+        """Whether there is a picture. An X server's picture counts even if it is black."""
         return frame.size.width > 0 and frame.size.height > 0
 
     def show_display(self, number: int) -> None:
-        """Show the display of this number (of `Update.displays`), or all of them: the next update is whole."""
+        """Show the display with this number (of `Update.displays`), or all; the next update is a whole picture."""
         if self._camera is not None:
             camera = self._camera
             self._link.call(lambda: camera.choose(number))
 
     def expect_change(self) -> None:
-        """Take note that hands did something, of which a server without DAMAGE would not tell."""
+        """Note that there was input: a server without DAMAGE does not report the changes that it causes."""
         if self._camera is not None and self._camera.polls:
             self._link.call(self._camera.hurry)
 
@@ -89,7 +88,7 @@ class X11Source:
         self._post(self._take, update)
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: this process is ending
             self._loop.call_soon_threadsafe(call, *args)
 
     def _take(self, update: Update) -> None:
@@ -111,20 +110,20 @@ class X11Connection:
         self._links = links
 
     async def until_ended(self) -> str:
-        """Wait until the X server is gone, looked at or not; return why."""
+        """Wait until the X server is gone, with or without viewers; return the reason."""
         return await self.source.until_ended()
 
     async def close(self) -> None:
-        """Let go of all that is held, give back what was borrowed, and part from the server."""
+        """Release all keys and buttons, restore the borrowed keys, and disconnect."""
         await asyncio.gather(*(link.close() for link in self._links))
 
 
 async def connect_x11(display: str | None = None, *, timeout_s: float = 10.0) -> X11Connection:
-    """Connect to the X server called `display`, or the one that DISPLAY names.
+    """Connect to the X server `display`, or to that of the environment variable DISPLAY.
 
     Raises:
         StateError: there is none, its screen cannot be read (Xwayland, not 24 bits deep), or it has no XTEST.
-        NotPermitted: it does not let us in.
+        NotPermitted: it refuses the connection.
         DeadlineError: it did not answer within `timeout_s`.
     """
     links = X11Link(display, "x11-screen"), X11Link(display, "x11-hands")

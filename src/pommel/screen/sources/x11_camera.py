@@ -1,10 +1,10 @@
-"""What watches an X server and takes its pictures. Band: shell; all but `want` in its connection's thread.
+"""Watches an X server and takes its pictures. Band: shell; all but `want` in its connection's thread.
 
-DAMAGE says once that something was drawn and where it begins, and nothing more until we have taken the damage: a screen
-nobody asks for costs one event. When a picture is asked for, one flight of requests takes the damage first and then the
-pixels where it began, so what is drawn in between is damage again and never missed; a second flight takes what else the
-damage turns out to be. Two frames take turns and are compared here, away from the event loop. A server without DAMAGE
-is looked at in full, every now and then, and ever more rarely while nothing changes.
+DAMAGE sends one event with the first damaged rectangle, and no more until we fetch the damage: a screen without viewers
+costs one event. For a picture, one batch of requests fetches the damage first and then the pixels of the first
+rectangle; a second batch fetches the other damaged rectangles. This order loses nothing: pixels that are drawn in
+between are new damage. Two frames take turns and are compared here, not in the event loop. From a server without
+DAMAGE the whole picture is fetched from time to time, and more rarely while nothing changes.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import Displays, Update
 from pommel.screen.sources import x11_requests as ask
-from pommel.screen.sources.x11_displays import Desktop
-from pommel.screen.sources.x11_pictures import Picture, SharedPicture, new_picture
+from pommel.screen.sources.x11_displays import X11Desktop
+from pommel.screen.sources.x11_pictures import SharedPicture, X11Picture, new_picture
 from pommel.screen.sources.x11_server import (
     check_readable,
     events,
     monitors,
     randr_version,
-    share_memory,
     tell_of_lamps,
 )
 from pommel.screen.sources.x11_shapes import shape_of
 from pommel.screen.tiles import Changes, touched
 from pommel.wire.messages import CAPS_LOCK, NUM_LOCK, SCROLL_LOCK, CursorShape
 
-# The first change after a rest is shown at once. What a program draws in several requests follows it: not sooner than
-# this, so that it comes in few pictures, and in the long run not more often than every `GAP_S`.
+# The first change after a pause is shown at once. The next picture comes after this time at the earliest, because a
+# program draws in several requests, which should be in few pictures; and the mean rate is at most one per `GAP_S`.
 BURST_S = 0.004
 GAP_S = 1 / 60
 POLL_S, LONGEST_POLL_S = 0.03, 0.4
@@ -48,62 +47,62 @@ _LAMPS = (("Num Lock", NUM_LOCK), ("Scroll Lock", SCROLL_LOCK), ("Caps Lock", CA
 
 
 class Camera:
-    """The tenant of a source's connection. Each `want` brings one call of `show`, in this thread."""
+    """The tenant of a source's connection. After each `want`, `show` is called once, in this thread."""
 
     def __init__(self, display: Display, show: Callable[[Update], None]) -> None:
-        """Look at what the server is and can. StateError: its pictures cannot be had."""
+        """Ask for the server's properties. StateError: its screen cannot be read."""
         self._display, self._show = display, show
         self._root = display.screen().root
         self._randr = randr_version(display)
         check_readable(display, self._randr)
-        self._desktop = Desktop(Size(0, 0))
+        self._desktop = X11Desktop(Size(0, 0))
         self._told = Displays()
-        self._picture: Picture | None = None
-        self._shared = share_memory(display)
+        self._picture: X11Picture | None = None
+        self._shared = display.has_extension(ask.SHM)
         self._damage = 0
-        self._began: Rect | None = None  # where, on the root window, damage began that was not taken yet
+        self._began: Rect | None = None  # the first rectangle, on the root window, of damage that was not fetched yet
         self._asked = False
         self._looked_s = self._next_s = self._allowed_s = 0.0
         self._poll_s = POLL_S
         self._moved = self._pointer_changed = self._lamps_changed = True
         self._poked = True
-        self._broken = False  # damage was taken, but its pixels were not
+        self._broken = False  # the damage was fetched, but its pixels were not: the next picture must be whole
         self._start()
 
     @property
     def view(self) -> Rect:
-        """The part of the root window that the frame shows."""
+        """The rectangle of the root window that the frame shows."""
         return self._desktop.view
 
     @property
     def is_shared(self) -> bool:
-        """Tell whether the picture's memory is shared with the server."""
+        """Whether the picture's memory is shared with the server."""
         return isinstance(self._picture, SharedPicture)
 
     @property
     def polls(self) -> bool:
-        """Tell whether the server does not tell of changes, and has to be looked at for them."""
+        """Whether the server has no DAMAGE, so that its picture must be fetched to find changes."""
         return not self._damage
 
     def want(self) -> bool:
-        """Ask for one update, as soon as there is something new; from any thread. True: the thread is to be woken.
+        """Ask for one update as soon as there is something new; called in any thread. True: wake the thread.
 
-        Not a call in the thread, which sleeps until there is something new as a rule: waking it for this would cost
-        more than all else while a picture is on its way to the viewers.
+        It only sets a flag, because the thread usually sleeps until there is something new. Waking it each time would
+        cost more than all other work while a picture is on its way to the viewers.
         """
         self._asked = True
         return self.polls or self._has_news()
 
     def poke(self) -> None:
-        """Have the next update come even if nothing is new."""
+        """Send the next update even if nothing is new."""
         self._poked = True
 
     def hurry(self) -> None:
-        """Expect a change soon: a server that does not tell of changes is looked at more often for it."""
+        """Expect a change soon: a server without DAMAGE is polled more often for a while."""
         self._poll_s = POLL_S
 
     def choose(self, number: int) -> None:
-        """Look at the display of this number, or at all of them."""
+        """Show the display with this number, or all of them."""
         self._desktop = self._desktop.choose(number)
         self._moved = True
 
@@ -132,7 +131,7 @@ class Camera:
         return max(self._looked_s + self._poll_s, self._next_s) if self.polls else None
 
     def act(self) -> None:
-        """Take a picture of what is new and show it."""
+        """Fetch the changes and show them."""
         now = self._looked_s = time.monotonic()
         self._next_s = max(now + BURST_S, self._allowed_s)
         self._allowed_s = max(self._allowed_s, now - GAP_S) + GAP_S
@@ -140,7 +139,7 @@ class Camera:
             try:
                 self._look()
                 return
-            except XError:  # the root window has shrunk and the news of it is on its way
+            except XError:  # the root window is smaller now, and its event is still on the way: look again
                 self._moved, self._broken = True, True
         raise StateError("the X server refuses to show its screen")
 
@@ -158,7 +157,7 @@ class Camera:
     def _look(self) -> None:
         told, self._poked = self._has_news(), False
         update = self._update()
-        if not told and not _says_something(update):  # looked at for nothing
+        if not told and not _says_something(update):  # polled, and nothing changed
             self._poll_s = min(1.5 * self._poll_s, LONGEST_POLL_S)
             return
         self._poll_s, self._asked = POLL_S, False
@@ -181,8 +180,8 @@ class Camera:
             changed=Changes.throughout(touched(picture.frame.size, drawn)) if fresh else changed,
         )  # fmt: skip
 
-    def _grab(self, picture: Picture, *, everything: bool) -> tuple[Rect, ...]:
-        """Take what was drawn, and its pixels; return where that is in the frame."""
+    def _grab(self, picture: X11Picture, *, everything: bool) -> tuple[Rect, ...]:
+        """Fetch the damage and its pixels; return the damaged rectangles of the frame."""
         size = picture.frame.size
         began, self._began = self._began, None
         taking = None
@@ -195,8 +194,8 @@ class Camera:
         picture.grab(_few([rect for rect in drawn if not place.contains(rect)]))
         return (place,) if everything else drawn
 
-    def _fit(self) -> Picture:
-        """Make a picture of what is to be looked at now."""
+    def _fit(self) -> X11Picture:
+        """Make a picture for the current view."""
         if self._picture is not None:
             self._picture.close()
         self._picture = new_picture(self._display, self.view, shared=self._shared)
@@ -218,7 +217,7 @@ class Camera:
             return None, None
         try:
             image = ask.cursor_image(self._display)
-        except XError:  # the server shows nobody a pointer whose maker has left, as xsetroot does (Xext/security.c)
+        except XError:  # the pointer's maker, such as xsetroot, has ended: then the server refuses (Xext/security.c)
             return CursorShape.ARROW, UNKNOWN
         return shape_of(image.name, image.visible), image.picture
 
@@ -246,7 +245,7 @@ class Camera:
             mask = randr.RRScreenChangeNotifyMask | randr.RRCrtcChangeNotifyMask | randr.RROutputChangeNotifyMask
             randr.select_input(root, mask)
         if display.has_extension(xtest.extname):
-            xtest.grab_control(display, True)  # a program that has the server for itself must not freeze the picture
+            xtest.grab_control(display, True)  # so that a program that grabs the server does not freeze the picture
         self._events = events(display)
         told = tell_of_lamps(display)
         self._lamps = tuple(display.intern_atom(name) for name, _ in _LAMPS) if told else ()
@@ -258,13 +257,13 @@ def _says_something(update: Update) -> bool:
 
 
 def _within(rect: Rect, place: Rect) -> Rect:
-    """Return the part of a rectangle of the root window that is in a frame that shows `place`, as the frame's."""
+    """Convert a rectangle of the root window to one of a frame that shows `place`, clipped to the frame."""
     moved = rect._replace(x=rect.x - place.x, y=rect.y - place.y)
     return moved.clipped(Size(place.width, place.height))
 
 
 def _few(rects: Sequence[Rect]) -> list[Rect]:
-    """Return what to grab for `rects`: one box about them if they nearly fill it, or are many."""
+    """Return the rectangles to fetch for `rects`: their bounding box if they fill half of it, or are many."""
     if not rects:
         return []
     x, y = min(rect.x for rect in rects), min(rect.y for rect in rects)

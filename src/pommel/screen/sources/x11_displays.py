@@ -1,7 +1,7 @@
-"""The displays an X server has, and which of them is looked at. Band: core, no I/O.
+"""The displays of an X server, and the chosen one. Band: core, no I/O.
 
-Displays are RandR's monitors; their numbers on the wire are 1, 2, … in the server's order. What was chosen is
-remembered by name, since numbers change when a monitor is unplugged; once it has gone everything is shown.
+Displays are RandR's monitors; their numbers on the wire are 1, 2, … in the server's order. The chosen one is remembered
+by name, because numbers change when a monitor is unplugged; when it is gone, all are shown.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from pommel.wire.messages import ALL_DISPLAYS, Display
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """One monitor and its place on the root window."""
+    """One monitor and its rectangle on the root window."""
 
     name: str
     place: Rect
 
 
 @dataclass(frozen=True, slots=True)
-class Desktop:
-    """The root window's size, its monitors, and the name of the chosen one; None is everything."""
+class X11Desktop:
+    """The root window's size, its monitors, and the name of the chosen one; None: all."""
 
     size: Size
     monitors: tuple[Monitor, ...] = ()
     chosen: str | None = None
 
-    def changed(self, size: Size, monitors: Iterable[Monitor]) -> Desktop:
-        """Return what it is after monitors came, went or moved; those outside the root window are none."""
+    def changed(self, size: Size, monitors: Iterable[Monitor]) -> X11Desktop:
+        """Return the desktop after monitors came, went or moved; monitors outside the root window are ignored."""
         seen = tuple(one for one in monitors if one.place.area and one.place.within(size))
-        return Desktop(size, seen, self.chosen if any(one.name == self.chosen for one in seen) else None)
+        return X11Desktop(size, seen, self.chosen if any(one.name == self.chosen for one in seen) else None)
 
-    def choose(self, number: int) -> Desktop:
-        """Return it with the display of this number chosen, or everything if there is none such."""
+    def choose(self, number: int) -> X11Desktop:
+        """Return the desktop with the display of this number chosen, or all if the number does not exist."""
         found = self.monitors[number - 1].name if 1 <= number <= len(self.monitors) else None
         return replace(self, chosen=found)
 
     @property
     def view(self) -> Rect:
-        """The part of the root window that is looked at."""
+        """The rectangle of the root window that is shown."""
         return next((one.place for one in self.monitors if one.name == self.chosen), whole(self.size))
 
     @property
     def displays(self) -> Displays:
-        """What viewers are told; nothing to choose from if there are not two."""
+        """The list of displays for viewers; empty if there are fewer than two."""
         if len(self.monitors) < 2:
             return Displays()
         numbered = list(enumerate(self.monitors, 1))

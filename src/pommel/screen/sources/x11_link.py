@@ -1,8 +1,8 @@
 """One connection to an X server, and the thread that owns it. Band: shell.
 
-python-xlib blocks, so nothing but this thread touches the connection: it sleeps until the server, an order of ours or
-its tenant's clock wakes it. What it works at is the tenant's business. A server that hangs hangs this thread alone;
-`close` then takes the socket away from it.
+python-xlib blocks, so only this thread uses the connection. It sleeps until the server sends something, `call` adds
+work, or its tenant's time has come. The tenant decides what is done. A server that hangs blocks only this thread;
+`close` then shuts the socket down.
 """
 
 from __future__ import annotations
@@ -13,70 +13,36 @@ import os
 import socket
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from types import FunctionType
 from typing import Any, Protocol, TypeVar
 
-from Xlib import display as library
 from Xlib import error
 from Xlib.display import Display
-from Xlib.protocol import event as core_events
 
-from pommel import x11_wait
-from pommel.errors import DeadlineError, NotPermitted, PommelError, StateError
+from pommel import x11_display
+from pommel.errors import DeadlineError, PommelError, StateError
 
 T = TypeVar("T")
 _JOIN_S = 2.0
 _GONE = "the X server closed the connection"
 
 
-class _OwnTables(library._BaseDisplay):
-    """A connection with opcodes and event numbers of its own.
-
-    The library keeps them for all connections of a process, but they are each server's to choose: with two servers of
-    different extensions, one would be spoken to in the other's numbers.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.extension_major_opcodes: dict[str, int] = {}
-        self.event_classes: Any = core_events.event_class.copy()
-        self.error_classes: Any = error.xerror_class.copy()
-        try:
-            super().__init__(name)
-        except BaseException:
-            if hasattr(self, "socket"):  # the library leaves it open when the server says no
-                self.socket.close()
-            raise
-
-    def add_extension_error(self, code: int, err: type[Any]) -> None:
-        """Do nothing: the library files extensions' errors under the core's numbers, and cannot read those then."""
-
-
-class _OwnDisplay(Display):
-    """python-xlib's Display on top of such a connection: its own constructor, which names the other kind."""
-
-    __init__ = FunctionType(
-        Display.__init__.__code__, {**vars(library), "_BaseDisplay": _OwnTables}, "__init__", (None,)
-    )
-
-
 class Tenant(Protocol):
-    """What lives on a connection. All of it is called in the connection's thread."""
+    """The user of a connection. All its methods are called in the connection's thread."""
 
     def handle(self, event: Any) -> None:
-        """Take note of an event of python-xlib's."""
+        """Handle an event of python-xlib."""
 
     def due_s(self) -> float | None:
-        """Return when, by the monotonic clock, `act` is to be called; None if not before something happens."""
+        """Return the time of the monotonic clock for the next call of `act`; None: not before the next event."""
 
     def act(self) -> None:
-        """Do what is due."""
+        """Do the work that is due."""
 
     def leave(self) -> None:
-        """Undo what must not stay behind; the connection ends after it."""
+        """Release keys and memory on the server; the connection ends after this."""
 
 
 class X11Link:
@@ -94,11 +60,11 @@ class X11Link:
         self._thread: threading.Thread | None = None
 
     async def open(self, move_in: Callable[[Display], Tenant], lost: Callable[[str], None], *, timeout_s: float) -> Any:
-        """Connect, have `move_in` make the tenant, and return it; `lost` hears, in the thread, why it all ended.
+        """Connect, let `move_in` make the tenant, and return it; the thread calls `lost` with the reason of its end.
 
         Raises:
-            StateError: there is no such X server, or it lacks what `move_in` needs.
-            NotPermitted: it does not let us in.
+            StateError: there is no such X server, or it lacks a feature that `move_in` needs.
+            NotPermitted: it refuses the connection.
             DeadlineError: it did not answer within `timeout_s`.
         """
         ready: Future[Tenant] = Future()
@@ -111,7 +77,7 @@ class X11Link:
             raise DeadlineError(f"the X server did not answer within {timeout_s:g} s") from None
 
     def call(self, work: Callable[[], T]) -> Future[T]:
-        """Have `work` done in the thread, after all that was asked before; ConnectionError if it has ended."""
+        """Run `work` in the thread, after all earlier work; ConnectionError in the future if the thread has ended."""
         result: Future[T] = Future()
         with self._lock:
             if self._open:
@@ -122,7 +88,7 @@ class X11Link:
         return result
 
     async def close(self) -> None:
-        """Do what was asked, then end. A server that hangs is not waited for."""
+        """Finish the work, then end. If the server hangs, the socket is shut down after `_JOIN_S`."""
         self._stopping = True
         self.rouse()
         thread = self._thread
@@ -136,7 +102,7 @@ class X11Link:
         self._thread = None
 
     def rouse(self) -> None:
-        """Have the thread look at what is due again."""
+        """Wake the thread, so that it looks for work again."""
         with self._lock, contextlib.suppress(BlockingIOError, OSError):
             if self._wake >= 0:
                 os.write(self._wake, b"!")
@@ -154,7 +120,8 @@ class X11Link:
             _fail(ready, StateError(f"{_GONE}: {end}"))
         except PommelError as refusal:
             _fail(ready, refusal)
-        except Exception as end:  # a surprise of the library's too: a dead thread that nobody hears of is worse
+        # also an unexpected error of the library: without this, the thread would end unnoticed
+        except Exception as end:
             reason = f"the X connection failed: {type(end).__name__}: {end}"
             _fail(ready, StateError(reason))
         finally:
@@ -175,7 +142,7 @@ class X11Link:
                 continue
             self._sleep(display, due)
         tenant.leave()
-        display.sync()  # a server that cannot write to us any more drops what it has not read of ours
+        display.sync()  # wait until the server has read everything: it drops unread requests when it cannot write to us
 
     @staticmethod
     def _do(display: Display, work: Callable[[], Any], result: Future[Any]) -> None:
@@ -189,7 +156,7 @@ class X11Link:
 
     def _sleep(self, display: Display, due: float | None) -> None:
         if not self._works:
-            x11_wait.wait(display, self._awake, None if due is None else max(due - time.monotonic(), 0.0))
+            x11_display.wait(display, self._awake, None if due is None else max(due - time.monotonic(), 0.0))
 
     def _finish(self) -> None:
         with self._lock:
@@ -202,8 +169,7 @@ class X11Link:
             if result.set_running_or_notify_cancel():
                 result.set_exception(ConnectionResetError(_GONE))
         if self._display is not None:
-            # Not the library's own close: that may wait for a lock which an error has left locked.
-            self._display.display.socket.close()
+            x11_display.close(self._display)
 
 
 def _fail(ready: Future[Tenant], failure: PommelError) -> None:
@@ -212,37 +178,13 @@ def _fail(ready: Future[Tenant], failure: PommelError) -> None:
 
 
 def connected(name: str | None) -> Display:
-    """Connect to the X server called `name`, or the one that DISPLAY names. Blocks.
+    """Connect to the X server `name`, or to that of the environment variable DISPLAY. Blocks.
 
     Raises:
         StateError: there is none.
-        NotPermitted: it does not let us in.
+        NotPermitted: it refuses the connection.
     """
     name = name or os.environ.get("DISPLAY")
     if not name:
         raise StateError("no X11 display is set", hint="pass --display :0, or set DISPLAY")
-    try:
-        display: Display = _OwnDisplay(name)
-    except (error.DisplayError, error.ConnectionClosedError, OSError, OverflowError) as refusal:  # :99999 has no port
-        _close_sockets(refusal)
-        words = getattr(refusal, "msg", None)
-        if isinstance(words, bytes):  # the server's own, so there is one
-            raise NotPermitted(
-                f"the X server {name} refuses the connection: {words.decode('latin-1').strip() or 'no reason given'}",
-                hint="run it as the user of that session, with XAUTHORITY set to the session's file",
-            ) from refusal
-        raise StateError(
-            f"there is no X server at {name}: {refusal}", hint="give the session's display; to list the displays: who"
-        ) from refusal
-    display.set_error_handler(lambda *_: None)  # what matters is asked with a reply, or has a handler of its own
-    return display
-
-
-def _close_sockets(failure: BaseException | None) -> None:
-    """Close what the library opened and forgot when it could not connect: only its frames know it."""
-    while failure is not None:
-        for frame, _ in traceback.walk_tb(failure.__traceback__):
-            forgotten = frame.f_locals.get("s")
-            if isinstance(forgotten, socket.socket):
-                forgotten.close()
-        failure = failure.__context__
+    return x11_display.opened(name, hint="give the session's display; to list the displays: who")

@@ -1,7 +1,7 @@
-"""Memory that an X server writes pictures into: a System V segment, as MIT-SHM wants it. Band: shell.
+"""Memory into which an X server writes pictures: a System V segment, as MIT-SHM needs it. Band: shell.
 
-It is given back to the kernel by name as soon as it is mapped (Linux lets the server attach it all the same), so that
-no death of this process leaves it behind; and by mapping when the last array that looks at it is gone.
+The segment is marked for removal as soon as it is mapped (on Linux the server can still attach it), so that it does not
+remain if this process is killed. It is unmapped when the last array that uses it is gone.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _libc.shmctl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
 
 
 class SharedMemory:
-    """A segment. `id` is what MIT-SHM's Attach is told; `data` its bytes, valid for as long as they are referred to."""
+    """A segment. `id` is for MIT-SHM's Attach; `data` is its bytes, valid as long as there is a reference to them."""
 
     def __init__(self, size: int) -> None:
-        """Make one of `size` bytes. OSError: the kernel has none, or none so large."""
+        """Make a segment of `size` bytes. OSError: the kernel has no memory for it, or forbids so large a one."""
         self.id: int = _checked(_libc.shmget(_IPC_PRIVATE, max(size, 1), _IPC_CREAT | 0o600))
         try:
             address = _libc.shmat(self.id, None, 0)

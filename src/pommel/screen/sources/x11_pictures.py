@@ -1,8 +1,8 @@
-"""Ways to get pixels out of an X server into a frame. Band: shell; in a connection's thread.
+"""Ways to get an X server's pixels into a frame. Band: shell; in a connection's thread.
 
-Through MIT-SHM the server writes where we read: whole lines land in the frame that is compared, shown and encoded, and
-are copied nowhere. Only rectangles narrower than half of it, for which that would be more than copying, are packed
-beside it and copied. A server on another machine sends them as plain replies.
+With MIT-SHM the server writes whole lines directly into the frame that is compared, shown and encoded, without a copy.
+Rectangles narrower than half of the frame are written beside it and copied, which is less work than whole lines. A
+server on another machine sends pixels in plain replies.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ from pommel.screen.sources.x11_memory import SharedMemory
 from pommel.screen.tiles import Changes
 from pommel.screen.turns import Turns
 
-# What one plain reply may carry: python-xlib gathers a reply by appending, which takes the square of its length.
+# The most pixels in one plain reply: python-xlib builds a reply by appending, so its time grows with the square of the
+# length.
 _REPLY_PIXELS = 128 << 10
 
 
-class Picture(Protocol):
-    """A frame that can be brought up to date. Its upper left corner is at `place` on the root window."""
+class X11Picture(Protocol):
+    """A frame that can be updated. It shows `place` of the root window."""
 
     place: Rect
 
     @property
     def frame(self) -> Frame:
-        """What was there at the last `turn`; not written to until after the next."""
+        """The picture of the last `turn`; not written to until after the next."""
 
     def grab(self, rects: Sequence[Rect]) -> None:
-        """Take what `rects` (of the frame, none overlapping) show now. XError: the root is smaller."""
+        """Fetch the pixels of `rects` (of the frame, none overlapping). XError: the root window is smaller now."""
 
     def turn(self) -> Changes:
-        """Make `frame` what was grabbed since the last turn, and return where it is another now."""
+        """Put the pixels that were fetched since the last turn into `frame`, and return the changes."""
 
     def close(self) -> None:
-        """Have the server forget it. The frame stays readable."""
+        """Free it on the server. The frame stays readable."""
 
 
 class SharedPicture:
@@ -53,7 +54,7 @@ class SharedPicture:
         """Share memory for `place`. OSError, or XError: it cannot be shared with this server."""
         self._display, self._root, self.place = display, display.screen().root, place
         size = place.area * BYTES_PER_PIXEL
-        # Two frames, then room for packed rectangles; the kernel gives what is used.
+        # Two frames, then room for packed rectangles; the kernel allocates only pages that are used.
         memory = SharedMemory(3 * size)
         parts = [memory.data[i * size : (i + 1) * size] for i in range(3)]
         frames = [Frame(part.reshape(place.height, place.width, BYTES_PER_PIXEL)) for part in parts[:2]]
@@ -81,11 +82,11 @@ class SharedPicture:
 
     @property
     def frame(self) -> Frame:
-        """See `Picture`."""
+        """See `X11Picture`."""
         return self._turns.front
 
     def grab(self, rects: Sequence[Rect]) -> None:
-        """See `Picture`. All requests go out before the first reply is waited for."""
+        """See `X11Picture`. All requests are sent before we wait for the first reply: one round trip for all."""
         taken = [self._widened(rect) for rect in rects]
         self._turns.write(taken)
         back = self._turns.back
@@ -104,11 +105,11 @@ class SharedPicture:
             back.view(rect)[:] = pixels.reshape(rect.height, rect.width, BYTES_PER_PIXEL)
 
     def turn(self) -> Changes:
-        """See `Picture`."""
+        """See `X11Picture`."""
         return self._turns.turn()
 
     def close(self) -> None:
-        """See `Picture`."""
+        """See `X11Picture`."""
         ask.ShmDetach(self._display.display, opcode=self._opcode, segment=self._segment)
         self._display.display.free_resource_id(self._segment)
 
@@ -130,11 +131,11 @@ class SentPicture:
 
     @property
     def frame(self) -> Frame:
-        """See `Picture`."""
+        """See `X11Picture`."""
         return self._turns.front
 
     def grab(self, rects: Sequence[Rect]) -> None:
-        """See `Picture`."""
+        """See `X11Picture`."""
         self._turns.write(rects)
         for rect in rects:
             for piece in split(rect, _REPLY_PIXELS, 1):
@@ -144,18 +145,18 @@ class SentPicture:
                 self._turns.back.view(piece)[:] = pixels.reshape(piece.height, piece.width, BYTES_PER_PIXEL)
 
     def turn(self) -> Changes:
-        """See `Picture`."""
+        """See `X11Picture`."""
         return self._turns.turn()
 
     def close(self) -> None:
-        """See `Picture`."""
+        """See `X11Picture`."""
 
 
-def new_picture(display: Display, place: Rect, *, shared: bool) -> Picture:
-    """Make a picture of `place`, in shared memory if that is wished for and can be had."""
+def new_picture(display: Display, place: Rect, *, shared: bool) -> X11Picture:
+    """Make a picture of `place`, in shared memory if `shared` and if the server can do it."""
     if shared:
         try:
             return SharedPicture(display, place)
-        except (OSError, XError):  # a server elsewhere, or of another user
+        except (OSError, XError):  # the server is on another machine or belongs to another user
             pass
     return SentPicture(display.screen().root, place)

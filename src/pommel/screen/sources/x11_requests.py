@@ -1,8 +1,8 @@
 """The X11 requests that python-xlib lacks: MIT-SHM, XFIXES regions and cursor names, XKB's lamps. Band: core, no I/O.
 
-Layouts only, in python-xlib's own terms, so that one connection carries these and the library's requests alike. Of
-what is needed here python-xlib 0.33 has DAMAGE, RandR with monitors, XTEST, and of XFIXES the cursor events. Sources:
-shmproto.h, xfixesproto.h, XKBproto.h.
+Only layouts, written with python-xlib's own classes, so that one connection carries these requests and the library's.
+python-xlib 0.33 itself has DAMAGE, RandR with monitors, XTEST, and the cursor events of XFIXES. Sources: shmproto.h,
+xfixesproto.h, XKBproto.h.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from Xlib.xobject.drawable import Window
 from pommel.screen.geometry import Rect
 from pommel.screen.pointer import PointerPicture, picture_of
 
-SHM, XKB = "MIT-SHM", "XKEYBOARD"
 ALL_PLANES = 0xFFFFFFFF
+SHM, XKB = "MIT-SHM", "XKEYBOARD"  # in x11_display too, which loads them
 _CORE_KEYBOARD, _DEFAULT_CLASS, _DEFAULT_ID = 0x100, 0x300, 0x400
 _INDICATOR_STATE = 1 << 4  # XkbIndicatorStateNotifyMask
 
@@ -38,19 +38,19 @@ def _request(number: int, *fields: rq.Field) -> rq.Struct:
 
 
 class ShmAttach(rq.Request):
-    """1: the server maps a segment; an error is told to `onerror`."""
+    """1: the server maps a segment; `onerror` is called with an error."""
 
     _request = _request(1, rq.Card32("segment"), rq.Card32("shm_id"), rq.Bool("read_only"), rq.Pad(3))
 
 
 class ShmDetach(rq.Request):
-    """2: the server lets go of a segment."""
+    """2: the server unmaps a segment."""
 
     _request = _request(2, rq.Card32("segment"))
 
 
 class ShmGetImage(rq.ReplyRequest):
-    """4: the server writes a part of a drawable into a segment; its reply says that it has."""
+    """4: the server writes a part of a drawable into a segment, then replies."""
 
     _request = _request(
         4, rq.Drawable("drawable"), rq.Int16("x"), rq.Int16("y"), rq.Card16("width"), rq.Card16("height"),
@@ -60,7 +60,7 @@ class ShmGetImage(rq.ReplyRequest):
 
 
 def start_shm_image(display: Display, window: Window, rect: Rect, segment: int, offset: int) -> ShmGetImage:
-    """Have `rect` of `window` written at `offset` of a segment, rows packed; `.reply()` waits until it is."""
+    """Ask the server to write `rect` of `window` at `offset` of a segment, rows packed; `.reply()` waits."""
     return ShmGetImage(
         display=display.display, defer=True, opcode=display.display.get_extension_major(SHM), drawable=window.id,
         x=rect.x, y=rect.y, width=rect.width, height=rect.height, plane_mask=ALL_PLANES, format=X.ZPixmap,
@@ -98,7 +98,7 @@ class GetCursorImageAndName(rq.ReplyRequest):
 
 @dataclass(frozen=True, slots=True)
 class CursorImage:
-    """The pointer's image. `name` is "" if whoever made it gave none; `visible` if any of its pixels is."""
+    """The pointer's image. `name` is "" if its program gave none; `visible`: at least one pixel is not transparent."""
 
     name: str
     visible: bool
@@ -113,14 +113,14 @@ def create_region(display: Display) -> int:
 
 
 def start_taking_damage(display: Display, window: Window, which: int, region: int) -> FetchRegion:
-    """Move what a damage object has gathered into `region` and ask for it; `rects` reads the answer."""
+    """Move the damage of a damage object into `region` and ask for the region; `rects` reads the answer."""
     damage.damage_subtract(window, which, X.NONE, region)
     opcode = display.display.get_extension_major(xfixes.extname)
     return FetchRegion(display=display.display, defer=True, opcode=opcode, region=region)
 
 
 def rects(fetched: FetchRegion) -> tuple[Rect, ...]:
-    """Wait for the rectangles of a region; none overlap."""
+    """Wait for the rectangles of a region; they do not overlap."""
     fetched.reply()
     return tuple(_rects(bytes(fetched.rects)))
 
@@ -133,7 +133,7 @@ def _rects(data: bytes) -> Iterator[Rect]:
 
 
 def cursor_image(display: Display) -> CursorImage:
-    """Ask what the pointer looks like now. XError: we may not know."""
+    """Ask for the pointer's image. XError: the server refuses."""
     got = GetCursorImageAndName(display=display.display, opcode=display.display.get_extension_major(xfixes.extname))
     data = bytes(got.image_and_name)
     count = 4 * got.width * got.height
@@ -148,14 +148,14 @@ def cursor_image(display: Display) -> CursorImage:
 
 
 class XkbUseExtension(rq.ReplyRequest):
-    """0: must come before all else of XKB."""
+    """0: must be the first request of XKB."""
 
     _request = _request(0, rq.Card16("major"), rq.Card16("minor"))
     _reply = _reply(rq.Card16("major"), rq.Card16("minor"), rq.Pad(20), first=rq.Card8("supported"))
 
 
 class XkbSelectEvents(rq.Request):
-    """1: which events are to be sent; here without details, so whole kinds."""
+    """1: choose the events that the server sends; here without details, so all events of a type."""
 
     _request = _request(
         1, rq.Card16("device"), rq.Card16("affect_which"), rq.Card16("clear"), rq.Card16("select_all"),
@@ -164,7 +164,7 @@ class XkbSelectEvents(rq.Request):
 
 
 class XkbGetNamedIndicator(rq.ReplyRequest):
-    """15: whether the lamp of a name is lit. Which number it has differs between keyboards, its name does not."""
+    """15: the state of the lamp with a name. Its number differs between keyboards, its name does not."""
 
     _request = _request(
         15, rq.Card16("device"), rq.Card16("led_class"), rq.Card16("led_id"), rq.Pad(2), rq.Card32("indicator")
@@ -176,7 +176,7 @@ class XkbGetNamedIndicator(rq.ReplyRequest):
 
 
 def select_lamp_events(display: Display) -> bool:
-    """Have an event of XKB's sent whenever a keyboard lamp changes; False if the server cannot."""
+    """Ask for an XKB event at each change of a keyboard lamp; False if the server cannot send it."""
     opcode = display.display.get_extension_major(XKB)
     if not XkbUseExtension(display=display.display, opcode=opcode, major=1, minor=0).supported:
         return False
@@ -188,7 +188,7 @@ def select_lamp_events(display: Display) -> bool:
 
 
 def lit_lamps(display: Display, names: tuple[int, ...]) -> tuple[bool, ...]:
-    """Tell of each lamp, named by atom, whether it is lit."""
+    """Return for each lamp, named by its atom, whether it is lit."""
     opcode = display.display.get_extension_major(XKB)
     asked = [
         XkbGetNamedIndicator(

@@ -1,4 +1,4 @@
-"""What an X server is and can, asked once. Band: shell; blocks, in a connection's thread."""
+"""Asks an X server for its properties, once. Band: shell; blocks, in a connection's thread."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pommel.screen.sources import x11_requests as ask
 from pommel.screen.sources.x11_displays import Monitor
 
 _MONITORS_SINCE = (1, 5)
-# python-xlib makes new classes of its extensions' events for each connection: only their numbers tell them apart.
+# python-xlib makes new classes for its extensions' events with each connection, so events are recognised by number.
 _EVENTS = {damage.extname: (0,), xfixes.extname: (1,), ask.XKB: (0,), randr.extname: (0, 1)}
 
 
 def randr_version(display: Display) -> tuple[int, int]:
-    """Return the version of RandR the server has, (0, 0) if none."""
+    """Return the server's version of RandR; (0, 0) if it has none."""
     if not display.has_extension(randr.extname):
         return 0, 0
     version = randr.query_version(display)
@@ -25,7 +25,7 @@ def randr_version(display: Display) -> tuple[int, int]:
 
 
 def monitors(display: Display, version: tuple[int, int]) -> list[Monitor]:
-    """List the monitors there are now; none if this version of RandR knows none."""
+    """List the current monitors; none if this version of RandR does not have them."""
     if version < _MONITORS_SINCE:
         return []
     found = randr.get_monitors(display.screen().root, is_active=True).monitors
@@ -35,24 +35,13 @@ def monitors(display: Display, version: tuple[int, int]) -> list[Monitor]:
     ]
 
 
-def share_memory(display: Display) -> bool:
-    """Prepare for MIT-SHM; False if the server has none."""
-    info = display.query_extension(ask.SHM)
-    if info:
-        display.display.set_extension_major(ask.SHM, info.major_opcode)
-    return bool(info)
-
-
 def tell_of_lamps(display: Display) -> bool:
-    """Have the server tell of its keyboard's lamps; False if it cannot."""
-    info = display.query_extension(ask.XKB)
-    if info:
-        display.display.set_extension_major(ask.XKB, info.major_opcode)
-    return bool(info) and ask.select_lamp_events(display)
+    """Ask for events at changes of the keyboard's lamps; False if the server cannot send them."""
+    return display.has_extension(ask.XKB) and ask.select_lamp_events(display)
 
 
 def events(display: Display) -> dict[int, str]:
-    """Return which extension an event is of that a camera wants to hear; the root window's own are RandR's."""
+    """Return the extension of each event number that the camera handles; events of the root window count as RandR's."""
     numbers = {X.ConfigureNotify: randr.extname}
     for name, offsets in _EVENTS.items():
         if info := display.query_extension(name):
@@ -61,10 +50,10 @@ def events(display: Display) -> dict[int, str]:
 
 
 def check_readable(display: Display, version: tuple[int, int]) -> None:
-    """See that the screen can be read, and that its pixels are as ours.
+    """Check that the screen can be read, and that its pixels have our format.
 
     Raises:
-        StateError: they are not, or it is Xwayland.
+        StateError: they have another format, or the server is Xwayland.
     """
     name = display.get_display_name()
     if is_xwayland(display.list_extensions(), _outputs(display, version)):
@@ -80,7 +69,7 @@ def check_readable(display: Display, version: tuple[int, int]) -> None:
 
 
 def is_xwayland(extensions: list[str], outputs: list[str]) -> bool:
-    """Tell Xwayland by its extension (from 23.1 on) or by what it calls its outputs."""
+    """Recognise Xwayland by its extension (from 23.1 on) or by the names of its outputs."""
     return "XWAYLAND" in extensions or any(name.startswith("XWAYLAND") for name in outputs)
 
 
@@ -93,7 +82,7 @@ def _outputs(display: Display, version: tuple[int, int]) -> list[str]:
 
 
 def _has_our_pixels(display: Display) -> bool:
-    """Tell whether a pixel is four bytes: blue, green, red, unused."""
+    """Whether a pixel is four bytes: blue, green, red, unused."""
     info, screen = display.display.info, display.screen()
     bits = {one.depth: one.bits_per_pixel for one in info.pixmap_formats}
     visuals = (visual for depth in screen.allowed_depths for visual in depth.visuals)

@@ -1,6 +1,6 @@
-"""Which of the wire's pointer shapes an X11 cursor's name means. Band: core, no I/O.
+"""Finds the wire's pointer shape for the name of an X11 cursor. Band: core, no I/O.
 
-Names are those of the X cursor font, of the freedesktop cursor naming, and of the themes that go by the toolkits'.
+The names are from the X cursor font, the freedesktop cursor specification, and themes that use the toolkits' names.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SHAPES = {name: shape for shape, names in _NAMES.items() for name in names.spli
 
 
 def shape_of(name: str, visible: bool) -> CursorShape:
-    """Give the shape for a cursor of this name ("" if it has none); one without a visible pixel is none at all."""
+    """Return the shape for a cursor's name ("" if it has none); without a visible pixel it is `NONE`."""
     if not visible:
         return CursorShape.NONE
     return _SHAPES.get(name.lower(), CursorShape.ARROW)

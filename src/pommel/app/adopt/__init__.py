@@ -1,0 +1,1 @@
+"""Machines that other tools have made, taken over."""

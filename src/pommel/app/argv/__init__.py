@@ -1,0 +1,1 @@
+"""What QEMU is started with, and where each word comes from."""

@@ -1,0 +1,1 @@
+"""One clipboard for this desktop and a guest."""

@@ -1,0 +1,1 @@
+"""A machine's screen, keyboard, mouse and clipboard on a local page."""

@@ -1,0 +1,1 @@
+"""A machine's disks, their snapshots and backups."""

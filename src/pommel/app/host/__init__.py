@@ -1,0 +1,1 @@
+"""This host: made ready, checked, served by systemd, cleaned up."""

@@ -1,0 +1,1 @@
+"""Images of machines: saved, listed, sent, fetched, and made machines of."""

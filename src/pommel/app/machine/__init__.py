@@ -1,0 +1,1 @@
+"""A machine's life: made, started, seen, typed into, cloned, deleted."""

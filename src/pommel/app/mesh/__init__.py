@@ -1,0 +1,1 @@
+"""Machines and sessions as devices of a MeshCentral server."""

@@ -1,0 +1,1 @@
+"""Where a guest is reached, and which ports lead into it and out of it."""

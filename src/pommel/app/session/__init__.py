@@ -1,0 +1,1 @@
+"""The screens of login sessions: the reversed socket, here and in guests."""

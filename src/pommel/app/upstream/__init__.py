@@ -1,0 +1,1 @@
+"""The upstream, what is laid over it, and the recovery images."""

@@ -1,0 +1,1 @@
+"""USB devices of this host that a machine gets."""

@@ -1,0 +1,42 @@
+"""Where `pommel kvm serve` is told to listen."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pommel.app.session.kvm import Listen, parse_listen
+from pommel.errors import UsageError
+
+PORTS = st.integers(0, 65535)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("8600", Listen(None, 8600)),
+        (":8600", Listen(None, 8600)),
+        ("0.0.0.0", Listen("0.0.0.0")),
+        ("mac.example:1", Listen("mac.example", 1)),
+        ("[::1]", Listen("::1")),
+        ("[fe80::1%eth0]:80", Listen("fe80::1%eth0", 80)),
+    ],
+)
+def test_it_is_written_as_people_write_it(text: str, listen: Listen) -> None:
+    assert parse_listen(text) == listen
+
+
+@given(PORTS, st.ip_addresses())
+def test_every_address_comes_through(port: int, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    text = f"[{address}]" if address.version == 6 else str(address)
+    assert parse_listen(f"{text}:{port}") == Listen(str(address), port)
+
+
+@pytest.mark.parametrize("text", ["", ":", "a:", "::1", "::1:8600", "a:b", "a:65536", "a:-1", "[::1", "a:1:2", "a:١"])
+def test_what_is_no_address_is_refused_with_one_that_is(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_listen(text)
+    assert "127.0.0.1:8600" in (refusal.value.hint or "")
