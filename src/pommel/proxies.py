@@ -50,11 +50,11 @@ def proxy_for(url: str, env: Mapping[str, str] | None = None) -> Proxy | None:
     env = environment() if env is None else env
     parts = urlsplit(url)
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
-    found = _said(env, f"{scheme}_proxy") or _said(env, "all_proxy")
+    found = _variable(env, f"{scheme}_proxy") or _variable(env, "all_proxy")
     if found is None or not found[1]:
         return None
     port = parts.port or (443 if scheme == "https" else 80)
-    if _is_left_out(parts.hostname or "", port, (_said(env, "no_proxy") or ("", ""))[1]):
+    if _is_left_out(parts.hostname or "", port, (_variable(env, "no_proxy") or ("", ""))[1]):
         return None
     return _read(*found)
 
@@ -138,7 +138,7 @@ def hint(url: str, proxy: Proxy) -> str:
     return f"check {proxy.variable} (http://USER:PASSWORD@HOST:PORT); to connect without it: export no_proxy={host}"
 
 
-def _said(env: Mapping[str, str], name: str) -> tuple[str, str] | None:
+def _variable(env: Mapping[str, str], name: str) -> tuple[str, str] | None:
     """The set variable and its value; an empty variable means no proxy."""
     for spelled in (name, name.upper()):
         if spelled in env:

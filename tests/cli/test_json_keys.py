@@ -40,7 +40,9 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
     """The keys of every object that is spelled out in a call of print_json, or in a function that makes one."""
     tree = ast.parse(path.read_text())
     makers = [
-        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name in ("_told", "_version", "_document")
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.FunctionDef) and n.name in ("_as_dict", "_image_as_dict", "_version", "_document")
     ]
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "print_json"]
     for node in (*makers, *calls):

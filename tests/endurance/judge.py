@@ -103,7 +103,7 @@ def differs(world: World, wanted: Machines) -> str | None:
         return f"there are the machines {sorted(there)}, not {sorted(wanted)}"
     for name, machine in wanted.items():
         tags, sizes, _, asleep = shape(world, name)
-        kept = world.workspace._kept(name)
+        kept = world.workspace._stored_record(name)
         base = cloning.backing_of(world.machine(name).disk)
         for what, found, should in (
             ("snapshots", tags, {tag for tag in machine.saved if not tag.startswith(AUTOMATIC)}),

@@ -233,7 +233,7 @@ class Walk:
     def _next_command(self) -> None:
         """The next command on each machine, itself cut off at times; then one that is not."""
         for name in self.world.home.names():
-            kept = self.world.workspace._kept(name)
+            kept = self.world.workspace._stored_record(name)
             words = ("golden", name, *(() if kept and kept.golden else ("--off",)))
             if self.rng.random() < 0.15:
                 part = self.rng.random()

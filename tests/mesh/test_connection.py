@@ -30,7 +30,7 @@ async def test_it_says_who_it_is_and_keeps_its_name(fake: FakeServer, online: Jo
 
 
 async def test_a_machine_that_was_renamed_meanwhile_says_so_once(fake: FakeServer, folder: Path) -> None:
-    member = join(folder, fake.msh_file).told("before")
+    member = join(folder, fake.msh_file).store_name("before")
     async with on_server(member, Desk()) as one:
         assert (await fake.hears(action="coreinfo"))["name"] == "mac-one"
         fake.heard.clear()

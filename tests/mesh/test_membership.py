@@ -20,7 +20,7 @@ def test_join_load_and_leave(folder: Path) -> None:
     assert (member.agent_id, member.name, member.identity.node_id) == (29, None, identity(2).node_id)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert all(one.stat().st_mode & 0o777 == 0o600 for one in folder.iterdir())
-    assert member.told("mac-one").name == load(folder).name == "mac-one"
+    assert member.store_name("mac-one").name == load(folder).name == "mac-one"
     assert load(folder).msh == member.msh
     (folder / ".identity.pem.abc").write_text("left by a join that was killed")
     (folder / ".joined.json.abc").write_text("")
@@ -31,7 +31,7 @@ def test_join_load_and_leave(folder: Path) -> None:
 
 
 def test_joining_again_keeps_the_identity_and_takes_the_new_server(folder: Path) -> None:
-    join(folder, MSH).told("mac-one")
+    join(folder, MSH).store_name("mac-one")
     again = join(folder, MSH.replace(b"wss://h/", b"wss://other/"))
     assert again.identity.node_id == identity(2).node_id
     assert again.msh.servers[0].url == "wss://other/agent.ashx"

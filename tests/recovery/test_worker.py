@@ -1,4 +1,4 @@
-"""Work in a thread: told of in order, and over before its caller is."""
+"""Work in a thread: its reports come in order, and it has ended before its caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from pommel.progress import Progress, Report
-from pommel.recovery.worker import told
+from pommel.recovery.worker import in_thread_with_report
 
 
 async def test_events_come_in_the_loops_thread_and_in_order() -> None:
@@ -19,14 +19,14 @@ async def test_events_come_in_the_loops_thread_and_in_order() -> None:
             report(Progress(str(count)))
         return threading.get_ident()
 
-    other = await told(work, lambda event: seen.append((event.step, threading.get_ident())))
+    other = await in_thread_with_report(work, lambda event: seen.append((event.step, threading.get_ident())))
     assert other != threading.get_ident()
     assert seen == [(str(count), threading.get_ident()) for count in range(100)]
 
 
 async def test_errors_come_through() -> None:
     with pytest.raises(ZeroDivisionError):
-        await told(lambda _: 1 // 0, lambda _: None)
+        await in_thread_with_report(lambda _: 1 // 0, lambda _: None)
 
 
 async def test_cancelled_it_ends_at_the_next_report_and_cleans_up() -> None:
@@ -47,7 +47,7 @@ async def test_cancelled_it_ends_at_the_next_report_and_cleans_up() -> None:
         seen.append(event.step)
         begun.set()
 
-    running = asyncio.ensure_future(told(work, report))
+    running = asyncio.ensure_future(in_thread_with_report(work, report))
     await begun.wait()
     running.cancel()
     await asyncio.sleep(0.02)

@@ -65,8 +65,8 @@ def test_the_frame_timer_spaces_pictures_and_a_first_change_waits_for_nothing() 
 
 def test_commands_do_not_wait_for_the_frame_timer_and_the_newest_of_a_kind_is_sent() -> None:
     backlog = started()
-    backlog.say(wire.KeyState(1))
-    backlog.say(wire.KeyState(4))
+    backlog.queue_command(wire.KeyState(1))
+    backlog.queue_command(wire.KeyState(4))
     assert backlog.due_in(0.0) == 0.0
     assert take(backlog, 0.0).commands == (wire.KeyState(4),)
 
@@ -171,7 +171,7 @@ def test_one_round_takes_it_all_however_much_was_marked() -> None:
     backlog = started()
     for _ in range(1000):
         mark(backlog, Rect(0, 0, 640, 480))
-        backlog.say(wire.MouseCursor(wire.CursorShape.ARROW))
+        backlog.queue_command(wire.MouseCursor(wire.CursorShape.ARROW))
     serving = take(backlog, 9.0)
     assert len(serving.commands) == 1 and serving.areas == (Rect(0, 0, 640, 480),)
     assert backlog.due_in(19.0) is None
@@ -193,7 +193,7 @@ def test_of_pointers_the_newest_is_told_and_only_to_who_shows_it() -> None:
     for backlog in (shows, does_not):
         take(backlog, 1.0)
         for n in range(200):
-            backlog.say(pointer(n))
+            backlog.queue_command(pointer(n))
     assert shows.due_in(2.0) == 0.0 and not shows.is_shown
     assert shows.take(2.0).commands == (pointer(199),)
     assert shows.due_in(2.0) is None and shows.is_shown and shows.take(3.0).commands == ()
@@ -202,16 +202,16 @@ def test_of_pointers_the_newest_is_told_and_only_to_who_shows_it() -> None:
 
 def test_who_says_later_that_it_shows_pointers_is_told_the_newest_then() -> None:
     backlog = started()
-    backlog.say(UNKNOWN_POINTER)
-    backlog.say(wire.MouseCursor(wire.CursorShape.NONE))
+    backlog.queue_command(UNKNOWN_POINTER)
+    backlog.queue_command(wire.MouseCursor(wire.CursorShape.NONE))
     assert backlog.take(1.0).commands == (wire.MouseCursor(wire.CursorShape.NONE),)
-    backlog.say(pointer(7))
+    backlog.queue_command(pointer(7))
     backlog.obey(wire.Abilities(wire.SHOWS_POINTER))
     assert backlog.due_in(2.0) == 0.0 and backlog.take(2.0).commands == (pointer(7),)
     backlog.obey(wire.Abilities(wire.SHOWS_POINTER | wire.ACKNOWLEDGES))
     assert backlog.take(3.0).commands == ()
     backlog.obey(wire.Abilities(0))
-    backlog.say(pointer(8))
+    backlog.queue_command(pointer(8))
     assert backlog.take(4.0).commands == ()
     backlog.obey(wire.Abilities(wire.SHOWS_POINTER))
     assert backlog.take(5.0).commands == (pointer(8),)
@@ -221,7 +221,7 @@ def test_a_scaled_picture_has_the_pointer_as_it_is() -> None:
     backlog = started()
     backlog.obey(wire.Abilities(wire.SHOWS_POINTER))
     backlog.obey(wire.Compression(1, 50, 512, 20))
-    backlog.say(pointer(1))
+    backlog.queue_command(pointer(1))
     assert take(backlog, 1.0).commands == (wire.Screen(320, 240), pointer(1))
 
 

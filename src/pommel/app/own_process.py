@@ -53,7 +53,7 @@ def end(lock: Path, *, within_s: float, ask: Callable[[], object] | None = None)
     with pin_holder(lock) as process:
         if process is None:
             return False
-        if not _asked(ask):
+        if not _requested_end(ask):
             process.send(signal.SIGTERM)
         if not process.ended(within_s):
             process.send(signal.SIGKILL)
@@ -61,7 +61,7 @@ def end(lock: Path, *, within_s: float, ask: Callable[[], object] | None = None)
     return True
 
 
-def _asked(ask: Callable[[], object] | None) -> bool:
+def _requested_end(ask: Callable[[], object] | None) -> bool:
     if ask is None:
         return False
     try:

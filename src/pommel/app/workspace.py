@@ -93,7 +93,7 @@ class Workspace:
             UsageError: there is no machine and no macOS of that name.
             ConfigError: a key or a value in pommel.toml, the environment or a flag cannot be used.
         """
-        kept = self._kept(name)
+        kept = self._stored_record(name)
         if kept is None and name not in self.file.machines and name != TRIAL and version_called(name) is None:
             refuse_lost(name, self.paths(name).directory)
             raise self._unknown(name)
@@ -151,7 +151,7 @@ class Workspace:
         """The pommel.toml for machine `name`: the one here if it has the machine, or else the one in its record."""
         kept = None
         with contextlib.suppress(PommelError):  # an unreadable record is reported by the callers that need it
-            kept = self._kept(name) if name not in self.file.machines else None
+            kept = self._stored_record(name) if name not in self.file.machines else None
         return self._file(name, kept)
 
     def upstream_folder(self, spec: MachineSpec) -> Path:
@@ -241,7 +241,7 @@ class Workspace:
             return Value(called.number, "name", f"the machine is called {name}")
         return said  # unknown: a choice for one version may not work for another, so none is made
 
-    def _kept(self, name: str) -> record.MachineRecord | None:
+    def _stored_record(self, name: str) -> record.MachineRecord | None:
         path = self.paths(name).record
         return record.load(path) if path.exists() else None
 

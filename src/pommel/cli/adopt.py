@@ -59,11 +59,11 @@ def _show(chosen: AdoptPlan) -> None:
     click.echo(f"{chosen.source} is {chosen.kind}; it becomes the machine {chosen.name}")
     rows = [(item.what, format_size(item.size_bytes), item.how, item.source, item.target) for item in chosen.items]
     print_table(("FILE", "USED", "", "FROM", "TO"), rows)
-    taken = [(key, _spelled(value.value), value.source) for key, value in chosen.taken.items()]
+    taken = [(key, _text(value.value), value.source) for key, value in chosen.taken.items()]
     print_table(("TAKEN", "VALUE", "FROM"), [*taken, ("upstream", chosen.made.upstream, "boot files")])
     for warning in chosen.warnings:
         click.echo(f"note: {warning}")
 
 
-def _spelled(value: Any) -> str:
+def _text(value: Any) -> str:
     return " ".join(value) if isinstance(value, list | tuple) else str(value)

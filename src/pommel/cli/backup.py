@@ -112,7 +112,9 @@ def _list(target: Path, name: str | None, workspace: Workspace) -> None:
     points = [point for held in found for point in sorted(held.points.values(), key=lambda each: each.number)]
     bad = [(held.path.name, point, why) for held in found for point, why in held.damaged.items()]
     damaged = [{"name": machine, "point": point, "problem": why} for machine, point, why in bad]
-    if answered({"path": str(target), "points": [backups.told(each) for each in points], "damaged_points": damaged}):
+    if answered(
+        {"path": str(target), "points": [backups.point_as_dict(each) for each in points], "damaged_points": damaged}
+    ):
         return
     rows = [
         (

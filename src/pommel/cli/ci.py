@@ -84,7 +84,7 @@ def prepare_command(rules: gitlab.JobRules) -> int:
         click.echo(f"the job runs in {name}")
         return 0
 
-    return _told(env, work)
+    return _exit_status(env, work)
 
 
 @gitlab_command.command("run")
@@ -102,7 +102,7 @@ def run_command(script: Path, stage: str) -> int:
         click.echo(f"{stage[:40]} ended with exit status {status}", err=True)
         return gitlab.exit_status(env, gitlab.BUILD_FAILURE)
 
-    return _told(env, work)
+    return _exit_status(env, work)
 
 
 @gitlab_command.command("cleanup")
@@ -114,10 +114,10 @@ def cleanup_command() -> int:
         gitlab.cleanup(Workspace.current(), env, report=reporter(brief=True))
         return 0
 
-    return _told(env, work)
+    return _exit_status(env, work)
 
 
-def _told(env: object, work: Callable[[], int]) -> int:
+def _exit_status(env: object, work: Callable[[], int]) -> int:
     """Do `work`; a failure becomes the exit status that the runner expects."""
     codes = dict(env) if isinstance(env, dict) else {}
     try:

@@ -161,7 +161,7 @@ def _run(how: _How, name: str, make: Callable[[str], CiSystem], elsewhere: str) 
         _would([*steps, "delete each after its job"])
         return 0
     rules = Rules(how.image, how.limit, how.memory, how.once, name)
-    with _asked() as ask:
+    with _handled_signals() as ask:
         ended = serving.serve(workspace, system, rules, ask, report=reporter(brief=True))
     if not answered({"agents_ended": ended}):
         click.echo("1 agent has ended" if ended == 1 else f"{ended} agents have ended", err=True)
@@ -186,7 +186,7 @@ def _would(steps: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _asked() -> Iterator[EndRequest]:
+def _handled_signals() -> Iterator[EndRequest]:
     """Handle Ctrl-C and SIGTERM: the first signal waits for the running jobs, the second ends them."""
     ask = EndRequest()
 

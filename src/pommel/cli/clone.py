@@ -88,10 +88,10 @@ def info_command(name: str) -> None:
     told = info(name)
     if answered(told):
         return
-    print_pairs({key: value for key, value in _spelled(told).items() if value})
+    print_pairs({key: value for key, value in _fields(told).items() if value})
 
 
-def _spelled(told: dict[str, Any]) -> dict[str, str]:
+def _fields(told: dict[str, Any]) -> dict[str, str]:
     identity = told["identity"]
     disks = [_disk(each) for each in told["disks"]]
     return {

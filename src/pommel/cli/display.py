@@ -38,7 +38,7 @@ def display_command(
     These settings are stored with the machine; display, resolution and displays in pommel.toml override them. A
     running guest with a virtio-gpu gets a new resolution at once.
     """
-    wanted = _wanted(display=adapter, resolution=resolution, displays=displays)
+    wanted = _changes(display=adapter, resolution=resolution, displays=displays)
     if dry_run and not wanted:
         raise UsageError(
             "--dry-run needs a change to show", hint=f"pommel display {name} --resolution 1920x1080 --dry-run"
@@ -50,14 +50,14 @@ def display_command(
         for key, value in wanted.items():
             click.echo(f"{key} of {name} would be {_DEFAULT if value is None else value}")
         return
-    print_pairs({key: value for key, value in _spelled(told).items() if value})
+    print_pairs({key: value for key, value in _fields(told).items() if value})
 
 
-def _wanted(**given: Any) -> dict[str, Any]:
+def _changes(**given: Any) -> dict[str, Any]:
     return {key: None if value == _DEFAULT else value for key, value in given.items() if value is not None}
 
 
-def _spelled(told: app.MachineDisplays) -> dict[str, str]:
+def _fields(told: app.MachineDisplays) -> dict[str, str]:
     now = [f"display {each.number}: {each.width}x{each.height}" for each in told.screens]
     return {
         "name": told.name,

@@ -48,10 +48,10 @@ def identity_command(name: str, show: bool, new: bool, model: str | None, yes: b
             return
     told = identities.show(name)
     if not answered(told):
-        print_pairs({key: value for key, value in _spelled(told).items() if value})
+        print_pairs({key: value for key, value in _fields(told).items() if value})
 
 
-def _spelled(told: dict[str, Any]) -> dict[str, str]:
+def _fields(told: dict[str, Any]) -> dict[str, str]:
     return {
         "name": told["name"],
         "model": told["model"] or "",

@@ -82,7 +82,7 @@ def daemon_command(
     )
 
     def ready(serving: kvm_daemon.Serving) -> None:
-        if answered(_told(serving)):
+        if answered(_as_dict(serving)):
             return
         # The journal is no place for a token.
         if sys.stdout.isatty() and serving.url:
@@ -229,7 +229,7 @@ def view_command(host: str, *, listen: str | None, tls: TlsWish, no_open: bool, 
     from pommel.app.session import kvm_view
 
     def ready(viewed: kvm_view.Viewed) -> None:
-        if not answered(_told(viewed)):
+        if not answered(_as_dict(viewed)):
             click.echo(f"{viewed.name}: {viewed.url}")
             tell_fingerprint(viewed.tls_fingerprint)
         if not no_open and sys.stdout.isatty():
@@ -282,7 +282,7 @@ def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _told(serving: Any) -> dict[str, Any]:
+def _as_dict(serving: Any) -> dict[str, Any]:
     """What serves, as one JSON object."""
     told = dataclasses.asdict(serving)
     return told | {"server_pid": told.pop("pid")}

@@ -19,7 +19,7 @@ def status_command(name: str) -> None:
     seen = machines.status(name)
     if answered(seen.as_dict()):
         return
-    print_pairs({key: value for key, value in _spelled(seen).items() if value})
+    print_pairs({key: value for key, value in _fields(seen).items() if value})
 
 
 @click.command("list")
@@ -82,7 +82,7 @@ def _row(seen: machines.Status) -> tuple[str, ...]:
     )
 
 
-def _spelled(seen: machines.Status) -> dict[str, str]:
+def _fields(seen: machines.Status) -> dict[str, str]:
     return {
         "name": seen.name,
         "state": seen.state,

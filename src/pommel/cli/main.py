@@ -190,7 +190,7 @@ def _run(words: list[str]) -> int:
 
 def _called(words: list[str]) -> int:
     try:
-        answer: Any = _answered(words)
+        answer: Any = _with_trust_question(words)
     except PommelError as error:
         print_error(error, as_json="--json" in words)
         return error.exit_code
@@ -222,7 +222,7 @@ def _told_what_was_closed() -> Iterator[None]:
             click.echo(f"note: other users of this host could open {folders}; now only you can", err=True)
 
 
-def _answered(words: list[str]) -> Any:
+def _with_trust_question(words: list[str]) -> Any:
     """What the command returns; where it stops at a boot script that nobody has said yes to, a person is asked."""
     while True:
         try:

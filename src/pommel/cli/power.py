@@ -56,10 +56,10 @@ def start_command(
     flags = split_flags(options)
     seen = power.start(name, flags=flags, choice=choice, installed=installed, report=report)
     if not (foreground or watch):
-        _tell(seen, until, wait_timeout)
+        _answer_started(seen, until, wait_timeout)
         return
     try:
-        _tell(seen, until, wait_timeout, stays=watch)
+        _answer_started(seen, until, wait_timeout, stays=watch)
         ended = power.stay(name, watch=watch, flags=flags, choice=choice, until=until, report=report)
     except KeyboardInterrupt:
         if not watch:
@@ -71,7 +71,7 @@ def start_command(
     click.echo(f"{name} has ended: {ended.detail}", err=True)
 
 
-def _tell(seen: machines.Status, until: str | None, timeout_s: float | None, *, stays: bool = True) -> None:
+def _answer_started(seen: machines.Status, until: str | None, timeout_s: float | None, *, stays: bool = True) -> None:
     """Say that a machine has been started, once it is as far as --wait says."""
     waited = await_machine(seen.name, until, timeout_s, stays=stays) if until else None
     if waited is not None:
@@ -123,7 +123,7 @@ def restart_command(
 ) -> None:
     """Stop machine NAME, and start it again with the same options."""
     seen = power.restart(name, force=force, timeout_s=timeout, report=reporter())
-    _tell(seen, until, wait_timeout)
+    _answer_started(seen, until, wait_timeout)
 
 
 @click.command("suspend")
@@ -164,4 +164,4 @@ def wake_command(name: str, forget: bool, yes: bool, until: str | None, wait_tim
         power.forget_sleep(name)
         click.echo(f"{name} will boot at its next start")
         return
-    _tell(power.start(name, report=reporter()), until, wait_timeout)
+    _answer_started(power.start(name, report=reporter()), until, wait_timeout)

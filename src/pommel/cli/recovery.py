@@ -24,7 +24,7 @@ def recovery_command() -> None:
 def list_command() -> None:
     """List the macOS versions, and which of their images are here."""
     found = recovery.listed()
-    if answered({"versions": [{**_version(v), "images": [_told(i) for i in here]} for v, here in found]}):
+    if answered({"versions": [{**_version(v), "images": [_image_as_dict(i) for i in here]} for v, here in found]}):
         return
     rows_text = [(v.name, v.number, ", ".join(i.version for i in here) or "-", v.notes) for v, here in found]
     print_table(("NAME", "NUMBER", "HERE", ""), rows_text)
@@ -70,7 +70,7 @@ def where_command(version: str | None) -> None:
 
 
 def _show(image: Any) -> None:
-    if not answered(_told(image)):
+    if not answered(_image_as_dict(image)):
         click.echo(image.image)
         size = format_size(image.size_bytes)
         signed = "signed by Apple" if image.chunklist else "not verified: no chunklist came with it"
@@ -88,7 +88,7 @@ def _version(version: Any) -> dict[str, Any]:
     }
 
 
-def _told(image: Any) -> dict[str, Any]:
+def _image_as_dict(image: Any) -> dict[str, Any]:
     return {
         "key": image.key,
         "version": image.version,

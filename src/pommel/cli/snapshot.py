@@ -36,7 +36,7 @@ for each in (due_command, prune_command, timer_command):
 def save_command(name: str, tag: str, ram: bool | None) -> None:
     """Save machine NAME as snapshot TAG. The machine may be running, and keeps running."""
     saved = snapshots.save(name, tag, live=ram, report=reporter())
-    answer(_told(saved), f"{name}: {tag} is saved" + (", with its memory" if saved.ram else ""))
+    answer(_as_dict(saved), f"{name}: {tag} is saved" + (", with its memory" if saved.ram else ""))
 
 
 @snapshot_command.command("load")
@@ -54,7 +54,7 @@ def load_command(name: str, tag: str, disk_only: bool, yes: bool) -> None:
     again = f"pommel snapshot load {name} {tag} --yes"
     confirm(f"What {name} wrote after {tag} will be lost. Continue?", yes=yes, typed=again)
     loaded = snapshots.load(name, tag, ram=False if disk_only else None, report=reporter())
-    answer(_told(loaded), f"{name} is restored to {tag}")
+    answer(_as_dict(loaded), f"{name} is restored to {tag}")
 
 
 @snapshot_command.command("list")
@@ -63,7 +63,7 @@ def load_command(name: str, tag: str, disk_only: bool, yes: bool) -> None:
 def list_command(name: str) -> None:
     """List the snapshots of machine NAME, oldest first."""
     found = snapshots.list_snapshots(name)
-    if answered({"name": name, "snapshots": [_told(each) for each in found]}):
+    if answered({"name": name, "snapshots": [_as_dict(each) for each in found]}):
         return
     rows = [(each.tag, each.created, "yes" if each.ram else "no", each.note or "") for each in found]
     print_table(("TAG", "CREATED", "MEMORY", "NOTE"), rows)
@@ -80,6 +80,6 @@ def delete_command(name: str, tag: str, yes: bool) -> None:
     click.echo(f"{name}: {tag} is deleted")
 
 
-def _told(snapshot: Any) -> dict[str, Any]:
+def _as_dict(snapshot: Any) -> dict[str, Any]:
     told = asdict(snapshot)
     return told | {"disk_files": told.pop("disks")}

@@ -27,7 +27,7 @@ def due_command(name: str | None, dry_run: bool) -> int:
     for each in snapshot_due.due(name, dry_run=dry_run, report=reporter()):
         done.append(each)
         if not wants_json():
-            click.echo(f"{each.name}: {_spelled(each)}")
+            click.echo(f"{each.name}: {_outcome_text(each)}")
     rows = [{**each.as_dict(), "deleted": list(each.deleted)} for each in done]
     if not answered({"machines": rows, "dry_run": dry_run}) and not done:
         click.echo('no machine has a `snapshots` setting, such as { every = "1d", keep = 7 }', err=True)
@@ -89,7 +89,7 @@ def status_command() -> None:
         print_pairs({"unit": str(path), "systemd": active})
 
 
-def _spelled(done: DueSnapshot) -> str:
+def _outcome_text(done: DueSnapshot) -> str:
     gone = f"; {_deleted(list(done.deleted), done.outcome is DueOutcome.WOULD_SAVE)}" if done.deleted else ""
     next_one = f", next at {done.next[:16].replace('T', ' ')}" if done.next else ""
     match done.outcome:

@@ -91,7 +91,7 @@ def up_command(
     waited = await_machine(name, until or "desktop", timeout_s, asked=until is not None)
     facts |= {"waited": waited.as_dict() if waited else None}
     if headless:
-        _say(machines.status(name, workspace=workspace), facts)
+        _answer_status(machines.status(name, workspace=workspace), facts)
     elif detach or not sys.stdout.isatty():
         found = console.open_detached(workspace, name, port=port, tls=tls)
         show(workspace, found, browse=False, **facts)
@@ -110,7 +110,7 @@ def _install(name: str, wish: InstallWish, given: dict[str, Any]) -> dict[str, A
     return {"installation": installing.install(name, wish, **given, report=reporter()).as_dict()}
 
 
-def _say(seen: machines.Status, facts: dict[str, Any]) -> None:
+def _answer_status(seen: machines.Status, facts: dict[str, Any]) -> None:
     answer(seen.as_dict() | facts, f"{seen.name} is {seen.state} ({locks.whom(seen.pid)}, {seen.ssh})")
 
 

@@ -64,7 +64,7 @@ def list_command(name: str | None) -> None:
         told = usb.listed(name)
         _show(told)
         if not wants_json():
-            _tell((row.usb_device, row.findings) for row in told.usb if not row.in_guest)
+            _print_findings((row.usb_device, row.findings) for row in told.usb if not row.in_guest)
         return
     found = usb.on_host()
     if answered({"usb_devices": [each.as_dict() for each in found]}):
@@ -74,7 +74,7 @@ def list_command(name: str | None) -> None:
         for each in found
     ]
     print_table(("PATH", "ID", "SPEED", "NAME", "IN"), rows)
-    _tell((each.device.path, each.findings) for each in found)
+    _print_findings((each.device.path, each.findings) for each in found)
 
 
 @usb_command.command("attach")
@@ -141,7 +141,7 @@ def _show(told: usb.Devices) -> None:
     print_table(("DEVICE", "NAME", "ON THIS HOST", "NOW", "BY"), rows)
 
 
-def _tell(found: Iterable[tuple[str, Sequence[usb.UsbFinding]]]) -> None:
+def _print_findings(found: Iterable[tuple[str, Sequence[usb.UsbFinding]]]) -> None:
     for device, findings in found:
         for finding in findings:
             click.echo(f"{device}: {finding.text}" + (f"; {finding.fix}" if finding.fix else ""), err=True)

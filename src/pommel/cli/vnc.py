@@ -48,7 +48,7 @@ def vnc_command(name: str, port: int | None, by_socket: bool, view_only: bool, d
             print_pairs({**where, "  such as": f"vncviewer {offered.host}::{offered.port}"})
 
     serving = vnc.serve(
-        name, opened=opened, port=port, by_socket=by_socket, view_only=view_only, display=display, told=_tell
+        name, opened=opened, port=port, by_socket=by_socket, view_only=view_only, display=display, told=_print
     )
     if reason := asyncio.run(until_signal(serving)):
         click.echo(reason, err=True)
@@ -72,11 +72,11 @@ def view_command(name: str, viewer: str | None, view_only: bool, display: int) -
         click.echo(f"{name} in {found}{asked}", err=True)
 
     viewing = vnc.view(
-        name, found, view_only=view_only, display=display, opened=opened, told=_tell, workspace=workspace
+        name, found, view_only=view_only, display=display, opened=opened, told=_print, workspace=workspace
     )
     if reason := asyncio.run(until_signal(viewing)):
         click.echo(reason, err=True)
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     click.echo(text, err=True)

@@ -44,7 +44,7 @@ class Archive:
         for entry in self._entries:
             yield self._head(entry), entry if entry.kind is EntryKind.FILE else None
         if self.left_out or self._unread:
-            yield self._note(), None
+            yield self._left_out_file(), None
         yield END, None
 
     @property
@@ -63,13 +63,13 @@ class Archive:
             if entry.kind is EntryKind.LINK
             else entry.mode & 0o777 | (0o700 if entry.kind is EntryKind.FOLDER else 0o600)
         )
-        return _made(info)
+        return _header(info)
 
-    def _note(self) -> bytes:
+    def _left_out_file(self) -> bytes:
         told = "\n".join((*self._told_left_out(), *self._told_unread(), "")).encode()
         info = tarfile.TarInfo(f"{self._top} (left out).txt")
         info.size, info.mtime, info.mode = len(told), self._now_s, 0o600
-        return _made(info) + told + padding(len(told))
+        return _header(info) + told + padding(len(told))
 
     def _told_left_out(self) -> Iterator[str]:
         if self.left_out:
@@ -85,7 +85,7 @@ class Archive:
                 yield "…"
 
 
-def _made(info: tarfile.TarInfo) -> bytes:
+def _header(info: tarfile.TarInfo) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 

@@ -242,7 +242,7 @@ class _Desk:
             self._handle(self._display.next_event())
         now = time.monotonic()
         if self._fetch is not None and self._fetch_deadline <= now:
-            self._tell(Content(held=HeldBack.LATE))
+            self._publish(Content(held=HeldBack.LATE))
         self._owned.forget(now)
         deadlines = [self._fetch_deadline if self._fetch else None, self._owned.deadline]
         due = min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -300,11 +300,11 @@ class _Desk:
         try:
             self._fetch.send(event)
         except StopIteration as end:
-            self._tell(end.value)
+            self._publish(end.value)
         except XError:
-            self._tell(Content(held=HeldBack.UNREADABLE))
+            self._publish(Content(held=HeldBack.UNREADABLE))
 
-    def _tell(self, content: Content) -> None:
+    def _publish(self, content: Content) -> None:
         self._fetch = None
         if URIS in content.names and not self._may_name_files():
             content = Content(held=HeldBack.NOT_HIS)

@@ -45,7 +45,7 @@ def plain_text(data: bytes) -> bytes:
                 closing = _RAW_END[name].search(source, at)
                 at = closing.start() if closing else len(source)
     text.add(source[at:])
-    return text.told().encode()
+    return text.result().encode()
 
 
 def _behind(source: str, found: re.Match[str]) -> int:
@@ -96,7 +96,7 @@ class _Text:
             plain = html.unescape(_NO_CHARACTER.sub("\ufffd", data))
             self._pieces.append(plain.replace("\n", " ").replace("\0", "\ufffd"))
 
-    def told(self) -> str:
+    def result(self) -> str:
         lines = "".join(self._pieces).split("\n")
         return "\n".join(" ".join(line.split()) for line in lines).strip("\n")
 

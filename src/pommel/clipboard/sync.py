@@ -245,7 +245,7 @@ class Sync:
             forms |= _FILES
         self._engine.knows(Side.GUEST, forms)
         self._engine.connect()
-        self._tell(
+        self._update(
             state=SyncState.SYNCING,
             why="",
             hint=None,
@@ -299,7 +299,7 @@ class Sync:
     async def _pause(self, trouble: GuestError, failures: int) -> None:
         refused = trouble.trouble is Trouble.REFUSED
         hint = self._settings.key_hint if refused and trouble.keys and self._settings.key_hint else trouble.hint
-        self._tell(state=SyncState.REFUSED if refused else SyncState.ASLEEP, why=trouble.message, hint=hint)
+        self._update(state=SyncState.REFUSED if refused else SyncState.ASLEEP, why=trouble.message, hint=hint)
         steps = self._settings.backoff_s
         wait_s = self._settings.refused_s if refused else steps[min(failures, len(steps) - 1)]
         self._again.clear()
@@ -322,7 +322,7 @@ class Sync:
         return Carrier(
             self._ssh,
             folder,
-            lambda transfer: self._tell(transfer=transfer),
+            lambda transfer: self._update(transfer=transfer),
             limit=given.files_limit,
             paste_limit=given.paste_limit,
             guest_name=given.guest_name,
@@ -339,7 +339,7 @@ class Sync:
                     self._notes = (f"files are not synced: {refusal.message}",)
                     self._carrier = None
                     self._engine.knows(Side.HOST, self._host_forms)
-                    self._tell(notes=self._notes)
+                    self._update(notes=self._notes)
             yield
 
     def _known(self, side: Side, content: Content, *, anew: bool) -> Content:
@@ -356,8 +356,8 @@ class Sync:
             self._slots[write.side].put(write)
             last_change = time.time()
         if any(_is_plain(write.content) for write in writes):
-            self._tell(transfer=None)  # the result of an earlier transfer is out of date
-        self._tell(
+            self._update(transfer=None)  # the result of an earlier transfer is out of date
+        self._update(
             last_change=last_change,
             stayed_on_host=self._engine.stayed[Side.HOST],
             stayed_on_guest=self._engine.stayed[Side.GUEST],
@@ -368,9 +368,9 @@ class Sync:
         counts = {"to_guest": self.snapshot.to_guest, "to_host": self.snapshot.to_host}
         counts[f"to_{side.value}"] += 1
         latency_s = None if since is None else time.monotonic() - since
-        self._tell(**counts, latency_s=latency_s)
+        self._update(**counts, latency_s=latency_s)
 
-    def _tell(self, **changes: object) -> None:
+    def _update(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]
         self._on_change(self.snapshot)
 

@@ -134,10 +134,10 @@ class _Asking:
         A refusal names no property. A late refusal by an earlier owner is recognised by its time, unless all happened
         in the same millisecond. So the present owner is asked a second time.
         """
-        place = yield from self._answered(target)
-        return place if place is not None else (yield from self._answered(target))
+        place = yield from self._convert(target)
+        return place if place is not None else (yield from self._convert(target))
 
-    def _answered(self, target: str) -> Generator[None, Event, int | None]:
+    def _convert(self, target: str) -> Generator[None, Event, int | None]:
         # A new property name for each request: a late answer to an earlier request must not count for this one.
         self._count += 1
         place = self._atom(f"POMMEL_{self._serial}_{self._count}")

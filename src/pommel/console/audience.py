@@ -25,13 +25,13 @@ MOST_TEXT = 4000
 
 class _Question:
     def __init__(self, number: int, said: dict[str, Any], ends_at: float) -> None:
-        self.number, self._said, self._ends_at = number, said, ends_at
+        self.number, self._text, self._ends_at = number, said, ends_at
         self.allowed: bool | None = None
 
     @property
-    def told(self) -> dict[str, Any]:
+    def message(self) -> dict[str, Any]:
         left_s = max(0.0, self._ends_at - time.monotonic())
-        return {"type": "question", "id": self.number, **self._said, "left_s": round(left_s, 1)}
+        return {"type": "question", "id": self.number, **self._text, "left_s": round(left_s, 1)}
 
 
 class Audience:
@@ -56,7 +56,7 @@ class Audience:
         self._pages.add(page)
         try:
             for question in tuple(self._questions.values()):
-                await tell(page, question.told)
+                await tell(page, question.message)
             if self._bar is not None:
                 await tell(page, {"type": "bar", "text": self._bar})
             yield
@@ -77,14 +77,14 @@ class Audience:
         question = _Question(next(self._numbers), asked, time.monotonic() + timeout_s)
         self._questions[question.number] = question
         try:
-            await self._tell(question.told)
+            await self._send_to_pages(question.message)
             async with asyncio.timeout(timeout_s + _LATE_S):
-                return await self._answered(question, wanted)
+                return await self._await_answer(question, wanted)
         except TimeoutError:
             return None
         finally:
             del self._questions[question.number]
-            await self._tell({"type": "answered", "id": question.number})
+            await self._send_to_pages({"type": "answered", "id": question.number})
 
     def answer(self, number: int, *, allowed: bool) -> bool:
         """Take an answer from a page. False: the question has ended, or was answered before."""
@@ -97,7 +97,7 @@ class Audience:
     async def notify(self, title: str, text: str, *, must_close: bool) -> int:
         """Show a text on all open pages; with `must_close` until a person closes it. Return the number of pages."""
         said = {"title": title[:MOST_TEXT], "text": text[:MOST_TEXT], "must_close": must_close}
-        return await self._tell({"type": "notice", **said})
+        return await self._send_to_pages({"type": "notice", **said})
 
     async def show_bar(self, text: str | None, for_s: float | None = None) -> None:
         """Show a line over the screen on all pages, later ones too, for at most `for_s`. None removes it."""
@@ -109,7 +109,7 @@ class Audience:
         text = None if text is None else text[:MOST_TEXT]
         if text != self._bar:
             self._bar = text
-            await self._tell({"type": "bar", "text": text})
+            await self._send_to_pages({"type": "bar", "text": text})
 
     async def close(self) -> None:
         """Remove the bar, and cancel its timer."""
@@ -121,7 +121,7 @@ class Audience:
         self._bar_ends = None
         self._hiding = start_task(self.show_bar(None))
 
-    async def _answered(self, question: _Question, wanted: Callable[[], bool]) -> bool | None:
+    async def _await_answer(self, question: _Question, wanted: Callable[[], bool]) -> bool | None:
         """Wait for the answer. None: the caller does not want it any more, or no page has been open for `_GONE_S`."""
         seen_at = time.monotonic()
         while question.allowed is None:
@@ -132,5 +132,5 @@ class Audience:
             await asyncio.sleep(_LOOK_S)
         return question.allowed
 
-    async def _tell(self, said: dict[str, Any]) -> int:
+    async def _send_to_pages(self, said: dict[str, Any]) -> int:
         return sum(await asyncio.gather(*(tell(page, said) for page in tuple(self._pages))))

@@ -77,15 +77,15 @@ class ClipboardApi:
             try:
                 async with contextlib.aclosing(self._clipboard.changes()) as changes:
                     async for state in changes:
-                        await viewer.send_text(_told(state))
+                        await viewer.send_text(_state_message(state))
             except PommelError as failure:
-                await viewer.send_text(_told(ClipState(False, _words(failure))))
+                await viewer.send_text(_state_message(ClipState(False, _words(failure))))
             except ConnectionError:
                 raise
             except Exception as bug:
                 _log_without_words(bug)
                 await viewer.send_text(
-                    _told(ClipState(False, "the clipboard failed; for details, see the console's log"))
+                    _state_message(ClipState(False, "the clipboard failed; for details, see the console's log"))
                 )
 
     async def _get(self) -> web.StreamResponse:
@@ -222,7 +222,7 @@ def _refusal(status: int, failure: PommelError) -> web.Response:
     return web.json_response({"error": failure.message, "hint": failure.hint}, status=status)
 
 
-def _told(state: ClipState) -> str:
+def _state_message(state: ClipState) -> str:
     return control({"type": "clipboard", **state._asdict()})
 
 

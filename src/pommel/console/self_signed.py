@@ -43,14 +43,14 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
         OSError: it cannot be written.
     """
     now = now or datetime.now(UTC)
-    wanted = tuple(dict.fromkeys(filter(_general, (*_ALWAYS, *map(_spelled, names)))))[:_MOST_NAMES]
+    wanted = tuple(dict.fromkeys(filter(_general, (*_ALWAYS, *map(_normalized, names)))))[:_MOST_NAMES]
     with locks.hold(folder / "lock", busy="creating the console's certificate", wait_s=_WAIT_S):
         there = _there(folder / "console.pem", now)
         if there is not None and set(wanted) <= set(there.names) and there.ends - now > RENEWED_BEFORE:
             return there
         # The old names are kept, because another console of this home may be reached by them.
         every = dict.fromkeys((*wanted, *(there.names if there is not None else ())))
-        write_atomic(folder / "console.pem", _made(tuple(every)[:_MOST_NAMES], now))
+        write_atomic(folder / "console.pem", _new_certificate(tuple(every)[:_MOST_NAMES], now))
         return read(folder / "console.pem", folder / "console.pem", now)
 
 
@@ -86,12 +86,12 @@ def _there(path: Path, now: datetime) -> Certificate | None:
         return None
 
 
-def _spelled(name: str) -> str:
+def _normalized(name: str) -> str:
     name = name.strip("[]").partition("%")[0].lower()  # the zone of an IPv6 address is only valid on this host
     return str(ip_address(name)) if is_address(name) else name
 
 
-def _made(names: tuple[str, ...], now: datetime) -> bytes:
+def _new_certificate(names: tuple[str, ...], now: datetime) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     cn = x509.NameAttribute(NameOID.COMMON_NAME, f"Pommel's console on {socket.gethostname()}"[:_LONGEST_CN])
     subject = x509.Name([cn])

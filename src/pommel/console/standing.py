@@ -37,7 +37,7 @@ class StandingWatcher:
         self._pages.add(page)
         try:
             if self._told is not None:
-                await tell(page, _said(self._told))
+                await tell(page, _message(self._told))
             if self._looking is None:
                 self._looking = start_task(self._look())
             yield
@@ -60,7 +60,7 @@ class StandingWatcher:
             else:
                 if found != self._told:
                     self._told = found
-                    await asyncio.gather(*(tell(page, _said(found)) for page in tuple(self._pages)))
+                    await asyncio.gather(*(tell(page, _message(found)) for page in tuple(self._pages)))
             await asyncio.sleep(LOOK_S)
 
     async def _found(self) -> str | None:
@@ -68,5 +68,5 @@ class StandingWatcher:
         return str(state) if state in STANDING else None
 
 
-def _said(state: str | None) -> dict[str, object]:
+def _message(state: str | None) -> dict[str, object]:
     return {"type": "standing", "state": state}

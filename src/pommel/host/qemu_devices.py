@@ -26,9 +26,9 @@ def lacking(qemu: Path, wanted: Collection[str], cache: Path) -> list[str]:
     The existing devices are cached for each binary. Missing ones are queried each time: a package may have added them.
     """
     store = cache / "qemu-devices.json"
-    if all(one in _kept(store, qemu) for one in wanted):
+    if all(one in _cached(store, qemu) for one in wanted):
         return []
-    found = _asked(qemu)
+    found = _query(qemu)
     if not found:
         return []
     with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ def names_in(told: str) -> frozenset[str]:
     return frozenset(_NAME.findall(told))
 
 
-def _asked(qemu: Path) -> frozenset[str]:
+def _query(qemu: Path) -> frozenset[str]:
     try:
         done = run([qemu, "-device", "help"], timeout_s=_ASK_S, check=False)
     except PommelError:
@@ -49,7 +49,7 @@ def _asked(qemu: Path) -> frozenset[str]:
     return names_in(done.text) if done.returncode == 0 else frozenset()
 
 
-def _kept(store: Path, qemu: Path) -> frozenset[str]:
+def _cached(store: Path, qemu: Path) -> frozenset[str]:
     return json_file.read_or(
         store, lambda kept: frozenset(kept["devices"] if kept["key"] == _key(qemu) else ()), frozenset[str]()
     )

@@ -86,7 +86,7 @@ def _in_file(path: Path, host: str, repository: str) -> Login | None:
         if isinstance(entry := auths.get(name), dict) and isinstance(packed := entry.get("auth"), str) and packed:
             return _unpacked(packed, path)
     helper = helpers.get(host) or told.get("credsStore")
-    return _asked(helper, host, path) if isinstance(helper, str) and helper else None
+    return _ask_program(helper, host, path) if isinstance(helper, str) and helper else None
 
 
 def _names(host: str, repository: str) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _unpacked(packed: str, path: Path) -> Login:
     return Login(user, password.rstrip("\0"), str(path))
 
 
-def _asked(helper: str, host: str, path: Path) -> Login | None:
+def _ask_program(helper: str, host: str, path: Path) -> Login | None:
     if not _HELPER.match(helper):
         raise ImageError(f"{path} names a program that is none: {helper[:60]!r}")
     program = f"docker-credential-{helper}"

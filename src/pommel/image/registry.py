@@ -86,7 +86,7 @@ class Registry:
 
         async def attempt() -> bytes | None:
             headers = {"Accept": f"{MANIFEST}, {INDEX}"}
-            async with self._asked("GET", f"{self._base}manifests/{reference}", headers) as answer:
+            async with self._request("GET", f"{self._base}manifests/{reference}", headers) as answer:
                 if answer.status == 404:
                     return None
                 await self._must(answer, 200)
@@ -101,7 +101,7 @@ class Registry:
         """Whether the registry has a blob in this repository."""
 
         async def attempt() -> bool:
-            async with self._asked("HEAD", f"{self._base}blobs/{blob.digest}", {}) as answer:
+            async with self._request("HEAD", f"{self._base}blobs/{blob.digest}", {}) as answer:
                 if answer.status != 404:
                     await self._must(answer, 200)
                 return answer.status == 200
@@ -119,7 +119,7 @@ class Registry:
         async def attempt() -> bytes:
             nonlocal wrong
             headers = {"Range": f"bytes={len(data)}-"} if data else {}
-            async with self._asked("GET", f"{self._base}blobs/{blob.digest}", headers) as answer:
+            async with self._request("GET", f"{self._base}blobs/{blob.digest}", headers) as answer:
                 if answer.status == 404:
                     raise ImageError(f"{self._remote.host} has no {blob.digest}", hint="push the image again")
                 # The whole blob comes: the registry ignores ranges, or none was asked for.
@@ -156,7 +156,7 @@ class Registry:
 
         async def attempt() -> None:
             sent = 0
-            async with self._asked("POST", f"{self._base}blobs/uploads/", {}) as answer:
+            async with self._request("POST", f"{self._base}blobs/uploads/", {}) as answer:
                 await self._must(answer, 202)
                 place = urljoin(str(answer.url), answer.headers.get("Location", ""))
             self._must_be_safe(place)
@@ -172,7 +172,7 @@ class Registry:
             url = f"{place}{'&' if urlsplit(place).query else '?'}digest={blob.digest.replace(':', '%3A')}"
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(data))}
             try:
-                async with self._asked("PUT", url, headers, body) as answer:
+                async with self._request("PUT", url, headers, body) as answer:
                     await self._must(answer, 201)
             except BaseException:
                 arrived(-sent)  # the next attempt sends these bytes again
@@ -192,7 +192,7 @@ class Registry:
 
         async def attempt() -> None:
             headers = {"Content-Type": MANIFEST, "Content-Length": str(len(data))}
-            async with self._asked("PUT", f"{self._base}manifests/{reference}", headers, body) as answer:
+            async with self._request("PUT", f"{self._base}manifests/{reference}", headers, body) as answer:
                 await self._must(answer, 201)
 
         await self._patiently(f"naming the image at {self._remote.host}", attempt)
@@ -212,7 +212,7 @@ class Registry:
                     hint="if its certificate is your own: --ca FILE; if it has no TLS: --plain-http",
                 ) from failure
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as failure:
-                why = self._said(failure)
+                why = self._cause(failure)
             if count + 1 < TRIES:
                 pause = min(2.0**count, 15.0) * (0.5 + random.random())  # noqa: S311 spreads load, hides nothing
                 await self._sleep(pause if wait_s is None else wait_s)
@@ -221,12 +221,12 @@ class Registry:
             hint="check the network, then run the same command again: complete pieces are kept",
         )
 
-    def _said(self, failure: Exception) -> str:
+    def _cause(self, failure: Exception) -> str:
         proxy = proxies.proxy_for(self._base)
         return proxies.complaint(failure, proxy) or str(failure) or type(failure).__name__
 
     @contextlib.asynccontextmanager
-    async def _asked(
+    async def _request(
         self,
         method: str,
         url: str,

@@ -49,11 +49,11 @@ def verify(folder: Path, points: Mapping[str, BackupPoint], wanted: str, *, repo
     for point, name, size, summed in files:
         path = folder / point / name
         if not path.is_file() or path.is_symlink():
-            raise _wrong(folder, point, name, "is missing")
+            raise _damaged(folder, point, name, "is missing")
         if path.stat().st_size != size:
-            raise _wrong(folder, point, name, f"has {path.stat().st_size} bytes instead of {size}")
+            raise _damaged(folder, point, name, f"has {path.stat().st_size} bytes instead of {size}")
         if backup_store.digest(path, tell) != summed:
-            raise _wrong(folder, point, name, "has changed since it was written")
+            raise _damaged(folder, point, name, "has changed since it was written")
     report(Progress("verify", f"{wanted} is unchanged since the backup", finished=True))
     return Verified(len(files), total)
 
@@ -76,7 +76,7 @@ def small(folder: Path, point: str, backed: BackedFile) -> bytes:
     path = folder / point / backed.name
     data = texts.read_bytes(path, error=BuildError, most=max(backed.size_bytes, 1))
     if hashlib.sha256(data).hexdigest() != backed.sha256:
-        raise _wrong(folder, point, backed.name, "has changed since it was written")
+        raise _damaged(folder, point, backed.name, "has changed since it was written")
     return data
 
 
@@ -94,11 +94,11 @@ def _must_lie_right(folder: Path, point: str, backed: BackedDisk) -> None:
     try:
         header = disk.header(path)
     except FileNotFoundError:
-        raise _wrong(folder, point, backed.slot, "is missing") from None
+        raise _damaged(folder, point, backed.slot, "is missing") from None
     except (OSError, ValueError) as failure:
-        raise _wrong(folder, point, backed.slot, f"cannot be read: {failure}") from failure
+        raise _damaged(folder, point, backed.slot, f"cannot be read: {failure}") from failure
     if header.external_data or header.backing != wanted or header.virtual_bytes != backed.virtual_bytes:
-        raise _wrong(folder, point, backed.slot, "is not the image that its manifest describes")
+        raise _damaged(folder, point, backed.slot, "is not the image that its manifest describes")
 
 
 def _chain(points: Mapping[str, BackupPoint], point: str, slot: str) -> list[str]:
@@ -117,7 +117,7 @@ def _disk(points: Mapping[str, BackupPoint], point: str, slot: str) -> BackedDis
     return backed
 
 
-def _wrong(folder: Path, point: str, name: str, what: str) -> BuildError:
+def _damaged(folder: Path, point: str, name: str, what: str) -> BuildError:
     return BuildError(
         f"{folder / point / name} {what}: the backups that need it cannot be restored",
         hint="choose an earlier backup with --at; to list them: --list",

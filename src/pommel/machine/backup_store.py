@@ -133,7 +133,7 @@ def begin(path: Path, machine: str, uuid: str) -> BackupContents:
     held = look(path)
     if held.folder is None:
         folder = Folder(secrets.token_hex(8), machine, uuid)
-        with _told(path):
+        with _as_build_error(path):
             write_atomic(path / FOLDER, backup_manifest.render_folder(folder))
         return BackupContents(path, folder)
     if held.folder.uuid != uuid:
@@ -152,7 +152,7 @@ def locked(path: Path) -> Iterator[None]:
         BusyError: another process works in it.
         BuildError: it cannot be made.
     """
-    with _told(path):
+    with _as_build_error(path):
         private.make_folder(path)
     with contextlib.ExitStack() as stack:
         try:
@@ -171,11 +171,11 @@ def making(path: Path, point: str) -> Iterator[Path]:
         BuildError: it cannot be written: no space, or a drive that was disconnected.
     """
     aside = path / f".{point}{_PART}"
-    with _told(path):
+    with _as_build_error(path):
         aside.mkdir(mode=private.FOLDER)
     try:
         yield aside
-        with _told(path):
+        with _as_build_error(path):
             for each in (*aside.rglob("*"), aside):
                 _sync(each)
             put_in_place(aside, path / point)
@@ -186,7 +186,7 @@ def making(path: Path, point: str) -> Iterator[Path]:
 
 def write(aside: Path, name: str, data: bytes) -> backup_manifest.BackedFile:
     """Write a small file into an incomplete point."""
-    with _told(aside):
+    with _as_build_error(aside):
         write_atomic(aside / name, data)
     return backup_manifest.BackedFile(name, len(data), hashlib.sha256(data).hexdigest())
 
@@ -206,7 +206,7 @@ def sweep(path: Path) -> list[str]:
 def remove(path: Path, point: str) -> None:
     """Remove a point: it loses its name in one step, and then its files are deleted."""
     doomed = path / f".{point}{_GONE}"
-    with _told(path):
+    with _as_build_error(path):
         (path / point).rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
@@ -264,7 +264,7 @@ def reserve(path: Path, room_bytes: int) -> bool:
 
 def release(path: Path) -> None:
     """Release the part of the reservation that was not used, and sync the file."""
-    with _told(path.parent):
+    with _as_build_error(path.parent):
         os.truncate(path, path.stat().st_size)
         _sync(path)
 
@@ -285,7 +285,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _as_build_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as failure:

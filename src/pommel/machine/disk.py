@@ -95,7 +95,7 @@ def info(path: Path, image_format: str | None = None) -> DiskInfo:
         BuildError: qemu-img cannot read it.
         MissingProgram: qemu-img is not installed.
     """
-    told = _told(path.absolute(), image_format)
+    told = _image_info(path.absolute(), image_format)
     backing = told.get("full-backing-filename") or told.get("backing-filename")
     return DiskInfo(
         path=path.absolute(),
@@ -150,7 +150,7 @@ def creation_words(encrypted: bool) -> list[str]:
 def _stretch_ms(key: passphrase.Passphrase) -> int | None:
     if key.stretch_ms is not None or key.opens is None or not is_encrypted(key.opens):
         return key.stretch_ms
-    return luks.stretch_of(_told(key.opens.absolute(), "qcow2"))
+    return luks.stretch_of(_image_info(key.opens.absolute(), "qcow2"))
 
 
 def must_open(path: Path) -> None:
@@ -170,7 +170,7 @@ def snapshot_tags(path: Path) -> dict[str, int]:
     Raises:
         StateError, BuildError, MissingProgram: as `info` does.
     """
-    return {kept["name"]: kept["vm-state-size"] for kept in _told(path.absolute()).get("snapshots", [])}
+    return {kept["name"]: kept["vm-state-size"] for kept in _image_info(path.absolute()).get("snapshots", [])}
 
 
 def bitmaps(path: Path) -> dict[str, bool]:
@@ -179,7 +179,7 @@ def bitmaps(path: Path) -> dict[str, bool]:
     Raises:
         StateError, BuildError, MissingProgram: as `info` does.
     """
-    kept = _told(path.absolute()).get("format-specific", {}).get("data", {}).get("bitmaps", [])
+    kept = _image_info(path.absolute()).get("format-specific", {}).get("data", {}).get("bitmaps", [])
     return {each["name"]: "in-use" not in each["flags"] for each in kept}
 
 
@@ -288,7 +288,7 @@ def _run(*words: str, timeout_s: float, check: bool = True) -> process.Completed
     return done
 
 
-def _told(path: Path, image_format: str | None = None) -> dict[str, Any]:
+def _image_info(path: Path, image_format: str | None = None) -> dict[str, Any]:
     if not path.exists():
         raise StateError(f"there is no disk {path}")
     told: dict[str, Any] = json.loads(

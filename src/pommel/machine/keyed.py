@@ -84,7 +84,7 @@ class Keyed:
             return any(name == key or name.startswith(f"{key}.") for key in keys)
 
         if self.plain is None:
-            return Keyed(self.implied, None, _kept(self.tree or {}, "", gone))
+            return Keyed(self.implied, None, _without(self.tree or {}, "", gone))
         head = None if self.implied and gone(self.implied) else self.plain.head
         return Keyed(self.implied, SubOptions(head, tuple(pair for pair in self.plain.pairs if not gone(pair[0]))))
 
@@ -128,11 +128,11 @@ def _set(tree: dict[str, Any], keys: list[str], value: str | int) -> dict[str, A
     return {**tree, key: {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value}
 
 
-def _kept(tree: dict[str, Any], prefix: str, gone: Callable[[str], bool]) -> dict[str, Any]:
+def _without(tree: dict[str, Any], prefix: str, gone: Callable[[str], bool]) -> dict[str, Any]:
     """The rest of `tree`, by the names that `_flat` gives: a key may contain dots."""
     out: dict[str, Any] = {}
     for key, inner in tree.items():
         name = f"{prefix}.{key}" if prefix else key
         if not gone(name):
-            out[key] = _kept(inner, name, gone) if isinstance(inner, dict) else inner
+            out[key] = _without(inner, name, gone) if isinstance(inner, dict) else inner
     return out

@@ -34,7 +34,7 @@ def main(fd: int, words: list[str]) -> int:
             os.read(ended, 64)
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
-                return _told(status)
+                return _exit_as(status)
         if fd in ready:
             waiting = [ended]
             if not os.read(fd, 1):
@@ -55,7 +55,7 @@ def _become(words: list[str], keeper: int) -> None:
         os._exit(127)
 
 
-def _told(status: int) -> int:
+def _exit_as(status: int) -> int:
     if os.WIFSIGNALED(status):
         signal.raise_signal(os.WTERMSIG(status))
     return os.waitstatus_to_exitcode(status)

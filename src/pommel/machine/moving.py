@@ -88,7 +88,7 @@ def move(paths: MachinePaths, slot: Path, path: Path, *, report: Report = ignore
             _name_base_whole(place)
             with taking.kept_still(place.old):
                 _move(paths, place, report)
-            _end(paths)
+            _finish(paths)
         except OSError as failure:
             recover(paths)
             raise BuildError(f"the disk cannot be moved to {place.new}: {failure}") from failure
@@ -109,7 +109,7 @@ def recover(paths: MachinePaths) -> None:
         BuildError: the remaining file cannot be removed.
     """
     try:
-        _end(paths)
+        _finish(paths)
     except OSError as failure:
         raise BuildError(f"a move of a disk cannot be finished: {failure}") from failure
 
@@ -235,7 +235,7 @@ def _free_name(slot: Path) -> str:
     return name
 
 
-def _end(paths: MachinePaths) -> None:
+def _finish(paths: MachinePaths) -> None:
     """Remove the file that is not the machine's disk any more, or never was, and write the result."""
     told = moved.read(paths.directory)
     if (moving := told.moving) is None:

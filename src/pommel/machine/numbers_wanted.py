@@ -53,7 +53,7 @@ def parse(raw: Any) -> Wanted:
             raise ValueError(f"{_WANTED}, each a text; {key} is not a text")
     given = {key: _as_kept(key, raw[key]) for key in KEYS if key in raw}
     for key, value in given.items():
-        if wrong := _wrong(key, value, given.get("model")):
+        if wrong := _problem(key, value, given.get("model")):
             raise ValueError(f"a table of valid numbers; {key} = {value!r} is not valid: {wrong}")
     if given.get("model") not in (None, *smbios.MODELS) and not {"serial", "mlb"} <= given.keys():
         raise ValueError(
@@ -115,7 +115,7 @@ def _as_kept(key: str, value: str) -> str:
     return value.lower() if key == "uuid" else value
 
 
-def _wrong(key: str, value: str, model: str | None) -> str | None:
+def _problem(key: str, value: str, model: str | None) -> str | None:
     if key == "model":
         return None if _MODEL.match(value) else "no model such as iMacPro1,1"
     if key == "serial":

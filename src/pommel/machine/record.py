@@ -158,11 +158,11 @@ def _check_text(key: str, value: Any) -> None:
         raise ValueError(f"mac is {value!r}, no MAC address")
     if key in ("uuid", "encrypted") and not _UUID.match(value):
         raise ValueError(f"{key} is {value!r}, no UUID in lower case")
-    if wrong := _wrong(key, value):
+    if wrong := _problem(key, value):
         raise ValueError(f"{key} is {value!r}: {wrong}")
 
 
-def _wrong(key: str, value: str) -> str | None:
+def _problem(key: str, value: str) -> str | None:
     """The error in a Mac's number or in a machine's name."""
     if key == "serial":
         return check_serial(value)

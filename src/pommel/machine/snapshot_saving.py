@@ -140,7 +140,7 @@ async def _try_ram(monitor: Qmp, tag: str, found: Drives, wanted: SnapshotWish, 
     """Save with RAM; return the reason why this was not possible, if that is not an error."""
     total = await snapshot_live.ram_bytes(monitor)
     try:
-        await _told(snapshot_live.save_with_ram(monitor, tag, found), wanted.disks[0], total, report)
+        await _with_progress(snapshot_live.save_with_ram(monitor, tag, found), wanted.disks[0], total, report)
     except MachineError as failure:
         if wanted.live:
             raise
@@ -148,7 +148,7 @@ async def _try_ram(monitor: Qmp, tag: str, found: Drives, wanted: SnapshotWish, 
     return ""
 
 
-async def _told(work: Coroutine[Any, Any, None], grows: Path, most: int, report: Report) -> None:
+async def _with_progress(work: Coroutine[Any, Any, None], grows: Path, most: int, report: Report) -> None:
     """Do `work` and report the growth of the file `grows` meanwhile."""
     begun = _blocks(grows)
     async with together() as tasks:

@@ -76,7 +76,7 @@ def ask_all(looks: Sequence[tuple[MachinePaths, Observed]], ask_s: float) -> lis
         from pommel.machine import qmp
 
         async def ask() -> list[Observed]:
-            return await asyncio.gather(*(_asked(*looks[index], ask_s) for index in living))
+            return await asyncio.gather(*(_query_qemu(*looks[index], ask_s) for index in living))
 
         for index, answer in zip(living, qmp.run(ask()), strict=True):
             paths = looks[index][0]
@@ -126,7 +126,7 @@ def _alive(paths: MachinePaths, pid: int, accel: str | None) -> Observed:
     return replace(seen, uptime_s=uptime_s, since=since)
 
 
-async def _asked(paths: MachinePaths, seen: Observed, ask_s: float) -> Observed:
+async def _query_qemu(paths: MachinePaths, seen: Observed, ask_s: float) -> Observed:
     from pommel.machine import qmp
 
     try:

@@ -100,7 +100,7 @@ class HomeScreen(Screen[None]):
         if seen.state == "paused":
             await self._do(seen.name, "resuming", lambda _: self._calls.resume(seen.name), "goes on")
         elif seen.state in layout.ALIVE:
-            self._say(f"{seen.name} is already {seen.state}; press c to open its screen")
+            self._show_text(f"{seen.name} is already {seen.state}; press c to open its screen")
         else:
             await self._up(seen.name, "making" if seen.state == "absent" else "starting")
 
@@ -124,7 +124,7 @@ class HomeScreen(Screen[None]):
         if seen is None or self._is_busy(seen):
             return
         if seen.state not in layout.ALIVE:
-            self._say(f"{seen.name} is not running; press s to start it")
+            self._show_text(f"{seen.name} is not running; press s to start it")
             return
         lines = ["Pommel presses its power button, then starts it again.", "Save open documents in the guest first."]
         if await self.app.push_screen_wait(Confirm(f"Restart {seen.name}?", lines)):
@@ -141,7 +141,7 @@ class HomeScreen(Screen[None]):
         if found is None:
             return
         if self._calls.browse(found.url):
-            self._say(f"{seen.name}: its screen opens in your browser, {found.url}")
+            self._show_text(f"{seen.name}: its screen opens in your browser, {found.url}")
             return
         lines = ["Open this in a browser:", "", found.url]
         if self._calls.env.get("SSH_CONNECTION"):
@@ -173,7 +173,7 @@ class HomeScreen(Screen[None]):
         options = [(name, name + (" (recommended)" if name == RECOMMENDED else "")) for name in self._calls.versions()]
         free = [(name, text) for name, text in options if name not in there]
         if not free:
-            self._say("there is already a machine for each macOS")
+            self._show_text("there is already a machine for each macOS")
             return
         name = await self.app.push_screen_wait(Choose("Which macOS?", free, first=RECOMMENDED))
         if name is None or self.work.at(name):
@@ -185,7 +185,7 @@ class HomeScreen(Screen[None]):
     @work
     async def action_save(self) -> None:
         """Save a snapshot."""
-        if (seen := self._made()) is None:
+        if (seen := self._chosen_existing()) is None:
             return
         lines = ["Its name: letters, digits and . _ -"]
         tag = await self.app.push_screen_wait(Ask(f"Save a snapshot of {seen.name}", lines))
@@ -193,19 +193,19 @@ class HomeScreen(Screen[None]):
             return
         saved = await self.work.do(seen.name, "saving", partial(self._calls.save, seen.name, tag))
         if saved is not None:
-            self._say(f"{seen.name} is saved as {tag}" + (f"; {saved.note}" if saved.note else ""))
+            self._show_text(f"{seen.name} is saved as {tag}" + (f"; {saved.note}" if saved.note else ""))
 
     @work
     async def action_load(self) -> None:
         """Go back to a snapshot."""
-        if (seen := self._made()) is None:
+        if (seen := self._chosen_existing()) is None:
             return
         found = await self.work.do(seen.name, "looking", lambda _: self._calls.snapshots(seen.name))
         if not found:
             if found is not None:
-                self._say(f"{seen.name} has no snapshots; press S to save one")
+                self._show_text(f"{seen.name} has no snapshots; press S to save one")
             return
-        options = [(snapshot.tag, _spelled(snapshot)) for snapshot in reversed(found)]
+        options = [(snapshot.tag, _snapshot_text(snapshot)) for snapshot in reversed(found)]
         tag = await self.app.push_screen_wait(Choose(f"Snapshots of {seen.name}", options))
         if tag is None:
             return
@@ -216,10 +216,10 @@ class HomeScreen(Screen[None]):
     @work
     async def action_delete(self) -> None:
         """Delete it, once its name has been typed."""
-        if (seen := self._made()) is None:
+        if (seen := self._chosen_existing()) is None:
             return
         if seen.state in layout.ALIVE:
-            self._say(f"{seen.name} is {seen.state}; press x to stop it")
+            self._show_text(f"{seen.name} is {seen.state}; press x to stop it")
             return
         lines = [f"This deletes {seen.name} and its disk. This cannot be undone.", "Type its name to continue:"]
         if await self.app.push_screen_wait(Ask(f"Delete {seen.name}?", lines, wanted=seen.name)) is not None:
@@ -250,7 +250,7 @@ class HomeScreen(Screen[None]):
         """Report when its desktop is there. The next key for the machine ends this wait."""
         waited = await self.work.do(name, WAITING, partial(self._calls.await_desktop, name))
         if waited is not None:
-            self._say(f"{name}: {waited.seen}; press c to open its screen")
+            self._show_text(f"{name}: {waited.seen}; press c to open its screen")
 
     async def _stop(self, name: str, *, force: bool = False) -> None:
         if force:  # the gentle stop would wait for a machine that does not run any more
@@ -259,27 +259,27 @@ class HomeScreen(Screen[None]):
         doing = "forcing" if force else "stopping"
         how = await self.work.do(name, doing, partial(self._calls.stop, name, force=force))
         if how is not None:
-            self._say(f"{name} has stopped ({how})")
+            self._show_text(f"{name} has stopped ({how})")
         await self._look()
 
     async def _do(self, name: str, doing: str, call: Callable[[Report], object], done: str) -> bool:
         """Run the call and report it; return whether it succeeded."""
         ended = await self.work.do(name, doing, lambda report: (call(report),))  # a tuple: None means a failure
         if ended is not None:
-            self._say(f"{name} {done}")
+            self._show_text(f"{name} {done}")
         await self._look()
         return ended is not None
 
     def _chosen(self) -> Status | None:
         return self._rows.chosen
 
-    def _made(self) -> Status | None:
+    def _chosen_existing(self) -> Status | None:
         """The chosen machine, if it exists and no work on it is running."""
         seen = self._chosen()
         if seen is None or self._is_busy(seen):
             return None
         if seen.state == "absent":
-            self._say(f"{seen.name} has not been created yet; press s to create it")
+            self._show_text(f"{seen.name} has not been created yet; press s to create it")
             return None
         return seen
 
@@ -287,13 +287,13 @@ class HomeScreen(Screen[None]):
         jobs = self.work.at(seen.name)
         waits, jobs = [job for job in jobs if job.doing == WAITING], [job for job in jobs if job.doing != WAITING]
         if jobs:
-            self._say(f"{seen.name}: {jobs[-1].doing}; when that is done, press the key again")
+            self._show_text(f"{seen.name}: {jobs[-1].doing}; when that is done, press the key again")
         else:
             for job in waits:
                 job.leave_off()
         return bool(jobs)
 
-    def _say(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         self._words.tell(text)
 
     @work
@@ -342,6 +342,6 @@ def off_keys(state: str) -> str:
     )
 
 
-def _spelled(snapshot: Snapshot) -> str:
+def _snapshot_text(snapshot: Snapshot) -> str:
     when = snapshot.created[:16].replace("T", " ")
     return f"{snapshot.tag}   {when}" + ("   with memory" if snapshot.ram else "")

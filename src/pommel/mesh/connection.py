@@ -141,7 +141,7 @@ class DeviceConnection:
         """Whether the machine's name differs from the one that the server has; the new name is then stored."""
         before, now = self._membership.name, self._device.facts().name
         with contextlib.suppress(OSError):  # on a full disk the server gets the name once more, next time
-            self._membership = self._membership.told(now)
+            self._membership = self._membership.store_name(now)
         return before is not None and before != now
 
     def _stand(self, standing: ServerStanding) -> None:

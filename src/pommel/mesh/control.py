@@ -63,10 +63,10 @@ def parse_control(text: str) -> Wants | ViewerOptions | Echo | ControlPong | Bye
     if said.get("type") == "options":
         consent = said.get("consent")
         return ViewerOptions(consent if isinstance(consent, int) and consent > 0 else 0)
-    return _answered(said, text) if str(said.get("ctrlChannel")) == CHANNEL else None
+    return _reply(said, text) if str(said.get("ctrlChannel")) == CHANNEL else None
 
 
-def _answered(said: Mapping[str, Any], text: str) -> Echo | ControlPong | Bye | None:
+def _reply(said: Mapping[str, Any], text: str) -> Echo | ControlPong | Bye | None:
     match said.get("type"):
         case "rtt":
             return Echo(text)

@@ -99,7 +99,7 @@ class MeshLink:
             await self._obey(order)
         except PommelError as failure:
             if isinstance(order, orders.Order):
-                await self._tell(order, failure)
+                await self._answer_failure(order, failure)
 
     async def _obey(self, order: orders.AnyOrder) -> None:
         match order:
@@ -123,11 +123,11 @@ class MeshLink:
             case orders.UserSessions():
                 await self._send(orders.answer(order, "userSessions", data={}))
 
-    async def _tell(self, order: orders.Order, failure: PommelError) -> None:
+    async def _answer_failure(self, order: orders.Order, failure: PommelError) -> None:
         hint = f" ({failure.hint})" if failure.hint else ""
         match order:
             case orders.ConsoleLine():
-                await self._say(order, failure.message + hint)
+                await self._print_to_console(order, failure.message + hint)
             case orders.SetClipboard():
                 await self._send(orders.answer(order, "setclip", success=False))
                 await self._send(orders.log(order, 0, failure.message))
@@ -178,9 +178,9 @@ class MeshLink:
         if not order.rights.console:
             raise NotPermitted("you have no right to use this device's console")
         await self._send(orders.log(order, 17, f"Processing console command: {order.line}", order.line[:200]))
-        await self._say(order, await self._device.console(order.line))
+        await self._print_to_console(order, await self._device.console(order.line))
 
-    async def _say(self, order: orders.Order, text: str) -> None:
+    async def _print_to_console(self, order: orders.Order, text: str) -> None:
         self._alike = self._alike + 1 if text == self._last_line else 0
         self._last_line = text
         # The same line must not be sent that often: the server would disconnect.

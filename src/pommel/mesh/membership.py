@@ -40,7 +40,7 @@ class Membership:
     agent_id: int
     name: str | None
 
-    def told(self, name: str) -> Membership:
+    def store_name(self, name: str) -> Membership:
         """Store the name that the server was told."""
         if name != self.name:
             _write(self.folder, replace(_read(self.folder), name=name))

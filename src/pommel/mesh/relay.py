@@ -50,7 +50,7 @@ class ViewerRelay:
             ConnectionError: the relay has disconnected.
         """
         async with _within(JOIN_S, "the viewer did not connect to the relay"):
-            while (said := await self._said()) not in (control.JOINED, control.JOINED_AND_RECORDED):
+            while (said := await self._next_message()) not in (control.JOINED, control.JOINED_AND_RECORDED):
                 pass
         return said == control.JOINED_AND_RECORDED
 
@@ -58,7 +58,7 @@ class ViewerRelay:
         """Wait for the protocol that the viewer chooses; otherwise as `joined`."""
         async with _within(CHOOSE_S, "the viewer sent no request"):
             while True:
-                match control.parse_control(text) if isinstance(text := await self._said(), str) else None:
+                match control.parse_control(text) if isinstance(text := await self._next_message(), str) else None:
                     case control.Wants(protocol):
                         return protocol
                     case control.ViewerOptions(consent):
@@ -68,7 +68,7 @@ class ViewerRelay:
         """Wait until the viewer disconnects, and answer it until then."""
         with contextlib.suppress(ConnectionError):
             while True:
-                await self._said()
+                await self._next_message()
 
     # --- the engine's side ---
 
@@ -107,9 +107,9 @@ class ViewerRelay:
         decoder = Decoder(Direction.TO_ENDPOINT, max_size=_MOST_INPUT)
         with contextlib.suppress(ConnectionError):
             while True:
-                said = await self._said()
+                said = await self._next_message()
                 if isinstance(said, control.ControlPong):
-                    for shown in await self._answered():
+                    for shown in await self._commands_after_pong():
                         yield encode(shown)
                 elif isinstance(said, str):
                     continue
@@ -131,7 +131,7 @@ class ViewerRelay:
         finally:
             self._transport.abort()
 
-    async def _answered(self) -> tuple[Command, ...]:
+    async def _commands_after_pong(self) -> tuple[Command, ...]:
         news = not self._pings.answers
         if (said := self._pings.answered(_now())) is None:
             return ()
@@ -140,7 +140,7 @@ class ViewerRelay:
             await self._socket.send_str(control.PING)
         return (*((Abilities(_ABILITIES | ACKNOWLEDGES),) if news else ()), Shown(shown))
 
-    async def _said(self) -> str | bytes | control.ControlPong:
+    async def _next_message(self) -> str | bytes | control.ControlPong:
         """The next message that is not answered here. ConnectionError: the viewer has disconnected."""
         while True:
             message = await self._socket.receive()

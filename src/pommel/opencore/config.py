@@ -149,7 +149,7 @@ def _boot_args(table: dict[str, Any], place: tuple[str, ...]) -> str:
     if isinstance(value, bytes) and value.isascii() and (text := value.decode("ascii").rstrip("\0")).isprintable():
         return text
     if not isinstance(value, str):
-        raise _wrong("/".join((*place, "boot-args")), "a text", value)
+        raise _bad_key("/".join((*place, "boot-args")), "a text", value)
     return value
 
 
@@ -157,7 +157,7 @@ def _let_boot_args_win(config: dict[str, Any]) -> None:
     """OpenCore leaves a variable alone that NVRAM has already, unless it is to be deleted first."""
     names = _table_at(config, ("NVRAM", "Delete")).setdefault(_APPLE_BOOT, [])
     if not isinstance(names, list):
-        raise _wrong(f"NVRAM/Delete/{_APPLE_BOOT}", "a list", names)
+        raise _bad_key(f"NVRAM/Delete/{_APPLE_BOOT}", "a list", names)
     if "boot-args" not in names:
         names.append("boot-args")
 
@@ -189,14 +189,14 @@ def _is_on(entry: dict[str, Any], place: str) -> bool:
     """Whether an entry is on; OpenCore treats an entry without the key as off."""
     value = entry.get("Enabled", False)
     if not isinstance(value, bool):
-        raise _wrong(f"{place}/Enabled", "true or false", value)
+        raise _bad_key(f"{place}/Enabled", "true or false", value)
     return value
 
 
 def _text(entry: dict[str, Any], key: str, place: str) -> str:
     value = entry.get(key, "")
     if not isinstance(value, str):
-        raise _wrong(f"{place}/{key}", "a text", value)
+        raise _bad_key(f"{place}/{key}", "a text", value)
     return value
 
 
@@ -215,20 +215,20 @@ def _joined(*parts: str) -> str:
 def _checked(entry: Any, section: tuple[str, ...], index: int) -> Entry:
     if isinstance(entry, dict) or (isinstance(entry, str) and section == ("UEFI", "Drivers")):
         return entry
-    raise _wrong("/".join((*section, str(index))), "a dictionary", entry)
+    raise _bad_key("/".join((*section, str(index))), "a dictionary", entry)
 
 
 def _list_at(config: dict[str, Any], place: tuple[str, ...]) -> list[Any]:
     found = _outer(config, place[0]).get(place[1], [])
     if not isinstance(found, list):
-        raise _wrong("/".join(place), "a list", found)
+        raise _bad_key("/".join(place), "a list", found)
     return found
 
 
 def _outer(config: dict[str, Any], section: str) -> dict[str, Any]:
     found = config.get(section, {})
     if not isinstance(found, dict):
-        raise _wrong(section, "a dictionary", found)
+        raise _bad_key(section, "a dictionary", found)
     return found
 
 
@@ -238,11 +238,11 @@ def _table_at(config: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
     for depth, key in enumerate(place, 1):
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise _wrong("/".join(place[:depth]), "a dictionary", table)
+            raise _bad_key("/".join(place[:depth]), "a dictionary", table)
     return table
 
 
-def _wrong(place: str, wanted: str, found: Any) -> UpstreamError:
+def _bad_key(place: str, wanted: str, found: Any) -> UpstreamError:
     return UpstreamError(
         f"OpenCore's configuration cannot be used: {place} is not {wanted} but {plist.kind(found)}",
         hint="correct that key in config.plist; OpenCore's Configuration.pdf describes it",

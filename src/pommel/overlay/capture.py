@@ -348,28 +348,28 @@ def _judge(request: _Request, done: _Run) -> None:
     script = request.script
     if len(done.calls) > 1 and done.calls[0].argv != done.calls[1].argv:
         both = "".join(f"\n  {call.program} {' '.join(call.argv)[:200]}" for call in done.calls)
-        raise UpstreamError(f"{script} calls QEMU more than once:{both}{_told(done.output)}")
+        raise UpstreamError(f"{script} calls QEMU more than once:{both}{_output_shown(done.output)}")
     if done.calls:
         name = PurePosixPath(done.calls[0].program).name
         if standin.is_foreign(name):
             raise UpstreamError(f"{script} starts {name}, but macOS machines need {standin.QEMU}")
         return
     if done.asks:
-        told = _told(done.output)
+        told = _output_shown(done.output)
         prompt = complaints.prompt_of(request.text)
         if prompt is not None and prompt not in done.output:
             told = f" to: {prompt.strip()}{told}"
         raise UpstreamError(f"{script} asks a question and waits for the answer{told}", hint=complaints.prompt_hint())
     if done.status is None:
         raise UpstreamError(
-            f"{script} did not start QEMU in {request.timeout_s:g} s{_told(done.output)}",
+            f"{script} did not start QEMU in {request.timeout_s:g} s{_output_shown(done.output)}",
             hint=complaints.timeout_hint(request.timeout_s),
         )
     hint = complaints.hint(done.output, request.text, request.given.args)
     if done.status != 0:
-        raise UpstreamError(f"{script} {complaints.ending(done.status)}{_told(done.output)}", hint=hint)
+        raise UpstreamError(f"{script} {complaints.ending(done.status)}{_output_shown(done.output)}", hint=hint)
     raise UpstreamError(
-        f"{script} never calls {standin.QEMU}{_told(done.output)}",
+        f"{script} never calls {standin.QEMU}{_output_shown(done.output)}",
         hint=hint or "set boot_script to the upstream's script that starts the machine",
     )
 
@@ -392,7 +392,7 @@ def _output(folder: Path) -> str:
         return ""
 
 
-def _told(output: str) -> str:
+def _output_shown(output: str) -> str:
     text = output.strip()
     if not text:
         return "; it printed nothing"

@@ -78,7 +78,7 @@ def lay(checkout: Path, overlay: Overlay, *, report: Report) -> OverlayState:
         touched = {*journal.remembered(checkout), *_would_touch(overlay)}
         with all_or_nothing(checkout, touched, record=UPDATE):
             before = _lay(checkout, overlay)
-    _tell(before, report)
+    _report_patches(before, report)
     return before
 
 
@@ -111,7 +111,7 @@ def update(checkout: Path, pin: Pin, overlay: Overlay, *, report: Report) -> Ups
                 upstream.move(checkout, pin, report=report)
             before = _lay(checkout, overlay)
             upstream.verify(checkout, pin)
-        _tell(before, report)
+        _report_patches(before, report)
         return upstream.status(checkout, pin)
 
 
@@ -135,7 +135,7 @@ def _would_touch(overlay: Overlay) -> set[str]:
     return placed | patches.touched_by(overlay.patches)
 
 
-def _tell(before: OverlayState, report: Report) -> None:
+def _report_patches(before: OverlayState, report: Report) -> None:
     for patch in before.patches:
         if patch.state is patches.PatchStanding.PENDING or patch.outdated or patch.dropped:
             done = "taken off" if patch.dropped else "applied"

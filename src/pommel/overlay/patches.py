@@ -153,7 +153,7 @@ def roll_back(checkout: Path) -> list[str]:
                 places = _places(done)
                 files = dict.fromkeys(each.file for each in places)
                 raise StateError(
-                    f"{FOLDER}/{patch.name} cannot be removed from {checkout}: {'; '.join(map(_told, places))}",
+                    f"{FOLDER}/{patch.name} cannot be removed from {checkout}: {'; '.join(map(_failure_text, places))}",
                     hint=f"it was edited after that: {typed(checkout, 'diff', '--', *files)} shows the edits, and "
                     f"{typed(checkout, 'checkout', '--', *files)} removes the edits and the patch",
                 )
@@ -285,7 +285,7 @@ def _undo(checkout: Path, found: Sequence[PatchState]) -> str:
 
 
 def _why(state: PatchState) -> str:
-    where = "; ".join(_told(each) for each in state.places)
+    where = "; ".join(_failure_text(each) for each in state.places)
     if state.edited:
         return (
             f"{where} ({', '.join(state.edited)} was edited in the checkout; the patch applies to the "
@@ -294,7 +294,7 @@ def _why(state: PatchState) -> str:
     return where + (f" (a three-way merge: {state.three_way.value})" if state.three_way else "")
 
 
-def _told(where: PatchFailure) -> str:
+def _failure_text(where: PatchFailure) -> str:
     return f"{where.file}{'' if where.line is None else f' line {where.line}'}: {where.why}"
 
 
@@ -324,7 +324,7 @@ def _apply(scratch: Path, patch: AppliedPatch, *options: str) -> Completed:
 
 def _must(done: Completed, patch: AppliedPatch) -> None:
     if done.returncode != 0:
-        where = "; ".join(_told(each) for each in _places(done))
+        where = "; ".join(_failure_text(each) for each in _places(done))
         raise UpstreamError(f"{FOLDER}/{patch.name} does not apply: {where}")
 
 

@@ -58,7 +58,7 @@ class Table:
         """A text, or None."""
         found = self._take(key)
         if found is not None and (not isinstance(found, str) or len(found) > TEXT_MAX):
-            raise self._wrong(key, f"a text of at most {TEXT_MAX} characters", found)
+            raise self._bad_key(key, f"a text of at most {TEXT_MAX} characters", found)
         return found
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ class Table:
         if found is None:
             return ()
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-            raise self._wrong(key, 'a list of texts, such as ["a", "b"]', found)
+            raise self._bad_key(key, 'a list of texts, such as ["a", "b"]', found)
         return tuple(found)
 
     def maybe_pattern(self, key: str) -> str | None:
@@ -86,7 +86,7 @@ class Table:
         if found is None:
             return default
         if not _is_number(found) or not least <= found <= most or (whole and found != int(found)):
-            raise self._wrong(key, f"a {'whole ' if whole else ''}number from {least:g} to {most:g}", found)
+            raise self._bad_key(key, f"a {'whole ' if whole else ''}number from {least:g} to {most:g}", found)
         return float(found)
 
     def maybe_number(self, key: str, *, most: float) -> float | None:
@@ -97,7 +97,7 @@ class Table:
         """True or false, or None."""
         found = self._take(key)
         if found is not None and not isinstance(found, bool):
-            raise self._wrong(key, "true or false", found)
+            raise self._bad_key(key, "true or false", found)
         return found
 
     def maybe_size(self, key: str) -> int | None:
@@ -108,7 +108,7 @@ class Table:
         try:
             return parse_size(found)
         except ValueError as wanted:
-            raise self._wrong(key, str(wanted), found) from None
+            raise self._bad_key(key, str(wanted), found) from None
 
     def maybe_span(self, key: str) -> tuple[float, float] | None:
         """Two numbers from 0 to 1, the smaller first."""
@@ -116,7 +116,7 @@ class Table:
         if found is None:
             return None
         if not _numbers(found, 2) or not 0 <= found[0] <= found[1] <= 1:
-            raise self._wrong(key, "two numbers from 0 to 1, such as [0.05, 1.0]", found)
+            raise self._bad_key(key, "two numbers from 0 to 1, such as [0.05, 1.0]", found)
         return float(found[0]), float(found[1])
 
     def maybe_area(self, key: str) -> Area | None:
@@ -125,17 +125,17 @@ class Table:
         if found is None:
             return None
         if not _numbers(found, 4) or not all(_is_pixel(side) for side in found):
-            raise self._wrong(key, "[x, y, width, height] in pixels", found)
+            raise self._bad_key(key, "[x, y, width, height] in pixels", found)
         x, y, width, height = map(int, found)
         if not width or not height:
-            raise self._wrong(key, "an area with a width and a height", found)
+            raise self._bad_key(key, "an area with a width and a height", found)
         return x, y, width, height
 
     def point(self, key: str) -> tuple[int, int]:
         """Two whole numbers: x, y in pixels."""
         found = self._take(key)
         if not _numbers(found, 2) or not all(_is_pixel(side) for side in found):
-            raise self._wrong(key, "[x, y] in pixels", found)
+            raise self._bad_key(key, "[x, y] in pixels", found)
         return int(found[0]), int(found[1])
 
     def likeness(self, key: str) -> Likeness | None:
@@ -153,7 +153,7 @@ class Table:
         if found is None:
             return None
         if not isinstance(found, dict):
-            raise self._wrong(key, "a table, such as { rest_s = 5 }", found)
+            raise self._bad_key(key, "a table, such as { rest_s = 5 }", found)
         return Table(f"{self.where}: {key}", found)
 
     def tables(self, key: str) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class Table:
         if found is None:
             return []
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise self._wrong(key, "a list of tables", found)
+            raise self._bad_key(key, "a list of tables", found)
         return found
 
     def inner_tables(self, key: str) -> list[Table]:
@@ -173,7 +173,7 @@ class Table:
         self._known.add(key)
         return self._values.get(key)
 
-    def _wrong(self, key: str, wanted: str, found: object) -> ConfigError:
+    def _bad_key(self, key: str, wanted: str, found: object) -> ConfigError:
         return ConfigError(f"{self.where}: `{key}` must be {wanted}, not {found!r}")
 
 

@@ -97,7 +97,7 @@ class Client:
             RecoveryError: it will not get better: the file has another size, or ranges are not served.
         """
         headers = service.asset_headers(asset.token, chunk.offset, chunk.offset + chunk.size - 1)
-        async with self._asked("GET", asset.url, headers) as response:
+        async with self._request("GET", asset.url, headers) as response:
             _judge(response, service.after_asset(response.status))
             _check_range(response, chunk, total)
             data, digest = bytearray(), hashlib.sha256()
@@ -143,13 +143,13 @@ class Client:
 
     async def _ask(self, board: Board) -> BoardReply:
         base = self._origin.base_url
-        async with self._asked("GET", base + "/", service.session_headers()) as response:
+        async with self._request("GET", base + "/", service.session_headers()) as response:
             verdict = service.after_post(response.status)
             _judge(response, verdict if verdict in (HttpVerdict.TAKE, HttpVerdict.WAIT) else HttpVerdict.FAIL)
             session = service.session_cookie(response.headers.getall("Set-Cookie", []))
         body = service.request_body(board, secrets.token_bytes)
         headers = service.ask_headers(session)
-        async with self._asked("POST", base + service.IMAGE_PATH, headers, body) as response:
+        async with self._request("POST", base + service.IMAGE_PATH, headers, body) as response:
             verdict = service.after_post(response.status)
             if verdict is HttpVerdict.REFUSED:
                 raise BoardRefused(f"Apple has no image for board {board.board_id}", hint="choose another version")
@@ -159,7 +159,7 @@ class Client:
             return service.parse_reply(await _read(response, service.REPLY_BYTES_MAX), self._origin.hosts)
 
     @contextlib.asynccontextmanager
-    async def _asked(
+    async def _request(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request, through the proxy if one leads there, and give its response."""
@@ -180,14 +180,14 @@ class Client:
             raise AskAgain(said) from None
 
     async def _fetch_whole(self, url: str, limit: int) -> bytes:
-        async with self._asked("GET", url, service.asset_headers("")) as response:
+        async with self._request("GET", url, service.asset_headers("")) as response:
             verdict = service.after_asset(response.status)
             _judge(response, HttpVerdict.FAIL if verdict is HttpVerdict.RENEW else verdict)
             return await _read(response, limit)
 
     async def _fetch_chunklist(self, asset: Asset) -> bytes:
         headers = service.asset_headers(asset.token)
-        async with self._asked("GET", asset.url, headers) as response:
+        async with self._request("GET", asset.url, headers) as response:
             _judge(response, service.after_asset(response.status))
             return await _read(response, FILE_BYTES_MAX)
 

@@ -140,7 +140,7 @@ class _Download:
         chunklist = self._source.parse(raw)
         done = Fetched(self._target, chunklist_beside(self._target), self._source.product)
         if await in_thread(lambda: self._is_here(chunklist)):
-            self._tell(chunklist.total_size, chunklist.total_size, "already here", finished=True)
+            self._report_progress(chunklist.total_size, chunklist.total_size, "already here", finished=True)
             return done
         part = PartialImage(self._target, chunklist)
         try:
@@ -153,7 +153,7 @@ class _Download:
             raise _with_what_is_kept(failure, part) from failure.__cause__
         finally:
             part.close()
-        self._tell(chunklist.total_size, chunklist.total_size, finished=True)
+        self._report_progress(chunklist.total_size, chunklist.total_size, finished=True)
         return done
 
     def _is_here(self, chunklist: Chunklist) -> bool:
@@ -169,14 +169,14 @@ class _Download:
     async def _fill(self, part: PartialImage, connections: int) -> None:
         queue = deque(part.missing)
         pace = DownloadPace(part.chunklist.total_size, part.good_size, time.monotonic())
-        self._tell(pace.done, pace.total)
+        self._report_progress(pace.done, pace.total)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(connections, len(queue))):
                     group.create_task(self._work(part, queue, pace))
         except* (PommelError, OSError) as errors:
             raise _first(errors) from None
-        self._tell(pace.done, pace.total)
+        self._report_progress(pace.done, pace.total)
 
     async def _work(self, part: PartialImage, queue: deque[int], pace: DownloadPace) -> None:
         while queue:
@@ -209,7 +209,7 @@ class _Download:
             nonlocal came
             came += count
             if pace.arrived(count, time.monotonic()):
-                self._tell(pace.done, total, pace.text(time.monotonic()))
+                self._report_progress(pace.done, total, pace.text(time.monotonic()))
 
         try:
             return await self._client.fetch_chunk(asset, chunk, total, arrived)
@@ -226,7 +226,7 @@ class _Download:
             if self._asset is stale:  # else another task has renewed it meanwhile
                 self._asset = await self._source.renew(stale)
 
-    def _tell(self, done: int, total: int, text: str = "", *, finished: bool = False) -> None:
+    def _report_progress(self, done: int, total: int, text: str = "", *, finished: bool = False) -> None:
         self._report(Progress(self._how.step, text, done, total, "B", finished=finished))
 
 

@@ -141,7 +141,7 @@ class Installers:
             kept.
         """
         from pommel.recovery.download import download_package
-        from pommel.recovery.worker import told
+        from pommel.recovery.worker import in_thread_with_report
 
         found = self.find(which)
         if found and not force:
@@ -150,7 +150,9 @@ class Installers:
         product, incoming = chosen.product, self._incoming / chosen.product.id
         with _plainly(self.root), contextlib.ExitStack() as held:
             busy = f"{product.id}, macOS {chosen.details.version}, is already being downloaded"
-            await told(lambda relay: held.enter_context(waited(self._lock(product.id), busy, relay)), report)
+            await in_thread_with_report(
+                lambda relay: held.enter_context(waited(self._lock(product.id), busy, relay)), report
+            )
             with contextlib.suppress(RecoveryError):
                 return _read(self.root / product.id)  # another process may have fetched it while this one waited
             await download_package(product, incoming / PACKAGE, origin=origin, report=report, connections=connections)

@@ -90,14 +90,14 @@ class RecoveryStore:
             RecoveryError: no board gave it, or what came cannot be trusted or converted, or there is no room.
             MissingProgram: there is nothing to convert it with.
         """
-        from pommel.recovery.worker import told
+        from pommel.recovery.worker import in_thread_with_report
 
         found = self.find(version)
         if found and not force:
             return found
         lock, busy = self._incoming / f".{version.name}.lock", f"macOS {version.title} is already being downloaded"
         with _plainly(self.root), contextlib.ExitStack() as held:
-            waiting = await told(lambda relay: held.enter_context(waited(lock, busy, relay)), report)
+            waiting = await in_thread_with_report(lambda relay: held.enter_context(waited(lock, busy, relay)), report)
             found = self.find(version)
             if found and (waiting or not force):
                 return found
@@ -192,7 +192,7 @@ class RecoveryStore:
         """Ask with one board; return the stored image, if there is one, and a description."""
         # Imported here, because the network's libraries are slow to import, and most commands only use stored images.
         from pommel.recovery.download import download
-        from pommel.recovery.worker import told
+        from pommel.recovery.worker import in_thread_with_report
 
         asked = f"{board.board_id}-{board.mlb}-{board.os}"
         incoming = self._incoming / asked
@@ -207,7 +207,9 @@ class RecoveryStore:
                 spare_factor=RAW_FACTOR,
             )
             facts = ImageFacts("apple", fetched.product, asked, version.number)
-            stored = await told(lambda relay: self._put_fetched(fetched, facts, origin, relay, force), report)
+            stored = await in_thread_with_report(
+                lambda relay: self._put_fetched(fetched, facts, origin, relay, force), report
+            )
         except BoardRefused:
             shutil.rmtree(incoming, ignore_errors=True)
             return None, "no image"

@@ -38,7 +38,7 @@ async def in_thread(call: Callable[[], T], stop: Callable[[], None] = lambda: No
     return future.result()
 
 
-async def told(call: Callable[[Report], T], report: Report) -> T:
+async def in_thread_with_report(call: Callable[[Report], T], report: Report) -> T:
     """Run `call` in a thread with a `Report` that reaches `report` in the loop's own thread, events in order.
 
     When this is cancelled, the next report that `call` makes ends it.

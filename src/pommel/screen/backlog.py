@@ -174,7 +174,7 @@ class Backlog:
         self._changed_s = np.zeros(self._missing.shape)
         self._filmed = None
 
-    def say(self, command: wire.Command) -> None:
+    def queue_command(self, command: wire.Command) -> None:
         """Send `command` with the next round; a newer command of its type replaces it.
 
         A command in `_ASKED_FOR` waits until the viewer has the ability for it.
@@ -323,7 +323,7 @@ class Backlog:
         """Take the due tiles of `film` as a frame of video; None: there are none."""
         if film is None or not self._due[cells := tiles.cells(film)].any():
             return None
-        self._taken(cells)
+        self._mark_taken(cells)
         self._rough[cells] = True  # all tiles, because the frame also covers tiles that were exact
         self._filmed = film
         return film
@@ -352,12 +352,12 @@ class Backlog:
         areas = self._first_of(self._due, pixels, MAX_PICTURE_PIXELS, self._clean)
         for area in areas:
             cells = tiles.cells(area)
-            self._taken(cells)
+            self._mark_taken(cells)
             self._was_rough[cells] = self._rough[cells]
             self._rough[cells] = True
         return areas
 
-    def _taken(self, cells: tuple[slice, slice]) -> None:
+    def _mark_taken(self, cells: tuple[slice, slice]) -> None:
         self._due[cells] = self._missing[cells] = False
         self._clean[cells] = TILE
 

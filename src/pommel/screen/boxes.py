@@ -36,7 +36,7 @@ class Boxes(NamedTuple):
 
     def some(self, which: TileMap) -> Boxes:
         """Return those in a tile of `which`."""
-        return self._kept(which[self.rows, self.columns])
+        return self._select(which[self.rows, self.columns])
 
     def within(self, rect: Rect) -> Boxes:
         """Return the parts inside `rect`."""
@@ -71,11 +71,11 @@ class Boxes(NamedTuple):
         where[at] = True
         clean[at] = np.minimum(clean[at], margins[here].astype(np.uint8))
 
-    def _kept(self, which: npt.NDArray[np.bool_]) -> Boxes:
+    def _select(self, which: npt.NDArray[np.bool_]) -> Boxes:
         return Boxes(self.rows[which], self.columns[which], self.edges[which])
 
     def _filled(self) -> Boxes:
-        return self._kept((self.edges[:, 0] < self.edges[:, 2]) & (self.edges[:, 1] < self.edges[:, 3]))
+        return self._select((self.edges[:, 0] < self.edges[:, 2]) & (self.edges[:, 1] < self.edges[:, 3]))
 
 
 def put_rect(where: TileMap, clean: Margins, rect: Rect) -> None:

@@ -125,7 +125,7 @@ class Endpoint:
             delivery = Delivery(stream, self._engine, self._encodes, self._encoder, self._videos, stall_s=self._stall_s)
             viewer = Viewer(stream, delivery, self._sink, intake, self._answer, self._finder.expect)
             for fact in self._facts.values():
-                delivery.backlog.say(fact)
+                delivery.backlog.queue_command(fact)
             self._viewers.add(viewer)
             try:
                 await viewer.run(self._fresh, self._until_over)
@@ -194,7 +194,7 @@ class Endpoint:
             for viewer in self._viewers:
                 viewer.delivery.mark(changed, moved, self._engine.size, now_s)
                 for fact in news:
-                    viewer.delivery.backlog.say(fact)
+                    viewer.delivery.backlog.queue_command(fact)
                 viewer.delivery.wake()
         self._pulse()
 

@@ -39,7 +39,7 @@ class RfbLink(asyncio.BufferedProtocol):
         self._writable.set()
 
     @property
-    def told(self) -> tuple[Event, ...]:
+    def newest_events(self) -> tuple[Event, ...]:
         """The newest event of each type that a server sends only at a change; QEMU sends the first with `Ready`."""
         return tuple(self._told.values())
 

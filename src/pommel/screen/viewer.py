@@ -87,7 +87,7 @@ class Viewer:
                     self.delivery.note(cannot)
         else:
             for reply in self._answer(command):
-                backlog.say(reply)
+                backlog.queue_command(reply)
                 self.delivery.wake()
 
 

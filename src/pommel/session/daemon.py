@@ -120,7 +120,7 @@ class SessionDaemon:
         """Serve one viewer until it leaves, or until it has been told why it cannot be served."""
         seat = Seat(stream)
         # The one that ends first ends the other, and neither end is an error.
-        with self._taken(seat), contextlib.suppress(ConnectionError):
+        with self._seated_viewer(seat), contextlib.suppress(ConnectionError):
             for failure in (await first_of(seat.read(), self._show(seat))).ended:
                 if isinstance(failure, Exception):
                     raise failure
@@ -191,7 +191,7 @@ class SessionDaemon:
     # --- viewers ---
 
     @contextlib.contextmanager
-    def _taken(self, seat: Seat) -> Iterator[None]:
+    def _seated_viewer(self, seat: Seat) -> Iterator[None]:
         self._seats.add(seat)
         self._seated.set()
         try:
@@ -205,7 +205,7 @@ class SessionDaemon:
             try:
                 agent = await self._agent_ready(seat)
             except StateError as absent:
-                await seat.say(absent.message)
+                await seat.show_line(absent.message)
                 code = GOING_AWAY if self._stopping else TRY_AGAIN_LATER
                 await seat.stream.close(code, absent.message)
                 return
@@ -214,7 +214,7 @@ class SessionDaemon:
                 await seat.stream.close(*goodbye)
                 return
             if not self._stopping:
-                await seat.say("switching session…")
+                await seat.show_line("switching session…")
 
     async def _show_agent(self, seat: Seat, agent: Attached) -> tuple[int, str] | None:
         """Show one agent's screen; return how to disconnect the viewer, or None if another agent may follow."""
@@ -255,7 +255,7 @@ class SessionDaemon:
             if (late := self._lateness(waited_s)) and waited_s >= self._timing.patience_s:
                 raise StateError(f"{late} within {self._timing.patience_s:g} s")
             if late not in ("", told):
-                await seat.say(f"{late} within {waited_s:.0f} s; still waiting")
+                await seat.show_line(f"{late} within {waited_s:.0f} s; still waiting")
                 told = late
             await self._next_change(self._timing.poll_s)
 

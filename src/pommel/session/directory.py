@@ -134,7 +134,7 @@ def safe_directory(where: PurePosixPath, *, mode: int | None) -> Iterator[SafeDi
     """
     path = Path(where)
     _check_above(path.parent)
-    made = mode is not None and _made(path)
+    made = mode is not None and _make(path)
     directory = SafeDirectory(path, _opened(path))
     try:
         _check_own(directory, mode, made)
@@ -143,7 +143,7 @@ def safe_directory(where: PurePosixPath, *, mode: int | None) -> Iterator[SafeDi
         directory.close()
 
 
-def _made(path: Path) -> bool:
+def _make(path: Path) -> bool:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:

@@ -47,7 +47,7 @@ class Seat:
             if self._writer is not None and told:
                 await self._pass_on(self._writer, told)
 
-    async def say(self, text: str) -> None:
+    async def show_line(self, text: str) -> None:
         """Show a line over the viewer's picture.
 
         Raises:
@@ -151,11 +151,11 @@ class Flow:
             await self._more.wait()
             self._more.clear()
             while self._taken < self._handed:
-                self._tell(self._handed - self._stream.unsent_bytes())
+                self._send_taken(self._handed - self._stream.unsent_bytes())
                 if self._taken < self._handed:
                     await asyncio.sleep(_POLL_S)
 
-    def _tell(self, taken: int) -> None:
+    def _send_taken(self, taken: int) -> None:
         if taken > self._taken:
             self._taken = taken
             self._writer.write(encode_taken(taken))

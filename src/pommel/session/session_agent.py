@@ -75,7 +75,7 @@ class SessionAgent:
         with connection:
             try:
                 async with together() as tasks:
-                    telling = tasks.create_task(self._tell(connection))
+                    telling = tasks.create_task(self._send_ready(connection))
                     await self._take_viewers(connection)
                     self._options.on_hangup()
                     telling.cancel()
@@ -147,7 +147,7 @@ class SessionAgent:
 
     # --- serving ---
 
-    async def _tell(self, connection: socket.socket) -> None:
+    async def _send_ready(self, connection: socket.socket) -> None:
         """Tell the daemon that the agent is ready, or what is wrong. It does not end: it would be started again."""
         trouble = await self._options.preflight() if self._options.preflight else ""
         with contextlib.suppress(ConnectionError):

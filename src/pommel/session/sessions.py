@@ -67,7 +67,7 @@ class _Logind:
     def active_on(self, seat: str) -> str | None:
         text = ctypes.c_void_p()
         failed = self._systemd.sd_seat_get_active(seat.encode(), ctypes.byref(text), None) < 0
-        return None if failed else self._taken(text)
+        return None if failed else self._decode(text)
 
     def newest_with_screen(self) -> str | None:
         found = [name for name in self._all() if self._has_screen(name)]
@@ -84,7 +84,7 @@ class _Logind:
         count = self._systemd.sd_get_sessions(ctypes.byref(names))
         if count < 0 or not names:
             return []
-        found = [self._taken(ctypes.c_void_p(names[index])) for index in range(count)]
+        found = [self._decode(ctypes.c_void_p(names[index])) for index in range(count)]
         self._free(ctypes.cast(names, ctypes.c_void_p))
         return found
 
@@ -104,9 +104,9 @@ class _Logind:
     def _word(self, function: str, name: str) -> str:
         text = ctypes.c_void_p()
         failed = getattr(self._systemd, function)(name.encode(), ctypes.byref(text)) < 0
-        return "" if failed else self._taken(text)
+        return "" if failed else self._decode(text)
 
-    def _taken(self, text: ctypes.c_void_p) -> str:
+    def _decode(self, text: ctypes.c_void_p) -> str:
         said = ctypes.string_at(text.value or 0).decode(errors="replace") if text.value else ""
         self._free(text)
         return said

@@ -38,11 +38,11 @@ class SessionStream:
 
     async def send(self, data: bytes) -> None:
         """Send one message. ConnectionError: the viewer has disconnected."""
-        await self._say(FrameKind.MESSAGE, data)
+        await self._send(FrameKind.MESSAGE, data)
 
     async def send_text(self, text: str) -> None:
         """Send a control text; otherwise as `send`."""
-        await self._say(FrameKind.TEXT, text.encode())
+        await self._send(FrameKind.TEXT, text.encode())
 
     def unsent_bytes(self) -> int:
         """The number of sent bytes that the daemon has not yet sent to the viewer."""
@@ -73,7 +73,7 @@ class SessionStream:
         """End it at once."""
         self._writer.transport.abort()
 
-    async def _say(self, kind: FrameKind, payload: bytes) -> None:
+    async def _send(self, kind: FrameKind, payload: bytes) -> None:
         if self._writer.is_closing():
             raise ConnectionResetError("the viewer has disconnected")
         self._writer.write(encode(kind, payload))

@@ -39,13 +39,13 @@ class BuildSteps:
             self._part, self._packages, self._events = min(self._part + 1, 1), int(counted[1]), 0
         elif self._part >= 0 and (package := _PACKAGE.match(line)):
             self._events += 1
-            self._say(f"{(package[1] or 'fetching').lower()} {package[2]}")
+            self._show(f"{(package[1] or 'fetching').lower()} {package[2]}")
         else:
             for start, text in _SAID:
                 if line.startswith(start):
-                    self._say(text)
+                    self._show(text)
 
-    def _say(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         self._report(Progress(STEP, text, done=round(100 * self._fraction(), 1), total=100, unit="%"))
 
     def _fraction(self) -> float:

@@ -43,7 +43,7 @@ async def open_console(paths: MachinePaths) -> AsyncIterator[ConsoleServer]:
     """What `console.serve` does, but for the machine."""
     with locks.hold(paths.console_lock, busy="busy"):
         server: ConsoleServer = serving(
-            Desk(), token=console._entry(paths, console._kept(paths), lambda: server, Listening())
+            Desk(), token=console._entry(paths, console._stored_record(paths), lambda: server, Listening())
         )
         await server.start()
         console._keep(paths, server, Listening())

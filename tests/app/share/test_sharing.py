@@ -151,7 +151,7 @@ def test_what_the_settings_share_stands_until_it_is_changed_there(bench: Bench) 
     assert levels[f"share work: {work}"] == "ok" and "warn" in levels.values()
     shares_added.save(bench.paths, [parse_share(f"{other} as work")])
     with pytest.raises(ConfigError, match="both shared with m as work") as both:
-        sharing.asked(bench.workspace, bench.workspace.spec("m"))
+        sharing.requested(bench.workspace, bench.workspace.spec("m"))
     assert both.value.hint == "pommel unshare m work"
     bench.settings("network = 'passt'")
     with pytest.raises(StateError, match="m has network = passt") as refused:

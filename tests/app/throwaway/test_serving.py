@@ -54,7 +54,7 @@ def test_an_agent_of_jenkins_reads_its_secret_from_a_file(tmp_path: Path) -> Non
 def test_a_runner_of_github_gets_its_configuration_and_no_file_of_it_stays(tmp_path: Path) -> None:
     order = AgentOrder("g", "actions-runner", "", {})
     made = GitHub("a/b", SECRET, labels=["x"])
-    made._asked = lambda *_, **__: {"encoded_jit_config": "eyJ4IjoxfQ==", "runner": {"id": 7}}  # type: ignore[method-assign]
+    made._request = lambda *_, **__: {"encoded_jit_config": "eyJ4IjoxfQ==", "runner": {"id": 7}}  # type: ignore[method-assign]
     order = made.order("github-1")
     assert ran(order, tmp_path, "run.sh").splitlines()[:2] == ["--jitconfig", "eyJ4IjoxfQ=="]
     assert not any((tmp_path / name).exists() for name in order.files)

@@ -31,26 +31,29 @@ def test_a_plain_display_beside_a_retina_one_is_enlarged() -> None:
     assert layout.view.place(RETINA) == Rect(0, 40, 200, 160)
     assert layout.view.place(BESIDE) == Rect(200, 0, 120, 80)
     assert layout.view.to_points(200, 0) == (100, -20)
-    assert [(one.id, one.x, one.y, one.width) for one in layout.told.all] == [(1, 0, 40, 200), (2, 200, 0, 120)]
-    assert layout.told.selected == ALL_DISPLAYS
+    assert [(one.id, one.x, one.y, one.width) for one in layout.viewer_displays.all] == [
+        (1, 0, 40, 200),
+        (2, 200, 0, 120),
+    ]
+    assert layout.viewer_displays.selected == ALL_DISPLAYS
 
 
 def test_alone_it_is_shown_as_it_is() -> None:
     layout = DisplayLayout().changed([RETINA, BESIDE]).choose(2)
     assert (layout.view.size, layout.view.scale) == (Size(60, 40), 1)
     assert layout.view.to_points(0, 0) == (100, -20)
-    assert layout.told.selected == 2
+    assert layout.viewer_displays.selected == 2
 
 
 def test_a_chosen_display_stays_chosen_when_its_number_changes() -> None:
     layout = DisplayLayout().changed([RETINA, BESIDE]).choose(2).changed([BESIDE, RETINA])
-    assert (layout.view.displays, layout.told.selected) == ((BESIDE,), 1)
+    assert (layout.view.displays, layout.viewer_displays.selected) == ((BESIDE,), 1)
 
 
 def test_all_is_shown_once_the_chosen_display_has_gone() -> None:
     layout = DisplayLayout().changed([RETINA, BESIDE]).choose(2).changed([RETINA])
     assert layout.view.displays == (RETINA,)
-    assert layout.told.all == ()
+    assert layout.viewer_displays.all == ()
 
 
 def test_no_such_display_is_all_of_them() -> None:

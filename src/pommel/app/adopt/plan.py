@@ -195,7 +195,7 @@ def _record(
     words = found.facts.get("uuid", taken.get("uuid"))
     uuid = str(words.value).lower() if words else fresh.uuid
     apple = {key: str(taken[key].value) for key in _APPLE if key in taken}
-    wrong = _wrong(apple)
+    wrong = _problem(apple)
     if wrong and apple:
         warnings.append(
             f"its serial numbers are not in the machine's record, so `pommel info` does not show them: {wrong}"
@@ -219,7 +219,7 @@ def _record(
     return made, warnings
 
 
-def _wrong(apple: Mapping[str, str]) -> str | None:
+def _problem(apple: Mapping[str, str]) -> str | None:
     if lacking := [key for key in _APPLE if key not in apple]:
         return f"{', '.join(lacking)} not found"
     return check_serial(apple["serial"]) or check_mlb(apple["mlb"])

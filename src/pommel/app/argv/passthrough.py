@@ -29,7 +29,7 @@ def look(name: str | None = None, *, workspace: Workspace | None = None) -> dict
         "name": name,
         "host": _host_line(host),
         "findings": [asdict(each) for each in passthrough.about_host(host, spec.memory_bytes if spec else None)],
-        "cards": [_told(each, each.device.address in wanted) for each in cards],
+        "cards": [_as_dict(each, each.device.address in wanted) for each in cards],
         "not_there": missing,
     }
 
@@ -74,7 +74,7 @@ def _host_line(host: Host) -> str:
     return f"{len(host.devices)} PCI devices in {len(groups)} IOMMU groups"
 
 
-def _told(card: Card, wanted: bool) -> dict[str, Any]:
+def _as_dict(card: Card, wanted: bool) -> dict[str, Any]:
     device = card.device
     return {
         "pci_address": device.address,

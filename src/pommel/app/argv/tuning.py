@@ -59,13 +59,13 @@ def tuned(spec: MachineSpec, accel: str, upstream: CommandLine) -> Tuned:
     tuning = choose(host, spec.macos, accel, models[-1].sub.head if models else None)
     # What the user wrote into the upstream counts like a setting. `beside` needs only their names, so None is enough.
     theirs = dict.fromkeys(user_words.decided(upstream))
-    chosen = tuning.beside({**theirs, **_asked(spec)})
+    chosen = tuning.beside({**theirs, **_requested(spec)})
     values: dict[str, Any] = {_FIELDS.get(key, key): found.value for key, found in chosen.items()}
     spec = replace(spec, **values, reasons={key: found.reason for key, found in chosen.items()})
     return Tuned(spec, _vcpus(spec, host, upstream))
 
 
-def _asked(spec: MachineSpec) -> dict[str, Any]:
+def _requested(spec: MachineSpec) -> dict[str, Any]:
     found = {key: getattr(spec, _FIELDS.get(key, key)) for key in ("cpu", "cpu_flags", "memory")}
     found |= {key: getattr(spec, key) for key in _TOPOLOGY}
     return {key: value for key, value in found.items() if value not in (None, ())}

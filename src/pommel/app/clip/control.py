@@ -34,7 +34,7 @@ async def listening(path: Path, answer: Answer) -> AsyncIterator[None]:
             if sockets.is_ours(writer.get_extra_info("socket")):
                 async with asyncio.timeout(10):
                     question = json.loads(await reader.readline())
-                writer.write(json.dumps(await _answered(answer, question)).encode() + b"\n")
+                writer.write(json.dumps(await _reply(answer, question)).encode() + b"\n")
                 await writer.drain()
         writer.close()
         with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def order(path: Path, question: Mapping[str, Any], *, timeout_s: float = 10.0) -
     return answer_of(answer)
 
 
-async def _answered(answer: Answer, question: Any) -> Mapping[str, Any]:
+async def _reply(answer: Answer, question: Any) -> Mapping[str, Any]:
     try:
         if not isinstance(question, dict):
             raise UsageError("an order is a JSON object")

@@ -27,7 +27,7 @@ class Files:
         self._carrier = Carrier(
             guest.argv(workspace),
             guest.paths.files,
-            self._told,
+            self._on_transfer,
             limit=PASTE_LIMIT_BYTES,
             paste_limit=PASTE_LIMIT_BYTES,
             guest_name=guest.machine or "",
@@ -71,7 +71,7 @@ class Files:
         last = self.last
         raise PommelError(last.why if last else "the files could not be copied", hint=last.hint if last else None)
 
-    def _told(self, transfer: Transfer) -> None:
+    def _on_transfer(self, transfer: Transfer) -> None:
         self.last = transfer
         step = f"copying files to the {transfer.side.value}"
         if transfer.stage in (TransferStage.COPYING, TransferStage.DONE):

@@ -38,7 +38,7 @@ def answer(history: Sequence[Lost], entry: object) -> Mapping[str, Any]:
         UsageError: there is no such entry, or it has no text.
     """
     if entry is None:
-        return {"entries": [_told(number, lost) for number, lost in enumerate(history, 1)]}
+        return {"entries": [_as_dict(number, lost) for number, lost in enumerate(history, 1)]}
     if not isinstance(entry, int) or not 1 <= entry <= len(history):
         raise UsageError(f"there is no copy {entry} in the history", hint="to list them: pommel clip history")
     text = history[entry - 1].content.text
@@ -47,7 +47,7 @@ def answer(history: Sequence[Lost], entry: object) -> Mapping[str, Any]:
     return {"text": text.decode()}
 
 
-def _told(number: int, lost: Lost) -> dict[str, Any]:
+def _as_dict(number: int, lost: Lost) -> dict[str, Any]:
     text = (lost.content.text or b"").decode()
     return {
         "number": number,

@@ -124,7 +124,7 @@ class _Running:
             if argv is None:  # on a bridge, the address of a guest is unknown until it has sent its first packet
                 await asyncio.sleep(_ADDRESS_S)
                 continue
-            self._sync = Sync(argv, host, settings, on_change=self._tell)
+            self._sync = Sync(argv, host, settings, on_change=self._on_moment)
             async with background(self._sync.run()) as (syncing,):
                 while await self._argv() in (argv, None):
                     await self._until_back(syncing)
@@ -183,7 +183,7 @@ class _Running:
 
     # --- what is told
 
-    def _tell(self, _: SyncMoment) -> None:
+    def _on_moment(self, _: SyncMoment) -> None:
         self._to_write.set()
         self._news.set()
 
@@ -234,7 +234,7 @@ class _Running:
             return {"moved": False, "pid": os.getpid()}
         try:
             async with asyncio.timeout(HAND_OVER_S):
-                while _taken(sync.snapshot, source.other) == _taken(seen, source.other):
+                while _copy_count(sync.snapshot, source.other) == _copy_count(seen, source.other):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -242,5 +242,5 @@ class _Running:
         return {"moved": True, "pid": os.getpid()}
 
 
-def _taken(seen: SyncMoment, side: Side) -> int:
+def _copy_count(seen: SyncMoment, side: Side) -> int:
     return seen.to_host if side is Side.HOST else seen.to_guest

@@ -101,7 +101,7 @@ def status_of(seen: SyncMoment, guest: Guest, options: ClipOptions, *, alive: bo
         latency_ms=None if seen.latency_s is None else round(seen.latency_s * 1000, 1),
         stayed_on_host=seen.stayed_on_host.value if seen.stayed_on_host else None,
         stayed_on_guest=seen.stayed_on_guest.value if seen.stayed_on_guest else None,
-        transfer=_spelled(seen.transfer) if seen.transfer else "",
+        transfer=_transfer_text(seen.transfer) if seen.transfer else "",
         notes=seen.notes,
         key=guest.paths.key,
         words=guest.words,
@@ -109,7 +109,7 @@ def status_of(seen: SyncMoment, guest: Guest, options: ClipOptions, *, alive: bo
     )
 
 
-def _spelled(transfer: Transfer) -> str:
+def _transfer_text(transfer: Transfer) -> str:
     """A transfer of files in words, without their names."""
     count = f"{transfer.files} files" if transfer.files != 1 else "1 file"
     total = "" if transfer.total is None else f" of {format_size(transfer.total)}"
@@ -134,7 +134,7 @@ def forget(paths: ClipPaths) -> None:
 
 def look(paths: ClipPaths, label: str) -> ClipStatus:
     """The present status of a sync."""
-    pid, kept = locks.holder(paths.lock), _kept(paths)
+    pid, kept = locks.holder(paths.lock), _stored(paths)
     if pid is None:
         return _ended(label, kept)
     if kept is None or kept.pid != pid:
@@ -160,7 +160,7 @@ def _ended(label: str, kept: ClipStatus | None) -> ClipStatus:
     return ClipStatus(kept.guest, why=why, hint=hint, machine=kept.machine, last_change=kept.last_change)
 
 
-def _kept(paths: ClipPaths) -> ClipStatus | None:
+def _stored(paths: ClipPaths) -> ClipStatus | None:
     """The status in the file; None: there is no file, or it is not a status."""
     return json_file.read_or(paths.record, _made_of, None)
 

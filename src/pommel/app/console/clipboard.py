@@ -124,7 +124,7 @@ class MachineClipboard:
                     raise Overtaken(self._noun)
                 await self._give(live, content_of_clip(clip, self._noun, live.hello.fitting, self._limit))
                 self._copies += 1
-                await self._tell()
+                await self._notify_waiters()
                 return self._copies
 
     async def _give(self, live: _Live, content: Content) -> None:
@@ -198,7 +198,7 @@ class MachineClipboard:
             self._copies += unheard if first else 1
         self._last = live.content
         self._why = ""
-        await self._tell()
+        await self._notify_waiters()
 
     async def _unwanted(self) -> None:
         while self._viewers or self._asking or time.monotonic() - self._used_at < self._idle_s:  # noqa: ASYNC110
@@ -214,9 +214,9 @@ class MachineClipboard:
         self._failures += 1
         if not self._viewers:
             self._wanted.clear()
-        await self._tell()
+        await self._notify_waiters()
 
-    async def _tell(self) -> None:
+    async def _notify_waiters(self) -> None:
         async with self._news:
             self._news.notify_all()
 

@@ -77,7 +77,7 @@ class DesktopClipboard:
                 if await self._host.write(content, before):
                     self._content, self._covered = content, before
                     self._copies += 1
-                    await self._tell()
+                    await self._notify_waiters()
                     return self._copies
                 # a program copied at the same moment; the person at the page still wants to paste
                 async with self._news:
@@ -91,15 +91,15 @@ class DesktopClipboard:
                 change = await self._host.next_change()
                 if change.sequence > self._covered:
                     self._content, self._fetched = change.content, change.sequence
-                    await self._tell()
+                    await self._notify_waiters()
         self._why = "the session has ended"
-        await self._tell()
+        await self._notify_waiters()
 
     def _noticed(self, sequence: int) -> None:
         """Count a new copy, whose content is not fetched yet: from now on it is the newest."""
         self._newest = sequence
         self._copies += 1
-        telling = start_task(self._tell())
+        telling = start_task(self._notify_waiters())
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
@@ -117,7 +117,7 @@ class DesktopClipboard:
     def _known(self) -> bool:
         return self._content is not None and max(self._fetched, self._covered) >= self._newest
 
-    async def _tell(self) -> None:
+    async def _notify_waiters(self) -> None:
         async with self._news:
             self._news.notify_all()
 

@@ -68,7 +68,7 @@ class PageViewer:
 def find(paths: MachinePaths) -> Console | None:
     """The running console of machine `paths.name`; None: there is none."""
     pid = locks.holder(paths.console_lock)
-    kept = _kept(paths)
+    kept = _stored_record(paths)
     if pid is None or kept.get("pid") != pid:
         return None
     look = (str(kept.get(key, "")) for key in ("look_url", "look_ws", "fingerprint"))
@@ -129,7 +129,7 @@ def open_again(workspace: Workspace, name: str) -> Console:
     Raises:
         StateError, UsageError, MachineError, DeadlineError: as `open_detached` does.
     """
-    asked = Listening.read(_kept(workspace.paths(name)).get("asked")) or Listening()
+    asked = Listening.read(_stored_record(workspace.paths(name)).get("asked")) or Listening()
     return open_detached(workspace, name, port=asked.port, host=asked.host, allow_host=asked.allow_host, tls=asked.tls)
 
 
@@ -157,7 +157,7 @@ def must_be_as_asked(found: Console, paths: MachinePaths, asked: Listening, *, t
     Raises:
         StateError: it runs with other options.
     """
-    before = Listening.read(_kept(paths).get("asked"))
+    before = Listening.read(_stored_record(paths).get("asked"))
     if before is None:  # an earlier version's
         return
     port = urlsplit(found.url).port
@@ -210,7 +210,7 @@ async def serve(
     encrypted, whose = tls_of(asked.tls, workspace.home.tls, host, allow_host), find_guest(workspace, name)
     argv = partial(whose.argv, workspace)
     with locks.hold(paths.console_lock, busy=f"the console of {name} is served by another process"):
-        kept, relay, info = _kept(paths), _relay(workspace, machine, session), _info(workspace, name, session)
+        kept, relay, info = _stored_record(paths), _relay(workspace, machine, session), _info(workspace, name, session)
         async with machine_clipboard(argv, key_hint=whose.key_hint, noun=info.telling.noun) as clipboard:
             server = ConsoleServer(
                 info=info,
@@ -274,7 +274,7 @@ def renew(workspace: Workspace, name: str, *, only_session: bool = False) -> Con
             ask_for_new(found.url, f"the console of {name}", hint=again, fingerprint=found.fingerprint)
         elif files.console_record.exists():
             with locks.hold(files.console_lock, busy=f"the console of {name} is starting"):
-                kept = _kept(files)
+                kept = _stored_record(files)
                 json_file.write(files.console_record, {"port": kept.get("port")})
     return find(_files(paths, only_session))
 
@@ -349,7 +349,7 @@ def _keep(paths: MachinePaths, server: ConsoleServer, asked: Listening) -> None:
     json_file.write(paths.console_record, document)
 
 
-def _kept(paths: MachinePaths) -> dict[str, Any]:
+def _stored_record(paths: MachinePaths) -> dict[str, Any]:
     """The record of the last console. An unreadable file counts as none: the next write replaces it."""
     return json_file.read_object(paths.console_record)
 

@@ -66,14 +66,14 @@ class BackedUp:
     def as_dict(self) -> dict[str, Any]:
         """The backup as one JSON object."""
         return {
-            **told(self.point),
+            **point_as_dict(self.point),
             "path": str(self.path),
             "swept_points": list(self.swept),
             "removed_points": list(self.removed),
         }
 
 
-def told(point: BackupPoint) -> dict[str, Any]:
+def point_as_dict(point: BackupPoint) -> dict[str, Any]:
     """A point as one JSON object."""
     return {
         "point": point.id,

@@ -67,7 +67,7 @@ class ChosenPoint:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as one JSON object."""
-        told = backups.told(self.point)
+        told = backups.point_as_dict(self.point)
         plan = {"restored_as": self.name, "replaces_machine": self.over, "keeps_identity": self.keeps_identity}
         return {**told, **plan, "path": str(self.held.path / self.point.id)}
 

@@ -132,7 +132,7 @@ def prune(
         return _prune(paths, wanted.keep if keep is None and wanted else keep or 1, dry_run, report)
 
 
-def told(workspace: Workspace, name: str) -> dict[str, Any] | None:
+def schedule_as_dict(workspace: Workspace, name: str) -> dict[str, Any] | None:
     """The schedule of machine `name` for `info`: last, next, number kept, the last failure.
 
     None: it has no schedule.

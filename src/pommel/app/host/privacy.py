@@ -47,7 +47,7 @@ _KEYS = tuple(
 def private_values(workspace: Workspace) -> dict[str, str]:
     """Each private value with its placeholder. If several sources have a value, the first one decides."""
     found: dict[str, str] = {}
-    sources = (_machines(workspace), _settings(workspace), _kept(workspace), _host(), _places(workspace))
+    sources = (_machines(workspace), _settings(workspace), _record_values(workspace), _host(), _places(workspace))
     for value, label in (pair for source in sources for pair in source):
         if value.strip() and value != "/":
             found.setdefault(value.strip(), label)
@@ -137,7 +137,7 @@ def _in_toml(text: str) -> Iterator[tuple[str, str]]:
             yield from in_words(re.findall(r"[\"']([^\"']*)[\"']", line))
 
 
-def _kept(workspace: Workspace) -> Iterator[tuple[str, str]]:
+def _record_values(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """The private values in the JSON files of machines, syncs and memberships, which an archive may quote."""
     home = workspace.home
     folders = (home.machines, home.clips, home.mesh.directory)

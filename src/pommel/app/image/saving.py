@@ -80,7 +80,7 @@ def save(
     workspace.mark()
     store = store_of(workspace)
     with plainly(store), store.alone_at(str(called)), store.in_use(), working_on(paths, IMAGED, report=report):
-        kept, before = record.load(paths.record), _taken(store)
+        kept, before = record.load(paths.record), _stored_bytes(store)
         pieces, disks = _disks(store, paths, kept, report)
         files, model = _files(workspace, store, paths, kept, with_key, report)
         machine = _machine(workspace, kept, disks, model)
@@ -91,8 +91,8 @@ def save(
         note_event(paths, "saved as an image", str(called))
     if replaced is not None and replaced.manifest != made.entry.manifest:
         store.prune()
-    _tell(made, kept, with_key, report)
-    return SavedImage(made, max(0, _taken(store) - before), replaced is not None)
+    _report_outcome(made, kept, with_key, report)
+    return SavedImage(made, max(0, _stored_bytes(store) - before), replaced is not None)
 
 
 def dry_run(name: str, image: ImageName | None = None, *, workspace: Workspace) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _keep_key(store: ImageStore, paths: MachinePaths, made: OpenedImage) -> None
             write_atomic(folder / source.name, source.read_bytes())
 
 
-def _tell(made: OpenedImage, kept: MachineRecord, with_key: bool, report: Report) -> None:
+def _report_outcome(made: OpenedImage, kept: MachineRecord, with_key: bool, report: Report) -> None:
     if with_key and made.manifest.has_key:
         warn(report, f"{made.entry.name} contains the SSH key for its guest: everybody who has the image can log in")
     if made.machine.upstream == "own":
@@ -279,7 +279,7 @@ def _manifests(store: ImageStore) -> list[manifests.Manifest]:
     return found
 
 
-def _taken(store: ImageStore) -> int:
+def _stored_bytes(store: ImageStore) -> int:
     return sum(path.stat().st_size for path in (store.root / "blobs" / "sha256").glob("*") if path.is_file())
 
 

@@ -87,7 +87,7 @@ def judge(signs: DesktopSigns, case: Case) -> DesktopVerdict | None:
         case Until.SSH:
             return _ssh(signs.heard)
         case Until.DESKTOP:
-            return _told(signs) or (None if _will_tell(signs, case) else _inferred(signs, case))
+            return _verdict(signs) or (None if _will_tell(signs, case) else _inferred(signs, case))
 
 
 def _ssh(heard: GuestAnswer) -> DesktopVerdict | None:
@@ -100,7 +100,7 @@ def _ssh(heard: GuestAnswer) -> DesktopVerdict | None:
             return None
 
 
-def _told(signs: DesktopSigns) -> DesktopVerdict | None:
+def _verdict(signs: DesktopSigns) -> DesktopVerdict | None:
     visible = signs.sight is None or _visible(signs)  # without a display of QEMU, the guest's answer is enough
     if signs.heard.desktop is GuestDesktop.NONE and visible:
         return DesktopVerdict(f"it has no desktop: {signs.heard.text}", short=True)

@@ -82,7 +82,11 @@ def listed(name: str, *, look_ahead: bool = True, workspace: Workspace | None = 
     found = adapters.on_line(now or ahead or CommandLine("", ()))[:1] if now or ahead else ()
     pending = now is not None and (
         (ahead is not None and _content(now) != _content(ahead))
-        or (spec.resolution is not None and paths.nvram.exists() and _of_firmware(now, spec.resolution) != _told(paths))
+        or (
+            spec.resolution is not None
+            and paths.nvram.exists()
+            and _of_firmware(now, spec.resolution) != _stored_size(paths)
+        )
     )
     return MachineDisplays(
         name,
@@ -225,7 +229,7 @@ def _of_firmware(line: CommandLine, resolution: str) -> tuple[int, int]:
     return adapters.firmware_size(found[0].adapter if found else None, adapters.parse_size(resolution))
 
 
-def _told(paths: MachinePaths) -> tuple[int, int] | None:
+def _stored_size(paths: MachinePaths) -> tuple[int, int] | None:
     """The size in the machine's NVRAM; None: there is none, or it is unknown."""
     try:
         return varstore.picture_size(paths.nvram.read_bytes())

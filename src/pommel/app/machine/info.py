@@ -54,7 +54,7 @@ def info(name: str, *, workspace: Workspace | None = None) -> dict[str, Any]:
         ],
         "memory": memory.known(name, workspace=workspace) if seen.pid else None,
         "clock": known.as_dict() if (known := clock.last_known(paths)) else None,
-        "schedule": snapshot_due.told(workspace, name),
+        "schedule": snapshot_due.schedule_as_dict(workspace, name),
         **{key: value for key, value in ways.as_dict().items() if key in ("forwards", "reverse")},
         "usb": usb.listed(name, must_answer=False, workspace=workspace).as_dict()["usb"],
         "backups": backups.listed(paths),

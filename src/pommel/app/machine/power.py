@@ -368,7 +368,7 @@ def _run_qemu(
             displays.tell_firmware(paths, planned, throwaway=choice.throwaway, report=report)
         port, passed = record.load(paths.record).ssh_port, planned.spec.network == "passt"
         if tries_left == _PORTS_TRIED - 1:  # the first try: warnings and the passphrase's check are needed only once
-            _tell(planned, report)
+            _report_plan(planned, report)
         device_checks.refuse(planned.overlaid.command_line, planned.qemu, workspace.home.cache)
         secret = encryption.secret_for_start(paths) if tries_left == _PORTS_TRIED - 1 else secret
         try:
@@ -392,7 +392,7 @@ def _run_qemu(
     return planned, port
 
 
-def _tell(planned: PlannedCommand, report: Report) -> None:
+def _report_plan(planned: PlannedCommand, report: Report) -> None:
     note(report, f"{planned.accel.kind.upper()}: {planned.accel.reason}")
     for line in planned.warnings:
         warn(report, line)

@@ -107,7 +107,7 @@ class _Looking:
         watch = Watch(condition)
         try:
             there = displays.socket(paths, self._display)
-            found = asyncio.run(until_holds(there, watch, self._timeout_s, self._tell))
+            found = asyncio.run(until_holds(there, watch, self._timeout_s, self._show_progress))
         except DeadlineError as last:
             raise self._late(late, last) from None
         except MachineError:
@@ -118,7 +118,7 @@ class _Looking:
         still_s, took_s = round(watch.still_s, 1), round(found.seconds, 1)
         return Looked(self._until, f"its screen {found.sight}", still_s, took_s, watch.where)
 
-    def _tell(self, waited_s: float, told: str) -> None:
+    def _show_progress(self, waited_s: float, told: str) -> None:
         self._report(Progress(self._step, told, waited_s, self._timeout_s, "s"))
 
     def _late(self, late: str, last: DeadlineError) -> DeadlineError:

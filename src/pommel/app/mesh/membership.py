@@ -96,7 +96,9 @@ def status(name: str, *, workspace: Workspace | None = None) -> MeshStatus:
     workspace = workspace or Workspace.current()
     paths = workspace.made(name)
     _refuse_stranger(paths)
-    return _told(paths, mesh_status.standings(workspace.home).get(name), locks.holder(workspace.home.mesh.lock))
+    return _current_status(
+        paths, mesh_status.standings(workspace.home).get(name), locks.holder(workspace.home.mesh.lock)
+    )
 
 
 def list_joined(*, workspace: Workspace | None = None) -> list[MeshStatus]:
@@ -104,7 +106,7 @@ def list_joined(*, workspace: Workspace | None = None) -> list[MeshStatus]:
     workspace = workspace or Workspace.current()
     now, keeper = mesh_status.standings(workspace.home), locks.holder(workspace.home.mesh.lock)
     joined = (paths for paths in map(workspace.paths, workspace.home.names()) if mesh_status.has_joined(paths))
-    return [_told(paths, now.get(paths.name), keeper) for paths in joined]
+    return [_current_status(paths, now.get(paths.name), keeper) for paths in joined]
 
 
 def _refuse_stranger(paths: MachinePaths) -> None:
@@ -114,7 +116,7 @@ def _refuse_stranger(paths: MachinePaths) -> None:
         )
 
 
-def _told(paths: MachinePaths, now: MeshStatus | None, keeper: int | None) -> MeshStatus:
+def _current_status(paths: MachinePaths, now: MeshStatus | None, keeper: int | None) -> MeshStatus:
     """A status with the facts of the membership, and the reason if the machine is offline."""
     from pommel.mesh.membership import load
 

@@ -32,7 +32,7 @@ class ConsolePage:
     async def ask(self, question: Question) -> bool | None:
         """Ask them; None: no page is open, or nobody answered. If this is cancelled, the question is withdrawn."""
         said = {"title": question.title, "text": question.text, "timeout_s": question.timeout_s}
-        answer = await self._say("POST", "question", question.timeout_s + _PATIENCE_S, said)
+        answer = await self._call_console("POST", "question", question.timeout_s + _PATIENCE_S, said)
         allowed = answer.get("allowed")
         return allowed if isinstance(allowed, bool) else None
 
@@ -43,7 +43,7 @@ class ConsolePage:
             StateError: no page is open.
         """
         said = {"title": notice.title, "text": notice.text, "must_close": notice.must_close}
-        if not (await self._say("POST", "notice", _PATIENCE_S, said)).get("pages"):
+        if not (await self._call_console("POST", "notice", _PATIENCE_S, said)).get("pages"):
             raise StateError(f"the console page of {self._paths.name} is not open anywhere")
 
     def show_bar(self, text: str | None) -> None:
@@ -75,9 +75,9 @@ class ConsolePage:
         self._changed.clear()
 
     async def _put_bar(self, text: str | None) -> None:
-        await self._say("PUT", "bar", _PATIENCE_S, {"text": text, "for_s": BAR_S})
+        await self._call_console("PUT", "bar", _PATIENCE_S, {"text": text, "for_s": BAR_S})
 
-    async def _say(self, method: str, what: str, patience_s: float, said: dict[str, Any]) -> dict[str, Any]:
+    async def _call_console(self, method: str, what: str, patience_s: float, said: dict[str, Any]) -> dict[str, Any]:
         """Call the console's API; {} if there is no console, or it does not answer."""
         found = await asyncio.to_thread(console.find, self._paths)
         if found is None:

@@ -170,14 +170,14 @@ async def on_server(
         device = SessionDevice(session)
         async with network() as http:
             works = [
-                _logged(DeviceConnection(member, device, http, lambda standing: told(_spelled(standing))).run()),
+                _logged(DeviceConnection(member, device, http, lambda standing: told(_standing_text(standing))).run()),
                 _logged(device.run()),
             ]
             async with background(*works):
                 yield
 
 
-def _spelled(standing: ServerStanding) -> str:
+def _standing_text(standing: ServerStanding) -> str:
     why = f": {standing.why}" if standing.why else ""
     hint = f" ({standing.hint})" if standing.hint else ""
     return f"MeshCentral: {standing.phase.value}{why}{hint}"

@@ -98,7 +98,7 @@ def add_reverse(
     with serialised(paths, wait_s=_LOCK_WAIT_S):
         spec = workspace.spec(name)
         for each in wanted:
-            said = ways.asked(workspace, spec)
+            said = ways.requested(workspace, spec)
             same = next((r for r in said.reverse if r.guest_port == each.guest_port and r != each), None)
             if same is not None and said.origins[same] == ways.SETTINGS:
                 raise _stands(name, f"reverse {same}", ways.SETTINGS, same, runs=False)
@@ -120,7 +120,7 @@ def remove_reverse(name: str, texts: Sequence[str], *, workspace: Workspace | No
     paths, wanted = workspace.made(name), [_reverse(text) for text in texts]
     with serialised(paths, wait_s=_LOCK_WAIT_S):
         for each in wanted:
-            said, kept = ways.asked(workspace, workspace.spec(name)), added.load(paths)
+            said, kept = ways.requested(workspace, workspace.spec(name)), added.load(paths)
             if each not in said.reverse:
                 raise _unknown(name, f"reverse {each}", [str(r) for r in said.reverse])
             if said.origins[each] == ways.SETTINGS:
@@ -136,9 +136,9 @@ def _put(workspace: Workspace, name: str, forward: Forward, *, once: bool, repor
     refused = _why_not_now(workspace, name, forward)
     if refused is not None and once:
         raise refused
-    other = next((f for f in ways.asked(workspace, spec).forwards if f.meets(forward) and f != forward), None)
+    other = next((f for f in ways.requested(workspace, spec).forwards if f.meets(forward) and f != forward), None)
     if other is not None and not once:
-        origin = ways.asked(workspace, spec).origins[other]
+        origin = ways.requested(workspace, spec).origins[other]
         raise StateError(
             f"forward {forward}: {name} already uses this port for the forward {other}",
             hint=ways.give_up(name, origin, other),
@@ -211,7 +211,7 @@ def _lead(workspace: Workspace, name: str, wanted: Sequence[Reverse], report: Re
     if not state.observe(paths).alive:
         return
     start = reach.kept(paths)
-    added.lead(paths, ways.asked(workspace, workspace.spec(name)).reverse)
+    added.lead(paths, ways.requested(workspace, workspace.spec(name)).reverse)
     for each in wanted:
         if each.guest_port in start.reverse:
             continue

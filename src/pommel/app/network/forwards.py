@@ -85,7 +85,7 @@ class Ways:
         }
 
 
-def asked(workspace: Workspace, spec: MachineSpec) -> RequestedForwards:
+def requested(workspace: Workspace, spec: MachineSpec) -> RequestedForwards:
     """The forwards wanted for machine `spec.name`, by its settings and by command.
 
     Raises:
@@ -105,7 +105,7 @@ def placed(workspace: Workspace, spec: MachineSpec) -> dict[str, Any]:
 
     Raises: ConfigError: two of them use the same port. MachineError: the file of added forwards cannot be read.
     """
-    wanted = asked(workspace, spec)
+    wanted = requested(workspace, spec)
     if (two := forwards.double(wanted.forwards)) is not None:
         raise _one_port(spec.name, wanted, f"forward {two[0]}", f"forward {two[1]}", two[1])
     by_port: dict[int, Reverse] = {}
@@ -123,7 +123,7 @@ def refuse(workspace: Workspace, spec: MachineSpec, planned: PlannedCommand, *, 
     Raises:
         PommelError: there is one; the message names the user of a port, and the hint says what to type.
     """
-    wanted = asked(workspace, spec)
+    wanted = requested(workspace, spec)
     instead = {each: give_up(spec.name, wanted.origins[each], each) for each in wanted.forwards}
     line = planned.overlaid.command_line
     network_checks.refuse(line, partial(whose, workspace, spec.name), allotted=allotted, asked=instead)
@@ -190,7 +190,7 @@ def listed(name: str, *, must_answer: bool = True, workspace: Workspace | None =
     """
     workspace = workspace or Workspace.current()
     spec, paths = workspace.spec(name), workspace.made(name)
-    seen, wanted, start = state.observe(paths), asked(workspace, spec), reach.kept(paths)
+    seen, wanted, start = state.observe(paths), requested(workspace, spec), reach.kept(paths)
     try:
         there = live(paths, start, alive=seen.alive)
     except PommelError:
@@ -250,7 +250,7 @@ def claimed(workspace: Workspace, name: str, ssh_port: int) -> dict[int, str]:
     found: dict[int, str] = {}
     for other in sorted(workspace.home.names(), key=lambda each: each != name):
         try:
-            wanted = asked(workspace, workspace.spec(other))
+            wanted = requested(workspace, workspace.spec(other))
         except PommelError:  # a machine with unreadable settings must not stop the others
             continue
         taken = {each.port for each in wanted.forwards if each.protocol == "tcp"}
@@ -269,7 +269,7 @@ def _one_port(name: str, wanted: RequestedForwards, first: str, second: str, las
 
 def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Literal["ok", "warn"], str, str | None]]:
     """For the doctor: whether a running machine has its wanted forwards, or a stopped one finds the ports free."""
-    paths, wanted = workspace.paths(spec.name), asked(workspace, spec)
+    paths, wanted = workspace.paths(spec.name), requested(workspace, spec)
     if paths.record.exists() and state.observe(paths).alive:
         there = listed(spec.name, workspace=workspace)
         for text, origin, alive in (

@@ -28,7 +28,7 @@ class Position:
 
 def load(paths: MachinePaths) -> Position | None:
     """The position of an unfinished recipe; None: there is none, or the file is damaged."""
-    return json_file.read_or(_file(paths), _made, None)
+    return json_file.read_or(_file(paths), _from_dict, None)
 
 
 def save(paths: MachinePaths, position: Position) -> None:
@@ -50,5 +50,5 @@ def _file(paths: MachinePaths) -> Path:
     return paths.directory / "recipe.json"
 
 
-def _made(found: Any) -> Position:
+def _from_dict(found: Any) -> Position:
     return Position(str(found["file"]), str(found["state"]), int(found["attempt"]), str(found["since"]))

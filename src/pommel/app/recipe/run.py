@@ -332,10 +332,10 @@ class _Run:
                 return None
             if not seen.alive and not any(one.running is not None for one in order.conditions):
                 self._must_run(order)
-            self.report(Progress(self._step(), self._told(seen), waited_s, order.within_s, "s"))
+            self.report(Progress(self._step(), self._progress_text(seen), waited_s, order.within_s, "s"))
             time.sleep(min(max(_SOONEST_S, waited_s * _LATER), _LATEST_S, max(order.within_s - waited_s, 0.01)))
 
-    def _told(self, seen: Observation) -> str:
+    def _progress_text(self, seen: Observation) -> str:
         """The text of the progress during a wait. With reports of the guest, the growing disk is shown too."""
         if not seen.reports:
             return self.seen_last

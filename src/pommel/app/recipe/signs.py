@@ -119,7 +119,7 @@ class ConditionCheck:
 
     def holds(self, seen: Observation) -> bool:
         """Whether the condition holds now. All parts get each observation; SSH is only tried if all others hold."""
-        found = [*self._screen(seen), *self._said(seen), *self._of_machine(seen)]
+        found = [*self._screen(seen), *self._text_conditions(seen), *self._of_machine(seen)]
         self.told = next((told for ok, told in found if not ok), "")
         if any(not ok for ok, _ in found):
             return False
@@ -136,7 +136,7 @@ class ConditionCheck:
             found.append(self._read.see(seen.at_s, frame))
         return found
 
-    def _said(self, seen: Observation) -> list[tuple[bool, str]]:
+    def _text_conditions(self, seen: Observation) -> list[tuple[bool, str]]:
         found = []
         wanted = self.wanted
         if wanted.serial is not None:

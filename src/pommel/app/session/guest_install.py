@@ -65,9 +65,9 @@ def install(
     """
     workspace = workspace or Workspace.current()
     with connected(reach(workspace, name, host)) as there:
-        system = _asked(there, report)
+        system = _query_guest(there, report)
         root = as_root(there, system.root)
-        with _made(workspace, system, report) as bundle:
+        with _new_bundle(workspace, system, report) as bundle:
             found = _status(there, root, system)
             if system.installed == bundle.version and found.ready:
                 note(report, f"{there.label} already has it, and it runs")
@@ -87,7 +87,7 @@ def status(name: str | None = None, *, host: str | None = None, workspace: Works
         UsageError, StateError, NotPermitted: as `install`.
     """
     with connected(reach(workspace or Workspace.current(), name, host)) as there:
-        system = _asked(there, ignore)
+        system = _query_guest(there, ignore)
         try:
             root = as_root(there, system.root)
         except NotPermitted:
@@ -108,7 +108,7 @@ def remove(
         UsageError, StateError, NotPermitted, CommandFailed: as `install`.
     """
     with connected(reach(workspace or Workspace.current(), name, host)) as there:
-        system = _asked(there, report)
+        system = _query_guest(there, report)
         report(Progress("removing"))
         _as_root(there, as_root(there, system.root), remove_script())
         report(Progress("removing", finished=True))
@@ -125,7 +125,7 @@ def _look(there: Reach) -> str:
     return f"read its log there: {ssh} journalctl -u pommel-kvm (on a Mac: cat /var/log/pommel-daemon.log)"
 
 
-def _asked(there: Reach, report: Report) -> GuestSystem:
+def _query_guest(there: Reach, report: Report) -> GuestSystem:
     report(Progress("checking the guest"))
     system = read_answer(there.sh(QUESTION))
     python = f"Python {system.python.path}" if system.python else "no suitable Python"
@@ -134,7 +134,7 @@ def _asked(there: Reach, report: Report) -> GuestSystem:
 
 
 @contextmanager
-def _made(workspace: Workspace, system: GuestSystem, report: Report) -> Iterator[Bundle]:
+def _new_bundle(workspace: Workspace, system: GuestSystem, report: Report) -> Iterator[Bundle]:
     """Make the bundle for a guest; it is deleted after the block. Its downloads stay in the cache."""
     folder = workspace.home.cache / "session"
     private.make_folder(folder)

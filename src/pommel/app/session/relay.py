@@ -65,7 +65,7 @@ class SessionRelay:
                     await self._carried(there, child)
             # OSError: for example, no file descriptor is left for ssh's pipes
             except (PommelError, OSError) as failure:
-                self._tell(None, str(failure))
+                self._set_socket(None, str(failure))
             finally:
                 self._clear()
             await asyncio.sleep(_AGAIN_S)
@@ -169,23 +169,25 @@ class SessionRelay:
         found, name = (await child.read()).decode(errors="replace").strip(), " ".join(there.words)
         if found in self._sockets:
             self._guest = "mac" if found == "macos" else found
-            self._tell(self._local(found), "")
+            self._set_socket(self._local(found), "")
             await first_of(child.read(), self._broken.wait())
-            self._tell(None, "" if self._broken.is_set() else "the connection to the guest has ended")
+            self._set_socket(None, "" if self._broken.is_set() else "the connection to the guest has ended")
         elif found == "absent":
-            self._tell(None, f"Pommel is not installed in the guest yet; type: pommel guest install {name}")
+            self._set_socket(None, f"Pommel is not installed in the guest yet; type: pommel guest install {name}")
         elif found == "stopped":
-            self._tell(None, f"the daemon in the guest is not running; to check it, type: pommel guest status {name}")
+            self._set_socket(
+                None, f"the daemon in the guest is not running; to check it, type: pommel guest status {name}"
+            )
         else:
             said = child.complaints.splitlines()
-            self._tell(None, f"the guest does not answer SSH: {said[-1] if said else 'no word'}")
+            self._set_socket(None, f"the guest does not answer SSH: {said[-1] if said else 'no word'}")
 
     def _give_up(self) -> None:
         """Drop the present connection, so that `run` makes a new one."""
         self._socket = None
         self._broken.set()
 
-    def _tell(self, forwarded: Path | None, why: str) -> None:
+    def _set_socket(self, forwarded: Path | None, why: str) -> None:
         self._socket, self._why = forwarded, why
         news, self._news = self._news, asyncio.Event()
         news.set()

@@ -89,7 +89,7 @@ def share(
     if by == NINE_P and spec.macos is not None:
         warn(report, _OF_MACS.format(share=wanted.name))
     with serialised(paths, wait_s=_LOCK_WAIT_S):
-        there = sharing.asked(workspace, spec)
+        there = sharing.requested(workspace, spec)
         same = next((each for each in there.shares if each.key == wanted.key), None)
         _must_be_free(name, wanted, same, there)
         if wanted not in there.shares:
@@ -127,7 +127,7 @@ def unshare(
     workspace = workspace or Workspace.current()
     paths, spec = workspace.made(name), workspace.spec(name)
     with serialised(paths, wait_s=_LOCK_WAIT_S):
-        there = sharing.asked(workspace, spec)
+        there = sharing.requested(workspace, spec)
         each = next((each for each in there.shares if each.key == called.casefold()), None)
         if each is None:
             known = ", ".join(other.name for other in there.shares) or "none"
@@ -233,7 +233,7 @@ def _bring(workspace: Workspace, name: str, report: Report, *, within_s: float |
     paths = workspace.paths(name)
     if not state.observe(paths).alive:
         return
-    asked, there = sharing.asked(workspace, spec := workspace.spec(name)).shares, sharing.in_qemu(workspace, spec)
+    asked, there = sharing.requested(workspace, spec := workspace.spec(name)).shares, sharing.in_qemu(workspace, spec)
     for each in asked:
         if each.by == NINE_P and each not in there:
             note(report, f"{name} has {each.name} by 9p from its next start on: pommel restart {name}")

@@ -124,7 +124,7 @@ def begin_with(workspace: Workspace, spec: MachineSpec, *, report: Report = igno
     """After a start: begin a process that mounts the folders when the guest is up. It does not wait for it."""
     paths = workspace.paths(spec.name)
     try:
-        if not sharing.asked(workspace, spec).shares and not _has_mounted(paths):
+        if not sharing.requested(workspace, spec).shares and not _has_mounted(paths):
             return
         log = paths.directory / LOG
         own_process.spawn(workspace, "share", spec.name, "--mount", "--wait", log=log).release()

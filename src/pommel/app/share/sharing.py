@@ -71,7 +71,7 @@ class Shares:
         return {**asdict(self), "shares": list(map(asdict, self.shares))}
 
 
-def asked(workspace: Workspace, spec: MachineSpec) -> RequestedShares:
+def requested(workspace: Workspace, spec: MachineSpec) -> RequestedShares:
     """The shares wanted for machine `spec.name`, by its settings and by command.
 
     Raises:
@@ -99,7 +99,7 @@ def placed(workspace: Workspace, spec: MachineSpec) -> dict[str, Any]:
     Raises:
         ConfigError, MachineError: as `asked`.
     """
-    wanted = asked(workspace, spec).shares
+    wanted = requested(workspace, spec).shares
     problems = _problems(workspace, spec, wanted)
     told: dict[str, Any] = {"nine": tuple(_by_device(workspace, spec, wanted, problems))}
     by_smb = tuple(each for each in wanted if each.by == SMB)
@@ -122,7 +122,7 @@ def serve(workspace: Workspace, spec: MachineSpec) -> tuple[Share, ...]:
         ConfigError, MachineError: as `asked`; or the disk is full, or a folder cannot be marked.
         MissingProgram: a share by SMB is wanted, and Samba is not installed.
     """
-    paths, wanted = workspace.paths(spec.name), asked(workspace, spec).shares
+    paths, wanted = workspace.paths(spec.name), requested(workspace, spec).shares
     problems = _problems(workspace, spec, wanted)
     for share, folder in _by_device(workspace, spec, wanted, problems):
         if not share.read_only:
@@ -151,7 +151,7 @@ def serve(workspace: Workspace, spec: MachineSpec) -> tuple[Share, ...]:
 def in_qemu(workspace: Workspace, spec: MachineSpec) -> tuple[Share, ...]:
     """The wanted shares by 9p that the running QEMU has in the same form."""
     there = devices(workspace, spec.name)
-    return tuple(each for each in asked(workspace, spec).shares if _device(workspace, spec, each) in there)
+    return tuple(each for each in requested(workspace, spec).shares if _device(workspace, spec, each) in there)
 
 
 def devices(workspace: Workspace, name: str) -> tuple[NinePDevice, ...]:
@@ -169,7 +169,7 @@ def listed(name: str, *, workspace: Workspace | None = None) -> Shares:
     """
     workspace = workspace or Workspace.current()
     spec, paths = workspace.spec(name), workspace.made(name)
-    seen, wanted = state.observe(paths), asked(workspace, spec)
+    seen, wanted = state.observe(paths), requested(workspace, spec)
     nine = devices(workspace, name)
     if not wanted.shares and not nine:
         return Shares(name, str(seen.state), ())
@@ -262,7 +262,7 @@ def _problems(workspace: Workspace, spec: MachineSpec, wanted: tuple[Share, ...]
 def checks(workspace: Workspace, spec: MachineSpec) -> Iterator[tuple[str, Literal["ok", "warn"], str, str | None]]:
     """For the doctor: whether this host can share folders, and whether each wanted folder can be used and is live."""
     paths = workspace.paths(spec.name)
-    wanted = asked(workspace, spec).shares
+    wanted = requested(workspace, spec).shares
     yield from _server_checks(spec, any(each.by == SMB for each in wanted))
     told = listed(spec.name, workspace=workspace).shares if paths.record.exists() else ()
     alive = paths.record.exists() and state.observe(paths).alive

@@ -62,7 +62,7 @@ class GitHub:
             CiRefused, CiBusy: GitHub refuses, or does not answer now.
         """
         body = {"name": name, "runner_group_id": self._group, "labels": self._labels, "work_folder": "_work"}
-        told = self._asked("POST", f"{self._runners}/generate-jitconfig", body)
+        told = self._request("POST", f"{self._runners}/generate-jitconfig", body)
         config, runner = told.get("encoded_jit_config"), told.get("runner")
         number = runner.get("id") if isinstance(runner, dict) else None
         if not isinstance(config, str) or not _CONFIG.match(config) or type(number) is not int:
@@ -73,11 +73,11 @@ class GitHub:
     def withdraw(self, order: AgentOrder) -> bool:
         """Remove a runner; return whether it is removed. GitHub refuses this for a runner with a job (status 422)."""
         with contextlib.suppress(PommelError):
-            self._asked("DELETE", f"{self._runners}/{order.number}", None, fine=(204, 404))
+            self._request("DELETE", f"{self._runners}/{order.number}", None, fine=(204, 404))
             return True
         return False
 
-    def _asked(
+    def _request(
         self, method: str, url: str, body: Mapping[str, Any] | None, fine: Sequence[int] = (201,)
     ) -> dict[str, Any]:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION, "User-Agent": "pommel"}

@@ -264,7 +264,7 @@ def _carry_out(
     again = f"pommel up {name} --unattended"
     note(report, f"to watch it: pommel console {name}; after Ctrl-C, {again} goes on")
     beside = Beside(machine.calls(), hear, again)
-    tell = partial(_tell, wish.report, workspace, machine, report)
+    tell = partial(_write_report, wish.report, workspace, machine, report)
     try:
         ran = recipes.carry_out(
             ready.loaded, ready.recipe, workspace, ready.paths, wish.begin, beside=beside, report=report
@@ -282,7 +282,9 @@ def _carry_out(
     return ran
 
 
-def _tell(target: Path | None, workspace: Workspace, machine: InstalledMachine, report: Report, outcome: str) -> None:
+def _write_report(
+    target: Path | None, workspace: Workspace, machine: InstalledMachine, report: Report, outcome: str
+) -> None:
     if target is None:
         return
     try:

@@ -38,7 +38,7 @@ class Kept:
 
 def load(paths: MachinePaths) -> Kept | None:
     """The installation in progress; None: there is none, or the file is damaged."""
-    return json_file.read_or(file_of(paths), _made, None)
+    return json_file.read_or(file_of(paths), _from_dict, None)
 
 
 def save(paths: MachinePaths, kept: Kept) -> None:
@@ -79,7 +79,7 @@ def lock_of(paths: MachinePaths) -> Path:
     return paths.directory / "unattended.lock"
 
 
-def _made(found: dict[str, Any]) -> Kept:
+def _from_dict(found: dict[str, Any]) -> Kept:
     wishes, shadow = found.pop("wishes"), found.pop("shadow")
     checked = CheckedAccount(
         Wishes(**{**wishes, "ssh_keys": tuple(wishes["ssh_keys"])}), base64.b64decode(shadow) if shadow else None

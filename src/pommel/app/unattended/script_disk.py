@@ -99,7 +99,7 @@ def make(
     target, more = target_of(paths), tuple[str, ...]()
     if stage == "install" and install.full_installer:
         target, more = with_full_installer(workspace, name, target)
-    made = _made(name, path.absolute(), stage, target, more)
+    made = _script_disk(name, path.absolute(), stage, target, more)
     if path.exists() and not force:
         raise StateError(f"{path} already exists", hint="to replace it: --force")
     if not dry_run:
@@ -174,7 +174,7 @@ def attached(path: Path) -> tuple[str, ...]:
     return ("-drive", f"id=PommelScripts,if=none,format=raw,file={path}", "-device", "usb-storage,drive=PommelScripts")
 
 
-def _made(name: str, path: Path, stage: Stage, target: InstallTarget, more: tuple[str, ...]) -> ScriptDisk:
+def _script_disk(name: str, path: Path, stage: Stage, target: InstallTarget, more: tuple[str, ...]) -> ScriptDisk:
     return ScriptDisk(name, str(path), stage, scripts.LINE, target.size_bytes, target.volume, attached(path) + more)
 
 

@@ -118,7 +118,7 @@ def pids(workspace: Workspace) -> dict[int, str]:
     return {pid: name for pid, name in found.items() if pid is not None}
 
 
-def asked(workspace: Workspace, spec: MachineSpec) -> RequestedUsb:
+def requested(workspace: Workspace, spec: MachineSpec) -> RequestedUsb:
     """The devices wanted for machine `spec.name`, by its settings and by command.
 
     Raises:
@@ -137,7 +137,7 @@ def placed(workspace: Workspace, spec: MachineSpec, *, root: Path = SYSTEM) -> d
     Raises:
         MachineError: the file of the devices added by command cannot be read.
     """
-    wanted = asked(workspace, spec).devices
+    wanted = requested(workspace, spec).devices
     if not wanted:
         return {}
     there, muxers = usb_devices.read_devices(root), usb_devices.muxers(root)
@@ -179,7 +179,7 @@ def listed(name: str, *, must_answer: bool = True, workspace: Workspace | None =
     """
     workspace = workspace or Workspace.current()
     spec, paths = workspace.spec(name), workspace.made(name)
-    seen, wanted = state.observe(paths), asked(workspace, spec)
+    seen, wanted = state.observe(paths), requested(workspace, spec)
     ports = look(paths, alive=seen.alive, must_answer=must_answer)
     held = {usb.asked_by(each.device_id) or each.match: each for each in ports.held}
     if not wanted.devices and not held:
@@ -243,7 +243,7 @@ def checks(
 ) -> Iterator[tuple[str, Literal["ok", "warn"], str, str | None]]:
     """For the doctor: whether each wanted device is plugged in, may be opened, and is in the running guest."""
     paths = workspace.paths(spec.name)
-    if not paths.record.exists() or not asked(workspace, spec).devices:
+    if not paths.record.exists() or not requested(workspace, spec).devices:
         return
     told = listed(spec.name, workspace=workspace, root=root)
     runs = state.observe(paths).alive

@@ -35,11 +35,11 @@ def watch(every_s: float) -> None:
     while True:
         try:
             link = watched()
-            say(LOOK)
+            send_line(LOOK)
             while True:
-                say(LOOK if changed(link) else AGAIN)
+                send_line(LOOK if changed(link) else AGAIN)
         except (OSError, EOFError, ValueError, IndexError, struct.error):
-            say(AGAIN)
+            send_line(AGAIN)
             end_if_alone()
             time.sleep(every_s)
 
@@ -57,11 +57,11 @@ def changed(link: socket.socket) -> bool:
 def end_if_alone() -> None:
     """End, and say so, if the shell that started this is gone."""
     if os.getppid() != PARENT:
-        say(b"end\n")
+        send_line(b"end\n")
         os._exit(0)
 
 
-def say(line: bytes) -> None:
+def send_line(line: bytes) -> None:
     """Tell `publish`; end if it is gone."""
     try:
         os.write(1, line)
@@ -72,10 +72,10 @@ def say(line: bytes) -> None:
 def watched() -> socket.socket:
     """Connect to the display and ask for its clipboard's changes: XFixesSelectionNotify, 32 bytes each."""
     link, root, _ = opened()
-    told = asked(link, struct.pack("<BBHHxx", 98, 0, 4, 6) + b"XFIXES\0\0")  # QueryExtension
+    told = reply_to(link, struct.pack("<BBHHxx", 98, 0, 4, 6) + b"XFIXES\0\0")  # QueryExtension
     if not told[8]:
         raise ValueError
-    asked(link, struct.pack("<BBHII", told[9], 0, 3, 2, 0))  # XFixesQueryVersion
+    reply_to(link, struct.pack("<BBHII", told[9], 0, 3, 2, 0))  # XFixesQueryVersion
     clipboard = atom(link, "CLIPBOARD")
     link.sendall(struct.pack("<BBHIII", told[9], 2, 4, root, clipboard, 1))  # XFixesSelectSelectionInput
     return link
@@ -111,7 +111,7 @@ class Owner:
         self.link.sendall(
             struct.pack("<BBHIII", 22, 0, 4, self.window, self.clipboard, self.stamp)
         )  # SetSelectionOwner
-        got = asked(self.link, struct.pack("<BBHI", 23, 0, 2, self.clipboard), self.early)  # GetSelectionOwner
+        got = reply_to(self.link, struct.pack("<BBHI", 23, 0, 2, self.clipboard), self.early)  # GetSelectionOwner
         if struct.unpack_from("<I", got, 8) != (self.window,):
             raise ValueError
         self.held = True
@@ -230,7 +230,7 @@ def opened() -> tuple[socket.socket, int, int]:
 def atom(link: socket.socket, name: str, early: list[bytes] | None = None) -> int:
     """The number of a name: InternAtom."""
     data = name.encode()
-    told = asked(link, struct.pack("<BBHHxx", 16, 0, 2 + (len(data) + 3) // 4, len(data)) + padded(data), early)
+    told = reply_to(link, struct.pack("<BBHHxx", 16, 0, 2 + (len(data) + 3) // 4, len(data)) + padded(data), early)
     return int(struct.unpack_from("<I", told, 8)[0])
 
 
@@ -278,7 +278,7 @@ def whole(link: socket.socket, size: int) -> bytes:
     return data
 
 
-def asked(link: socket.socket, request: bytes, early: list[bytes] | None = None) -> bytes:
+def reply_to(link: socket.socket, request: bytes, early: list[bytes] | None = None) -> bytes:
     """Send a request and read its reply; events that come before it are kept in `early`, else passed over."""
     link.sendall(request)
     while True:

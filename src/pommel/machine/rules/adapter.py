@@ -60,13 +60,13 @@ def _sized(sheet: Sheet, size: tuple[int, int]) -> Sheet:
     """Set the size of every adapter that supports it, and enlarge a picture memory that is too small."""
     found = on_line(sheet.line)
     for each in found:
-        sheet = _told(sheet, each, size)
+        sheet = _set_size(sheet, each, size)
     for note in dict.fromkeys(note for each in found[:1] for note in notes(each.adapter, size)):
         sheet = sheet.warn(note)
     return sheet
 
 
-def _told(sheet: Sheet, found: FoundAdapter, size: tuple[int, int]) -> Sheet:
+def _set_size(sheet: Sheet, found: FoundAdapter, size: tuple[int, int]) -> Sheet:
     reason = f"asked for: resolution, {spelled(size)}"
     wanted: dict[str, int] = {}
     if found.adapter.sized:

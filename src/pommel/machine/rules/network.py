@@ -110,7 +110,7 @@ def _without_doubles(sheet: Sheet) -> Sheet:
 
 def _added(sheet: Sheet, given: RuleInput) -> Sheet:
     """Add a network if the script does not mention one: QEMU would add a card of its own choice."""
-    kind, pairs, reason = _wanted(given)
+    kind, pairs, reason = _first_network(given)
     if given.spec.network == "upstream":
         if sheet.line.find("nodefaults"):
             return sheet
@@ -127,7 +127,7 @@ def _first(sheet: Sheet, given: RuleInput) -> Sheet:
     link = next((each for each in links(sheet.line) if each.kind == "user" and each.card), links(sheet.line)[0])
     if link.card is None and link.backend is not None:
         sheet = sheet.add("-device", f"{CARD},netdev={escape(id_of(link.backend))}", "a network needs a card")
-    kind, pairs, reason = _wanted(given)
+    kind, pairs, reason = _first_network(given)
     backend = link.backend
     if given.spec.network == "upstream" or backend is None or (kind == "user" and link.kind == "user"):
         return sheet
@@ -145,7 +145,7 @@ def _lost(backend: Argument) -> list[str]:
     return [text for text, rule in rules if rule is None or rule["to"] != _SSH or rule["proto"] == "udp"]
 
 
-def _wanted(given: RuleInput) -> tuple[str, tuple[Pair, ...], str]:
+def _first_network(given: RuleInput) -> tuple[str, tuple[Pair, ...], str]:
     """Type, keys and reason of the first network."""
     asked = given.spec.network
     if asked is None or asked in ("user", "upstream"):

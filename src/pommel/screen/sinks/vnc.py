@@ -154,20 +154,20 @@ class VncSink:
     def _point(self, x: int, y: int, buttons: int) -> None:
         before, self._at = self._at or (x, y), (x, y)
         if self._link.absolute:
-            self._tell(x, y, buttons)
+            self._send_pointer(x, y, buttons)
         else:
-            self._tell(x - before[0], y - before[1], buttons)
+            self._send_pointer(x - before[0], y - before[1], buttons)
 
     def _move_by(self, move: RelativeMove) -> None:
         if not self._link.absolute:
-            self._tell(move.right, move.down, move.buttons)
+            self._send_pointer(move.right, move.down, move.buttons)
             return
         size = self._link.client.frame.size
         x, y = self._at or (size.width // 2, size.height // 2)
         self._at = (_within(x + move.right, size.width), _within(y + move.down, size.height))
-        self._tell(*self._at, move.buttons)
+        self._send_pointer(*self._at, move.buttons)
 
-    def _tell(self, x: int, y: int, buttons: int) -> None:
+    def _send_pointer(self, x: int, y: int, buttons: int) -> None:
         for one, name in _BUTTONS.items():
             if (buttons ^ self._buttons) & one:
                 self._note(name, bool(buttons & one))
@@ -235,8 +235,8 @@ class VncSink:
         for turn in range(times):
             if turn:
                 await asyncio.sleep(self._pace_s)
-            self._tell(x, y, buttons | wheel)
-            self._tell(x, y, buttons)
+            self._send_pointer(x, y, buttons | wheel)
+            self._send_pointer(x, y, buttons)
 
     # --- typing ---
 

@@ -70,7 +70,7 @@ class MacSource:
             StateError: there is no display, or macOS does not show it here.
         """
         self._layout = self._layout.changed(self._frameworks.displays())
-        if not self._layout.displays:
+        if not self._layout.viewer_displays:
             raise StateError("this Mac has no display", hint="connect a display or a dummy plug; a Mac mini needs one")
         allowed = self._frameworks.may_capture()
         # root runs at the login window, where nobody can answer the question
@@ -193,7 +193,7 @@ class MacSource:
             await asyncio.sleep(_RETRY_S)
 
     def _update(self, damage: tuple[Rect, ...]) -> Update | None:
-        cursor, lock_keys, displays = told = self._cursor, self._lock_keys, self._layout.told
+        cursor, lock_keys, displays = told = self._cursor, self._lock_keys, self._layout.viewer_displays
         if not damage and not self._poked and told == self._told:
             return None
         before, self._told, self._poked = self._told, told, False

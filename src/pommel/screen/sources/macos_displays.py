@@ -53,7 +53,7 @@ class DisplayLayout:
         return replace(self, desktop=self.desktop.choose(number))
 
     @property
-    def told(self) -> Displays:
+    def viewer_displays(self) -> Displays:
         """The list of displays for viewers; empty if there are fewer than two."""
         return self.desktop.displays
 

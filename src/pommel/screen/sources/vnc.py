@@ -61,7 +61,7 @@ class VncSource:
         link.on_end = self._ended
         link.on_input = self._expect_change
         self._expecting_until_s = 0.0
-        for event in link.told:
+        for event in link.newest_events:
             self._heard(event)
 
     async def next_update(self) -> Update | SourceEnded:

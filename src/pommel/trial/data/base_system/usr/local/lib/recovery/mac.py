@@ -210,10 +210,10 @@ def serve() -> None:
         while True:
             client, _ = server.accept()
             with client:
-                client.sendall(answer(asked(client)))
+                client.sendall(answer(words_of(client)))
 
 
-def asked(client: Any) -> list[str]:
+def words_of(client: Any) -> list[str]:
     """One call as `ask` sends it: folder, program, arguments, standard input, each with a zero byte at its end."""
     data = b""
     while data.count(b"\0") < 1 or data.count(b"\0") < int(data.split(b"\0")[0]) + 3:
