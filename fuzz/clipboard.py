@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Callable, Iterable
 
 from fuzz.engine import Fuzzer, Make, expect, expect_words, mixed, mutated, pieces
-from pommel.clipboard import compound_text, frames, sftp
+from pommel.clipboard import compound_text, frames
 from pommel.clipboard.content import HTML, PNG, RTF, TEXT, URIS, Content, content_of
 from pommel.clipboard.html_text import plain_text
-from pommel.clipboard.sftp import Attributes, Data, Names, Reply, SftpHandle, SftpStatus, SftpVersion
-from pommel.clipboard.tree import FilesError, placed, plain_name
-from pommel.clipboard.uris import from_gnome, is_cut, paths_of, shown, to_gnome, uri_list
+from pommel.clipboard.uris import from_gnome, is_cut, paths_of, to_gnome, uri_list
 from pommel.errors import ProtocolError
+from pommel.sftp import codec
+from pommel.sftp.codec import Attributes, Data, Names, Reply, SftpHandle, SftpStatus, SftpVersion
+from pommel.sftp.tree import FilesError, placed, plain_name, shown
 
 _LIMIT = 1000
 Feed = Callable[[bytes], Iterable[object]]
@@ -82,7 +83,7 @@ def _attributes(chance: random.Random) -> tuple[bytes, Attributes]:
     size, mode, mtime = chance.getrandbits(chance.choice((8, 64))), chance.getrandbits(16), chance.getrandbits(32)
     if chance.random() < 0.2:
         return struct.pack(">I", 0), Attributes()
-    more = struct.pack(">I", 1) + sftp.string(b"name") + sftp.string(b"value")
+    more = struct.pack(">I", 1) + codec.string(b"name") + codec.string(b"value")
     return struct.pack(">IQIIIII", 0x8000000F, size, 1, 2, mode, 3, mtime) + more, Attributes(size, mode, mtime)
 
 
@@ -92,19 +93,19 @@ def _reply(chance: random.Random) -> tuple[bytes, tuple[int, Reply]]:
     told, known = _attributes(chance)
     count = chance.randint(0, 3)
     kinds: list[tuple[int, bytes, Reply]] = [
-        (sftp.STATUS, sftp.word(4) + sftp.string(b"no") + sftp.string(b""), SftpStatus(4, "no")),
-        (sftp.HANDLE, sftp.string(data), SftpHandle(data)),
-        (sftp.DATA, sftp.string(data), Data(data)),
+        (codec.STATUS, codec.word(4) + codec.string(b"no") + codec.string(b""), SftpStatus(4, "no")),
+        (codec.HANDLE, codec.string(data), SftpHandle(data)),
+        (codec.DATA, codec.string(data), Data(data)),
         (
-            sftp.NAME,
-            sftp.word(count) + (sftp.string(data) + sftp.string(b"-rw") + told) * count,
+            codec.NAME,
+            codec.word(count) + (codec.string(data) + codec.string(b"-rw") + told) * count,
             Names(((data, known),) * count),
         ),
-        (sftp.ATTRS, told, known),
-        (sftp.VERSION, b"", SftpVersion(number)),
+        (codec.ATTRS, told, known),
+        (codec.VERSION, b"", SftpVersion(number)),
     ]
     kind, body, reply = chance.choice(kinds)
-    return sftp.request(kind, number, body), (0 if kind == sftp.VERSION else number, reply)
+    return codec.request(kind, number, body), (0 if kind == codec.VERSION else number, reply)
 
 
 def sftp_make() -> Make:
@@ -115,19 +116,19 @@ def sftp_make() -> Make:
         if chance.random() < 0.3:
             return bytes(mutated(chance, bytearray(b"".join(packets)), packets, _SFTP_TOKENS))
         bodies = [packet[4:] for packet in packets]
-        return b"".join(sftp.string(mutated(chance, bytearray(body), bodies, _SFTP_TOKENS)) for body in bodies)
+        return b"".join(codec.string(mutated(chance, bytearray(body), bodies, _SFTP_TOKENS)) for body in bodies)
 
     return make
 
 
 def check_sftp(data: bytes) -> None:
     """In pieces it is the same, no reply holds more than came, and what a server says comes back as it was said."""
-    chance, whole = _chance(data), outcome(sftp.ReplyReader().feed, [data])
-    expect(outcome(sftp.ReplyReader().feed, pieces(data)) == whole, "in pieces it is something else")
+    chance, whole = _chance(data), outcome(codec.ReplyReader().feed, [data])
+    expect(outcome(codec.ReplyReader().feed, pieces(data)) == whole, "in pieces it is something else")
     names = sum(len(reply[1].names) for reply in whole[0] if isinstance(reply, tuple) and isinstance(reply[1], Names))
     expect(names * 12 <= len(data), "more names than came")
     packet, said = _reply(chance)
-    expect(outcome(sftp.ReplyReader().feed, pieces(packet)) == ([said], False), f"{said} comes back as another")
+    expect(outcome(codec.ReplyReader().feed, pieces(packet)) == ([said], False), f"{said} comes back as another")
 
 
 # --- html

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pommel.foreign import DEPTH_MAX, parse_json
+from pommel.foreign import DEPTH_MAX, parse_json, printable
 
 
 def test_what_is_sound_is_read_as_it_is() -> None:
@@ -40,3 +40,7 @@ def test_what_is_too_deep_to_be_written_again_is_refused(opening: str) -> None:
 def test_what_is_none_is_refused(message: str | bytes) -> None:
     with pytest.raises(ValueError):
         parse_json(message)
+
+
+def test_a_terminal_is_given_no_control_characters() -> None:
+    assert printable("gr\u00fcn\n\x1b[2J\x9b\r\u202e") == "gr\u00fcn\n\ufffd[2J\ufffd\ufffd\ufffd"

@@ -24,13 +24,13 @@
 A room has classes of its own where its code tells one case from another. Each keeps its parent's exit status:
 
     app        CiBusy (PommelError), CiRefused (PommelError), NotTried (StateError)
-    clipboard  FilesError (PommelError), GuestError (PommelError), HostGone (PommelError),
-               FileRefused (FilesError), SessionLost (FilesError)
+    clipboard  GuestError (PommelError), HostGone (PommelError)
     console    ClipTooLarge (UsageError), Overtaken (StateError)
     mesh       FetchError (PommelError), ServerRefused (ProtocolError), ServerUnreachable (PommelError),
                SentElsewhere (ServerUnreachable), TunnelRefused (PommelError)
     recovery   BoardRefused (RecoveryError), ChunklistError (RecoveryError), UnknownVersion (RecoveryError)
     session    AgentRefused (NotPermitted), DaemonRefusal (NotPermitted)
+    sftp       FilesError (PommelError), FileRefused (FilesError), SessionLost (FilesError)
 
 A message names the problem in the user's words, without a full stop; `hint` has the next command or
 action. Faces print both and exit with `exit_code`. Nothing else decides exit codes.

@@ -16,6 +16,11 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONGEST_INTEGER = 20  # digits and a sign: 64 bits have no more
 
 
+def printable(text: str) -> str:
+    """The text without control characters except line ends, so that it is safe for a terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
+
+
 def parse_json(message: str | bytes) -> Any:
     """Parse JSON.
 

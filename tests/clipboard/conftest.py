@@ -29,10 +29,6 @@ from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.ssh import SshTarget, ssh_argv
 from waits import until, wait_until
 
-SFTP_SERVER = "/usr/lib/openssh/sftp-server"
-# What lets root read any file is taken away; for another user that changes nothing.
-PLAIN_USER = [process.which("setpriv"), "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-
 HERE = Path(__file__).parent
 TRIAL_BIN = HERE.parents[1] / "src/pommel/trial/data/guest/root/usr/local/bin"
 

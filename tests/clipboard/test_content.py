@@ -17,7 +17,6 @@ from pommel.clipboard.content import (
     HeldBack,
     content_of,
     foreign,
-    printable,
     text_of,
 )
 
@@ -78,10 +77,6 @@ def test_html_without_text_gets_it_up_to_a_size() -> None:
 def test_a_list_of_files_has_a_limit_of_its_own() -> None:
     assert content_of({URIS: b"x" * URIS_MAX}).held is None
     assert content_of({URIS: b"x" * (URIS_MAX + 1)}).held is HeldBack.TOO_LARGE
-
-
-def test_a_terminal_is_given_no_control_characters() -> None:
-    assert printable("gr\u00fcn\n\x1b[2J\x9b\r\u202e") == "gr\u00fcn\n\ufffd[2J\ufffd\ufffd\ufffd"
 
 
 def test_forms_have_an_order_and_strangers_are_left_out() -> None:

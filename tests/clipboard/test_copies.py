@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel.clipboard.copies import CopyName, broken_off, copy_of, to_prune, told_names, told_paths, told_size
-from pommel.clipboard.tree import CopyPlan, EntryKind, TreeEntry
+from pommel.sftp.tree import CopyPlan, EntryKind, TreeEntry
 
 COPIES = st.lists(
     st.builds(CopyName, st.integers(0, (1 << 48) - 1), st.integers(0, 10**9)), unique_by=lambda one: one.made_ms

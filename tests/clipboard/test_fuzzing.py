@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fuzz import clipboard, engine
 
-from pommel.clipboard import frames, sftp
+from pommel.clipboard import frames
+from pommel.sftp import codec
 
 FUZZERS = {one.name: one for one in clipboard.FUZZERS}
 
@@ -27,15 +28,15 @@ def parsed(html: bytes) -> bytes:
     return b""
 
 
-def one_name(packet: sftp._Cursor) -> tuple[bytes, sftp.Attributes]:
-    return packet.string(), sftp.Attributes()
+def one_name(packet: codec._Cursor) -> tuple[bytes, codec.Attributes]:
+    return packet.string(), codec.Attributes()
 
 
 @pytest.mark.parametrize(
     ("name", "where", "what", "broken"),
     [
         ("clip-html", (clipboard, "plain_text"), parsed, "AssertionError|does not come back"),
-        ("clip-sftp", (sftp, "_name"), one_name, "comes back as another"),
+        ("clip-sftp", (codec, "_name"), one_name, "comes back as another"),
         ("clip-frames", (frames, "_cut"), lambda forms, payload: [("text/rtf", payload)], "comes back as|more than"),
         ("clip-lists", (clipboard, "placed"), lambda paths: [(path, b"x") for path in paths], "two go to one place"),
     ],
@@ -58,6 +59,6 @@ def test_an_input_that_takes_html_parser_a_minute_breaks_it(monkeypatch: pytest.
 
 def test_servers_of_all_kinds_are_heard_and_some_refused() -> None:
     chance, make = random.Random(5), clipboard.sftp_make()
-    heard = [clipboard.outcome(sftp.ReplyReader().feed, [make(chance)]) for _ in range(500)]
+    heard = [clipboard.outcome(codec.ReplyReader().feed, [make(chance)]) for _ in range(500)]
     assert 100 < sum(refused for _, refused in heard) < 450
     assert len({type(reply[1]).__name__ for replies, _ in heard for reply in replies if isinstance(reply, tuple)}) == 6

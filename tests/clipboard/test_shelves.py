@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pommel.clipboard.sftp_session import sftp_session
 from pommel.clipboard.shelves import GuestShelf, HostShelf
-from pommel.clipboard.tree import CopyPlan, FilesError
-from pommel.clipboard.trees import look_through_host
 from pommel.errors import BusyError
-
-from .test_sftp_session import ssh
+from pommel.sftp.session import sftp_session
+from pommel.sftp.tree import CopyPlan, FilesError
+from pommel.sftp.trees import look_through_host
+from sftp.test_session import ssh
 
 __all__ = ["ssh"]
 

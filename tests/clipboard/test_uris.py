@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.clipboard.uris import SHOWN, from_gnome, is_cut, mark_cut, paths_of, shown, to_gnome, uri_list
+from pommel.clipboard.uris import from_gnome, is_cut, mark_cut, paths_of, to_gnome, uri_list
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not {0, 47} & set(name))
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: b"/" + b"/".join(names))
@@ -48,11 +48,3 @@ def test_what_file_managers_say() -> None:
     assert from_gnome(b"copy\nfile:///a\nfile:///b%20c\n\0") == b"file:///a\r\nfile:///b%20c\r\n"
     assert from_gnome(b"cut\nfile:///a") == b"# cut\r\nfile:///a\r\n"
     assert to_gnome(b"# cut\r\nfile:///a\r\nfile:///b\r\n") == b"copy\nfile:///a\nfile:///b"
-
-
-def test_names_for_people() -> None:
-    assert shown(b"/a/two words") == "two words"
-    assert shown(b"/a/folder/") == "folder" and shown(b"/") == "/"
-    assert shown(b"/a/li\nne\x1b[31m") == "li\ufffdne\ufffd[31m"
-    assert shown(b"/\xff") == "\ufffd"
-    assert len(shown(b"/" + b"x" * 300)) == SHOWN

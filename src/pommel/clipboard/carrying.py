@@ -19,15 +19,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from pommel.clipboard import trees
 from pommel.clipboard.content import FILES_OF_GUEST, FILES_OF_HOST, URIS, Content, HeldBack, files_of
 from pommel.clipboard.copies import CopyName, told_names, told_paths, told_size
 from pommel.clipboard.engine import Side
-from pommel.clipboard.sftp_session import SessionLost, sftp_session
 from pommel.clipboard.shelves import GuestShelf, HostShelf
-from pommel.clipboard.tree import ENTRIES_MAX, CopyPlan, FilesError
 from pommel.clipboard.uris import is_cut, paths_of, uri_list
 from pommel.settings import format_size
+from pommel.sftp import trees
+from pommel.sftp.session import SessionLost, sftp_session
+from pommel.sftp.tree import ENTRIES_MAX, CopyPlan, FilesError
 
 _OWNED = {Side.HOST: FILES_OF_HOST, Side.GUEST: FILES_OF_GUEST}
 _REMEMBERED = 16

@@ -168,11 +168,6 @@ def files_of(owner: str, uris: bytes) -> Content:
     return _sized(((owner, uris),))
 
 
-def printable(text: str) -> str:
-    """The text without control characters except line ends, so that it is safe for a terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
-
-
 def _sized(forms: tuple[tuple[str, bytes], ...]) -> Content:
     return Content(forms, size=sum(len(data) for _, data in forms))
 

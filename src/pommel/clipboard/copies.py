@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from pommel.clipboard.tree import CopyPlan
-from pommel.clipboard.uris import shown
 from pommel.settings import format_size
+from pommel.sftp.tree import CopyPlan, shown
 
 _WHOLE = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})\Z")
 _PART = re.compile(r"\.[0-9a-f]{12}-[0-9]{1,18}\.part\Z")

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from importlib.resources import files
 
-from pommel.clipboard.child import Child, running
+from pommel.child import Child, running
 from pommel.clipboard.content import LIMIT_BYTES, Content
 from pommel.clipboard.frames import FrameReader, Hello, Message, limit_line, ping_line, write_frame
 from pommel.errors import PommelError, ProtocolError

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from pommel.clipboard.child import Child, running
+from pommel.child import Child, running
 from pommel.clipboard.content import EMPTY, HTML, PNG, RTF, TEXT, TIFF, URIS, Content, HeldBack, content_of, foreign
 from pommel.clipboard.host import HostCopy, HostGone, WhenAsked
 from pommel.clipboard.targets import CUT, SECRET_HINT, chosen, kinds, received

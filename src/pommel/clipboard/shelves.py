@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from pommel import private
-from pommel.clipboard import sftp, trees
 from pommel.clipboard.copies import CopyName, broken_off, copy_of, to_prune
-from pommel.clipboard.sftp_session import FileRefused, SessionLost, SftpSession, sftp_session
-from pommel.clipboard.tree import CopyPlan, FilesError
 from pommel.locks import hold
+from pommel.sftp import codec, trees
+from pommel.sftp.session import FileRefused, SessionLost, SftpSession, sftp_session
+from pommel.sftp.tree import CopyPlan, FilesError
 
 _GUEST_FOLDER = b"pommel-clipboard"
 
@@ -133,7 +133,7 @@ class GuestShelf:
         try:
             return (await session.look(self.folder + b"/" + copy.name.encode())).is_folder
         except FileRefused as refusal:
-            if refusal.code == sftp.NO_SUCH_FILE:
+            if refusal.code == codec.NO_SUCH_FILE:
                 return False
             raise
 
@@ -184,7 +184,7 @@ class GuestShelf:
         try:
             return [name.decode(errors="replace") for name, _ in await session.folder(self.folder)]
         except FileRefused as refusal:
-            if refusal.code == sftp.NO_SUCH_FILE:
+            if refusal.code == codec.NO_SUCH_FILE:
                 return []
             raise
 

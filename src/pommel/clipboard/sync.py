@@ -33,9 +33,9 @@ from pommel.clipboard.guest import EVERY_MS, PING_S, GuestError, GuestLink, Trou
 from pommel.clipboard.host import HostClipboard
 from pommel.clipboard.images import PICTURES, Pictures
 from pommel.clipboard.slot import Slot
-from pommel.clipboard.tree import FilesError
 from pommel.errors import BusyError
 from pommel.locks import hold
+from pommel.sftp.tree import FilesError
 from pommel.tasks import together
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)

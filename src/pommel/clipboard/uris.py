@@ -12,7 +12,6 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 _SCHEME = b"file://"
 # A comment by RFC 2483, so that other programs ignore it.
 _CUT = b"# cut"
-SHOWN = 60
 
 
 def paths_of(uris: bytes) -> tuple[bytes, ...]:
@@ -47,13 +46,6 @@ def to_gnome(uris: bytes) -> bytes:
 def mark_cut(uris: bytes) -> bytes:
     """The list with the mark for files that were cut (KDE has this mark in a form of its own)."""
     return uris if is_cut(uris) else _CUT + b"\r\n" + uris
-
-
-def shown(path: bytes, most: int = SHOWN) -> str:
-    """A file's name for a message: no control characters, no line ends, at most `most` characters."""
-    name = path.rstrip(b"/").rpartition(b"/")[2].decode(errors="replace") or "/"
-    plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def _path(uri: bytes) -> bytes | None:

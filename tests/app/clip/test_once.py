@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from app.clips import alive, machine_behind
-from clipboard.conftest import PLAIN_USER, SFTP_SERVER, Clip, Sshd
+from clipboard.conftest import Clip, Sshd
 from pommel.app.clip import files as clip_files
 from pommel.app.clip.once import Transferred, pull_and_keep, push
 from pommel.app.clip.options import ClipOptions
@@ -23,6 +23,7 @@ from pommel.app.workspace import Workspace
 from pommel.clipboard.uris import uri_list
 from pommel.errors import PommelError, StateError
 from pommel.progress import Progress, ignore
+from sftp.servers import PLAIN_USER, SFTP_SERVER
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipboard.conftest import PLAIN_USER, SFTP_SERVER, Clip, Mac, Sshd, descendants
+from clipboard.conftest import Clip, Mac, Sshd, descendants
 from pommel.app.console import clipboard as console_clipboard
 from pommel.app.console.clipboard import MachineClipboard
-from pommel.clipboard.tree import FilesError
 from pommel.console.clipboard import Clip as PageClip
 from pommel.console.clipboard import ClipFile, ClipState, ConsoleClipboard, Overtaken
 from pommel.console.telling import Noun
 from pommel.errors import PommelError, StateError
+from pommel.sftp.tree import FilesError
+from sftp.servers import PLAIN_USER, SFTP_SERVER
 from waits import until
 
 UTF8 = "public.utf8-plain-text"

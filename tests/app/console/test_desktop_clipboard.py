@@ -16,11 +16,11 @@ from clipboard.conftest import Clip
 from clipboard.test_host_x11 import foreign, program
 from pommel.app.console.desktop_clipboard import DesktopClipboard, desktop_clipboard
 from pommel.clipboard import host_x11
-from pommel.clipboard.tree import FilesError
 from pommel.clipboard.uris import uri_list
 from pommel.console.clipboard import Clip as PageClip
 from pommel.console.clipboard import ClipFile, ConsoleClipboard, Overtaken
 from pommel.errors import PommelError, StateError
+from pommel.sftp.tree import FilesError
 from waits import until
 
 

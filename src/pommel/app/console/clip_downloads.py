@@ -17,15 +17,15 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from pommel.clipboard.archive import Archive, padding, top_name
 from pommel.clipboard.content import URIS, Content
-from pommel.clipboard.sftp_session import FileRefused, sftp_session
-from pommel.clipboard.tree import CopyPlan, FilesError
-from pommel.clipboard.trees import look_through_guest, look_through_host, readable
-from pommel.clipboard.uris import paths_of, shown
+from pommel.clipboard.uris import paths_of
 from pommel.console.clipboard import ClipFile
 from pommel.console.telling import Noun
 from pommel.errors import StateError
+from pommel.sftp.archive import Archive, padding, top_name
+from pommel.sftp.session import FileRefused, sftp_session
+from pommel.sftp.tree import CopyPlan, FilesError, shown
+from pommel.sftp.trees import look_through_guest, look_through_host, readable
 
 FILES_MAX = 200  # a longer list is of no use to a person who chooses a file
 _NAME_MAX = 200

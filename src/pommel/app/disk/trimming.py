@@ -18,9 +18,9 @@ from pathlib import Path
 from pommel import locks
 from pommel.app.guest import root as guest_root
 from pommel.app.workspace import Workspace
-from pommel.clipboard.child import running
-from pommel.clipboard.content import printable
+from pommel.child import running
 from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelError, StateError
+from pommel.foreign import printable
 from pommel.machine import disk, state, trims
 from pommel.machine.copying import Compacted
 from pommel.machine.runstate import MachineState

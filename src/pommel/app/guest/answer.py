@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pommel.clipboard.child import running
-from pommel.clipboard.content import printable
+from pommel.child import running
+from pommel.foreign import printable
 from pommel.ssh import SshTarget, ssh_argv
 from pommel.tasks import start_task, stop_tasks
 

@@ -22,9 +22,9 @@ from typing import Any, Literal
 from pommel import json_file
 from pommel.app.guest import root
 from pommel.app.workspace import Workspace
-from pommel.clipboard.child import Child, running
-from pommel.clipboard.content import printable
+from pommel.child import Child, running
 from pommel.errors import CommandFailed, DeadlineError, NotPermitted, PommelError, ProtocolError, StateError
+from pommel.foreign import printable
 from pommel.machine import state
 from pommel.machine.events import note_event
 from pommel.machine.runstate import MachineState

@@ -18,7 +18,7 @@ from pathlib import Path
 from pommel.app.console.relay import POLL_S, TRY_AGAIN_LATER, MachineObserver, farewell, seems_alive
 from pommel.app.session.reach import Reach, reach
 from pommel.app.workspace import Workspace
-from pommel.clipboard.child import Child, running
+from pommel.child import Child, running
 from pommel.errors import PommelError, ProtocolError, StateError
 from pommel.paths import MachinePaths
 from pommel.session.daemon import FAILED

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from isolation import patient
-from pommel.clipboard import sftp, sftp_session
-from pommel.clipboard.sftp import Attributes
-from pommel.clipboard.sftp_session import PIECE, FileRefused, SessionLost, SftpSession
-from pommel.clipboard.sftp_session import sftp_session as session_of
-from pommel.clipboard.tree import FilesError
+from pommel.sftp import codec
+from pommel.sftp import session as session_module
+from pommel.sftp.codec import Attributes
+from pommel.sftp.session import PIECE, FileRefused, SessionLost, SftpSession
+from pommel.sftp.session import sftp_session as session_of
+from pommel.sftp.tree import FilesError
 
-from .conftest import SFTP_SERVER
+from .servers import SFTP_SERVER
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ async def test_what_it_refuses(ssh: list[str], tmp_path: Path) -> None:
     async with session_of(ssh) as session:
         with pytest.raises(FileRefused, match="it no longer exists") as refusal:
             await session.look(path + b"/none")
-        assert refusal.value.code == sftp.NO_SUCH_FILE and refusal.value.hint is None
+        assert refusal.value.code == codec.NO_SUCH_FILE and refusal.value.hint is None
         for attempt in (session.make_folder(path), session.folder(path + b"/ssh"), session.remove(path + b"/none")):
             with pytest.raises(FileRefused):
                 await attempt
@@ -120,7 +121,7 @@ async def test_what_it_refuses(ssh: list[str], tmp_path: Path) -> None:
 
 
 def test_a_mac_that_does_not_let_ssh_at_the_desktop_folder() -> None:
-    refusal = FileRefused(sftp.SftpStatus(sftp.PERMISSION_DENIED, ""), "open a file")
+    refusal = FileRefused(codec.SftpStatus(codec.PERMISSION_DENIED, ""), "open a file")
     assert "full disk access" in (refusal.hint or "")
 
 
@@ -208,7 +209,7 @@ async def test_answers_that_nobody_waits_for_any_more_are_not_kept(tmp_path: Pat
 
 
 async def test_one_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sftp_session, "STALL_S", 0.3)
+    monkeypatch.setattr(session_module, "STALL_S", 0.3)
     with pytest.raises(SessionLost, match=r"sent no files for 0.3 s"):
         async with session_of(liar(tmp_path, "pass")) as session:
             await session.look(b"/x")

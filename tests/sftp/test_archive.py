@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pommel import process
-from pommel.clipboard.archive import Archive, padding, top_name
-from pommel.clipboard.tree import NAME_MAX, CopyPlan, EntryKind, TreeEntry, plain_name
-from pommel.clipboard.trees import look_through_host
+from pommel.sftp.archive import Archive, padding, top_name
+from pommel.sftp.tree import NAME_MAX, CopyPlan, EntryKind, TreeEntry, plain_name
+from pommel.sftp.trees import look_through_host
 
 NOW = 1_700_000_000
 

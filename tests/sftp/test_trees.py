@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from pommel import process
-from pommel.clipboard.sftp import Attributes
-from pommel.clipboard.sftp_session import sftp_session
-from pommel.clipboard.tree import EntryKind, FilesError, NameCount
-from pommel.clipboard.trees import bring, look_through_guest, look_through_host, readable, send
 from pommel.errors import CommandFailed
+from pommel.sftp.codec import Attributes
+from pommel.sftp.session import sftp_session
+from pommel.sftp.tree import EntryKind, FilesError, NameCount
+from pommel.sftp.trees import bring, look_through_guest, look_through_host, readable, send
 
-from .conftest import PLAIN_USER, SFTP_SERVER
-from .test_sftp_session import ssh
+from .servers import PLAIN_USER, SFTP_SERVER
+from .test_session import ssh
 
 __all__ = ["ssh"]
 
@@ -131,7 +131,7 @@ async def test_what_may_not_be_read_on_the_guest_is_skipped_and_named(
 
 def test_what_may_not_be_read_on_the_host_is_skipped_and_named(guarded: Path) -> None:
     look = (
-        "import sys; from pommel.clipboard.trees import look_through_host\n"
+        "import sys; from pommel.sftp.trees import look_through_host\n"
         "for path in sys.argv[1:]:\n    plan = look_through_host([path.encode()]); print(plan.unread, plan.total)"
     )
     python = [*PLAIN_USER, sys.executable, "-P", "-c", look]

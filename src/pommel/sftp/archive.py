@@ -10,8 +10,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 
-from pommel.clipboard.tree import CopyPlan, EntryKind, TreeEntry
-from pommel.clipboard.uris import shown
+from pommel.sftp.tree import CopyPlan, EntryKind, TreeEntry, shown
 
 _NAME_BYTES = 200  # Linux and macOS allow 255; the browser adds a suffix
 _UNREAD_NAMED = 100

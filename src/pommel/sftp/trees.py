@@ -14,9 +14,9 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from pommel.clipboard.sftp import Attributes
-from pommel.clipboard.sftp_session import PIECE, FileRefused, SftpSession
-from pommel.clipboard.tree import CopyPlan, EntryKind, FilesError, Growing, TreeEntry, placed, plain_name
+from pommel.sftp.codec import Attributes
+from pommel.sftp.session import PIECE, FileRefused, SftpSession
+from pommel.sftp.tree import CopyPlan, EntryKind, FilesError, Growing, TreeEntry, placed, plain_name
 from pommel.tasks import together
 
 Progress = Callable[[int], None]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pommel.clipboard.child import Child, running
+from pommel.child import Child, running
 from pommel.errors import MissingProgram
 from waits import until
 

@@ -10,8 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pommel.clipboard import tree
-from pommel.clipboard.tree import EntryKind, FilesError, Growing, NameCount, TreeEntry, placed, plain_name, stays_inside
+from pommel.sftp import tree
+from pommel.sftp.tree import (
+    SHOWN,
+    EntryKind,
+    FilesError,
+    Growing,
+    NameCount,
+    TreeEntry,
+    placed,
+    plain_name,
+    shown,
+    stays_inside,
+)
 
 
 def test_each_gets_its_own_name_and_a_folder_apart_if_that_is_taken() -> None:
@@ -128,3 +139,11 @@ def test_what_cannot_be_read_is_named_unless_it_is_all() -> None:
     growing.add(entry(EntryKind.FILE, b"top/c", size=3), 1)
     plan = growing.plan().without((b"/src/top/c",))
     assert (plan.total, plan.files, plan.unread) == (2, 1, (b"/src/top/a", b"/src/top/c"))
+
+
+def test_names_for_people() -> None:
+    assert shown(b"/a/two words") == "two words"
+    assert shown(b"/a/folder/") == "folder" and shown(b"/") == "/"
+    assert shown(b"/a/li\nne\x1b[31m") == "li\ufffdne\ufffd[31m"
+    assert shown(b"/\xff") == "\ufffd"
+    assert len(shown(b"/" + b"x" * 300)) == SHOWN

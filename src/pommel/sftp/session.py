@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
-from pommel.clipboard import sftp
-from pommel.clipboard.child import Child, running
-from pommel.clipboard.content import printable
-from pommel.clipboard.sftp import Attributes, Data, Names, Reply, SftpHandle, SftpStatus
-from pommel.clipboard.tree import DEPTH_MAX, ENTRIES_MAX, FilesError, NameCount, too_many
+from pommel.child import Child, running
 from pommel.errors import ProtocolError
+from pommel.foreign import printable
+from pommel.sftp import codec
+from pommel.sftp.codec import Attributes, Data, Names, Reply, SftpHandle, SftpStatus
+from pommel.sftp.tree import DEPTH_MAX, ENTRIES_MAX, FilesError, NameCount, too_many
 
 _T = TypeVar("_T", Attributes, SftpHandle, Names, Data, SftpStatus)
 
@@ -40,11 +40,11 @@ class FileRefused(FilesError):
 
     def __init__(self, status: SftpStatus, what: str) -> None:
         reasons = {
-            sftp.NO_SUCH_FILE: "it no longer exists",
-            sftp.PERMISSION_DENIED: "permission denied",
-            sftp.FAILURE: "its disk may be full, or may not allow this name",
+            codec.NO_SUCH_FILE: "it no longer exists",
+            codec.PERMISSION_DENIED: "permission denied",
+            codec.FAILURE: "its disk may be full, or may not allow this name",
         }
-        hint = _MAC_HINT if status.code == sftp.PERMISSION_DENIED else None
+        hint = _MAC_HINT if status.code == codec.PERMISSION_DENIED else None
         why = reasons.get(status.code) or " ".join(printable(status.text).split())[:_TEXT_SHOWN]
         super().__init__(f"the guest could not {what}: {why}", hint=hint)
         self.code = status.code
@@ -55,7 +55,7 @@ class SftpSession:
 
     def __init__(self, child: Child) -> None:
         self._child = child
-        self._reader = sftp.ReplyReader()
+        self._reader = codec.ReplyReader()
         self._reading = asyncio.Lock()
         self._asked = {_GREETING}
         self._answers: dict[int, Reply] = {}
@@ -67,17 +67,17 @@ class SftpSession:
         Raises:
             SessionLost: there is no SFTP server, or no connection.
         """
-        await self._send(sftp.init())
+        await self._send(codec.init())
         await self._answer(_GREETING)
 
     async def look(self, path: bytes, *, follow: bool = False) -> Attributes:
         """The attributes of `path`; of a link itself, unless `follow`."""
-        reply = await self._ask(sftp.STAT if follow else sftp.LSTAT, sftp.string(path))
+        reply = await self._ask(codec.STAT if follow else codec.LSTAT, codec.string(path))
         return _as(Attributes, reply, "look at a file")
 
     async def link_target(self, path: bytes) -> bytes:
         """The target of a symbolic link."""
-        names = _as(Names, await self._ask(sftp.READLINK, sftp.string(path)), "read a link").names
+        names = _as(Names, await self._ask(codec.READLINK, codec.string(path)), "read a link").names
         if not names:
             raise SessionLost("the guest's SFTP server sent no name")
         return names[0][0]
@@ -88,13 +88,13 @@ class SftpSession:
         Raises:
             FilesError: it cannot be read, or has too many entries.
         """
-        async with self._opened(sftp.OPENDIR, "open a folder", sftp.string(path)) as (handle, _):
+        async with self._opened(codec.OPENDIR, "open a folder", codec.string(path)) as (handle, _):
             return await self._listed(handle, listed or NameCount())
 
     async def _listed(self, handle: bytes, listed: NameCount) -> list[tuple[bytes, Attributes]]:
         found: list[tuple[bytes, Attributes]] = []
         skipped = 0
-        while not isinstance(reply := await self._ask(sftp.READDIR, sftp.string(handle)), SftpStatus):
+        while not isinstance(reply := await self._ask(codec.READDIR, codec.string(handle)), SftpStatus):
             names = _as(Names, reply, "read a folder").names
             if not names:
                 raise SessionLost("the guest's SFTP server sent no name")
@@ -105,25 +105,25 @@ class SftpSession:
             found += kept
             if skipped > 2:
                 raise SessionLost("the guest's SFTP server named a folder's own name twice")
-        if reply.code != sftp.EOF:
+        if reply.code != codec.EOF:
             raise FileRefused(reply, "read a folder")
         return found
 
     async def make_folder(self, path: bytes, mode: int = 0o700) -> None:
         """Make a new folder."""
-        await self._done(sftp.MKDIR, "make a folder", sftp.string(path), sftp.attributes(mode=mode))
+        await self._done(codec.MKDIR, "make a folder", codec.string(path), codec.attributes(mode=mode))
 
     async def set_mode(self, path: bytes, mode: int) -> None:
         """Set permissions."""
-        await self._done(sftp.SETSTAT, "close a folder to others", sftp.string(path), sftp.attributes(mode=mode))
+        await self._done(codec.SETSTAT, "close a folder to others", codec.string(path), codec.attributes(mode=mode))
 
     async def make_link(self, path: bytes, target: bytes) -> None:
         """Make a symbolic link."""
-        await self._done(sftp.SYMLINK, "make a link", sftp.string(target), sftp.string(path))
+        await self._done(codec.SYMLINK, "make a link", codec.string(target), codec.string(path))
 
     async def rename(self, old: bytes, new: bytes) -> None:
         """Rename a file or folder to an unused name."""
-        await self._done(sftp.RENAME, "rename a folder", sftp.string(old), sftp.string(new))
+        await self._done(codec.RENAME, "rename a folder", codec.string(old), codec.string(new))
 
     async def remove(self, path: bytes) -> None:
         """Delete a file, a link, or a folder with its contents; links are not followed.
@@ -137,11 +137,11 @@ class SftpSession:
         if depth > 2 * DEPTH_MAX:
             raise too_many()
         if not told.is_folder:
-            await self._done(sftp.REMOVE, "delete a file", sftp.string(path))
+            await self._done(codec.REMOVE, "delete a file", codec.string(path))
             return
         for name, inner in await self.folder(path, listed):
             await self._remove(path + b"/" + name, inner, listed, depth + 1)
-        await self._done(sftp.RMDIR, "delete a folder", sftp.string(path))
+        await self._done(codec.RMDIR, "delete a folder", codec.string(path))
 
     async def try_to_read(self, path: bytes) -> None:
         """Open a file for reading, and close it.
@@ -149,7 +149,7 @@ class SftpSession:
         Raises:
             FileRefused: it cannot be read.
         """
-        async with self._opened(sftp.OPEN, "open a file", *_for_reading(path)):
+        async with self._opened(codec.OPEN, "open a file", *_for_reading(path)):
             pass
 
     async def pieces(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:
@@ -159,7 +159,7 @@ class SftpSession:
             FileRefused: it cannot be read.
             FilesError: it became shorter.
         """
-        async with self._opened(sftp.OPEN, "open a file", *_for_reading(path)) as (handle, asked):
+        async with self._opened(codec.OPEN, "open a file", *_for_reading(path)) as (handle, asked):
             at = turn = 0
             while turn < size:
                 while at < size and len(asked) < _WINDOW:
@@ -174,7 +174,7 @@ class SftpSession:
                 yield data
 
     async def _read(self, handle: bytes, at: int, length: int) -> int:
-        return await self._request(sftp.READ, sftp.string(handle), sftp.long(at), sftp.word(length))
+        return await self._request(codec.READ, codec.string(handle), codec.long(at), codec.word(length))
 
     async def write_file(
         self, path: bytes, size: int, give: Callable[[int], bytes], sent: Callable[[int], None], told: Attributes
@@ -184,21 +184,21 @@ class SftpSession:
         `give` returns at most PIECE bytes from an offset on; `sent` is called with bytes that arrived. The file gets
         the permissions and the date of `told`.
         """
-        new = (sftp.string(path), sftp.word(sftp.FOR_A_NEW_FILE), sftp.attributes(mode=0o600))
-        async with self._opened(sftp.OPEN, "make a file", *new) as (handle, asked):
+        new = (codec.string(path), codec.word(codec.FOR_A_NEW_FILE), codec.attributes(mode=0o600))
+        async with self._opened(codec.OPEN, "make a file", *new) as (handle, asked):
             at = 0
             while at < size or asked:
                 while at < size and len(asked) < _WINDOW:
                     if not (data := give(at)):
                         raise shorter()
-                    wanted = (sftp.string(handle), sftp.long(at), sftp.string(data))
-                    asked.append((await self._request(sftp.WRITE, *wanted), len(data)))
+                    wanted = (codec.string(handle), codec.long(at), codec.string(data))
+                    asked.append((await self._request(codec.WRITE, *wanted), len(data)))
                     at += len(data)
                 number, length = asked.popleft()
                 _done(await self._answer(number), "write a file")
                 sent(length)
-            dated = sftp.attributes(mode=told.mode, mtime=told.mtime)
-            await self._done(sftp.FSETSTAT, "date a file", sftp.string(handle), dated)
+            dated = codec.attributes(mode=told.mode, mtime=told.mtime)
+            await self._done(codec.FSETSTAT, "date a file", codec.string(handle), dated)
 
     # --- packets
 
@@ -214,9 +214,9 @@ class SftpSession:
         except FilesError:
             for number, _ in asked:
                 await self._answer(number)
-            await self._ask(sftp.CLOSE, sftp.string(handle))
+            await self._ask(codec.CLOSE, codec.string(handle))
             raise
-        await self._done(sftp.CLOSE, "close a file", sftp.string(handle))
+        await self._done(codec.CLOSE, "close a file", codec.string(handle))
 
     async def _done(self, kind: int, what: str, *fields: bytes) -> None:
         _done(await self._ask(kind, *fields), what)
@@ -228,7 +228,7 @@ class SftpSession:
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._asked.add(self._number)
         number = self._number
-        await self._send(sftp.request(kind, number, *fields))
+        await self._send(codec.request(kind, number, *fields))
         return number
 
     async def _send(self, packet: bytes) -> None:
@@ -294,11 +294,11 @@ def shorter() -> FilesError:
 
 
 def _for_reading(path: bytes) -> tuple[bytes, ...]:
-    return sftp.string(path), sftp.word(sftp.FOR_READING), sftp.attributes()
+    return codec.string(path), codec.word(codec.FOR_READING), codec.attributes()
 
 
 def _piece(reply: Reply, length: int) -> bytes:
-    if isinstance(reply, SftpStatus) and reply.code == sftp.EOF:
+    if isinstance(reply, SftpStatus) and reply.code == codec.EOF:
         raise shorter()
     data = _as(Data, reply, "read a file").data[:length]
     if not data:
@@ -308,7 +308,7 @@ def _piece(reply: Reply, length: int) -> bytes:
 
 def _done(reply: Reply, what: str) -> None:
     status = _as(SftpStatus, reply, what)
-    if status.code != sftp.OK:
+    if status.code != codec.OK:
         raise FileRefused(status, what)
 
 

@@ -19,7 +19,7 @@ DEPTH_MAX = 100
 NAME_MAX = 1024
 PATH_MAX = 4096
 PATHS_MAX_BYTES = 32 << 20  # of all paths together
-_NAMES_SHOWN = 3
+SHOWN = 60  # characters of a name in a message
 
 
 class EntryKind(Enum):
@@ -108,6 +108,13 @@ def placed(tops: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
 def plain_name(name: bytes) -> bool:
     """Whether `name` is a plain name of an entry: no path, no `.`, no `..`."""
     return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
+
+
+def shown(path: bytes, most: int = SHOWN) -> str:
+    """A file's name for a message: no control characters, no line ends, at most `most` characters."""
+    name = path.rstrip(b"/").rpartition(b"/")[2].decode(errors="replace") or "/"
+    plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def stays_inside(depth: int, target: bytes) -> bool:

@@ -14,7 +14,7 @@ import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from pommel.clipboard.content import printable
+from pommel.foreign import printable
 from pommel.process import end_group, spawn_piped
 
 READ_BYTES = 256 << 10

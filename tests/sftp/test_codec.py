@@ -1,4 +1,4 @@
-"""The codec whole, byte by byte, cut short, and with any bytes. The real server is asked in test_sftp_session."""
+"""The codec whole, byte by byte, cut short, and with any bytes. The real server is asked in test_session."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.clipboard import sftp
-from pommel.clipboard.sftp import Attributes, Data, Names, Reply, ReplyReader, SftpHandle, SftpStatus, SftpVersion
 from pommel.errors import ProtocolError
+from pommel.sftp import codec
+from pommel.sftp.codec import Attributes, Data, Names, Reply, ReplyReader, SftpHandle, SftpStatus, SftpVersion
 
 
 def packet(kind: int, body: bytes) -> bytes:
@@ -20,19 +20,19 @@ def packet(kind: int, body: bytes) -> bytes:
 
 
 def numbered(number: int, body: bytes = b"") -> bytes:
-    return sftp.word(number) + body
+    return codec.word(number) + body
 
 
 FILE = stat.S_IFREG | 0o644
-TOLD = sftp.word(0x8000000F) + sftp.long(5) + sftp.long(0) + sftp.word(FILE) + sftp.word(8) + sftp.word(9) + sftp.word(1) + sftp.string(b"x") + sftp.string(b"y")  # fmt: skip
+TOLD = codec.word(0x8000000F) + codec.long(5) + codec.long(0) + codec.word(FILE) + codec.word(8) + codec.word(9) + codec.word(1) + codec.string(b"x") + codec.string(b"y")  # fmt: skip
 SAID: list[tuple[bytes, tuple[int, Reply]]] = [
-    (packet(sftp.VERSION, sftp.word(3) + sftp.string(b"posix-rename@openssh.com") + sftp.string(b"1")), (0, SftpVersion(3))),
-    (packet(sftp.STATUS, numbered(1, sftp.word(sftp.FAILURE) + sftp.string(b"Failure") + sftp.string(b""))), (1, SftpStatus(4, "Failure"))),
-    (packet(sftp.HANDLE, numbered(2, sftp.string(b"\0\0\0\7"))), (2, SftpHandle(b"\0\0\0\7"))),
-    (packet(sftp.DATA, numbered(3, sftp.string(b"bytes"))), (3, Data(b"bytes"))),
-    (packet(sftp.ATTRS, numbered(4, TOLD)), (4, Attributes(5, FILE, 9))),
-    (packet(sftp.ATTRS, numbered(5, sftp.word(0))), (5, Attributes())),
-    (packet(sftp.NAME, numbered(6, sftp.word(2) + (sftp.string(b"\xff") + sftp.string(b"-rw- x") + TOLD) * 2)),
+    (packet(codec.VERSION, codec.word(3) + codec.string(b"posix-rename@openssh.com") + codec.string(b"1")), (0, SftpVersion(3))),
+    (packet(codec.STATUS, numbered(1, codec.word(codec.FAILURE) + codec.string(b"Failure") + codec.string(b""))), (1, SftpStatus(4, "Failure"))),
+    (packet(codec.HANDLE, numbered(2, codec.string(b"\0\0\0\7"))), (2, SftpHandle(b"\0\0\0\7"))),
+    (packet(codec.DATA, numbered(3, codec.string(b"bytes"))), (3, Data(b"bytes"))),
+    (packet(codec.ATTRS, numbered(4, TOLD)), (4, Attributes(5, FILE, 9))),
+    (packet(codec.ATTRS, numbered(5, codec.word(0))), (5, Attributes())),
+    (packet(codec.NAME, numbered(6, codec.word(2) + (codec.string(b"\xff") + codec.string(b"-rw- x") + TOLD) * 2)),
      (6, Names(((b"\xff", Attributes(5, FILE, 9)),) * 2))),
 ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_a_packet_that_is_cut_short(number: int) -> None:
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"Welcome to this machine\n", struct.pack(">I", 0), struct.pack(">I", 1 << 20), packet(77, numbered(1)), packet(sftp.HANDLE, numbered(1, sftp.word(1 << 30)))],
+    [b"Welcome to this machine\n", struct.pack(">I", 0), struct.pack(">I", 1 << 20), packet(77, numbered(1)), packet(codec.HANDLE, numbered(1, codec.word(1 << 30)))],
 )  # fmt: skip
 def test_no_sftp(nonsense: bytes) -> None:
     with pytest.raises(ProtocolError):
@@ -69,18 +69,18 @@ def test_no_sftp(nonsense: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_taken_or_refused(data: bytes) -> None:
-    for stream in (data, packet(sftp.NAME, data), packet(sftp.ATTRS, numbered(1, data))):
+    for stream in (data, packet(codec.NAME, data), packet(codec.ATTRS, numbered(1, data))):
         with contextlib.suppress(ProtocolError):
             heard(stream)
 
 
 def test_requests() -> None:
-    assert sftp.init() == b"\0\0\0\5\1\0\0\0\3"
-    assert sftp.request(sftp.CLOSE, 7, sftp.string(b"h")) == b"\0\0\0\x0a\4\0\0\0\7\0\0\0\1h"
-    assert sftp.attributes() == b"\0\0\0\0"
-    assert sftp.attributes(mode=stat.S_IFREG | 0o4755, mtime=3) == b"\0\0\0\x0c\0\0\x09\xed\0\0\0\3\0\0\0\3"
-    assert sftp.attributes(mtime=-5)[4:] == bytes(8)
-    assert sftp.attributes(mtime=1 << 40)[4:] == b"\xff" * 8
+    assert codec.init() == b"\0\0\0\5\1\0\0\0\3"
+    assert codec.request(codec.CLOSE, 7, codec.string(b"h")) == b"\0\0\0\x0a\4\0\0\0\7\0\0\0\1h"
+    assert codec.attributes() == b"\0\0\0\0"
+    assert codec.attributes(mode=stat.S_IFREG | 0o4755, mtime=3) == b"\0\0\0\x0c\0\0\x09\xed\0\0\0\3\0\0\0\3"
+    assert codec.attributes(mtime=-5)[4:] == bytes(8)
+    assert codec.attributes(mtime=1 << 40)[4:] == b"\xff" * 8
 
 
 def test_kinds() -> None:
