@@ -12,7 +12,7 @@ from pommel.screen.actions import MovePointer, PressKey, TurnWheel
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, total_area, whole
 from pommel.screen.move_search import MovedArea, find_moves
-from pommel.screen.moves import MoveFinder, make, rest_of, take_moved
+from pommel.screen.moves import MoveFinder, joined_copies, make, rest_of, take_moved
 from pommel.screen.tiles import Changes
 
 SIZE = Size(1024, 768)
@@ -228,3 +228,33 @@ def test_all_that_changed_is_told_to_who_takes_no_moves() -> None:
     for area in areas:
         shown.view(area)[:] = new.view(area)
     assert np.array_equal(shown.pixels, new.pixels)
+
+
+# --- what a VNC server says that it copied ---
+
+UP = MovedArea(Rect(0, 0, 1024, 748), 0, -20)
+
+
+@pytest.mark.parametrize(
+    ("copies", "moves"),
+    [
+        ([UP], (UP,)),
+        ([UP, UP, UP], (UP._replace(target=Rect(0, 0, 1024, 708), dy=-60),)),
+        ([UP, UP._replace(dy=20)], (UP._replace(dy=0),)),  # up and down again
+        ([UP] * 40, ()),  # nothing of it is left
+        ([MovedArea(Rect(0, 0, 64, 64), 0, 9)] * 2, ()),  # smaller than what is worth a move
+        ([UP._replace(target=UP.target._replace(width=1024 - n)) for n in range(5)], ()),
+    ],
+)
+def test_copies_of_a_server_are_a_few_large_moves(copies: list[MovedArea], moves: tuple[MovedArea, ...]) -> None:
+    assert joined_copies(copies, SIZE) == moves
+
+
+def test_joined_copies_leave_what_single_ones_leave() -> None:
+    page, old = text(Size(1024, 2000), seed=3), text(SIZE)
+    area, new = Rect(100, 50, 800, 600), old
+    for step in range(4):
+        new = scrolled(new, area, page, 100, 20 * step)
+    before, after = scrolled(old, area, page, 100, 0), new
+    copies = [MovedArea(area._replace(height=580), 0, -20)] * 3
+    assert sent(before, after, joined_copies(copies, SIZE)) <= 800 * 64 * 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pommel.errors import RfbError
 from pommel.screen import rfb_requests as ask
 from pommel.screen.geometry import Rect, Size
+from pommel.screen.move_search import MovedArea
 from pommel.screen.pointer import UNKNOWN
 from pommel.screen.rfb import (
     Bell,
@@ -112,7 +113,8 @@ def test_copied_rectangles_may_overlap() -> None:
     client, data = connected(4, 4), pixels(16)
     client.receive_data(says.update(says.raw(0, 0, 4, 4, data)))
     before = client.frame.pixels.copy()
-    client.receive_data(says.update(says.copy(1, 1, 3, 3, 0, 0)))
+    copied = client.receive_data(says.update(says.copy(1, 1, 3, 3, 0, 0)))
+    assert copied == [Updated((Rect(1, 1, 3, 3),), (MovedArea(Rect(1, 1, 3, 3), 1, 1),))]
     assert (client.frame.pixels[1:, 1:] == before[:3, :3]).all()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from Xlib import X, display
 from Xlib.xobject.drawable import Window
 
-from pommel.screen.geometry import Rect
+from pommel.screen.geometry import Rect, Size
 from pommel.screen.sources.x11_link import connected
 
 
@@ -33,10 +33,24 @@ class XServer:
 
 
 @contextlib.contextmanager
+def vnc_server(path: Path, size: Size) -> Iterator[XServer]:
+    """TigerVNC's X server, which speaks RFB on the Unix socket `path`."""
+    options = ("-rfbport=-1", f"-rfbunixpath={path}", "-SecurityTypes=None", "-depth", "24", "-noreset")
+    with _started("Xvnc", "-geometry", f"{size.width}x{size.height}", "-nolisten", "tcp", *options) as server:
+        yield server
+
+
+@contextlib.contextmanager
 def x_server(*options: str, screen: str = "320x240x24") -> Iterator[XServer]:
     """An Xvfb of its own."""
+    with _started("Xvfb", "-screen", "0", screen, "-nolisten", "tcp", "-noreset", *options) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _started(program: str, *options: str) -> Iterator[XServer]:
     read, write = os.pipe()
-    argv = ["Xvfb", "-displayfd", str(write), "-screen", "0", screen, "-nolisten", "tcp", "-noreset", *options]
+    argv = [program, "-displayfd", str(write), *options]
     child = subprocess.Popen(
         argv, pass_fds=[write], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -23,6 +23,7 @@ from pommel.screen.tiles import TILE, Changes, TileMap
 _LEAST_TILES = 16
 _MOST_PASSED = 32
 _DRAG_PASSED = 12  # a drag tells of itself with each movement: one that moves nothing is not searched each time
+_MOST_COPIES = 4
 _PAGING = frozenset(range(0x20, 0x29))  # virtual keys: space, page up and down, end, home, the arrows
 
 
@@ -72,6 +73,29 @@ class MoveFinder:
         found = tuple(move.shifted(box.x, box.y) for move in find_moves(old.words(box), new.words(box)))
         self._misses, self._passed, self._may_scroll = 0 if found else self._misses + 1, 0, False
         return found
+
+
+def joined_copies(copies: Iterable[MovedArea], size: Size) -> tuple[MovedArea, ...]:
+    """Return a VNC server's `copies` as moves for viewers: large ones, and none if they are more than a few.
+
+    A terminal that scrolls line by line copies the same area several times between two pictures; that is one move. It
+    need not be right to the pixel (see `rest_of`).
+    """
+    joined: list[MovedArea] = []
+    for copy in copies:
+        if joined and joined[-1].target == copy.target:
+            copy = copy._replace(dx=joined[-1].dx + copy.dx, dy=joined[-1].dy + copy.dy)
+            joined.pop()
+        joined.append(copy)
+    inside = [_with_source_inside(copy, size) for copy in joined]
+    large = tuple(copy for copy in inside if copy.target.area >= _LEAST_TILES * TILE * TILE)
+    return large if len(large) <= _MOST_COPIES else ()
+
+
+def _with_source_inside(move: MovedArea, size: Size) -> MovedArea:
+    """Return the part of `move` whose source lies in a picture of `size`."""
+    source = move.source.clipped(size)
+    return move._replace(target=source._replace(x=source.x + move.dx, y=source.y + move.dy))
 
 
 def rest_of(old: Frame, new: Frame, moves: tuple[MovedArea, ...], changed: Changes) -> Moved:

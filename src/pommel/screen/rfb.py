@@ -22,6 +22,7 @@ from pommel.errors import RfbError
 from pommel.screen import rfb_requests as ask
 from pommel.screen.frame import BYTES_PER_PIXEL, Frame, Pixels
 from pommel.screen.geometry import Rect, Size
+from pommel.screen.move_search import MovedArea
 from pommel.screen.pointer import PointerPicture, may_be_multiplied, picture_of
 
 _STAGE_SIZE = 1 << 16
@@ -55,9 +56,14 @@ class Resized:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A framebuffer update is complete: these rectangles of `frame` may have changed."""
+    """A framebuffer update is complete: these rectangles of `frame` may have changed.
+
+    `copies` are those of them that the server copied from another place (RFC 6143, 7.7.2), in its order, with the
+    distance of each. Other rectangles of the same update may have been drawn before, between and after them.
+    """
 
     damage: tuple[Rect, ...]
+    copies: tuple[MovedArea, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,14 @@ _Steps = Generator[None, None, None]
 
 
 class RfbClient:
-    """Reads one server's bytes. `frame` is the picture from `Ready` on; after a resize it is another object."""
+    """Reads one server's bytes. `frame` is the picture from `Ready` on; after a resize it is another object.
+
+    `updates` is the number of complete framebuffer updates, each the answer to a request or sent by itself.
+    """
 
     def __init__(self, limits: RfbLimits | None = None) -> None:
         self.frame = Frame.blank(Size(0, 0))
+        self.updates = 0
         self._limits = limits or RfbLimits()
         self._stage = bytearray(_STAGE_SIZE)
         self._start = self._end = 0  # the unused bytes in _stage
@@ -247,20 +257,26 @@ class RfbClient:
     def _update(self) -> _Steps:
         (count,) = yield from self._unpack("xH")
         damage: list[Rect] = []
+        copies: list[MovedArea] = []
         for _ in range(count):
             x, y, width, height, encoding = yield from self._unpack("HHHHi")
             rect = Rect(x, y, width, height)
             if encoding in (ask.RAW, ask.COPY_RECT):
                 self._check_inside(rect)
-                yield from self._raw(rect) if encoding == ask.RAW else self._copy_rect(rect)
+                if encoding == ask.RAW:
+                    yield from self._raw(rect)
+                else:
+                    copies.append((yield from self._copy_rect(rect)))
                 damage.append(rect)
             elif encoding in (ask.DESKTOP_SIZE, ask.EXTENDED_DESKTOP_SIZE):
                 damage.clear()  # it belongs to the old picture
+                copies.clear()
                 yield from self._resize(rect, encoding)
             else:
                 yield from self._other(rect, encoding)
+        self.updates += 1
         if damage:
-            self._events.append(Updated(tuple(damage)))
+            self._events.append(Updated(tuple(damage), tuple(copies)))
 
     def _raw(self, rect: Rect) -> _Steps:
         rows = self.frame.rows(rect)
@@ -274,10 +290,11 @@ class RfbClient:
         pixels = np.frombuffer(self._scratch, np.uint8, size)
         self.frame.view(rect)[:] = pixels.reshape(rect.height, rect.width, BYTES_PER_PIXEL)
 
-    def _copy_rect(self, rect: Rect) -> _Steps:
+    def _copy_rect(self, rect: Rect) -> Generator[None, None, MovedArea]:
         x, y = yield from self._unpack("HH")
         self._check_inside(Rect(x, y, rect.width, rect.height))
         self.frame.copy_within(x, y, rect)
+        return MovedArea(rect, rect.x - x, rect.y - y)
 
     def _resize(self, rect: Rect, encoding: int) -> _Steps:
         if encoding == ask.EXTENDED_DESKTOP_SIZE:

@@ -20,7 +20,7 @@ _EXTENSION_WAIT_S = 0.5
 
 class RfbLink(asyncio.BufferedProtocol):
     """A connection. `ended` is the reason of its end, None before that. `on_event` gets all events in order;
-    `on_input` is called at each input."""
+    `on_update` is called after each complete framebuffer update, `on_input` at each input."""
 
     def __init__(self) -> None:
         self.client = RfbClient()
@@ -29,6 +29,7 @@ class RfbLink(asyncio.BufferedProtocol):
         self.ended: str | None = None
         self.failure: RfbError | None = None
         self.on_event: Callable[[Event], None] = lambda _: None
+        self.on_update: Callable[[], None] = lambda: None
         self.on_end: Callable[[], None] = lambda: None
         self.on_input: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
@@ -102,6 +103,7 @@ class RfbLink(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Let the client parse the bytes, send its answers, and pass its events on."""
+        before = self.client.updates
         try:
             events = self.client.buffer_updated(nbytes)
         except RfbError as failure:
@@ -112,6 +114,8 @@ class RfbLink(asyncio.BufferedProtocol):
         for event in events:
             self._note(event)
             self.on_event(event)
+        if self.client.updates != before:
+            self.on_update()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Store the reason for the end, unless there is one already."""

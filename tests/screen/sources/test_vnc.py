@@ -14,6 +14,8 @@ from pommel.screen.actions import PressKey, TypeText
 from pommel.screen.endpoint import Endpoint
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, whole
+from pommel.screen.move_search import MovedArea
+from pommel.screen.moves import MoveFinder
 from pommel.screen.pointer import UNKNOWN, PointerPicture
 from pommel.screen.seams import SourceEnded, Update
 from pommel.screen.sources.vnc import VncConnection, connect_vnc
@@ -21,6 +23,7 @@ from pommel.wire import messages as wire
 from screen import rfb_bytes as says
 from screen.bare_qemu import POINTER_BOOT, BareQemu, bare_qemu
 from screen.doubles import Onlooker, RawEncoder
+from screen.x_server import painter, vnc_server
 from waits import until
 
 F1, F2, F3, F4 = (PressKey(vk, False, True) for vk in (0x70, 0x71, 0x72, 0x73))
@@ -419,6 +422,33 @@ async def test_what_scrolls_is_told_as_a_move_in_a_frame_of_its_own(tmp_path: Pa
         assert second.moved.rest.tiles.any(axis=1).tolist() == [False] * 6 + [True]
         assert np.array_equal(first.frame.pixels[..., :3], page[:400, :, :3]), "what is shown is not written to"
         assert np.array_equal(second.frame.pixels[..., :3], page[12:, :, :3])
+        await connection.close()
+
+
+async def test_what_a_server_copies_is_a_move_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MoveFinder, "is_due", lambda *_: False)
+    size = Size(640, 400)
+    with vnc_server(tmp_path / "s", size) as server, painter(server) as paint:
+        for row in range(0, 400, 8):
+            paint.fill(Rect(row, row, 90, 5), row * 411)
+        paint.display.sync()
+        connection = await connect_vnc(tmp_path / "s")
+        connection.source.finder.wanted = True
+        await next_update(connection)
+        paint.copy(Rect(0, 24, 640, 376), 0, 0)
+        paint.fill(Rect(0, 376, 640, 24), 0xFF)
+        paint.display.sync()
+        moves: list[MovedArea] = []
+        rest = 0
+        for _ in range(20):
+            update = await next_update(connection)
+            if update.moved is not None:
+                moves += update.moved.moves
+                rest += int(update.moved.rest.tiles[1:4].sum())
+            if np.array_equal(update.frame.pixels[..., :3], paint.truth()):
+                break
+        assert np.array_equal(update.frame.pixels[..., :3], paint.truth())
+        assert moves == [MovedArea(Rect(0, 0, 640, 376), 0, -24)] and rest == 0
         await connection.close()
 
 

@@ -1,7 +1,8 @@
 """QEMU's screen through its VNC server: a `FrameSource`, and the connection shared with a sink. Band: shell.
 
 The server's pixels are received into one frame. Changed pixels are found and copied into a second frame, which viewers
-get; a thread does this if there are many.
+get; a thread does this if there are many. What a server copies (CopyRect) reaches viewers as a move, without a search;
+QEMU 7.2 sends no such copies, TigerVNC's Xvnc does.
 
 QEMU checks its display every 30 ms while it changes, and more and more rarely, down to every 3 s, while it does not. A
 key event resets this to 30 ms, counted from the last check (ui/vnc.c, vnc_refresh and protocol_client_msg;
@@ -22,7 +23,8 @@ from pommel.screen import rfb, sights
 from pommel.screen import rfb_requests as ask
 from pommel.screen.frame import Frame
 from pommel.screen.geometry import Rect, Size, total_area, whole
-from pommel.screen.moves import MoveFinder, take_moved
+from pommel.screen.move_search import MovedArea
+from pommel.screen.moves import MoveFinder, joined_copies, take_moved
 from pommel.screen.pointer import PointerPicture
 from pommel.screen.rfb_link import RfbLink, open_link
 from pommel.screen.seams import SourceEnded, Update
@@ -46,18 +48,21 @@ class VncSource:
     def __init__(self, link: RfbLink) -> None:
         self._link = link
         self._damage: list[Rect] = []
+        self._copies: list[MovedArea] = []  # what the server copied, of the same updates
         self._covered = 0  # pixels received of this frame; it is not shown until all have arrived
         self._pointer_visible: bool | None = None
         self._pointer: PointerPicture | None = None
         self._lock_keys: int | None = None
         self._relative: bool | None = None
-        self._asked = False
+        self._asked_for: Frame | None = None  # the frame that it has asked for as a whole
+        self._asked_after: int | None = None  # the updates of the client when it asked last
         self._shown = Frame.blank(Size(0, 0))
         self._comparing: asyncio.Future[Update] | None = None
         self.finder = MoveFinder()
         self._news = asyncio.Event()
         self._nudge: asyncio.TimerHandle | None = None
         link.on_event = self._heard
+        link.on_update = self._news.set
         link.on_end = self._ended
         link.on_input = self._expect_change
         self._expecting_until_s = 0.0
@@ -124,14 +129,16 @@ class VncSource:
 
     def _ask(self, *, now: bool = False) -> None:
         """Ask for changes; with `now`, QEMU answers even if nothing changed."""
-        everything = whole(self._link.client.frame.size)
-        if not self._is_whole():
+        frame = self._link.client.frame
+        everything = whole(frame.size)
+        if self._asked_for is not frame:
+            self._asked_for = frame
             self._link.write(ask.update_request(everything, incremental=False))
         else:
             if now:  # QEMU answers a non-incremental request for one pixel at once, and adds all changes
                 self._link.write(ask.update_request(Rect(0, 0, 1, 1), incremental=False))
             self._link.write(ask.update_request(everything, incremental=True))
-        self._asked = True
+        self._asked_after = self._link.client.updates
 
     async def _until_news(self) -> None:
         while not self._has_news():
@@ -139,7 +146,9 @@ class VncSource:
                 raise self._link.failure
             if self._link.ended is not None:
                 return
-            if not self._asked:
+            # TigerVNC answers each request that is not incremental with facts alone, and sends the pixels when it is
+            # asked next, incrementally (VNCSConnectionST.cxx, framebufferUpdateRequest and writeFramebufferUpdate).
+            if self._asked_after != self._link.client.updates:
                 self._ask()
             self._news.clear()
             await self._news.wait()
@@ -147,10 +156,12 @@ class VncSource:
     def _compare(self) -> asyncio.Future[Update]:
         """Begin to copy the received changes. Pixels that arrive meanwhile are new damage, and are compared again."""
         damage, self._damage = tuple(self._damage), []
+        copies, self._copies = self._copies, []
         shown, source, loop = self._shown, self._link.client.frame, asyncio.get_running_loop()
-        is_due = shown.size == source.size and self.finder.is_due(touched(source.size, damage))
-        work = partial(_taken_over, shown, source, damage, self.finder if is_due else None)
-        if is_due or total_area(damage) > _MUCH:
+        moves = joined_copies(copies, source.size) if self.finder.wanted else ()
+        is_due = not moves and shown.size == source.size and self.finder.is_due(touched(source.size, damage))
+        work = partial(_taken_over, shown, source, damage, moves, self.finder if is_due else None)
+        if moves or is_due or total_area(damage) > _MUCH:
             return loop.run_in_executor(None, work)
         done = loop.create_future()
         done.set_result(work())
@@ -168,14 +179,14 @@ class VncSource:
     def _heard(self, event: rfb.Event) -> None:
         match event:
             case rfb.Resized():
-                self._damage, self._covered = [], 0
+                self._damage, self._copies, self._covered = [], [], 0
                 self._ask()
-            case rfb.Updated(damage):
-                self._asked = False
+            case rfb.Updated(damage, copies):
                 self._covered += total_area(damage)
                 self._damage += damage
+                self._copies += copies
                 if len(self._damage) > _MANY_RECTS:
-                    self._damage = [whole(self._link.client.frame.size)]
+                    self._damage, self._copies = [whole(self._link.client.frame.size)], []
             case rfb.Cursor(visible, picture):
                 self._pointer_visible, self._pointer = visible, picture
             case rfb.Leds(bits):
@@ -191,12 +202,15 @@ class VncSource:
         self._news.set()
 
 
-def _taken_over(shown: Frame, source: Frame, damage: tuple[Rect, ...], finder: MoveFinder | None) -> Update:
+def _taken_over(
+    shown: Frame, source: Frame, damage: tuple[Rect, ...], moves: tuple[MovedArea, ...], finder: MoveFinder | None
+) -> Update:
     if shown.size != source.size:
         everything = Changes.throughout(touched(source.size, [whole(source.size)]))
         return Update(source.copy(), damage, changed=everything)
     where = touched(source.size, damage)
-    moves = finder.search(shown, source, where) if finder else ()
+    if finder:
+        moves = finder.search(shown, source, where)
     if not moves:
         return Update(shown, damage, changed=take_over(shown, source, where))
     # Into a frame of its own: of the one that is shown, pictures are taken meanwhile that are moved after.
