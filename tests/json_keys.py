@@ -208,6 +208,8 @@ KEYS: dict[str, tuple[str, str]] = {
     "warnings": ("words", ""),
     "arguments": ("list", "QEMU's arguments, each with where it is from"),
     "argument": ("str", "one argument of QEMU's"),
+    "xml": ("str", "a libvirt domain"),
+    "element": ("str", "the part of a libvirt domain that an argument became, or the words that it stays"),
     "rule": ("str?", "which rule wrote it"),
     "before": ("str?", "the argument as it was"),
     "after": ("str?", "the argument as it is"),

@@ -100,6 +100,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "trust": ("trust", "Trust files that other users can write.", "Checks and configuration"),
     "config": ("config", "Show a machine's settings and where each comes from.", "Checks and configuration"),
     "argv": ("argv", "Show the QEMU command line, with the reason for each argument.", "Checks and configuration"),
+    "libvirt": ("libvirt", "Export a machine to libvirt, for virt-manager and virsh.", "Checks and configuration"),
     "completion": ("completion", "Print a shell completion script.", "Checks and configuration"),
     "uninstall": ("uninstall", "Remove everything that Pommel has created.", "Checks and configuration"),
 }
