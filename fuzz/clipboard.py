@@ -15,7 +15,7 @@ from pommel.clipboard.html_text import plain_text
 from pommel.clipboard.uris import from_gnome, is_cut, paths_of, to_gnome, uri_list
 from pommel.errors import ProtocolError
 from pommel.sftp import codec
-from pommel.sftp.codec import Attributes, Data, Names, Reply, SftpHandle, SftpStatus, SftpVersion
+from pommel.sftp.codec import Attributes, Data, Extended, Names, Reply, SftpHandle, SftpStatus, SftpVersion
 from pommel.sftp.tree import FilesError, placed, plain_name, shown
 
 _LIMIT = 1000
@@ -103,6 +103,8 @@ def _reply(chance: random.Random) -> tuple[bytes, tuple[int, Reply]]:
         ),
         (codec.ATTRS, told, known),
         (codec.VERSION, b"", SftpVersion(number)),
+        (codec.VERSION, codec.string(data) + codec.string(b"1"), SftpVersion(number, frozenset([data]))),
+        (codec.EXTENDED_REPLY, data, Extended(data)),
     ]
     kind, body, reply = chance.choice(kinds)
     return codec.request(kind, number, body), (0 if kind == codec.VERSION else number, reply)

@@ -45,6 +45,10 @@ class Child:
         self._stdin.write(data)
         await self._stdin.drain()
 
+    def put(self, data: bytes) -> None:
+        """Send bytes without waiting."""
+        self._stdin.write(data)
+
     def close_input(self) -> None:
         """Close its standard input."""
         self._stdin.close()

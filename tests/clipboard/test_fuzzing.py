@@ -61,4 +61,4 @@ def test_servers_of_all_kinds_are_heard_and_some_refused() -> None:
     chance, make = random.Random(5), clipboard.sftp_make()
     heard = [clipboard.outcome(codec.ReplyReader().feed, [make(chance)]) for _ in range(500)]
     assert 100 < sum(refused for _, refused in heard) < 450
-    assert len({type(reply[1]).__name__ for replies, _ in heard for reply in replies if isinstance(reply, tuple)}) == 6
+    assert len({type(reply[1]).__name__ for replies, _ in heard for reply in replies if isinstance(reply, tuple)}) == 7

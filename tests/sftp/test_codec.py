@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pommel.errors import ProtocolError
 from pommel.sftp import codec
-from pommel.sftp.codec import Attributes, Data, Names, Reply, ReplyReader, SftpHandle, SftpStatus, SftpVersion
+from pommel.sftp.codec import Attributes, Data, Extended, Names, Reply, ReplyReader, SftpHandle, SftpStatus, SftpVersion
 
 
 def packet(kind: int, body: bytes) -> bytes:
@@ -26,7 +26,8 @@ def numbered(number: int, body: bytes = b"") -> bytes:
 FILE = stat.S_IFREG | 0o644
 TOLD = codec.word(0x8000000F) + codec.long(5) + codec.long(0) + codec.word(FILE) + codec.word(8) + codec.word(9) + codec.word(1) + codec.string(b"x") + codec.string(b"y")  # fmt: skip
 SAID: list[tuple[bytes, tuple[int, Reply]]] = [
-    (packet(codec.VERSION, codec.word(3) + codec.string(b"posix-rename@openssh.com") + codec.string(b"1")), (0, SftpVersion(3))),
+    (packet(codec.VERSION, codec.word(3) + codec.string(b"posix-rename@openssh.com") + codec.string(b"1")), (0, SftpVersion(3, frozenset([codec.POSIX_RENAME])))),
+    (packet(codec.EXTENDED_REPLY, numbered(7, b"any bytes")), (7, Extended(b"any bytes"))),
     (packet(codec.STATUS, numbered(1, codec.word(codec.FAILURE) + codec.string(b"Failure") + codec.string(b""))), (1, SftpStatus(4, "Failure"))),
     (packet(codec.HANDLE, numbered(2, codec.string(b"\0\0\0\7"))), (2, SftpHandle(b"\0\0\0\7"))),
     (packet(codec.DATA, numbered(3, codec.string(b"bytes"))), (3, Data(b"bytes"))),
@@ -79,6 +80,7 @@ def test_requests() -> None:
     assert codec.request(codec.CLOSE, 7, codec.string(b"h")) == b"\0\0\0\x0a\4\0\0\0\7\0\0\0\1h"
     assert codec.attributes() == b"\0\0\0\0"
     assert codec.attributes(mode=stat.S_IFREG | 0o4755, mtime=3) == b"\0\0\0\x0c\0\0\x09\xed\0\0\0\3\0\0\0\3"
+    assert codec.attributes(size=2) == b"\0\0\0\1" + bytes(7) + b"\2"
     assert codec.attributes(mtime=-5)[4:] == bytes(8)
     assert codec.attributes(mtime=1 << 40)[4:] == b"\xff" * 8
 
@@ -88,3 +90,11 @@ def test_kinds() -> None:
     assert [told.is_folder for told in kinds] == [True, False, False, False, False]
     assert [told.is_file for told in kinds] == [False, True, False, False, False]
     assert [told.is_link for told in kinds] == [False, False, True, False, False]
+
+
+def test_space() -> None:
+    told = struct.pack(">11Q", 1 << 20, 4096, 100, 60, 50, 9, 9, 9, 9, 9, 255)
+    assert codec.space_of(Extended(told)) == codec.Space(50 * 4096, 100 * 4096)
+    for end in range(len(told)):
+        with pytest.raises(ProtocolError):
+            codec.space_of(Extended(told[:end]))

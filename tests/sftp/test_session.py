@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import sys
 import textwrap
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from isolation import patient
-from pommel.sftp import codec
-from pommel.sftp import session as session_module
+from pommel.sftp import channel, codec
 from pommel.sftp.codec import Attributes
 from pommel.sftp.session import PIECE, FileRefused, SessionLost, SftpSession
 from pommel.sftp.session import sftp_session as session_of
@@ -205,11 +206,90 @@ async def test_answers_that_nobody_waits_for_any_more_are_not_kept(tmp_path: Pat
         for _ in range(3):
             with pytest.raises(FileRefused, match="read a file"):
                 await whole(session, b"/x", 10 * PIECE)
-        assert not session._answers and not session._asked
+        with pytest.raises(FileRefused):
+            await session.look(b"/x")
+        assert not session._answers and not session._asked and not session._dropped
+
+
+async def test_whoever_reads_may_be_cancelled_at_any_moment(ssh: list[str], tmp_path: Path) -> None:
+    """No handle stays open, no answer is kept, and the session goes on."""
+    (tmp_path / "file").write_bytes(b"x" * PIECE * 40)
+    path = os.fsencode(tmp_path / "file")
+    async with session_of(ssh) as session:
+        for turns in range(60):
+            task = asyncio.ensure_future(whole(session, path, PIECE * 40))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert len(await whole(session, path, PIECE * 40)) == PIECE * 40
+        await session.look(path)
+        assert not session._answers and not session._asked and not session._dropped
+        server = session._child.pid
+        still = [os.readlink(one) for one in Path(f"/proc/{server}/fd").iterdir() if one.exists()]
+        assert os.fsdecode(path) not in still
+
+
+async def given(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def test_a_file_is_written_on_where_it_ended(ssh: list[str], tmp_path: Path) -> None:
+    data = os.urandom(PIECE * 5 + 9)
+    path = os.fsencode(tmp_path / "part")
+    async with session_of(ssh) as session:
+        assert await session.write_on(path, 0, given(data[:10], data[10 : PIECE * 3]), new=True) == PIECE * 3
+        with pytest.raises(FileRefused):
+            await session.write_on(path, 0, given(b"other"), new=True)
+        assert await session.write_on(path, PIECE * 2, given(data[PIECE * 2 :]), new=False) == len(data)
+        assert (tmp_path / "part").read_bytes() == data
+        part = b"".join([piece async for piece in session.pieces(path, PIECE * 4, 1000)])
+        assert part == data[1000 : PIECE * 4]
+
+
+async def test_a_sender_that_leaves_has_written_what_it_sent(ssh: list[str], tmp_path: Path) -> None:
+    async def leaving() -> AsyncIterator[bytes]:
+        yield b"x" * PIECE * 2
+        raise ConnectionResetError
+
+    async with session_of(ssh) as session:
+        with pytest.raises(ConnectionResetError):
+            await session.write_on(os.fsencode(tmp_path / "part"), 0, leaving(), new=True)
+        assert (await session.look(os.fsencode(tmp_path / "part"))).size == PIECE * 2
+
+
+async def test_a_full_disk(ssh: list[str]) -> None:
+    async with session_of(ssh) as session:
+        with pytest.raises(FileRefused, match="its disk may be full"):
+            await session.write_on(b"/dev/full", 0, given(b"x" * PIECE * 100), new=False)
+        assert (await session.look(b"/dev/full")).mode
+
+
+async def test_places_and_space(ssh: list[str], tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path)
+    (tmp_path / "link").symlink_to("/usr/bin")
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "new").write_bytes(b"new")
+    async with session_of(ssh) as session:
+        assert await session.real_path(path + b"/link/..") == b"/usr"
+        space, told = await session.space(path), shutil.disk_usage(tmp_path)
+        assert space is not None and space.total == told.total and abs(space.free - told.free) < 1 << 30
+        with pytest.raises(FileRefused):
+            await session.space(path + b"/none")
+        with pytest.raises(FileRefused):
+            await session.rename(path + b"/new", path + b"/old")
+        await session.replace(path + b"/new", path + b"/old")
+        assert (tmp_path / "old").read_bytes() == b"new" and not (tmp_path / "new").exists()
+        session.extensions = frozenset()
+        assert await session.space(path) is None
+        (tmp_path / "new").write_bytes(b"newer")
+        await session.replace(path + b"/new", path + b"/old")
+        assert (tmp_path / "old").read_bytes() == b"newer"
 
 
 async def test_one_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "STALL_S", 0.3)
+    monkeypatch.setattr(channel, "STALL_S", 0.3)
     with pytest.raises(SessionLost, match=r"sent no files for 0.3 s"):
         async with session_of(liar(tmp_path, "pass")) as session:
             await session.look(b"/x")

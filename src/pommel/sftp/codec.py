@@ -1,7 +1,8 @@
 """SFTP version 3 as OpenSSH speaks it: requests to bytes, bytes to replies. Band: core, no I/O.
 
 draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file for its differences (SYMLINK has its two paths in the opposite
-order). Only the requests that are needed to copy a tree of files. Paths are bytes and are not interpreted.
+order) and its extensions. Only the requests that are needed to browse and copy files. Paths are bytes and are not
+interpreted.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from pommel.errors import ProtocolError
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
 SETSTAT, FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR = 9, 10, 11, 12, 13, 14, 15
-STAT, RENAME, READLINK, SYMLINK = 17, 18, 19, 20
+REALPATH, STAT, RENAME, READLINK, SYMLINK = 16, 17, 18, 19, 20
+EXTENDED, EXTENDED_REPLY = 200, 201
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
+
+# OpenSSH's extensions, by name: rename over an existing file; the space of a file system; write to the disk.
+POSIX_RENAME, STATVFS, FSYNC = b"posix-rename@openssh.com", b"statvfs@openssh.com", b"fsync@openssh.com"
 
 # Codes of a STATUS.
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
 
 FOR_READING = 0x01
+FOR_WRITING = 0x02
 FOR_A_NEW_FILE = 0x02 | 0x08 | 0x20  # WRITE, CREAT, EXCL
 
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
@@ -83,12 +89,28 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class SftpVersion:
-    """The server's greeting."""
+    """The server's greeting: its version, and the names of its extensions."""
 
     version: int
+    extensions: frozenset[bytes] = frozenset()
 
 
-Reply = SftpStatus | SftpHandle | Data | Names | Attributes | SftpVersion
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """The answer of an extension, which the caller reads (`space_of`)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The space of a file system, in bytes: what is free for this user, and all."""
+
+    free: int
+    total: int
+
+
+Reply = Extended | SftpStatus | SftpHandle | Data | Names | Attributes | SftpVersion
 
 
 def init() -> bytes:
@@ -117,15 +139,29 @@ def long(value: int) -> bytes:
     return struct.pack(">Q", value)
 
 
-def attributes(*, mode: int | None = None, mtime: int | None = None) -> bytes:
-    """A field that sets permissions and the time of the last change, in seconds since 1970."""
+def attributes(*, size: int | None = None, mode: int | None = None, mtime: int | None = None) -> bytes:
+    """A field that sets the size, permissions and the time of the last change, in seconds since 1970."""
     flags, fields = 0, b""
+    if size is not None:
+        flags, fields = flags | _SIZE, fields + long(size)
     if mode is not None:
         flags, fields = flags | _MODE, fields + word(mode & 0o7777)
     if mtime is not None:
         seconds = max(0, min(mtime, 0xFFFFFFFF))
         flags, fields = flags | _TIMES, fields + word(seconds) + word(seconds)
     return word(flags) + fields
+
+
+def space_of(answer: Extended) -> Space:
+    """Read the answer of statvfs@openssh.com: eleven fields of 64 bits (OpenSSH, PROTOCOL).
+
+    Raises:
+        ProtocolError: it is too short.
+    """
+    if len(answer.data) < 11 * 8:
+        raise ProtocolError("the guest's SFTP server sent an incomplete packet")
+    _, unit, blocks, _, free = struct.unpack_from(">5Q", answer.data)
+    return Space(free * unit, blocks * unit)
 
 
 class ReplyReader:
@@ -182,6 +218,13 @@ class _Cursor:
         self._at += size
         return self._packet[self._at - size : self._at]
 
+    def rest(self) -> bytes:
+        return self._packet[self._at :]
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._at >= len(self._packet)
+
     def attributes(self) -> Attributes:
         flags = self.word()
         size = self.long() if flags & _SIZE else 0
@@ -198,7 +241,7 @@ class _Cursor:
 def _reply(packet: _Cursor) -> tuple[int, Reply]:
     kind, number = packet.byte(), packet.word()
     if kind == VERSION:
-        return 0, SftpVersion(number)
+        return 0, SftpVersion(number, frozenset(_extensions(packet)))
     if kind == STATUS:
         return number, SftpStatus(packet.word(), packet.string().decode(errors="replace"))
     if kind == HANDLE:
@@ -207,9 +250,17 @@ def _reply(packet: _Cursor) -> tuple[int, Reply]:
         return number, Data(packet.string())
     if kind == NAME:
         return number, Names(tuple(_name(packet) for _ in range(packet.word())))
+    if kind == EXTENDED_REPLY:
+        return number, Extended(packet.rest())
     if kind == ATTRS:
         return number, packet.attributes()
     raise ProtocolError(f"the guest's SFTP server sent a packet of kind {kind}")
+
+
+def _extensions(packet: _Cursor) -> Iterator[bytes]:
+    while not packet.is_at_end:
+        yield packet.string()
+        packet.string()  # its version
 
 
 def _name(packet: _Cursor) -> tuple[bytes, Attributes]:
