@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import stat
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,14 +21,13 @@ from pommel.clipboard.uris import paths_of
 from pommel.console.clipboard import ClipFile
 from pommel.console.telling import Noun
 from pommel.errors import StateError
-from pommel.sftp.archive import Archive, padding, top_name
+from pommel.sftp.packing import PIECE, archive_of, packed
 from pommel.sftp.session import FileRefused, sftp_session
-from pommel.sftp.tree import CopyPlan, FilesError, shown
+from pommel.sftp.tree import FilesError, shown
 from pommel.sftp.trees import look_through_guest, look_through_host, readable
 
 FILES_MAX = 200  # a longer list is of no use to a person who chooses a file
 _NAME_MAX = 200
-_PIECE = 256 << 10
 _ODD = "it is neither a file nor a folder"
 
 
@@ -75,8 +73,9 @@ async def open_host_file(path: bytes) -> AsyncIterator[tuple[ClipFile, AsyncIter
         file = _readable(_file(path, told.st_mode, told.st_size))
         if file.folder:
             plan = await asyncio.to_thread(look_through_host, [path])
-            file, archive = await _archived(file, plan)
-            reading = _in_an_archive(archive, _host_pieces)
+            archive, length = await archive_of(plan, file.name)
+            file = replace(file, name=f"{file.name}.tar", size=length)
+            reading = packed(archive, _host_pieces)
         else:
             reading = _pieces(fd, file.size)
         async with contextlib.aclosing(reading) as pieces:
@@ -105,37 +104,10 @@ async def _host_pieces(path: bytes, size: int) -> AsyncGenerator[bytes, None]:
             yield piece
 
 
-async def _archived(file: ClipFile, plan: CopyPlan) -> tuple[ClipFile, Archive]:
-    archive = Archive(plan, top_name(file.name), int(time.time()))
-    # In a thread: for a large folder this takes long, and would stop the page's pictures.
-    length = await asyncio.to_thread(lambda: archive.length)
-    return replace(file, name=f"{file.name}.tar", size=length), archive
-
-
-async def _in_an_archive(
-    archive: Archive, read: Callable[[bytes, int], AsyncGenerator[bytes, None]]
-) -> AsyncGenerator[bytes, None]:
-    ready = bytearray()  # small files are collected into larger pieces, because each piece costs a send
-    for head, entry in archive.parts():
-        ready += head
-        if entry is not None and entry.size:
-            async with contextlib.aclosing(read(entry.source, entry.size)) as pieces:
-                async for piece in pieces:
-                    ready += piece
-                    if len(ready) >= _PIECE:
-                        yield bytes(ready)
-                        ready.clear()
-            ready += padding(entry.size)
-        if len(ready) >= _PIECE:
-            yield bytes(ready)
-            ready.clear()
-    yield bytes(ready)
-
-
 async def _pieces(fd: int, size: int) -> AsyncGenerator[bytes, None]:
     at = 0
     while at < size:
-        data = await asyncio.to_thread(os.pread, fd, min(_PIECE, size - at), at)
+        data = await asyncio.to_thread(os.pread, fd, min(PIECE, size - at), at)
         if not data:
             raise StateError("the file became shorter while it was sent")
         at += len(data)
@@ -175,8 +147,9 @@ async def open_guest_file(
         if file.folder:
             # Unreadable files are left out. They must be known first, because the archive's length is announced.
             plan = await readable(session, await look_through_guest(session, [path]))
-            file, archive = await _archived(file, plan)
-            reading = _in_an_archive(archive, session.pieces)
+            archive, length = await archive_of(plan, file.name)
+            file = replace(file, name=f"{file.name}.tar", size=length)
+            reading = packed(archive, session.pieces)
         else:
             reading = session.pieces(path, file.size)
         async with contextlib.aclosing(reading) as pieces:
