@@ -47,9 +47,11 @@ DOMAINS = {
 }  # fmt: skip
 FACES = {"cli", "menu", "pytest_plugin"}
 # The one line on which domain packages may lean on each other: wire <- screen <- session, wire <- mesh, console;
-# sftp <- clipboard.
+# sftp <- clipboard, console, mesh.
 ALLOWED = {
     ("clipboard", "sftp"),
+    ("console", "sftp"),
+    ("mesh", "sftp"),
     ("screen", "wire"),
     ("console", "wire"),
     ("session", "screen"),

@@ -27,6 +27,7 @@ from pommel.console.clipboard import ConsoleClipboard
 from pommel.console.clipboard_api import ClipboardApi
 from pommel.console.door import Admission, ConsoleDoor, notice
 from pommel.console.files import static_files
+from pommel.console.files_api import FilesApi, SharedFiles
 from pommel.console.guard import new_token
 from pommel.console.passes import PLACE, Secrets
 from pommel.console.quiet import Quiet
@@ -49,6 +50,7 @@ __all__ = ["Admission", "ConsoleInfo", "ConsoleServer", "Secrets", "ViewerStream
 DEFAULT_PORT = 8600
 _PORTS_TRIED = 100
 _MAX_MESSAGE = 128 * 1024  # a viewer's commands are a few bytes each; a MultiTouch of 64 KiB is the longest
+_LINE_MAX = 32 << 10  # two paths of 4 KiB, each byte as three characters
 _GOODBYE_S = 2.0
 _HEARTBEAT_S = 30.0
 CERTIFICATE_LOOKED_AT_S = 3600.0
@@ -107,6 +109,7 @@ class ConsoleServer:
         self._wanted_port = DEFAULT_PORT if port is None else port
         self._clipboard = ClipboardApi(clipboard) if clipboard is not None else None
         self.audience = Audience()
+        self._files_api: FilesApi | None = None
         self._standing = StandingWatcher(status)
         self._files = static_files()
         self._viewers: dict[WebSocketStream, Visitor] = {}
@@ -119,6 +122,10 @@ class ConsoleServer:
     def use_tls(self, tls: Tls | None) -> None:
         """Serve only over TLS, if a certificate is given. Call this before `start`."""
         self._tls, self._door.tls = tls, tls is not None
+
+    def share_files(self, files: SharedFiles | None) -> None:
+        """Give the page a panel for these files. Call this before `start`."""
+        self._files_api = FilesApi(files, self.audience) if files is not None else None
 
     @property
     def fingerprint(self) -> str:
@@ -184,6 +191,7 @@ class ConsoleServer:
             shutdown_timeout=_GOODBYE_S,
             logger=_web_log,
             lingering_time=0,  # do not wait for the body of a refused request
+            max_line_size=_LINE_MAX,
         )
         await runner.setup()
         if runner.server is None:
@@ -222,6 +230,8 @@ class ConsoleServer:
         router.add_get(f"{under}/api/status", self._answer_status)
         router.add_post(f"{under}/api/new-token", self._renew)
         AudienceApi(self.audience).add_to(router, under)
+        if self._files_api is not None:
+            self._files_api.add_to(router, under)
         if self._clipboard is not None:
             router.add_get(f"{under}/api/clipboard", self._clipboard.get, allow_head=False)
             router.add_put(f"{under}/api/clipboard", self._clipboard.put)
@@ -236,6 +246,8 @@ class ConsoleServer:
         self._turnstile.close()
         if self._refreshing is not None:
             self._refreshing.cancel()
+        if self._files_api is not None:
+            await self._files_api.close()
         await self.audience.close()
         await self._part_from_all(ENDED, reason)
         await runner.cleanup()
@@ -286,6 +298,7 @@ class ConsoleServer:
             return await self._door.let_in(request)
         info, view_only = self._info, bool(self._door.views_only(request))
         words = {"name": info.name, "title": info.title or info.name, "may": "look" if view_only else "act"}
+        words["files"] = "yes" if self._files_api is not None and not view_only else "no"
         html = pages.filled(self._files["index.html"][0].decode(), words | info.telling.for_page(view_only=view_only))
         response = web.Response(text=html, content_type="text/html")
         self._door.keep_in(request, response)
