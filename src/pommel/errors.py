@@ -30,7 +30,8 @@ A room has classes of its own where its code tells one case from another. Each k
                SentElsewhere (ServerUnreachable), TunnelRefused (PommelError)
     recovery   BoardRefused (RecoveryError), ChunklistError (RecoveryError), UnknownVersion (RecoveryError)
     session    AgentRefused (NotPermitted), DaemonRefusal (NotPermitted)
-    sftp       FilesError (PommelError), FileRefused (FilesError), SessionLost (FilesError)
+    sftp       AlreadyThere (StateError), FilesError (PommelError), NotThere (StateError), OtherOffset (StateError),
+               DiskFull (FilesError), FileRefused (FilesError), SessionLost (FilesError), UploadBusy (BusyError)
 
 A message names the problem in the user's words, without a full stop; `hint` has the next command or
 action. Faces print both and exit with `exit_code`. Nothing else decides exit codes.

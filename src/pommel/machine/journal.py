@@ -50,6 +50,7 @@ class Word(StrEnum):
     CONSOLE_CLOSED = "console closed"
     RESTART = "restart"  # by a watcher
     GIVEN_UP = "given up"  # by a watcher
+    FILES = "files"  # what a viewer did with the guest's files
     MCP = "mcp"  # an action of a client of `pommel mcp`
 
 

@@ -272,14 +272,14 @@ class SftpSession(SftpChannel):
 
 
 @contextlib.asynccontextmanager
-async def sftp_session(ssh: Sequence[str]) -> AsyncIterator[SftpSession]:
+async def sftp_session(ssh: Sequence[str], whose: str = "the guest") -> AsyncIterator[SftpSession]:
     """Open a session with `ssh` (a command line that ends with the host), over its ControlPath if that has a master.
 
     Raises:
         SessionLost: there is no SFTP server, or no connection.
     """
     # Never as the master: the clipboard's connection would end together with this one.
-    async with served_by([ssh[0], "-o", "ControlMaster=no", "-s", *ssh[1:], "sftp"]) as session:
+    async with served_by([ssh[0], "-o", "ControlMaster=no", "-s", *ssh[1:], "sftp"], whose) as session:
         yield session
 
 

@@ -30,8 +30,10 @@ from pommel.paths import MachinePaths
 if TYPE_CHECKING:
     from pommel.app.console.relay import MachineRelay
     from pommel.app.session.relay import MachineSession
+    from pommel.console.clipboard import ConsoleClipboard
+    from pommel.console.files_api import SharedFiles
     from pommel.console.server import Admission, ConsoleInfo, ConsoleServer, Visitor
-    from pommel.console.telling import Guest
+    from pommel.console.telling import Guest, Noun
 
 START_TIMEOUT_S = 90.0  # for a busy host; a process that ends is noticed at once, without this wait
 _END_S = 5.0
@@ -199,19 +201,16 @@ async def serve(
         BusyError: another process serves this machine's console.
         UsageError: TLS is wanted, and its certificate cannot be used.
     """
-    from pommel.app.clip.target import find_guest
-    from pommel.app.console.clipboard import machine_clipboard
     from pommel.console.server import ConsoleServer
 
     machine = _running(workspace, name)
     paths = _files(machine, session)
     wanted = port or (None if session else workspace.spec(name).console_port)
     asked = Listening(port, host, tuple(allow_host), wish_for(workspace, name, tls or TlsWish()))
-    encrypted, whose = tls_of(asked.tls, workspace.home.tls, host, allow_host), find_guest(workspace, name)
-    argv = partial(whose.argv, workspace)
+    encrypted = tls_of(asked.tls, workspace.home.tls, host, allow_host)
     with locks.hold(paths.console_lock, busy=f"the console of {name} is served by another process"):
         kept, relay, info = _stored_record(paths), _relay(workspace, machine, session), _info(workspace, name, session)
-        async with machine_clipboard(argv, key_hint=whose.key_hint, noun=info.telling.noun) as clipboard:
+        async with _guest(workspace, machine, info.telling.noun) as (clipboard, files):
             server = ConsoleServer(
                 info=info,
                 token=_entry(paths, kept, lambda: server, asked),
@@ -223,11 +222,30 @@ async def serve(
                 clipboard=clipboard,
             )
             server.use_tls(encrypted)
+            server.share_files(files)
             async with _open(workspace, machine, server):
                 _keep(paths, server, asked)
                 looks = (server.look_url, server.look_ws, server.fingerprint)
                 on_ready(Console(name, server.url, server.ws, os.getpid(), 0, *looks))
                 return await relay.run()
+
+
+@contextlib.asynccontextmanager
+async def _guest(
+    workspace: Workspace, machine: MachinePaths, noun: Noun
+) -> AsyncIterator[tuple[ConsoleClipboard, SharedFiles]]:
+    """The guest's clipboard and files, over its SSH, during the block."""
+    from pommel.app.clip.target import find_guest
+    from pommel.app.console.clipboard import machine_clipboard
+    from pommel.app.console.files import guest_files
+
+    whose = find_guest(workspace, machine.name)
+    argv, told = partial(whose.argv, workspace), partial(note_event, machine, Word.FILES)
+    async with (
+        machine_clipboard(argv, key_hint=whose.key_hint, noun=noun) as clipboard,
+        guest_files(argv, key_hint=whose.key_hint, noun=noun, told=told) as files,
+    ):
+        yield clipboard, files
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ from pommel.tasks import background
 if TYPE_CHECKING:
     from pommel.app.mesh.ticket import Ticket
     from pommel.console.clipboard import ConsoleClipboard
+    from pommel.console.files_api import SharedFiles
     from pommel.console.server import ConsoleInfo, ConsoleServer
     from pommel.console.tls import Tls
     from pommel.screen.endpoint import Endpoint
@@ -142,6 +143,7 @@ async def serve(
             clipboard=clipboard,
         )
         server.use_tls(encrypted)
+        server.share_files(await _files(stack) if not view_only else None)
         await stack.enter_async_context(_started(server))
         if ticket is not None:
             far = (info.title, partial(_serve_far, endpoint, view_only=view_only), server.audience, clipboard)
@@ -216,6 +218,12 @@ async def _clipboard(stack: contextlib.AsyncExitStack, source: str, shown: str) 
     from pommel.app.console.desktop_clipboard import desktop_clipboard
 
     return await stack.enter_async_context(desktop_clipboard(shown))
+
+
+async def _files(stack: contextlib.AsyncExitStack) -> SharedFiles:
+    from pommel.app.console.files import session_files
+
+    return await stack.enter_async_context(session_files())
 
 
 async def _serve_out(endpoint: Endpoint, connection: SessionConnection, server: ConsoleServer) -> str:

@@ -49,8 +49,9 @@ async def serve(
         UsageError: `host` is not an SSH host, the address cannot be used, or the certificate cannot be used.
         BusyError: a hundred ports from the wanted one on are all in use.
     """
+    from pommel.app.console.files import guest_files
     from pommel.console.server import Admission, ConsoleInfo, ConsoleServer
-    from pommel.console.telling import of_host
+    from pommel.console.telling import SESSION, of_host
 
     workspace = workspace or Workspace.current()
     encrypted = tls_of(tls or TlsWish(), workspace.home.tls, listen[0])
@@ -68,9 +69,11 @@ async def serve(
             port=listen[1],
         )
         server.use_tls(encrypted)
-        await server.start()
-        try:
-            on_ready(Viewed(name, server.url, server.ws, os.getpid(), server.fingerprint))
-            return await relay.run()
-        finally:
-            await server.stop()
+        async with guest_files(lambda: find().argv([]), key_hint=f"ssh-copy-id {host}", noun=SESSION) as files:
+            server.share_files(files if not view_only else None)
+            await server.start()
+            try:
+                on_ready(Viewed(name, server.url, server.ws, os.getpid(), server.fingerprint))
+                return await relay.run()
+            finally:
+                await server.stop()
