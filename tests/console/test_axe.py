@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from chromium import page_ms
@@ -18,6 +21,7 @@ from pommel.wire import messages as m
 from .conftest import Open, serving
 from .desk import Desk
 from .pasteboard import Pasteboard
+from .shelf import Shelf, shelf_at
 from .test_page_in_chromium import TWO
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,6 +63,12 @@ class Judge:
         self.seen.append(state)
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
+    async with shelf_at(tmp_path / "home") as made:
+        yield made
+
+
 async def at(page: Page, state: str) -> None:
     await page.wait_for_selector(f"body[data-state={state}]")
 
@@ -87,6 +97,27 @@ async def files(page: Page, judge: Judge, board: Pasteboard) -> None:
     await expect(page.locator("#files-dialog li")).to_have_count(3)
     await judge.look(page, "the files to download")
     await page.locator("#files-dialog").get_by_role("button", name="Close").click()
+
+
+async def files_panel(page: Page, judge: Judge, shelf: Shelf) -> None:
+    (shelf.home / "folder").mkdir()
+    (shelf.home / "file").touch()
+    (shelf.home / "lost").symlink_to("nowhere")
+    await page.click("#files")
+    await expect(page.locator("#files-rows tr")).to_have_count(3)
+    await page.check("#files-rows tr:first-child input")
+    await page.fill("#files-path", "none")
+    await page.press("#files-path", "Enter")
+    await expect(page.locator("#files-trouble")).to_be_visible()
+    await judge.look(page, "the files")
+    await page.click("#files-new")
+    await judge.look(page, "a question about files")
+    await page.keyboard.press("Escape")
+    await page.set_input_files("#files-choose", {"name": "file", "mimeType": "text/plain", "buffer": b"x"})
+    await expect(page.get_by_role("dialog", name="Replace file?")).to_be_visible()
+    await judge.look(page, "files that are sent, and a question about them")
+    await page.keyboard.press("Escape")
+    await page.click("#files")
 
 
 async def key_row(page: Page, judge: Judge) -> None:
@@ -137,10 +168,11 @@ async def audience(page: Page, judge: Judge, console: ConsoleServer) -> None:
         await judge.look(page, "the bar of who looks on")
 
 
-async def test_every_state_of_the_page(open_page: Open, desk: Desk, browser: Browser) -> None:
+async def test_every_state_of_the_page(open_page: Open, desk: Desk, browser: Browser, shelf: Shelf) -> None:
     judge, board = Judge(), Pasteboard()
     await board.copy(Clip("hello"))
     console = serving(desk, clipboard=board)
+    console.share_files(shelf.files)
     await console.start()
     desk.silent = True
     page = await open_page(console.url, state="")
@@ -152,6 +184,7 @@ async def test_every_state_of_the_page(open_page: Open, desk: Desk, browser: Bro
     await judge.look(page, "live")
     await menus(page, judge, desk)
     await files(page, judge, board)
+    await files_panel(page, judge, shelf)
     await key_row(page, judge)
     await stands(page, judge, desk)
     await audience(page, judge, console)

@@ -4,6 +4,7 @@ A path is a field of the query, as percent-encoded bytes (`sftp.spelling`). Ever
 pass, so a view-only viewer gets none of it.
 
     GET  api/files/list?path=P                          the entries of a folder, as JSON
+    GET  api/files/check?path=P                         whether it can be downloaded
     GET  api/files/content?path=P                       a file, with Range; a folder as a tar archive
     POST api/files/folder?path=P[&exists=ok]            make a folder
     POST api/files/rename?path=P&to=P
@@ -33,13 +34,23 @@ from pommel.console import guard
 from pommel.console.audience import Audience
 from pommel.console.deeds import Deeds
 from pommel.console.visitors import name_of
-from pommel.errors import PommelError, StateError, UsageError
+from pommel.errors import MissingProgram, PommelError, StateError, UsageError
 from pommel.sftp import codec
-from pommel.sftp.browsing import AlreadyThere, DiskFull, FileFacts, FolderListing, NotThere, OtherOffset, Upload
+from pommel.sftp.browsing import (
+    AlreadyThere,
+    DiskFull,
+    FileFacts,
+    FolderListing,
+    NotThere,
+    OtherOffset,
+    Upload,
+    UploadBusy,
+)
 from pommel.sftp.service import FileService
-from pommel.sftp.session import FileRefused
+from pommel.sftp.session import FileRefused, SessionLost
 from pommel.sftp.spelling import display, entry_in, parent, path_in, spelled
 from pommel.sftp.spelling import name_of as last_of
+from pommel.sftp.tree import FilesError
 from pommel.tasks import start_task
 
 PIECE_MAX = 64 << 20
@@ -75,6 +86,7 @@ class FilesApi:
         """Add the routes below a path."""
         router.add_get(f"{under}/api/files/list", self._explained(self._list), allow_head=False)
         router.add_get(f"{under}/api/files/content", self._explained(self._content), allow_head=False)
+        router.add_get(f"{under}/api/files/check", self._explained(self._check), allow_head=False)
         router.add_put(f"{under}/api/files/piece", self._explained(self._piece))
         for name, handler in (
             ("folder", self._folder),
@@ -139,6 +151,10 @@ class FilesApi:
         return web.json_response({})
 
     # --- from the machine
+
+    async def _check(self, request: web.Request) -> web.StreamResponse:
+        async with self._files.opened(path_in(_Query(request).one("path"))) as (facts, _):
+            return web.json_response({"size": facts.size})
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
         path = path_in(_Query(request).one("path"))
@@ -298,12 +314,13 @@ def _listing_text(found: FolderListing) -> str:
 def _status(failure: PommelError) -> int:
     if isinstance(failure, FileRefused):
         return {codec.NO_SUCH_FILE: 404, codec.PERMISSION_DENIED: 403}.get(failure.code, 422)
-    for kind, status in (
-        (NotThere, 404), (AlreadyThere, 409), (OtherOffset, 409), (DiskFull, 507), (UsageError, 400), (StateError, 422),
+    for kind, status in (  # the first that fits
+        (NotThere, 404), (AlreadyThere, 409), (OtherOffset, 409), (UploadBusy, 409), (DiskFull, 507), (UsageError, 400),
+        (SessionLost, 503), (FilesError, 422), (MissingProgram, 422), (StateError, 422),
     ):  # fmt: skip
         if isinstance(failure, kind):
             return status
-    return 503
+    return 503  # it cannot be reached, so the page tries again
 
 
 def _more(failure: PommelError) -> dict[str, object]:
@@ -313,6 +330,8 @@ def _more(failure: PommelError) -> dict[str, object]:
             return {"there": True, "replaceable": failure.replaceable}
         case OtherOffset():
             return {"offset": failure.offset}
+        case UploadBusy():
+            return {"busy": True}
         case DiskFull():
             return {"full": True, "free": failure.free}
     return {}

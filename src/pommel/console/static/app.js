@@ -8,6 +8,8 @@ import { Chords } from "./chords.js";
 import { Clipboard } from "./clipboard.js";
 import { decode, encode } from "./codec.js";
 import { Displays } from "./displays.js";
+import { Dock } from "./dock.js";
+import { Files } from "./files.js";
 import { takeGestures } from "./fingers.js";
 import { FullScreen } from "./full.js";
 import { Hands } from "./hands.js";
@@ -53,6 +55,10 @@ const meter = new Meter($("pulse"), $("pulse-menu"));
 const notes = new Notes($("note"));
 const clipboard = new Clipboard($("copy"), $("field"), { say: toast });
 const audience = new Audience($("question"), $("shared"), { say: toast, leave: () => focusScreen() });
+const dock = new Dock($("dock"), { leave: () => focusScreen() });
+const files = body.dataset.files === "yes" ? new Files($("files-panel"), { say: toast }) : null;
+const filesPanel = files && { button: $("files"), place: $("files-panel"), opened: () => files.opened(), closed: () => files.closed(), focus: () => files.focus() };
+if (filesPanel) dock.add(filesPanel);
 const displays = new Displays($("displays"), $("displays-menu"), { choose: chooseDisplay });
 // The other end does not answer, and a key that is pressed now must not arrive minutes later. Or the machine is paused, and
 // QEMU drops all input, releases too: so releases are kept until it continues.
@@ -252,6 +258,11 @@ function writeCharacters() {
   sendAbilities();
 }
 
+function dropFiles(dataTransfer) {
+  dock.open(filesPanel);
+  files.drop(dataTransfer);
+}
+
 // --- wiring ---
 
 $("quality").onchange = () => {
@@ -300,7 +311,11 @@ document.onvisibilitychange = () => {
   link.send(encode.refresh());
   link.retryNow();
 };
-keepPage({ inUse: () => link.state === "live" && !looking && hands.used, dropped: () => toast(sayOf("dropped")) });
+keepPage({
+  inUse: () => (link.state === "live" && !looking && hands.used) || files?.busy,
+  dropped: () => toast(sayOf("dropped")),
+  takes: filesPanel && dropFiles,
+});
 catchBack({
   over: () => $("screen").matches(":hover"),
   pressed: () => hands.back(),

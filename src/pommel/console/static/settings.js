@@ -2,7 +2,7 @@
 
 export const QUALITIES = { low: [30, 100], medium: [55, 50], high: [75, 33], best: [92, 20] }; // JPEG quality, least ms between
 
-const FALLBACK = { mode: "auto", quality: "high", swap: false, written: {}, guests: {} };
+const FALLBACK = { mode: "auto", quality: "high", swap: false, written: {}, guests: {}, hidden: false };
 
 export const settings = stored();
 

@@ -6,14 +6,17 @@ import { onMac } from "./keys.js";
 const SIDE_BUTTONS = new Set([3, 4]);
 const ONCE_MS = 3000;
 
-/** Keep the page from being left by any of these. Closing it is asked about while `inUse()`; `dropped` is called with files. */
-export function keepPage({ inUse, dropped }) {
+/**
+ * Keep the page from being left by any of these. Closing it is asked about while `inUse()`. `takes`, where it is given, gets
+ * the files that are dropped (a DataTransfer); else `dropped` is called when some are.
+ */
+export function keepPage({ inUse, dropped, takes = null }) {
   for (const type of ["pointerdown", "mousedown", "pointerup", "mouseup", "auxclick"]) {
     window.addEventListener(type, (event) => SIDE_BUTTONS.has(event.button) && event.preventDefault());
   }
   window.addEventListener("keydown", (event) => goesBack(event) && event.preventDefault());
-  const refuse = refusal(dropped);
-  for (const type of ["dragenter", "dragover", "drop"]) window.addEventListener(type, refuse);
+  const refuse = takes ? taking(takes) : refusal(dropped);
+  for (const type of ["dragenter", "dragover", "drop", ...(takes ? ["dragleave"] : [])]) window.addEventListener(type, refuse);
   window.addEventListener("beforeunload", (event) => {
     if (!inUse()) return;
     event.preventDefault();
@@ -64,11 +67,24 @@ function refusal(dropped) {
   return (event) => {
     const { dataTransfer, target } = event;
     const files = dataTransfer?.types.includes("Files");
-    const field = target instanceof Element && target.closest("dialog textarea");
-    if (!files && field) return;
+    if (!files && takesText(target)) return;
     event.preventDefault();
     if (dataTransfer) dataTransfer.dropEffect = "none";
     if (files && event.timeStamp - told > ONCE_MS) dropped();
     if (files) told = event.timeStamp;
   };
 }
+
+function taking(takes) {
+  return (event) => {
+    const { dataTransfer, target, type } = event;
+    const files = dataTransfer?.types.includes("Files");
+    if (!files && takesText(target)) return;
+    event.preventDefault();
+    if (dataTransfer) dataTransfer.dropEffect = files ? "copy" : "none";
+    document.body.toggleAttribute("data-dragged", Boolean(files) && type !== "drop" && type !== "dragleave");
+    if (files && type === "drop") takes(dataTransfer);
+  };
+}
+
+const takesText = (target) => target instanceof Element && Boolean(target.closest("dialog textarea, input[type=text]"));
