@@ -33,6 +33,7 @@ from aiohttp import web
 from pommel.console import guard
 from pommel.console.audience import Audience
 from pommel.console.deeds import Deeds
+from pommel.console.files_query import FilesQuery
 from pommel.console.visitors import name_of
 from pommel.errors import MissingProgram, PommelError, StateError, UsageError
 from pommel.sftp import codec
@@ -43,7 +44,6 @@ from pommel.sftp.browsing import (
     FolderListing,
     NotThere,
     OtherOffset,
-    Upload,
     UploadBusy,
 )
 from pommel.sftp.service import FileService
@@ -55,7 +55,6 @@ from pommel.tasks import start_task
 
 PIECE_MAX = 64 << 20
 _CHUNK_S = 30.0  # a browser that sends nothing for this time has gone
-_NUMBER_DIGITS = 18
 
 log = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -101,27 +100,27 @@ class FilesApi:
     # --- folders
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        found = await self._files.listing(path_in(_Query(request).one("path")))
+        found = await self._files.listing(path_in(_query_of(request).one("path")))
         # In a thread: a large folder takes long, and would stop the page's pictures.
         text = await asyncio.to_thread(_listing_text, found)
         return web.Response(text=text, content_type="application/json")
 
     async def _folder(self, request: web.Request) -> web.StreamResponse:
-        asked = _Query(request)
+        asked = _query_of(request)
         path = entry_in(asked.one("path"))
         await self._files.make_folder(path, may_exist=asked.has("exists", "ok"))
         self._note(request, "made", path)
         return web.json_response({})
 
     async def _rename(self, request: web.Request) -> web.StreamResponse:
-        asked = _Query(request)
+        asked = _query_of(request)
         old, new = entry_in(asked.one("path")), entry_in(asked.one("to"))
         await self._files.rename(old, new)
         self._note(request, "renamed", old, to=new)
         return web.json_response({})
 
     async def _remove(self, request: web.Request) -> web.StreamResponse:
-        path = entry_in(_Query(request).one("path"))
+        path = entry_in(_query_of(request).one("path"))
         await self._files.remove([path])
         self._note(request, "deleted", path)
         return web.json_response({})
@@ -129,35 +128,35 @@ class FilesApi:
     # --- to the machine
 
     async def _begin(self, request: web.Request) -> web.StreamResponse:
-        asked = _Query(request)
+        asked = _query_of(request)
         return web.json_response({"offset": await self._files.begin(asked.upload(), replace=asked.replaces)})
 
     async def _piece(self, request: web.Request) -> web.StreamResponse:
-        asked = _Query(request)
+        asked = _query_of(request)
         if request.content_length is None or request.content_length > PIECE_MAX:
             raise UsageError(f"a piece has a Content-Length of at most {PIECE_MAX >> 20} MiB")
         offset = await self._files.receive(asked.upload(), asked.number("at"), _body(request))
         return web.json_response({"offset": offset})
 
     async def _finish(self, request: web.Request) -> web.StreamResponse:
-        asked = _Query(request)
+        asked = _query_of(request)
         upload = asked.upload()
         await self._files.finish(upload, replace=asked.replaces)
         self._note(request, "uploaded", upload.path, upload.size)
         return web.json_response({})
 
     async def _discard(self, request: web.Request) -> web.StreamResponse:
-        await self._files.discard(_Query(request).upload())
+        await self._files.discard(_query_of(request).upload())
         return web.json_response({})
 
     # --- from the machine
 
     async def _check(self, request: web.Request) -> web.StreamResponse:
-        async with self._files.opened(path_in(_Query(request).one("path"))) as (facts, _):
+        async with self._files.opened(path_in(_query_of(request).one("path"))) as (facts, _):
             return web.json_response({"size": facts.size})
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
-        path = path_in(_Query(request).one("path"))
+        path = path_in(_query_of(request).one("path"))
         async with self._files.opened(path) as (facts, reading):
             answer, start, end = _begun(request, facts)
             if answer.status != 416:
@@ -204,38 +203,9 @@ class FilesApi:
         return answer
 
 
-class _Query:
+def _query_of(request: web.Request) -> FilesQuery:
     """The query of a request. It is not read by aiohttp, which decodes what must stay encoded."""
-
-    def __init__(self, request: web.Request) -> None:
-        self._pairs = [part.partition("=") for part in request.rel_url.raw_query_string.split("&")]
-
-    def one(self, name: str) -> str:
-        """The value of a field that is given once."""
-        values = [value for key, _, value in self._pairs if key == name]
-        if len(values) != 1:
-            raise UsageError(f"the request must have {name} once")
-        return values[0]
-
-    def has(self, name: str, value: str) -> bool:
-        """Whether a field has this value."""
-        return (name, "=", value) in self._pairs
-
-    def number(self, name: str) -> int:
-        """A field that is a number, of bytes or seconds."""
-        text = self.one(name)
-        if not (text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS):
-            raise UsageError(f"{name} must be a number")
-        return int(text)
-
-    def upload(self) -> Upload:
-        """The upload that it speaks of."""
-        return Upload(entry_in(self.one("path")), self.number("size"), self.number("mtime"))
-
-    @property
-    def replaces(self) -> bool:
-        """Whether a file with this name is to be replaced."""
-        return self.has("replace", "yes")
+    return FilesQuery(request.rel_url.raw_query_string)
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
