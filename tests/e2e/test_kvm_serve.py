@@ -131,6 +131,15 @@ async def test_the_session_s_own_clipboard_is_on_the_page(desk: Served, browser:
     await page.close()
 
 
+async def test_the_page_has_the_user_s_files_but_never_root_s(desk: Served, browser: Browser) -> None:
+    page = await open_page(browser, str(desk.told["url"]))
+    own = os.geteuid() != 0
+    assert await page.is_visible("#files") is own
+    there = await page.evaluate("fetch('api/files/list?path=~').then((answer) => answer.status)")
+    assert there == (200 if own else 404)
+    await page.close()
+
+
 async def test_one_of_two_displays_is_shown_alone_and_a_smaller_desktop_is_followed(desk: Served) -> None:
     desk.server.run("xrandr", "--setmonitor", "left", "400/100x600/150+0+0", "screen")
     desk.server.run("xrandr", "--setmonitor", "right", "400/100x600/150+400+0", "none")

@@ -143,7 +143,7 @@ async def serve(
             clipboard=clipboard,
         )
         server.use_tls(encrypted)
-        server.share_files(await _files(stack) if not view_only else None)
+        server.share_files(None if view_only else await _files(stack))
         await stack.enter_async_context(_started(server))
         if ticket is not None:
             far = (info.title, partial(_serve_far, endpoint, view_only=view_only), server.audience, clipboard)
@@ -220,7 +220,10 @@ async def _clipboard(stack: contextlib.AsyncExitStack, source: str, shown: str) 
     return await stack.enter_async_context(desktop_clipboard(shown))
 
 
-async def _files(stack: contextlib.AsyncExitStack) -> SharedFiles:
+async def _files(stack: contextlib.AsyncExitStack) -> SharedFiles | None:
+    # Root may serve another user's session; whoever has its screen must not get all files of this host.
+    if os.geteuid() == 0:
+        return None
     from pommel.app.console.files import session_files
 
     return await stack.enter_async_context(session_files())
