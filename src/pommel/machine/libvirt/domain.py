@@ -40,7 +40,7 @@ def export(line: CommandLine, emulator: str) -> LibvirtDomain:
     write_devices(draft)
     for argument in line.arguments:
         if not draft.is_claimed(argument):
-            draft.raw(argument, "it stays as it is")
+            draft.raw(argument, f"libvirt has no element for {argument.option} here")
     root, account = draft.finished()
     ElementTree.register_namespace("qemu", QEMU)
     ElementTree.indent(root)
