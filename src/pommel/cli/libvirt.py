@@ -8,7 +8,6 @@ from pommel.app.argv.libvirt_export import libvirt_domain
 from pommel.app.workspace import Workspace
 from pommel.cli.common import json_option, name_argument
 from pommel.cli.output import answered, print_wide_table
-from pommel.machine.libvirt.draft import ArgumentFate, Outcome
 
 
 @click.group("libvirt")
@@ -35,16 +34,8 @@ def export_command(name: str, explain: bool) -> None:
     if answered(exported.as_dict()):
         return
     if explain:
-        rows = [(each.argument, _becomes(each), each.reason) for each in exported.domain.account]
-        print_wide_table(("ARGUMENT", "BECOMES", "REASON"), rows)
+        print_wide_table(("ARGUMENT", "BECOMES", "REASON"), exported.explained())
     else:
         click.echo(exported.domain.xml, nl=False)
     for line in exported.warnings:
         click.echo(f"warning: {line}", err=True)
-
-
-def _becomes(fate: ArgumentFate) -> str:
-    if fate.outcome is Outcome.ELEMENT:
-        return fate.element
-    is_changed = fate.outcome is Outcome.RAW and fate.element != fate.argument
-    return f"{fate.outcome.value}: {fate.element}" if is_changed else fate.outcome.value

@@ -10,6 +10,7 @@ from pommel.app.argv.commandline import PlannedCommand, command_line
 from pommel.app.workspace import Workspace
 from pommel.errors import UsageError
 from pommel.machine.libvirt.domain import LibvirtDomain, export
+from pommel.machine.libvirt.draft import ArgumentFate, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,10 @@ class ExportedDomain:
         """The domain as one JSON object."""
         arguments = [asdict(each) for each in self.domain.account]
         return {"name": self.name, "xml": self.domain.xml, "arguments": arguments, "warnings": list(self.warnings)}
+
+    def explained(self) -> list[tuple[str, str, str]]:
+        """Rows of argument, what it becomes, and reason."""
+        return [(each.argument, _becomes(each), each.reason) for each in self.domain.account]
 
 
 def libvirt_domain(workspace: Workspace, name: str) -> ExportedDomain:
@@ -45,3 +50,10 @@ def _emulator(planned: PlannedCommand) -> str:
     if found is None:
         raise UsageError(f"{program} is not installed here", hint="pommel doctor")
     return found
+
+
+def _becomes(fate: ArgumentFate) -> str:
+    if fate.outcome is Outcome.ELEMENT:
+        return fate.element
+    is_changed = fate.outcome is Outcome.RAW and fate.element != fate.argument
+    return f"{fate.outcome.value}: {fate.element}" if is_changed else fate.outcome.value
