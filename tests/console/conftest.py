@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 import chromium
 from pommel.console.server import ConsoleInfo, ConsoleServer, new_token
@@ -58,6 +58,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def open_page(browser: Browser, console: ConsoleServer) -> AsyncIterator[Open]:
     """Open the console's page in a browser context of its own; the page must log no error."""
     contexts, errors = [], []
+    expect.set_options(timeout=chromium.page_ms(10))
 
     async def open_page(url: str | None = None, *, state: str = "live", **options: Any) -> Page:
         context = await browser.new_context(**({"viewport": {"width": 1000, "height": 600}} | options))
