@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pommel.errors import BusyError, StateError
+from pommel.settings import format_size
 from pommel.sftp.codec import Attributes, Space
 from pommel.sftp.spelling import display, joined, name_of, part_name
 from pommel.sftp.tree import FilesError
@@ -86,10 +87,12 @@ class OtherOffset(StateError):
 
 
 class DiskFull(FilesError):
-    """The disk has no room; `free` bytes are left."""
+    """The disk has not enough room; `free` bytes are left."""
 
     def __init__(self, whose: str, free: int) -> None:
-        super().__init__(f"the disk of {whose} is full", hint="delete something there, then try again")
+        super().__init__(
+            f"the disk of {whose} has only {format_size(free)} free", hint="delete something there, then try again"
+        )
         self.free = free
 
 
