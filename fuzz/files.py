@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from fuzz.engine import Fuzzer, expect, mixed
+from fuzz.mesh import JSON_TOKENS
 from pommel.console.files_query import FilesQuery
 from pommel.errors import UsageError
+from pommel.mesh import file_orders
 from pommel.sftp import spelling
 from pommel.sftp.tree import NAME_MAX, PATH_MAX, plain_name
 
@@ -59,7 +62,44 @@ def check_name(data: bytes) -> None:
     expect(plain_name(part) and len(part) <= 255 and part.startswith(b"."), "the part has no name")
 
 
+_ORDERS = tuple(
+    json.dumps(one).encode()
+    for one in (
+        {"action": "ls", "path": "/home/ü", "reqid": 1},
+        {"action": "rm", "path": "a", "delfiles": ["x", "y"], "rec": True},
+        {"action": "rename", "path": "a", "oldname": "x", "newname": "y"},
+        {"action": "upload", "path": "a", "name": "x", "size": 9, "reqid": 0},
+        {"action": "download", "sub": "startack", "id": 0.5, "ack": 8},
+        {"action": "zip", "path": "a", "files": ["x"], "output": "o.zip"},
+        {"action": "move", "scpath": "a", "dspath": "b", "names": ["x"]},
+    )
+)
+
+
+def check_order(data: bytes) -> None:
+    """Any message is ignored, data, or an order whose paths begin at the root and lead nowhere else."""
+    order = file_orders.parse_file_order(data)
+    if isinstance(order, file_orders.FileData):
+        expect(data[:1] != b"{" and len(order.data) <= len(data), "an order is taken for data")
+        return
+    for path in _paths_of(order):
+        names = path.split(b"/")[1:]
+        expect(path.startswith(b"/") and b".." not in names and b"\0" not in path, f"the path {path!r}")
+
+
+def _paths_of(order: object) -> list[bytes]:
+    fields = (getattr(order, name, None) for name in ("path", "paths", "old", "new", "folder", "pairs"))
+    flat = [one for value in fields for one in (value if isinstance(value, tuple) else (value,))]
+    return [path for one in flat for path in (one if isinstance(one, tuple) else (one,)) if isinstance(path, bytes)]
+
+
 FUZZERS = [
+    Fuzzer(
+        "mesh-files",
+        "ignored, data, or an order whose paths begin at the root, without `..`",
+        mixed((*_ORDERS, b"\0{data", b"data"), tokens=(*JSON_TOKENS, b"..", b"/", b'"path"', b'"names"')),
+        check_order,
+    ),
     Fuzzer(
         "files-query",
         "UsageError with words, or a path that comes back and an upload that is kept beside its file",

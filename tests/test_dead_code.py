@@ -29,6 +29,7 @@ USED_ELSEWHERE = {
         "border_title",
         "theme",
     ],
+    "sftp/zipping.py": ["compress_type", "external_attr", "flush"],  # zipfile reads and calls them
     "adopt/libvirt.py": ["*Handler"],  # expat calls them
     "opencore/plist.py": ["*Handler"],
     "clipboard/picture.py": ["MAX_IMAGE_PIXELS"],  # Pillow reads it

@@ -15,6 +15,7 @@ from pommel.mesh.mesh_agent import DeviceFacts
 from pommel.mesh.orders import Person, Power
 from pommel.mesh.pings import is_picture
 from pommel.screen.endpoint import Endpoint
+from pommel.sftp.service import FileService
 from pommel.wire import messages as wire
 from pommel.wire.codec import Decoder
 from pommel.wire.looking import Looking
@@ -63,6 +64,7 @@ class Desk:
     answer: bool | None = None
     slow_s: float = 0.0
     clipboard: str | None = "in the guest"
+    shelf: FileService | None = None
     done: list[object] = field(default_factory=list)
     watched: list[tuple[tuple[Person, ...], str | None]] = field(default_factory=list)
     served: list[bool] = field(default_factory=list)
@@ -97,6 +99,12 @@ class Desk:
 
     def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
         self.watched.append((tuple(people), bar))
+
+    def files(self) -> FileService | None:
+        return self.shelf
+
+    def noticed(self, person: Person, text: str) -> None:
+        self.done.append(text)
 
     async def get_clipboard(self) -> str:
         if self.clipboard is None:

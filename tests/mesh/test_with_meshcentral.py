@@ -292,7 +292,7 @@ async def test_a_session_can_be_ended_by_an_administrator_and_one_that_fails_say
     await admin.send(action="msg", nodeid=node, **end)
     await viewer.closed()
     files = await admin.viewer(node, protocol=5)
-    assert (await files.told("console"))["msg"] == "this device supports only Desktop, not files"
+    assert (await files.told("console"))["msg"] == "this device has no files that can be reached"
     joined.desk.endpoint = None
     stopped = await admin.viewer(node)
     assert (await stopped.told("console"))["msg"] == "mac-one is not running"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import unicodedata
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from pommel.errors import StateError, UsageError
+from pommel.errors import PommelError, StateError, UsageError
 from pommel.sftp import service as service_module
 from pommel.sftp.browsing import AlreadyThere, DiskFull, NotThere, OtherOffset, Upload, UploadBusy
 from pommel.sftp.codec import Space
@@ -291,3 +292,44 @@ async def test_files_and_folders_come_out(files: FileService, home: Path) -> Non
     with pytest.raises(FileRefused):
         async with files.opened(b"~/none"):
             pass
+
+
+async def test_files_are_copied(files: FileService, home: Path) -> None:
+    data = os.urandom(200_000)
+    (home / "one").write_bytes(data)
+    (home / "two").write_bytes(b"old")
+    (home / "folder").mkdir()
+    for _ in range(2):
+        await files.copy(b"~/one", b"~/two")
+    assert (home / "two").read_bytes() == data
+    for old, new in ((b"~/folder", b"~/three"), (b"~/one", b"~/folder"), (b"~/none", b"~/three")):
+        with pytest.raises(PommelError):
+            await files.copy(old, new)
+    assert sorted(one.name for one in home.iterdir()) == ["folder", "one", "two"]
+
+
+async def test_only_an_empty_folder_is_deleted_by_itself(files: FileService, home: Path) -> None:
+    (home / "full" / "in").mkdir(parents=True)
+    with pytest.raises(StateError, match="is not empty"):
+        await files.remove([b"~/full"], whole=False)
+    await files.remove([b"~/full/in"], whole=False)
+    await files.remove([b"~/full"], whole=False)
+    assert not any(home.iterdir())
+
+
+async def test_entries_are_packed_into_a_zip_file(files: FileService, home: Path) -> None:
+    data = os.urandom(150_000)
+    (home / "tree" / "empty").mkdir(parents=True)
+    (home / "tree" / "file").write_bytes(data)
+    (home / "tree" / "link").symlink_to("/etc/passwd")
+    (home / "alone").write_bytes(b"x" * 100_000)
+    await files.pack(b"~", [b"tree", b"alone"], b"~/all.zip")
+    with zipfile.ZipFile(home / "all.zip") as packed:
+        assert packed.testzip() is None
+        assert sorted(packed.namelist()) == ["alone", "tree/", "tree/empty/", "tree/file"]
+        assert packed.read("tree/file") == data
+    with pytest.raises(AlreadyThere):
+        await files.pack(b"~", [b"alone"], b"~/all.zip")
+    with pytest.raises(FilesError):
+        await files.pack(b"~", [b"none"], b"~/other.zip")
+    assert sorted(one.name for one in home.iterdir()) == ["all.zip", "alone", "tree"]

@@ -15,7 +15,8 @@ from pommel.wire.control import CHANNEL, control
 
 JOINED, JOINED_AND_RECORDED = "c", "cr"
 DESKTOP = 2
-PROTOCOLS = {1: "a terminal", DESKTOP: "a desktop", 5: "files"}
+FILES, FILE = 5, 10  # the Files tab; a download of one file, without a page
+PROTOCOLS = {1: "a terminal", DESKTOP: "a desktop", FILES: "files", FILE: "files"}
 _LONGEST_NUMBER = 4
 
 
@@ -28,9 +29,10 @@ class Wants:
 
 @dataclass(frozen=True, slots=True)
 class ViewerOptions:
-    """The viewer's wishes; `consent` bits are added to the server's."""
+    """The viewer's wishes; `consent` bits are added to the server's. `file` is for FILE."""
 
     consent: int
+    file: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def parse_control(text: str) -> Wants | ViewerOptions | Echo | ControlPong | Bye
         return None
     if said.get("type") == "options":
         consent = said.get("consent")
-        return ViewerOptions(consent if isinstance(consent, int) and consent > 0 else 0)
+        return ViewerOptions(consent if isinstance(consent, int) and consent > 0 else 0, said.get("file"))
     return _reply(said, text) if str(said.get("ctrlChannel")) == CHANNEL else None
 
 

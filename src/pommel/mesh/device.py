@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pommel.mesh.mesh_agent import DeviceFacts
 from pommel.mesh.orders import Person, Power
+from pommel.sftp.service import FileService
 from pommel.wire.viewer import ViewerStream
 
 WHEEL_NOTCH = 360  # the value that MeshCentral's page sends for one notch of a wheel
@@ -63,6 +64,12 @@ class MeshDevice(Protocol):
 
     def watched_by(self, people: Sequence[Person], bar: str | None) -> None:
         """Note the present viewers, after each change; `bar` is the text of the privacy bar, None without one."""
+
+    def files(self) -> FileService | None:
+        """Its files; None: it has none that can be reached."""
+
+    def noticed(self, person: Person, text: str) -> None:
+        """Note what this person did with the files, for the device's own log and the people at the machine."""
 
     async def get_clipboard(self) -> str:
         """The text on the machine's clipboard."""

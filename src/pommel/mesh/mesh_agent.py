@@ -28,6 +28,7 @@ class Caps(IntFlag):
     """The abilities of a device, in the server's bits. There are more, which do not apply to us."""
 
     DESKTOP = 1
+    FILES = 4
     CONSOLE = 8
 
 
@@ -51,11 +52,13 @@ class DeviceFacts:
     version: str  # of Pommel
     has_console: bool = False
     macs: tuple[str, ...] = ()
+    has_files: bool = False
 
     @property
     def caps(self) -> Caps:
         """Its abilities."""
-        return Caps.DESKTOP | Caps.CONSOLE if self.has_console else Caps.DESKTOP
+        console, files = (Caps.CONSOLE if self.has_console else 0), (Caps.FILES if self.has_files else 0)
+        return Caps.DESKTOP | console | files
 
 
 def check_agent_id(agent_id: int) -> int:

@@ -55,6 +55,7 @@ class Manners:
     timeout_s: float = _CONSENT_TIMEOUT_S
     if_late: bool = False  # let them in if nobody has answered in time
     if_nobody: bool = False  # let them in if nobody is there to answer
+    if_nobody_files: bool = False  # the same, to the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Tunnel(Order):
     consent: int = 0
     view_only: bool = False
     manners: Manners = field(default_factory=Manners)
+    only: frozenset[int] | None = None  # the protocols of a guest's invitation; None: all that the rights allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,15 @@ def _tunnel(said: _Said) -> Tunnel | None:
     except ValueError:
         tls_hash = None
     view_only = said.get("desktopviewonly") is True
-    return Tunnel(*_order(said), value, tls_hash, _number(said, "consent"), view_only, _manners(said))
+    return Tunnel(*_order(said), value, tls_hash, _number(said, "consent"), view_only, _manners(said), _only(said))
+
+
+def _only(said: _Said) -> frozenset[int] | None:
+    options = said.get("soptions")
+    usages = options.get("usages") if isinstance(options, dict) else None
+    if usages is None:
+        return None
+    return frozenset(one for one in usages if type(one) is int) if isinstance(usages, list) else frozenset()
 
 
 def _manners(said: _Said) -> Manners:
@@ -246,6 +256,9 @@ def _manners(said: _Said) -> Manners:
         if_late=wishes.get("consentAutoAccept") is True,
         if_nobody=any(
             wishes.get(key) is True for key in ("consentAutoAcceptIfNoUser", "consentAutoAcceptIfDesktopNoUser")
+        ),
+        if_nobody_files=any(
+            wishes.get(key) is True for key in ("consentAutoAcceptIfNoUser", "consentAutoAcceptIfFileNoUser")
         ),
     )
 

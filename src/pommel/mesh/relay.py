@@ -39,6 +39,7 @@ class ViewerRelay:
         self._transport = line.transport
         self._transports = _transports(line)
         self.consent = 0  # bits that the viewer itself has requested
+        self.file: object = None  # what a download without a page is to have
         self.limited = False
         self._pings = Pings()
 
@@ -61,14 +62,23 @@ class ViewerRelay:
                 match control.parse_control(text) if isinstance(text := await self._next_message(), str) else None:
                     case control.Wants(protocol):
                         return protocol
-                    case control.ViewerOptions(consent):
+                    case control.ViewerOptions(consent, file):
                         self.consent |= consent
+                        self.file = file or self.file
 
     async def until_gone(self) -> None:
         """Wait until the viewer disconnects, and answer it until then."""
         with contextlib.suppress(ConnectionError):
             while True:
                 await self._next_message()
+
+    async def plain(self) -> AsyncIterator[bytes]:
+        """Yield what the viewer sends that is not answered here, as bytes, until it disconnects."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                said = await self._next_message()
+                if not isinstance(said, control.ControlPong):
+                    yield said.encode() if isinstance(said, str) else said
 
     # --- the engine's side ---
 
@@ -86,6 +96,12 @@ class ViewerRelay:
         """Send a control text if the viewer is still there."""
         with contextlib.suppress(ConnectionError):
             await self._socket.send_str(text)
+
+    async def tell_data(self, *messages: bytes) -> None:
+        """Send binary messages if the viewer is still there."""
+        with contextlib.suppress(ConnectionError):
+            for data in messages:
+                await self._socket.send_bytes(data)
 
     def unsent_bytes(self) -> int:
         """The bytes waiting in TLS, in the transport beneath it and in the kernel (TIOCOUTQ, tty_ioctl(4), tcp(7))."""

@@ -12,9 +12,10 @@ from pommel.wire import messages as wire
 
 FULL = 0xFFFFFFFF
 REMOTE_CONTROL, CONSOLE, VIEW_ONLY = 0x8, 0x10, 0x100
-LIMITED_INPUT, NOTIFY, NO_DESKTOP = 0x1000, 0x4000, 0x10000
-# Consent, for desktops.
+NO_FILES, LIMITED_INPUT, NOTIFY, NO_DESKTOP = 0x400, 0x1000, 0x4000, 0x10000
+# Consent, for desktops; and for files.
 CONSENT_NOTIFY, CONSENT_PROMPT, CONSENT_BAR = 0x1, 0x8, 0x40
+CONSENT_NOTIFY_FILES, CONSENT_PROMPT_FILES = 0x4, 0x20
 
 _BACKSPACE, _RETURN, _FIRST_VK, _LAST_VK = 8, 13, 32, 90
 
@@ -34,6 +35,11 @@ class Rights:
     def control(self) -> bool:
         """May they use keyboard and mouse?"""
         return self.desktop and (self._has_all or self.bits & (REMOTE_CONTROL | VIEW_ONLY) == REMOTE_CONTROL)
+
+    @property
+    def files(self) -> bool:
+        """May they use the device's files?"""
+        return self._has_all or (bool(self.bits & REMOTE_CONTROL) and not self.bits & NO_FILES)
 
     @property
     def limited(self) -> bool:

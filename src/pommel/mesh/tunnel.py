@@ -19,22 +19,59 @@ import aiohttp
 from pommel.errors import PommelError, ProtocolError, WireError
 from pommel.mesh import control, orders
 from pommel.mesh.device import WHEEL_NOTCH, MeshDevice, Notice, Question
+from pommel.mesh.file_orders import wanted_file
+from pommel.mesh.file_session import FileSession, send_one_file
 from pommel.mesh.keys import sha384
 from pommel.mesh.msh import Server
 from pommel.mesh.network import opened
 from pommel.mesh.relay import ViewerRelay
-from pommel.mesh.rights import CONSENT_BAR, CONSENT_NOTIFY, CONSENT_PROMPT
+from pommel.mesh.rights import (
+    CONSENT_BAR,
+    CONSENT_NOTIFY,
+    CONSENT_NOTIFY_FILES,
+    CONSENT_PROMPT,
+    CONSENT_PROMPT_FILES,
+)
 from pommel.mesh.seats import Seats, filled
 from pommel.tasks import start_task, stop_tasks
 from pommel.wire.looking import Looking
 
 _TITLE = "MeshCentral"
-_ASK = "{0} ({1}) would like to see and use this machine's screen. Allow it?"
-_TELL = "{0} is viewing this machine's screen"
 _BAR = "This screen is shared with {0}"
+_DONE = 1000  # RFC 6455, 7.4.1: normal
 _UNWANTED = 1008  # RFC 6455, 7.4.1: policy
 _NONSENSE = 1002
 _RELAY = re.compile(r"\*/([\w.~%$@/?&=*+,:;!'()-]+)\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of session: its words, and its bits of consent. `logged`: the server's page has texts for its consent."""
+
+    name: str
+    ask: str
+    tell: str
+    prompt: int
+    notify: int
+    logged: bool
+
+
+_DESKTOP = _Kind(
+    "Remote desktop",
+    "{0} ({1}) would like to see and use this machine's screen. Allow it?",
+    "{0} is viewing this machine's screen",
+    CONSENT_PROMPT,
+    CONSENT_NOTIFY,
+    logged=True,
+)
+_FILES = _Kind(
+    "Remote files",
+    "{0} ({1}) would like to read and change this machine's files. Allow it?",
+    "{0} is using this machine's files",
+    CONSENT_PROMPT_FILES,
+    CONSENT_NOTIFY_FILES,
+    logged=False,
+)
 
 
 class TunnelRefused(PommelError):
@@ -123,9 +160,14 @@ class DesktopSession:
 
     async def _meet(self, relay: ViewerRelay) -> None:
         await relay.joined()
-        _check(await relay.chosen(), self._order)
+        protocol = await relay.chosen()
+        kind = _check(protocol, self._order)
         consent = self._order.consent | relay.consent
-        await self._ask(relay, consent)
+        await self._ask(relay, consent, kind)
+        if kind is _FILES:
+            self._relay = relay
+            await self._serve_files(relay, protocol)
+            return
         rights = self._order.rights
         relay.limited = rights.limited
         self._relay = relay
@@ -134,28 +176,43 @@ class DesktopSession:
         with self._place.seats.taken(self):
             await self._place.device.serve(Looking(relay) if view_only else relay, wheel_notch=WHEEL_NOTCH)
 
+    async def _serve_files(self, relay: ViewerRelay, protocol: int) -> None:
+        if (files := self._place.device.files()) is None:
+            raise TunnelRefused("this device has no files that can be reached")
+        if protocol == control.FILE:
+            await send_one_file(relay, files, wanted_file(relay.file), self._note_deed)
+            await relay.close(_DONE, "")
+        else:
+            await FileSession(relay, files, self._note_deed).run()
+
+    async def _note_deed(self, number: int, text: str, *details: str | int) -> None:
+        """Note what was done with the files, in the server's log and the device's own."""
+        self._place.device.noticed(self.person, text)
+        await self._place.send(orders.log(self._order, number, text, *details))
+
     # --- consent ---
 
-    async def _ask(self, relay: ViewerRelay, consent: int) -> None:
-        if consent & CONSENT_PROMPT:
+    async def _ask(self, relay: ViewerRelay, consent: int, kind: _Kind) -> None:
+        if consent & kind.prompt:
             await relay.send_text(control.WAITING)
-            granted = await self._answer(relay)
-            await self._note(*((30, "accepted") if granted else (34, "rejected")))
+            granted = await self._answer(relay, kind)
+            await self._note(kind, *((30, "accepted") if granted else (34, "rejected")))
             if not granted:
                 raise TunnelRefused("access was denied at the machine", control.DENIED)
             await relay.send_text(control.GRANTED)
         else:
-            await self._note(*((35, "was informed of") if consent & CONSENT_NOTIFY else (36, "was not informed of")))
-        if consent & CONSENT_NOTIFY:
+            informed = (35, "was informed of") if consent & kind.notify else (36, "was not informed of")
+            await self._note(kind, *informed)
+        if consent & kind.notify:
             manners = self._order.manners
-            text = filled(manners.tell_text or _TELL, self.person)
+            text = filled((kind is _DESKTOP and manners.tell_text) or kind.tell, self.person)
             with contextlib.suppress(PommelError):  # a notice must not prevent the session
                 await self._place.device.notify(Notice(self.person, manners.title or _TITLE, text))
 
-    async def _answer(self, relay: ViewerRelay) -> bool:
+    async def _answer(self, relay: ViewerRelay, kind: _Kind) -> bool:
         """Ask the person at the machine, as long as the viewer waits."""
         manners, device = self._order.manners, self._place.device
-        text = filled(manners.ask_text or _ASK, self.person)
+        text = filled((kind is _DESKTOP and manners.ask_text) or kind.ask, self.person)
         question = Question(self.person, manners.title or _TITLE, text, manners.timeout_s)
         asking, leaving = start_task(device.ask(question)), start_task(relay.until_gone())
         try:
@@ -166,22 +223,28 @@ class DesktopSession:
             answer = asking.result() if asking.done() else manners.if_late
         finally:
             await _stopped(asking, leaving)
-        if answer is None and not manners.if_nobody:
-            await self._note(34, "rejected")
+        if answer is None and not (manners.if_nobody if kind is _DESKTOP else manners.if_nobody_files):
+            await self._note(kind, 34, "rejected")
             raise TunnelRefused("there is no user at the machine's console to grant access")
         return answer is not False
 
-    async def _note(self, number: int, how: str) -> None:
-        text = f"Remote desktop: the user at the machine {how} it ({self.person.address or self.person.name})"
-        await self._place.send(orders.log(self._order, number, text))
+    async def _note(self, kind: _Kind, number: int, how: str) -> None:
+        text = f"{kind.name}: the user at the machine {how} it ({self.person.address or self.person.name})"
+        await self._place.send(orders.log(self._order, number if kind.logged else 0, text))
 
 
-def _check(protocol: int, order: orders.Tunnel) -> None:
-    if protocol != control.DESKTOP:
+def _check(protocol: int, order: orders.Tunnel) -> _Kind:
+    if protocol not in (control.DESKTOP, control.FILES, control.FILE):
         wanted = control.PROTOCOLS.get(protocol, f"protocol {protocol}")
-        raise TunnelRefused(f"this device supports only Desktop, not {wanted}")
-    if not order.rights.desktop:
+        raise TunnelRefused(f"this device supports only Desktop and Files, not {wanted}")
+    kind = _DESKTOP if protocol == control.DESKTOP else _FILES
+    if order.only is not None and protocol not in order.only:
+        raise TunnelRefused(f"your invitation does not include {control.PROTOCOLS[protocol]}")
+    if kind is _DESKTOP and not order.rights.desktop:
         raise TunnelRefused("you have no right to view this device's desktop")
+    if kind is _FILES and not order.rights.files:
+        raise TunnelRefused("you have no right to use this device's files")
+    return kind
 
 
 async def _stopped(*tasks: asyncio.Task[Any]) -> None:

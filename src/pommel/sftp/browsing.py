@@ -37,15 +37,15 @@ class FolderListing:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that a person sends: where it goes, its size, and the time of its last change in seconds since 1970."""
+    """A file that a person sends: where it goes, its size, and the time of its last change, if it is known."""
 
     path: bytes
     size: int
-    mtime: int
+    mtime: int | None  # seconds since 1970
 
     def part_in(self, folder: bytes) -> bytes:
         """The path in its folder where it is kept until it is whole."""
-        return joined(folder, part_name(name_of(self.path), self.size, self.mtime))
+        return joined(folder, part_name(name_of(self.path), self.size, self.mtime or 0))
 
 
 @dataclass(frozen=True, slots=True)

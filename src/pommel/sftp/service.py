@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 
-from pommel.errors import StateError, UsageError
+from pommel.errors import PommelError, StateError, UsageError
 from pommel.sftp import codec
 from pommel.sftp.browsing import (
     AlreadyThere,
@@ -29,8 +29,9 @@ from pommel.sftp.link import SftpLink
 from pommel.sftp.packing import archive_of, packed
 from pommel.sftp.session import FileRefused, Listed, SftpSession
 from pommel.sftp.spelling import HOME, differs_in_case_only, display, joined, looks_like, name_of, parent
-from pommel.sftp.tree import ENTRIES_MAX, NAME_MAX, FilesError, plain_name
+from pommel.sftp.tree import ENTRIES_MAX, NAME_MAX, FilesError, NameCount, plain_name
 from pommel.sftp.trees import look_through_guest, readable
+from pommel.sftp.zipping import zipped
 from pommel.tasks import together
 
 _LINKS_FOLLOWED = 1000  # of one folder, to tell what they lead to
@@ -106,20 +107,56 @@ class FileService:
             async with self._explained(session, parent(new)):
                 await session.rename(old, new)
 
-    async def remove(self, paths: Sequence[bytes]) -> None:
-        """Delete files, links, and folders with all that is in them.
+    async def remove(self, paths: Sequence[bytes], *, whole: bool = True) -> None:
+        """Delete files, links, and folders with all that is in them; without `whole`, only folders that are empty.
 
         Raises:
-            StateError: one of them is the home folder, or contains it. Nothing is deleted then.
+            StateError: one of them is the home folder, or contains it: nothing is deleted then. Or it is not empty.
         """
         async with self._link.session() as session:
             home = await session.real_path(b".")
-            for path in paths:
+            there = [await self._resolved(session, path) for path in paths]
+            for path in there:
                 real = joined(await session.real_path(parent(path)), name_of(path))
                 if (home + b"/").startswith(real.rstrip(b"/") + b"/"):
                     raise StateError(f"{display(path)} contains the user's home folder, so it is not deleted")
-            for path in paths:
-                await session.remove(await self._resolved(session, path))
+            for path in there:
+                await _remove(session, path, whole)
+
+    async def copy(self, old: bytes, new: bytes) -> None:
+        """Copy a file; a file with the new name is replaced."""
+        async with self.opened(old, folders=False) as (facts, reading):
+            copied = Upload(new, facts.size, facts.mtime)
+            await self.begin(copied, replace=True)
+            try:
+                async with contextlib.aclosing(reading(0, facts.size)) as pieces:
+                    await self.receive(copied, 0, pieces)
+                await self.finish(copied, replace=True)
+            except BaseException:
+                with contextlib.suppress(PommelError):
+                    await self.discard(copied)
+                raise
+
+    async def pack(self, folder: bytes, names: Sequence[bytes], output: bytes) -> None:
+        """Put entries of a folder into a new zip file there.
+
+        Raises:
+            AlreadyThere: the name of the zip file is in use.
+        """
+        async with self._link.session() as session:
+            folder, output = await self._resolved(session, folder), await self._resolved(session, output)
+            if await _look_or_none(session, output) is not None:
+                raise AlreadyThere(output, replaceable=False)
+            plan = await look_through_guest(session, [joined(folder, name) for name in names])
+            part = Upload(output, 0, None).part_in(parent(output))
+            try:
+                async with self._explained(session, folder), contextlib.aclosing(zipped(plan, session.pieces)) as data:
+                    await session.write_on(part, 0, data, new=await _look_or_none(session, part) is None)
+                await session.rename(part, output)
+            except BaseException:
+                with contextlib.suppress(PommelError):
+                    await session.remove_file(part)
+                raise
 
     # --- from a person
 
@@ -212,8 +249,8 @@ class FileService:
     # --- to a person
 
     @contextlib.asynccontextmanager
-    async def opened(self, path: bytes) -> AsyncIterator[tuple[FileFacts, Reading]]:
-        """Open a file, or a folder as an archive: its facts, and how to read it.
+    async def opened(self, path: bytes, *, folders: bool = True) -> AsyncIterator[tuple[FileFacts, Reading]]:
+        """Open a file, or if `folders` a folder as an archive: its facts, and how to read it.
 
         Raises:
             PommelError: it cannot be read, or is neither a file nor a folder.
@@ -222,7 +259,7 @@ class FileService:
             real = await self._resolved(session, path)
             told = await session.look(real, follow=True)
             name = name_of(real) or b"root"
-            if told.is_folder:
+            if told.is_folder and folders:
                 plan = await readable(session, await look_through_guest(session, [real]))
                 archive, length = await archive_of(plan, display(name))
                 facts = FileFacts(name, length, told.mtime, folder=True)
@@ -295,6 +332,15 @@ async def _followed(session: SftpSession, folder: bytes, links: Sequence[bytes])
         for _ in range(min(_AT_ONCE, len(links))):
             tasks.create_task(some())
     return found
+
+
+async def _remove(session: SftpSession, path: bytes, whole: bool) -> None:
+    if not whole and (await session.look(path)).is_folder:
+        if await session.folder(path, NameCount(ENTRIES_MAX)):
+            raise StateError(f"{display(path)} is not empty, so it is not deleted")
+        await session.remove_folder(path)
+        return
+    await session.remove(path)
 
 
 async def _look_or_none(session: SftpSession, path: bytes) -> Attributes | None:

@@ -131,6 +131,10 @@ class SftpSession(SftpChannel):
         """Delete a file or a link."""
         await self.done(codec.REMOVE, "delete a file", codec.string(path))
 
+    async def remove_folder(self, path: bytes) -> None:
+        """Delete an empty folder."""
+        await self.done(codec.RMDIR, "delete a folder", codec.string(path))
+
     async def remove(self, path: bytes) -> None:
         """Delete a file, a link, or a folder with its contents; links are not followed.
 
@@ -150,7 +154,7 @@ class SftpSession(SftpChannel):
         for name, inner in inside:
             if inner.is_folder:
                 await self._remove(path + b"/" + name, inner, listed, depth + 1)
-        await self.done(codec.RMDIR, "delete a folder", codec.string(path))
+        await self.remove_folder(path)
 
     async def _remove_files(self, paths: Sequence[bytes]) -> None:
         left = iter(paths)

@@ -159,7 +159,7 @@ async def test_the_clipboard_is_text(where: Workspace, http: aiohttp.ClientSessi
     paths = made(where)
     clips: Any = Clips()
     screen, page = mesh_device.MeshScreen(paths), ConsolePage(paths, http)
-    device = MachineDevice(where, "trial", screen, page, clips, wake=None, watched=lambda: None)  # type: ignore[arg-type]
+    device = MachineDevice(where, "trial", screen, page, clips, None, wake=None, watched=lambda: None)  # type: ignore[arg-type]
     assert await device.get_clipboard() == ""
     await device.set_clipboard("größer ✓")
     assert (await device.get_clipboard(), clips.held) == ("größer ✓", Clip(text="größer ✓"))

@@ -59,7 +59,7 @@ async def test_a_machine_is_online_while_it_runs(where: Workspace, server: FakeS
         told = mesh.status("trial", workspace=where)
         assert (told.standing, told.group, told.agent_id) == ("online", "tests", 10005)
         info = await server.hears(action="coreinfo")
-        assert (info["osdesc"], info["caps"]) == (f"Debian, the trial machine (Pommel {__version__})", 9)
+        assert (info["osdesc"], info["caps"]) == (f"Debian, the trial machine (Pommel {__version__})", 13)
         assert b"trial" in server.introductions[-1]
         await kill(paths)
         began = time.monotonic()

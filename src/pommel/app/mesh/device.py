@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from pommel.app.mesh.screen import MeshScreen
 from pommel.app.workspace import TRIAL, Workspace
 from pommel.errors import MachineError, PommelError, StateError
 from pommel.machine import qmp, record
-from pommel.machine.events import note_event
+from pommel.machine.events import Word, note_event
 from pommel.machine.record import MachineRecord
 from pommel.mesh.device import Notice, Question
 from pommel.mesh.mesh_agent import DeviceFacts
@@ -35,6 +36,7 @@ from pommel.wire.viewer import ViewerStream
 
 if TYPE_CHECKING:
     from pommel.console.clipboard import ConsoleClipboard
+    from pommel.sftp.service import FileService
 
 _QMP_S = 5.0
 # How long an order of the server's waits for the guest's SSH: an emulated guest takes more than ten seconds to let
@@ -65,19 +67,29 @@ class MachineDevice:
         screen: MeshScreen,
         page: ConsolePage,
         clipboard: ConsoleClipboard,
+        files: FileService,
         *,
         wake: Wake,
         watched: Callable[[], None],
     ) -> None:
         self._workspace, self._name, self._paths = workspace, name, workspace.paths(name)
-        self._screen, self._page, self._clipboard = screen, page, clipboard
+        self._screen, self._page, self._clipboard, self._files = screen, page, clipboard, files
         self._wake, self._watched = wake, watched
         self._lines = Lines(workspace, name)
 
     def facts(self) -> DeviceFacts:
         """See Device. MachineError: the machine's record cannot be read."""
         kept = record.load(self._paths.record)
-        return DeviceFacts(self._name, described(kept), __version__, has_console=True, macs=(kept.mac.lower(),))
+        facts = DeviceFacts(self._name, described(kept), __version__, has_console=True, macs=(kept.mac.lower(),))
+        return replace(facts, has_files=True)
+
+    def files(self) -> FileService:
+        """See Device."""
+        return self._files
+
+    def noticed(self, person: Person, text: str) -> None:
+        """See Device."""
+        note_event(self._paths, Word.FILES, f"{person.name} (MeshCentral): {text}")
 
     async def serve(self, stream: ViewerStream, *, wheel_notch: int) -> None:
         """See Device. A bug in Pommel ends only this session, not the connection with all other sessions."""
@@ -140,14 +152,17 @@ async def machine_device(
 ) -> AsyncIterator[MachineDevice]:
     """Provide machine `name` as a device during the block. `watched` is called when the viewers change."""
     from pommel.app.console.clipboard import machine_clipboard
+    from pommel.app.console.files import guest_files
 
     paths, whose = workspace.paths(name), find_guest(workspace, name)
     screen, page, argv = MeshScreen(paths), ConsolePage(paths, http), partial(whose.argv, workspace)
     async with (
         machine_clipboard(argv, key_hint=whose.key_hint, ready_s=_CLIPBOARD_S) as clipboard,
+        guest_files(argv, key_hint=whose.key_hint) as files,
         _running(screen.run(), page.run()),
     ):
-        yield MachineDevice(workspace, name, screen, page, clipboard, wake=wake, watched=watched)
+        device = MachineDevice(workspace, name, screen, page, clipboard, files.service, wake=wake, watched=watched)
+        yield device
 
 
 @contextlib.asynccontextmanager

@@ -31,6 +31,8 @@ from pommel.wire.viewer import ViewerStream
 if TYPE_CHECKING:
     from pommel.console.audience import Audience
     from pommel.console.clipboard import ConsoleClipboard
+    from pommel.console.files_api import SharedFiles
+    from pommel.sftp.service import FileService
 
 HELP = """\
 help    show this help
@@ -54,6 +56,7 @@ class SharedSession:
     serve: Serve
     audience: Audience | None = None
     clipboard: ConsoleClipboard | None = None
+    files: SharedFiles | None = None
 
 
 def described() -> str:
@@ -73,7 +76,9 @@ class SessionDevice:
 
     def __init__(self, session: SharedSession) -> None:
         self._session = session
-        self._facts = DeviceFacts(session.name, described(), __version__, has_console=True)
+        self._facts = DeviceFacts(
+            session.name, described(), __version__, has_console=True, has_files=session.files is not None
+        )
         self._people: tuple[Person, ...] = ()
         self._bar: str | None = None
         self._changed = asyncio.Event()
@@ -117,6 +122,14 @@ class SessionDevice:
         """See Device."""
         self._people, self._bar = tuple(people), bar
         self._changed.set()
+
+    def files(self) -> FileService | None:
+        """See Device."""
+        return self._session.files.service if self._session.files is not None else None
+
+    def noticed(self, person: Person, text: str) -> None:
+        """See Device."""
+        log.info("%s (MeshCentral): %s", person.name, text)
 
     async def get_clipboard(self) -> str:
         """See Device."""

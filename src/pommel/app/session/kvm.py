@@ -143,10 +143,10 @@ async def serve(
             clipboard=clipboard,
         )
         server.use_tls(encrypted)
-        server.share_files(None if view_only else await _files(stack))
+        server.share_files(files := None if view_only else await _files(stack))
         await stack.enter_async_context(_started(server))
         if ticket is not None:
-            far = (info.title, partial(_serve_far, endpoint, view_only=view_only), server.audience, clipboard)
+            far = (info.title, partial(_serve_far, endpoint, view_only=view_only), server.audience, clipboard, files)
             await stack.enter_async_context(_on_mesh(_mesh_folder(source, shown), ticket, far, on_mesh))
         told = (info.telling.again[0][1], server.fingerprint)
         on_ready(Served(source, shown, server.url, server.ws, os.getpid(), *told))
