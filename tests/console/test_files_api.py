@@ -46,7 +46,11 @@ async def console(desk: Desk, shelf: Shelf) -> AsyncIterator[ConsoleServer]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def http(console: ConsoleServer) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
-        f"http://127.0.0.1:{console.port}", cookie_jar=aiohttp.DummyCookieJar(), headers=a_pass(console)
+        f"http://127.0.0.1:{console.port}",
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=a_pass(console),
+        # A refused upload ends its connection, maybe after the next request has been put on it.
+        connector=aiohttp.TCPConnector(force_close=True),
     ) as session:
         yield session
 
