@@ -5,75 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import stat
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from isolation import patient
 from pommel.clipboard.content import EMPTY, FORMS, HTML, PNG, TEXT, URIS, HeldBack, content_of, text_of
 from pommel.clipboard.host import Desktop, HostClipboard, HostCopy, HostGone, find_desktop, host_clipboard
 from pommel.clipboard.sync import Settings, Sync, SyncState
 from pommel.clipboard.uris import paths_of, uri_list
 from pommel.errors import StateError
+from sway import Sway
 from waits import until
 
-from .conftest import Mac, descendants, ended, started
-
-NOBODY = 65534
-
-
-class Sway:
-    """A compositor; it refuses to be root, so for root it is nobody."""
-
-    def __init__(self) -> None:
-        # Not pytest's folder, which nobody else may enter.
-        self.runtime = Path(tempfile.mkdtemp(prefix="pommel-sway-"))
-        config = self.runtime / "config"
-        config.write_text("xwayland disable\nseat * fallback true\n")
-        drop: list[str] = []
-        if os.geteuid() == 0:
-            os.chown(self.runtime, NOBODY, NOBODY)
-            os.chown(config, NOBODY, NOBODY)
-            drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-        self.env = {
-            **os.environ,
-            "XDG_RUNTIME_DIR": str(self.runtime),
-            "HOME": str(self.runtime),
-            "WLR_BACKENDS": "headless",
-            "WLR_LIBINPUT_NO_DEVICES": "1",
-            "WLR_RENDERER": "pixman",
-        }
-        log = (self.runtime / "log").open("wb")
-        self.child = started([*drop, "sway", "-c", str(config)], env=self.env, stdout=log, stderr=log)
-        log.close()
-        deadline = time.monotonic() + patient(20)
-        while not (found := [path for path in self.runtime.glob("wayland-*") if stat.S_ISSOCK(path.stat().st_mode)]):
-            assert time.monotonic() < deadline, (self.runtime / "log").read_text()
-            time.sleep(0.02)
-        self.display = found[0].name
-        self.env["WAYLAND_DISPLAY"] = self.display
-        # Its socket is there a moment before anybody may connect to it.
-        while b"connect" in subprocess.run(["wl-paste", "-l"], env=self.env, capture_output=True, timeout=60).stderr:
-            assert time.monotonic() < deadline, (self.runtime / "log").read_text()
-            time.sleep(0.02)
-
-    def run(self, *argv: str, input: bytes | None = None) -> bytes | None:
-        # wl-copy stays behind: not with our pipes in its hands.
-        output = subprocess.PIPE if argv[0] == "wl-paste" else subprocess.DEVNULL
-        done = subprocess.run(argv, input=input, env=self.env, timeout=20, stdout=output, stderr=subprocess.DEVNULL)
-        return done.stdout if done.returncode == 0 else None
-
-    def close(self) -> None:
-        ended(self.child)
-        shutil.rmtree(self.runtime)
+from .conftest import Mac, descendants
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from isolation import patient
 from pommel.session import display
-from pommel.session.display import displays
+from pommel.session.display import displays, wayland_sockets
 
 ANN, BOB = 12345, 12346
 
@@ -65,3 +66,15 @@ def test_the_active_sessions_programs_come_first(tmp_path: Path, monkeypatch: py
         ("", [":5", ":7", ":0", ":1"]),
     ):
         assert [one["DISPLAY"] for one in displays({"DISPLAY": ":5"}, session)] == order
+
+
+def test_the_named_wayland_socket_comes_first_then_this_users(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as held:
+        for name in ("wayland-1", "wayland-0", "wayland-2"):
+            held.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX))).bind(str(tmp_path / name))
+        (tmp_path / "wayland-0.lock").touch()
+        env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+        assert list(wayland_sockets(env)) == [str(tmp_path / f"wayland-{number}") for number in (0, 1, 2)]
+        env["WAYLAND_DISPLAY"] = "wayland-1"
+        assert list(wayland_sockets(env)) == [str(tmp_path / f"wayland-{number}") for number in (1, 0, 2)]
+    assert list(wayland_sockets({"XDG_RUNTIME_DIR": str(tmp_path / "gone")})) == []

@@ -25,7 +25,11 @@ def kvm_command() -> None:
 @click.option(
     "--source", type=click.Choice(kvm.SOURCES), help="Which kind of session to serve.  [default: this system's kind]"
 )
-@click.option("--display", metavar="DISPLAY", help="The X server to serve, such as :0.  [default: $DISPLAY]")
+@click.option(
+    "--display",
+    metavar="DISPLAY",
+    help="The X server or Wayland display to serve, such as :0 or wayland-1.  [default: this session's]",
+)
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -69,7 +73,7 @@ def serve_command(
     reason = asyncio.run(
         until_signal(
             kvm.serve(
-                source or kvm.default_source(),
+                source or kvm.default_source(display),
                 display=display,
                 listen=dataclasses.replace(where, typed=words_given(), tls=tls),
                 view_only=who["view_only"],

@@ -1,4 +1,4 @@
-"""Finds a Linux session's X server, for a process that the session did not start itself. Band: shell.
+"""Finds a Linux session's X server or Wayland compositor, for a process that it did not start itself. Band: shell.
 
 systemd's user manager may not know the session's DISPLAY: desktops set it there, a plain window manager does not. But
 every program of the session has it in its environment, so it is read from /proc, which shows it to the same user.
@@ -6,6 +6,7 @@ every program of the session has it in its environment, so it is read from /proc
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,22 @@ def displays(env: Mapping[str, str], session: str = "", *, uid: int | None = Non
         if key[0].startswith(":") and key not in seen:
             seen.add(key)
             yield {name: told[name] for name in _WANTED if told.get(name)}
+
+
+def wayland_sockets(env: Mapping[str, str]) -> Iterator[str]:
+    """The sockets that may be this session's Wayland compositor: that of `env`, then those in the runtime folder.
+
+    In the folder only sockets of this user count.
+    """
+    uid = os.geteuid()
+    runtime = Path(env.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}")
+    named = env.get("WAYLAND_DISPLAY")
+    if named:
+        yield str(runtime / named)
+    for path in sorted(runtime.glob("wayland-*")):
+        with contextlib.suppress(OSError):
+            if path.name != named and path.is_socket() and path.stat().st_uid == uid:
+                yield str(path)
 
 
 def _environments(uid: int) -> Iterator[tuple[str, dict[str, str]]]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pommel.app.session.kvm import Listen, parse_listen
+from isolation import patient
+from pommel.app.session.kvm import Listen, default_source, parse_listen
+from pommel.app.session.kvm_agent import find_screen
 from pommel.errors import UsageError
+from pommel.screen.seams import Update
+from pommel.session import display
+from sway import Sway
 
 PORTS = st.integers(0, 65535)
 
@@ -40,3 +46,21 @@ def test_what_is_no_address_is_refused_with_one_that_is(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         parse_listen(text)
     assert "127.0.0.1:8600" in (refusal.value.hint or "")
+
+
+async def test_a_wayland_session_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "_environments", lambda uid: [])
+    sway = Sway()
+    try:
+        env = {"XDG_RUNTIME_DIR": str(sway.runtime), "WAYLAND_DISPLAY": sway.display}
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        assert default_source(None) == "wayland"
+        assert default_source(":3") == "x11"
+        said: list[str] = []
+        connection = await find_screen(env, said.append, patience_s=0)
+        assert said == [f"shows {sway.runtime / sway.display}"]
+        assert isinstance(await asyncio.wait_for(connection.source.next_update(), patient(10)), Update)
+        await connection.close()
+    finally:
+        sway.close()

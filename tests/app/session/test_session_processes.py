@@ -255,7 +255,7 @@ async def test_an_agent_that_cannot_let_go_ends_all_the_same(service: Service) -
 async def test_no_display_is_told_to_the_viewer(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.env["DISPLAY"] = ":4077"
     bare = "import sys\nfrom pommel.session import display\ndisplay._environments = lambda uid: []\n"
-    quick = "from pommel.app.session import kvm_agent\nkvm_agent.find_x11.__kwdefaults__['patience_s'] = 0.0\n"
+    quick = "from pommel.app.session import kvm_agent\nkvm_agent.find_screen.__kwdefaults__['patience_s'] = 0.0\n"
     script = f'{bare}{quick}from pommel.cli import main\nmain(["-kvm1", "--run", sys.argv[1]])\n'
     service.daemon("--socket", str(service.socket))
     async with at_the_socket(service.socket) as viewer:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pommel.app.console.tls import TlsWish, tls_of
 from pommel.config import environment
-from pommel.errors import UsageError
+from pommel.errors import StateError, UsageError
 from pommel.paths import Home
 from pommel.tasks import background
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pommel.screen.seams import FrameSource, InputSink
     from pommel.wire.viewer import ViewerStream
 
-SOURCES = ("x11", "macos")
+SOURCES = ("x11", "wayland", "macos")
 _MAX_PORT = 65535
 
 
@@ -82,9 +82,18 @@ class SessionConnection(Protocol):
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]]+))?(?::(?P<port>\d{1,5}))?", re.ASCII)
 
 
-def default_source() -> str:
-    """The source that sessions of this system have."""
-    return "macos" if sys.platform == "darwin" else "x11"
+def default_source(display: str | None) -> str:
+    """The kind of `display`, or if it is None, of this session's display."""
+    if sys.platform == "darwin":
+        return "macos"
+    if display is not None:
+        return "x11" if ":" in display else "wayland"
+    from pommel.clipboard.host import find_desktop
+
+    try:
+        return find_desktop(environment()).kind
+    except StateError:
+        return "x11"
 
 
 def parse_listen(text: str) -> Listen:
@@ -114,9 +123,10 @@ async def serve(
 ) -> str:
     """Serve a session of this host in this process until it ends; return the reason.
 
-    `display` is the X server (default: DISPLAY). With a `ticket`, it is also a device of a MeshCentral server;
-    `on_mesh` gets the changes of its state there. It can be cancelled: viewers get a message, and no key or button
-    stays pressed.
+    `display` is the X server (default: DISPLAY) or the Wayland display
+    (default: WAYLAND_DISPLAY). With a `ticket`, it is also a device of a
+    MeshCentral server; `on_mesh` gets the changes of its state there. It can be cancelled: viewers get a message,
+    and no key or button stays pressed.
 
     Raises:
         UsageError: there is no such source, the address cannot be used, or the certificate cannot be used.
@@ -205,6 +215,11 @@ async def _connected(source: str, display: str | None) -> tuple[SessionConnectio
 
         named = display if display is not None else environment().get("DISPLAY")
         return await connect_x11(named), named or ""
+    if source == "wayland":
+        from pommel.screen.sources.wlroots import connect_wlroots
+
+        named = display or environment().get("WAYLAND_DISPLAY") or "wayland-0"
+        return await connect_wlroots(named, environment().get("XDG_RUNTIME_DIR", "")), named
     if source == "macos":
         from pommel.screen.sources.macos import connect_macos
 
@@ -249,7 +264,7 @@ def _info(source: str, shown: str, where: Listen) -> ConsoleInfo:
     from pommel.console.telling import of_display
 
     typed = list(where.typed)
-    if source == "x11" and "--display" not in typed:
+    if source in ("x11", "wayland") and "--display" not in typed:
         typed = ["--display", shown, *typed]
     told = of_display(typed, guest="mac" if source == "macos" else "linux")
     return ConsoleInfo(shown, f"{socket.gethostname()} {shown}", told)

@@ -1,7 +1,8 @@
 """The session agent: it shows the session's screen to the daemon's viewers. Band: app.
 
 The session's launcher starts it when the daemon (`kvm_daemon`) has a viewer. It ends two seconds after the last viewer
-has left. If DISPLAY is not set, it finds the session's display itself.
+has left. If DISPLAY is not set, it finds the session's display itself: X11 before Wayland,
+as Xwayland is refused.
 """
 
 from __future__ import annotations
@@ -129,27 +130,33 @@ async def _connection(log: Callable[[str], None]) -> SessionConnection:
         from pommel.screen.sources.macos import connect_macos
 
         return await connect_macos()
-    return await find_x11(environment(), log)
+    return await find_screen(environment(), log)
 
 
-async def find_x11(
+async def find_screen(
     env: Mapping[str, str], log: Callable[[str], None], *, patience_s: float = _DISPLAY_S
 ) -> SessionConnection:
-    """Connect to the X server of this process's session; wait `patience_s` for one that is starting.
+    """Connect to the X server or the Wayland compositor of this session; wait `patience_s` for one that is starting.
 
     Raises:
         StateError: there is none, or its screen cannot be read.
-        NotPermitted: the X server refuses the connection.
+        NotPermitted: it refuses the connection.
     """
+    from pommel.session.display import wayland_sockets
+
     deadline = time.monotonic() + patience_s
     while True:
         failure: PommelError = StateError(
-            "this session has no X server to show",
-            hint="Wayland sessions are not supported yet: log in to an X session",
+            "this session has no X server and no Wayland compositor to show", hint="log in to a desktop session"
         )
         for told in await asyncio.to_thread(_likely, env):
             try:
                 return await _connect_x11(told, log)
+            except (StateError, NotPermitted, DeadlineError) as no:
+                failure = no
+        for socket in wayland_sockets(env):
+            try:
+                return await _connect_wayland(socket, log)
             except (StateError, NotPermitted, DeadlineError) as no:
                 failure = no
         if time.monotonic() >= deadline:
@@ -175,4 +182,12 @@ async def _connect_x11(told: Mapping[str, str], log: Callable[[str], None]) -> S
     os.environ.update(told)
     connection = await connect_x11(told["DISPLAY"])
     log(f"shows {told['DISPLAY']}")
+    return connection
+
+
+async def _connect_wayland(socket: str, log: Callable[[str], None]) -> SessionConnection:
+    from pommel.screen.sources.wlroots import connect_wlroots
+
+    connection = await connect_wlroots(socket)
+    log(f"shows {socket}")
     return connection

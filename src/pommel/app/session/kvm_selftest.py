@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pommel.app.session.kvm_agent import find_x11
+from pommel.app.session.kvm_agent import find_screen
 from pommel.app.session.kvm_daemon import DaemonOptions, places_of, surroundings, this_system
 from pommel.app.session.kvm_install import check_libraries, pinned_requirement
 from pommel.config import environment
@@ -209,7 +209,7 @@ async def _connected() -> AsyncIterator[SessionConnection]:
 
         connection: SessionConnection = await connect_macos()
     else:
-        connection = await find_x11(environment(), lambda _: None, patience_s=0)
+        connection = await find_screen(environment(), lambda _: None, patience_s=0)
     try:
         yield connection
     finally:
