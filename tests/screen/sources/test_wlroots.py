@@ -13,7 +13,7 @@ from isolation import patient
 from pommel.errors import StateError
 from pommel.screen.actions import LEFT, MovePointer, PressKey, TurnWheel, TypeText
 from pommel.screen.geometry import Size
-from pommel.screen.seams import Displays, SourceEnded, Update
+from pommel.screen.seams import SourceEnded, Update
 from pommel.screen.sources.wlroots import WlrootsConnection, connect_wlroots
 from pommel.tasks import start_task
 from screen.sway_window import BLUE, GREEN, RED, WHITE, Window, window
@@ -152,29 +152,6 @@ async def test_who_disconnects_lets_go(sway: Sway, screen: WlrootsConnection, sh
     assert len(os.listdir("/proc/self/fd")) == files - 1
 
 
-async def test_outputs_come_and_go(sway: Sway, screen: WlrootsConnection, shown: Window) -> None:
-    sway.message("create_output")
-    try:
-        told = await frame(screen, lambda update: update.displays is not None)
-        assert told.displays is not None
-        assert [one.id for one in told.displays.all] == [1, 2]
-        assert told.displays.selected == 1
-        screen.source.show_display(2)
-        second = await frame(screen, lambda update: update.displays is not None and update.displays.selected == 2)
-        assert second.frame.size == (told.displays.all[1].width, told.displays.all[1].height)
-    finally:
-        names = [output.name for output in screen.source.outputs.all.values()]
-        sway.message("output", names[-1], "disable")
-    gone = await frame(screen, lambda update: update.displays == Displays())
-    assert corners(gone) == COLOURS
-    sway.message("output", "HEADLESS-1", "disable")
-    await until(lambda: screen.source.outputs.shown is None)
-    assert await screen.sink.perform(MovePointer(1, 1, LEFT)) == ""
-    waiting = start_task(screen.source.next_update())
-    sway.message("output", "HEADLESS-1", "enable")
-    assert isinstance(await asyncio.wait_for(waiting, patient(15)), Update)
-
-
 async def test_an_output_that_is_off_is_shown_again_when_it_is_on(
     sway: Sway, screen: WlrootsConnection, shown: Window
 ) -> None:
@@ -184,6 +161,19 @@ async def test_an_output_that_is_off_is_shown_again_when_it_is_on(
     await asyncio.wait((waiting,), timeout=0.2)
     sway.message("output", "HEADLESS-1", "dpms", "on")
     assert isinstance(await asyncio.wait_for(waiting, patient(15)), Update)
+
+
+async def test_a_second_output_can_be_chosen(sway: Sway, screen: WlrootsConnection, shown: Window) -> None:
+    sway.message("create_output")
+    told = await frame(screen, lambda update: update.displays is not None)
+    assert told.displays is not None
+    assert [one.id for one in told.displays.all] == [1, 2]
+    assert told.displays.selected == 1
+    screen.source.show_display(2)
+    second = await frame(screen, lambda update: update.displays is not None and update.displays.selected == 2)
+    assert second.frame.size == (told.displays.all[1].width, told.displays.all[1].height)
+    screen.source.show_display(1)
+    await frame(screen, lambda update: update.displays is not None and corners(update) == COLOURS)
 
 
 async def test_a_compositor_that_dies_is_the_end() -> None:

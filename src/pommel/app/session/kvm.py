@@ -123,10 +123,9 @@ async def serve(
 ) -> str:
     """Serve a session of this host in this process until it ends; return the reason.
 
-    `display` is the X server (default: DISPLAY) or the Wayland display
-    (default: WAYLAND_DISPLAY). With a `ticket`, it is also a device of a
-    MeshCentral server; `on_mesh` gets the changes of its state there. It can be cancelled: viewers get a message,
-    and no key or button stays pressed.
+    `display` is the X server or Wayland display (default: this session's). With a `ticket`, it is also a device of a
+    MeshCentral server; `on_mesh` gets the changes of its state there. It can be cancelled: viewers get a message, and
+    no key or button stays pressed.
 
     Raises:
         UsageError: there is no such source, the address cannot be used, or the certificate cannot be used.
