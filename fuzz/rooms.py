@@ -20,6 +20,7 @@ from fuzz import (
     session,
     talk,
     throwaway,
+    wayland,
 )
 from fuzz.engine import Fuzzer
 
@@ -41,5 +42,6 @@ _ROOMS = (
     talk,
     image,
     throwaway,
+    wayland,
 )
 FUZZERS: dict[str, Fuzzer] = {one.name: one for room in _ROOMS for one in room.FUZZERS}

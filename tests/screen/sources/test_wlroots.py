@@ -13,8 +13,9 @@ from isolation import patient
 from pommel.errors import StateError
 from pommel.screen.actions import LEFT, MovePointer, PressKey, TurnWheel, TypeText
 from pommel.screen.geometry import Size
-from pommel.screen.seams import SourceEnded, Update
+from pommel.screen.seams import Displays, SourceEnded, Update
 from pommel.screen.sources.wlroots import WlrootsConnection, connect_wlroots
+from pommel.screen.wayland.codec import written
 from pommel.tasks import start_task
 from screen.sway_window import BLUE, GREEN, RED, WHITE, Window, window
 from sway import Sway
@@ -152,18 +153,7 @@ async def test_who_disconnects_lets_go(sway: Sway, screen: WlrootsConnection, sh
     assert len(os.listdir("/proc/self/fd")) == files - 1
 
 
-async def test_an_output_that_is_off_is_shown_again_when_it_is_on(
-    sway: Sway, screen: WlrootsConnection, shown: Window
-) -> None:
-    sway.message("output", "HEADLESS-1", "dpms", "off")
-    screen.source.watch(True)
-    waiting = start_task(screen.source.next_update())
-    await asyncio.wait((waiting,), timeout=0.2)
-    sway.message("output", "HEADLESS-1", "dpms", "on")
-    assert isinstance(await asyncio.wait_for(waiting, patient(15)), Update)
-
-
-async def test_a_second_output_can_be_chosen(sway: Sway, screen: WlrootsConnection, shown: Window) -> None:
+async def test_a_second_output_is_chosen_and_goes(sway: Sway, screen: WlrootsConnection, shown: Window) -> None:
     sway.message("create_output")
     told = await frame(screen, lambda update: update.displays is not None)
     assert told.displays is not None
@@ -172,8 +162,11 @@ async def test_a_second_output_can_be_chosen(sway: Sway, screen: WlrootsConnecti
     screen.source.show_display(2)
     second = await frame(screen, lambda update: update.displays is not None and update.displays.selected == 2)
     assert second.frame.size == (told.displays.all[1].width, told.displays.all[1].height)
-    screen.source.show_display(1)
-    await frame(screen, lambda update: update.displays is not None and corners(update) == COLOURS)
+    # sway 1.7 refuses to end a headless output ("Failed to commit output"): this event is ours, the rest is real.
+    wire = screen.source._connection
+    wire._event(wire._registry.number, 1, written("u", screen.source.outputs.shown or 0))
+    gone = await frame(screen, lambda update: update.displays == Displays())
+    assert corners(gone) == COLOURS
 
 
 async def test_a_compositor_that_dies_is_the_end() -> None:

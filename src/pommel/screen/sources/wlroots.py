@@ -35,6 +35,7 @@ _BLUE_FIRST, _RED_FIRST = (0, 1), (0x34324258, 0x34324241)
 _Y_INVERT = 1
 _CURRENT = 1  # wl_output.mode
 _MOST_BYTES = 1 << 30
+_MOST_DAMAGE = 1024  # rectangles of a frame; with more, all of it counts as changed
 # While an output is off, each request fails, and no event tells when it is on again.
 _TRY_AGAIN_S = 0.5
 _LEAVE_S = 1.0
@@ -181,7 +182,7 @@ class WlrootsSource:
             "buffer": self._offer,
             "buffer_done": self._copy,
             "flags": self._flagged,
-            "damage": lambda *rect: self._damage.append(Rect(*rect)),
+            "damage": self._damaged,
             "ready": lambda *_: self._taken(number),
             "failed": self._failed,
         }
@@ -191,6 +192,12 @@ class WlrootsSource:
 
     def _flagged(self, flags: int) -> None:
         self._flags = flags
+
+    def _damaged(self, x: int, y: int, width: int, height: int) -> None:
+        if len(self._damage) < _MOST_DAMAGE:
+            self._damage.append(Rect(x, y, width, height))
+        else:
+            self._whole = True
 
     def _copy(self) -> None:
         form = self._form
