@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from fuzz.engine import Fuzzer, expect, mixed, pieces
 from pommel.errors import ProtocolError
 from pommel.screen.wayland.codec import Messages, Value, packed, read, written
-from pommel.screen.wayland.tables import CORE, Message
+from pommel.screen.wayland.tables import CORE, WaylandMessage
 
 _EVENTS = [message for interface in CORE.values() for message in interface.events]
 _SAMPLES: dict[str, Value] = {"i": -1, "u": 1 << 31, "f": 1.5, "s": "wl_output", "o": 3, "n": 9}
@@ -16,7 +16,7 @@ _MOST = 0xFFFF  # the wire's size of a message has 16 bits
 _Outcome = tuple[list[tuple[int, int, bytes]], str | None]
 
 
-def sample(message: Message) -> bytes:
+def sample(message: WaylandMessage) -> bytes:
     """Return an event's body with a value of each kind."""
     values = (
         struct.pack("=IQ", 8, 7) if letter == "a" else written(letter, _SAMPLES.get(letter, 0))
@@ -48,7 +48,7 @@ def check(data: bytes) -> None:
                 check_event(message, body)
 
 
-def check_event(message: Message, body: bytes) -> None:
+def check_event(message: WaylandMessage, body: bytes) -> None:
     """See that an event is refused, or has all its arguments and none that is larger than its body."""
     try:
         values = read(message, body)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from pommel.errors import ProtocolError
-from pommel.screen.wayland.tables import Message
+from pommel.screen.wayland.tables import WaylandMessage
 
 _HEAD = 8
 _FIXED = 256
@@ -62,7 +62,7 @@ def written(letter: str, value: Value) -> bytes:
     raise TypeError(f"{value!r} is no argument of the kind {letter}")
 
 
-def read(message: Message, body: bytes) -> tuple[Value, ...]:
+def read(message: WaylandMessage, body: bytes) -> tuple[Value, ...]:
     """Read an event's arguments, without its file descriptors.
 
     Raises:
@@ -94,6 +94,6 @@ def _number(letter: str, body: bytes, at: int) -> Value:
     return int(_U32.unpack_from(body, at)[0])
 
 
-def count_of_files(message: Message) -> int:
+def count_of_files(message: WaylandMessage) -> int:
     """Count the file descriptors that come with a message."""
     return sum(letter == "h" for letter, _ in message.arguments)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
-class Message(NamedTuple):
+class WaylandMessage(NamedTuple):
     """A request or an event: its number, its name, and its arguments as letter and interface of a new object."""
 
     opcode: int
@@ -23,8 +23,8 @@ class Message(NamedTuple):
 class Interface(NamedTuple):
     """The requests of an interface by name, and its events by number."""
 
-    requests: Mapping[str, Message]
-    events: tuple[Message, ...]
+    requests: Mapping[str, WaylandMessage]
+    events: tuple[WaylandMessage, ...]
 
 
 def interface(requests: Iterable[str], events: Iterable[str] = ()) -> Interface:
@@ -35,13 +35,13 @@ def interface(requests: Iterable[str], events: Iterable[str] = ()) -> Interface:
     )
 
 
-def _message(number: int, line: str) -> Message:
+def _message(number: int, line: str) -> WaylandMessage:
     name, *words = line.split()
     arguments: list[tuple[str, str]] = []
     for word in words:
         letter, _, made = word.partition(":")
         arguments += [(letter, made)] if made else [(one, "") for one in word]
-    return Message(number, name, tuple(arguments))
+    return WaylandMessage(number, name, tuple(arguments))
 
 
 CORE: dict[str, Interface] = {
