@@ -15,6 +15,7 @@ from pommel.app.session.kvm_agent import find_screen
 from pommel.errors import UsageError
 from pommel.screen.seams import Update
 from pommel.session import display
+from screen.x_server import x_server
 from sway import Sway
 
 PORTS = st.integers(0, 65535)
@@ -49,7 +50,6 @@ def test_what_is_no_address_is_refused_with_one_that_is(text: str) -> None:
 
 
 async def test_a_wayland_session_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(display, "_environments", lambda uid: [])
     sway = Sway()
     try:
         env = {"XDG_RUNTIME_DIR": str(sway.runtime), "WAYLAND_DISPLAY": sway.display}
@@ -58,9 +58,11 @@ async def test_a_wayland_session_is_found_and_shown(monkeypatch: pytest.MonkeyPa
         assert default_source(None) == "wayland"
         assert default_source(":3") == "x11"
         said: list[str] = []
-        connection = await find_screen(env, said.append, patience_s=0)
-        assert said == [f"shows {sway.runtime / sway.display}"]
-        assert isinstance(await asyncio.wait_for(connection.source.next_update(), patient(10)), Update)
-        await connection.close()
+        with x_server() as other:  # a program's own, such as a test run's: it is not the session
+            monkeypatch.setattr(display, "_environments", lambda uid: [("", {"DISPLAY": other.name})])
+            connection = await find_screen(env, said.append, patience_s=0)
+            assert said == [f"shows {sway.runtime / sway.display}"]
+            assert isinstance(await asyncio.wait_for(connection.source.next_update(), patient(10)), Update)
+            await connection.close()
     finally:
         sway.close()

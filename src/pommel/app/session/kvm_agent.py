@@ -1,8 +1,7 @@
 """The session agent: it shows the session's screen to the daemon's viewers. Band: app.
 
 The session's launcher starts it when the daemon (`kvm_daemon`) has a viewer. It ends two seconds after the last viewer
-has left. If DISPLAY is not set, it finds the session's display itself: X11 before Wayland,
-as Xwayland is refused.
+has left. If DISPLAY is not set, it finds the session's display itself.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,26 +142,32 @@ async def find_screen(
         StateError: there is none, or its screen cannot be read.
         NotPermitted: it refuses the connection.
     """
-    from pommel.session.display import wayland_sockets
-
     deadline = time.monotonic() + patience_s
     while True:
         failure: PommelError = StateError(
             "this session has no X server and no Wayland compositor to show", hint="log in to a desktop session"
         )
-        for told in await asyncio.to_thread(_likely, env):
+        for connect in await asyncio.to_thread(_ways, env, log):
             try:
-                return await _connect_x11(told, log)
-            except (StateError, NotPermitted, DeadlineError) as no:
-                failure = no
-        for socket in wayland_sockets(env):
-            try:
-                return await _connect_wayland(socket, log)
+                return await connect()
             except (StateError, NotPermitted, DeadlineError) as no:
                 failure = no
         if time.monotonic() >= deadline:
             raise failure
         await asyncio.sleep(_TRY_AGAIN_S)
+
+
+def _ways(env: Mapping[str, str], log: Callable[[str], None]) -> list[Callable[[], Awaitable[SessionConnection]]]:
+    """List what to try: the Wayland display that `env` names, then X servers, then other Wayland displays.
+
+    An X server comes after the named display, because it may be a program's own, such as Xvfb.
+    """
+    from pommel.session.display import wayland_sockets
+
+    compositors = [partial(_connect_wayland, socket, log) for socket in wayland_sockets(env)]
+    named = 1 if env.get("WAYLAND_DISPLAY") else 0
+    servers = [partial(_connect_x11, told, log) for told in _likely(env)]
+    return [*compositors[:named], *servers, *compositors[named:]]
 
 
 def _likely(env: Mapping[str, str]) -> list[dict[str, str]]:
