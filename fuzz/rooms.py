@@ -19,6 +19,7 @@ from fuzz import (
     rfb,
     session,
     talk,
+    terminal,
     throwaway,
     wayland,
 )
@@ -40,6 +41,7 @@ _ROOMS = (
     files,
     clipboard,
     talk,
+    terminal,
     image,
     throwaway,
     wayland,

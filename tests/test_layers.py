@@ -43,11 +43,11 @@ GROUND = {
 }
 DOMAINS = {
     "overlay", "host", "recovery", "opencore", "machine", "trial", "wire", "screen", "console", "clipboard",
-    "session", "sftp", "mesh", "adopt", "recipe", "unattended", "image",
+    "session", "sftp", "terminal", "mesh", "adopt", "recipe", "unattended", "image",
 }  # fmt: skip
 FACES = {"cli", "menu", "pytest_plugin"}
 # The one line on which domain packages may lean on each other: wire <- screen <- session, wire <- mesh, console;
-# sftp <- clipboard, console, mesh.
+# terminal; sftp <- clipboard, console, mesh.
 ALLOWED = {
     ("clipboard", "sftp"),
     ("console", "sftp"),
@@ -57,6 +57,7 @@ ALLOWED = {
     ("session", "screen"),
     ("session", "wire"),
     ("mesh", "wire"),
+    ("terminal", "wire"),
 }
 NO_IO = {"asyncio", "socket", "subprocess", "threading", "time", "select", "selectors", "multiprocessing"}
 # Core modules that the shared ground offers to core modules of a room.

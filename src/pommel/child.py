@@ -25,7 +25,7 @@ _COMPLAINTS_MAX = 8 << 10
 class Child:
     """A running program: its pipes, and the end of its standard error."""
 
-    def __init__(self, process: Process, complaints: _Complaints) -> None:
+    def __init__(self, process: Process, complaints: Complaints) -> None:
         if process.stdin is None or process.stdout is None:
             raise ValueError("a child talks over pipes")
         self._process, self._complaints = process, complaints
@@ -60,8 +60,7 @@ class Child:
     @property
     def complaints(self) -> str:
         """The end of its standard error, without control characters: through ssh, the guest may have written it."""
-        self._complaints.read()
-        return printable(self._complaints.said.decode(errors="replace").replace("\r\n", "\n")).strip()
+        return self._complaints.text
 
     @property
     def alive(self) -> bool:
@@ -88,8 +87,8 @@ class Child:
                 await self._process.wait()
 
 
-class _Complaints:
-    """The reading end of a program's standard error.
+class Complaints:
+    """The reading end of a program's standard error; the program gets `write_end`, which the caller closes.
 
     It is read at once, so that the program never blocks on a full pipe.
     """
@@ -97,20 +96,28 @@ class _Complaints:
     def __init__(self) -> None:
         self._fd, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._fd, False)
-        self.said = bytearray()
+        self._said = bytearray()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self.read)
 
+    @property
+    def text(self) -> str:
+        """The end of it, without control characters."""
+        self.read()
+        return printable(self._said.decode(errors="replace").replace("\r\n", "\n")).strip()
+
     def read(self) -> None:
+        """Read what is there."""
         try:
             while more := os.read(self._fd, 4096):
-                self.said += more
-                del self.said[:-_COMPLAINTS_MAX]
+                self._said += more
+                del self._said[:-_COMPLAINTS_MAX]
             self._loop.remove_reader(self._fd)
         except BlockingIOError:
             pass
 
     def close(self) -> None:
+        """Stop reading."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 
@@ -124,7 +131,7 @@ async def running(
     Raises:
         MissingProgram: it is not installed.
     """
-    complaints = _Complaints()
+    complaints = Complaints()
     try:
         try:
             process = await spawn_piped(argv, stderr=complaints.write_end, env=env, limit=READ_BYTES)

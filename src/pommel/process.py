@@ -379,6 +379,42 @@ async def spawn_piped(
     )
 
 
+# Only by this call does a terminal become the controlling one of a session's leader on every system (ioctl_tty(2)).
+# argv[1] is the program, the rest its arguments from the zeroth on.
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[2:])"
+)
+
+
+async def spawn_on_terminal(
+    argv: Sequence[str],
+    terminal: int,
+    *,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> asyncio.subprocess.Process:
+    """Start a program on the terminal whose slave end is the descriptor `terminal`, for a running loop.
+
+    It leads a session with this controlling terminal. So the kernel sends it SIGHUP when the last descriptor of the
+    master end is closed, even if we are killed. Its standard error goes to `stderr` (None: the terminal).
+
+    Raises:
+        MissingProgram: the program is not there.
+    """
+    import asyncio  # see spawn_piped
+
+    program = which(argv[0])
+    words = [sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, program, program, *argv[1:]]
+    return await asyncio.create_subprocess_exec(
+        *words,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal if stderr is None else stderr,
+        env=env,
+        start_new_session=True,
+    )
+
+
 class Detached:
     """A program that outlives us. While we run, we can still check whether it ended at its start."""
 

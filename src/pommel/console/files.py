@@ -8,6 +8,7 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",  # of others, taken as they are (tools/vendored.py)
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }

@@ -34,6 +34,7 @@ from pommel.console.quiet import Quiet
 from pommel.console.standing import StandingWatcher
 from pommel.console.stream import ENDED, WebSocketStream
 from pommel.console.telling import Telling, of_machine
+from pommel.console.terminal import ServeTerminal, TerminalApi
 from pommel.console.turnstile import Turnstile
 from pommel.console.visitors import Visitor, name_of
 from pommel.errors import BusyError, PommelError, UsageError, WireError
@@ -110,6 +111,7 @@ class ConsoleServer:
         self._clipboard = ClipboardApi(clipboard) if clipboard is not None else None
         self.audience = Audience()
         self._files_api: FilesApi | None = None
+        self._terminals: TerminalApi | None = None
         self._standing = StandingWatcher(status)
         self._files = static_files()
         self._viewers: dict[WebSocketStream, Visitor] = {}
@@ -126,6 +128,10 @@ class ConsoleServer:
     def share_files(self, files: SharedFiles | None) -> None:
         """Give the page a panel for these files. Call this before `start`."""
         self._files_api = FilesApi(files, self.audience) if files is not None else None
+
+    def offer_terminals(self, serve: ServeTerminal) -> None:
+        """Offer terminals to viewers with full access. Call this before `start`."""
+        self._terminals = TerminalApi(serve, self.audience, self._info.telling.noun, self._accept_full)
 
     @property
     def fingerprint(self) -> str:
@@ -232,6 +238,8 @@ class ConsoleServer:
         AudienceApi(self.audience).add_to(router, under)
         if self._files_api is not None:
             self._files_api.add_to(router, under)
+        if self._terminals is not None:
+            self._terminals.add_to(router, under)
         if self._clipboard is not None:
             router.add_get(f"{under}/api/clipboard", self._clipboard.get, allow_head=False)
             router.add_put(f"{under}/api/clipboard", self._clipboard.put)
@@ -299,6 +307,7 @@ class ConsoleServer:
         info, view_only = self._info, bool(self._door.views_only(request))
         words = {"name": info.name, "title": info.title or info.name, "may": "look" if view_only else "act"}
         words["files"] = "yes" if self._files_api is not None and not view_only else "no"
+        words["terminal"] = "yes" if self._terminals is not None and not view_only else "no"
         html = pages.filled(self._files["index.html"][0].decode(), words | info.telling.for_page(view_only=view_only))
         response = web.Response(text=html, content_type="text/html")
         self._door.keep_in(request, response)
@@ -320,7 +329,9 @@ class ConsoleServer:
         return web.json_response({"url": self.url, "ws": self.ws})
 
     async def _part_from_all(self, code: int, reason: str) -> None:
-        goodbyes = (viewer.close(code, reason) for viewer in tuple(self._viewers))
+        goodbyes = [viewer.close(code, reason) for viewer in tuple(self._viewers)]
+        if self._terminals is not None:
+            goodbyes.append(self._terminals.part_from_all(code, reason))
         await asyncio.gather(*goodbyes, return_exceptions=True)
 
     async def _static(self, request: web.Request) -> web.Response:
@@ -335,13 +346,25 @@ class ConsoleServer:
         except PommelError as failure:
             return web.json_response({"error": failure.message, "hint": failure.hint}, status=503)
 
-    async def _kvm(self, request: web.Request) -> web.StreamResponse:
+    async def _accept(self, request: web.Request) -> tuple[web.WebSocketResponse, WebSocketStream]:
+        """Make the WebSocket of a request."""
         socket = web.WebSocketResponse(
             compress=False, max_msg_size=_MAX_MESSAGE, heartbeat=_HEARTBEAT_S, timeout=_GOODBYE_S / 2
         )
         await socket.prepare(request)
         below = self._turnstile.below(request.transport) if self._turnstile is not None else None
-        viewer = WebSocketStream(socket, request, goodbye_s=_GOODBYE_S, below=below)
+        return socket, WebSocketStream(socket, request, goodbye_s=_GOODBYE_S, below=below)
+
+    async def _accept_full(self, request: web.Request) -> tuple[web.WebSocketResponse, WebSocketStream | None]:
+        """As `_accept`, for viewers who may act; None: the link was renewed meanwhile."""
+        socket, viewer = await self._accept(request)
+        if self._door.views_only(request) is not False:
+            await viewer.close(POLICY_VIOLATION, _OVER)
+            return socket, None
+        return socket, viewer
+
+    async def _kvm(self, request: web.Request) -> web.StreamResponse:
+        socket, viewer = await self._accept(request)
         view_only = self._door.views_only(request)
         if view_only is None:  # the link was renewed between the check of the request and this line
             await viewer.close(POLICY_VIOLATION, _OVER)

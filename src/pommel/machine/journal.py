@@ -48,6 +48,8 @@ class Word(StrEnum):
     SNAPSHOT_FAILED = "snapshot failed"  # for a snapshot of the timer
     CONSOLE_OPENED = "console opened"
     CONSOLE_CLOSED = "console closed"
+    TERMINAL_OPENED = "terminal opened"  # by a viewer
+    TERMINAL_CLOSED = "terminal closed"
     RESTART = "restart"  # by a watcher
     GIVEN_UP = "given up"  # by a watcher
     FILES = "files"  # what a viewer did with the guest's files

@@ -29,6 +29,7 @@ from pommel.paths import MachinePaths
 
 if TYPE_CHECKING:
     from pommel.app.console.relay import MachineRelay
+    from pommel.app.console.terminal import Terminals
     from pommel.app.session.relay import MachineSession
     from pommel.console.clipboard import ConsoleClipboard
     from pommel.console.files_api import SharedFiles
@@ -205,39 +206,44 @@ async def serve(
 
     machine = _running(workspace, name)
     paths = _files(machine, session)
-    wanted = port or (None if session else workspace.spec(name).console_port)
     asked = Listening(port, host, tuple(allow_host), wish_for(workspace, name, tls or TlsWish()))
     encrypted = tls_of(asked.tls, workspace.home.tls, host, allow_host)
     with locks.hold(paths.console_lock, busy=f"the console of {name} is served by another process"):
         kept, relay, info = _stored_record(paths), _relay(workspace, machine, session), _info(workspace, name, session)
-        async with _guest(workspace, machine, info.telling.noun) as (clipboard, files):
+        async with _guest(workspace, machine, info.telling.noun) as (clipboard, files, terminals):
             server = ConsoleServer(
                 info=info,
                 token=_entry(paths, kept, lambda: server, asked),
                 serve_viewer=relay.serve,
                 status=relay.status,
                 host=host or "127.0.0.1",
-                port=wanted or kept.get("port"),
+                port=port or (None if session else workspace.spec(name).console_port) or kept.get("port"),
                 allowed_hosts=allow_host,
                 clipboard=clipboard,
             )
+            server.offer_terminals(terminals.serve)
             server.use_tls(encrypted)
             server.share_files(files)
             async with _open(workspace, machine, server):
                 _keep(paths, server, asked)
-                looks = (server.look_url, server.look_ws, server.fingerprint)
-                on_ready(Console(name, server.url, server.ws, os.getpid(), 0, *looks))
+                on_ready(_console_of(name, server))
                 return await relay.run()
+
+
+def _console_of(name: str, server: ConsoleServer) -> Console:
+    looks = (server.look_url, server.look_ws, server.fingerprint)
+    return Console(name, server.url, server.ws, os.getpid(), 0, *looks)
 
 
 @contextlib.asynccontextmanager
 async def _guest(
     workspace: Workspace, machine: MachinePaths, noun: Noun
-) -> AsyncIterator[tuple[ConsoleClipboard, SharedFiles]]:
-    """The guest's clipboard and files, over its SSH, during the block."""
+) -> AsyncIterator[tuple[ConsoleClipboard, SharedFiles, Terminals]]:
+    """The guest's clipboard, files and terminals, over its SSH, during the block."""
     from pommel.app.clip.target import find_guest
     from pommel.app.console.clipboard import machine_clipboard
     from pommel.app.console.files import guest_files
+    from pommel.app.console.terminal import machine_terminals
 
     whose = find_guest(workspace, machine.name)
     argv, told = partial(whose.argv, workspace), partial(note_event, machine, Word.FILES)
@@ -245,7 +251,7 @@ async def _guest(
         machine_clipboard(argv, key_hint=whose.key_hint, noun=noun) as clipboard,
         guest_files(argv, key_hint=whose.key_hint, noun=noun, told=told) as files,
     ):
-        yield clipboard, files
+        yield clipboard, files, machine_terminals(workspace, machine, argv, key_hint=whose.key_hint)
 
 
 @contextlib.asynccontextmanager

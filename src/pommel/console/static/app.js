@@ -25,6 +25,7 @@ import { SoftBoard } from "./softboard.js";
 import { SizeButton } from "./size.js";
 import { isOver, sayOf, showState } from "./states.js";
 import { catchBack, keepPage } from "./stay.js";
+import { TerminalPanel } from "./terminal.js";
 import { toaster } from "./toast.js";
 import { TypingDialog } from "./typing.js";
 import { takesVideo } from "./video.js";
@@ -326,6 +327,7 @@ window.addEventListener("focus", () => isOver(link.state) && link.retryNow());
 window.onpagehide = () => hands.release();
 
 if (looking) onlyLook({ say: toast });
+if (body.dataset.terminal === "yes") new TerminalPanel($("to-terminal"), $("terminal"), dock, { say: toast });
 $("quality").value = settings.quality;
 writeCharacters();
 const softParts = { button: $("keyboard"), field: $("soft"), row: $("keyrow") };
