@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isolation import patient
+from pommel.app.session import kvm
 from pommel.app.session.kvm import Listen, default_source, parse_listen
 from pommel.app.session.kvm_agent import find_screen
 from pommel.errors import UsageError
@@ -61,8 +64,16 @@ async def test_a_wayland_session_is_found_and_shown(monkeypatch: pytest.MonkeyPa
         with x_server() as other:  # a program's own, such as a test run's: it is not the session
             monkeypatch.setattr(display, "_environments", lambda uid: [("", {"DISPLAY": other.name})])
             connection = await find_screen(env, said.append, patience_s=0)
-            assert said == [f"shows {sway.runtime / sway.display}"]
+            assert said == [f"shows Wayland display {sway.runtime / sway.display} (wlr-screencopy)"]
             assert isinstance(await asyncio.wait_for(connection.source.next_update(), patient(10)), Update)
             await connection.close()
+        os.chown(sway.runtime / sway.display, os.geteuid(), -1)  # root's sway is nobody's, and only our own is found
+        for name in ("WAYLAND_DISPLAY", "DISPLAY"):  # as over SSH
+            monkeypatch.delenv(name, raising=False)
+        assert default_source(None) == "wayland"
+        async with contextlib.AsyncExitStack() as until:
+            served, shown = await kvm._connect("wayland", None, until)
+            assert shown == str(sway.runtime / sway.display)
+            assert isinstance(await asyncio.wait_for(served.source.next_update(), patient(10)), Update)
     finally:
         sway.close()

@@ -221,9 +221,10 @@ async def serve(
                 allowed_hosts=allow_host,
                 clipboard=clipboard,
             )
-            server.offer_terminals(terminals.serve)
             server.use_tls(encrypted)
-            server.share_files(files)
+            if not session:  # the session's user may be another than the one whom SSH logs in as
+                server.offer_terminals(terminals.serve)
+                server.share_files(files)
             async with _open(workspace, machine, server):
                 _keep(paths, server, asked)
                 on_ready(_console_of(name, server))

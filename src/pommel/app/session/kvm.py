@@ -89,11 +89,12 @@ def default_source(display: str | None) -> str:
     if display is not None:
         return "x11" if ":" in display else "wayland"
     from pommel.clipboard.host import find_desktop
+    from pommel.session.display import wayland_sockets
 
     try:
         return find_desktop(environment()).kind
-    except StateError:
-        return "x11"
+    except StateError:  # as over SSH: neither variable is set, but the session's compositor can be found
+        return "wayland" if next(wayland_sockets(environment()), None) else "x11"
 
 
 def parse_listen(text: str) -> Listen:
@@ -216,8 +217,9 @@ async def _connected(source: str, display: str | None) -> tuple[SessionConnectio
         return await connect_x11(named), named or ""
     if source == "wayland":
         from pommel.screen.sources.wlroots import connect_wlroots
+        from pommel.session.display import wayland_sockets
 
-        named = display or environment().get("WAYLAND_DISPLAY") or "wayland-0"
+        named = display or next(wayland_sockets(environment()), "wayland-0")
         return await connect_wlroots(named, environment().get("XDG_RUNTIME_DIR", "")), named
     if source == "macos":
         from pommel.screen.sources.macos import connect_macos

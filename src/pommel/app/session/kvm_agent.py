@@ -187,7 +187,7 @@ async def _connect_x11(told: Mapping[str, str], log: Callable[[str], None]) -> S
     # python-xlib reads XAUTHORITY only from the environment. No other code runs in the agent's process.
     os.environ.update(told)
     connection = await connect_x11(told["DISPLAY"])
-    log(f"shows {told['DISPLAY']}")
+    log(f"shows X11 display {told['DISPLAY']}")
     return connection
 
 
@@ -195,5 +195,5 @@ async def _connect_wayland(socket: str, log: Callable[[str], None]) -> SessionCo
     from pommel.screen.sources.wlroots import connect_wlroots
 
     connection = await connect_wlroots(socket)
-    log(f"shows {socket}")
+    log(f"shows Wayland display {socket} (wlr-screencopy)")
     return connection

@@ -187,7 +187,8 @@ async def _screen() -> str:
     from pommel.screen.seams import SourceEnded
 
     shift = 0x10
-    async with _connected() as connection:
+    shown: list[str] = []
+    async with _connected(shown.append) as connection:
         connection.source.watch(True)
         async with asyncio.timeout(_FRAME_S):
             began = time.monotonic()
@@ -199,17 +200,18 @@ async def _screen() -> str:
             raise StateError("the screen has no pixels")
         await connection.sink.perform(PressKey(shift, extended=False, down=False))
         lit = bool(update.frame.pixels[..., :3].any())
-        return f"{size.width}×{size.height} in {seconds * 1000:.0f} ms{'' if lit else ', all black'}; input is accepted"
+        looks = f"{size.width}×{size.height} in {seconds * 1000:.0f} ms{'' if lit else ', all black'}"
+        return "; ".join([*shown, looks, "input is accepted"])
 
 
 @contextlib.asynccontextmanager
-async def _connected() -> AsyncIterator[SessionConnection]:
+async def _connected(log: Callable[[str], None]) -> AsyncIterator[SessionConnection]:
     if sys.platform == "darwin":
         from pommel.screen.sources.macos import connect_macos
 
         connection: SessionConnection = await connect_macos()
     else:
-        connection = await find_screen(environment(), lambda _: None, patience_s=0)
+        connection = await find_screen(environment(), log, patience_s=0)
     try:
         yield connection
     finally:
