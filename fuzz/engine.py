@@ -31,8 +31,8 @@ _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x800
 _NUMBERS += (0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 _EDITS = (1, 1, 1, 2, 2, 3, 4, 8)
 
-# Up to U+00FF, what str.isprintable denies, but for tabs and line ends. A pattern, since it is asked for each refusal.
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad]")
+# The control characters C0 and C1 (ECMA-48), but for tabs and line ends. A no-break space or a soft hyphen is text.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Make = Callable[[random.Random], bytes]
 
