@@ -70,7 +70,7 @@ class MacSource:
             StateError: there is no display, or macOS does not show it here.
         """
         self._layout = self._layout.changed(self._frameworks.displays())
-        if not self._layout.viewer_displays:
+        if not self._layout.displays:
             raise StateError("this Mac has no display", hint="connect a display or a dummy plug; a Mac mini needs one")
         allowed = self._frameworks.may_capture()
         # root runs at the login window, where nobody can answer the question

@@ -49,7 +49,7 @@ class DisplayLayout:
         return DisplayLayout(now, self.desktop.changed(view.size, monitors))
 
     def choose(self, number: int) -> DisplayLayout:
-        """Return the layout with the display of this number (see `told`) chosen, or all of them."""
+        """Return the layout with the display of this number (see `viewer_displays`) chosen, or all of them."""
         return replace(self, desktop=self.desktop.choose(number))
 
     @property
