@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from isolation import patient
 from pommel.app.console.terminal import Terminals
 from pommel.console.server import ConsoleServer
 from pommel.terminal.pty import ShellPlan
@@ -91,7 +92,7 @@ async def test_its_size_is_the_panels(open_page: Open) -> None:
         "(before) => document.querySelectorAll('.xterm-rows > div').length > before", arg=before
     )
     rows = await page.evaluate(size)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while f"{rows} " not in await page.evaluate(TEXT):
             await enter(page, "stty size")
             await asyncio.sleep(0.2)

@@ -59,6 +59,15 @@ async def go(page: Page, folder: Path) -> None:
     await page.click("#idx_dlgOkButton")
 
 
+async def renamed(page: Page, old: str, new: str) -> None:
+    """Fill in the dialog, once its page has put the caret into it: that would undo the selection of the old name."""
+    box = page.locator("#p13renameinput")
+    await expect(box).to_have_value(old, timeout=page_ms(PATIENCE_S))
+    await expect(box).to_be_focused(timeout=page_ms(PATIENCE_S))
+    await box.fill(new)
+    await expect(box).to_have_value(new, timeout=page_ms(PATIENCE_S))
+
+
 def row(page: Page, name: str) -> str:
     return f"#p13files div.filelist:has-text('{name}') input[type=checkbox]"
 
@@ -89,7 +98,7 @@ async def test_the_files_tab_of_meshcentrals_own_page(
 
         await page.check(row(page, "up.bin"))
         await page.click("#p13RenameFileButton")
-        await page.fill("#p13renameinput", "new.bin")
+        await renamed(page, "up.bin", "new.bin")
         await page.click("#idx_dlgOkButton")
         await sees(page, "new.bin")
 

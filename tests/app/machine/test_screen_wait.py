@@ -25,6 +25,7 @@ from pommel.errors import DeadlineError, MachineError, StateError, UsageError
 from pommel.machine import lifecycle, pausing
 from pommel.machine.record import save
 from pommel.paths import MachinePaths
+from pommel.screen.geometry import Rect
 
 from .test_waiting import RECORD
 from .test_waiting import tiny as tiny
@@ -55,12 +56,13 @@ def run(workspace: Workspace, code: bytes) -> MachinePaths:
 def test_a_counter_in_a_corner_is_rest_and_a_screen_that_floods_is_not(workspace: Workspace) -> None:
     with pytest.raises(StateError, match="m is not running"):
         screen_wait.wait_rest("m", workspace=workspace)
-    paths = run(workspace, guests.PAINTS)
+    paths, corner = run(workspace, guests.PAINTS), Rect(0, 0, 32, 32)
     found = screen_wait.wait_rest("m", for_s=1, timeout_s=patient(40), workspace=workspace)
     assert found.until == "rest" and found.still_s >= 1 and found.seen.startswith("its screen shows text")
-    with pytest.raises(DeadlineError, match=r"did not change in [\d.]+ s; last seen: 0\.0 % of it has changed"):
+    with pytest.raises(DeadlineError, match=r"did not change in [\d.]+ s; last seen: 0\.[01] % of it has changed"):
         screen_wait.wait_changed("m", timeout_s=patient(1.5), workspace=workspace)
-    changed = screen_wait.wait_changed("m", tolerance=0, timeout_s=patient(20), workspace=workspace)
+    # Beside the counter, the firmware's caret may blink below.
+    changed = screen_wait.wait_changed("m", region=corner, tolerance=0, timeout_s=patient(20), workspace=workspace)
     where = changed.changed_at
     assert where is not None and where.right <= 9 and where.bottom <= 16
     pausing.pause(paths)
